@@ -1,0 +1,1 @@
+"""One package per destination, and what all of them promise the engine."""

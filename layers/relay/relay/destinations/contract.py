@@ -1,0 +1,200 @@
+"""What a destination is: a declaration of its settings, limits and targets, and how to make one call.
+
+The engine owns everything else: diffing, claims, intents, retries, pacing, recording, stopping.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from relay.domain.exports import Connection, Export
+from relay.domain.problems import Actor, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A documented limit of an account that calls are paced under: `calls` per `per`, evenly spread."""
+
+    name: str
+    calls: float
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to tell a destination: this identity belongs in a target (with these values), or no longer does."""
+
+    target: str
+    identity: str
+    """Normalised, in clear: never logged."""
+    joins: bool
+    at: datetime
+    """The time to send; never earlier than one sent before for the same identity and target."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one call did. Either it is known for every step now, or an asynchronous import will tell.
+
+    `refused` maps the index of a step to its rejection; every other step was taken (or, when `import_id` is set,
+    queued under that id; `queued` of them, where the destination says how many).
+    """
+
+    refused: Mapping[int, Rejection] = field(default_factory=dict)
+    import_id: str | None = None
+    queued: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """How an asynchronous import stands: not finished, or finished with the refused steps by index."""
+
+    finished: bool
+    refused: Mapping[int, Rejection] = field(default_factory=dict)
+
+
+class Level(Enum):
+    """How bad a finding of a check is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of a connection or export check: what was looked at, what is wrong, who must do what."""
+
+    subject: str
+    level: Level
+    message: str
+    actor: Actor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer. `body` is the parsed JSON (an object or array), None when the body was not JSON."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Keys in lower case."""
+    body: Any
+    size: int
+
+
+class Caller(Protocol):
+    """Makes HTTP calls to one account: paced, time-limited, no redirects, one log line each."""
+
+    def __call__(
+        self,
+        method: str,
+        url: str,
+        *,
+        quota: Quota,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        json: Any = None,
+        form: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Return the answer whatever its status; raise Transient for network trouble, time-outs and an exhausted pace."""
+        ...
+
+
+class Notes(Protocol):
+    """Small facts kept per connection (an id the destination gave us), shared by all functions."""
+
+    def get(self, key: str) -> str | None:
+        """Return the note, None if there is none."""
+        ...
+
+    def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
+        """Keep a note if none is there (or the old one is `replaces`); return the note that is kept now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """All a destination needs to talk to one account."""
+
+    connection: Connection
+    call: Caller
+    notes: Notes
+    base_url: str | None = None
+    """Set only in the local environment: the sandbox that stands in for the destination."""
+
+
+class Destination(Protocol):
+    """The contract; `tests/contract` holds every destination to it."""
+
+    name: str
+    """The value of `destination` in a connection; also the name of its queue and function."""
+    identity: str
+    """The mapping target that carries the identity, e.g. `email`."""
+    shards: int
+    """How many FIFO groups a connection's work is spread over."""
+    call_size: int
+    """The most steps one call takes; a run reads on until it has this many."""
+    lost_answer_bound: timedelta
+    """How long after a call with an unknown outcome its effect may still arrive."""
+    import_bound: timedelta
+    """How long an asynchronous import may stay open before what it does not confirm counts as refused."""
+    streams: bool
+    """Default of an export's `stream`."""
+    connection_model: type[BaseModel]
+    """The destination's own fields of a connection secret (flat strings)."""
+    options_model: type[BaseModel]
+    """The destination's options of an export."""
+
+    def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        """Yield (field, reason) for mapping targets that are missing or unknown."""
+        ...
+
+    def identity_of(self, value: Any) -> list[str] | Rejection:
+        """Return the normalised identities of a mapped value, or why there is none. Pure."""
+        ...
+
+    def encode(self, target: str, value: Any) -> str | None:
+        """Encode a mapped value as the destination wants it; None when there is nothing to send. Pure."""
+        ...
+
+    def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
+        """Return what identities can be in or out of, and the segments that qualify for each. Pure.
+
+        An ActiveCampaign export has one target (its list) that any of its segments qualifies for; a Gainsight PX
+        export has one target per segment. A target belongs to one export of a connection.
+        """
+        ...
+
+    def says_goodbye(self, export: Export) -> bool:
+        """Return whether leaving a target is told to the destination at all (False: keep). Pure."""
+        ...
+
+    def calls(self, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+        """Cut steps into calls within the destination's limits of number and size: lists of indices. Pure."""
+        ...
+
+    def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+        """Make one call for steps that `calls` put together. Sending the same again must do no harm.
+
+        Raises Transient, ConnectionProblem or ExportProblem; a bad row is a refusal in the answer, never an exception.
+        """
+        ...
+
+    def import_report(
+        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+    ) -> ImportReport:
+        """Look at an asynchronous import once. Destinations without imports never return an `import_id`."""
+        ...
+
+    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
+        """Look at the account and the exports without changing anything; used by probes and operators.
+
+        Raises as `send` does when the account or the network fails.
+        """
+        ...

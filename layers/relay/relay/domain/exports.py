@@ -1,0 +1,39 @@
+"""Exports: which segments go to which connection, mapped how."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Segments -> one connection, as an administrator wrote it and as it was validated.
+
+    `options` is an instance of the destination's own options model. `version` grows with every edit (the time of
+    the edit in milliseconds, so that it also grows when an export is deleted and made again).
+    """
+
+    connection: str
+    name: str
+    destination: str
+    active: bool
+    stream: bool
+    segments: tuple[str, ...]
+    mapping: Mapping[str, str]
+    options: Any
+    version: int
+
+    @property
+    def key(self) -> str:
+        """`connection/export`: unique in the stack."""
+        return f"{self.connection}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One account at a destination; `settings` is an instance of the destination's own connection model."""
+
+    name: str
+    destination: str
+    display_name: str
+    settings: Any

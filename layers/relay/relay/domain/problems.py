@@ -1,0 +1,96 @@
+"""The closed set of things that go wrong, each with what happened, who must act and what happens next."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+class Actor(StrEnum):
+    """Who must act on a problem."""
+
+    ADMINISTRATOR = "administrator"
+    WAIT = "wait"
+    US = "us"
+
+
+class Problem(Exception):
+    """Base of the closed set. Texts never hold a secret or personal data: they are logged and recorded."""
+
+    actor: Actor = Actor.US
+    next_step: str = "The message is tried again and goes to the dead-letter queue after its receive limit."
+
+    def __init__(self, code: str, what: str) -> None:
+        super().__init__(f"{code}: {what}")
+        self.code = code
+        self.what = what
+
+
+class Transient(Problem):
+    """Network trouble, 429, 5xx, a time-out: tried again with backoff.
+
+    `taken` is False when the destination certainly did nothing (refused before processing), None when unknown.
+    `retry_after` is the least wait the destination asked for.
+    """
+
+    actor = Actor.WAIT
+    next_step = "Tried again with growing pauses; after half an hour of nothing else the connection stops and owes a run."
+
+    def __init__(self, code: str, what: str, *, taken: bool | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(code, what)
+        self.taken = taken
+        self.retry_after = retry_after
+
+
+class ConnectionProblem(Problem):
+    """The account as a whole refuses us (bad key, unpaid): the connection stops until a probe passes."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "The connection is stopped; it is probed every few minutes and resumes by itself with a full run."
+
+
+class ExportProblem(Problem):
+    """One export cannot work (list gone, unknown segment): only it stops until its settings or the list are mended."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "The export is stopped; it is probed every few minutes and resumes by itself with a full run."
+
+
+class SettingsProblem(Problem):
+    """A source, connection or export is not usable as it is written; `field` names the setting."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "It is ignored until it is corrected; everything else goes on."
+
+    def __init__(self, code: str, what: str, *, field: str) -> None:
+        super().__init__(code, f"{field}: {what}")
+        self.field = field
+
+
+class StaleSettings(Problem):
+    """A message or delivery names newer settings than can be read yet."""
+
+    actor = Actor.WAIT
+    next_step = "The settings are read again in a moment."
+
+
+class Conflict(Problem):
+    """A conditional write kept losing to others."""
+
+    actor = Actor.WAIT
+    next_step = "The message is tried again in a moment."
+
+
+class RejectionKind(StrEnum):
+    """`data`: not tried again until the payload changes; `destination`: tried again by later runs, at most daily."""
+
+    DATA = "data"
+    DESTINATION = "destination"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A profile a destination cannot take. `code` is from a closed set, `detail` says what to do; no personal data."""
+
+    kind: RejectionKind
+    code: str
+    detail: str
