@@ -13,7 +13,7 @@ class Actor(StrEnum):
     US = "us"
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the design's word
     """Base of the closed set. Texts never hold a secret or personal data: they are logged and recorded."""
 
     actor: Actor = Actor.US
@@ -33,12 +33,20 @@ class Transient(Problem):
     """
 
     actor = Actor.WAIT
-    next_step = "Tried again with growing pauses; after half an hour of nothing else the connection stops and owes a run."
+    next_step = "Tried again with growing pauses; after half an hour of that alone the connection stops and owes a run."
 
-    def __init__(self, code: str, what: str, *, taken: bool | None = None, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self, code: str, what: str, *, taken: bool | None = None, retry_after: timedelta | None = None
+    ) -> None:
         super().__init__(code, what)
         self.taken = taken
         self.retry_after = retry_after
+
+
+class Busy(Transient):
+    """Our own side is at its limit for the moment (pace, throttling by AWS); says nothing of the destination."""
+
+    next_step = "Tried again as soon as there is room."
 
 
 class ConnectionProblem(Problem):

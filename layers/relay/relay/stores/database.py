@@ -1,4 +1,4 @@
-"""What the stores need of a database: consistent reads, sorted listings and small atomic groups of conditional writes."""
+"""What the stores need of a database: consistent reads, sorted listings, small atomic groups of conditional writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Set attributes and add to counters (absent counts as 0) of an item if `expect` holds; makes the item if absent."""
+    """Set attributes and add to counters (absent counts as 0) if `expect` holds; makes the item if absent."""
 
     key: Key
     put: Item = field(default_factory=dict)

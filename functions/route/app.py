@@ -1,0 +1,44 @@
+"""Changes queue -> profile store -> destination queues.
+
+Environment: SETTINGS_PREFIX, CHANGES_VISIBILITY_SECONDS, RELAY_PROFILES_TABLE, RELAY_SEGMENTS_TABLE,
+RELAY_CONTROL_TABLE, and per destination its queue, e.g. ACTIVECAMPAIGN_QUEUE_URL and GAINSIGHT_PX_QUEUE_URL.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from relay.clock import SystemClock
+from relay.observability import Observability
+from relay.queues import Queue, failures, parse_records
+from relay.routing import Router
+from relay.settings import Settings
+from relay.stores import dynamodb
+from relay.stores.directory import Directory
+
+
+def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = None) -> dict[str, Any]:  # noqa: ARG001
+    """Take messages of the Changes queue; answer with those that failed."""
+    return failures((router or _router()).route(parse_records(event)))
+
+
+@cache
+def _router() -> Router:
+    clock = SystemClock()
+    database = dynamodb.connect(os.environ)
+    return Router(
+        database,
+        Settings(os.environ["SETTINGS_PREFIX"], clock=clock),
+        Directory(database, clock),
+        _queue_for,
+        visibility=timedelta(seconds=int(os.environ["CHANGES_VISIBILITY_SECONDS"])),
+        clock=clock,
+        observability=Observability(),
+    )
+
+
+@cache
+def _queue_for(destination: str) -> Queue:
+    return Queue(os.environ[f"{destination.upper()}_QUEUE_URL"])

@@ -1,0 +1,276 @@
+"""A batch of a destination queue: merge what belongs together, work, and decide about every message."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Protocol
+
+from relay.clock import Clock
+from relay.delivery.cursors import Cursors
+from relay.delivery.engine import Engine, Result
+from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
+from relay.delivery.opening import GateClosed, Opened, Opener, Paused
+from relay.domain.claims import RunTag
+from relay.domain.exports import Export
+from relay.domain.problems import (
+    Busy,
+    Conflict,
+    ConnectionProblem,
+    ExportProblem,
+    Problem,
+    SettingsProblem,
+    StaleSettings,
+    Transient,
+)
+from relay.domain.runs import Outcome, RunState
+from relay.observability import Observability
+from relay.queues import Received
+from relay.settings import UnknownConnection, UnknownExport
+from relay.stores import gates, runs
+from relay.stores.database import Database
+
+PATIENCE = timedelta(minutes=30)
+"""After so long with nothing but transient failures a connection stops and owes a run."""
+
+LONGEST_BACKOFF = timedelta(minutes=15)
+FIRST_BACKOFF = timedelta(seconds=5)
+
+AWAITED = 0
+"""The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
+
+ENOUGH_TIME = 30.0
+"""Seconds a unit of work must have left of the function's time-out; less, and its messages go back untouched."""
+
+
+class RetryLater(Protocol):
+    """Hides a received message for some seconds more."""
+
+    def __call__(self, receipt_handle: str, seconds: float) -> None:
+        """As SQS' ChangeMessageVisibility."""
+        ...
+
+
+def backoff(receives: int, at_least: timedelta | None, chance: Callable[[], float] = random.random) -> timedelta:
+    """Return a pause with full jitter: up to 5 s after the first receive, doubling to 15 minutes."""
+    pause = min(FIRST_BACKOFF * 2 ** min(receives - 1, 20), LONGEST_BACKOFF) * chance()
+    return min(pause if at_least is None else max(pause, at_least), timedelta(hours=11))
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """Messages handled as one: all look-agains of an export, or one cursor."""
+
+    export_key: str
+    received: Sequence[Received]
+    looks: Sequence[LookAgain] = ()
+    cursor: Cursor | None = None
+
+    @property
+    def settings(self) -> int:
+        tasks = [*self.looks, *((self.cursor,) if self.cursor is not None else ())]
+        return max(task.settings for task in tasks)
+
+    @property
+    def redelivered(self) -> bool:
+        return any(message.receive_count > 1 for message in self.received)
+
+    @property
+    def receives(self) -> int:
+        return max(message.receive_count for message in self.received)
+
+
+class Consumer:
+    """Works on the messages of one destination's queue."""
+
+    def __init__(
+        self,
+        database: Database,
+        opener: Opener,
+        engine: Engine,
+        cursors: Cursors,
+        clock: Clock,
+        retry_later: RetryLater,
+        observe: Observability,
+    ) -> None:
+        self._database = database
+        self._opener = opener
+        self._engine = engine
+        self._cursors = cursors
+        self._clock = clock
+        self._retry_later = retry_later
+        self._observe = observe
+
+    def consume(self, received: Sequence[Received], seconds_left: Callable[[], float]) -> list[str]:
+        """Handle a batch; return the ids of the messages SQS must keep."""
+        units, failed = self._units(received)
+        for unit in units:
+            if seconds_left() < ENOUGH_TIME:
+                failed += self._put_back(unit, timedelta())
+            else:
+                failed += self._handle(unit)
+        return failed
+
+    def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
+        looks: dict[str, list[tuple[Received, LookAgain]]] = {}
+        cursors: list[_Unit] = []
+        failed = []
+        for message in received:
+            try:
+                task = from_json(message.body)
+                key = f"{task.connection}/{task.export}"
+                if isinstance(task, Cursor):
+                    cursors.append(_Unit(key, [message], cursor=task))
+                elif isinstance(task, LookAgain):
+                    looks.setdefault(key, []).append((message, task))
+                else:
+                    raise ValueError("a message of another queue")
+            except (KeyError, ValueError) as error:
+                self._observe.problem("unreadable message", error, message_id=message.id)
+                failed.append(message.id)
+        merged = [
+            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs]) for key, pairs in looks.items()
+        ]
+        return merged + cursors, failed
+
+    def _handle(self, unit: _Unit) -> list[str]:
+        try:
+            return self._try(unit, fresh=False)
+        except Exception as error:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
+            self._observe.problem("defect", error, export=unit.export_key, attempt=unit.receives)
+            return [message.id for message in unit.received]
+
+    def _try(self, unit: _Unit, *, fresh: bool) -> list[str]:
+        try:
+            opened = self._opener.open(unit.export_key, at_least=unit.settings, thorough=unit.redelivered, fresh=fresh)
+        except GateClosed as closed:
+            return self._owe(unit, closed)
+        except Paused as paused:
+            return self._owe_always(unit, paused.export)
+        except (UnknownExport, UnknownConnection):
+            return []
+        except SettingsProblem as problem:
+            return self._leave_until_corrected(unit, problem)
+        except ExportProblem as problem:
+            return self._stop_export(unit, problem)
+        except (StaleSettings, Transient) as problem:
+            return self._try_again(unit, problem)
+        try:
+            self._work(unit, opened)
+        except ConnectionProblem as problem:
+            if not fresh and self._secret_changed(opened):
+                return self._try(unit, fresh=True)
+            return self._stop_connection(unit, opened, problem)
+        except ExportProblem as problem:
+            return self._stop_export(unit, problem)
+        except (Busy, Conflict, StaleSettings) as problem:
+            return self._try_again(unit, problem)
+        except Transient as problem:
+            return self._note_failure(unit, opened, problem)
+        gates.note_success(self._database, opened.job.export.connection, opened.connection_gate)
+        return []
+
+    def _work(self, unit: _Unit, opened: Opened) -> None:
+        if unit.cursor is not None:
+            self._cursors.advance(opened.job, unit.cursor, redelivered=unit.redelivered, calls=opened.calls)
+            return
+        looks = [look for look in unit.looks if opened.job.export.stream or look.thorough]
+        for run_id in sorted({look.run for look in looks if look.run is not None}):
+            self._look_for_run(opened, run_id, looks)
+        profiles = {profile for look in looks if look.run is None for profile in look.profiles}
+        thorough = unit.redelivered or any(look.thorough for look in looks)
+        if profiles:
+            self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+
+    def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> None:
+        """Look at profiles a run waits for; if they are sent now, the flight tells its ledger."""
+        profiles = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
+        run, shards = runs.load(self._database, run_id), opened.job.destination.shards
+        by_shard: dict[int, list[str]] = {}
+        for profile in profiles:
+            by_shard.setdefault(shard_of(profile, shards), []).append(profile)
+        for shard, ids in by_shard.items():
+            tag = None if run is None else RunTag(run_id, shard, AWAITED)
+            results = self._engine.deliver(replace(opened.job, thorough=True, run=tag), ids)
+            self._end_waits(opened, run_id, ids, results)
+
+    def _end_waits(self, opened: Opened, run_id: str, profiles: Sequence[str], results: Mapping[str, Result]) -> None:
+        """Tell a run what became of profiles it waited for, each once."""
+        awaited = runs.still_waiting(self._database, run_id, profiles)
+        for profile in awaited:
+            result = results[profile]
+            if result.outcome is not Outcome.WAITING:
+                shard = shard_of(profile, opened.job.destination.shards)
+                runs.end_wait(self._database, run_id, shard, profile, result.outcome, result.reason)
+        if awaited:
+            self._cursors.finish_if_over(opened.job.export, run_id)
+
+    def _secret_changed(self, opened: Opened) -> bool:
+        """Whether the administrator has put in a new secret that we had not read yet."""
+        used = opened.job.account.connection
+        try:
+            return self._opener.settings.connection(used.name, fresh=True) != used
+        except (SettingsProblem, Transient):
+            return False
+
+    def _owe(self, unit: _Unit, closed: GateClosed) -> list[str]:
+        """Acknowledge what comes to a closed gate, on the condition that it is still closed."""
+        export = closed.export
+        if not gates.owe(self._database, export.connection, closed.gate, export.name):
+            return self._put_back(unit, timedelta(seconds=1))
+        self._end_run(unit, closed.gate.reason)
+        return []
+
+    def _owe_always(self, unit: _Unit, export: Export) -> list[str]:
+        gates.owe_always(self._database, export.connection, export.name)
+        self._end_run(unit, "the export is paused")
+        return []
+
+    def _leave_until_corrected(self, unit: _Unit, problem: SettingsProblem) -> list[str]:
+        connection, name = unit.export_key.split("/", 1)
+        gates.owe_always(self._database, connection, name)
+        self._end_run(unit, problem.what)
+        self._observe.problem("settings", problem, export=unit.export_key)
+        return []
+
+    def _stop_export(self, unit: _Unit, problem: ExportProblem) -> list[str]:
+        connection, name = unit.export_key.split("/", 1)
+        _, gate = gates.load(self._database, connection, name)
+        if not gate.closed:
+            gates.close(self._database, connection, gate, problem.code, problem.what, self._clock.now())
+            self._observe.problem("export stopped", problem, export=unit.export_key)
+        return self._put_back(unit, timedelta())
+
+    def _stop_connection(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
+        connection = opened.job.export.connection
+        gates.close(self._database, connection, opened.connection_gate, problem.code, problem.what, self._clock.now())
+        self._observe.problem("connection stopped", problem, connection=connection)
+        return self._put_back(unit, timedelta())
+
+    def _note_failure(self, unit: _Unit, opened: Opened, problem: Transient) -> list[str]:
+        now = self._clock.now()
+        since = gates.note_failure(self._database, opened.job.export.connection, opened.connection_gate, now)
+        if now - since >= PATIENCE:
+            return self._stop_connection(unit, opened, problem)
+        return self._try_again(unit, problem)
+
+    def _try_again(self, unit: _Unit, problem: Problem) -> list[str]:
+        if isinstance(problem, Transient):
+            pause = backoff(unit.receives, problem.retry_after)
+        else:
+            pause = timedelta(seconds=1 + 4 * random.random())  # noqa: S311 - jitter, not a secret
+        self._observe.problem(
+            "try again", problem, export=unit.export_key, attempt=unit.receives, pause_seconds=pause.total_seconds()
+        )
+        return self._put_back(unit, pause)
+
+    def _put_back(self, unit: _Unit, pause: timedelta) -> list[str]:
+        """Keep a unit's messages, visible again after the pause."""
+        for message in unit.received:
+            self._retry_later(message.receipt_handle, pause.total_seconds())
+        return [message.id for message in unit.received]
+
+    def _end_run(self, unit: _Unit, reason: str) -> None:
+        run = None if unit.cursor is None else runs.load(self._database, unit.cursor.run)
+        if run is not None and run.state is RunState.RUNNING:
+            runs.change_state(self._database, run, RunState.STOPPED, self._clock.now(), reason)

@@ -1,0 +1,239 @@
+"""Runs: a run is a cursor, not a plan.
+
+One page: read the sorted listings on until one destination call is full or a bound is reached, deliver, then add the
+counts and move the cursor in one transaction, then send the continuation to the tail of the group.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from relay.clock import Clock
+from relay.delivery.engine import Case, Engine, Job, Result
+from relay.delivery.messages import Cursor
+from relay.delivery.wakeups import Wakeups
+from relay.domain.claims import RunTag
+from relay.domain.exports import Export
+from relay.domain.keyed_hash import bucket_of
+from relay.domain.problems import Conflict
+from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
+from relay.stores import deliveries, gates, runs, segments
+from relay.stores.database import Database
+
+SCAN = 4000
+"""The most profiles looked at in one page, so that a run over unchanged data lets streaming changes through."""
+
+LISTING = 500
+"""Ids read at a time from one listing."""
+
+CHUNK = 250
+"""Profiles read at a time while a page fills."""
+
+MOST_WAITING = 80
+"""Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
+
+EDITED = "the export's settings were edited during the run"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one step of a cursor looked at: cases in order, where the cursor goes, and whether the shard is through."""
+
+    cases: Sequence[Case]
+    to: str
+    done: bool
+
+
+class Cursors:
+    """Advances runs page by page, and ends them."""
+
+    def __init__(self, database: Database, clock: Clock, engine: Engine, wakeups: Wakeups) -> None:
+        self._database = database
+        self._clock = clock
+        self._engine = engine
+        self._wakeups = wakeups
+
+    def advance(self, job: Job, cursor: Cursor, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> None:
+        """Do one page of a cursor message; `calls` tells how many API calls were made so far.
+
+        A message whose page was done already only makes sure that its continuation exists. Raises as
+        `Engine.deliver`; then nothing was counted and the cursor has not moved.
+        """
+        run = runs.load(self._database, cursor.run)
+        shard = runs.shard(self._database, cursor.run, cursor.shard)
+        if run is None or shard is None or run.state is not RunState.RUNNING:
+            return
+        if job.export.version != run.settings:
+            self._give_up(run, job.export)
+            return
+        if (shard.phase, shard.after, shard.done) != (cursor.phase, cursor.after, False):
+            if redelivered:
+                self._continue(job.export, run, shard)
+            return
+        job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1)
+        before = calls()
+        page = self._read(job, run, shard)
+        page, counts, waiting = _count(page, self._engine.perform(job, page.cases))
+        if shard.phase == 2:
+            counts = _from_held(counts, shard, page.done)
+        counts["calls"] = calls() - before
+        group = runs.move(
+            run.id,
+            shard.index,
+            phase=shard.phase,
+            after=shard.after,
+            to=page.to,
+            done=page.done,
+            counts=counts,
+            waiting=waiting,
+            now=self._clock.now(),
+        )
+        if not self._database.write([group])[0]:
+            raise Conflict("cursor", "somebody else moved the cursor")
+        self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
+
+    def _continue(self, export: Export, run: Run, shard: Shard) -> None:
+        if shard.done:
+            self.finish_if_over(export, run.id)
+        else:
+            self.resume(export, run, [shard])
+
+    def resume(self, export: Export, run: Run, shards: Iterable[Shard]) -> None:
+        """Send the cursors of shards that are not through."""
+        self._wakeups.go_on(
+            export,
+            [
+                Cursor(export.connection, export.name, export.version, run.id, shard.index, shard.phase, shard.after)
+                for shard in shards
+                if not shard.done
+            ],
+        )
+
+    def _read(self, job: Job, run: Run, shard: Shard) -> Page:
+        """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
+        cases: list[Case] = []
+        steps, position = 0, shard.after
+        for chunk in _chunks(self._ids(job.export, shard, run.shards), CHUNK):
+            for case in self._engine.survey(job, chunk):
+                if shard.phase == 1 or _leaves_for_good(case, run):
+                    cases.append(case)
+                    steps += case.steps
+                position = case.profile
+                if steps >= job.destination.call_size:
+                    return Page(cases, position, done=False)
+            if len(cases) >= SCAN:
+                return Page(cases, position, done=False)
+        return Page(cases, position, done=True)
+
+    def _ids(self, export: Export, shard: Shard, shards: int) -> Iterator[str]:
+        """Yield the ids of members and of everyone ever told, sorted, each once, after the cursor."""
+        start = bucket_of(shard.after) if shard.after else 0
+        last = ""
+        for bucket in buckets_of(shard.index, shards):
+            if bucket < start:
+                continue
+            listings = [_members(self._database, segment, bucket, shard.after) for segment in export.segments]
+            told = deliveries.profiles_of(self._database, export.key, bucket, shard.after)
+            for profile in heapq.merge(*listings, told):
+                if profile != last:
+                    yield profile
+                last = profile
+
+    def _give_up(self, run: Run, export: Export) -> None:
+        """A run never goes on under other settings than it began with: the guard of its first pass would not hold."""
+        gates.owe_always(self._database, export.connection, export.name)
+        runs.change_state(self._database, run, RunState.STOPPED, self._clock.now(), EDITED)
+
+    def finish_if_over(self, export: Export, run_id: str) -> None:
+        """Begin the second pass, ask for confirmation or end a run whose cursors are all through."""
+        run = runs.load(self._database, run_id)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        shards = runs.shards(self._database, run_id)
+        if len(shards) < run.shards or not all(shard.done for shard in shards):
+            return
+        counts, now = total(shards), self._clock.now()
+        if run.phase == 1 and counts["leaving"] > 0:
+            if needs_confirmation(counts):
+                reason = f"{counts['leaving']} of {counts['told']} told would leave: confirm the run or mend the data"
+                runs.change_state(self._database, run, RunState.NEEDS_CONFIRMATION, now, reason)
+            else:
+                self.second_pass(export, run)
+        elif counts["outstanding"] == 0:
+            runs.change_state(self._database, run, RunState.FINISHED, now)
+
+    def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
+        """Remove the leavers the first pass counted."""
+        if runs.second_pass(self._database, run, confirmed_by, self._clock.now()):
+            self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
+
+
+def _members(database: Database, segment: str, bucket: int, after: str) -> Iterator[str]:
+    """Yield the ids of a segment's index in one bucket, sorted, reading page by page."""
+    while page := segments.listing(database, segment, bucket, after=after, limit=LISTING):
+        yield from page
+        after = page[-1]
+
+
+def _leaves_for_good(case: Case, run: Run) -> bool:
+    """A leaver of the first pass: one that changed since the run began is left to its own message or the next run."""
+    settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
+    return settled and (case.changed_at is None or case.changed_at <= run.started_at)
+
+
+def _count(page: Page, results: dict[str, Result]) -> tuple[Page, Counter[str], list[str]]:
+    """Sum up a page; it is cut short where more would wait than one transaction can record."""
+    counts: Counter[str] = Counter()
+    waiting: list[str] = []
+    last = ""
+    for case in page.cases:
+        result = results[case.profile]
+        if result.outcome is Outcome.WAITING:
+            if len(waiting) == MOST_WAITING:
+                return Page(page.cases, last, done=False), counts, waiting
+            waiting.append(case.profile)
+        counts.update(_columns(case, result))
+        last = case.profile
+    return page, counts, waiting
+
+
+def _columns(case: Case, result: Result) -> dict[str, int]:
+    columns: dict[str, int] = {"told": 1} if case.stored.told else {}
+    outcome = result.outcome
+    if outcome is Outcome.ABSENT:
+        return columns
+    columns["selected"] = 1
+    if outcome in (Outcome.WAITING, Outcome.HELD):
+        columns["outstanding"] = 1
+    else:
+        columns[outcome.value] = 1
+    if outcome is Outcome.HELD:
+        columns["leaving"] = 1
+    if outcome is Outcome.REJECTED:
+        columns[f"rejected:{result.reason}"] = 1
+    return columns
+
+
+def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:
+    """Turn the second pass' counts into moves out of `outstanding`, no more than the first pass put there."""
+    held = shard.counts.get("leaving", 0)
+    handled = counts["selected"]
+    rest = max(held - handled, 0) if done else 0
+    moves = Counter({name: number for name, number in counts.items() if name not in ("told", "selected")})
+    moves["outstanding"] -= min(handled, held) + rest
+    moves["leaving"] -= min(handled, held) + rest
+    moves["unchanged"] += rest
+    moves["selected"] += max(handled - held, 0)
+    return moves
+
+
+def _chunks(ids: Iterator[str], size: int) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    for profile in ids:
+        chunk.append(profile)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -1,0 +1,165 @@
+"""The Checks queue: what became of asynchronous imports, and wake-ups whose time has come."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from relay.clock import Clock
+from relay.delivery.consuming import RetryLater, backoff
+from relay.delivery.cursors import Cursors
+from relay.delivery.engine import Job
+from relay.delivery.messages import CheckImport, WakeLater, from_json
+from relay.delivery.opening import Opener
+from relay.delivery.settling import Settling
+from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
+from relay.destinations.contract import ImportReport, Step
+from relay.domain.claims import Waiter
+from relay.domain.problems import (
+    ConnectionProblem,
+    ExportProblem,
+    Problem,
+    Rejection,
+    RejectionKind,
+    SettingsProblem,
+    Transient,
+)
+from relay.observability import Observability
+from relay.queues import Received
+from relay.settings import UnknownConnection, UnknownExport
+from relay.stores import flights, gates
+from relay.stores.database import Database
+from relay.stores.flights import Entry, QueuedImport
+
+FIRST_PAUSE = timedelta(seconds=5)
+LONGEST_PAUSE = timedelta(minutes=5)
+
+UNCONFIRMED = Rejection(
+    RejectionKind.DESTINATION,
+    "unconfirmed",
+    "the destination never said whether it took the contact; it is tried again by a later run",
+)
+
+
+class ImportChecker:
+    """Looks at queued imports until they end, and passes on wake-ups that had to wait."""
+
+    def __init__(
+        self,
+        database: Database,
+        opener: Opener,
+        settling: Settling,
+        cursors: Cursors,
+        wakeups: Wakeups,
+        clock: Clock,
+        retry_later: RetryLater,
+        observe: Observability,
+    ) -> None:
+        self._database = database
+        self._opener = opener
+        self._settling = settling
+        self._cursors = cursors
+        self._wakeups = wakeups
+        self._clock = clock
+        self._retry_later = retry_later
+        self._observe = observe
+
+    def consume(self, received: Sequence[Received], seconds_left: Callable[[], float]) -> list[str]:
+        """Handle a batch; return the ids of the messages SQS must keep."""
+        failed = []
+        for message in received:
+            if seconds_left() < 15 or not self._handle(message):
+                failed.append(message.id)
+        return failed
+
+    def _handle(self, message: Received) -> bool:
+        try:
+            task = from_json(message.body)
+            if isinstance(task, CheckImport):
+                self._check(task)
+            elif isinstance(task, WakeLater):
+                self._wake(task)
+            else:
+                raise ValueError("a message of another queue")
+        except Problem as problem:
+            at_least = problem.retry_after if isinstance(problem, Transient) else None
+            pause = backoff(message.receive_count, at_least)
+            self._observe.problem("try again", problem, attempt=message.receive_count)
+            self._retry_later(message.receipt_handle, pause.total_seconds())
+            return False
+        except Exception as error:  # noqa: BLE001 - a defect must harm only its own message, and be seen
+            self._observe.problem("defect", error, message_id=message.id)
+            return False
+        return True
+
+    def _wake(self, wake: WakeLater) -> None:
+        if wake.due > self._clock.now():
+            self._wakeups.postpone(wake)
+            return
+        try:
+            export = self._opener.settings.export(f"{wake.connection}/{wake.export}")
+        except SettingsProblem:
+            return
+        self._wakeups.look_again(export, [Waiter(profile, wake.run) for profile in wake.profiles])
+
+    def _check(self, check: CheckImport) -> None:
+        found = flights.load_import(self._database, check.connection, check.flight)
+        if found is None:
+            return
+        queued, entries = found
+        try:
+            job = self._job(check)
+        except (UnknownExport, UnknownConnection):
+            flights.forget(self._database, check.connection, check.flight)
+            return
+        except SettingsProblem:
+            self._look_later(check, queued, LONGEST_DELAY)
+            return
+        connection_gate, _ = gates.load(self._database, check.connection, check.export)
+        if connection_gate.closed:
+            self._look_later(check, queued, LONGEST_DELAY)
+            return
+        try:
+            report = self._report(job, queued, entries)
+        except (ConnectionProblem, ExportProblem) as problem:
+            if isinstance(problem, ConnectionProblem):
+                now = self._clock.now()
+                gates.close(self._database, check.connection, connection_gate, problem.code, problem.what, now)
+            self._observe.problem("import check failed", problem, connection=check.connection, export=job.export.key)
+            self._look_later(check, queued, LONGEST_DELAY)
+            return
+        if report.finished:
+            self._settle(job, queued, entries, report)
+        else:
+            self._look_later(check, queued, min(FIRST_PAUSE * 1.5**check.attempt, LONGEST_PAUSE))
+
+    def _job(self, check: CheckImport) -> Job:
+        settings = self._opener.settings
+        connection = settings.connection(check.connection)
+        export = settings.export(f"{check.connection}/{check.export}")
+        account, _ = self._opener.account(connection)
+        return Job(export, self._opener.destinations(export.destination), account)
+
+    def _report(self, job: Job, queued: QueuedImport, entries: Sequence[Entry]) -> ImportReport:
+        """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
+        if self._clock.now() - queued.queued_at > job.destination.import_bound:
+            return ImportReport(True, dict.fromkeys(range(len(entries)), UNCONFIRMED))
+        steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
+        return job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
+
+    def _settle(self, job: Job, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport) -> None:
+        concerned = self._settling.settle(job.export, queued.flight, entries, report.refused, ledger=True)
+        flights.forget(self._database, queued.connection, queued.flight)
+        self._observe.info(
+            "import settled",
+            connection=queued.connection,
+            export=job.export.key,
+            delivered=len(entries) - len(report.refused),
+            rejected=len(report.refused),
+        )
+        for run in sorted(concerned):
+            self._cursors.finish_if_over(job.export, run)
+
+    def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
+        flights.note_look(self._database, queued, self._clock.now())
+        later = replace(check, attempt=check.attempt + 1)
+        self._wakeups.check_import(later.connection, later.export, later.flight, later.attempt, pause)

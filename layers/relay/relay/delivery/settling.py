@@ -1,0 +1,154 @@
+"""Ending flights: record what a destination took or refused, move the ledger, wake those who waited."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from relay.clock import Clock
+from relay.delivery.wakeups import Wakeups
+from relay.domain.claims import Claim, RunTag, land
+from relay.domain.deliveries import Delivery, Refusal, Told
+from relay.domain.exports import Export
+from relay.domain.problems import Conflict, Rejection
+from relay.stores import claims as claim_store
+from relay.stores import deliveries as delivery_store
+from relay.stores import runs
+from relay.stores.database import Database, Write
+from relay.stores.flights import Entry
+
+CHUNK = 40
+"""Entries settled in one transaction: a claim and a delivery each, and the counters of the runs they belong to."""
+
+ATTEMPTS = 40
+
+
+class Settling:
+    """Settles the entries of a flight, each exactly once, however often it is asked to."""
+
+    def __init__(self, database: Database, clock: Clock, wakeups: Wakeups) -> None:
+        self._database = database
+        self._clock = clock
+        self._wakeups = wakeups
+
+    def settle(
+        self,
+        export: Export,
+        flight: str,
+        entries: Sequence[Entry],
+        refused: Mapping[int, Rejection],
+        *,
+        sent_in: RunTag | None = None,
+        ledger: bool = False,
+    ) -> set[str]:
+        """Record the end of a flight's entries (`refused` by index) and wake who waited; return the runs concerned.
+
+        With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
+        flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
+        """
+        concerned: set[str] = set()
+        for start in range(0, len(entries), CHUNK):
+            part = range(start, min(start + CHUNK, len(entries)))
+            verdicts = [(entries[index], refused.get(index)) for index in part]
+            concerned |= self._settle_part(export, flight, verdicts, sent_in, ledger)
+            self.flush(export, [entry.claim for entry, _ in verdicts])
+            leavers = [entry.profile for entry, _ in verdicts if not entry.joins]
+            if leavers:
+                self.drop_gone(export, leavers)
+        return concerned
+
+    def _settle_part(
+        self,
+        export: Export,
+        flight: str,
+        verdicts: Sequence[tuple[Entry, Rejection | None]],
+        sent_in: RunTag | None,
+        ledger: bool,
+    ) -> set[str]:
+        for _ in range(ATTEMPTS):
+            claims = claim_store.load(self._database, [entry.claim for entry, _ in verdicts])
+            deliveries = delivery_store.load(self._database, export.key, sorted({e.profile for e, _ in verdicts}))
+            changed: dict[str, Delivery] = {}
+            moves: dict[RunTag, Counter[str]] = {}
+            writes: list[Write] = []
+            for entry, rejection in verdicts:
+                claim = claims[entry.claim]
+                if claim.flight is None or claim.flight.id != flight:
+                    continue
+                landed = land(claim, taken=rejection is None)
+                writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
+                tags = claim.flight.runs if ledger else ()
+                delivery = changed.get(entry.profile, deliveries[entry.profile])
+                delivery = self._told(delivery, entry, rejection, landed)
+                marks = {tag.mark for tag in tags}
+                changed[entry.profile] = replace(
+                    delivery,
+                    sent_in=sent_in.mark if sent_in is not None else delivery.sent_in,
+                    counted_in=max(marks) if marks else delivery.counted_in,
+                )
+                for tag in tags:
+                    moves.setdefault(tag, Counter()).update(_from_outstanding(rejection))
+            if not writes:
+                return set()
+            writes += [delivery_store.save(export.key, profile, delivery) for profile, delivery in changed.items()]
+            writes += [runs.count(tag.run, tag.shard, counts) for tag, counts in _by_shard(moves).items()]
+            if self._database.write([writes])[0]:
+                return {tag.run for tag in moves}
+            self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+        raise Conflict("contention", "a flight could not be settled")
+
+    def _told(self, delivery: Delivery, entry: Entry, rejection: Rejection | None, landed: Claim) -> Delivery:
+        told, refusals = dict(delivery.told), dict(delivery.refusals)
+        if rejection is not None:
+            refusals[entry.claim] = Refusal(rejection, entry.digest, self._clock.now())
+            return replace(delivery, refusals=refusals)
+        refusals.pop(entry.claim, None)
+        if entry.joins:
+            told[entry.claim] = Told(entry.target, entry.identity, entry.digest)
+        elif landed.to_wake:
+            told[entry.claim] = Told(entry.target, entry.identity, gone=True)
+        else:
+            told.pop(entry.claim, None)
+        return replace(delivery, told=told, refusals=refusals)
+
+    def flush(self, export: Export, keys: Sequence[str]) -> None:
+        """Wake everybody who waits at claims with no flight, then forget that they waited."""
+        owed = {key: claim for key, claim in claim_store.load(self._database, keys).items() if claim.to_wake}
+        if not owed:
+            return
+        self._wakeups.look_again(export, {waiter for claim in owed.values() for waiter in claim.look_again})
+        for key, claim in owed.items():
+            self._forget_waiters(key, claim)
+
+    def _forget_waiters(self, key: str, woken: Claim) -> None:
+        claim = woken
+        for _ in range(ATTEMPTS):
+            rest = replace(claim, look_again=claim.look_again - woken.look_again)
+            if self._database.write([[claim_store.save(key, rest, self._clock.now())]])[0]:
+                return
+            claim = claim_store.load(self._database, [key])[key]
+            if not claim.look_again & woken.look_again:
+                return
+
+    def drop_gone(self, export: Export, profile_ids: Sequence[str]) -> None:
+        """Drop claims given back from deliveries, now that their heirs are woken."""
+        ids = sorted(set(profile_ids))
+        for profile, delivery in delivery_store.load(self._database, export.key, ids).items():
+            gone = {key for key, told in delivery.told.items() if told.gone}
+            if gone:
+                told = {key: told for key, told in delivery.told.items() if key not in gone}
+                self._database.write([[delivery_store.save(export.key, profile, replace(delivery, told=told))]])
+
+
+def _from_outstanding(rejection: Rejection | None) -> dict[str, int]:
+    if rejection is None:
+        return {"outstanding": -1, "delivered": 1}
+    return {"outstanding": -1, "rejected": 1, f"rejected:{rejection.code}": 1}
+
+
+def _by_shard(moves: Mapping[RunTag, Counter[str]]) -> dict[RunTag, Counter[str]]:
+    """Merge the passes of a run: they share one record per shard."""
+    merged: dict[RunTag, Counter[str]] = {}
+    for tag, counts in moves.items():
+        merged.setdefault(RunTag(tag.run, tag.shard), Counter()).update(counts)
+    return merged

@@ -1,0 +1,155 @@
+"""Every minute: the directory, probes of what is stopped, owed and activating runs, and runs that stalled."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from relay.clock import Clock
+from relay.delivery.cursors import Cursors
+from relay.delivery.opening import Opener
+from relay.delivery.starting import Starter
+from relay.delivery.wakeups import Wakeups
+from relay.destinations.contract import Level
+from relay.domain.claims import Waiter
+from relay.domain.exports import Export
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, SettingsProblem, Transient
+from relay.domain.runs import RunState
+from relay.observability import Observability
+from relay.stores import activations, flights, gates, runs
+from relay.stores.activations import Activation
+from relay.stores.database import Database
+from relay.stores.directory import Directory, Entry
+from relay.stores.gates import CONNECTION, Gate, scope_of
+
+PROBE_EVERY = timedelta(minutes=3)
+STALLED_AFTER = timedelta(minutes=15)
+"""A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
+
+SETTLING = timedelta(seconds=90)
+"""When every function is sure to have seen an edit: what streamed past an older copy of the settings is caught then."""
+
+
+class Ticker:
+    """What the clock does for us; each tick is safe to repeat and to run beside another."""
+
+    def __init__(
+        self,
+        database: Database,
+        opener: Opener,
+        starter: Starter,
+        cursors: Cursors,
+        wakeups: Wakeups,
+        directory: Directory,
+        clock: Clock,
+        observe: Observability,
+    ) -> None:
+        self._database = database
+        self._opener = opener
+        self._starter = starter
+        self._cursors = cursors
+        self._wakeups = wakeups
+        self._directory = directory
+        self._clock = clock
+        self._observe = observe
+
+    def tick(self) -> None:
+        """Do everything that is due; trouble with one connection is logged and harms no other."""
+        listing = self._opener.settings.exports()
+        for invalid in listing.problems:
+            self._observe.problem("settings", invalid.problem, subject=invalid.subject)
+        by_connection: dict[str, list[Export]] = {}
+        for export in listing.valid.values():
+            by_connection.setdefault(export.connection, []).append(export)
+        for connection, exports in sorted(by_connection.items()):
+            try:
+                self._connection(connection, exports)
+            except Problem as problem:
+                self._observe.problem("tick", problem, connection=connection)
+
+    def _connection(self, connection: str, exports: Sequence[Export]) -> None:
+        destination = self._opener.destinations(exports[0].destination)
+        entry = Entry(destination.name, destination.streams, destination.shards)
+        if self._directory.read().get(connection) != entry:
+            self._directory.keep(connection, entry)
+        stopped = gates.load_all(self._database, connection)
+        gate = stopped.get(CONNECTION, Gate(CONNECTION))
+        if gate.closed and not self._probe(connection, gate, exports):
+            self._observe.stopped(connection)
+            return
+        for export in exports:
+            own = stopped.get(scope_of(export.name), Gate(scope_of(export.name)))
+            if own.closed and not self._probe(connection, own, [export]):
+                self._observe.stopped(connection)
+                continue
+            self._export(export, own)
+        self._imports(connection)
+
+    def _probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
+        """Check whether what stopped is well again; if so, open the gate."""
+        now = self._clock.now()
+        last = max((moment for moment in (gate.probed_at, gate.since) if moment is not None), default=None)
+        if last is not None and now - last < PROBE_EVERY:
+            return False
+        if not gates.note_probe(self._database, connection, gate, now):
+            return False
+        try:
+            settled = self._opener.settings.connection(connection, fresh=True)
+            account, _ = self._opener.account(settled)
+            findings = self._opener.destinations(settled.destination).check(account, exports)
+            for export in exports if gate.scope != CONNECTION else ():
+                self._opener.own_targets(export)
+        except (ConnectionProblem, ExportProblem, SettingsProblem, Transient) as problem:
+            self._observe.problem("probe", problem, connection=connection)
+            return False
+        if any(finding.level is Level.ERROR for finding in findings):
+            return False
+        return gates.reopen(self._database, connection, gate)
+
+    def _export(self, export: Export, gate: Gate) -> None:
+        self._nudge(export)
+        if not export.active:
+            return
+        if gate.owed:
+            run = self._starter.start(export, "owed")
+            if run is not None and run.state is RunState.RUNNING:
+                gates.pay(self._database, export.connection, gate)
+        elif export.stream:
+            self._activate(export)
+
+    def _activate(self, export: Export) -> None:
+        """Give an edited streaming export its run, and one more when every function knows the edit."""
+        last, now = activations.load(self._database, export.key), self._clock.now()
+        if last is None or last.version != export.version:
+            run = self._starter.start(export, "activated")
+            if run is not None and run.state is RunState.RUNNING:
+                activations.save(self._database, export.key, Activation(export.version, now, settled=False))
+        elif not last.settled and now - last.at >= SETTLING:
+            run = self._starter.start(export, "settings seen everywhere")
+            if run is not None and run.state is RunState.RUNNING:
+                activations.save(self._database, export.key, Activation(export.version, last.at, settled=True))
+
+    def _nudge(self, export: Export) -> None:
+        """Send lost messages of the active run again, and end it if its end was missed."""
+        active = runs.active(self._database, export.key)
+        run = None if active is None else runs.load(self._database, active)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        now = self._clock.now()
+        shards = runs.shards(self._database, run.id)
+        self._cursors.resume(export, run, [shard for shard in shards if _stalled(shard.moved_at, now)])
+        if all(shard.done for shard in shards):
+            self._cursors.finish_if_over(export, run.id)
+            moved = max((shard.moved_at for shard in shards if shard.moved_at is not None), default=None)
+            if _stalled(moved, now):
+                waiting = runs.waiting(self._database, run.id)
+                self._wakeups.look_again(export, [Waiter(profile, run.id) for profile in waiting])
+
+    def _imports(self, connection: str) -> None:
+        now = self._clock.now()
+        for queued in flights.open_imports(self._database, connection):
+            if _stalled(queued.looked_at, now):
+                flights.note_look(self._database, queued, now)
+                self._wakeups.check_import(connection, queued.export, queued.flight, 0, timedelta())
+
+
+def _stalled(last: datetime | None, now: datetime) -> bool:
+    return last is None or now - last > STALLED_AFTER

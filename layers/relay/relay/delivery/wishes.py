@@ -1,0 +1,85 @@
+"""What a profile's stored state says a destination should hold: pure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+import jmespath
+from jmespath.parser import ParsedResult
+
+from relay.destinations.contract import Destination
+from relay.domain.deliveries import Want
+from relay.domain.exports import Export
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.problems import Rejection
+from relay.domain.profiles import Profile
+
+OUT = "out"
+"""The digest of leaving: it carries no values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """The claims a profile wants, by claim key, or why it cannot be taken. Neither when it is no member."""
+
+    wanted: Mapping[str, Want]
+    rejection: Rejection | None = None
+
+
+NOTHING = Wished({})
+
+
+def claim_key(keyed: KeyedHash, connection: str, target: str, identity: str) -> str:
+    """Return the key of the claim on one identity at one target."""
+    return keyed("claim", connection, target, identity)
+
+
+def wish_of(export: Export, destination: Destination, profile: Profile | None, keyed: KeyedHash) -> Wished:
+    """Work out what the profile should be told for an export."""
+    if profile is None:
+        return NOTHING
+    qualified = {
+        target: max(profile.memberships[segment].at for segment in inside)
+        for target, segments in destination.targets(export).items()
+        if (inside := [s for s in segments if s in profile.memberships and profile.memberships[s].realized])
+    }
+    if not qualified:
+        return NOTHING
+    view = profile.view()
+    identities = destination.identity_of(_mapped(export.mapping[destination.identity], view))
+    if isinstance(identities, Rejection):
+        return Wished({}, identities)
+    values = {}
+    for target, expression in export.mapping.items():
+        if target != destination.identity:
+            encoded = destination.encode(target, _mapped(expression, view))
+            if encoded is not None:
+                values[target] = encoded
+    digest = keyed("payload", json.dumps(values, sort_keys=True))
+    return Wished(
+        {
+            claim_key(keyed, export.connection, target, identity): Want(target, identity, digest, at, values)
+            for target, at in qualified.items()
+            for identity in identities
+        }
+    )
+
+
+def left_at(export: Export, destination: Destination, profile: Profile | None, target: str, now: datetime) -> datetime:
+    """Return when a profile left a target: its newest exit, or now when it was the settings that changed."""
+    segments = destination.targets(export).get(target, frozenset())
+    memberships = {} if profile is None else profile.memberships
+    exits = [memberships[s].at for s in segments if s in memberships and not memberships[s].realized]
+    return max(exits, default=now)
+
+
+def _mapped(expression: str, view: Mapping[str, Any]) -> Any:
+    return _compiled(expression).search(view)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(expression: str) -> ParsedResult:
+    return jmespath.compile(expression)

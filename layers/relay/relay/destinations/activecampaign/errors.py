@@ -1,0 +1,105 @@
+"""What ActiveCampaign's answers mean: https://developers.activecampaign.com/reference/errors."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from relay.destinations.contract import Reply
+from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
+from relay.domain.problems import Rejection, RejectionKind
+
+MALFORMED = Rejection(
+    RejectionKind.DATA, "malformed", "ActiveCampaign refuses the record as malformed: check its values at the source"
+)
+TOO_LARGE = Rejection(
+    RejectionKind.DATA, "too_large", "the record alone is larger than ActiveCampaign takes in one call"
+)
+IMPORT_REFUSED = Rejection(
+    RejectionKind.DESTINATION,
+    "import_refused",
+    "ActiveCampaign's import refused the contact and gives no reason; it may have unsubscribed from the list, be on "
+    "the exclusion list, have bounced, or be over the account's contact limit: look at the contact in ActiveCampaign",
+)
+UNCONFIRMED = Rejection(
+    RejectionKind.DESTINATION,
+    "unconfirmed",
+    "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
+)
+
+
+def is_rate_limited(reply: Reply) -> bool:
+    """Return whether a 400 is the bulk import's own rate limit, which does not come as 429."""
+    message = reply.body.get("message") if isinstance(reply.body, Mapping) else None
+    return isinstance(message, str) and "rate limit exceeded" in message.lower()
+
+
+def _object_of(reply: Reply, key: str) -> Any:
+    return reply.body.get(key) if isinstance(reply.body, Mapping) else None
+
+
+TABLE: Table = (
+    # A wrong key can answer 200 with the log-in page: https://github.com/rudderlabs/rudder-transformer/pull/5350
+    Row(
+        SUCCESS,
+        Outcome.CONNECTION,
+        "not_json",
+        "ActiveCampaign answered with a page instead of JSON, as it does for a wrong key: check api_host and api_key",
+        when=lambda reply: reply.body is None,
+    ),
+    Row(
+        (401, 403),
+        Outcome.CONNECTION,
+        "not_authorised",
+        "ActiveCampaign refuses the key: check api_key, and that its user was not deleted or lost permissions",
+    ),
+    Row((402,), Outcome.CONNECTION, "unpaid", "ActiveCampaign has blocked the account for a payment problem"),
+    Row((404,), Outcome.CONNECTION, "not_found", "ActiveCampaign does not know the address: check api_host"),
+    *DEFAULT_TABLE,
+)
+
+BULK_TABLE: Table = (
+    Row(
+        (400,),
+        Outcome.TRANSIENT,
+        "rate_limited",
+        "the bulk import takes no more calls for now",
+        when=is_rate_limited,
+        taken=False,
+        least_wait=timedelta(seconds=60),
+    ),
+    Row(
+        SUCCESS,
+        Outcome.TRANSIENT,
+        "unexpected_answer",
+        "the bulk import answered without the id of an import",
+        when=lambda reply: isinstance(reply.body, Mapping | list) and not isinstance(_object_of(reply, "batchId"), str),
+    ),
+    *TABLE,
+)
+"""Anything else with 400 names rows or calls for splitting."""
+
+INFO_TABLE: Table = (
+    Row((400, 404), Outcome.REJECTION, "unknown_import", "ActiveCampaign does not know the import"),
+    Row(
+        SUCCESS,
+        Outcome.TRANSIENT,
+        "unexpected_answer",
+        "the state of an import came in another shape",
+        when=lambda reply: (
+            isinstance(reply.body, list) or (isinstance(reply.body, Mapping) and "status" not in reply.body)
+        ),
+    ),
+    *TABLE,
+)
+
+CONTACT_TABLE: Table = (
+    Row((404,), Outcome.REJECTION, "gone", "there is no such contact"),
+    *TABLE,
+)
+
+RECORD_TABLE: Table = (
+    Row((403,), Outcome.REJECTION, "not_visible", "the key's user may not see this"),
+    Row((404,), Outcome.REJECTION, "gone", "there is no such record"),
+    *TABLE,
+)
+"""For a list or the custom fields: that one is missing or hidden, the account itself is fine."""

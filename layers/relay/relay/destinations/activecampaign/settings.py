@@ -1,0 +1,84 @@
+"""What an administrator writes down for an ActiveCampaign connection and export."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+_HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII)
+
+
+def _host_name(value: object) -> object:
+    """Take the host out of what people paste: with or without scheme, path and trailing slash."""
+    if not isinstance(value, str):
+        return value
+    scheme, separator, rest = value.strip().partition("://")
+    if separator and scheme.lower() != "https":
+        raise ValueError("only https is spoken to ActiveCampaign")
+    host = (rest if separator else scheme).split("/", 1)[0].lower()
+    if not _HOST.fullmatch(host):
+        raise ValueError("must be the host name under Settings > Developer, such as youraccount.api-us1.com")
+    return host
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _stripped(value)
+
+
+Id = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[1-9][0-9]{0,17}$")]
+"""A number ActiveCampaign gave, as a string of digits; a JSON number is accepted."""
+
+
+class ActiveCampaignConnection(BaseModel):
+    """The fields of a connection's secret, from Settings > Developer of the ActiveCampaign account.
+
+    https://developers.activecampaign.com/reference/url: the host is taken as given, never built from the account name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    api_host: Annotated[str, BeforeValidator(_host_name)]
+    api_key: Annotated[SecretStr, BeforeValidator(_stripped)]
+
+    @model_validator(mode="after")
+    def _key_fits_a_header(self) -> Self:
+        key = self.api_key.get_secret_value()
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("api_key must be the key as shown under Settings > Developer")
+        return self
+
+
+class ActiveCampaignOptions(BaseModel):
+    """The options of an export.
+
+    `on_exit` says what happens to a contact who leaves: `keep` (nothing), `unsubscribe` (from the list; bulk import
+    never takes such a contact back), `set_field` (custom field `exit_field` holds `value_in` while the contact is in
+    the segments and `value_out` afterwards; the list membership stays).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    list_id: Id
+    on_exit: Literal["keep", "unsubscribe", "set_field"] = "keep"
+    exit_field: Id | None = None
+    value_in: Annotated[str, BeforeValidator(_stripped), Field(min_length=1)] | None = None
+    value_out: Annotated[str, BeforeValidator(_stripped), Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _set_field_is_complete(self) -> Self:
+        given = {"exit_field": self.exit_field, "value_in": self.value_in, "value_out": self.value_out}
+        if self.on_exit == "set_field":
+            missing = [name for name, value in given.items() if value is None]
+            if missing:
+                raise ValueError(f"on_exit set_field also needs {', '.join(missing)}")
+            if self.value_in == self.value_out:
+                raise ValueError("value_in and value_out must differ")
+        else:
+            extra = [name for name, value in given.items() if value is not None]
+            if extra:
+                raise ValueError(f"{', '.join(extra)}: only used with on_exit set_field")
+        return self

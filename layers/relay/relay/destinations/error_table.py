@@ -1,0 +1,137 @@
+"""Errors as data: which answer means what, who must act, and what is said about it.
+
+A destination's table is a tuple of rows tried from the top; it starts with its own rows and ends with `DEFAULT_TABLE`.
+"""
+
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import Enum
+
+from relay.destinations.contract import Reply
+from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+
+MAX_RETRY_AFTER = timedelta(hours=1)
+"""A destination that asks for more is asked again after this: a slip of theirs must not park us for days."""
+
+SUCCESS = range(200, 300)
+
+
+class Outcome(Enum):
+    """What an answer leads to, and who must act on it."""
+
+    TRANSIENT = Actor.WAIT, "tried again"
+    CONNECTION = Actor.ADMINISTRATOR, "the connection stops"
+    EXPORT = Actor.ADMINISTRATOR, "the export stops"
+    REJECTION = Actor.ADMINISTRATOR, "this one profile or record is refused"
+    SPLIT = Actor.US, "something in this call is refused: it is taken apart to find out what"
+
+    @property
+    def actor(self) -> Actor:
+        """Who must act."""
+        return self.value[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a table: these statuses (and this condition) lead to that outcome.
+
+    `code` and `message` are fixed texts: nothing a destination wrote gets into them. `taken` is as in Transient.
+    `least_wait` applies when the answer names no `Retry-After`.
+    """
+
+    statuses: Container[int]
+    outcome: Outcome
+    code: str
+    message: str
+    when: Callable[[Reply], bool] | None = None
+    taken: bool | None = None
+    least_wait: timedelta | None = None
+
+    def fits(self, reply: Reply) -> bool:
+        """Return whether the row applies to an answer."""
+        return reply.status in self.statuses and (self.when is None or self.when(reply))
+
+
+Table = tuple[Row, ...]
+
+DEFAULT_TABLE: Table = (
+    Row(
+        SUCCESS,
+        Outcome.CONNECTION,
+        "not_json",
+        "answered with something other than JSON: a log-in or error page; check the address and the key",
+        when=lambda reply: reply.body is None and reply.size > 0,
+    ),
+    Row((429,), Outcome.TRANSIENT, "rate_limited", "asks us to slow down", taken=False),
+    Row((408,), Outcome.TRANSIENT, "timeout", "gave up waiting for the request"),
+    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),
+    Row(
+        (401, 403),
+        Outcome.CONNECTION,
+        "not_authorised",
+        "refuses the key or its permissions: check the connection's secret",
+    ),
+    Row((402,), Outcome.CONNECTION, "unpaid", "refuses because of a payment problem of the account"),
+    Row(
+        (404,), Outcome.CONNECTION, "not_found", "does not know the address: check the host or region of the connection"
+    ),
+    Row((400, 413, 422), Outcome.SPLIT, "refused", "refuses the content of the call"),
+    Row(
+        range(300, 400),
+        Outcome.CONNECTION,
+        "redirected",
+        "redirects, which is not followed: check the host of the connection",
+    ),
+)
+
+
+def raise_for(reply: Reply, table: Table, *, word: Callable[[Reply], str | None] | None = None) -> Row | None:
+    """Return None for a success, and the row for the caller to handle when its outcome is REJECTION or SPLIT.
+
+    Raises Transient, ConnectionProblem or ExportProblem for the others. A status no row fits is a ConnectionProblem:
+    better stop and be looked at than lose profiles. `word` may find a safe word of the destination's for the text.
+    """
+    row = next((row for row in table if row.fits(reply)), None)
+    if row is None:
+        if reply.status in SUCCESS:
+            return None
+        raise ConnectionProblem("unexpected_status", f"answered in a way nobody documented (HTTP {reply.status})")
+    if row.outcome in (Outcome.REJECTION, Outcome.SPLIT):
+        return row
+    said = word(reply) if word is not None else None
+    text = f"{row.message} (HTTP {reply.status}{'' if said is None else ', ' + said})"
+    if row.outcome is Outcome.CONNECTION:
+        raise ConnectionProblem(row.code, text)
+    if row.outcome is Outcome.EXPORT:
+        raise ExportProblem(row.code, text)
+    wait = retry_after(reply)
+    raise Transient(row.code, text, taken=row.taken, retry_after=row.least_wait if wait is None else wait)
+
+
+def retry_after(reply: Reply) -> timedelta | None:
+    """Read `Retry-After` (seconds or an HTTP date), clamped to 0..MAX_RETRY_AFTER; None when absent or unreadable.
+
+    A date is measured from the answer's own `Date`, so that a wrong clock here or there does no harm.
+    https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+    """
+    given = reply.headers.get("retry-after", "").strip()
+    if not given:
+        return None
+    if given.isascii() and given.isdigit():
+        # No more digits than the clamp has: a number of seconds that overflows a timedelta is still just "long".
+        return timedelta(seconds=min(int(given[:12]), MAX_RETRY_AFTER.total_seconds()))
+    until = _http_date(given)
+    if until is None:
+        return None
+    now = _http_date(reply.headers.get("date", "")) or datetime.now(UTC)
+    return min(max(until - now, timedelta(0)), MAX_RETRY_AFTER)
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

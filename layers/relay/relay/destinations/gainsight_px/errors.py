@@ -1,0 +1,116 @@
+"""What Gainsight PX's answers mean. Its statuses: https://px-apidocs.gainsight.com (tag ExternalSegments)."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from relay.destinations.contract import Reply
+from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
+from relay.domain.problems import Rejection, RejectionKind
+
+REFUSED_IDENTITY = Rejection(
+    RejectionKind.DESTINATION,
+    "identity_refused",
+    "Gainsight PX refuses this identity by itself: check that it is the value given to PX's identify call",
+)
+
+_STATUS_WORD = re.compile(r"[A-Z][A-Z_]{0,40}")
+
+
+def status_word(reply: Reply) -> str | None:
+    """Return the status word of PX's error envelope, such as `NOT_FOUND`.
+
+    Its messages stay out of our texts: "User was not found for parameters {id=...}" holds an identity.
+    """
+    envelope = reply.body.get("externalapierror") if isinstance(reply.body, Mapping) else None
+    word = envelope.get("status") if isinstance(envelope, Mapping) else None
+    return word if isinstance(word, str) and _STATUS_WORD.fullmatch(word) else None
+
+
+def _error_of(reply: Reply) -> Any:
+    return reply.body.get("error") if isinstance(reply.body, Mapping) else None
+
+
+TABLE: Table = (
+    Row(
+        (401,),
+        Outcome.CONNECTION,
+        "not_authorised",
+        "Gainsight PX refuses the key or token: check the connection's secret and region, and the key's permission",
+    ),
+    Row(
+        (403, 404),
+        Outcome.CONNECTION,
+        "feature_off",
+        "Gainsight PX offers no external segments here: ask Gainsight support to enable the feature, or check region",
+    ),
+    *DEFAULT_TABLE,
+)
+
+ADMIN_TABLE: Table = (
+    Row(
+        (403, 404),
+        Outcome.CONNECTION,
+        "not_authorised",
+        "Gainsight PX does not show the subscription: check key and region",
+    ),
+    *TABLE,
+)
+
+METADATA_TABLE: Table = (
+    Row(
+        (400, 413, 422),
+        Outcome.EXPORT,
+        "segment_refused",
+        "Gainsight PX refuses the segment's name, description or id: check segment_names in the export's options",
+    ),
+    *TABLE,
+)
+
+TOKEN_TABLE: Table = (
+    Row(
+        (400, 401),
+        Outcome.CONNECTION,
+        "invalid_grant",
+        "the log-in was refused (invalid_grant): the password may have changed, the user may be locked, or PX allows "
+        'SAML log-in only ("Saml Only"): put the user on its allow list',
+        when=lambda reply: _error_of(reply) == "invalid_grant",
+    ),
+    Row(
+        (400, 401),
+        Outcome.CONNECTION,
+        "invalid_client",
+        "the client was refused (invalid_client): client_id must be the subscription ID, and the OAuth secret may have "
+        "been generated anew on the Company Details page",
+        when=lambda reply: _error_of(reply) == "invalid_client",
+    ),
+    Row((429,), Outcome.TRANSIENT, "rate_limited", "the token address asks us to slow down", taken=False),
+    Row(
+        (408, *range(500, 600)),
+        Outcome.TRANSIENT,
+        "unavailable",
+        "the token address has a problem of its own",
+        taken=False,
+    ),
+    Row((404,), Outcome.CONNECTION, "not_found", "there is nothing at token_url: check it"),
+    Row(
+        range(400, 500),
+        Outcome.CONNECTION,
+        "token_refused",
+        "no token was given: check username, password, client_id, client_secret and token_url",
+    ),
+    Row(
+        SUCCESS,
+        Outcome.CONNECTION,
+        "no_token",
+        "token_url answered without a usable access token: check it",
+        when=lambda reply: not usable_token(reply),
+    ),
+    *DEFAULT_TABLE,
+)
+
+
+def usable_token(reply: Reply) -> bool:
+    """Return whether an answer holds an access token that can go into a header."""
+    token = reply.body.get("access_token") if isinstance(reply.body, Mapping) else None
+    return isinstance(token, str) and token.isascii() and token.isprintable() and token != "" and " " not in token

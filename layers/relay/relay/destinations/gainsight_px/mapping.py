@@ -1,0 +1,58 @@
+"""From mapped values to PX identities: pure functions."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from relay.domain.problems import Rejection, RejectionKind
+
+IDENTITY = "IDENTIFY_ID"
+
+NO_IDENTITY = Rejection(
+    RejectionKind.DATA, "no_identity", "the profile has no IDENTIFY_ID where the mapping looks for it"
+)
+MALFORMED_IDENTITY = Rejection(
+    RejectionKind.DATA, "malformed_identity", "the IDENTIFY_ID is neither text nor a whole number: check the mapping"
+)
+SEVERAL_IDENTITIES = Rejection(
+    RejectionKind.DATA,
+    "several_identities",
+    "the profile has several IDENTIFY_IDs and the export's multiple_identities says reject",
+)
+
+
+def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Yield (target, reason) for what is missing or unknown in an export's mapping."""
+    if IDENTITY not in mapping:
+        yield IDENTITY, "is required"
+    for target in mapping:
+        if target != IDENTITY:
+            yield target, f"is not a target: external segments take only {IDENTITY}"
+
+
+def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> list[str] | Rejection:
+    """Return the identities of a mapped value, each once, in the order the profile holds them.
+
+    An id is passed on exactly as it is, blanks and case included: PX knows the value its identify call was given.
+    """
+    candidates = value if isinstance(value, list) else [value]
+    found: dict[str, None] = {}
+    for item in candidates:
+        if item is None or (isinstance(item, str) and not item.strip()):
+            continue
+        text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
+        if not isinstance(text, str) or not _can_be_sent(text):
+            return MALFORMED_IDENTITY
+        found[text] = None
+    if not found:
+        return NO_IDENTITY
+    if len(found) > 1 and several == "reject":
+        return SEVERAL_IDENTITIES
+    return list(found) if several == "all" else list(found)[:1]
+
+
+def _can_be_sent(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""What an administrator writes down for a Gainsight PX connection and export."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _stripped(value: object) -> object:
+    """Trim; a field left blank in the console counts as not given."""
+    return (value.strip() or None) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+Text = Annotated[str | None, BeforeValidator(_stripped)]
+Key = Annotated[SecretStr | None, BeforeValidator(_stripped)]
+
+_GRANT_FIELDS = ("username", "password", "client_id", "client_secret", "token_url")
+
+
+class GainsightPxConnection(BaseModel):
+    """The fields of a connection's secret: a REST API key, or what Adobe's form asks for and the token's address.
+
+    `client_id` is the subscription ID of the Company Details page, `client_secret` the OAuth secret generated there:
+    https://experienceleague.adobe.com/docs/experience-platform/destinations/catalog/analytics/gainsight-px.html
+    `token_url` is published nowhere, so it has no default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    region: Annotated[Literal["us", "eu", "us2"], BeforeValidator(_lower)]
+    api_key: Key = None
+    username: Text = None
+    # A password may begin or end with a blank.
+    password: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
+    client_id: Text = None
+    client_secret: Key = None
+    token_url: Text = None
+
+    @field_validator("api_key")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        key = "" if value is None else value.get_secret_value()
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ValueError("must be the key as shown under Administration > REST API")
+        return value
+
+    @field_validator("token_url")
+    @classmethod
+    def _is_safe(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        address = urlsplit(value)
+        # Plain http only reaches a sandbox on this machine, and only where a sandbox is set up: see token.py.
+        is_safe = address.scheme == "https" or (address.scheme == "http" and address.hostname in _LOOPBACK)
+        if not is_safe or not address.hostname or address.username is not None or address.query or address.fragment:
+            raise ValueError("must be an https address without credentials, query or fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one_way_to_log_in(self) -> Self:
+        missing = [name for name in _GRANT_FIELDS if getattr(self, name) is None]
+        if self.api_key is not None:
+            if len(missing) < len(_GRANT_FIELDS):
+                raise ValueError(f"give either api_key or {', '.join(_GRANT_FIELDS)}, not both")
+        elif missing:
+            raise ValueError(f"give either api_key or all of {', '.join(_GRANT_FIELDS)}; missing: {', '.join(missing)}")
+        return self
+
+
+class GainsightPxOptions(BaseModel):
+    """The options of an export. The defaults suit what is documented; what is not documented can be set here.
+
+    `segment_ref`: whether PX is told its own segment id or our external id (`source/segment`) as `segmentId`.
+    `multiple_identities`: what to do with a namespace that holds several ids.
+    `segment_names`, `segment_descriptions`: by segment (`source/segment`), for PX's Segments screen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    segment_ref: Literal["id", "external_id"] = "id"
+    max_identities_per_call: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
+    multiple_identities: Literal["first", "all", "reject"] = "first"
+    identity_type: Literal["IDENTIFY_ID", "GLOBAL_ID"] = "IDENTIFY_ID"
+    segment_names: dict[str, Annotated[str, Field(min_length=1)]] = {}
+    segment_descriptions: dict[str, Annotated[str, Field(min_length=1)]] = {}

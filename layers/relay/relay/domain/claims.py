@@ -1,0 +1,337 @@
+"""Claims: who wants one destination identity at one target, and what is in flight for it.
+
+The identity is what is contended: two profiles with one e-mail, in whatever shard they are, meet here. Everything
+in this module is a pure transition; the engine writes the new claim only if nobody else wrote meanwhile.
+
+- The smallest claimant wins and is sent; the others are duplicates.
+- The identity leaves the destination only when its last claimant leaves.
+- While a flight is open nobody else sends: they leave their name in `look_again` and are woken when it ends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from relay.domain import moments
+
+UNSURE = "?"
+"""`Claim.sent` while nobody can say what the destination holds."""
+
+TURN = timedelta(milliseconds=1)
+"""A change of direction is sent at least this much later than what was sent before: ties are undocumented."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTag:
+    """The run (with its pass) and shard in whose ledger a flight's profile is counted as outstanding."""
+
+    run: str
+    shard: int
+    phase: int = 1
+
+    @property
+    def mark(self) -> str:
+        """What a delivery remembers of having been counted."""
+        return f"{self.run}#{self.phase}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One call whose outcome is not recorded yet: the intent, written before the call.
+
+    `before` is what the destination held before it; `until` is when its effect can no longer arrive.
+    `echo_until` and `echo` remember an earlier lost answer with the payload digest `echo`.
+    """
+
+    id: str
+    profile: str
+    joins: bool
+    digest: str
+    at: datetime
+    until: datetime
+    before: str | None = None
+    echo: str | None = None
+    echo_until: datetime | None = None
+    runs: tuple[RunTag, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A profile to look at again when the flight ends; `run` when a run waits for its outcome."""
+
+    profile: str
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The state of one (connection, target, identity).
+
+    `sent` is the digest of what the destination holds: None for nothing, `UNSURE` when a lost answer left it open.
+    A lost answer with digest `echo` may still arrive until `echo_until`; until then nothing else is sent.
+    """
+
+    claimants: frozenset[str] = frozenset()
+    flight: Flight | None = None
+    look_again: frozenset[Waiter] = frozenset()
+    sent: str | None = None
+    sent_at: datetime | None = None
+    echo: str | None = None
+    echo_until: datetime | None = None
+    version: int = 0
+
+    @property
+    def to_wake(self) -> bool:
+        """Somebody waits and nothing is in flight: the wake-ups are owed."""
+        return bool(self.look_again) and self.flight is None
+
+
+class Fate(Enum):
+    """What is known of a flight beyond the claim: nothing, that it never took off, or that an import is queued."""
+
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    QUEUED = "queued"
+
+
+class Do(Enum):
+    """What a profile does about a claim now."""
+
+    SEND = "send"
+    PENDING = "pending"
+    WAIT = "wait"
+    LATER = "later"
+    DUPLICATE = "duplicate"
+    SETTLED = "settled"
+    RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What one profile wants of a claim."""
+
+    profile: str
+    joins: bool
+    digest: str
+    at: datetime
+    goodbye: bool = True
+    """Whether leaving is told to the destination."""
+    run: RunTag | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and the claim to write first (the same object when nothing changes)."""
+
+    do: Do
+    claim: Claim
+    due: datetime | None = None
+    """With LATER, and with WAIT on a lost answer of our own: when to look again."""
+
+
+def decide(claim: Claim, wish: Wish, *, flight_id: str, fate: Fate, now: datetime, bound: timedelta) -> Decision:
+    """Decide for one profile; a SEND carries the claim with the new flight `flight_id` open until now + bound."""
+    takeoff = _Takeoff(flight_id, fate, now, now + bound)
+    claim = _without_stale_flight(claim, takeoff)
+    return (_join if wish.joins else _leave)(claim, wish, takeoff)
+
+
+@dataclass(frozen=True, slots=True)
+class _Takeoff:
+    flight_id: str
+    fate: Fate
+    now: datetime
+    until: datetime
+
+
+def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
+    """Drop a flight that can no longer change anything: it never took off, or its bound is over."""
+    flight = claim.flight
+    if flight is None or takeoff.fate is Fate.QUEUED:
+        return claim
+    if takeoff.fate is Fate.FAILED:
+        return replace(land(claim, taken=False), look_again=claim.look_again)
+    if takeoff.now < flight.until:
+        return claim
+    landed = replace(land(claim, taken=False), look_again=claim.look_again)
+    return replace(landed, sent=UNSURE, sent_at=_latest(claim.sent_at, flight.at))
+
+
+def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
+    claim = _with_claimant(claim, wish.profile)
+    wins = min(claim.claimants) == wish.profile
+    flight = claim.flight
+    if flight is not None and flight.profile == wish.profile:
+        return _own_flight(claim, flight, wish, takeoff)
+    if flight is not None and (wins or not flight.joins):
+        return Decision(Do.WAIT, _with_waiter(claim, wish))
+    if not wins:
+        return Decision(Do.DUPLICATE, claim)
+    if claim.sent == wish.digest and not _echoes(claim, wish, takeoff.now):
+        return Decision(Do.SETTLED, claim)
+    return _send(claim, wish, takeoff)
+
+
+def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
+    if wish.profile not in claim.claimants:
+        return Decision(Do.RELEASED, claim)
+    others = claim.claimants - {wish.profile}
+    flight = claim.flight
+    if flight is not None and flight.profile == wish.profile:
+        return _own_flight(claim, flight, wish, takeoff)
+    if flight is not None and not flight.joins:
+        return Decision(Do.WAIT, _with_waiter(claim, wish))
+    if others:
+        heir = {Waiter(min(others))} if min(others) > wish.profile and flight is None else set()
+        return Decision(Do.RELEASED, replace(claim, claimants=others, look_again=claim.look_again | heir))
+    if not wish.goodbye:
+        return Decision(Do.RELEASED, replace(claim, claimants=others, sent=None))
+    if claim.sent is None and not _echoes(claim, wish, takeoff.now):
+        return Decision(Do.RELEASED, replace(claim, claimants=others))
+    return _send(claim, wish, takeoff)
+
+
+def _own_flight(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> Decision:
+    """Our own call is open: the same again is repeated (or its import awaited); anything else waits for its end."""
+    same = flight.joins == wish.joins and flight.digest == wish.digest
+    queued = takeoff.fate is Fate.QUEUED
+    if same and queued and (wish.run is None or wish.run in flight.runs):
+        return Decision(Do.PENDING, claim)
+    if same and not queued:
+        return _send(claim, wish, takeoff)
+    return Decision(Do.WAIT, _with_waiter(claim, wish), None if queued else flight.until)
+
+
+def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
+    """Open a flight, unless a lost answer with another payload may still arrive.
+
+    A flight that is still there is our own lost call with the same payload: it is repeated with its time, and its
+    echo is remembered beyond the end of the repetition.
+    """
+    if _echoes(claim, wish, takeoff.now):
+        return Decision(Do.LATER, claim, claim.echo_until)
+    lost = claim.flight
+    flight = Flight(
+        id=takeoff.flight_id,
+        profile=wish.profile,
+        joins=wish.joins,
+        digest=wish.digest,
+        at=_time_to_send(claim, wish) if lost is None else lost.at,
+        until=takeoff.until,
+        before=claim.sent if lost is None else UNSURE,
+        echo=None if lost is None else lost.digest,
+        echo_until=None if lost is None else _latest(lost.until, lost.echo_until),
+        runs=() if wish.run is None else (wish.run,),
+    )
+    return Decision(Do.SEND, replace(claim, flight=flight, sent=UNSURE))
+
+
+def _time_to_send(claim: Claim, wish: Wish) -> datetime:
+    """A time sent never goes backwards; the next thing told of an identity is told as later."""
+    return wish.at if claim.sent_at is None else max(wish.at, claim.sent_at + TURN)
+
+
+def _echoes(claim: Claim, wish: Wish, now: datetime) -> bool:
+    return claim.echo_until is not None and now < claim.echo_until and claim.echo != wish.digest
+
+
+def _latest(*moments_or_none: datetime | None) -> datetime | None:
+    return max((moment for moment in moments_or_none if moment is not None), default=None)
+
+
+def _with_claimant(claim: Claim, profile: str) -> Claim:
+    return claim if profile in claim.claimants else replace(claim, claimants=claim.claimants | {profile})
+
+
+def _with_waiter(claim: Claim, wish: Wish) -> Claim:
+    counted = claim.flight is not None and wish.run in claim.flight.runs
+    waiter = Waiter(wish.profile, None if wish.run is None or counted else wish.run.run)
+    return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
+
+
+def land(claim: Claim, *, taken: bool) -> Claim:
+    """End the claim's flight: `taken` when the destination took it, False when it refused it.
+
+    The loser of a change of winner is left in `look_again` beside those who waited.
+    """
+    flight = claim.flight
+    if flight is None:
+        return claim
+    claimants, look_again, sent, sent_at = claim.claimants, claim.look_again, flight.before, claim.sent_at
+    if taken:
+        sent = flight.digest if flight.joins else None
+        sent_at = _latest(sent_at, flight.at)
+        if not flight.joins:
+            claimants -= {flight.profile}
+            if claimants:
+                look_again |= {Waiter(min(claimants))}
+        elif claimants and min(claimants) != flight.profile:
+            look_again |= {Waiter(flight.profile), Waiter(min(claimants))}
+    return replace(
+        claim,
+        claimants=claimants,
+        look_again=look_again,
+        sent=sent,
+        sent_at=sent_at,
+        flight=None,
+        echo=claim.echo if flight.echo_until is None else flight.echo,
+        echo_until=_latest(flight.echo_until, claim.echo_until),
+    )
+
+
+def to_json(claim: Claim) -> dict[str, Any]:
+    """Return the stored form of a claim (without its version)."""
+    flight = claim.flight
+    body: dict[str, Any] = {"claimants": sorted(claim.claimants)}
+    if flight is not None:
+        body["flight"] = {
+            "id": flight.id,
+            "profile": flight.profile,
+            "joins": flight.joins,
+            "digest": flight.digest,
+            "at": moments.text(flight.at),
+            "until": moments.text(flight.until),
+            "before": flight.before,
+            "echo": flight.echo,
+            "echo_until": None if flight.echo_until is None else moments.text(flight.echo_until),
+            "runs": [[tag.run, tag.shard, tag.phase] for tag in flight.runs],
+        }
+    if claim.look_again:
+        body["look_again"] = sorted([waiter.profile, waiter.run or ""] for waiter in claim.look_again)
+    if claim.sent is not None:
+        body["sent"] = claim.sent
+    if claim.sent_at is not None:
+        body["sent_at"] = moments.text(claim.sent_at)
+    if claim.echo_until is not None:
+        body["echo"], body["echo_until"] = claim.echo, moments.text(claim.echo_until)
+    return body
+
+
+def from_json(body: Mapping[str, Any], version: int) -> Claim:
+    """Read the stored form of a claim."""
+    flight = body.get("flight")
+    return Claim(
+        claimants=frozenset(body["claimants"]),
+        flight=None
+        if flight is None
+        else Flight(
+            id=flight["id"],
+            profile=flight["profile"],
+            joins=flight["joins"],
+            digest=flight["digest"],
+            at=moments.parse(flight["at"]),
+            until=moments.parse(flight["until"]),
+            before=flight["before"],
+            echo=flight["echo"],
+            echo_until=None if flight["echo_until"] is None else moments.parse(flight["echo_until"]),
+            runs=tuple(RunTag(*tag) for tag in flight["runs"]),
+        ),
+        look_again=frozenset(Waiter(profile, run or None) for profile, run in body.get("look_again", ())),
+        sent=body.get("sent"),
+        sent_at=moments.parse(body["sent_at"]) if "sent_at" in body else None,
+        echo=body.get("echo"),
+        echo_until=moments.parse(body["echo_until"]) if "echo_until" in body else None,
+        version=version,
+    )

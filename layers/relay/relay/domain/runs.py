@@ -1,0 +1,101 @@
+"""Runs: full exports as cursors, and the ledger that adds up at every moment."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from relay.domain.keyed_hash import BUCKETS
+
+COUNTS = ("selected", "delivered", "unchanged", "rejected", "duplicate", "outstanding")
+"""The ledger of a run: selected = delivered + unchanged + rejected + duplicate + outstanding, at every moment."""
+
+
+class Outcome(StrEnum):
+    """What became of one profile in one look; the values are the ledger's columns."""
+
+    DELIVERED = "delivered"
+    UNCHANGED = "unchanged"
+    REJECTED = "rejected"
+    DUPLICATE = "duplicate"
+    OUTSTANDING = "outstanding"
+    """An import will tell; whoever settles it moves the profile to another column."""
+    WAITING = "waiting"
+    """Somebody else's call is open: the run is told when it ends. Counted as outstanding."""
+    HELD = "held"
+    """A leaver on the first pass. Counted as outstanding."""
+    ABSENT = "absent"
+    """Neither a member nor ever told: not selected."""
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    RUNNING = "running"
+    NEEDS_CONFIRMATION = "needs-confirmation"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+
+
+ENDED = {RunState.FINISHED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One shard of a run: its cursor, and its part of the ledger.
+
+    `phase` 1 delivers joins and updates and counts the leavers, `phase` 2 removes them. `after` is the last profile
+    id done. `leaving` is how many leavers the first pass held back and the second has not accounted for yet.
+    """
+
+    index: int
+    phase: int = 1
+    after: str = ""
+    done: bool = False
+    counts: Mapping[str, int] = field(default_factory=dict)
+    moved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One full export of an export's segments."""
+
+    id: str
+    export: str
+    cause: str
+    state: RunState
+    phase: int
+    shards: int
+    settings: int
+    started_at: datetime
+    ended_at: datetime | None = None
+    reason: str | None = None
+    confirmed_by: str | None = None
+    version: int = 0
+
+
+def buckets_of(shard: int, shards: int) -> Iterable[int]:
+    """Return the buckets of a shard in ascending order."""
+    return range(shard, BUCKETS, shards)
+
+
+def total(shards: Iterable[Shard]) -> Counter[str]:
+    """Return the counts of all shards together."""
+    counts: Counter[str] = Counter()
+    for shard in shards:
+        counts.update(shard.counts)
+    return counts
+
+
+def ledger_adds_up(counts: Mapping[str, int]) -> bool:
+    """Return whether every selected profile is in exactly one column."""
+    return counts.get("selected", 0) == sum(counts.get(column, 0) for column in COUNTS[1:])
+
+
+def needs_confirmation(counts: Mapping[str, int], *, share: float = 0.2, least: int = 100) -> bool:
+    """Return whether so many of those told would leave that a person must confirm it first."""
+    leaving = counts.get("leaving", 0)
+    return leaving > max(least, share * counts.get("told", 0))

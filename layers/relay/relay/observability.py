@@ -1,0 +1,150 @@
+"""Logs and metrics: structured lines of known fields, so that no personal data and no secret can slip in.
+
+Lines go to standard output, where Lambda picks them up; metrics are in CloudWatch's embedded format.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from enum import Enum
+from typing import IO, Any, TypedDict, Unpack
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from relay.domain.problems import Problem
+
+DEFAULT_NAMESPACE = "AudienceRelay"
+"""The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
+MAX_TEXT = 300
+WITHHELD = "[withheld]"
+
+
+class Fields(TypedDict, total=False):
+    """The only fields a log line may have. Names, codes, opaque ids and numbers; no identity, attribute or secret."""
+
+    request_id: str
+    message_id: str
+    batch_id: str
+    receive_count: int
+    source: str
+    dialect: str
+    connection: str
+    export: str
+    destination: str
+    segment: str
+    run: str
+    shard: int
+    version: int
+    profile: str
+    import_id: str
+    call: str
+    attempt: int
+    status: int
+    outcome: str
+    code: str
+    reason: str
+    subject: str
+    field: str
+    actor: str
+    next_step: str
+    pause_seconds: float
+    milliseconds: float
+    bytes: int
+    accepted: int
+    ignored_memberships: int
+    rejected: int
+    merged: int
+    stale: int
+    delivered: int
+    unchanged: int
+    duplicate: int
+    outstanding: int
+    steps: int
+    refused: int
+    queued: int
+
+
+class Dimensions(TypedDict, total=False):
+    """The only dimensions of a metric: as many values as there are settings, never one per profile or request."""
+
+    source: str
+    connection: str
+    destination: str
+    outcome: str
+
+
+class Count(Enum):
+    """The metrics there are, all of them counts."""
+
+    ACCEPTED = "ChangesAccepted"
+    REJECTED = "ChangesRejected"
+    IGNORED_MEMBERSHIPS = "MembershipsIgnored"
+    REFUSED_REQUESTS = "RequestsRefused"
+    MERGED = "ChangesMerged"
+    STALE = "ChangesStale"
+    FROM_THE_FUTURE = "TimesFromTheFuture"
+    DELIVERED = "ProfilesDelivered"
+    UNCHANGED = "ProfilesUnchanged"
+    PROFILES_REJECTED = "ProfilesRejected"
+    DUPLICATE = "ProfilesDuplicate"
+    CALLS = "DestinationCalls"
+    STOPPED = "Stopped"
+
+
+class Observability:
+    """Where everything that is logged or counted passes."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        # A stream of its own needs a logger of its own: Powertools keeps one handler per service name.
+        service = os.environ.get("POWERTOOLS_SERVICE_NAME", "relay")
+        self._logger = Logger(
+            service=service if stream is None else f"{service}-{id(stream)}", stream=stream or sys.stdout
+        )
+
+    def info(self, event: str, **fields: Unpack[Fields]) -> None:
+        """Log something that went as it should; `event` is a fixed text."""
+        self._logger.info(event, extra=_allowed(fields))
+
+    def attempt(self, **fields: Unpack[Fields]) -> None:
+        """Log one call to a destination: one line each, with its outcome."""
+        self.info("attempt", **fields)
+
+    def problem(self, event: str, error: BaseException, **fields: Unpack[Fields]) -> None:
+        """Log an exception by class, code and place in the code; only our own problems may speak for themselves."""
+        told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": _places(error)}
+        if isinstance(error, Problem):
+            own = Fields(code=error.code, reason=error.what, actor=error.actor.value, next_step=error.next_step)
+            self._logger.warning(event, extra={**told, **_allowed(own)})
+        else:
+            self._logger.error(event, extra=told)
+
+    def count(self, metric: Count, value: int = 1, **dimensions: Unpack[Dimensions]) -> None:
+        """Add to a metric; adding 0 writes nothing."""
+        if value == 0:
+            return
+        namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", DEFAULT_NAMESPACE)
+        with single_metric(name=metric.value, unit=MetricUnit.Count, value=value, namespace=namespace) as one:
+            for name, told in dimensions.items():
+                if name in Dimensions.__annotations__:
+                    one.add_dimension(name=name, value=str(told))
+
+
+def _allowed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Type checking already refuses other names; this holds for what it does not see."""
+    return {name: _safe(value) for name, value in fields.items() if name in Fields.__annotations__}
+
+
+def _safe(value: Any) -> str | int | float | None:
+    if value is None or isinstance(value, int | float):
+        return value
+    if not isinstance(value, str) or "@" in value:
+        return WITHHELD
+    return value[:MAX_TEXT]
+
+
+def _places(error: BaseException) -> list[str]:
+    """Return where an exception passed through our code, innermost last: module file, line, function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-5:]]

@@ -1,0 +1,120 @@
+"""What a sender is told when a request is refused: RFC 9457 problem details.
+
+`type` is `about:blank` throughout: every problem means just what its HTTP status means, and the extension member `code`
+tells apart the few that share a status. https://www.rfc-editor.org/rfc/rfc9457.html#section-4.2.1
+
+No text here ever repeats a value of the request. A pointer names keys of the request only where they look like
+identifiers, because senders use e-mail addresses as keys too.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+CONTENT_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 10
+MAX_ERRORS = 20
+"""The most errors told in one answer; the sender mends these first."""
+
+_PRINTABLE_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class InputError:
+    """One thing wrong with a body: what, and where as a JSON Pointer in fragment form (`#/changes/0/at`)."""
+
+    detail: str
+    pointer: str
+
+
+class Refusal(Exception):  # noqa: N818 - an answer to a sender, not an error of ours
+    """A request that is not taken, as the answer that tells so."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        code: str,
+        detail: str,
+        errors: Sequence[InputError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """Return the problem details object."""
+        told: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        }
+        if self.errors:
+            told["errors"] = [{"detail": error.detail, "pointer": error.pointer} for error in self.errors[:MAX_ERRORS]]
+        return told
+
+
+def pointer(parts: Iterable[str | int]) -> str:
+    """Return the JSON Pointer of a place in the body, cut short before a key that may be personal data."""
+    steps = []
+    for part in parts:
+        if isinstance(part, str) and _PRINTABLE_KEY.fullmatch(part) is None:
+            break
+        steps.append(f"/{part}")
+    return "#" + "".join(steps)
+
+
+def malformed_json(detail: str) -> Refusal:
+    """400: the body is not JSON; the detail may name a position, never content."""
+    return Refusal(HTTPStatus.BAD_REQUEST, "malformed_json", detail)
+
+
+def unauthorized(scheme: str) -> Refusal:
+    """401: the sender did not prove who it is. Not 403, which some platforms retry."""
+    return Refusal(
+        HTTPStatus.UNAUTHORIZED,
+        "unauthorized",
+        "The request is not signed or authorized for this source, or its signature is older than 5 minutes.",
+        headers={"WWW-Authenticate": f'{scheme} realm="audience-relay"'},
+    )
+
+
+def unknown_source() -> Refusal:
+    """404: no such source."""
+    return Refusal(HTTPStatus.NOT_FOUND, "unknown_source", "There is no source of this name.")
+
+
+def too_large(detail: str, errors: Sequence[InputError] = ()) -> Refusal:
+    """413: the body, or one profile in it, is larger than can be taken."""
+    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail, errors)
+
+
+def wrong_shape(errors: Sequence[InputError]) -> Refusal:
+    """422: JSON, but not what the source's dialect says; nothing of the request was taken."""
+    more = " There may be more errors than are told." if len(errors) >= MAX_ERRORS else ""
+    return Refusal(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "wrong_shape",
+        "The body does not have the shape of this source's dialect; nothing of it was taken." + more,
+        errors,
+    )
+
+
+def unavailable(code: str, detail: str) -> Refusal:
+    """503: not the sender's fault; the same request is welcome again."""
+    return Refusal(HTTPStatus.SERVICE_UNAVAILABLE, code, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def unexpected() -> Refusal:
+    """500: a defect here; nothing was taken."""
+    return Refusal(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected", "The request met a defect here; nothing of it was taken."
+    )

@@ -1,0 +1,192 @@
+"""The only door to SQS."""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.clock import Clock, SystemClock
+from relay.domain import moments
+from relay.domain.problems import Transient
+
+MAX_ENTRIES = 10
+MAX_BATCH_BYTES = 1_048_576
+"""Of one message, and of all messages of one call.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
+MAX_DELAY = timedelta(minutes=15)
+MAX_VISIBILITY_SECONDS = 12 * 60 * 60
+TRIES = 3
+FIRST_PAUSE_SECONDS = 0.1
+
+_CLIENT = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+class QueueClient(Protocol):
+    """What is used of boto3's SQS client."""
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
+        ...
+
+    def change_message_visibility(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        ReceiptHandle: str,  # noqa: N803
+        VisibilityTimeout: int,  # noqa: N803
+    ) -> Any:
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What to send. A FIFO queue needs a `group`; a `delay` (whole seconds, at most MAX_DELAY) works elsewhere only."""
+
+    body: Mapping[str, Any]
+    group: str | None = None
+    delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as Lambda hands it over. A body that is not a JSON object reads as {}, so that only it fails."""
+
+    id: str
+    body: dict[str, Any]
+    receive_count: int
+    """1 at the first try."""
+    group: str | None
+    receipt_handle: str
+    sent_at: datetime
+
+
+class Queue:
+    """One queue. Bodies travel as compact ASCII JSON: SQS refuses some Unicode characters in the clear."""
+
+    def __init__(self, url: str, *, client: QueueClient | None = None, clock: Clock | None = None) -> None:
+        self._url = url
+        self._fifo = url.endswith(".fifo")
+        self._client = client
+        self._clock = clock or SystemClock()
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Send all messages, in calls of at most MAX_ENTRIES and MAX_BATCH_BYTES.
+
+        Every message on a FIFO queue gets a deduplication id of its own, kept over the retries of this call. Entries
+        that SQS refuses are tried TRIES times. Raises Transient when some remain: others may have been sent, so callers
+        must bear duplicates; ValueError for a message that no queue would take.
+        """
+        for batch in _batches([self._entry(message) for message in messages]):
+            self._send(batch)
+
+    def retry_later(self, receipt_handle: str, seconds: float) -> None:
+        """Hide a received message for some more seconds (at most 12 hours since it was received).
+
+        A refusal is not raised: the message then comes back after the queue's own visibility timeout.
+        """
+        hidden = max(0, min(int(seconds), MAX_VISIBILITY_SECONDS))
+        try:
+            self._sqs().change_message_visibility(
+                QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=hidden
+            )
+        except (ClientError, BotoCoreError):
+            return
+
+    def _entry(self, message: Message) -> dict[str, Any]:
+        entry: dict[str, Any] = {"MessageBody": json.dumps(message.body, separators=(",", ":"), allow_nan=False)}
+        if _size(entry) > MAX_BATCH_BYTES:
+            raise ValueError(f"a message of {_size(entry)} bytes")
+        if self._fifo:
+            if message.group is None or message.delay:
+                raise ValueError("a FIFO queue takes messages with a group and without a delay")
+            entry["MessageDeduplicationId"] = str(uuid.uuid4())
+        if message.group is not None:
+            entry["MessageGroupId"] = message.group
+        if message.delay:
+            if message.delay > MAX_DELAY:
+                raise ValueError(f"a delay of {message.delay}")
+            entry["DelaySeconds"] = int(message.delay.total_seconds())
+        return entry
+
+    def _send(self, entries: Sequence[dict[str, Any]]) -> None:
+        waiting = [{"Id": str(index), **entry} for index, entry in enumerate(entries)]
+        pause = FIRST_PAUSE_SECONDS
+        codes: list[str] = []
+        for attempt in range(TRIES):
+            if attempt:
+                self._clock.sleep(pause)
+                pause *= 2
+            try:
+                answer = self._sqs().send_message_batch(QueueUrl=self._url, Entries=waiting)
+            except ClientError as error:
+                raise Transient("queue_unavailable", error.response.get("Error", {}).get("Code", "unknown")) from None
+            except BotoCoreError as error:
+                raise Transient("queue_unavailable", type(error).__name__) from None
+            refused = {told["Id"]: told["Code"] for told in answer.get("Failed", [])}
+            waiting = [entry for entry in waiting if entry["Id"] in refused]
+            codes = sorted(set(refused.values()))
+            if not waiting:
+                return
+        raise Transient("queue_refused", f"{len(waiting)} messages: {', '.join(codes)}")
+
+    def _sqs(self) -> QueueClient:
+        if self._client is None:
+            self._client = boto3.client("sqs", config=_CLIENT)
+        return self._client
+
+
+def parse_records(event: Mapping[str, Any]) -> list[Received]:
+    """Read the records of a Lambda event from SQS.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event
+    """
+    return [_received(record) for record in event["Records"]]
+
+
+def failures(ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
+    """Return the partial batch response that makes SQS keep the messages of these ids.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html#services-sqs-batchfailurereporting
+    """
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in ids]}
+
+
+def _received(record: Mapping[str, Any]) -> Received:
+    attributes = record["attributes"]
+    try:
+        body = json.loads(record["body"])
+    except (ValueError, RecursionError):
+        body = {}
+    return Received(
+        id=record["messageId"],
+        body=body if isinstance(body, dict) else {},
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        group=attributes.get("MessageGroupId"),
+        receipt_handle=record["receiptHandle"],
+        sent_at=moments.from_milliseconds(int(attributes["SentTimestamp"])),
+    )
+
+
+def _size(entry: Mapping[str, Any]) -> int:
+    return len(entry["MessageBody"].encode())
+
+
+def _batches(entries: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    taken = 0
+    for entry in entries:
+        size = _size(entry)
+        if batch and (len(batch) == MAX_ENTRIES or taken + size > MAX_BATCH_BYTES):
+            yield batch
+            batch, taken = [], 0
+        batch.append(entry)
+        taken += size
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""One module per dialect, each turning a raw body into canonical changes; and what all dialects share."""

@@ -1,0 +1,198 @@
+"""Adobe Experience Platform's HTTP API destination: XDM profiles with `segmentMembership` and `identityMap`.
+
+Shape, batching and statuses:
+https://experienceleague.adobe.com/en/docs/experience-platform/destinations/catalog/streaming/http-destination
+Every message holds all mapped attributes and all identities of a profile, so it is a snapshot of both. It has no time
+of its own: a qualification time is not the time of an attribute.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from typing import Any
+
+from relay.domain.changes import Json, MembershipChange
+from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
+from relay.sources.json_body import documents
+from relay.sources.reading import MAX_PROFILES, Incoming, Reading, moment_of
+
+DEFAULT_NAMESPACE = "ups"
+"""Adobe's own segmentation service; other namespaces hold uploads and other products' audiences."""
+
+STATUSES = {"realized": True, "existing": True, "exited": False, "exiting": False}
+"""`existing` was sent until May 2023, `exiting` is found in prose for `exited`.
+https://experienceleague.adobe.com/en/docs/experience-platform/xdm/field-groups/profile/segmentation"""
+
+_MEMBERSHIPS = "segmentMembership"
+_IDENTITIES = "identityMap"
+_PREFIX = "xdm:"
+
+Place = tuple[str | int, ...]
+
+
+def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
+    """Read one profile, an array, `{"profiles": [...]}`, or any of these one after the other.
+
+    Adobe documents a single object and up to ten profiles per request, but not how several are framed. In a body of
+    several documents an error's pointer begins with the document's index. Raises Refusal (400, 413 or 422).
+    """
+    errors = _Errors()
+    profiles: list[Incoming] = []
+    ignored = 0
+    for place, value in _framed(documents(raw)):
+        if len(profiles) == MAX_PROFILES:
+            raise too_large(f"A request holds at most {MAX_PROFILES} profiles.")
+        if len(errors.told) == MAX_ERRORS:
+            break
+        if not isinstance(value, dict):
+            errors.tell("must be a profile (an object)", place)
+            continue
+        reader = _ProfileReader(source, namespaces, place, value, errors)
+        profiles.append(reader.profile())
+        ignored += reader.ignored
+    if errors.told:
+        raise wrong_shape(errors.told)
+    return Reading(profiles, ignored)
+
+
+def _framed(found: Sequence[Any]) -> Iterator[tuple[Place, Any]]:
+    for index, value in enumerate(found):
+        place: Place = () if len(found) == 1 else (index,)
+        if isinstance(value, dict) and isinstance(value.get("profiles"), list) and not _looks_like_profile(value):
+            place, value = (*place, "profiles"), value["profiles"]
+        if isinstance(value, list):
+            yield from (((*place, position), element) for position, element in enumerate(value))
+        else:
+            yield place, value
+
+
+def _looks_like_profile(value: Mapping[str, Any]) -> bool:
+    return any(key.removeprefix(_PREFIX) in (_MEMBERSHIPS, _IDENTITIES) for key in value)
+
+
+class _Errors:
+    """The first things wrong with a body; no more are kept than are told."""
+
+    def __init__(self) -> None:
+        self.told: list[InputError] = []
+
+    def tell(self, detail: str, place: Place) -> None:
+        if len(self.told) < MAX_ERRORS:
+            self.told.append(InputError(detail, pointer(place)))
+
+
+class _ProfileReader:
+    """Reads one profile, collecting what is wrong with it instead of stopping at the first error."""
+
+    def __init__(
+        self, source: str, namespaces: AbstractSet[str], place: Place, raw: Mapping[str, Json], errors: _Errors
+    ) -> None:
+        self.ignored = 0
+        self._errors = errors
+        self._source = source
+        self._namespaces = namespaces
+        self._place = place
+        self._raw = raw
+        self._primary: dict[str, set[str]] = {}
+
+    def profile(self) -> Incoming:
+        attributes: dict[str, Json] = {}
+        memberships: list[MembershipChange] = []
+        identities: dict[str, list[str]] = {}
+        for key, value in self._raw.items():
+            name = key.removeprefix(_PREFIX)
+            if name == _MEMBERSHIPS:
+                memberships.extend(self._memberships((*self._place, key), value))
+            elif name == _IDENTITIES:
+                identities.update(self._identities((*self._place, key), value))
+            elif value is not None:
+                attributes[name] = _without_prefixes(value)
+        return Incoming(
+            raw=self._raw,
+            place=self._place,
+            snapshot=True,
+            identities=identities,
+            attributes=attributes,
+            memberships=memberships,
+            primary=self._primary,
+        )
+
+    def _memberships(self, place: Place, by_namespace: Any) -> Iterator[MembershipChange]:
+        for namespace, by_segment in self._entries(place, by_namespace):
+            if namespace not in self._namespaces:
+                self.ignored += len(by_segment) if isinstance(by_segment, dict) else 0
+                continue
+            for segment, told in self._entries((*place, namespace), by_segment):
+                change = self._membership((*place, namespace, segment), segment, told)
+                if change is not None:
+                    yield change
+
+    def _membership(self, place: Place, segment: str, told: Any) -> MembershipChange | None:
+        if not isinstance(told, dict):
+            self._errors.tell("must be an object with status and lastQualificationTime", place)
+            return None
+        fields = {key.removeprefix(_PREFIX): value for key, value in told.items()}
+        status = fields.get("status")
+        if not isinstance(status, str) or status not in STATUSES:
+            self._errors.tell(f"must be one of {', '.join(STATUSES)}", (*place, "status"))
+            return None
+        at = self._qualified_at((*place, "lastQualificationTime"), fields)
+        if at is None:
+            return None
+        if not segment:
+            self._errors.tell("must not have an empty segment id", place)
+            return None
+        name = fields.get("name")
+        return MembershipChange(
+            segment=f"{self._source}/{segment}",
+            realized=STATUSES[status],
+            at=at,
+            name=name if isinstance(name, str) and name else None,
+        )
+
+    def _qualified_at(self, place: Place, fields: Mapping[str, Json]) -> datetime | None:
+        try:
+            return moment_of(fields.get("lastQualificationTime"), zoned=False)
+        except ValueError as error:
+            self._errors.tell(str(error), place)
+            return None
+
+    def _identities(self, place: Place, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
+        for namespace, entries in self._entries(place, by_namespace):
+            if not isinstance(entries, list):
+                self._errors.tell("must be a list of objects with an id", (*place, namespace))
+                continue
+            ids: dict[str, None] = {}
+            for index, entry in enumerate(entries):
+                identity = self._identity((*place, namespace, index), namespace, entry)
+                if identity:
+                    ids[identity] = None
+            if ids:
+                yield namespace, list(ids)
+
+    def _identity(self, place: Place, namespace: str, entry: Any) -> str | None:
+        fields = {key.removeprefix(_PREFIX): value for key, value in entry.items()} if isinstance(entry, dict) else {}
+        identity = fields.get("id")
+        if not isinstance(identity, str):
+            self._errors.tell("must be an object whose id is a text", place)
+            return None
+        if fields.get("primary") is True and identity:
+            self._primary.setdefault(namespace, set()).add(identity)
+        return identity
+
+    def _entries(self, place: Place, value: Any) -> list[tuple[str, Any]]:
+        if value is None:
+            return []
+        if not isinstance(value, dict):
+            self._errors.tell("must be an object", place)
+            return []
+        return list(value.items())
+
+
+def _without_prefixes(value: Json) -> Json:
+    """Name attributes the same whether or not the platform writes the schema's prefix."""
+    if isinstance(value, dict):
+        return {key.removeprefix(_PREFIX): _without_prefixes(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_prefixes(inner) for inner in value]
+    return value

@@ -1,0 +1,147 @@
+"""Flights that outlive their call: imports that are queued at a destination, and calls that never took off.
+
+A header per flight (pk `flights#connection`, sk the flight's id) says what became of it; the entries of a queued
+import (pk `flight#id`) say which claims it will settle. No header means that nothing is known beyond the claim.
+"""
+
+import json
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from relay.domain import moments
+from relay.domain.claims import Fate
+from relay.stores.database import Database, Delete, Item, Key, Put, Table, Update, write_one
+
+FORGOTTEN_AFTER = timedelta(days=2)
+"""Longer than any bound of a flight, after which its header says nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One step of a call: whose, at which claim, what."""
+
+    profile: str
+    claim: str
+    target: str
+    identity: str
+    joins: bool
+    digest: str
+    at: datetime
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedImport:
+    """An import a destination has queued and not yet been asked about to the end."""
+
+    flight: str
+    connection: str
+    export: str
+    import_id: str
+    queued: int | None
+    queued_at: datetime
+    looked_at: datetime
+    """When it was last looked at."""
+
+
+def _header(connection: str, flight: str) -> Key:
+    return Key(Table.CONTROL, f"flights#{connection}", flight)
+
+
+def _entries(flight: str) -> Key:
+    return Key(Table.CONTROL, f"flight#{flight}", "entries")
+
+
+def fates(database: Database, connection: str, flights: Collection[str]) -> dict[str, Fate]:
+    """Return what became of flights whose end is not recorded in their claims."""
+    ids = sorted(flights)
+    items = database.get([_header(connection, flight) for flight in ids])
+    return {
+        flight: Fate.UNKNOWN if item is None else Fate(str(item["fate"]))
+        for flight, item in zip(ids, items, strict=True)
+    }
+
+
+def record_failure(database: Database, connection: str, flight: str, now: datetime) -> None:
+    """Note that a call certainly did nothing, so that another payload need not wait for its bound."""
+    item: Item = {"fate": Fate.FAILED.value, "expires_at": int((now + FORGOTTEN_AFTER).timestamp())}
+    write_one(database, Put(_header(connection, flight), item))
+
+
+def record_import(database: Database, queued: QueuedImport, entries: Sequence[Entry]) -> None:
+    """Note that a call was answered with an import id; the import check settles its entries."""
+    header: Item = {
+        "fate": Fate.QUEUED.value,
+        "export": queued.export,
+        "import_id": queued.import_id,
+        "queued_at": moments.text(queued.queued_at),
+        "looked_at": moments.text(queued.looked_at),
+    }
+    if queued.queued is not None:
+        header["queued"] = queued.queued
+    packed = zlib.compress(json.dumps([_entry_to_json(entry) for entry in entries]).encode(), level=1)
+    write_one(
+        database,
+        Put(_header(queued.connection, queued.flight), header),
+        Put(_entries(queued.flight), {"packed": packed}),
+    )
+
+
+def load_import(database: Database, connection: str, flight: str) -> tuple[QueuedImport, list[Entry]] | None:
+    """Return a queued import and its entries, None when it is settled already."""
+    header, entries = database.get([_header(connection, flight), _entries(flight)])
+    if header is None or entries is None or header["fate"] != Fate.QUEUED.value:
+        return None
+    packed = entries["packed"]
+    rows = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
+    return _queued_import(connection, header), [_entry_from_json(row) for row in rows]
+
+
+def open_imports(database: Database, connection: str) -> list[QueuedImport]:
+    """Return the imports of a connection that no check has settled yet, oldest first."""
+    items = database.query(Table.CONTROL, f"flights#{connection}")
+    return [_queued_import(connection, item) for item in items if item["fate"] == Fate.QUEUED.value]
+
+
+def note_look(database: Database, queued: QueuedImport, now: datetime) -> None:
+    """Note that an import was looked at and is still open."""
+    key = _header(queued.connection, queued.flight)
+    write_one(database, Update(key, {"looked_at": moments.text(now)}, {}, {"fate": Fate.QUEUED.value}))
+
+
+def forget(database: Database, connection: str, flight: str) -> None:
+    """Delete a settled import."""
+    write_one(database, Delete(_header(connection, flight)), Delete(_entries(flight)))
+
+
+def _queued_import(connection: str, header: Item) -> QueuedImport:
+    return QueuedImport(
+        flight=str(header["sk"]),
+        connection=connection,
+        export=str(header["export"]),
+        import_id=str(header["import_id"]),
+        queued=int(header["queued"]) if "queued" in header else None,
+        queued_at=moments.parse(str(header["queued_at"])),
+        looked_at=moments.parse(str(header["looked_at"])),
+    )
+
+
+def _entry_to_json(entry: Entry) -> list[Any]:
+    return [
+        entry.profile,
+        entry.claim,
+        entry.target,
+        entry.identity,
+        entry.joins,
+        entry.digest,
+        moments.text(entry.at),
+        dict(entry.values),
+    ]
+
+
+def _entry_from_json(row: Sequence[Any]) -> Entry:
+    profile, claim, target, identity, joins, digest, at, values = row
+    return Entry(profile, claim, target, identity, joins, digest, moments.parse(at), values)

@@ -1,0 +1,144 @@
+"""Gates: whether a connection or one of its exports is stopped, why, and what it owes.
+
+Stopping is dropping and owing a run: messages that arrive at a closed gate are acknowledged after noting `owed`,
+on the condition that the gate is still closed with the same epoch. pk `gates#connection`, sk `connection` or
+`export#name`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from relay.domain import moments
+from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
+
+CONNECTION = "connection"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The state of one gate. `epoch` counts its closings; `failing_since` is set while all calls fail."""
+
+    scope: str
+    closed: bool = False
+    code: str = ""
+    reason: str = ""
+    epoch: int = 0
+    since: datetime | None = None
+    failing_since: datetime | None = None
+    owed: int = 0
+    probed_at: datetime | None = None
+
+
+def scope_of(export_name: str | None) -> str:
+    """Return the scope of a gate: the whole connection (None) or one export."""
+    return CONNECTION if export_name is None else f"export#{export_name}"
+
+
+def _key(connection: str, scope: str) -> Key:
+    return Key(Table.CONTROL, f"gates#{connection}", scope)
+
+
+def load(database: Database, connection: str, export_name: str) -> tuple[Gate, Gate]:
+    """Return the connection's gate and the export's."""
+    scopes = [CONNECTION, scope_of(export_name)]
+    items = database.get([_key(connection, scope) for scope in scopes])
+    one, other = (_gate(scope, item) for scope, item in zip(scopes, items, strict=True))
+    return one, other
+
+
+def load_all(database: Database, connection: str) -> dict[str, Gate]:
+    """Return all gates of a connection by scope."""
+    return {
+        str(item["sk"]): _gate(str(item["sk"]), item) for item in database.query(Table.CONTROL, f"gates#{connection}")
+    }
+
+
+def close(database: Database, connection: str, gate: Gate, code: str, reason: str, now: datetime) -> None:
+    """Close a gate that was seen open; nothing happens if somebody else changed it meanwhile."""
+    write_one(
+        database,
+        Update(
+            _key(connection, gate.scope),
+            {
+                "closed": True,
+                "code": code,
+                "reason": reason,
+                "epoch": gate.epoch + 1,
+                "since": moments.text(now),
+                "failing_since": "",
+            },
+            {},
+            _as_seen(gate),
+        ),
+    )
+
+
+def reopen(database: Database, connection: str, gate: Gate) -> bool:
+    """Open a gate that was seen closed; False if somebody else changed it meanwhile."""
+    opened: Item = {"closed": False, "code": "", "reason": "", "failing_since": ""}
+    return write_one(database, Update(_key(connection, gate.scope), opened, {}, _as_seen(gate)))
+
+
+def owe(database: Database, connection: str, gate: Gate, export_name: str) -> bool:
+    """Note that an export owes a run because of a closed gate; False when that gate is no longer so closed."""
+    owing = Update(_key(connection, scope_of(export_name)), {}, {"owed": 1})
+    if gate.scope == owing.key.sk:
+        return write_one(database, Update(owing.key, {}, {"owed": 1}, _as_seen(gate)))
+    return write_one(database, Update(_key(connection, gate.scope), {}, {"dropped": 1}, _as_seen(gate)), owing)
+
+
+def owe_always(database: Database, connection: str, export_name: str) -> None:
+    """Note that an export owes a run, whatever its gates say (it is paused, or its settings are invalid)."""
+    write_one(database, Update(_key(connection, scope_of(export_name)), {}, {"owed": 1}))
+
+
+def pay(database: Database, connection: str, gate: Gate) -> bool:
+    """Forget a debt for which a run was started; False when more was owed meanwhile."""
+    return write_one(database, Update(_key(connection, gate.scope), {"owed": 0}, {}, {"owed": gate.owed}))
+
+
+def note_failure(database: Database, connection: str, gate: Gate, now: datetime) -> datetime:
+    """Note that calls fail; return since when."""
+    if gate.failing_since is not None:
+        return gate.failing_since
+    write_one(database, Update(_key(connection, gate.scope), {"failing_since": moments.text(now)}, {}, _as_seen(gate)))
+    return now
+
+
+def note_success(database: Database, connection: str, gate: Gate) -> None:
+    """Forget that calls failed."""
+    if gate.failing_since is not None:
+        write_one(database, Update(_key(connection, gate.scope), {"failing_since": ""}, {}, _as_seen(gate)))
+
+
+def note_probe(database: Database, connection: str, gate: Gate, now: datetime) -> bool:
+    """Note that a closed gate is being probed; False when somebody else does."""
+    return write_one(
+        database, Update(_key(connection, gate.scope), {"probed_at": moments.text(now)}, {}, _as_seen(gate))
+    )
+
+
+def _as_seen(gate: Gate) -> Expectation:
+    """Expect the gate's closing as it was read; a gate never written has no epoch."""
+    return {"epoch": gate.epoch if gate.epoch else ABSENT, "closed": gate.closed if gate.epoch else ABSENT}
+
+
+def _gate(scope: str, item: Item | None) -> Gate:
+    if item is None:
+        return Gate(scope)
+
+    def moment(name: str) -> datetime | None:
+        text = str(item.get(name, ""))
+        return moments.parse(text) if text else None
+
+    return Gate(
+        scope=scope,
+        closed=bool(item.get("closed", False)),
+        code=str(item.get("code", "")),
+        reason=str(item.get("reason", "")),
+        epoch=int(item.get("epoch", 0)),
+        since=moment("since"),
+        failing_since=moment("failing_since"),
+        owed=int(item.get("owed", 0)),
+        probed_at=moment("probed_at"),
+    )

@@ -1,0 +1,94 @@
+"""The ledger of changes: every message of the Changes queue counted exactly once, whatever happens around it.
+
+A batch's mark (pk `ledger#batch id`, sk `batch`) and its counts (pk `ledger#source`, sk `totals`) are written in one
+transaction, so a redelivered message finds its mark and adds nothing.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+
+from relay.stores.database import ABSENT, MAX_GROUP, Database, Key, Put, Table, Update, Write, write_one
+
+MARKS_KEPT = timedelta(days=60)
+"""Longer than a message can come back: 4 days in the queue, 14 in the dead-letter queue, and again after a redrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of changes: in the store now, in it before, of no segment that is stored, or unusable."""
+
+    merged: int = 0
+    stale: int = 0
+    ignored: int = 0
+    rejected: int = 0
+
+    @property
+    def changes(self) -> int:
+        """All of them."""
+        return self.merged + self.stale + self.ignored + self.rejected
+
+    def by_name(self) -> dict[str, int]:
+        """Return the counts that are not nought."""
+        return {name: amount for name in _NAMES if (amount := getattr(self, name))}
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in _NAMES))
+
+
+_NAMES = tuple(field.name for field in fields(Counts))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One message's entry."""
+
+    batch: str
+    source: str
+    counts: Counts
+
+
+def record(database: Database, lines: Sequence[Line], now: datetime) -> list[Line]:
+    """Enter the lines that are not entered yet, each batch once; return those entered now."""
+    lines = list({line.batch: line for line in lines}.values())
+    marks = database.get([_mark(line.batch) for line in lines])
+    fresh = [line for line, mark in zip(lines, marks, strict=True) if mark is None]
+    entered: list[Line] = []
+    for page in _pages(fresh):
+        # One addition for many messages: their source's totals are a single, contended item.
+        if write_one(database, *_entering(page, now)):
+            entered += page
+        else:
+            entered += [line for line in page if write_one(database, *_entering([line], now))]
+    return entered
+
+
+def totals(database: Database, source: str) -> Counts:
+    """Return all counts of a source since its first message."""
+    item = database.get([_totals(source)])[0] or {}
+    return Counts(*(int(item.get(name, 0)) for name in _NAMES))
+
+
+def _pages(lines: Sequence[Line]) -> Iterator[list[Line]]:
+    by_source: dict[str, list[Line]] = {}
+    for line in lines:
+        by_source.setdefault(line.source, []).append(line)
+    for same in by_source.values():
+        for start in range(0, len(same), MAX_GROUP - 1):
+            yield same[start : start + MAX_GROUP - 1]
+
+
+def _entering(lines: Sequence[Line], now: datetime) -> list[Write]:
+    """Return the group that marks lines of one source and adds their counts."""
+    expires_at = int((now + MARKS_KEPT).timestamp())
+    marks: list[Write] = [Put(_mark(line.batch), {"expires_at": expires_at}, {"pk": ABSENT}) for line in lines]
+    counts: Mapping[str, int] = sum((line.counts for line in lines), Counts()).by_name()
+    return [*marks, Update(_totals(lines[0].source), add=counts)] if counts else marks
+
+
+def _mark(batch: str) -> Key:
+    return Key(Table.CONTROL, f"ledger#{batch}", "batch")
+
+
+def _totals(source: str) -> Key:
+    return Key(Table.CONTROL, f"ledger#{source}", "totals")

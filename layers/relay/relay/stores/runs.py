@@ -1,0 +1,221 @@
+"""Runs in DynamoDB: a header and a record per shard (pk `run#id`), a list per export, and the one active run."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from relay.domain import moments
+from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
+from relay.stores.database import (
+    ABSENT,
+    Database,
+    Delete,
+    Item,
+    Key,
+    Put,
+    Table,
+    Update,
+    Write,
+    write_one,
+)
+
+
+def _header(run: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", "header")
+
+
+def _shard(run: str, shard: int) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", f"shard#{shard:03d}")
+
+
+def _waiting(run: str, profile: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", f"waiting#{profile}")
+
+
+def _listed(export: str, run: str) -> Key:
+    return Key(Table.CONTROL, f"runs#{export}", run)
+
+
+def _active(export: str) -> Key:
+    return Key(Table.CONTROL, f"active#{export}", "run")
+
+
+def begin(database: Database, run: Run) -> bool:
+    """Write a new run and make it the export's active one; False when another run is active."""
+    shards = [
+        Put(_shard(run.id, index), {"phase": 1, "after": "", "done": False, "moved_at": moments.text(run.started_at)})
+        for index in range(run.shards)
+    ]
+    return write_one(
+        database,
+        Put(_active(run.export), {"run": run.id}, {"pk": ABSENT}),
+        Put(_header(run.id), _header_item(run, 1), {"pk": ABSENT}),
+        Put(_listed(run.export, run.id), {"cause": run.cause}),
+        *shards,
+    )
+
+
+def refuse(database: Database, run: Run) -> None:
+    """Record a run that could not start, with its reason."""
+    write_one(
+        database,
+        Put(_header(run.id), _header_item(run, 1), {"pk": ABSENT}),
+        Put(_listed(run.export, run.id), {"cause": run.cause}),
+    )
+
+
+def load(database: Database, run: str) -> Run | None:
+    """Return a run's header."""
+    item = database.get([_header(run)])[0]
+    return None if item is None else _run(run, item)
+
+
+def active(database: Database, export: str) -> str | None:
+    """Return the id of the export's active run."""
+    item = database.get([_active(export)])[0]
+    return None if item is None else str(item["run"])
+
+
+def latest(database: Database, export: str, count: int = 20) -> list[Run]:
+    """Return the last runs of an export, newest first."""
+    ids = [str(item["sk"]) for item in database.query(Table.CONTROL, f"runs#{export}")][-count:]
+    items = database.get([_header(run) for run in ids])
+    return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None][::-1]
+
+
+def shards(database: Database, run: str) -> list[Shard]:
+    """Return all shards of a run."""
+    return [_shard_from(item) for item in database.query(Table.CONTROL, f"run#{run}", prefix="shard#")]
+
+
+def shard(database: Database, run: str, index: int) -> Shard | None:
+    """Return one shard."""
+    item = database.get([_shard(run, index)])[0]
+    return None if item is None else _shard_from(item)
+
+
+def waiting(database: Database, run: str) -> list[str]:
+    """Return the profiles whose outcome a run waits for."""
+    prefix = "waiting#"
+    return [str(item["sk"])[len(prefix) :] for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
+
+
+def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list[str]:
+    """Return those of the profiles whose outcome the run still waits for."""
+    items = database.get([_waiting(run, profile) for profile in profiles])
+    return [profile for profile, item in zip(profiles, items, strict=True) if item is not None]
+
+
+def move(
+    run: str,
+    index: int,
+    *,
+    phase: int,
+    after: str,
+    to: str,
+    done: bool,
+    counts: Mapping[str, int],
+    waiting: Iterable[str],
+    now: datetime,
+) -> list[Write]:
+    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began."""
+    place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
+    return [
+        Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
+        *(Put(_waiting(run, profile), {"state": "waiting"}) for profile in waiting),
+    ]
+
+
+def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:
+    """Move one awaited profile to its column, once; False when that was done already."""
+    counts: dict[str, int] = {}
+    if outcome is Outcome.ABSENT:
+        counts = {"outstanding": -1, "unchanged": 1}
+    elif outcome is not Outcome.OUTSTANDING:
+        counts = {"outstanding": -1, outcome.value: 1}
+        if reason is not None:
+            counts[f"rejected:{reason}"] = 1
+    return write_one(
+        database,
+        Delete(_waiting(run, profile), {"state": "waiting"}),
+        Update(_shard(run, index), {}, _columns(counts)),
+    )
+
+
+def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
+    """Return the write that moves profiles between columns."""
+    return Update(_shard(run, index), {}, _columns(counts))
+
+
+def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:
+    """Begin the second pass: header and every shard at once; False when it began already."""
+    header = replace(run, state=RunState.RUNNING, phase=2, confirmed_by=confirmed_by)
+    back: Item = {"phase": 2, "after": "", "done": False, "moved_at": moments.text(now)}
+    return write_one(
+        database,
+        Put(_header(run.id), _header_item(header, run.version + 1), {"version": run.version}),
+        *(Update(_shard(run.id, index), back, {}, {"phase": 1}) for index in range(run.shards)),
+    )
+
+
+def change_state(database: Database, run: Run, state: RunState, now: datetime, reason: str | None = None) -> bool:
+    """Write a run's new state; an ended run is no longer its export's active one. False when it changed meanwhile."""
+    ended = state in ENDED
+    header = replace(run, state=state, reason=reason, ended_at=now if ended else None)
+    writes: list[Write] = [Put(_header(run.id), _header_item(header, run.version + 1), {"version": run.version})]
+    if ended:
+        writes.append(Delete(_active(run.export), {"run": run.id}))
+    return write_one(database, *writes)
+
+
+def _columns(counts: Mapping[str, int]) -> dict[str, int]:
+    return {f"count_{name}": number for name, number in counts.items() if number}
+
+
+def _header_item(run: Run, version: int) -> Item:
+    item: Item = {
+        "export": run.export,
+        "cause": run.cause,
+        "state": run.state.value,
+        "phase": run.phase,
+        "shards": run.shards,
+        "settings": run.settings,
+        "started_at": moments.text(run.started_at),
+        "version": version,
+    }
+    if run.ended_at is not None:
+        item["ended_at"] = moments.text(run.ended_at)
+    if run.reason is not None:
+        item["reason"] = run.reason
+    if run.confirmed_by is not None:
+        item["confirmed_by"] = run.confirmed_by
+    return item
+
+
+def _run(run: str, item: Item) -> Run:
+    return Run(
+        id=run,
+        export=str(item["export"]),
+        cause=str(item["cause"]),
+        state=RunState(str(item["state"])),
+        phase=int(item["phase"]),
+        shards=int(item["shards"]),
+        settings=int(item["settings"]),
+        started_at=moments.parse(str(item["started_at"])),
+        ended_at=moments.parse(str(item["ended_at"])) if "ended_at" in item else None,
+        reason=str(item["reason"]) if "reason" in item else None,
+        confirmed_by=str(item["confirmed_by"]) if "confirmed_by" in item else None,
+        version=int(item["version"]),
+    )
+
+
+def _shard_from(item: Item) -> Shard:
+    prefix = "count_"
+    return Shard(
+        index=int(str(item["sk"])[-3:]),
+        phase=int(item["phase"]),
+        after=str(item["after"]),
+        done=bool(item["done"]),
+        counts={name[len(prefix) :]: int(value) for name, value in item.items() if name.startswith(prefix)},
+        moved_at=moments.parse(str(item["moved_at"])),
+    )

@@ -1,0 +1,163 @@
+"""A Gainsight PX subscription held in memory: users, external segments, memberships and access tokens.
+
+https://px-apidocs.gainsight.com
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from local.sandboxes.control import CallTally
+from local.sandboxes.gainsight_px_settings import GainsightPxConfig, changed_config
+from local.sandboxes.limits import FixedQuota, Quota, ScaledClock, SlidingQuota
+from local.sandboxes.scripted_faults import FaultScript
+
+
+@dataclass
+class Segment:
+    """An external segment; `times` keeps the last qualification time told per identity, members or not."""
+
+    segment_id: str
+    external_id: str
+    name: str
+    description: str
+    members: set[str] = field(default_factory=set)
+    times: dict[str, datetime] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, str]:
+        """Return the segment as the API shows it."""
+        return {
+            "id": self.segment_id,
+            "externalId": self.external_id,
+            "name": self.name,
+            "description": self.description,
+        }
+
+
+class GainsightPxAccount:
+    """The subscription behind the sandbox; hold `lock` while using it from several threads."""
+
+    def __init__(
+        self,
+        config: GainsightPxConfig,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.faults = FaultScript()
+        self.sleep = sleep
+        self.clock = ScaledClock(clock, config.time_scale)
+        self._initial = config
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to the subscription as it was configured; issued tokens stop working."""
+        self.config = self._initial
+        self.faults.clear()
+        self.tally = CallTally()
+        self.users: dict[str, dict[str, object]] = {}
+        self.segments: dict[str, Segment] = {}
+        self.token_fetches = 0
+        self.token_refusals = 0
+        self.times_backwards = 0
+        self.identities_told = 0
+        self._tokens: dict[str, float] = {}
+        self.second_quota = SlidingQuota(self.config.requests_per_second, 1, self.clock.elapsed)
+        self.day_quota = FixedQuota(self.config.requests_per_day, 86_400, self.clock.elapsed)
+
+    # The control API's view.
+
+    def quotas(self) -> Mapping[str, Quota]:
+        """Return the subscription's quotas by name."""
+        return {"requests_per_second": self.second_quota, "requests_per_day": self.day_quota}
+
+    def particular_counters(self) -> dict[str, object]:
+        """Return counts of tokens and memberships.
+
+        `times_backwards` counts identities told with an older qualification time than the last one told for the same
+        segment; `identities_told` counts identities in accepted membership requests.
+        """
+        return {
+            "token_fetches": self.token_fetches,
+            "token_refusals": self.token_refusals,
+            "times_backwards": self.times_backwards,
+            "identities_told": self.identities_told,
+        }
+
+    def change_settings(self, changes: Mapping[str, object]) -> None:
+        """Change settings of the running subscription, e.g. `feature` (see `gainsight_px_settings`)."""
+        self.config = changed_config(self.config, changes)
+
+    def state(self, *, summary: bool) -> dict[str, object]:
+        """Return users and segments with members (sorted) and times; with `summary` only sizes."""
+        segments: list[dict[str, object]] = []
+        for segment in self.segments.values():
+            shown: dict[str, object] = {**segment.describe(), "member_count": len(segment.members)}
+            if not summary:
+                shown["members"] = sorted(segment.members)
+                shown["times"] = {identity: at.isoformat() for identity, at in segment.times.items()}
+            segments.append(shown)
+        state: dict[str, object] = {"user_count": len(self.users), "segments": segments}
+        return state if summary else {**state, "users": list(self.users.values())}
+
+    # Tokens.
+
+    def issue_token(self) -> str:
+        """Return a new access token that works for `token_lifetime` seconds of wall time."""
+        token = secrets.token_urlsafe(24)
+        self._tokens[token] = self.clock.timestamp() + self.config.token_lifetime
+        self.token_fetches += 1
+        return token
+
+    def is_valid_token(self, token: str) -> bool:
+        """Tell whether a token was issued here and has not run out."""
+        return self._tokens.get(token, 0.0) > self.clock.timestamp()
+
+    def revoke_tokens(self) -> int:
+        """Make all tokens invalid before their time; return how many there were."""
+        revoked = len(self._tokens)
+        self._tokens.clear()
+        return revoked
+
+    # Segments.
+
+    def segment_by_external_id(self, external_id: str) -> Segment | None:
+        """Return the external segment with this id of ours."""
+        if not external_id:
+            return None
+        return next((s for s in self.segments.values() if s.external_id == external_id), None)
+
+    def create_segment(self, external_id: str, name: str, description: str) -> Segment:
+        """Create an external segment with a generated id."""
+        segment = Segment(str(uuid.uuid4()), external_id, name, description)
+        self.segments[segment.segment_id] = segment
+        return segment
+
+    def segment_for_membership(self, reference: str) -> Segment | None:
+        """Return the segment a membership action means, by the configured kind of reference."""
+        if self.config.segment_ref != "external_id" and reference in self.segments:
+            return self.segments[reference]
+        return None if self.config.segment_ref == "id" else self.segment_by_external_id(reference)
+
+    def tell(self, segment: Segment, identities: Iterable[str], at: datetime, *, member: bool) -> None:
+        """Take identities in or out.
+
+        The vendor does not say whether an older qualification time loses against a newer one. Here the last call wins
+        and times that went backwards are counted, so that a client leaning on the vendor to sort it out is seen.
+        """
+        for identity in identities:
+            last = segment.times.get(identity)
+            if last is not None and at < last:
+                self.times_backwards += 1
+            segment.times[identity] = at
+            if member:
+                segment.members.add(identity)
+            else:
+                segment.members.discard(identity)
+            self.identities_told += 1

@@ -1,0 +1,66 @@
+"""Settings of the Gainsight PX sandbox, at the start and changed while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from local.sandboxes.changed_settings import (
+    Reader,
+    number,
+    one_of,
+    optional_number,
+    seconds,
+    text,
+    with_changes,
+)
+
+
+@dataclass(frozen=True)
+class GainsightPxConfig:
+    """A subscription as it is at the start.
+
+    `token_lifetime`: seconds of wall time, because clients are told it as `expires_in`.
+    `feature`: external segments are switched on by the vendor's support; what an account without them gets is not
+    documented, so `403` and `404` (both JSON) and `html` (a 403 page of the front door) can be chosen.
+    `segment_ref`: whether `update_membership` knows a segment by `id`, by `external_id` or by `either`: undocumented.
+    `unknown_users`: whether identities that are no PX users are taken (`accept`) or refuse the whole request
+    (`reject`): undocumented. `max_identities` per request, None for no limit: undocumented too.
+    `attributes`: custom user attributes, apiName to STRING, DATE_TIME, BOOLEAN or NUMBER.
+    """
+
+    username: str = "sandbox@example.com"
+    password: str = "sandbox-password"
+    client_id: str = "sandbox-subscription"
+    client_secret: str = "sandbox-client-secret"
+    api_key: str = "sandbox-api-key"
+    token_lifetime: float = 86_400.0
+    feature: str = "on"
+    segment_ref: str = "id"
+    unknown_users: str = "accept"
+    max_identities: int | None = None
+    oversize_status: int = 413
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    requests_per_second: int = 200
+    requests_per_day: int = 1_000_000
+    time_scale: float = 1.0
+
+
+_READERS: Mapping[str, Reader] = {
+    "username": text,
+    "password": text,
+    "client_id": text,
+    "client_secret": text,
+    "api_key": text,
+    "token_lifetime": seconds,
+    "feature": one_of("on", "403", "404", "html"),
+    "segment_ref": one_of("id", "external_id", "either"),
+    "unknown_users": one_of("accept", "reject"),
+    "max_identities": optional_number,
+    "oversize_status": number,
+}
+
+
+def changed_config(config: GainsightPxConfig, changes: Mapping[str, object]) -> GainsightPxConfig:
+    """Return the settings with `changes` applied; quotas and the time scale stay as they were at the start."""
+    return with_changes(config, changes, _READERS)

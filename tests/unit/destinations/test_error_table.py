@@ -1,0 +1,83 @@
+from datetime import timedelta
+
+import pytest
+
+from relay.destinations.error_table import DEFAULT_TABLE, MAX_RETRY_AFTER, Outcome, Row, raise_for, retry_after
+from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+from tests.fakes.scripted_caller import LOGIN_PAGE, reply
+
+
+@pytest.mark.parametrize("status", [200, 201, 202, 204])
+def test_success_is_no_row(status: int) -> None:
+    assert raise_for(reply(status), DEFAULT_TABLE) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "taken"), [(408, None), (429, False), (500, None), (502, None), (503, None), (504, None), (599, None)]
+)
+def test_transient_statuses(status: int, taken: bool | None) -> None:
+    with pytest.raises(Transient) as caught:
+        raise_for(reply(status), DEFAULT_TABLE)
+    assert caught.value.taken is taken
+    assert str(status) in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 401, 402, 403, 404, 405, 410, 418, 451, 100, 600])
+def test_statuses_that_stop_the_connection(status: int) -> None:
+    with pytest.raises(ConnectionProblem):
+        raise_for(reply(status), DEFAULT_TABLE)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_statuses_that_split_are_left_to_the_caller(status: int) -> None:
+    row = raise_for(reply(status, {}), DEFAULT_TABLE)
+    assert row is not None
+    assert row.outcome is Outcome.SPLIT
+    assert row.outcome.actor is Actor.US
+
+
+def test_mistake_8_success_is_not_judged_by_status_alone() -> None:
+    with pytest.raises(ConnectionProblem, match="not_json"):
+        raise_for(LOGIN_PAGE, DEFAULT_TABLE)
+
+
+def test_a_destination_overrides_rows_not_code() -> None:
+    table = (Row((404,), Outcome.EXPORT, "gone", "the list is gone"), *DEFAULT_TABLE)
+    with pytest.raises(ExportProblem, match="the list is gone"):
+        raise_for(reply(404), table)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("30", timedelta(seconds=30)),
+        (" 1 ", timedelta(seconds=1)),
+        ("0", timedelta(0)),
+        ("999999", MAX_RETRY_AFTER),
+        ("9" * 400, MAX_RETRY_AFTER),
+        ("Sun, 06 Nov 1994 08:50:37 GMT", timedelta(minutes=1)),
+        ("Sun, 06 Nov 1994 08:00:00 GMT", timedelta(0)),
+        ("Tue, 06 Dec 2094 08:00:00 GMT", MAX_RETRY_AFTER),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        ("Sun, 99 Nov 1994 08:50:37 GMT", None),
+    ],
+)
+def test_retry_after(given: str, expected: timedelta | None) -> None:
+    answer = reply(429, None, {"retry-after": given, "date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+    assert retry_after(answer) == expected
+
+
+def test_retry_after_date_without_the_answers_own_date() -> None:
+    assert retry_after(reply(503, None, {"retry-after": "Sun, 06 Nov 1994 08:49:37 GMT"})) == timedelta(0)
+
+
+def test_retry_after_reaches_the_exception_and_beats_the_rows_own_wait() -> None:
+    table = (Row((429,), Outcome.TRANSIENT, "slow", "slow down", least_wait=timedelta(seconds=60)),)
+    with pytest.raises(Transient) as caught:
+        raise_for(reply(429, None, {"retry-after": "7"}), table)
+    assert caught.value.retry_after == timedelta(seconds=7)
+    with pytest.raises(Transient) as caught:
+        raise_for(reply(429), table)
+    assert caught.value.retry_after == timedelta(seconds=60)

@@ -1,0 +1,247 @@
+"""Adobe's HTTP API dialect: every framing and form of time, and nothing but a refusal for the rest."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.domain.changes import MembershipChange
+from relay.problem_details import MAX_ERRORS, Refusal
+from relay.sources.adobe_http import read
+from relay.sources.reading import MAX_PROFILES, Reading
+
+EVENTS = Path(__file__).parents[2] / "events"
+QUALIFIED = "2026-01-11T21:24:39Z"
+MOMENT = datetime(2026, 1, 11, 21, 24, 39, tzinfo=UTC)
+
+
+def reading(body: Any, namespaces: frozenset[str] = frozenset({"ups"})) -> Reading:
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read(raw, source="aep", namespaces=namespaces)
+
+
+def refusal(body: Any) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        reading(body)
+    return caught.value
+
+
+def profile(status: Any = "realized", at: Any = QUALIFIED, crm: str = "c-1") -> dict[str, Any]:
+    return {
+        "person": {"name": {"firstName": "Ada"}},
+        "segmentMembership": {"ups": {"seg-1": {"status": status, "lastQualificationTime": at}}},
+        "identityMap": {"crmId": [{"id": crm}]},
+    }
+
+
+def test_the_sample_event_reads_as_three_profiles() -> None:
+    told = reading((EVENTS / "webhook-adobe-http.json").read_bytes())
+
+    assert [one.identities["crmId"] for one in told.profiles] == [["HB-100041"], ["HB-100042"], ["HB-100043"]]
+    assert [[m.realized for m in one.memberships] for one in told.profiles] == [[True, False], [False], [True]]
+    assert told.profiles[0].memberships[0].name == "Frequent readers"
+    assert told.ignored_memberships == 1
+
+
+def test_a_profile_is_a_snapshot_without_a_time_of_its_own() -> None:
+    (one,) = reading(profile()).profiles
+
+    assert one.snapshot
+    assert one.at is None
+    assert one.identities == {"crmId": ["c-1"]}
+    assert one.attributes == {"person": {"name": {"firstName": "Ada"}}}
+    assert one.memberships == [MembershipChange("aep/seg-1", realized=True, at=MOMENT)]
+
+
+@pytest.mark.parametrize(
+    "framed",
+    [
+        json.dumps([profile(), profile(crm="c-2")]),
+        json.dumps({"profiles": [profile(), profile(crm="c-2")]}),
+        json.dumps(profile()) + json.dumps(profile(crm="c-2")),
+        json.dumps(profile()) + "\n" + json.dumps(profile(crm="c-2"), indent=2) + "\r\n\n",
+        "\ufeff" + json.dumps([profile(), profile(crm="c-2")]),
+    ],
+)
+def test_several_profiles_in_any_framing(framed: str) -> None:
+    assert [one.identities["crmId"] for one in reading(framed.encode()).profiles] == [["c-1"], ["c-2"]]
+
+
+def test_prefixed_keys_read_as_plain_ones() -> None:
+    (one,) = reading(
+        {
+            "xdm:person": {"xdm:name": {"xdm:firstName": "Ada"}, "tags": [{"xdm:a": 1}]},
+            "xdm:segmentMembership": {
+                "ups": {"seg-1": {"xdm:status": "existing", "xdm:lastQualificationTime": QUALIFIED, "xdm:version": "3"}}
+            },
+            "xdm:identityMap": {"crmId": [{"xdm:id": "c-1", "xdm:primary": True}]},
+        }
+    ).profiles
+
+    assert one.attributes == {"person": {"name": {"firstName": "Ada"}, "tags": [{"a": 1}]}}
+    assert one.memberships == [MembershipChange("aep/seg-1", realized=True, at=MOMENT)]
+    assert one.primary == {"crmId": {"c-1"}}
+
+
+@pytest.mark.parametrize(
+    ("status", "realized"), [("realized", True), ("existing", True), ("exited", False), ("exiting", False)]
+)
+def test_statuses(status: str, realized: bool) -> None:
+    assert reading(profile(status)).profiles[0].memberships[0].realized is realized
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "2026-01-11T21:24:39Z",
+        "2026-01-11T21:24:39+0000",
+        "2026-01-11T21:24:39.000+0000",
+        "2026-01-11T21:24:39.000000Z",
+        "2026-01-11T22:24:39+01:00",
+        "2026-01-11 21:24:39",
+    ],
+)
+def test_every_documented_form_of_time(at: str) -> None:
+    assert reading(profile(at=at)).profiles[0].memberships[0].at == MOMENT
+
+
+def test_only_the_namespaces_of_the_source_count() -> None:
+    body = profile()
+    body["segmentMembership"]["AAM"] = {"x": {"status": "whatever"}, "y": None}
+
+    told = reading(body)
+
+    assert len(told.profiles[0].memberships) == 1
+    assert told.ignored_memberships == 2
+    assert len(reading(profile(), frozenset({"AAM"})).profiles[0].memberships) == 0
+
+
+def test_empty_and_repeated_identities_do_not_count() -> None:
+    body = {"identityMap": {"crmId": [{"id": "c-1"}, {"id": ""}, {"id": "c-1"}], "email": [{"id": ""}], "ECID": None}}
+
+    assert reading(body).profiles[0].identities == {"crmId": ["c-1"]}
+
+
+@pytest.mark.parametrize("body", [{"segmentMembership": None, "identityMap": None}, {}])
+def test_a_profile_may_lack_everything(body: Mapping[str, Any]) -> None:
+    (one,) = reading(body).profiles
+    assert (one.identities, one.attributes, one.memberships) == ({}, {}, [])
+
+
+def test_an_empty_list_holds_no_profiles() -> None:
+    assert reading([]).profiles == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "detail"),
+    [
+        (profile("paused"), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
+        (profile(None), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
+        ([profile(), profile(at="soon")], "#/1/segmentMembership/ups/seg-1/lastQualificationTime", "ISO 8601"),
+        (profile(at=1648553325000), "#/segmentMembership/ups/seg-1/lastQualificationTime", "as text"),
+        (profile(at="0001-01-01T00:00:00+14:00"), "#/segmentMembership/ups/seg-1/lastQualificationTime", "ISO 8601"),
+        (profile(at="1969-12-31T23:59:59Z"), "#/segmentMembership/ups/seg-1/lastQualificationTime", "1970"),
+        ({"profiles": [1]}, "#/profiles/0", "must be a profile"),
+        ({"segmentMembership": []}, "#/segmentMembership", "must be an object"),
+        ({"segmentMembership": {"ups": {"a": 1}}}, "#/segmentMembership/ups/a", "must be an object with status"),
+        ({"identityMap": {"crmId": {"id": "1"}}}, "#/identityMap/crmId", "must be a list"),
+        ({"identityMap": {"crmId": [{"id": 5}]}}, "#/identityMap/crmId/0", "whose id is a text"),
+        ({"xdm:identityMap": {"a@b.example": 1}}, "#/xdm:identityMap", "must be a list"),
+    ],
+)
+def test_a_wrong_shape_is_told_with_its_place(body: Any, pointer: str, detail: str) -> None:
+    refused = refusal(body)
+
+    assert refused.status == 422
+    assert refused.errors[0].pointer == pointer
+    assert detail in refused.errors[0].detail
+
+
+def test_documents_one_after_the_other_are_told_by_index() -> None:
+    body = json.dumps(profile()) + json.dumps(profile("paused"))
+    assert refusal(body.encode()).errors[0].pointer == "#/1/segmentMembership/ups/seg-1/status"
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b'{"a": }', "line 1, column 7"),
+        (b'{"a": NaN}', "number"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "number"),
+        (b'{"a": "\xff"}', "byte 7"),
+        (b'{"identityMap": {}} trailing ada@example.com', "line 1, column 21"),
+    ],
+)
+def test_what_is_not_json_is_told_without_content(raw: bytes, detail: str) -> None:
+    refused = refusal(raw)
+
+    assert (refused.status, refused.code) == (400, "malformed_json")
+    assert detail in refused.detail
+    assert "ada@" not in refused.detail
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 40 + b"1" + b"}" * 40,
+        b'{"a": 1e999}',
+        b'{"a": "\\ud800"}',
+        b'{"\\ud800": 1}',
+        json.dumps({str(number): number for number in range(10_001)}).encode(),
+    ],
+    ids=["stack", "depth", "infinity", "surrogate", "surrogate key", "keys"],
+)
+def test_json_that_could_not_be_carried_is_refused(raw: bytes) -> None:
+    assert refusal(raw).status == 422
+
+
+def test_errors_and_profiles_are_bounded() -> None:
+    assert len(refusal([1] * 1000).errors) == MAX_ERRORS
+    assert refusal([{}] * (MAX_PROFILES + 1)).status == 413
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+near_misses = st.fixed_dictionaries(
+    {},
+    optional={
+        "segmentMembership": st.dictionaries(
+            st.sampled_from(["ups", "AAM"]),
+            st.dictionaries(
+                st.text(max_size=4),
+                st.fixed_dictionaries(
+                    {"status": json_values | st.sampled_from(["realized", "exited"])},
+                    optional={"lastQualificationTime": json_values | st.datetimes().map(datetime.isoformat)},
+                )
+                | json_values,
+                max_size=3,
+            )
+            | json_values,
+        ),
+        "identityMap": st.dictionaries(
+            st.text(max_size=4), st.lists(st.fixed_dictionaries({"id": json_values}) | json_values) | json_values
+        ),
+        "person": json_values,
+    },
+)
+
+
+@given(st.binary() | (near_misses | json_values | st.lists(near_misses)).map(lambda body: json.dumps(body).encode()))
+def test_any_bytes_give_profiles_or_a_refusal(raw: bytes) -> None:
+    try:
+        told = reading(raw)
+    except Refusal as refused:
+        assert refused.status in (400, 413, 422)
+    else:
+        assert all(one.snapshot for one in told.profiles)
