@@ -1,6 +1,6 @@
 """POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else.
 
-Environment: SETTINGS_PREFIX, CHANGES_QUEUE_URL.
+Environment: RELAY_PREFIX, RELAY_CHANGES_QUEUE, and RELAY_SETTINGS_SECONDS (how long settings are kept).
 """
 
 import base64
@@ -20,7 +20,7 @@ from relay.domain.problems import SettingsProblem, Transient
 from relay.observability import Count, Observability
 from relay.problem_details import Refusal
 from relay.queues import Message, Queue
-from relay.settings import Settings, UnknownSource
+from relay.settings import DEFAULT_SECONDS, Settings, UnknownSource
 from relay.sources.authentication import MODES, authentic
 from relay.sources.intake import Intake, take_in
 
@@ -39,11 +39,17 @@ def handler(
     observability: Observability | None = None,
 ) -> dict[str, Any]:
     """Answer an API Gateway REST proxy event with 202 and counts, or with problem details."""
-    observability = observability or _observability()
+    observability = _observability() if observability is None else observability
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
     try:
-        taken = _take(event, source, settings or _settings(), queue or _queue(), clock or SystemClock())
+        taken = _take(
+            event,
+            source,
+            settings=_settings() if settings is None else settings,
+            queue=_queue() if queue is None else queue,
+            clock=SystemClock() if clock is None else clock,
+        )
     except Refusal as refusal:
         observability.info("refused", request_id=request_id, code=refusal.code, status=int(refusal.status))
         return _refused(refusal, request_id, observability)
@@ -61,7 +67,7 @@ def handler(
     return _accepted(taken, source, request_id, observability)
 
 
-def _take(event: Mapping[str, Any], source: str, settings: Settings, queue: Queue, clock: Clock) -> Intake:
+def _take(event: Mapping[str, Any], source: str, *, settings: Settings, queue: Queue, clock: Clock) -> Intake:
     received_at = clock.now()
     try:
         known = settings.source(source)
@@ -131,12 +137,13 @@ def _answer(status: HTTPStatus, body: Mapping[str, Any], headers: Mapping[str, s
 
 @cache
 def _settings() -> Settings:
-    return Settings(os.environ["SETTINGS_PREFIX"])
+    seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
+    return Settings(os.environ["RELAY_PREFIX"], seconds=seconds)
 
 
 @cache
 def _queue() -> Queue:
-    return Queue(os.environ["CHANGES_QUEUE_URL"])
+    return Queue(os.environ["RELAY_CHANGES_QUEUE"])
 
 
 @cache

@@ -200,16 +200,17 @@ def _plant_contact(account: ActiveCampaignAccount, given: object) -> dict[str, o
     if set(given) - known:
         raise InvalidControlError(f"a contact takes {', '.join(sorted(known))}")
     email, fields, lists = given.get("email"), given.get("fields", {}), given.get("lists", {})
+    tags = given.get("tags", [])
     if not isinstance(email, str) or not is_email(email):
         raise InvalidControlError("a contact needs an email")
-    if not isinstance(fields, dict) or not isinstance(lists, dict):
-        raise InvalidControlError("fields and lists are objects by id")
+    if not isinstance(fields, dict) or not isinstance(lists, dict) or not isinstance(tags, list):
+        raise InvalidControlError("fields and lists are objects by id, tags are a list")
     statuses = {as_id(number): status for number, status in lists.items()}
     if any(n not in account.config.lists or status not in (0, 1, 2, 3) for n, status in statuses.items()):
         raise InvalidControlError("lists maps known list ids to a status from 0 to 3")
     texts = {int(number): str(value) for number, value in fields.items() if as_id(number) is not None}
     contact, _created = account.upsert(email, given.get("firstName"), given.get("lastName"), given.get("phone"), texts)
-    for name in given.get("tags", []):
+    for name in tags:
         account.add_tag(contact, account.tag_id(str(name)))
     for number, status in statuses.items():
         account.set_list_status(contact, int(number or 0), int(status), by="hand")

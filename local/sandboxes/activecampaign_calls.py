@@ -185,16 +185,19 @@ def _sync(account: ActiveCampaignAccount) -> Response:
             },
             422,
         )
+    values = given.get("fieldValues", [])
+    if not isinstance(values, list):
+        return json_answer({}, 400)
     fields: dict[int, str] = {}
-    for entry in given.get("fieldValues") or []:
+    for entry in values:
         number = as_id(entry.get("field")) if isinstance(entry, dict) else None
         if number is not None:
             fields[number] = str(entry.get("value", ""))
     # Single calls still work over the contact limit, as far as anything is known of it.
     contact, created = account.upsert(email, given.get("firstName"), given.get("lastName"), given.get("phone"), fields)
-    values = _field_values(contact)
-    described = {**describe_contact(contact), "fieldValues": [value["id"] for value in values]}
-    return json_answer({"fieldValues": values, "contact": described}, 201 if created else 200)
+    held = _field_values(contact)
+    described = {**describe_contact(contact), "fieldValues": [value["id"] for value in held]}
+    return json_answer({"fieldValues": held, "contact": described}, 201 if created else 200)
 
 
 def _set_list_status(account: ActiveCampaignAccount) -> Response:
@@ -226,9 +229,10 @@ def _set_list_status(account: ActiveCampaignAccount) -> Response:
 
 def _select_contacts(account: ActiveCampaignAccount) -> list[Contact]:
     args = request.args
-    found = list(account.contacts.values())
     email, list_id = args.get("email"), as_id(args.get("listid"))
-    if email is not None:
+    if email is None:
+        found = list(account.contacts.values())
+    else:
         known = account.contact_by_email(email)
         found = [known] if known is not None else []
     status = args.get("status", "-1")

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_
 
     (message,) = told.messages
     assert (told.accepted, told.rejected) == (2, 1)
-    assert from_json(message).changes[0] == Change(None, NOON, rejection=NO_IDENTITY)
+    assert from_json(message).changes[0] == Change(None, NOON, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
 
 
@@ -76,6 +77,6 @@ def test_messages_hold_all_changes_in_order_and_fit(shape: list[tuple[str, int]]
     assert [c.profile_id for m in messages for c in from_json(m).changes] == [c.profile_id for c in changes]
     assert all(encoded_size(message) <= MAX_MESSAGE_BYTES for message in messages)
     # No message could have taken the first change of the next one.
-    for message, following in zip(messages, messages[1:], strict=False):
+    for message, following in pairwise(messages):
         both = {**message, "changes": [*message["changes"], following["changes"][0]]}
         assert encoded_size(both) > MAX_MESSAGE_BYTES - 10

@@ -19,6 +19,8 @@ DEFAULT_NAMESPACE = "AudienceRelay"
 """The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
 MAX_TEXT = 300
 WITHHELD = "[withheld]"
+_CALLER = 3
+"""Frames between Powertools and whoever logs, so that `location` names the latter."""
 
 
 class Fields(TypedDict, total=False):
@@ -40,6 +42,10 @@ class Fields(TypedDict, total=False):
     profile: str
     import_id: str
     call: str
+    operation: str
+    method: str
+    path: str
+    problem: str
     attempt: int
     status: int
     outcome: str
@@ -90,7 +96,7 @@ class Count(Enum):
     PROFILES_REJECTED = "ProfilesRejected"
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
-    STOPPED = "Stopped"
+    STOPPED = "ConnectionStopped"
 
 
 class Observability:
@@ -105,20 +111,20 @@ class Observability:
 
     def info(self, event: str, **fields: Unpack[Fields]) -> None:
         """Log something that went as it should; `event` is a fixed text."""
-        self._logger.info(event, extra=_allowed(fields))
+        self._logger.info(event, extra=_allowed(fields), stacklevel=_CALLER)
 
     def attempt(self, **fields: Unpack[Fields]) -> None:
         """Log one call to a destination: one line each, with its outcome."""
-        self.info("attempt", **fields)
+        self._logger.info("attempt", extra=_allowed(fields), stacklevel=_CALLER)
 
     def problem(self, event: str, error: BaseException, **fields: Unpack[Fields]) -> None:
         """Log an exception by class, code and place in the code; only our own problems may speak for themselves."""
         told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": _places(error)}
         if isinstance(error, Problem):
             own = Fields(code=error.code, reason=error.what, actor=error.actor.value, next_step=error.next_step)
-            self._logger.warning(event, extra={**told, **_allowed(own)})
+            self._logger.warning(event, extra={**told, **_allowed(own)}, stacklevel=_CALLER)
         else:
-            self._logger.error(event, extra=told)
+            self._logger.error(event, extra=told, stacklevel=_CALLER)
 
     def count(self, metric: Count, value: int = 1, **dimensions: Unpack[Dimensions]) -> None:
         """Add to a metric; adding 0 writes nothing."""

@@ -74,7 +74,7 @@ class Queue:
         self._url = url
         self._fifo = url.endswith(".fifo")
         self._client = client
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send all messages, in calls of at most MAX_ENTRIES and MAX_BATCH_BYTES.

@@ -3,7 +3,7 @@
     source      secret     {prefix}/sources/{source}                      flat JSON texts
     connection  secret     {prefix}/connections/{connection}              flat JSON texts
     export      parameter  /{prefix}/exports/{connection}/{export}        JSON
-    identity    secret     {prefix}/identity-key                          plain text, made with the stack
+    identity    secret     {prefix}/stack/identity-key                    plain text, made with the stack
 
 Everything is read again after `seconds`, what was not there included. What is invalid raises (or is listed as) a
 SettingsProblem with its field and the reason, and harms nothing else. No text here repeats a value of a secret.
@@ -231,9 +231,10 @@ class Settings:
         self._secrets_client = secrets
         self._ssm_client = ssm
         self._destinations = destinations
-        self._secrets = _Kept[Mapping[str, str]](seconds, clock or SystemClock())
-        self._parameters = _Kept[_Parameter](seconds, clock or SystemClock())
-        self._listings = _Kept[Mapping[str, _Parameter]](seconds, clock or SystemClock())
+        clock = SystemClock() if clock is None else clock
+        self._secrets = _Kept[Mapping[str, str]](seconds, clock)
+        self._parameters = _Kept[_Parameter](seconds, clock)
+        self._listings = _Kept[Mapping[str, _Parameter]](seconds, clock)
         self._identity_key: str | None = None
 
     def source(self, name: str) -> SourceSettings:
@@ -311,8 +312,8 @@ class Settings:
     def identity_key(self) -> str:
         """Return the stack's key for profile ids and identity hashes; made once, so kept for good."""
         if self._identity_key is None:
-            unknown = SettingsProblem("no_identity_key", "the stack's secret is missing", field="identity-key")
-            key = self._secret_text(f"{self._prefix}/identity-key", unknown)
+            unknown = SettingsProblem("no_identity_key", "the stack's secret is missing", field="stack/identity-key")
+            key = self._secret_text(f"{self._prefix}/stack/identity-key", unknown)
             if not key:
                 raise unknown
             self._identity_key = key

@@ -53,7 +53,7 @@ class RetryLater(Protocol):
 
 def backoff(receives: int, at_least: timedelta | None, chance: Callable[[], float] = random.random) -> timedelta:
     """Return a pause with full jitter: up to 5 s after the first receive, doubling to 15 minutes."""
-    pause = min(FIRST_BACKOFF * 2 ** min(receives - 1, 20), LONGEST_BACKOFF) * chance()
+    pause = min(FIRST_BACKOFF * float(2 ** min(receives - 1, 20)), LONGEST_BACKOFF) * chance()
     return min(pause if at_least is None else max(pause, at_least), timedelta(hours=11))
 
 
@@ -68,8 +68,8 @@ class _Unit:
 
     @property
     def settings(self) -> int:
-        tasks = [*self.looks, *((self.cursor,) if self.cursor is not None else ())]
-        return max(task.settings for task in tasks)
+        versions = [look.settings for look in self.looks]
+        return max(versions if self.cursor is None else [*versions, self.cursor.settings])
 
     @property
     def redelivered(self) -> bool:

@@ -13,7 +13,7 @@ from relay.domain.claims import Waiter
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, SettingsProblem, Transient
 from relay.domain.runs import RunState
-from relay.observability import Observability
+from relay.observability import Count, Observability
 from relay.stores import activations, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database
@@ -73,12 +73,12 @@ class Ticker:
         stopped = gates.load_all(self._database, connection)
         gate = stopped.get(CONNECTION, Gate(CONNECTION))
         if gate.closed and not self._probe(connection, gate, exports):
-            self._observe.stopped(connection)
+            self._observe.count(Count.STOPPED)
             return
         for export in exports:
             own = stopped.get(scope_of(export.name), Gate(scope_of(export.name)))
             if own.closed and not self._probe(connection, own, [export]):
-                self._observe.stopped(connection)
+                self._observe.count(Count.STOPPED)
                 continue
             self._export(export, own)
         self._imports(connection)

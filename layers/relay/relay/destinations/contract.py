@@ -102,7 +102,7 @@ class Caller(Protocol):
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Return the answer whatever its status; raise Transient for network trouble, time-outs and an exhausted pace."""
+        """Return the answer whatever its status; Transient for network trouble, time-outs and an exhausted pace."""
         ...
 
 

@@ -159,6 +159,8 @@ class _ProfileReader:
 
     def _identities(self, place: Place, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
         for namespace, entries in self._entries(place, by_namespace):
+            if entries is None:
+                continue
             if not isinstance(entries, list):
                 self._errors.tell("must be a list of objects with an id", (*place, namespace))
                 continue

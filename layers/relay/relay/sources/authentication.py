@@ -61,9 +61,9 @@ def _signing_key_problem(secret: str) -> str | None:
     try:
         key = base64.b64decode(secret.removeprefix("whsec_") + "==")
     except ValueError:
-        return "must be whsec_ followed by base64"
+        key = b""
     if len(key) < MIN_SIGNING_KEY_BYTES:
-        return f"must hold at least {MIN_SIGNING_KEY_BYTES} bytes of base64"
+        return f"must be whsec_ followed by at least {MIN_SIGNING_KEY_BYTES} bytes in base64"
     return None
 
 

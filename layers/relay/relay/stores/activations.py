@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain import moments
-from relay.stores.database import Database, Key, Put, Table, write_one
+from relay.stores.database import Database, Item, Key, Put, Table, write_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +30,5 @@ def load(database: Database, export: str) -> Activation | None:
 
 def save(database: Database, export: str, activation: Activation) -> None:
     """Keep an activation."""
-    item = {"activated": activation.version, "at": moments.text(activation.at), "settled": activation.settled}
+    item: Item = {"activated": activation.version, "at": moments.text(activation.at), "settled": activation.settled}
     write_one(database, Put(_key(export), item))

@@ -97,12 +97,12 @@ def _time(item: Item, name: str) -> datetime | None:
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     try:
         text.encode()
     except UnicodeEncodeError:
         # JSON may escape half a surrogate pair, which no UTF-8 text can hold: such values stay escaped.
-        return json.dumps(value, separators=(",", ":"))
+        return json.dumps(value, separators=(",", ":"), sort_keys=True)
     return text
 
 

@@ -1,0 +1,85 @@
+# `make` alone lists what there is. Each part of the set-up is made again only when its lock file changes.
+.DEFAULT_GOAL := help
+.SHELLFLAGS := -eu -c
+MAKEFLAGS += --no-builtin-rules
+
+PYTHON ?= python3
+INSTALLER := .tools/install
+SAM_ENVIRONMENT := .tools/sam
+EMULATOR_ENVIRONMENT := .tools/emulator
+# uv trusts only the certificates it carries unless told to trust the machine's, as pip does.
+UV := UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 UV_LINK_MODE=copy $(INSTALLER)/bin/uv
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help setup run test check stack-tests up down lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/installed ## install everything, from the lock files
+
+run: setup ## run the main job on this machine and check what the destinations hold
+	@.venv/bin/python -m local.demo
+
+test: check stack-tests ## everything that CI checks
+
+check: setup ## lint, types, template and the tests that need no stack
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	$(SAM_ENVIRONMENT)/bin/sam validate --lint
+	.venv/bin/pytest -n auto --ignore tests/stack
+
+# The tests use a running stack (`make up`) or start one; `down` takes away what an interrupted test run left.
+stack-tests: setup ## the tests of the deployed stack, on this machine
+	@was_up=$$(test -e .local/stack.json && echo yes || echo no); \
+	status=0; .venv/bin/pytest tests/stack || status=$$?; \
+	if [ $$was_up = no ]; then .venv/bin/python -m local.stack down; fi; \
+	exit $$status
+
+up: setup ## start the stack and the destination sandboxes here, and leave them running
+	@.venv/bin/python -m local.stack up
+
+down: ## stop what `make up` started
+	@.venv/bin/python -m local.stack down
+
+lock: $(INSTALLER)/installed ## resolve the lock files anew from the .in files
+	$(call resolve,layers/relay/requirements)
+	for name in install sam emulator; do $(call resolve,requirements/$$name); done
+	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt
+
+clean: down ## remove everything that the other commands made
+	rm -rf .venv .tools .local .aws-sam
+
+resolve = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links $(1).in --output-file $(1).txt
+
+# $(1): environment, $(2): lock file. uv takes seconds where pip takes a minute, but does not read pip's configuration:
+# a machine whose packages come only through that is served by pip.
+install = $(PYTHON) -m venv --without-pip $(1) && \
+	{ $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2) || { \
+	echo "uv could not install $(2); using pip"; \
+	$(INSTALLER)/bin/python -m pip --python $(1)/bin/python install --quiet --require-hashes --requirement $(2); }; } && \
+	touch $(1)/installed
+
+$(INSTALLER)/installed: requirements/install.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo "Python's venv module is missing; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "installing uv"
+	@$(PYTHON) -m venv $(INSTALLER)
+	@$(INSTALLER)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
+	@touch $@
+
+.venv/installed: requirements/dev.txt $(INSTALLER)/installed
+	@echo "installing the development environment"
+	@$(call install,.venv,$<)
+
+$(SAM_ENVIRONMENT)/installed: requirements/sam.txt $(INSTALLER)/installed
+	@echo "installing the SAM CLI"
+	@$(call install,$(SAM_ENVIRONMENT),$<)
+
+$(EMULATOR_ENVIRONMENT)/installed: requirements/emulator.txt $(INSTALLER)/installed
+	@echo "installing the AWS emulator"
+	@$(call install,$(EMULATOR_ENVIRONMENT),$<)

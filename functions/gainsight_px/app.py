@@ -1,0 +1,23 @@
+"""Works on the queue of one destination: look again at profiles, or go on with a run."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from relay.delivery.consuming import Consumer
+from relay.queues import failures, parse_records
+from relay.wiring import Stack
+
+DESTINATION = "gainsight_px"
+
+
+@cache
+def _consumer() -> Consumer:
+    return Stack().consumer(DESTINATION)
+
+
+def handler(event: Mapping[str, Any], context: Any, *, consumer: Consumer | None = None) -> dict[str, Any]:
+    """Handle a batch of the destination's FIFO queue; answer which messages failed."""
+    return failures(
+        (consumer or _consumer()).consume(parse_records(event), lambda: context.get_remaining_time_in_millis() / 1000)
+    )

@@ -1,0 +1,99 @@
+"""What schedules and operators ask of exports: start runs, confirm and cancel them, show them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from relay.delivery.starting import Starter
+from relay.domain import moments
+from relay.domain.problems import SettingsProblem
+from relay.domain.runs import Run, ledger_adds_up, total
+from relay.observability import Observability
+from relay.settings import Settings
+from relay.stores import runs
+from relay.stores.database import Database
+
+BY_OPERATOR = "an operator"
+
+
+class Operator:
+    """Answers the events of the export function, each with a JSON object."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        starter: Starter,
+        own_schedules: Callable[[], set[str]],
+        observe: Observability,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._starter = starter
+        self._own_schedules = own_schedules
+        self._observe = observe
+
+    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Do what an event asks.
+
+        - `{"exports": "default"}`: start every export without a schedule of its own;
+        - `{"export": "connection/export"}`: start one (`"cause"` says why);
+        - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`.
+        """
+        match event:
+            case {"exports": "default"}:
+                return self._start_all()
+            case {"export": str(key)}:
+                return self._start(key, str(event.get("cause", "schedule")))
+            case {"confirm": str(run)}:
+                return self._confirm(run)
+            case {"cancel": str(run)}:
+                return {"cancelled": self._starter.cancel(run, BY_OPERATOR)}
+            case {"show": str(run)}:
+                found = runs.load(self._database, run)
+                return {"error": "there is no such run"} if found is None else self.picture(found)
+            case {"runs": str(key)}:
+                return {"runs": [self.picture(run) for run in runs.latest(self._database, key)]}
+            case _:
+                return {"error": "an event names exports, export, confirm, cancel, show or runs"}
+
+    def _start_all(self) -> dict[str, Any]:
+        listing = self._settings.exports()
+        for invalid in listing.problems:
+            self._observe.problem("settings", invalid.problem, subject=invalid.subject)
+        own = self._own_schedules()
+        return {"started": [self._start(key, "schedule") for key in sorted(listing.valid) if key not in own]}
+
+    def _start(self, key: str, cause: str) -> dict[str, Any]:
+        try:
+            export = self._settings.export(key)
+        except SettingsProblem as problem:
+            self._observe.problem("settings", problem, export=key)
+            return {"export": key, "error": str(problem)}
+        run = self._starter.start(export, cause)
+        if run is None:
+            return {"export": key, "run": None, "reason": "paused, stopped, or another run is active"}
+        self._observe.info("run", export=key, run=run.id, outcome=run.state.value)
+        return self.picture(run)
+
+    def _confirm(self, run_id: str) -> dict[str, Any]:
+        run = runs.load(self._database, run_id)
+        if run is None:
+            return {"error": "there is no such run"}
+        return {"confirmed": self._starter.confirm(self._settings.export(run.export), run_id, BY_OPERATOR)}
+
+    def picture(self, run: Run) -> dict[str, Any]:
+        """Return a run with its ledger as a JSON object."""
+        counts = total(runs.shards(self._database, run.id))
+        return {
+            "run": run.id,
+            "export": run.export,
+            "cause": run.cause,
+            "state": run.state.value,
+            "reason": run.reason,
+            "pass": run.phase,
+            "settings": run.settings,
+            "started_at": moments.text(run.started_at),
+            "ended_at": None if run.ended_at is None else moments.text(run.ended_at),
+            "counts": {name: number for name, number in sorted(counts.items()) if number},
+            "adds_up": ledger_adds_up(counts),
+        }

@@ -1,0 +1,56 @@
+"""ActiveCampaign for the contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from local.sandboxes.activecampaign import create_app
+from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
+from tests.contract.subject import Subject
+
+_NAMES = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
+
+
+class ActiveCampaignSubject(Subject):
+    name = "activecampaign"
+    # An unsubscribed contact is not taken back by a bulk import, so leaving is marked in a field here.
+    comes_back = True
+    secrets = ("s3cret-key",)
+    delivery_path = "^/api/3/import/bulk_import"
+    identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
+
+    def create_app(self) -> Flask:
+        config = ActiveCampaignConfig(api_key="s3cret-key", lists={7: "News"}, fields={1: "text", 2: "text"})
+        return create_app(config, clock=self.time, sleep=self.time.pass_)
+
+    def connection_fields(self) -> dict[str, str]:
+        return {"api_host": "acme.api-us1.com", "api_key": "s3cret-key"}
+
+    def options(self) -> dict[str, Any]:
+        return {"list_id": "7", "on_exit": "set_field", "exit_field": "2", "value_in": "in", "value_out": "out"}
+
+    def mapping(self) -> dict[str, str]:
+        targets = ("email", "first_name", "last_name", "phone", "fields.1")
+        return {target: f"attributes.{target.replace('.', '')}" for target in targets}
+
+    def identity(self, number: int) -> str:
+        return f"person{number}@example.com"
+
+    def values(self, word: str) -> dict[str, str]:
+        return {"first_name": word, "fields.1": f"{word} of field"}
+
+    def refuses_quietly(self, identity: str) -> bool:
+        answer = self.sandbox.post("/_sandbox/contacts", json={"email": identity, "excluded": True})
+        return answer.status_code == 200
+
+    def members(self) -> set[str]:
+        return {contact["email"] for contact in self.state()["contacts"] if contact["fields"].get("2") == "in"}
+
+    def held_values(self, identity: str) -> Mapping[str, str]:
+        (contact,) = (contact for contact in self.state()["contacts"] if contact["email"] == identity)
+        names = {target: contact[name] for name, target in _NAMES.items() if contact[name]}
+        fields = {f"fields.{number}": value for number, value in contact["fields"].items() if number != "2"}
+        return {**names, **fields}

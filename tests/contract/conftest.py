@@ -1,0 +1,24 @@
+"""A destination joins the suite by one line here."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contract.activecampaign_subject import ActiveCampaignSubject
+from tests.contract.gainsight_px_subject import GainsightPxByKeySubject, GainsightPxSubject
+from tests.contract.subject import Subject
+
+SUBJECTS: tuple[type[Subject], ...] = (ActiveCampaignSubject, GainsightPxSubject, GainsightPxByKeySubject)
+
+
+@pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.__name__.removesuffix("Subject"))
+def subject_type(request: pytest.FixtureRequest) -> type[Subject]:
+    """Every destination, for tests that make their own sandboxes."""
+    kind: type[Subject] = request.param
+    return kind
+
+
+@pytest.fixture
+def subject(subject_type: type[Subject]) -> Subject:
+    """Every destination with a fresh sandbox."""
+    return subject_type()

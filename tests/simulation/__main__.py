@@ -1,0 +1,49 @@
+"""Play many random schedules: `python -m tests.simulation --schedules 20000 [--seed N]`."""
+
+import argparse
+import secrets
+import sys
+import time
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from os import cpu_count
+
+from tests.simulation.world import play
+
+
+def _attempt(task: tuple[int, int]) -> tuple[int, str | None, int]:
+    seed, actions = task
+    try:
+        return seed, None, play(seed, actions).restarts
+    except Exception:  # noqa: BLE001 - whatever goes wrong is a finding, with its seed
+        return seed, traceback.format_exc(limit=-4), 0
+
+
+def main() -> int:
+    """Play schedules from consecutive seeds; print those that break a promise."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=main.__doc__)
+    parser.add_argument("--schedules", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="the first seed")
+    parser.add_argument("--actions", type=int, default=250, help="random actions per schedule")
+    parser.add_argument("--stop-after", type=int, default=5, help="failures")
+    options = parser.parse_args()
+    print(f"seeds {options.seed} to {options.seed + options.schedules - 1}")
+    started, failures, restarts = time.monotonic(), 0, 0
+    tasks = [(options.seed + number, options.actions) for number in range(options.schedules)]
+    with ProcessPoolExecutor(cpu_count()) as pool:
+        for done, (seed, problem, died) in enumerate(pool.map(_attempt, tasks, chunksize=4), 1):
+            restarts += died
+            if problem is not None:
+                failures += 1
+                print(f"seed {seed}:\n{problem}")
+                if failures >= options.stop_after:
+                    break
+            elif done % 500 == 0:
+                print(f"{done} schedules, {restarts} crashes, {time.monotonic() - started:.0f} s", flush=True)
+        pool.shutdown(cancel_futures=True)
+    print(f"{failures} of {done} schedules broke a promise ({restarts} crashes, {time.monotonic() - started:.0f} s)")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

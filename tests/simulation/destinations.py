@@ -1,0 +1,152 @@
+"""Two destinations for the simulation: one that answers at once, one that imports when it likes."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from pydantic import BaseModel
+
+from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, Step
+from relay.domain.exports import Export
+from relay.domain.problems import Actor, ConnectionProblem, Rejection, RejectionKind, Transient
+
+UNKNOWN_USER = Rejection(RejectionKind.DATA, "refused", "the destination does not take this identity")
+NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail")
+MALFORMED = Rejection(RejectionKind.DATA, "malformed_email", "the e-mail is malformed")
+
+
+@dataclass(slots=True)
+class Import:
+    id: str
+    steps: Sequence[Step]
+    lands_before: datetime
+    refused: dict[int, Rejection] = field(default_factory=dict)
+    landed: bool = False
+
+
+@dataclass
+class SimDestination:
+    """Holds {(target, identity): values}; answers, loses answers, lands things late, refuses some identities."""
+
+    name: str
+    imports_later: bool
+    streams: bool
+    now: Callable[[], datetime]
+    step: Callable[[str], None]
+    chance: Random
+    refuses: frozenset[str]
+    identity: str = "email"
+    shards: int = 2
+    call_size: int = 3
+    lost_answer_bound: timedelta = timedelta(minutes=5)
+    import_bound: timedelta = timedelta(hours=2)
+    connection_model: type[BaseModel] = BaseModel
+    options_model: type[BaseModel] = BaseModel
+    held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    last_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    imports: list[Import] = field(default_factory=list)
+    late: list[Import] = field(default_factory=list)
+    trouble: float = 0.0
+    key_is_bad: bool = False
+    writes: int = 0
+    complaints: list[str] = field(default_factory=list)
+    _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        return ()
+
+    def identity_of(self, value: Any) -> list[str] | Rejection:
+        if value is None:
+            return NO_EMAIL
+        if "@" not in value:
+            return MALFORMED
+        return [value.strip().lower()]
+
+    def encode(self, target: str, value: Any) -> str | None:
+        return None if value is None else str(value)
+
+    def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
+        if self.imports_later:
+            return {f"list/{export.options}": frozenset(export.segments)}
+        return {f"segment/{segment}": frozenset({segment}) for segment in export.segments}
+
+    def says_goodbye(self, export: Export) -> bool:
+        return True
+
+    def calls(self, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+        size = self.call_size
+        return [list(range(start, min(start + size, len(steps)))) for start in range(0, len(steps), size)]
+
+    def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+        self.step(f"before call {self.name}")
+        assert len(steps) <= self.call_size
+        self.writes += 1
+        if self.key_is_bad:
+            raise ConnectionProblem("unauthorised", "the key is refused")
+        fate = self.chance.random() < self.trouble and self.chance.choice(["full", "broken", "lost", "late"])
+        if fate == "full":
+            raise Transient("too_many_requests", "slow down", taken=False, retry_after=timedelta(seconds=30))
+        if fate == "broken":
+            raise Transient("server_error", "500")
+        answer = self._take(steps, late=fate == "late")
+        self.step(f"after call {self.name}")
+        if fate in ("lost", "late"):
+            raise Transient("timeout", "no answer")
+        return answer
+
+    def _take(self, steps: Sequence[Step], *, late: bool) -> Answer:
+        refused = {row: UNKNOWN_USER for row, step in enumerate(steps) if step.identity in self.refuses}
+        job = Import(f"import-{next(self._ids)}", list(steps), self.now() + self.lost_answer_bound * 0.9, refused)
+        if self.imports_later:
+            self.imports.append(job)
+            return Answer(import_id=job.id, queued=len(steps))
+        if late:
+            self.late.append(job)
+        else:
+            self._land(job)
+        return Answer(refused=refused)
+
+    def _land(self, job: Import) -> None:
+        job.landed = True
+        for row, step in enumerate(job.steps):
+            if row in job.refused:
+                continue
+            key = (step.target, step.identity)
+            if key in self.last_at and step.at < self.last_at[key]:
+                self.complaints.append(f"a time went backwards at {step.target}")
+            self.last_at[key] = step.at
+            if step.joins:
+                self.held[key] = dict(step.values)
+            else:
+                self.held.pop(key, None)
+
+    def land_some(self, *, everything: bool = False) -> bool:
+        """Let things that are on their way arrive: those that are due, and some of the others, in any order."""
+        open_jobs = [job for job in (*self.imports, *self.late) if not job.landed]
+        self.chance.shuffle(open_jobs)
+        landing = [j for j in open_jobs if everything or j.lands_before <= self.now() or self.chance.random() < 0.3]
+        for job in landing:
+            self._land(job)
+        return bool(landing)
+
+    def import_report(
+        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+    ) -> ImportReport:
+        self.step(f"before report {self.name}")
+        if self.key_is_bad:
+            raise ConnectionProblem("unauthorised", "the key is refused")
+        if self.chance.random() < self.trouble:
+            raise Transient("server_error", "500")
+        job = next(job for job in self.imports if job.id == import_id)
+        assert [(s.target, s.identity) for s in job.steps] == [(s.target, s.identity) for s in steps]
+        return ImportReport(job.landed, job.refused if job.landed else {})
+
+    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
+        if self.key_is_bad:
+            return [Finding("account", Level.ERROR, "the key is refused", Actor.ADMINISTRATOR)]
+        if self.trouble > 0.9:
+            raise Transient("server_error", "500")
+        return []

@@ -1,0 +1,258 @@
+"""The webhook endpoint: what it answers, what it queues, and what it never tells."""
+
+import base64
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from functions.ingest.app import MAX_BODY_BYTES, handler
+from relay.domain.changes import from_json
+from relay.domain.keyed_hash import KeyedHash
+from relay.observability import Observability
+from relay.queues import Queue
+from relay.settings import Settings
+from relay.sources.intake import MAX_MESSAGE_BYTES
+from tests.fakes.clock import FakeClock
+from tests.fakes.queue import FakeQueueClient
+from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
+
+ROOT = Path(__file__).parents[2]
+EVENTS = ROOT / "events"
+TOKEN = "token-of-the-shop"
+SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PLANTED = "ada.lovelace@example.com"
+
+
+class Endpoint:
+    """The handler over fakes, with one source of each dialect."""
+
+    def __init__(self, client: FakeQueueClient | None = None) -> None:
+        self.clock = FakeClock()
+        self.client = FakeQueueClient() if client is None else client
+        self.log = io.StringIO()
+        self.secrets = FakeSecrets()
+        self.secrets["relay/stack/identity-key"] = "identity"
+        self.secrets["relay/sources/shop"] = {
+            "dialect": "relay-json",
+            "auth": "bearer",
+            "secret": TOKEN,
+            "profile_key": "identities.crm_id",
+        }
+        self.secrets["relay/sources/aep"] = {
+            "dialect": "adobe-http",
+            "auth": "standard-webhooks",
+            "secret": SIGNING,
+            "profile_key": "identities.crmId",
+        }
+        self.settings = Settings("relay", secrets=self.secrets, ssm=FakeParameters(), clock=self.clock)
+
+    def answer(self, event: dict[str, Any]) -> dict[str, Any]:
+        return handler(
+            event,
+            None,
+            settings=self.settings,
+            queue=Queue("https://sqs/changes", client=self.client, clock=self.clock),
+            clock=self.clock,
+            observability=Observability(self.log),
+        )
+
+    def post(self, body: Any, source: str = "shop", token: str = TOKEN, **event: Any) -> dict[str, Any]:
+        text = body if isinstance(body, str) else json.dumps(body)
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.answer({"pathParameters": {"source": source}, "headers": headers, "body": text, **event})
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint()
+
+
+def told(answer: dict[str, Any], status: int) -> dict[str, Any]:
+    """Return the problem details of an answer, having checked their form."""
+    body: dict[str, Any] = json.loads(answer["body"])
+    assert answer["statusCode"] == status
+    assert answer["headers"]["Content-Type"] == "application/problem+json"
+    assert (body["type"], body["status"]) == ("about:blank", status)
+    assert body["title"]
+    assert body["detail"]
+    assert body["request_id"]
+    return body
+
+
+class TestAccepted:
+    def test_the_sample_event(self, endpoint: Endpoint) -> None:
+        event = json.loads((EVENTS / "ingest.json").read_text())
+        event["headers"]["Authorization"] = event["multiValueHeaders"]["Authorization"][0] = f"Bearer {TOKEN}"
+
+        answer = endpoint.answer(event)
+
+        assert answer["statusCode"] == 202
+        assert json.loads(answer["body"]) == {
+            "request_id": "0c8f5a0e-5f5b-4d8e-9d0d-6b6d6f1c2a3b",
+            "accepted": 3,
+            "ignored_memberships": 0,
+            "rejected": 0,
+        }
+        (message,) = endpoint.client.bodies
+        batch = from_json(message)
+        assert batch.source == "shop"
+        assert batch.changes[0].profile_id == KeyedHash("identity")("shop", "HB-100041")
+        assert batch.changes[0].received_at == endpoint.clock.now()
+
+    def test_a_signed_adobe_body_in_base64(self, endpoint: Endpoint) -> None:
+        raw = (EVENTS / "webhook-adobe-http.json").read_text()
+        sent = datetime.now(UTC)
+        headers = {
+            "Webhook-Id": ["msg_1"],
+            "Webhook-Timestamp": [str(int(sent.timestamp()))],
+            "Webhook-Signature": [Webhook(SIGNING).sign("msg_1", sent, raw)],
+        }
+
+        answer = endpoint.answer(
+            {
+                "pathParameters": {"source": "aep"},
+                "headers": None,
+                "multiValueHeaders": headers,
+                "body": base64.b64encode(raw.encode()).decode(),
+                "isBase64Encoded": True,
+            }
+        )
+
+        assert answer["statusCode"] == 202
+        assert json.loads(answer["body"])["ignored_memberships"] == 1
+        assert len(from_json(endpoint.client.bodies[0]).changes) == 3
+
+    def test_a_profile_without_identity_is_accepted_and_counted(self, endpoint: Endpoint) -> None:
+        answer = endpoint.post({"changes": [{"identities": {"email": PLANTED}}, {"identities": {"crm_id": "c"}}]})
+
+        body = json.loads(answer["body"])
+        assert (answer["statusCode"], body["accepted"], body["rejected"]) == (202, 2, 1)
+        assert [c.rejection for c in from_json(endpoint.client.bodies[0]).changes] == ["no_identity", None]
+
+    def test_nothing_in_it_is_fine(self, endpoint: Endpoint) -> None:
+        assert endpoint.post({"changes": []})["statusCode"] == 202
+        assert len(endpoint.client) == 0
+
+    def test_a_large_request_is_split(self, endpoint: Endpoint) -> None:
+        changes = [{"identities": {"crm_id": str(n)}, "attributes": {"a": "x" * 50_000}} for n in range(60)]
+
+        assert endpoint.post({"changes": changes})["statusCode"] == 202
+
+        assert sum(len(from_json(body).changes) for body in endpoint.client.bodies) == 60
+        assert all(len(entry["MessageBody"]) <= MAX_MESSAGE_BYTES for entry in endpoint.client.sent)
+
+
+class TestRefused:
+    @pytest.mark.parametrize("token", ["", "wrong", PLANTED])
+    def test_a_wrong_token_before_the_body_is_looked_at(self, endpoint: Endpoint, token: str) -> None:
+        answer = endpoint.post("{", token=token)
+        assert told(answer, 401)["code"] == "unauthorized"
+        assert answer["headers"]["WWW-Authenticate"] == 'Bearer realm="audience-relay"'
+
+    def test_no_headers_at_all(self, endpoint: Endpoint) -> None:
+        answer = endpoint.post("{}", source="aep", headers=None)
+        told(answer, 401)
+        assert answer["headers"]["WWW-Authenticate"].startswith("StandardWebhooks")
+
+    @pytest.mark.parametrize("source", ["nobody", "", PLANTED, "../shop"])
+    def test_an_unknown_source(self, endpoint: Endpoint, source: str) -> None:
+        assert told(endpoint.post("{}", source=source), 404)["code"] == "unknown_source"
+
+    def test_an_event_without_a_source(self, endpoint: Endpoint) -> None:
+        told(endpoint.answer({"pathParameters": None, "body": None}), 404)
+
+    @pytest.mark.parametrize("body", ["", "{", f'{{"changes": [{PLANTED}]}}'])
+    def test_malformed_json(self, endpoint: Endpoint, body: str) -> None:
+        assert told(endpoint.post(body), 400)["code"] == "malformed_json"
+
+    def test_malformed_base64(self, endpoint: Endpoint) -> None:
+        told(endpoint.post("%%%", isBase64Encoded=True), 400)
+
+    def test_a_wrong_shape(self, endpoint: Endpoint) -> None:
+        changes = [{"identities": {"crm_id": "c"}}, {"memberships": [{"segment": PLANTED, "status": PLANTED}]}]
+        assert told(endpoint.post({"changes": changes}), 422)["errors"] == [
+            {"detail": "Input should be 'realized' or 'exited'", "pointer": "#/changes/1/memberships/0/status"},
+            {"detail": "is missing", "pointer": "#/changes/1/memberships/0/at"},
+        ]
+
+    def test_a_body_too_large(self, endpoint: Endpoint) -> None:
+        told(endpoint.post('{"changes": []}' + " " * MAX_BODY_BYTES), 413)
+
+    def test_one_profile_too_large(self, endpoint: Endpoint) -> None:
+        small, large = ({"identities": {"crm_id": "c"}, "attributes": {"a": "x" * n}} for n in (1, MAX_MESSAGE_BYTES))
+        assert told(endpoint.post({"changes": [small, large]}), 413)["errors"][0]["pointer"] == "#/changes/1"
+
+    @pytest.mark.parametrize("failing", ["queue", "sources", "identity key", "broken source"])
+    def test_what_is_not_the_senders_fault_is_welcome_again(self, failing: str) -> None:
+        endpoint = Endpoint(FakeQueueClient([refusal("ServiceUnavailable")] if failing == "queue" else []))
+        if failing == "sources":
+            endpoint.secrets["relay/sources/shop"] = refusal("InternalServiceError")
+        if failing == "identity key":
+            endpoint.secrets["relay/stack/identity-key"] = refusal("InternalServiceError")
+        if failing == "broken source":
+            endpoint.secrets["relay/sources/shop"] = {"dialect": "relay-json", "secret": TOKEN}
+
+        answer = endpoint.post({"changes": [{"identities": {"crm_id": "c"}}]})
+
+        told(answer, 503)
+        assert answer["headers"]["Retry-After"] == "10"
+        assert len(endpoint.client) == 0
+
+    def test_a_defect_tells_nothing(self) -> None:
+        endpoint = Endpoint(FakeQueueClient([RuntimeError(PLANTED)]))
+        told(endpoint.post({"changes": [{"identities": {"crm_id": PLANTED}}]}), 500)
+        assert '"error":"RuntimeError"' in endpoint.log.getvalue()
+        assert PLANTED not in endpoint.log.getvalue()
+
+
+def test_no_answer_and_no_log_line_holds_personal_data_or_secrets(
+    endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change = {"identities": {"crm_id": PLANTED, "email": PLANTED}, "attributes": {PLANTED: PLANTED}}
+    answers = [
+        endpoint.post({"changes": [change]}),
+        endpoint.post({"changes": [change, {"identities": {PLANTED: 7}}]}),
+        endpoint.post({"changes": [{**change, PLANTED: PLANTED}]}),
+        endpoint.post({"changes": [{**change, "at": PLANTED}]}),
+        endpoint.post({"changes": [{**change, "memberships": [{"segment": PLANTED, "status": PLANTED}]}]}),
+        endpoint.post({PLANTED: PLANTED}),
+        endpoint.post(f'{{"changes": [{{"{PLANTED}": '),
+        endpoint.post({"changes": [change]}, token=PLANTED),
+        endpoint.post({"changes": [change]}, source=PLANTED),
+        endpoint.post({"changes": [{**change, "attributes": {"a": PLANTED * 20_000}}]}),
+    ]
+
+    assert [answer["statusCode"] for answer in answers] == [202, 422, 422, 422, 422, 422, 400, 401, 404, 413]
+    written = endpoint.log.getvalue() + capsys.readouterr().out
+    assert '"code":"wrong_shape"' in written
+    for text in (PLANTED, TOKEN, SIGNING):
+        assert all(text not in json.dumps(answer) for answer in answers)
+        assert text not in written
+
+
+def test_only_what_ingest_needs_is_imported() -> None:
+    unwanted = ("requests", "relay.delivery", "relay.destinations.activecampaign", "relay.destinations.gainsight_px")
+    program = (
+        "import sys, functions.ingest.app;"
+        "print([name for name in sys.modules if name.startswith(('requests', 'relay.'))])"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT}:{ROOT / 'layers/relay'}"},
+    )
+
+    assert "relay.settings" in run.stdout
+    assert not [name for name in unwanted if f"'{name}" in run.stdout]
+    assert "relay.destinations.calling" not in run.stdout

@@ -1,0 +1,80 @@
+"""Log lines hold known fields and no message of a foreign exception; metrics have bounded dimensions."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from relay.domain.problems import ConnectionProblem
+from relay.observability import WITHHELD, Count, Observability
+
+PLANTED = "ada.lovelace@example.com"
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    return io.StringIO()
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_structured(stream: io.StringIO) -> None:
+    Observability(stream).attempt(connection="readers", call="import", status=202, milliseconds=12.5)
+
+    (line,) = lines(stream)
+    assert (line["message"], line["level"]) == ("attempt", "INFO")
+    assert line["location"].startswith("test_a_line_is_structured:")
+    assert (line["connection"], line["call"], line["status"], line["milliseconds"]) == ("readers", "import", 202, 12.5)
+
+
+def test_fields_that_are_not_known_are_left_out(stream: io.StringIO) -> None:
+    Observability(stream).info("accepted", email=PLANTED, accepted=2)  # type: ignore[call-arg]
+    assert "email" not in lines(stream)[0]
+    assert lines(stream)[0]["accepted"] == 2
+    assert PLANTED not in stream.getvalue()
+
+
+@pytest.mark.parametrize("value", [PLANTED, [PLANTED], {"a": PLANTED}])
+def test_values_that_look_personal_are_withheld(stream: io.StringIO, value: Any) -> None:
+    Observability(stream).info("accepted", segment=value)
+    assert lines(stream)[0]["segment"] == WITHHELD
+
+
+def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO) -> None:
+    try:
+        json.loads("{}")[PLANTED]
+    except KeyError as error:
+        Observability(stream).problem("defect", error, source="shop")
+
+    (line,) = lines(stream)
+    assert (line["level"], line["error"], line["source"]) == ("ERROR", "KeyError", "shop")
+    assert line["at"][-1].startswith("test_observability.py:")
+    assert PLANTED not in stream.getvalue()
+
+
+def test_our_own_problems_speak_for_themselves(stream: io.StringIO) -> None:
+    Observability(stream).problem("stopped", ConnectionProblem("bad_key", "the key was refused"))
+
+    (line,) = lines(stream)
+    assert (line["level"], line["code"], line["reason"]) == ("WARNING", "bad_key", "the key was refused")
+    assert line["actor"] == "administrator"
+    assert "probed" in line["next_step"]
+
+
+def test_a_count_is_an_embedded_metric(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POWERTOOLS_METRICS_NAMESPACE", raising=False)
+    observability = Observability()
+
+    observability.count(Count.ACCEPTED, 3, source="shop")
+    observability.count(Count.REJECTED, 0, source="shop")
+    observability.count(Count.DELIVERED, 1, profile="p-1")  # type: ignore[call-arg]
+
+    accepted, delivered = map(json.loads, capsys.readouterr().out.splitlines())
+    (directive,) = accepted["_aws"]["CloudWatchMetrics"]
+    assert directive["Namespace"] == "AudienceRelay"
+    assert directive["Metrics"][0]["Name"] == "ChangesAccepted"
+    assert accepted["source"] == "shop"
+    assert "profile" not in delivered

@@ -1,0 +1,396 @@
+"""Settings as administrators write them: what is taken, what is told, and that one's fault harms no other."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from relay.destinations import registry
+from relay.domain.problems import SettingsProblem, StaleSettings, Transient
+from relay.settings import MAX_KEPT, Settings, UnknownConnection, UnknownExport, UnknownSource
+from tests.fakes import newsletter_tool
+from tests.fakes.clock import FakeClock
+from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
+
+TOKEN = "a-secret-token"
+API_KEY = "k3y-of-the-account"
+SOURCE = {"dialect": "adobe-http", "auth": "bearer", "secret": TOKEN, "profile_key": "identities.crmId"}
+CONNECTION = {
+    "destination": "newsletter",
+    "display_name": "Readers",
+    "privacy_consent": "I agree",
+    "api_key": API_KEY,
+}
+EXPORT: dict[str, Any] = {
+    "state": "active",
+    "segments": ["shop/vip", "aep/3f1d/0c52"],
+    "mapping": {"email": "attributes.email"},
+    "options": {"list_id": 7},
+}
+
+
+class Console:
+    """Settings over a console that holds one valid source, connection and export."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.secrets = FakeSecrets()
+        self.ssm = FakeParameters()
+        self.settings = Settings(
+            "relay",
+            secrets=self.secrets,
+            ssm=self.ssm,
+            seconds=30,
+            clock=self.clock,
+            destinations=newsletter_tool.load,
+        )
+        self.write_source(**SOURCE)
+        self.write_connection(**CONNECTION)
+        self.write_export(**EXPORT)
+
+    def write_source(self, name: str = "shop", **fields: Any) -> None:
+        self.secrets[f"relay/sources/{name}"] = fields
+
+    def write_connection(self, name: str = "readers", **fields: Any) -> None:
+        self.secrets[f"relay/connections/{name}"] = fields
+
+    def write_export(self, key: str = "readers/weekly", **fields: Any) -> None:
+        self.ssm[f"/relay/exports/{key}"] = fields
+
+
+@pytest.fixture
+def console() -> Console:
+    return Console()
+
+
+def without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name}
+
+
+class TestSource:
+    def test_is_read_as_written(self, console: Console) -> None:
+        console.write_source(**SOURCE, previous_secret="the-old-one", segment_namespaces=" ups, AAM ,")
+
+        source = console.settings.source("shop")
+
+        assert (source.name, source.dialect, source.auth) == ("shop", "adobe-http", "bearer")
+        assert source.secrets == [TOKEN, "the-old-one"]
+        assert source.segment_namespaces == {"ups", "AAM"}
+        assert TOKEN not in repr(source)
+
+    def test_defaults(self, console: Console) -> None:
+        console.write_source(**{**SOURCE, "secret": f" {TOKEN}\n", "previous_secret": "", "segment_namespaces": ""})
+
+        source = console.settings.source("shop")
+
+        assert source.secrets == [TOKEN]
+        assert source.segment_namespaces == {"ups"}
+
+    @pytest.mark.parametrize("name", ["nobody", "", "Shop", "-a", "a/b", "a" * 64, "../shop", "shop\n"])
+    def test_unknown(self, console: Console, name: str) -> None:
+        with pytest.raises(UnknownSource):
+            console.settings.source(name)
+
+    def test_a_name_that_cannot_be_one_is_not_looked_up(self, console: Console) -> None:
+        with pytest.raises(UnknownSource):
+            console.settings.source("a b")
+        assert console.secrets.reads == []
+
+    @pytest.mark.parametrize(
+        ("fields", "field", "reason"),
+        [
+            (without(SOURCE, "dialect"), "dialect", "is missing"),
+            ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, relay-json"),
+            ({**SOURCE, "auth": "none"}, "auth", "must be one of bearer, standard-webhooks"),
+            (without(SOURCE, "secret"), "secret", "is missing"),
+            ({**SOURCE, "secret": " "}, "secret", "is missing"),
+            ({**SOURCE, "secret": "two words"}, "secret", "without blanks"),
+            ({**SOURCE, "auth": "standard-webhooks"}, "secret", "whsec_"),
+            ({**SOURCE, "previous_secret": "two words"}, "previous_secret", "without blanks"),
+            ({**SOURCE, "profile_key": "identities."}, "profile_key", "not a JMESPath expression"),
+            ({**SOURCE, "previous_secrets": TOKEN}, "value", "unknown key; known are dialect, auth, secret"),
+            ({**SOURCE, TOKEN: "secret"}, "value", "unknown key"),
+            ({**SOURCE, "secret": 5}, "secret", "must be a text"),
+        ],
+    )
+    def test_what_is_wrong_is_told_by_field(
+        self, console: Console, fields: dict[str, Any], field: str, reason: str
+    ) -> None:
+        console.write_source(**fields)
+
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.source("shop")
+
+        assert caught.value.field == field
+        assert reason in caught.value.what
+        assert TOKEN not in str(caught.value)
+
+    def test_every_fault_is_told_at_once(self, console: Console) -> None:
+        console.write_source(dialect="xml", secret=TOKEN)
+        with pytest.raises(SettingsProblem, match=r"dialect: .*auth: is missing; profile_key: is missing"):
+            console.settings.source("shop")
+
+    @pytest.mark.parametrize("text", ["token", "[]", '"a"', b"binary"])
+    def test_a_secret_that_is_not_key_value(self, console: Console, text: Any) -> None:
+        console.secrets["relay/sources/shop"] = text
+        with pytest.raises(SettingsProblem):
+            console.settings.source("shop")
+
+    @pytest.mark.parametrize(
+        ("code", "told"),
+        [
+            ("InvalidRequestException", "pending_deletion"),
+            ("AccessDeniedException", "unreadable"),
+            ("DecryptionFailure", "unreadable"),
+        ],
+    )
+    def test_a_secret_that_cannot_be_read(self, console: Console, code: str, told: str) -> None:
+        console.secrets["relay/sources/shop"] = refusal(code)
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.source("shop")
+        assert caught.value.code == told
+
+    @pytest.mark.parametrize("error", [refusal("ThrottlingException"), EndpointConnectionError(endpoint_url="x")])
+    def test_trouble_passes_and_is_not_kept(self, console: Console, error: Exception) -> None:
+        console.secrets["relay/sources/shop"] = error
+        with pytest.raises(Transient) as caught:
+            console.settings.source("shop")
+        assert "ada@" not in str(caught.value)
+
+        console.write_source(**SOURCE)
+        assert console.settings.source("shop").name == "shop"
+
+
+class TestKeeping:
+    def test_edits_are_seen_after_the_seconds(self, console: Console) -> None:
+        console.settings.source("shop")
+        console.write_source(**{**SOURCE, "auth": "none"})
+
+        console.clock.advance(29)
+        assert console.settings.source("shop").auth == "bearer"
+        console.clock.advance(1)
+        with pytest.raises(SettingsProblem):
+            console.settings.source("shop")
+
+    def test_what_was_not_there_is_looked_up_once(self, console: Console) -> None:
+        for _ in range(3):
+            with pytest.raises(UnknownSource):
+                console.settings.source("new")
+        assert len(console.secrets.reads) == 1
+
+        console.write_source("new", **SOURCE)
+        console.clock.advance(30)
+        assert console.settings.source("new").name == "new"
+
+    def test_made_up_names_do_not_fill_the_memory(self, console: Console) -> None:
+        console.settings.source("shop")
+        for number in range(MAX_KEPT):
+            with pytest.raises(UnknownSource):
+                console.settings.source(f"made-up-{number}")
+
+        console.settings.source("shop")
+        assert console.secrets.reads.count("relay/sources/shop") == 2
+
+    def test_a_fresh_connection_is_read_past_what_is_kept(self, console: Console) -> None:
+        console.settings.connection("readers")
+        console.write_connection(**{**CONNECTION, "api_key": "the-new-key"})
+
+        assert console.settings.connection("readers").settings.api_key == API_KEY
+        assert console.settings.connection("readers", fresh=True).settings.api_key == "the-new-key"
+        assert console.settings.connection("readers").settings.api_key == "the-new-key"
+
+    def test_the_identity_key_is_kept_for_good(self, console: Console) -> None:
+        with pytest.raises(SettingsProblem):
+            console.settings.identity_key()
+        console.secrets["relay/stack/identity-key"] = "made-once"
+        assert console.settings.identity_key() == "made-once"
+        console.clock.advance(10_000)
+        assert console.settings.identity_key() == "made-once"
+        assert console.secrets.reads.count("relay/stack/identity-key") == 2
+
+
+class TestConnection:
+    def test_is_read_with_the_destinations_own_model(self, console: Console) -> None:
+        console.write_connection(**CONNECTION, description="for the weekly letter", region="us")
+
+        connection = console.settings.connection("readers")
+
+        assert (connection.name, connection.destination, connection.display_name) == (
+            "readers",
+            "newsletter",
+            "Readers",
+        )
+        assert (connection.settings.api_key, connection.settings.region) == (API_KEY, "us")
+
+    def test_unknown(self, console: Console) -> None:
+        with pytest.raises(UnknownConnection):
+            console.settings.connection("nobody")
+
+    @pytest.mark.parametrize(
+        ("fields", "code", "field"),
+        [
+            (without(CONNECTION, "destination"), "missing", "destination"),
+            ({**CONNECTION, "display_name": " "}, "missing", "display_name"),
+            ({**CONNECTION, "destination": "fax"}, "unknown_destination", "destination"),
+            (without(CONNECTION, "privacy_consent"), "no_consent", "privacy_consent"),
+            ({**CONNECTION, "privacy_consent": "yes"}, "no_consent", "privacy_consent"),
+            (without(CONNECTION, "api_key"), "invalid", "api_key"),
+            ({**CONNECTION, "api_keys": "x"}, "invalid", "value"),
+        ],
+    )
+    def test_what_is_wrong_is_told_by_field(
+        self, console: Console, fields: dict[str, Any], code: str, field: str
+    ) -> None:
+        console.write_connection(**fields)
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.connection("readers")
+        assert (caught.value.code, caught.value.field) == (code, field)
+
+    def test_a_value_that_a_model_repeats_is_struck_out(self, console: Console) -> None:
+        console.write_connection(**{**CONNECTION, "api_key": "s3cret"})
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.connection("readers")
+        assert "*** is too short" in caught.value.what
+        assert "s3cret" not in str(caught.value)
+
+    def test_an_invalid_name(self, console: Console) -> None:
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.connection("Readers")
+        assert caught.value.code == "invalid_name"
+
+
+class TestExport:
+    def test_is_read_with_the_destinations_own_options(self, console: Console) -> None:
+        export = console.settings.export("readers/weekly")
+
+        assert (export.key, export.destination, export.active) == ("readers/weekly", "newsletter", True)
+        assert export.stream is False
+        assert export.segments == ("shop/vip", "aep/3f1d/0c52")
+        assert export.mapping == {"email": "attributes.email"}
+        assert export.options.list_id == 7
+
+    def test_stream_and_state_as_written(self, console: Console) -> None:
+        console.write_export(**{**EXPORT, "stream": True, "state": "paused"})
+        export = console.settings.export("readers/weekly")
+        assert (export.stream, export.active) == (True, False)
+
+    @pytest.mark.parametrize(
+        ("fields", "field", "reason"),
+        [
+            (without(EXPORT, "state"), "state", "is missing"),
+            ({**EXPORT, "state": "on"}, "state", "'active' or 'paused'"),
+            ({**EXPORT, "stream": "yes"}, "stream", "boolean"),
+            ({**EXPORT, "segments": []}, "segments", "at least 1"),
+            ({**EXPORT, "segments": [f"shop/{n}" for n in range(51)]}, "segments", "at most 50"),
+            ({**EXPORT, "segments": ["vip"]}, "segments", "entry 1 must be source/segment"),
+            ({**EXPORT, "segments": ["shop/a", "shop/b", "shop/a"]}, "segments", "entry 3 is there twice"),
+            ({**EXPORT, "mapping": {"email": "a b"}}, "mapping.email", "not a JMESPath expression"),
+            ({**EXPORT, "mapping": {"name": "a"}}, "mapping.email", "is required"),
+            ({**EXPORT, "options": {}}, "options.list_id", "is missing"),
+            ({**EXPORT, "options": {"list_id": 1, "x": 2}}, "options", "unknown key; known are list_id"),
+            ({**EXPORT, "segmets": []}, "value", "unknown key"),
+        ],
+    )
+    def test_what_is_wrong_is_told_by_field(
+        self, console: Console, fields: dict[str, Any], field: str, reason: str
+    ) -> None:
+        console.write_export(**fields)
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.export("readers/weekly")
+        assert caught.value.field == field
+        assert reason in caught.value.what
+
+    @pytest.mark.parametrize("text", ["{", "[]", "7"])
+    def test_what_is_no_json_object(self, console: Console, text: str) -> None:
+        console.ssm["/relay/exports/readers/weekly"] = text
+        with pytest.raises(SettingsProblem):
+            console.settings.export("readers/weekly")
+
+    @pytest.mark.parametrize("key", ["readers/none", "nobody/weekly"])
+    def test_unknown(self, console: Console, key: str) -> None:
+        with pytest.raises(UnknownExport):
+            console.settings.export(key)
+
+    @pytest.mark.parametrize("key", ["readers", "readers/", "a/b/c", "Readers/weekly", "readers/*"])
+    def test_an_invalid_key(self, console: Console, key: str) -> None:
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.export(key)
+        assert caught.value.code == "invalid_name"
+
+    def test_a_newer_version_is_read_when_a_message_names_it(self, console: Console) -> None:
+        old = console.settings.export("readers/weekly")
+        console.write_export(**{**EXPORT, "state": "paused"})
+        newest = console.settings.export_outlines()["readers/weekly"].version
+        assert newest == old.version + 1000
+
+        assert console.settings.export("readers/weekly").active is True
+        assert console.settings.export("readers/weekly", at_least=newest).active is False
+        assert console.settings.export("readers/weekly").active is False
+
+    def test_an_older_version_than_named_is_never_acted_on(self, console: Console) -> None:
+        version = console.settings.export("readers/weekly").version
+        with pytest.raises(StaleSettings):
+            console.settings.export("readers/weekly", at_least=version + 1)
+
+    def test_a_new_export_is_seen_although_it_was_missed_before(self, console: Console) -> None:
+        with pytest.raises(UnknownExport):
+            console.settings.export("readers/new")
+        console.write_export("readers/new", **EXPORT)
+        version = console.settings.export_outlines()["readers/new"].version
+        assert console.settings.export("readers/new", at_least=version).name == "new"
+
+    def test_throttling_is_transient(self, console: Console) -> None:
+        console.ssm.failure = refusal("ThrottlingException")
+        with pytest.raises(Transient):
+            console.settings.export("readers/weekly")
+        with pytest.raises(Transient):
+            console.settings.exports()
+
+
+class TestListing:
+    def test_what_is_invalid_harms_no_other(self, console: Console) -> None:
+        console.write_connection("mute", **without(CONNECTION, "privacy_consent"))
+        console.write_export("mute/one", **EXPORT)
+        console.write_export("mute/two", **EXPORT)
+        console.write_export("nobody/one", **EXPORT)
+        console.write_export("readers/broken", **{**EXPORT, "segments": []})
+        console.write_export("readers/Loud", **EXPORT)
+        console.write_export("readers/fine", **EXPORT)
+
+        listing = console.settings.exports()
+
+        assert set(listing.valid) == {"readers/weekly", "readers/fine"}
+        assert {one.subject: one.problem.code for one in listing.problems} == {
+            "connection mute": "no_consent",
+            "connection nobody": "unknown_connection",
+            "export readers/broken": "invalid",
+            "export readers/Loud": "invalid_name",
+        }
+
+    def test_outlines_need_no_secret(self, console: Console) -> None:
+        console.write_export("readers/broken", state="active")
+        console.write_export("nobody/one", **{**EXPORT, "stream": True})
+
+        outlines = console.settings.export_outlines()
+
+        assert set(outlines) == {"readers/weekly", "nobody/one"}
+        assert outlines["readers/weekly"].stream is None
+        assert outlines["nobody/one"].stream is True
+        assert outlines["nobody/one"].segments == ("shop/vip", "aep/3f1d/0c52")
+        assert outlines["nobody/one"].key == "nobody/one"
+        assert console.secrets.reads == []
+
+    def test_an_export_that_is_gone_is_gone(self, console: Console) -> None:
+        assert set(console.settings.exports().valid) == {"readers/weekly"}
+        del console.ssm.parameters["/relay/exports/readers/weekly"]
+        console.clock.advance(30)
+        assert console.settings.exports().valid == {}
+
+    def test_other_paths_are_not_read(self, console: Console) -> None:
+        console.ssm["/relay/exports-of-another/readers/x"] = EXPORT
+        assert set(console.settings.exports().valid) == {"readers/weekly"}
+
+
+def test_an_unknown_destination_names_the_known_ones() -> None:
+    with pytest.raises(SettingsProblem, match="activecampaign, gainsight_px"):
+        registry.load("fax")
