@@ -121,10 +121,11 @@ class Processes:
         return entry["birth"] is not None and _birth(int(str(entry["pid"]))) == entry["birth"]
 
 
-def tail(log: Path, lines: int = 40) -> str:
-    """Return the end of a log."""
+def tail(log: Path, *, around: str = "", lines: int = 40) -> str:
+    """Return the end of a log, or what is from the first mention of `around` on, if that is told."""
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        told = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    return "\n".join(text.splitlines()[-lines:])
+    first = next((number for number, line in enumerate(told) if around and around in line), None)
+    return "\n".join(told[-lines:] if first is None else told[first : first + lines])

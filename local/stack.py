@@ -218,7 +218,7 @@ def _start_emulator(processes: Processes, port: int, region: str, temporary: Pat
         "STATE_DIR": str(temporary / "state"),
         "S3_DATA_DIR": str(temporary / "s3"),
     }
-    processes.start("emulator", [_EMULATOR, "-m", "ministack"], environment, temporary)
+    processes.start("emulator", [_EMULATOR, "-P", ROOT / "local/emulator.py"], environment, temporary)
 
 
 def _start_sandboxes(processes: Processes) -> dict[str, str]:
@@ -259,7 +259,7 @@ def _sam(command: str, environment: Mapping[str, str], *arguments: str) -> None:
             check=False,
         )
     if ended.returncode:
-        raise LocalStackError(f"sam {command} failed ({log.relative_to(ROOT)}):\n{tail(log)}")
+        raise LocalStackError(f"sam {command} failed ({log.relative_to(ROOT)}):\n{tail(log, around='CREATE_FAILED')}")
 
 
 def _describe(

@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -564,3 +565,27 @@ def test_the_function_answers_with_what_failed() -> None:
     answer = handler({"Records": records}, None, router=world.router())
     assert answer == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert world.totals() == Counts(merged=1)
+
+
+def test_the_sample_event_is_taken() -> None:
+    world = World()
+    event = json.loads((Path(__file__).parents[2] / "events" / "route.json").read_text())
+    world.outlines = {"px/px": Outline("px", "px", True, None, ("aep/7841ba61-23c1-4bb3-a495-00d3g5fe1e93",), 7)}
+    assert handler(event, None, router=world.router()) == {"batchItemFailures": []}
+    assert world.totals("aep") == Counts(merged=1, rejected=1)
+    assert len(world.queue("gainsight_px").sent) == 1
+
+
+def test_a_write_whose_answer_was_lost_is_told() -> None:
+    world = World()
+    write = world.database.write
+
+    def lose_the_answer(groups: Any) -> list[bool]:
+        applied = write(groups)
+        return [done and group[0].key.table is not Table.PROFILES for done, group in zip(applied, groups, strict=True)]
+
+    world.database.write = lose_the_answer  # type: ignore[method-assign]
+    world.post(change(1, member("s/a")))
+    assert world.run() == []
+    assert len(world.queue("gainsight_px").sent) == 1
+    assert world.totals() == Counts(stale=1)

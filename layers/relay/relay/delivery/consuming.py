@@ -135,14 +135,14 @@ class Consumer:
 
     def _handle(self, unit: _Unit) -> list[str]:
         try:
-            return self._try(unit, fresh=False)
+            return self._try(unit)
         except Exception as error:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
             self._observe.problem("defect", error, export=unit.export_key, attempt=unit.receives)
             return [message.id for message in unit.received]
 
-    def _try(self, unit: _Unit, *, fresh: bool) -> list[str]:
+    def _try(self, unit: _Unit, *, fresh: bool = False, at_least: int = 0) -> list[str]:
         try:
-            opened = self._opener.open(unit.export_key, at_least=unit.settings, thorough=unit.redelivered, fresh=fresh)
+            opened = self._opener.open(unit.export_key, at_least=max(unit.settings, at_least), thorough=unit.redelivered, fresh=fresh)
         except GateClosed as closed:
             return self._owe(unit, closed)
         except Paused as paused:
@@ -163,7 +163,11 @@ class Consumer:
             return self._stop_connection(unit, opened, problem)
         except ExportProblem as problem:
             return self._stop_export(unit, problem)
-        except (Busy, Conflict, StaleSettings) as problem:
+        except StaleSettings as problem:
+            if at_least >= problem.version:
+                return self._try_again(unit, problem)
+            return self._try(unit, fresh=fresh, at_least=problem.version)
+        except (Busy, Conflict) as problem:
             return self._try_again(unit, problem)
         except Transient as problem:
             return self._note_failure(unit, opened, problem)

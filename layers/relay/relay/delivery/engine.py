@@ -160,7 +160,7 @@ class Engine:
 
     def _case(self, job: Job, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
         if delivery.settings > job.export.version:
-            raise StaleSettings("settings", "a delivery was written under newer settings")
+            raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
         now = self._clock.now()
         wished = wish_of(job.export, job.destination, profile, self._keyed)
         difference = compare(wished.wanted, delivery, thorough=job.thorough)

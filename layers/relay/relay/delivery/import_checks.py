@@ -15,6 +15,7 @@ from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import ImportReport, Step
 from relay.domain.claims import Waiter
 from relay.domain.problems import (
+    UNCONFIRMED,
     ConnectionProblem,
     ExportProblem,
     Problem,
@@ -36,9 +37,9 @@ ENOUGH_TIME = 15.0
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 
-UNCONFIRMED = Rejection(
+NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
-    "unconfirmed",
+    UNCONFIRMED,
     "the destination never said whether it took the contact; it is tried again by a later run",
 )
 
@@ -140,10 +141,11 @@ class ImportChecker:
 
     def _report(self, job: Job, queued: QueuedImport, entries: Sequence[Entry]) -> ImportReport:
         """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
-        if self._clock.now() - queued.queued_at > job.destination.import_bound:
-            return ImportReport(True, dict.fromkeys(range(len(entries)), UNCONFIRMED))
         steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
-        return job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
+        report = job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
+        if report.finished or self._clock.now() - queued.queued_at <= job.destination.import_bound:
+            return report
+        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED))
 
     def _settle(self, job: Job, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport) -> None:
         concerned = self._settling.settle(job.export, queued.flight, entries, report.refused, ledger=True)

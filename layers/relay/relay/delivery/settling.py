@@ -75,7 +75,8 @@ class Settling:
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
-                landed = land(claim, taken=rejection is None)
+                certain = rejection is None or rejection.is_certain
+                landed = land(claim, taken=(rejection is None) if certain else None)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
                 tags = claim.flight.runs if ledger else ()
                 delivery = changed.get(entry.profile, deliveries[entry.profile])

@@ -135,13 +135,15 @@ class Ticker:
             return
         now = self._clock.now()
         shards = runs.shards(self._database, run.id)
-        self._cursors.resume(export, run, [shard for shard in shards if _stalled(shard.moved_at, now)])
+        stalled = [shard for shard in shards if _stalled(shard.moved_at, now)]
+        self._cursors.resume(export, run, stalled)
         if all(shard.done for shard in shards):
             self._cursors.finish_if_over(export, run.id)
-            moved = max((shard.moved_at for shard in shards if shard.moved_at is not None), default=None)
-            if _stalled(moved, now):
+            if len(stalled) == len(shards):
                 waiting = runs.waiting(self._database, run.id)
                 self._wakeups.look_again(export, [Waiter(profile, run.id) for profile in waiting])
+        for shard in stalled:
+            runs.note_nudge(self._database, run.id, shard.index, now)
 
     def _imports(self, connection: str) -> None:
         now = self._clock.now()

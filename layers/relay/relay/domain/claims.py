@@ -152,11 +152,8 @@ def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
     if flight is None or takeoff.fate is Fate.QUEUED:
         return claim
     if takeoff.fate is Fate.FAILED:
-        return replace(land(claim, taken=False), look_again=claim.look_again)
-    if takeoff.now < flight.until:
-        return claim
-    landed = replace(land(claim, taken=False), look_again=claim.look_again)
-    return replace(landed, sent=UNSURE, sent_at=_latest(claim.sent_at, flight.at))
+        return land(claim, taken=False)
+    return claim if takeoff.now < flight.until else land(claim, taken=None)
 
 
 def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -251,8 +248,8 @@ def _with_waiter(claim: Claim, wish: Wish) -> Claim:
     return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
 
 
-def land(claim: Claim, *, taken: bool) -> Claim:
-    """End the claim's flight: `taken` when the destination took it, False when it refused it.
+def land(claim: Claim, *, taken: bool | None) -> Claim:
+    """End the claim's flight: `taken` when the destination took it, False when it refused it, None when that is open.
 
     The loser of a change of winner is left in `look_again` beside those who waited.
     """
@@ -260,7 +257,9 @@ def land(claim: Claim, *, taken: bool) -> Claim:
     if flight is None:
         return claim
     claimants, look_again, sent, sent_at = claim.claimants, claim.look_again, flight.before, claim.sent_at
-    if taken:
+    if taken is None:
+        sent, sent_at = UNSURE, _latest(sent_at, flight.at)
+    elif taken:
         sent = flight.digest if flight.joins else None
         sent_at = _latest(sent_at, flight.at)
         if not flight.joins:

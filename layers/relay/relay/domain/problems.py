@@ -75,10 +75,14 @@ class SettingsProblem(Problem):
 
 
 class StaleSettings(Problem):
-    """A message or delivery names newer settings than can be read yet."""
+    """A message or delivery names newer settings (`version`) than were read."""
 
     actor = Actor.WAIT
     next_step = "The settings are read again in a moment."
+
+    def __init__(self, code: str, what: str, *, version: int = 0) -> None:
+        super().__init__(code, what)
+        self.version = version
 
 
 class Conflict(Problem):
@@ -95,6 +99,10 @@ class RejectionKind(StrEnum):
     DESTINATION = "destination"
 
 
+UNCONFIRMED = "unconfirmed"
+"""The code of a rejection where the destination neither took nor refused: what it holds is open."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """A profile a destination cannot take. `code` is from a closed set, `detail` says what to do; no personal data."""
@@ -102,3 +110,8 @@ class Rejection:
     kind: RejectionKind
     code: str
     detail: str
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the destination certainly did not take what was sent."""
+        return self.code != UNCONFIRMED

@@ -126,6 +126,11 @@ def move(
     ]
 
 
+def note_nudge(database: Database, run: str, index: int, now: datetime) -> None:
+    """Note that a shard's message was sent again, as if it had moved."""
+    write_one(database, Update(_shard(run, index), {"moved_at": moments.text(now)}))
+
+
 def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:
     """Move one awaited profile to its column, once; False when that was done already."""
     counts: dict[str, int] = {}
@@ -135,11 +140,10 @@ def end_wait(database: Database, run: str, index: int, profile: str, outcome: Ou
         counts = {"outstanding": -1, outcome.value: 1}
         if reason is not None:
             counts[f"rejected:{reason}"] = 1
-    return write_one(
-        database,
-        Delete(_waiting(run, profile), {"state": "waiting"}),
-        Update(_shard(run, index), {}, _columns(counts)),
-    )
+    writes: list[Write] = [Delete(_waiting(run, profile), {"state": "waiting"})]
+    if counts:
+        writes.append(Update(_shard(run, index), {}, _columns(counts)))
+    return write_one(database, *writes)
 
 
 def count(run: str, index: int, counts: Mapping[str, int]) -> Update:

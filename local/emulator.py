@@ -1,0 +1,30 @@
+"""Starts the AWS emulator, run by the emulator's own Python, with what it gets wrong about permissions set right."""
+
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import iam_actions  # type: ignore[import-not-found]
+
+
+def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]:
+    """Name the resource of GetParametersByPath, which the emulator leaves at `*`, so that only `*` would allow it.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html
+    """
+
+    def fixed(service: str, *request: Any) -> str:
+        resource = resource_of(service, *request)
+        *_, body, query, region, account = request
+        if service == "ssm" and resource == "*" and (path := iam_actions._param(body, query, "Path")):  # noqa: SLF001
+            return f"arn:aws:ssm:{region}:{account}:parameter/{path.strip('/')}"
+        return resource
+
+    return fixed
+
+
+if __name__ == "__main__":
+    # Before anything else of the emulator is imported, because it takes the function over by name.
+    iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
+    from ministack.app import main  # type: ignore[import-not-found]
+
+    main()
