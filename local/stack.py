@@ -1,4 +1,4 @@
-"""The real stack on one machine: an AWS emulator, the destination sandboxes and `template.yaml` deployed by the SAM CLI.
+"""The real stack on one machine: an AWS emulator, the destination sandboxes, `template.yaml` deployed by the SAM CLI.
 
     python -m local.stack up|down
 
@@ -23,6 +23,7 @@ import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,9 @@ def _start_sandboxes(processes: Processes) -> dict[str, str]:
         processes.start(destination, command, environment, ROOT)
     return {
         destination: processes.wait(
-            destination, f"the address of the {name} sandbox", 30, lambda log=processes.log(destination): _address(log)
+            destination, "the sandbox's address", 30, partial(_address, processes.log(destination))
         )
-        for destination, name in _SANDBOXES.items()
+        for destination in _SANDBOXES
     }
 
 

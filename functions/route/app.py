@@ -1,7 +1,7 @@
 """Changes queue -> profile store -> destination queues.
 
-Environment: SETTINGS_PREFIX, CHANGES_VISIBILITY_SECONDS, RELAY_PROFILES_TABLE, RELAY_SEGMENTS_TABLE,
-RELAY_CONTROL_TABLE, and per destination its queue, e.g. ACTIVECAMPAIGN_QUEUE_URL and GAINSIGHT_PX_QUEUE_URL.
+Environment: RELAY_PREFIX, RELAY_SETTINGS_SECONDS (optional), RELAY_CHANGES_VISIBILITY_SECONDS, RELAY_PROFILES_TABLE,
+RELAY_SEGMENTS_TABLE, RELAY_CONTROL_TABLE, and for each destination its queue, e.g. RELAY_GAINSIGHT_PX_QUEUE.
 """
 
 import os
@@ -14,7 +14,7 @@ from relay.clock import SystemClock
 from relay.observability import Observability
 from relay.queues import Queue, failures, parse_records
 from relay.routing import Router
-from relay.settings import Settings
+from relay.settings import DEFAULT_SECONDS, Settings
 from relay.stores import dynamodb
 from relay.stores.directory import Directory
 
@@ -27,13 +27,15 @@ def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = N
 @cache
 def _router() -> Router:
     clock = SystemClock()
+    seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
     database = dynamodb.connect(os.environ)
+    seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
     return Router(
         database,
-        Settings(os.environ["SETTINGS_PREFIX"], clock=clock),
+        Settings(os.environ["RELAY_PREFIX"], seconds=seconds, clock=clock),
         Directory(database, clock),
         _queue_for,
-        visibility=timedelta(seconds=int(os.environ["CHANGES_VISIBILITY_SECONDS"])),
+        visibility=timedelta(seconds=int(os.environ["RELAY_CHANGES_VISIBILITY_SECONDS"])),
         clock=clock,
         observability=Observability(),
     )
@@ -41,4 +43,4 @@ def _router() -> Router:
 
 @cache
 def _queue_for(destination: str) -> Queue:
-    return Queue(os.environ[f"{destination.upper()}_QUEUE_URL"])
+    return Queue(os.environ[f"RELAY_{destination.upper()}_QUEUE"])

@@ -58,7 +58,7 @@ class SimDestination:
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         return ()
 
-    def identity_of(self, value: Any) -> list[str] | Rejection:
+    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
         if value is None:
             return NO_EMAIL
         if "@" not in value:

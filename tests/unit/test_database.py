@@ -363,7 +363,8 @@ def test_network_trouble_is_transient_and_a_defect_is_not() -> None:
 
 
 def test_tables_may_be_unnamed_until_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
     database = connect({"RELAY_PROFILES_TABLE": "mine"})
     assert database.tables == {Table.PROFILES: "mine"}
     with pytest.raises(KeyError, match="RELAY_CONTROL_TABLE"):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from functions.route import app
 from functions.route.app import handler
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch
@@ -589,3 +590,19 @@ def test_a_write_whose_answer_was_lost_is_told() -> None:
     assert world.run() == []
     assert len(world.queue("gainsight_px").sent) == 1
     assert world.totals() == Counts(stale=1)
+
+
+def test_the_function_wires_itself_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "RELAY_PREFIX": "test",
+        "RELAY_CHANGES_VISIBILITY_SECONDS": "720",
+        "RELAY_GAINSIGHT_PX_QUEUE": "https://sqs.example.com/px.fifo",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert app._router.__wrapped__()
+    assert app._queue_for.__wrapped__("gainsight_px")
+    assert handler({"Records": []}, None, router=app._router.__wrapped__()) == {"batchItemFailures": []}

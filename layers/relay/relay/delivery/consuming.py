@@ -141,8 +141,10 @@ class Consumer:
             return [message.id for message in unit.received]
 
     def _try(self, unit: _Unit, *, fresh: bool = False, at_least: int = 0) -> list[str]:
+        """Open the export, work, and decide: nothing (acknowledge), or the ids of the messages to keep."""
+        version = max(unit.settings, at_least)
         try:
-            opened = self._opener.open(unit.export_key, at_least=max(unit.settings, at_least), thorough=unit.redelivered, fresh=fresh)
+            opened = self._opener.open(unit.export_key, at_least=version, thorough=unit.redelivered, fresh=fresh)
         except GateClosed as closed:
             return self._owe(unit, closed)
         except Paused as paused:
@@ -157,57 +159,57 @@ class Consumer:
             return self._try_again(unit, problem)
         try:
             self._work(unit, opened)
-        except ConnectionProblem as problem:
-            if not fresh and self._secret_changed(opened):
-                return self._try(unit, fresh=True)
-            return self._stop_connection(unit, opened, problem)
-        except ExportProblem as problem:
-            return self._stop_export(unit, problem)
         except StaleSettings as problem:
             if at_least >= problem.version:
                 return self._try_again(unit, problem)
             return self._try(unit, fresh=fresh, at_least=problem.version)
-        except (Busy, Conflict) as problem:
-            return self._try_again(unit, problem)
-        except Transient as problem:
-            return self._note_failure(unit, opened, problem)
+        except ConnectionProblem as problem:
+            if not fresh and self._secret_changed(opened):
+                return self._try(unit, fresh=True, at_least=at_least)
+            return self._stop_connection(unit, opened, problem)
+        except Problem as problem:
+            return self._after_trouble(unit, opened, problem)
         gates.note_success(self._database, opened.job.export.connection, opened.connection_gate)
         return []
+
+    def _after_trouble(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
+        if isinstance(problem, ExportProblem):
+            return self._stop_export(unit, problem)
+        if isinstance(problem, Busy | Conflict):
+            return self._try_again(unit, problem)
+        if isinstance(problem, Transient):
+            return self._note_failure(unit, opened, problem)
+        raise problem
 
     def _work(self, unit: _Unit, opened: Opened) -> None:
         if unit.cursor is not None:
             self._cursors.advance(opened.job, unit.cursor, redelivered=unit.redelivered, calls=opened.calls)
             return
         looks = [look for look in unit.looks if opened.job.export.stream or look.thorough]
+        profiles = {profile for look in looks for profile in look.profiles}
         for run_id in sorted({look.run for look in looks if look.run is not None}):
-            self._look_for_run(opened, run_id, looks)
-        profiles = {profile for look in looks if look.run is None for profile in look.profiles}
+            profiles -= self._look_for_run(opened, run_id, looks)
         thorough = unit.redelivered or any(look.thorough for look in looks)
         if profiles:
             self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
 
-    def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> None:
-        """Look at profiles a run waits for; if they are sent now, the flight tells its ledger."""
-        profiles = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
-        run, shards = runs.load(self._database, run_id), opened.job.destination.shards
-        by_shard: dict[int, list[str]] = {}
-        for profile in profiles:
-            by_shard.setdefault(shard_of(profile, shards), []).append(profile)
-        for shard, ids in by_shard.items():
-            tag = None if run is None else RunTag(run_id, shard, AWAITED)
-            results = self._engine.deliver(replace(opened.job, thorough=True, run=tag), ids)
-            self._end_waits(opened, run_id, ids, results)
-
-    def _end_waits(self, opened: Opened, run_id: str, profiles: Sequence[str], results: Mapping[str, Result]) -> None:
-        """Tell a run what became of profiles it waited for, each once."""
-        awaited = runs.still_waiting(self._database, run_id, profiles)
-        for profile in awaited:
-            result = results[profile]
-            if result.outcome is not Outcome.WAITING:
-                shard = shard_of(profile, opened.job.destination.shards)
-                runs.end_wait(self._database, run_id, shard, profile, result.outcome, result.reason)
+    def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> set[str]:
+        """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger. Return them."""
+        named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
+        awaited, shards = runs.still_waiting(self._database, run_id, named), opened.job.destination.shards
+        for shard in sorted({shard_of(profile, shards) for profile in awaited}):
+            ids = [profile for profile in awaited if shard_of(profile, shards) == shard]
+            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
+            self._end_waits(run_id, shard, self._engine.deliver(job, ids))
         if awaited:
             self._cursors.finish_if_over(opened.job.export, run_id)
+        return set(awaited)
+
+    def _end_waits(self, run_id: str, shard: int, results: Mapping[str, Result]) -> None:
+        """Tell a run what became of profiles it waited for, each once."""
+        for profile, result in results.items():
+            if result.outcome is not Outcome.WAITING:
+                runs.end_wait(self._database, run_id, shard, profile, result.outcome, result.reason)
 
     def _secret_changed(self, opened: Opened) -> bool:
         """Whether the administrator has put in a new secret that we had not read yet."""

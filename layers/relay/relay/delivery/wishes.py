@@ -49,7 +49,7 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
     if not qualified:
         return NOTHING
     view = profile.view()
-    identities = destination.identity_of(_mapped(export.mapping[destination.identity], view))
+    identities = destination.identity_of(_mapped(export.mapping[destination.identity], view), export)
     if isinstance(identities, Rejection):
         return Wished({}, identities)
     values = {}

@@ -155,7 +155,7 @@ class Destination(Protocol):
         """Yield (field, reason) for mapping targets that are missing or unknown."""
         ...
 
-    def identity_of(self, value: Any) -> list[str] | Rejection:
+    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
         """Return the normalised identities of a mapped value, or why there is none. Pure."""
         ...
 

@@ -224,13 +224,12 @@ class DynamoDatabase:
             group = groups[index]
             keys = {write.key for write in group}
             weight = sum(map(_size, group))
-            fits = not pack or (writes + len(group) <= most and size + weight <= MAX_TRANSACTION_BYTES)
-            if fits and not keys & seen and not self._goes_plainly(groups, [index]):
+            if pack and (writes + len(group) > most or size + weight > MAX_TRANSACTION_BYTES):
+                break
+            if not keys & seen and not self._goes_plainly(groups, [index]):
                 pack.append(index)
                 writes, size = writes + len(group), size + weight
             seen |= keys
-            if writes >= most:
-                break
         return pack
 
     def _goes_plainly(self, groups: Sequence[Group], pack: Sequence[int]) -> bool:

@@ -1,0 +1,347 @@
+"""House rules of `template.yaml`, held against what the SAM translator expands it to."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
+
+# What a policy may grant on every resource, because AWS offers nothing narrower, with the reason.
+UNNAMEABLE = {
+    "scheduler:ListSchedules": "listing has no resource type in AWS's service authorization reference",
+}
+# Policies of one key, queue or bucket: `*` there is the resource that they are attached to.
+ATTACHED = {"AWS::KMS::Key", "AWS::SQS::QueuePolicy"}
+
+Resource = Mapping[str, Any]
+
+
+class _NoManagedPolicies:
+    """The template names no managed policy of AWS; one that does would fail here."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def source() -> dict[str, Any]:
+    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return template
+
+
+@pytest.fixture(scope="module")
+def resources(source: dict[str, Any]) -> dict[str, Resource]:
+    template = copy.deepcopy(source)
+    for resource in template["Resources"].values():
+        # `sam deploy` replaces folders by where it uploaded them.
+        for name in ("CodeUri", "ContentUri"):
+            if name in resource.get("Properties", {}):
+                resource["Properties"][name] = "s3://bucket/key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        expanded: dict[str, dict[str, Resource]] = transform(template, {}, _NoManagedPolicies())
+    return expanded["Resources"]
+
+
+def _of(resources: Mapping[str, Resource], kind: str) -> dict[str, dict[str, Any]]:
+    found = {name: dict(entry["Properties"]) for name, entry in resources.items() if entry["Type"] == kind}
+    assert found, f"the template has no {kind}"
+    return found
+
+
+def _target(reference: Any) -> str:
+    """Return the logical name that a Ref or GetAtt points to."""
+    if isinstance(reference, dict):
+        if "Ref" in reference:
+            return str(reference["Ref"])
+        if "Fn::GetAtt" in reference:
+            return str(reference["Fn::GetAtt"][0])
+    raise AssertionError(f"not a reference to a resource: {reference!r}")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _is_dlq(name: str) -> bool:
+    return name.endswith("DLQ")
+
+
+def _queue_alarms(resources: Mapping[str, Resource], metric: str) -> dict[str, dict[str, Any]]:
+    """Return the alarms on a queue metric by the queue."""
+    alarms = _of(resources, "AWS::CloudWatch::Alarm").values()
+    return {
+        _target(dimension["Value"]): alarm
+        for alarm in alarms
+        if alarm["Namespace"] == "AWS/SQS" and alarm["MetricName"] == metric
+        for dimension in alarm["Dimensions"]
+    }
+
+
+def _statements(resources: Mapping[str, Resource]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield every policy statement, with the resource it stands in and that one's type."""
+
+    def inside(value: Any) -> Iterator[dict[str, Any]]:
+        if isinstance(value, dict):
+            if "Effect" in value and ("Action" in value or "NotAction" in value):
+                yield value
+            for part in value.values():
+                yield from inside(part)
+        elif isinstance(value, list):
+            for part in value:
+                yield from inside(part)
+
+    for name, entry in resources.items():
+        for statement in inside(entry.get("Properties", {})):
+            yield name, str(entry["Type"]), statement
+
+
+def test_every_function_logs_to_a_group_of_its_own_with_retention(resources: dict[str, Resource]) -> None:
+    groups = _of(resources, "AWS::Logs::LogGroup")
+    functions = _of(resources, "AWS::Lambda::Function")
+    used = {name: _target(function["LoggingConfig"]["LogGroup"]) for name, function in functions.items()}
+    assert sorted(used.values()) == sorted(groups)
+    assert [name for name, group in groups.items() if not group.get("RetentionInDays")] == []
+
+
+def test_every_queue_has_a_dlq_that_takes_only_from_it(resources: dict[str, Resource]) -> None:
+    queues = _of(resources, "AWS::SQS::Queue")
+    dlqs = {name for name in queues if _is_dlq(name)}
+    redrives = {name: _target(queues[name]["RedrivePolicy"]["deadLetterTargetArn"]) for name in queues.keys() - dlqs}
+    assert sorted(redrives.values()) == sorted(dlqs)
+    for name, dlq in redrives.items():
+        allowed = queues[dlq]["RedriveAllowPolicy"]
+        assert allowed["redrivePermission"] == "byQueue"
+        (allowed_arn,) = allowed["sourceQueueArns"]
+        # By name, because two references would make a circle.
+        queue_name = queues[name]["QueueName"]["Fn::Sub"]
+        assert allowed_arn["Fn::Sub"].endswith(f":{queue_name}")
+
+
+def test_dlqs_keep_messages_14_days_and_longer_than_their_queues(resources: dict[str, Resource]) -> None:
+    for name, queue in _of(resources, "AWS::SQS::Queue").items():
+        days = queue["MessageRetentionPeriod"] / 86_400
+        assert days == 14 if _is_dlq(name) else days <= 7, name
+
+
+def test_visibility_is_at_least_6_times_the_consumers_timeout(resources: dict[str, Resource]) -> None:
+    queues, functions = _of(resources, "AWS::SQS::Queue"), _of(resources, "AWS::Lambda::Function")
+    consumed = set()
+    for mapping in _of(resources, "AWS::Lambda::EventSourceMapping").values():
+        queue, function = _target(mapping["EventSourceArn"]), _target(mapping["FunctionName"])
+        consumed.add(queue)
+        assert queues[queue]["VisibilityTimeout"] >= 6 * functions[function]["Timeout"], queue
+    assert consumed == {name for name in queues if not _is_dlq(name)}
+
+
+def test_route_knows_the_visibility_of_its_queue(resources: dict[str, Resource]) -> None:
+    told = _of(resources, "AWS::Lambda::Function")["RouteFunction"]["Environment"]["Variables"]
+    queue = _of(resources, "AWS::SQS::Queue")["ChangesQueue"]
+    assert told["RELAY_CHANGES_VISIBILITY_SECONDS"] == str(queue["VisibilityTimeout"])
+
+
+def test_every_queue_consumer_answers_with_what_failed(resources: dict[str, Resource]) -> None:
+    for name, mapping in _of(resources, "AWS::Lambda::EventSourceMapping").items():
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
+
+
+def test_every_queue_consumer_has_a_bounded_concurrency(resources: dict[str, Resource]) -> None:
+    for name, mapping in _of(resources, "AWS::Lambda::EventSourceMapping").items():
+        assert 2 <= mapping["ScalingConfig"]["MaximumConcurrency"] <= 10, name
+
+
+def test_no_queue_consumer_filters(resources: dict[str, Resource]) -> None:
+    """What a filter does not match, it deletes for good."""
+    for name, mapping in _of(resources, "AWS::Lambda::EventSourceMapping").items():
+        assert "FilterCriteria" not in mapping, name
+
+
+def test_fifo_queues_never_swallow_a_wake_up_and_scale_by_group(resources: dict[str, Resource]) -> None:
+    fifo = {name: queue for name, queue in _of(resources, "AWS::SQS::Queue").items() if queue.get("FifoQueue")}
+    assert {"ActiveCampaignQueue", "GainsightPxQueue"} <= fifo.keys()
+    for name, queue in fifo.items():
+        assert not queue.get("ContentBasedDeduplication"), name
+        if not _is_dlq(name):
+            assert queue["DeduplicationScope"] == "messageGroup", name
+            assert queue["FifoThroughputLimit"] == "perMessageGroupId", name
+
+
+def test_destination_queues_outlast_half_an_hour_of_transient_failures(resources: dict[str, Resource]) -> None:
+    queues = _of(resources, "AWS::SQS::Queue")
+    for name in ("ActiveCampaignQueue", "GainsightPxQueue"):
+        assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 30, name
+
+
+def test_no_policy_grants_a_wildcard(resources: dict[str, Resource]) -> None:
+    granted = []
+    for name, kind, statement in _statements(resources):
+        if statement["Effect"] != "Allow" or kind in ATTACHED:
+            continue
+        assert "NotAction" not in statement, name
+        assert "NotResource" not in statement, name
+        actions = _listed(statement["Action"])
+        if any("*" in action for action in actions):
+            granted.append(f"{name}: {actions}")
+        anywhere = "*" in _listed(statement.get("Resource", []))
+        if anywhere and not set(actions) <= UNNAMEABLE.keys():
+            granted.append(f"{name}: {actions} on every resource")
+    assert granted == []
+
+
+def test_policies_name_resources_down_to_the_stacks_prefix(resources: dict[str, Resource]) -> None:
+    """A `*` inside an ARN is fine behind the stack's own prefix (secrets and exports have names of administrators)."""
+    wide = [
+        f"{name}: {resource}"
+        for name, _, statement in _statements(resources)
+        if statement["Effect"] == "Allow"
+        for resource in _listed(statement.get("Resource", []))
+        if "*" in (text := json.dumps(resource)) and text != '"*"' and "${Prefix}/" not in text.partition("*")[0]
+    ]
+    assert wide == []
+
+
+def test_every_function_has_a_role_of_its_own_without_managed_policies(resources: dict[str, Resource]) -> None:
+    roles = [_target(function["Role"]) for function in _of(resources, "AWS::Lambda::Function").values()]
+    assert len(set(roles)) == len(roles)
+    for name, role in _of(resources, "AWS::IAM::Role").items():
+        assert "ManagedPolicyArns" not in role, name
+
+
+def test_ingest_touches_no_table_and_no_connection(resources: dict[str, Resource]) -> None:
+    text = json.dumps(resources["IngestRole"])
+    assert "dynamodb" not in text
+    assert "/connections/" not in text
+
+
+def test_queues_are_encrypted_and_take_only_tls(resources: dict[str, Resource]) -> None:
+    queues = _of(resources, "AWS::SQS::Queue")
+    assert [name for name, queue in queues.items() if queue.get("SqsManagedSseEnabled") is not True] == []
+    (policy,) = _of(resources, "AWS::SQS::QueuePolicy").values()
+    assert {_target(queue) for queue in policy["Queues"]} == queues.keys()
+    assert _refuses_plain_http(policy["PolicyDocument"])
+
+
+def test_tables_are_encrypted_recoverable_and_kept(resources: dict[str, Resource]) -> None:
+    for name, table in _of(resources, "AWS::DynamoDB::Table").items():
+        assert table["SSESpecification"]["SSEEnabled"] is True, name
+        assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True, name
+        assert table["BillingMode"] == "PAY_PER_REQUEST", name
+        assert _is_kept(resources[name]), name
+
+
+def test_the_bucket_is_encrypted_private_kept_and_takes_only_tls(resources: dict[str, Resource]) -> None:
+    ((name, bucket),) = _of(resources, "AWS::S3::Bucket").items()
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] in ("AES256", "aws:kms")
+    blocked = bucket["PublicAccessBlockConfiguration"]
+    assert set(blocked) == {"BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"}
+    assert set(blocked.values()) == {True}
+    assert _is_kept(resources[name])
+    (policy,) = _of(resources, "AWS::S3::BucketPolicy").values()
+    assert _refuses_plain_http(policy["PolicyDocument"])
+
+
+def test_topics_are_encrypted_with_a_key_that_rotates(resources: dict[str, Resource]) -> None:
+    keys = _of(resources, "AWS::KMS::Key")
+    for name, topic in _of(resources, "AWS::SNS::Topic").items():
+        assert keys[_target(topic["KmsMasterKeyId"])]["EnableKeyRotation"] is True, name
+
+
+def test_the_identity_key_is_generated_and_kept(resources: dict[str, Resource]) -> None:
+    ((name, secret),) = _of(resources, "AWS::SecretsManager::Secret").items()
+    assert secret["GenerateSecretString"] == {"PasswordLength": 64, "ExcludePunctuation": True}
+    assert "SecretString" not in secret
+    assert _is_kept(resources[name])
+
+
+def test_every_dlq_has_an_alarm(resources: dict[str, Resource]) -> None:
+    alarms = _queue_alarms(resources, "ApproximateNumberOfMessagesVisible")
+    assert alarms.keys() == {name for name in _of(resources, "AWS::SQS::Queue") if _is_dlq(name)}
+    assert all(_fires_above(alarm, 0) for alarm in alarms.values())
+
+
+def test_every_queue_has_an_alarm_on_age(resources: dict[str, Resource]) -> None:
+    alarms = _queue_alarms(resources, "ApproximateAgeOfOldestMessage")
+    assert alarms.keys() == {name for name in _of(resources, "AWS::SQS::Queue") if not _is_dlq(name)}
+    # A message that is backed off has its age too.
+    assert all(_fires_above(alarm, alarm["Threshold"]) and alarm["Threshold"] <= 7200 for alarm in alarms.values())
+
+
+def test_every_function_has_an_alarm_on_errors(resources: dict[str, Resource]) -> None:
+    alarms = [alarm for alarm in _of(resources, "AWS::CloudWatch::Alarm").values() if alarm["MetricName"] == "Errors"]
+    watched = {_target(dimension["Value"]) for alarm in alarms for dimension in alarm["Dimensions"]}
+    assert watched == _of(resources, "AWS::Lambda::Function").keys()
+    assert all(_fires_above(alarm, 0) for alarm in alarms)
+
+
+def test_a_stopped_connection_raises_an_alarm(resources: dict[str, Resource]) -> None:
+    functions = _of(resources, "AWS::Lambda::Function")
+    variables = functions["TickFunction"]["Environment"]["Variables"]
+    (alarm,) = (
+        alarm
+        for alarm in _of(resources, "AWS::CloudWatch::Alarm").values()
+        if alarm["MetricName"] == "ConnectionStopped"
+    )
+    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+    assert _fires_above(alarm, 0)
+
+
+def test_runtime_and_architecture_come_from_the_parameters(resources: dict[str, Resource]) -> None:
+    for name, function in _of(resources, "AWS::Lambda::Function").items():
+        assert function["Runtime"] == {"Ref": "Runtime"}, name
+        assert function["Architectures"] == [{"Ref": "Architecture"}], name
+
+
+def test_the_defaults_are_a_current_python_on_arm64(source: dict[str, Any]) -> None:
+    parameters = source["Parameters"]
+    assert parameters["Runtime"]["Default"] == "python3.13"
+    assert parameters["Architecture"]["Default"] == "arm64"
+
+
+def test_nothing_local_is_on_by_default(source: dict[str, Any]) -> None:
+    parameters = source["Parameters"]
+    assert parameters["PaceScale"]["Default"] == 1
+    assert parameters["Sandboxes"]["Default"] == ""
+
+
+def test_every_function_names_itself_in_logs_and_metrics(resources: dict[str, Resource]) -> None:
+    for name, function in _of(resources, "AWS::Lambda::Function").items():
+        service = function["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+        assert function["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{service}"}, name
+
+
+def test_requests_are_throttled(resources: dict[str, Resource]) -> None:
+    (stage,) = _of(resources, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert settings["ThrottlingRateLimit"] > 0
+    assert settings["ThrottlingBurstLimit"] > 0
+
+
+def _is_kept(resource: Resource) -> bool:
+    return resource["DeletionPolicy"] == "RetainExceptOnCreate" and resource["UpdateReplacePolicy"] == "Retain"
+
+
+def _fires_above(alarm: Mapping[str, Any], threshold: int) -> bool:
+    return (
+        alarm["Threshold"] == threshold
+        and alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        and alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    )
+
+
+def _refuses_plain_http(document: Mapping[str, Any]) -> bool:
+    return any(
+        statement["Effect"] == "Deny"
+        and statement["Principal"] == "*"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in document["Statement"]
+    )
