@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ministack.core import iam_actions  # type: ignore[import-not-found]
+from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
 
 
 def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]:
@@ -22,7 +22,20 @@ def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]
     return fixed
 
 
+def _as_if_by_tls(value_of: Callable[..., Any]) -> Callable[..., Any]:
+    """Take requests as safely transported, as those to AWS are: here they come over http, but never leave the machine.
+
+    Without it, the policies that refuse plain http (template.yaml) would refuse everybody.
+    """
+
+    def fixed(key: str, *context: Any) -> Any:
+        return "true" if key.lower() == "aws:securetransport" else value_of(key, *context)
+
+    return fixed
+
+
 if __name__ == "__main__":
+    iam_evaluator._resolve_condition_key = _as_if_by_tls(iam_evaluator._resolve_condition_key)  # noqa: SLF001
     # Before anything else of the emulator is imported, because it takes the function over by name.
     iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
     from ministack.app import main  # type: ignore[import-not-found]

@@ -69,6 +69,12 @@ class Processes:
         known[name] = {"pid": child.pid, "birth": _birth(child.pid)}
         self._file.write_text(json.dumps(known), encoding="utf-8")
 
+    def finish(self, name: str, seconds: float) -> int:
+        """Wait until process `name` ends; return its status."""
+        status = wait_for(f"the end of {name}", seconds, self._children[name].poll)
+        del self._children[name]
+        return status
+
     def log(self, name: str) -> Path:
         """Where the output of process `name` is."""
         return self._folder / f"{name}.log"

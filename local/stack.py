@@ -16,7 +16,6 @@ import platform
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import tomllib
@@ -49,6 +48,7 @@ _SANDBOXES = {"activecampaign": "activecampaign", "gainsight_px": "gainsight-px"
 _PACE_SCALE = 20
 """How many times faster than documented the destinations are called here, and the sandboxes let time pass."""
 _SETTINGS_SECONDS = 1
+_SAM_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _start(say: Say) -> LocalStack:
         "PYTHON": str(_INSTALLER / "bin/python"),
     }
     progress("building with the SAM CLI")
-    _sam("build", environment)
+    _sam(processes, "build", environment)
     processes.wait("emulator", "the emulator's answer", 60, lambda: _answers(f"{endpoint}/_ministack/health"))
     progress(f"deploying {name} to {endpoint}")
     parameters = {
@@ -158,7 +158,7 @@ def _start(say: Say) -> LocalStack:
         "Sandboxes": ",".join(f"{destination}={address}" for destination, address in addresses.items()),
     }
     overrides = [f"{key}={value}" for key, value in parameters.items()]
-    _sam("deploy", environment, "--parameter-overrides", *overrides)
+    _sam(processes, "deploy", environment, "--parameter-overrides", *overrides)
     stack = _describe(endpoint, region, name, addresses, processes.pids())
     DESCRIPTION.write_text(json.dumps(asdict(stack), indent=2) + "\n", encoding="utf-8")
     progress(f"up: webhooks at {stack.webhook_url}, described in {DESCRIPTION.relative_to(ROOT)}")
@@ -247,19 +247,11 @@ def _answers(url: str) -> bool | None:
     return None
 
 
-def _sam(command: str, environment: Mapping[str, str], *arguments: str) -> None:
-    log = FOLDER / f"sam-{command}.log"
-    with log.open("wb") as output:
-        ended = subprocess.run(
-            [_SAM, command, "--config-env", "local", *arguments],
-            cwd=ROOT,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if ended.returncode:
+def _sam(processes: Processes, command: str, environment: Mapping[str, str], *arguments: str) -> None:
+    name = f"sam-{command}"
+    processes.start(name, [_SAM, command, "--config-env", "local", *arguments], environment, ROOT)
+    if processes.finish(name, _SAM_SECONDS):
+        log = processes.log(name)
         raise LocalStackError(f"sam {command} failed ({log.relative_to(ROOT)}):\n{tail(log, around='CREATE_FAILED')}")
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.translator.transform import transform
-from samtranslator.yaml_helper import yaml_parse
+from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
@@ -327,15 +327,12 @@ def test_requests_are_throttled(resources: dict[str, Resource]) -> None:
 
 
 def _is_kept(resource: Resource) -> bool:
-    return resource["DeletionPolicy"] == "RetainExceptOnCreate" and resource["UpdateReplacePolicy"] == "Retain"
+    return (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def _fires_above(alarm: Mapping[str, Any], threshold: int) -> bool:
-    return (
-        alarm["Threshold"] == threshold
-        and alarm["ComparisonOperator"] == "GreaterThanThreshold"
-        and alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
-    )
+    told = (alarm["Threshold"], alarm["ComparisonOperator"], alarm["AlarmActions"])
+    return told == (threshold, "GreaterThanThreshold", [{"Ref": "AlarmTopic"}])
 
 
 def _refuses_plain_http(document: Mapping[str, Any]) -> bool:

@@ -261,7 +261,7 @@ class Engine:
             plan.decisions[key] = decision
             if decision.do in (Do.SEND, Do.PENDING):
                 run = None
-            outcome = _outcome_of(decision, job.run)
+            outcome = _outcome_of(decision, case.profile, job.run)
             if outcome is not None:
                 plan.outcomes.append(outcome)
             told = _told_after(decision, case, key)
@@ -442,7 +442,7 @@ def _without_shared_claims(cases: Sequence[Case]) -> tuple[list[Case], list[Case
     return now, later
 
 
-def _outcome_of(decision: Decision, run: RunTag | None) -> Outcome | None:
+def _outcome_of(decision: Decision, profile: str, run: RunTag | None) -> Outcome | None:
     """The outcome of a decision that needs no call of ours; None for a SEND."""
     match decision.do:
         case Do.SEND:
@@ -450,9 +450,7 @@ def _outcome_of(decision: Decision, run: RunTag | None) -> Outcome | None:
         case Do.PENDING:
             return Outcome.OUTSTANDING
         case Do.WAIT | Do.LATER:
-            flight = decision.claim.flight
-            counted = run is not None and flight is not None and run in flight.runs
-            return Outcome.OUTSTANDING if counted else Outcome.WAITING
+            return Outcome.OUTSTANDING if decision.claim.counts(profile, run) else Outcome.WAITING
         case Do.DUPLICATE:
             return Outcome.DUPLICATE
         case Do.SETTLED | Do.RELEASED:

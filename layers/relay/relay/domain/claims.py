@@ -87,6 +87,11 @@ class Claim:
         """Somebody waits and nothing is in flight: the wake-ups are owed."""
         return bool(self.look_again) and self.flight is None
 
+    def counts(self, profile: str, run: RunTag | None) -> bool:
+        """Whether the open flight is this profile's and moves this run's ledger when it ends."""
+        flight = self.flight
+        return flight is not None and flight.profile == profile and run in flight.runs
+
 
 class Fate(Enum):
     """What is known of a flight beyond the claim: nothing, that it never took off, or that an import is queued."""
@@ -243,8 +248,7 @@ def _with_claimant(claim: Claim, profile: str) -> Claim:
 
 
 def _with_waiter(claim: Claim, wish: Wish) -> Claim:
-    counted = claim.flight is not None and wish.run in claim.flight.runs
-    waiter = Waiter(wish.profile, None if wish.run is None or counted else wish.run.run)
+    waiter = Waiter(wish.profile, None if wish.run is None or claim.counts(wish.profile, wish.run) else wish.run.run)
     return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
 
 
