@@ -1,4 +1,4 @@
-"""Starts the AWS emulator, run by the emulator's own Python, with what it gets wrong about permissions set right."""
+"""Starts the AWS emulator, run by the emulator's own Python, with what stands between it and our policies set right."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,22 +22,15 @@ def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]
     return fixed
 
 
-def _as_if_by_tls(value_of: Callable[..., Any]) -> Callable[..., Any]:
-    """Take requests as safely transported, as those to AWS are: here they come over http, but never leave the machine.
-
-    Without it, the policies that refuse plain http (template.yaml) would refuse everybody.
-    """
-
-    def fixed(key: str, *context: Any) -> Any:
-        return "true" if key.lower() == "aws:securetransport" else value_of(key, *context)
-
-    return fixed
+def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
+    """Count requests on the loopback device as come by TLS, without which our queues and the bucket take nothing."""
+    return lambda source, _by_tls: pin(source, True)
 
 
 if __name__ == "__main__":
-    iam_evaluator._resolve_condition_key = _as_if_by_tls(iam_evaluator._resolve_condition_key)  # noqa: SLF001
-    # Before anything else of the emulator is imported, because it takes the function over by name.
+    # Before anything else of the emulator is imported, because it takes these functions over by name.
     iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
+    iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]
 
     main()

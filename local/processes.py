@@ -92,7 +92,7 @@ class Processes:
 
     def pids(self) -> dict[str, int]:
         """The processes that still run."""
-        return {name: int(entry["pid"]) for name, entry in self._known().items() if self._runs(entry)}
+        return {name: int(str(entry["pid"])) for name, entry in self._known().items() if self._runs(entry)}
 
     def stop_all(self) -> list[str]:
         """Stop everything that was ever started in this folder and still runs; return the names."""

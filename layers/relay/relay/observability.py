@@ -63,6 +63,7 @@ class Fields(TypedDict, total=False):
     rejected: int
     merged: int
     stale: int
+    ignored: int
     delivered: int
     unchanged: int
     duplicate: int
@@ -90,6 +91,8 @@ class Count(Enum):
     REFUSED_REQUESTS = "RequestsRefused"
     MERGED = "ChangesMerged"
     STALE = "ChangesStale"
+    IGNORED = "ChangesIgnored"
+    UNROUTED = "LooksUnrouted"
     FROM_THE_FUTURE = "TimesFromTheFuture"
     DELIVERED = "ProfilesDelivered"
     UNCHANGED = "ProfilesUnchanged"

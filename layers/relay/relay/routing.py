@@ -280,6 +280,7 @@ class Router:
                 self._observability.info(
                     "connection not in the directory", connection=outline.connection, export=outline.name
                 )
+                self._observability.count(Count.UNROUTED, connection=outline.connection)
             elif entry.streams if outline.stream is None else outline.stream:
                 yield outline, entry
 
@@ -311,11 +312,17 @@ class Router:
 
     def _tell(self, source: str, counts: Counts, works: Sequence[_Work]) -> None:
         self._observability.info(
-            "routed", source=source, merged=counts.merged, stale=counts.stale, rejected=counts.rejected
+            "routed",
+            source=source,
+            merged=counts.merged,
+            stale=counts.stale,
+            ignored=counts.ignored,
+            rejected=counts.rejected,
         )
         count = self._observability.count
         count(Count.MERGED, counts.merged, source=source)
         count(Count.STALE, counts.stale, source=source)
+        count(Count.IGNORED, counts.ignored, source=source)
         count(Count.FROM_THE_FUTURE, sum(work.clamped for work in works), source=source)
         ignored = sum(work.ignored_memberships for work in works)
         count(Count.IGNORED_MEMBERSHIPS, ignored, source=source, outcome="not_exported")
