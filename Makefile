@@ -56,7 +56,7 @@ resolve = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 
 
 # $(1): environment, $(2): lock file. uv takes seconds where pip takes a minute, but does not read pip's configuration:
 # a machine whose packages come only through that is served by pip.
-install = $(PYTHON) -m venv --without-pip $(1) && \
+install = $(PYTHON) -m venv --clear --without-pip $(1) && \
 	{ $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2) || { \
 	echo "uv could not install $(2); using pip"; \
 	$(INSTALLER)/bin/python -m pip --python $(1)/bin/python install --quiet --require-hashes --requirement $(2); }; } && \
@@ -68,7 +68,7 @@ $(INSTALLER)/installed: requirements/install.txt
 	@$(PYTHON) -c 'import ensurepip, venv' || \
 		{ echo "Python's venv module is missing; on Debian: apt install python3-venv" >&2; exit 1; }
 	@echo "installing uv"
-	@$(PYTHON) -m venv $(INSTALLER)
+	@$(PYTHON) -m venv --clear $(INSTALLER)
 	@$(INSTALLER)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 

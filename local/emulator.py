@@ -22,6 +22,26 @@ def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]
     return fixed
 
 
+_SINGLE = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+}
+
+
+def _with_batches_as_singles(action_of: Callable[..., str | None]) -> Callable[..., str | None]:
+    """Ask for the right to send when many are sent at once: a right to send batches does not exist.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html
+    """
+
+    def fixed(*request: Any) -> str | None:
+        action = action_of(*request)
+        return None if action is None else _SINGLE.get(action, action)
+
+    return fixed
+
+
 def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
     """Count requests on the loopback device as come by TLS, without which our queues and the bucket take nothing."""
     return lambda source, _by_tls: pin(source, True)
@@ -30,6 +50,7 @@ def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], Non
 if __name__ == "__main__":
     # Before anything else of the emulator is imported, because it takes these functions over by name.
     iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
+    iam_actions.extract_iam_action = _with_batches_as_singles(iam_actions.extract_iam_action)
     iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]
 

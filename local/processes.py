@@ -22,13 +22,15 @@ class LocalStackError(Exception):
     """The local stack could not be started or is not there; the text says why and where to look."""
 
 
-def wait_for(what: str, seconds: float, look: Callable[[], Found | None]) -> Found:
+def wait_for(
+    what: str, seconds: float, look: Callable[[], Found | None], *, every: float = _POLL_SECONDS
+) -> Found:
     """Return what `look` finds, as soon as it finds something; raise after `seconds`."""
     end = time.monotonic() + seconds
     while (found := look()) is None:
         if time.monotonic() > end:
             raise LocalStackError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(every)
     return found
 
 

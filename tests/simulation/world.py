@@ -1,4 +1,4 @@
-"""A whole relay in one process: every part real but AWS, HTTP and time, and every step a place to die or to be overtaken.
+"""A whole relay in one process: all real but AWS, HTTP and time, and every step a place to die or to be overtaken.
 
 Workers (one Lambda invocation each) run as greenlets. Before and after each access to a table, a queue or a
 destination the world may let another worker go on, or kill this one; its messages then come back as SQS would bring
@@ -9,6 +9,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -273,8 +274,6 @@ class World:
 
     def edit_settings(self) -> None:
         """An administrator edits an export: segments, mapping, list, pause."""
-        from dataclasses import replace
-
         export = self.chance.choice(list(self.settings.exports_now.values()))
         edits: list[Callable[[], Export]] = [
             lambda: replace(export, segments=tuple(self.chance.sample(SEGMENTS, self.chance.randint(1, 2)))),
@@ -344,15 +343,13 @@ class World:
             destination.trouble, destination.key_is_bad = 0.0, False
         for export in list(self.settings.exports_now.values()):
             if not export.active:
-                from dataclasses import replace
-
-                self.settings.edit(replace(export, active=True))
+                        self.settings.edit(replace(export, active=True))
         self._drain(timedelta(hours=4))
 
     def _drain(self, at_least: timedelta) -> None:
         end, ticked = self.clock.now() + at_least, self.clock.now()
         while True:
-            moved = self.route() or self.check() or any([consume() for consume in self._consumers()])
+            moved = self.route() or self.check() or sum(consume() for consume in self._consumers()) > 0
             if self.clock.now() - ticked >= timedelta(minutes=1):
                 self.tick()
                 ticked = self.clock.now()
@@ -411,7 +408,7 @@ class World:
         """The destination holds exactly what the store wishes, save what it refuses, with the winner's values."""
         destination, export = self.destinations[name], self.settings.exports_now[f"{name}/main"]
         wished: dict[tuple[str, str], dict[str, str]] = {}
-        for profile in reversed(sorted(self.people)):
+        for profile in sorted(self.people, reverse=True):
             stored = profiles.load(self.database, [profile])[0]
             wish = wishes.wish_of(export, destination, stored, self.keyed)
             for want in wish.wanted.values():

@@ -244,7 +244,12 @@ def _latest(*moments_or_none: datetime | None) -> datetime | None:
 
 
 def _with_claimant(claim: Claim, profile: str) -> Claim:
-    return claim if profile in claim.claimants else replace(claim, claimants=claim.claimants | {profile})
+    """Add a claimant; the winner it supersedes is woken, because what it was told no longer holds."""
+    if profile in claim.claimants:
+        return claim
+    winner = min(claim.claimants, default=profile)
+    loser = {Waiter(winner)} if profile < winner else set()
+    return replace(claim, claimants=claim.claimants | {profile}, look_again=claim.look_again | loser)
 
 
 def _with_waiter(claim: Claim, wish: Wish) -> Claim:

@@ -1,0 +1,326 @@
+"""Claims: one winner, one flight, nobody forgotten, no time going backwards."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.domain.claims import (
+    UNSURE,
+    Claim,
+    Decision,
+    Do,
+    Fate,
+    Flight,
+    RunTag,
+    Waiter,
+    Wish,
+    decide,
+    from_json,
+    land,
+    to_json,
+)
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+BOUND = timedelta(minutes=5)
+OUT = "out"
+
+
+def joins(profile: str, digest: str = "v1", at: datetime = NOON, run: RunTag | None = None) -> Wish:
+    return Wish(profile, True, digest, at, run=run)
+
+
+def leaves(profile: str, at: datetime = NOON, *, goodbye: bool = True) -> Wish:
+    return Wish(profile, False, OUT, at, goodbye)
+
+
+def ask(
+    claim: Claim, wish: Wish, *, flight: str = "f1", fate: Fate = Fate.UNKNOWN, now: datetime = NOON
+) -> Decision:
+    return decide(claim, wish, flight_id=flight, fate=fate, now=now, bound=BOUND)
+
+
+def told(claim: Claim, wish: Wish) -> Claim:
+    """Return the claim after a wish was sent and taken."""
+    decision = ask(claim, wish)
+    assert decision.do is Do.SEND
+    return land(decision.claim, taken=True)
+
+
+# The examples of the design.
+
+
+def test_the_first_claimant_is_sent() -> None:
+    decision = ask(Claim(), joins("p1"))
+    assert decision.do is Do.SEND
+    assert decision.claim.flight is not None
+    assert (decision.claim.flight.profile, decision.claim.flight.until) == ("p1", NOON + BOUND)
+    assert land(decision.claim, taken=True).sent == "v1"
+
+
+def test_of_two_profiles_with_one_email_the_smaller_wins_and_the_other_is_a_duplicate() -> None:
+    claim = told(Claim(), joins("p1"))
+    decision = ask(claim, joins("p2", "v2"))
+    assert decision.do is Do.DUPLICATE
+    assert decision.claim.claimants == {"p1", "p2"}
+    assert decision.claim.sent == "v1"
+
+
+def test_a_change_of_winner_wakes_both() -> None:
+    """Given p2 in flight, When p1 comes, Then it waits; and when the flight ends both are to be looked at again."""
+    claim = ask(Claim(), joins("p2", "v2")).claim
+    waiting = ask(claim, joins("p1"))
+    assert waiting.do is Do.WAIT
+    landed = land(waiting.claim, taken=True)
+    assert {waiter.profile for waiter in landed.look_again} == {"p1", "p2"}
+    assert landed.to_wake
+
+
+def test_a_winner_that_comes_later_wakes_the_one_it_supersedes() -> None:
+    decision = ask(told(Claim(), joins("p2", "v2")), joins("p1"))
+    assert decision.do is Do.SEND
+    assert Waiter("p2") in decision.claim.look_again
+
+
+def test_the_identity_leaves_only_with_its_last_claimant() -> None:
+    claim = ask(told(Claim(), joins("p1")), joins("p2", "v2")).claim
+
+    first = ask(claim, leaves("p1"))
+    assert first.do is Do.RELEASED
+    assert first.claim.claimants == {"p2"}
+    assert first.claim.look_again == {Waiter("p2")}
+
+    last = ask(replace(first.claim, claimants=frozenset({"p2"})), leaves("p2"))
+    assert last.do is Do.SEND
+    assert last.claim.flight is not None
+    assert not last.claim.flight.joins
+    assert last.claim.claimants == {"p2"}
+    assert land(last.claim, taken=True).claimants == frozenset()
+
+
+def test_when_a_duplicate_leaves_nobody_is_woken() -> None:
+    claim = ask(told(Claim(), joins("p1")), joins("p2", "v2")).claim
+    decision = ask(claim, leaves("p2"))
+    assert (decision.do, decision.claim.look_again) == (Do.RELEASED, frozenset())
+
+
+def test_where_leaving_is_not_told_the_last_claimant_just_goes() -> None:
+    decision = ask(told(Claim(), joins("p1")), leaves("p1", goodbye=False))
+    assert (decision.do, decision.claim.claimants, decision.claim.sent) == (Do.RELEASED, frozenset(), None)
+
+
+def test_one_who_joins_while_the_identity_is_leaving_is_woken_when_it_has_left() -> None:
+    claim = ask(told(Claim(), joins("p1")), leaves("p1")).claim
+    decision = ask(claim, joins("p2"))
+    assert decision.do is Do.WAIT
+    landed = land(decision.claim, taken=True)
+    assert landed.claimants == {"p2"}
+    assert Waiter("p2") in landed.look_again
+    assert ask(landed, joins("p2")).do is Do.SEND
+
+
+def test_the_same_again_is_settled() -> None:
+    assert ask(told(Claim(), joins("p1")), joins("p1")).do is Do.SETTLED
+
+
+# Lost answers, failed calls, imports.
+
+
+def test_a_lost_answer_lets_only_the_identical_payload_through_until_its_bound() -> None:
+    lost = ask(Claim(), joins("p1")).claim
+
+    again = ask(lost, joins("p1"), flight="f2", now=NOON + timedelta(minutes=1))
+    assert again.do is Do.SEND
+    assert again.claim.flight is not None
+    assert again.claim.flight.at == NOON
+
+    other = ask(lost, joins("p1", "v2"), now=NOON + timedelta(minutes=1))
+    assert (other.do, other.due) == (Do.WAIT, NOON + BOUND)
+    assert ask(lost, joins("p1", "v2"), now=NOON + BOUND).do is Do.SEND
+
+
+def test_the_echo_of_a_lost_answer_holds_other_payloads_back_even_after_the_repetition_was_answered() -> None:
+    lost = ask(Claim(), joins("p1")).claim
+    again = ask(lost, joins("p1"), flight="f2", now=NOON + timedelta(minutes=1)).claim
+    landed = land(again, taken=True)
+    assert landed.sent == "v1"
+
+    held = ask(landed, joins("p1", "v2"), now=NOON + timedelta(minutes=2))
+    assert (held.do, held.due) == (Do.LATER, NOON + BOUND)
+    assert ask(landed, leaves("p1"), now=NOON + timedelta(minutes=2)).do is Do.LATER
+    assert ask(landed, joins("p1"), now=NOON + timedelta(minutes=2)).do is Do.SETTLED
+    assert ask(landed, joins("p1", "v2"), now=NOON + BOUND).do is Do.SEND
+
+
+def test_after_a_lost_answer_it_is_open_what_the_destination_holds() -> None:
+    lost = ask(told(Claim(), joins("p1")), joins("p1", "v2")).claim
+    assert land(lost, taken=None).sent == UNSURE
+    back = ask(lost, joins("p1", "v1"), now=NOON + BOUND)
+    assert back.do is Do.SEND
+
+
+def test_a_call_that_never_took_off_lets_another_payload_go_at_once() -> None:
+    failed = ask(told(Claim(), joins("p1")), joins("p1", "v2")).claim
+    assert ask(failed, joins("p1", "v3"), fate=Fate.FAILED).do is Do.SEND
+    assert ask(failed, joins("p1", "v1"), fate=Fate.FAILED).do is Do.SETTLED
+
+
+def test_a_queued_import_is_awaited_however_long_it_takes() -> None:
+    queued = ask(Claim(), joins("p1")).claim
+    late = NOON + timedelta(hours=5)
+    assert ask(queued, joins("p1"), fate=Fate.QUEUED, now=late).do is Do.PENDING
+    other = ask(queued, joins("p1", "v2"), fate=Fate.QUEUED, now=late)
+    assert (other.do, other.due) == (Do.WAIT, None)
+    assert other.claim.look_again == {Waiter("p1")}
+
+
+def test_a_run_that_did_not_send_an_import_waits_for_its_end_under_its_own_name() -> None:
+    queued = ask(Claim(), joins("p1")).claim
+    run = RunTag("run-1", 0)
+    decision = ask(queued, joins("p1", run=run), fate=Fate.QUEUED)
+    assert decision.do is Do.WAIT
+    assert decision.claim.look_again == {Waiter("p1", "run-1")}
+    tagged = ask(Claim(), joins("p1", run=run)).claim
+    assert ask(tagged, joins("p1", run=run), fate=Fate.QUEUED).do is Do.PENDING
+
+
+# Properties: any history of a claim.
+
+PROFILES = ("p1", "p2", "p3")
+profile = st.sampled_from(PROFILES)
+seconds = st.integers(0, 400)
+action = st.one_of(
+    st.tuples(st.just("join"), profile, st.sampled_from(["v1", "v2"]), seconds),
+    st.tuples(st.just("leave"), profile, st.booleans(), seconds),
+    st.tuples(st.just("land"), st.sampled_from([True, False, None]), st.none(), seconds),
+    st.tuples(st.just("wake"), st.none(), st.none(), seconds),
+)
+
+
+@dataclass
+class History:
+    """Plays actions on a claim as the engine would, and keeps what went out."""
+
+    claim: Claim = field(default_factory=Claim)
+    now: datetime = NOON
+    sent: list[Flight] = field(default_factory=list)
+    lost: list[Flight] = field(default_factory=list)
+    fate: Fate = Fate.UNKNOWN
+
+    def play(self, actions: Sequence[tuple[str, object, object, int]]) -> None:
+        for kind, one, other, pause in actions:
+            self.now += timedelta(seconds=pause)
+            if kind == "land":
+                self.land(one)
+            elif kind == "wake":
+                self.wake()
+            else:
+                at = self.now - timedelta(seconds=pause)
+                wish = joins(str(one), str(other), at) if kind == "join" else leaves(str(one), at, goodbye=bool(other))
+                self.ask(wish)
+
+    def ask(self, wish: Wish) -> None:
+        before = self.claim
+        decision = ask(before, wish, flight=f"f{len(self.sent)}", now=self.now)
+        self.claim = decision.claim
+        self.check(before, wish, decision)
+        if decision.do is Do.SEND and decision.claim.flight is not None:
+            if before.flight is not None:
+                self.lost.append(before.flight)
+            self.sent.append(decision.claim.flight)
+
+    def check(self, before: Claim, wish: Wish, decision: Decision) -> None:
+        claim = decision.claim
+        if wish.joins:
+            assert wish.profile in claim.claimants
+            assert (decision.do is Do.DUPLICATE) <= (min(claim.claimants) < wish.profile)
+        if decision.do is Do.SEND and wish.joins and before.flight is None:
+            assert min(claim.claimants) == wish.profile, "only the smallest claimant is sent"
+        if decision.do is Do.SEND and not wish.joins:
+            assert claim.claimants == {wish.profile} or (before.flight and before.flight.profile == wish.profile)
+        if decision.do is Do.WAIT:
+            assert Waiter(wish.profile) in claim.look_again, "whoever waits is in look_again"
+        if decision.do is Do.LATER:
+            assert decision.due is not None
+            assert decision.due > self.now
+        live = before.flight is not None and self.now < before.flight.until
+        if live and before.flight is not None and decision.do is Do.SEND:
+            same = (wish.profile, wish.joins, wish.digest)
+            assert same == (before.flight.profile, before.flight.joins, before.flight.digest), "two open flights"
+        if decision.do is Do.SEND:
+            for echo in self.lost:
+                assert self.now >= echo.until or echo.digest == wish.digest, "another payload before the bound"
+
+    def land(self, taken: object) -> None:
+        if self.claim.flight is None:
+            return
+        last = self.claim.flight
+        before = self.claim
+        self.claim = land(self.claim, taken=bool(taken) if taken is not None else None)
+        if taken is None:
+            self.now = max(self.now, last.until)
+        assert before.look_again <= self.claim.look_again
+        gone = before.claimants - self.claim.claimants
+        assert not gone or (gone == {last.profile} and not last.joins and taken is True)
+
+    def wake(self) -> None:
+        if self.claim.to_wake:
+            self.claim = replace(self.claim, look_again=frozenset())
+
+
+@given(st.lists(action, max_size=25))
+def test_any_history_keeps_one_winner_one_flight_and_forgets_nobody(
+    actions: list[tuple[str, object, object, int]],
+) -> None:
+    History().play(actions)
+
+
+@given(st.lists(action, max_size=25))
+def test_a_time_sent_never_goes_backwards_and_a_turn_is_later(actions: list[tuple[str, object, object, int]]) -> None:
+    history = History()
+    history.play(actions)
+    for earlier, later in zip(history.sent, history.sent[1:], strict=False):
+        repeated = (earlier.profile, earlier.joins, earlier.digest) == (later.profile, later.joins, later.digest)
+        certainly_failed = later.before != UNSURE and later.before == earlier.before
+        assert later.at >= earlier.at or certainly_failed or repeated
+    if history.claim.sent_at is not None:
+        assert history.claim.sent_at <= max(flight.at for flight in history.sent)
+
+
+@given(st.lists(action, max_size=25))
+def test_a_claim_comes_to_rest_when_everybody_woken_looks_and_every_call_is_taken(
+    actions: list[tuple[str, object, object, int]],
+) -> None:
+    """Convergence of one identity: at rest it holds the smallest claimant's payload, or nothing."""
+    history = History()
+    history.play(actions)
+    history.now += timedelta(hours=1)
+    wanted = {name: joins(name, f"of {name}", history.now) for name in sorted(history.claim.claimants)}
+    for _ in range(12):
+        history.land(True)
+        history.wake()
+        for wish in wanted.values():
+            history.ask(wish)
+    history.land(True)
+    expected = f"of {min(wanted)}" if wanted else history.claim.sent
+    assert (history.claim.flight, history.claim.sent) == (None, expected)
+    assert set(history.claim.claimants) == set(wanted)
+
+
+@given(st.lists(action, max_size=25))
+def test_a_claim_survives_being_stored(actions: list[tuple[str, object, object, int]]) -> None:
+    history = History()
+    history.play(actions)
+    stored = json.loads(json.dumps(to_json(history.claim)))
+    assert from_json(stored, 3) == replace(history.claim, version=3)
+
+
+def test_a_flight_with_all_it_can_hold_survives_being_stored() -> None:
+    flight = Flight(
+        "f1", "p1", False, OUT, NOON, NOON + BOUND, UNSURE, "v1", NOON + BOUND, (RunTag("r", 1, 2), RunTag("s", 0))
+    )
+    claim = Claim(frozenset({"p1"}), flight, frozenset({Waiter("p2", "r"), Waiter("p3")}), UNSURE, NOON, "v0", NOON)
+    assert from_json(json.loads(json.dumps(to_json(claim))), 0) == claim
