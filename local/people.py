@@ -21,7 +21,8 @@ CUSTOMERS = "customers"
 _FIRST = ("Mireille", "Tomás", "Akua", "Ingrid", "Bartholomäus", "Chiara", "Dmitri", "Eun-ji", "Fatima", "Günter")
 _LAST = ("Okonjo-Barnes", "Ørsted", "Lindqvist", "van der Berg", "Marić", "O'Neill", "Yamada", "Szabó", "Haddad", "Lee")
 _TIERS = ("gold", "silver", "bronze")
-_BEGIN = datetime(2026, 2, 11, 8, 15, tzinfo=UTC)
+_BEGIN = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
+"""Lately, as on a real wire: who left longer ago than a month is not remembered as having left."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Visitor:
 
     def profile(self) -> dict[str, Any]:
         """Return the profile as Adobe's HTTP API destination sends it."""
-        time = self.qualified_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        time = _text(self.qualified_at)
         return {
             "person": {"name": {"firstName": _FIRST[self.number % 10], "lastName": _LAST[self.number % 7]}},
             "personalEmail": {"address": f"visitor{self.number}@harbour-books.example"},
@@ -120,9 +121,7 @@ class Customer:
         return {
             "identities": identities if self.email is None else {**identities, "email": self.email},
             "attributes": {"first_name": first_name, "last_name": last_name, "phone": phone, "tier": tier},
-            "memberships": [
-                {"segment": CUSTOMERS, "status": "realized", "at": "2026-02-11T08:15:30Z", "name": "Customers"}
-            ],
+            "memberships": [{"segment": CUSTOMERS, "status": "realized", "at": _text(_BEGIN), "name": "Customers"}],
         }
 
 
@@ -135,6 +134,10 @@ def bad_customers(after: int) -> list[Customer]:
     """Return customers nobody can write to: three without an e-mail address, two with a malformed one."""
     addresses = (None, None, None, "not-an-address", "two@@signs.example")
     return [Customer(after + place, address) for place, address in enumerate(addresses)]
+
+
+def _text(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def in_requests(bodies: Sequence[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:

@@ -22,9 +22,7 @@ class LocalStackError(Exception):
     """The local stack could not be started or is not there; the text says why and where to look."""
 
 
-def wait_for(
-    what: str, seconds: float, look: Callable[[], Found | None], *, every: float = _POLL_SECONDS
-) -> Found:
+def wait_for(what: str, seconds: float, look: Callable[[], Found | None], *, every: float = _POLL_SECONDS) -> Found:
     """Return what `look` finds, as soon as it finds something; raise after `seconds`."""
     end = time.monotonic() + seconds
     while (found := look()) is None:

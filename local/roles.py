@@ -18,7 +18,8 @@ from typing import Any
 import requests
 from standardwebhooks import Webhook
 
-from local.stack import LocalStack
+from local.processes import wait_for
+from local.stack import SETTINGS_SECONDS, LocalStack
 
 _SECONDS = 30
 """How long an answer of the machine itself may take."""
@@ -46,7 +47,7 @@ class Platform:
     def post(self, body: Any) -> requests.Response:
         """Post a JSON body, proven with the source's secret."""
         raw = json.dumps(body).encode()
-        return self.post_raw(raw, self._proof(raw))
+        return self.post_raw(raw, self.proof(raw))
 
     def post_raw(self, raw: bytes, headers: Mapping[str, str]) -> requests.Response:
         """Post any bytes with any headers."""
@@ -57,7 +58,8 @@ class Platform:
             timeout=_SECONDS,
         )
 
-    def _proof(self, raw: bytes) -> dict[str, str]:
+    def proof(self, raw: bytes) -> dict[str, str]:
+        """Return the headers that prove a body."""
         if not self.secret.startswith("whsec_"):
             return {"Authorization": f"Bearer {self.secret}"}
         number, now = f"msg_{secrets.token_hex(8)}", datetime.now(UTC)
@@ -91,6 +93,11 @@ class Administrator:
             Type="String",
             Overwrite=True,
         )
+
+    def wait_until_seen(self) -> None:
+        """Wait until every function that reads settings reads the ones written so far."""
+        seen = time.monotonic() + 1.5 * SETTINGS_SECONDS
+        wait_for("the settings", 60, lambda: True if time.monotonic() > seen else None)
 
     def delete_export(self, key: str) -> None:
         """Take an export away."""
@@ -189,6 +196,10 @@ class SandboxControl:
     def misbehave(self, *rules: Mapping[str, Any]) -> None:
         """Add faults (see `scripted_faults`)."""
         self._call("POST", "faults", list(rules))
+
+    def well(self) -> None:
+        """Forget the faults that are still to come."""
+        self._call("DELETE", "faults")
 
     def plan_imports(self, outcomes: Sequence[Mapping[str, Any]]) -> None:
         """Say how the next imports end (ActiveCampaign)."""

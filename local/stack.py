@@ -47,7 +47,8 @@ _SERVICES = (
 _SANDBOXES = {"activecampaign": "activecampaign", "gainsight_px": "gainsight-px"}
 _PACE_SCALE = 20
 """How many times faster than documented the destinations are called here, and the sandboxes let time pass."""
-_SETTINGS_SECONDS = 1
+SETTINGS_SECONDS = 1
+"""How long functions keep settings here before they read them again."""
 _SAM_SECONDS = 300
 
 
@@ -153,7 +154,7 @@ def _start(say: Say) -> LocalStack:
     parameters = {
         "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "Architecture": {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64"),
-        "SettingsSeconds": str(_SETTINGS_SECONDS),
+        "SettingsSeconds": str(SETTINGS_SECONDS),
         "PaceScale": str(_PACE_SCALE),
         "Sandboxes": ",".join(f"{destination}={address}" for destination, address in addresses.items()),
     }

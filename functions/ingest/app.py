@@ -18,7 +18,7 @@ from relay.clock import Clock, SystemClock
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import SettingsProblem, Transient
 from relay.observability import Count, Observability
-from relay.problem_details import Refusal
+from relay.problem_details import MAX_ERRORS, Refusal
 from relay.queues import Message, Queue
 from relay.settings import DEFAULT_SECONDS, Settings, UnknownSource
 from relay.sources.authentication import MODES, authentic
@@ -38,7 +38,7 @@ def handler(
     clock: Clock | None = None,
     observability: Observability | None = None,
 ) -> dict[str, Any]:
-    """Answer an API Gateway REST proxy event with 202 and counts, or with problem details."""
+    """Answer an API Gateway REST proxy event with 202, counts and the first rejections, or with problem details."""
     observability = _observability() if observability is None else observability
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
@@ -106,23 +106,26 @@ def _request_id(event: Mapping[str, Any], context: Any) -> str:
 
 
 def _accepted(taken: Intake, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
-    counts = {
-        "accepted": taken.accepted,
-        "ignored_memberships": taken.ignored_memberships,
-        "rejected": taken.rejected,
-    }
+    rejected = len(taken.rejections)
     observability.info(
         "accepted",
         request_id=request_id,
         source=source,
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
-        rejected=taken.rejected,
+        rejected=rejected,
     )
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
-    observability.count(Count.REJECTED, taken.rejected, source=source)
+    observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
-    return _answer(HTTPStatus.ACCEPTED, {"request_id": request_id, **counts}, {"Content-Type": "application/json"})
+    told = {
+        "request_id": request_id,
+        "accepted": taken.accepted,
+        "ignored_memberships": taken.ignored_memberships,
+        "rejected": rejected,
+        "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
+    }
+    return _answer(HTTPStatus.ACCEPTED, told, {"Content-Type": "application/json"})
 
 
 def _refused(refusal: Refusal, request_id: str, observability: Observability) -> dict[str, Any]:

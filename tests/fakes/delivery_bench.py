@@ -9,14 +9,14 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from relay.delivery.consuming import Consumer
-from relay.delivery.cursors import Cursors
+from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine, Job, Result
 from relay.delivery.import_checks import ImportChecker
-from relay.delivery.messages import CheckImport, Cursor, LookAgain, WakeLater, from_json
+from relay.delivery.messages import LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
 from relay.delivery.settling import Settling
@@ -24,7 +24,7 @@ from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import claim_key
-from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Step
+from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, Step
 from relay.domain.claims import Claim, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
@@ -63,7 +63,7 @@ DOWN = Transient("server_error", "500")
 
 def person(number: int) -> str:
     """Return a profile id; a smaller number is a smaller id. Even numbers are in shard 0 of 2, odd ones in shard 1."""
-    return f"{number:02x}{number:030x}"
+    return f"{number % 256:02x}{number:030x}"
 
 
 @dataclass
@@ -74,6 +74,8 @@ class BenchDestination(SimDestination):
     calls_made: list[list[Step]] = field(default_factory=list)
     rejection: Rejection = UNKNOWN_USER
     findings: list[Finding] = field(default_factory=list)
+    missing: str | None = None
+    """A list that a check finds gone."""
     probes: list[list[str]] = field(default_factory=list)
     probe_script: list[Exception] = field(default_factory=list)
     keeps: bool = False
@@ -104,7 +106,10 @@ class BenchDestination(SimDestination):
         self.probes.append([export.key for export in exports])
         if self.probe_script:
             raise self.probe_script.pop(0)
-        return self.findings
+        gone = [
+            Finding(export.key, Level.ERROR, "the list is gone") for export in exports if export.options == self.missing
+        ]
+        return [*self.findings, *gone]
 
     def holds(self) -> dict[str, dict[str, str]]:
         """Return what is in the one target of an export with a single one, by identity."""
@@ -186,7 +191,7 @@ class Bench:
         streams: bool = True,
         call_size: int = 3,
         segments: Sequence[str] = (VIP,),
-        export: bool = True,
+        scan: int = SCAN,
     ) -> None:
         random.seed(0)
         self.clock = FakeClock()
@@ -213,13 +218,12 @@ class Bench:
         self.wakeups = Wakeups(lambda _: self.queue, self.checks, lambda _: self.tool.shards, self.clock)
         self.opener = self.new_opener()
         self.engine = Engine(self.database, KEYED, self.clock, self.wakeups, new_id=lambda: next(self._ids))
-        self.cursors = Cursors(self.database, self.clock, self.engine, self.wakeups)
+        self.cursors = Cursors(self.database, self.clock, self.engine, self.wakeups, scan=scan)
         self.settling = Settling(self.database, self.clock, self.wakeups)
         self.starter = Starter(
             self.database, self.clock, self.cursors, lambda _: self.tool, new_id=lambda: next(self._ids)
         )
-        if export:
-            self.edit(segments=tuple(segments))
+        self.edit(segments=tuple(segments))
 
     def step(self, name: str) -> None:
         """Count a step, and die at the one that `crash_at` names."""
@@ -243,7 +247,13 @@ class Bench:
 
     def store(self, number: int, *, inside: Sequence[str] = (VIP,), outside: Sequence[str] = (), **values: Any) -> str:
         """Write a profile as route would: index, catalogue, profile."""
-        profile_id, now = person(number), self.clock.now()
+        return self.store_as(person(number), inside=inside, outside=outside, **values)
+
+    def store_as(
+        self, profile_id: str, *, inside: Sequence[str] = (VIP,), outside: Sequence[str] = (), **values: Any
+    ) -> str:
+        """Write a profile under any id."""
+        now = self.clock.now()
         segments.add(self.database, [(segment, profile_id) for segment in inside])
         segments.note(self.database, dict.fromkeys([*inside, *outside]), now)
         old = profiles.load(self.database, [profile_id])[0] or Profile(profile_id, "shop")
@@ -321,7 +331,7 @@ class Bench:
     def deliver(self, *numbers: int, run: RunTag | None = None, thorough: bool = False) -> dict[int, Result]:
         """Look at profiles; return what became of each."""
         results = self.engine.deliver(self.job(run=run, thorough=thorough), [person(number) for number in numbers])
-        return {int(profile, 16) & 0xFF: result for profile, result in results.items()}
+        return {int(profile[2:], 16): result for profile, result in results.items()}
 
     def consumer(self) -> Consumer:
         retry = lambda handle, seconds: self.hidden.append((handle, seconds))  # noqa: E731
@@ -400,5 +410,3 @@ class Bench:
 def as_settings(settings: BenchSettings) -> Settings:
     """Present a bench's settings as the real ones, of which it has every method that delivery uses."""
     return settings  # type: ignore[return-value]
-
-

@@ -12,7 +12,7 @@ from relay.delivery.messages import LookAgain
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, MembershipChange
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy
 from relay.domain.profiles import Profile
 from relay.observability import Observability
 from relay.queues import Message, Received
@@ -71,7 +71,7 @@ class Shelf:
     def send(self, messages: Sequence[Message]) -> None:
         self.world.step(f"send {self.name}")
         if self.broken:
-            raise Transient("queue_unavailable", "test")
+            raise Busy("queue_unavailable", "test")
         self.sent += messages
         for message in messages:
             look = LookAgain.from_json(message.body)

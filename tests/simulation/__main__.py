@@ -8,13 +8,14 @@ import traceback
 from concurrent.futures import ProcessPoolExecutor
 from os import cpu_count
 
-from tests.simulation.world import play
+from tests.simulation.wider_world import WiderWorld
+from tests.simulation.world import World, play
 
 
-def _attempt(task: tuple[int, int]) -> tuple[int, str | None, int]:
-    seed, actions = task
+def _attempt(task: tuple[int, int, bool]) -> tuple[int, str | None, int]:
+    seed, actions, wide = task
     try:
-        return seed, None, play(seed, actions).restarts
+        return seed, None, play(seed, actions, make=WiderWorld if wide else World).restarts
     except Exception:  # noqa: BLE001 - whatever goes wrong is a finding, with its seed
         return seed, traceback.format_exc(limit=-4), 0
 
@@ -26,10 +27,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="the first seed")
     parser.add_argument("--actions", type=int, default=250, help="random actions per schedule")
     parser.add_argument("--stop-after", type=int, default=5, help="failures")
+    parser.add_argument("--wide", action="store_true", help="with settings that come and go, and late duplicates")
     options = parser.parse_args()
     print(f"seeds {options.seed} to {options.seed + options.schedules - 1}")
     started, failures, restarts = time.monotonic(), 0, 0
-    tasks = [(options.seed + number, options.actions) for number in range(options.schedules)]
+    tasks = [(options.seed + number, options.actions, options.wide) for number in range(options.schedules)]
     with ProcessPoolExecutor(cpu_count()) as pool:
         for done, (seed, problem, died) in enumerate(pool.map(_attempt, tasks, chunksize=4), 1):
             restarts += died

@@ -126,12 +126,13 @@ class World:
 
     def step(self, name: str) -> None:
         """A place where a worker may die or be overtaken; nothing outside workers."""
-        if getcurrent().parent is None or self.calm:
+        parent = getcurrent().parent
+        if parent is None or self.calm:
             return
         if self.chance.random() < self.death_rate:
             raise Death(name)
         if self.chance.random() < 0.4:
-            getcurrent().parent.switch()
+            parent.switch()
 
     def _spawn(self, work: Callable[[], list[str]], queue: SimQueue | None, batch: list[Received]) -> None:
         def live() -> None:
@@ -159,7 +160,9 @@ class World:
 
     def _opener(self) -> Opener:
         def caller(connection: Connection) -> Any:
-            return None, lambda: 0
+            destination = self.destinations[connection.destination]
+            before = destination.writes
+            return None, lambda: destination.writes - before
 
         return Opener(self.database, self.settings, self.destinations.__getitem__, caller)  # type: ignore[arg-type]
 
@@ -168,6 +171,9 @@ class World:
 
     def _engine(self) -> Engine:
         return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+
+    def _settling(self) -> Settling:
+        return Settling(self.database, self.clock, self._wakeups())
 
     def _starter(self) -> Starter:
         lookup = self.destinations.__getitem__
@@ -210,7 +216,7 @@ class World:
             checker = ImportChecker(
                 self.database,
                 self._opener(),
-                Settling(self.database, self.clock, self._wakeups()),
+                self._settling(),
                 self._cursors(),
                 self._wakeups(),
                 self.clock,
@@ -249,9 +255,7 @@ class World:
 
     def post(self) -> None:
         """A platform tells a change; now and then it arrives twice."""
-        batch = ChangeBatch(
-            f"batch-{self.posted}", SOURCE, [self._change() for _ in range(self.chance.randint(1, 4))]
-        )
+        batch = ChangeBatch(f"batch-{self.posted}", SOURCE, [self._change() for _ in range(self.chance.randint(1, 4))])
         self.posted += len(batch.changes)
         for _ in range(1 + (self.chance.random() < 0.1)):
             self.changes.send([Message(changes.to_json(batch))])
@@ -343,7 +347,7 @@ class World:
             destination.trouble, destination.key_is_bad = 0.0, False
         for export in list(self.settings.exports_now.values()):
             if not export.active:
-                        self.settings.edit(replace(export, active=True))
+                self.settings.edit(replace(export, active=True))
         self._drain(timedelta(hours=4))
 
     def _drain(self, at_least: timedelta) -> None:
@@ -447,9 +451,9 @@ def _mapping(attribute: str) -> dict[str, str]:
     return {"email": f"attributes.{attribute}", "name": "attributes.name"}
 
 
-def play(seed: int, actions: int = 250) -> World:
+def play(seed: int, actions: int = 250, *, make: Callable[[int], World] = World) -> World:
     """Play one schedule to its end and check everything; AssertionError when a promise is broken."""
-    world = World(seed)
+    world = make(seed)
     world.tick()
     world.run_wild(actions)
     world.settle_down()

@@ -45,7 +45,7 @@ def test_the_sample_event_reads_as_three_profiles() -> None:
     assert [one.identities["crmId"] for one in told.profiles] == [["HB-100041"], ["HB-100042"], ["HB-100043"]]
     assert [[m.realized for m in one.memberships] for one in told.profiles] == [[True, False], [False], [True]]
     assert told.profiles[0].memberships[0].name == "Frequent readers"
-    assert told.ignored_memberships == 1
+    assert [one.ignored_memberships for one in told.profiles] == [1, 0, 0]
 
 
 def test_a_profile_is_a_snapshot_without_a_time_of_its_own() -> None:
@@ -117,7 +117,7 @@ def test_only_the_namespaces_of_the_source_count() -> None:
     told = reading(body)
 
     assert len(told.profiles[0].memberships) == 1
-    assert told.ignored_memberships == 2
+    assert told.profiles[0].ignored_memberships == 2
     assert len(reading(profile(), frozenset({"AAM"})).profiles[0].memberships) == 0
 
 
@@ -142,7 +142,7 @@ def test_an_empty_list_holds_no_profiles() -> None:
     [
         (profile("paused"), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
         (profile(None), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
-        ([profile(), profile(at="soon")], "#/1/segmentMembership/ups/seg-1/lastQualificationTime", "ISO 8601"),
+        ([profile(at="soon")], "#/0/segmentMembership/ups/seg-1/lastQualificationTime", "ISO 8601"),
         (profile(at=1648553325000), "#/segmentMembership/ups/seg-1/lastQualificationTime", "as text"),
         (profile(at="0001-01-01T00:00:00+14:00"), "#/segmentMembership/ups/seg-1/lastQualificationTime", "ISO 8601"),
         (profile(at="1969-12-31T23:59:59Z"), "#/segmentMembership/ups/seg-1/lastQualificationTime", "1970"),
@@ -163,8 +163,38 @@ def test_a_wrong_shape_is_told_with_its_place(body: Any, pointer: str, detail: s
 
 
 def test_documents_one_after_the_other_are_told_by_index() -> None:
-    body = json.dumps(profile()) + json.dumps(profile("paused"))
-    assert refusal(body.encode()).errors[0].pointer == "#/1/segmentMembership/ups/seg-1/status"
+    body = json.dumps(profile("paused")) + json.dumps(profile(None))
+    assert [error.pointer for error in refusal(body.encode()).errors] == [
+        "#/0/segmentMembership/ups/seg-1/status",
+        "#/1/segmentMembership/ups/seg-1/status",
+    ]
+
+
+NO_PROFILE = json.dumps(profile())[:-1] + ', "note": '
+
+
+@pytest.mark.parametrize(
+    ("wrong", "inside"),
+    [
+        (json.dumps(profile("paused", at="soon")), "/segmentMembership/ups/seg-1/status"),
+        ("7", ""),
+        (NO_PROFILE + '"\\ud800"}', ""),
+        (NO_PROFILE + "1e999}", ""),
+        (NO_PROFILE + "[" * 40 + "]" * 40 + "}", ""),
+        (NO_PROFILE + json.dumps({str(number): number for number in range(10_001)}) + "}", ""),
+    ],
+    ids=["shape", "no profile", "surrogate", "infinity", "depth", "keys"],
+)
+@pytest.mark.parametrize("framed", ["[{0},{1},{2}]", '{{"profiles":[{0},{1},{2}]}}', "{0}{1}\n{2}"])
+def test_a_wrong_profile_harms_none_beside_it(wrong: str, inside: str, framed: str) -> None:
+    good, better = (json.dumps({**profile(crm=crm), "segmentMembership": {"AAM": {"x": {}}}}) for crm in ("c-1", "c-2"))
+
+    told = reading(framed.format(good, wrong, better).encode())
+
+    assert [one.identities["crmId"] for one in told.profiles] == [["c-1"], ["c-2"]]
+    assert [one.ignored_memberships for one in told.profiles] == [1, 1]
+    place = "#/profiles/1" if framed.startswith("{{") else "#/1"
+    assert [error.pointer for error in told.misshapen] == [place + inside]
 
 
 @pytest.mark.parametrize(
@@ -206,6 +236,8 @@ def test_json_that_could_not_be_carried_is_refused(raw: bytes) -> None:
 def test_errors_and_profiles_are_bounded() -> None:
     assert len(refusal([1] * 1000).errors) == MAX_ERRORS
     assert refusal([{}] * (MAX_PROFILES + 1)).status == 413
+    assert refusal([1] * (MAX_PROFILES + 1)).status == 413
+    assert len(reading([1] * (MAX_PROFILES - 1) + [{}]).misshapen) == MAX_PROFILES - 1
 
 
 json_values = st.recursive(
@@ -240,7 +272,8 @@ near_misses = st.fixed_dictionaries(
 @given(st.binary() | (near_misses | json_values | st.lists(near_misses)).map(lambda body: json.dumps(body).encode()))
 def test_any_bytes_give_profiles_or_a_refusal(raw: bytes) -> None:
     try:
-        status = 202 if all(one.snapshot for one in reading(raw).profiles) else 500
+        told = reading(raw)
+        status = 202 if all(one.snapshot for one in told.profiles) and (told.profiles or not told.misshapen) else 500
     except Refusal as refused:
         status = int(refused.status)
     assert status in (202, 400, 413, 422)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy
 from relay.stores.database import ABSENT, Database, Delete, Group, Item, Key, Put, Table, Update, Write, write_one
 from relay.stores.dynamodb import PACK_FROM, SORTED_TABLES, TRIES, DynamoDatabase, connect
 from tests.fakes.memory_database import MemoryDatabase
@@ -340,17 +340,17 @@ def test_a_transaction_still_in_progress_is_asked_for_again_with_its_token() -> 
         refusal("ProvisionedThroughputExceededException"),
     ],
 )
-def test_endless_trouble_ends_as_transient(trouble: ClientError) -> None:
+def test_endless_trouble_says_that_our_side_is_busy(trouble: ClientError) -> None:
     database, client, pauses = scripted(trouble)
-    with pytest.raises(Transient):
+    with pytest.raises(Busy):
         write_one(database, Put(PROFILE, {}), Put(in_control("a"), {}))
     assert len(client.requests) == TRIES
     assert max(pauses) <= 1.0
 
 
-def test_network_trouble_is_transient_and_a_defect_is_not() -> None:
+def test_network_trouble_is_busy_and_a_defect_is_not() -> None:
     database, _, _ = scripted(ReadTimeoutError(endpoint_url="https://example.com"))
-    with pytest.raises(Transient):
+    with pytest.raises(Busy):
         database.get([PROFILE])
 
     database, _, _ = scripted(refusal("ValidationException"))

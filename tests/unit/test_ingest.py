@@ -16,6 +16,7 @@ from functions.ingest.app import MAX_BODY_BYTES, handler
 from relay.domain.changes import from_json
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
+from relay.problem_details import MAX_ERRORS
 from relay.queues import Queue
 from relay.settings import Settings
 from relay.sources.intake import MAX_MESSAGE_BYTES
@@ -99,6 +100,7 @@ class TestAccepted:
             "accepted": 3,
             "ignored_memberships": 0,
             "rejected": 0,
+            "rejections": [],
         }
         (message,) = endpoint.client.bodies
         batch = from_json(message)
@@ -148,6 +150,29 @@ class TestAccepted:
         assert sum(len(from_json(body).changes) for body in endpoint.client.bodies) == 60
         assert all(len(entry["MessageBody"]) <= MAX_MESSAGE_BYTES for entry in endpoint.client.sent)
 
+    def test_a_profile_that_cannot_be_taken_is_told_and_the_others_are_queued(self, endpoint: Endpoint) -> None:
+        small, large = ({"identities": {"crm_id": "c"}, "attributes": {"a": "x" * n}} for n in (1, MAX_MESSAGE_BYTES))
+        changes = [small, {"identities": {PLANTED: 7}}, {"at": PLANTED}, large, {"identities": {"email": PLANTED}}]
+
+        answer = endpoint.post({"changes": changes})
+
+        assert answer["statusCode"] == 202
+        body = json.loads(answer["body"])
+        assert (body["accepted"], body["rejected"]) == (5, 4)
+        assert sorted(body["rejections"], key=lambda one: str(one["pointer"])) == [
+            {"code": "wrong_shape", "pointer": "#/changes/1/identities"},
+            {"code": "wrong_shape", "pointer": "#/changes/2/at"},
+            {"code": "too_large", "pointer": "#/changes/3"},
+            {"code": "no_identity", "pointer": "#/changes/4"},
+        ]
+        (message,) = endpoint.client.bodies
+        assert [change.rejection for change in from_json(message).changes].count(None) == 1
+        assert PLANTED not in json.dumps(message)
+
+    def test_an_answer_tells_the_first_rejections_and_counts_all(self, endpoint: Endpoint) -> None:
+        body = json.loads(endpoint.post({"changes": [{}] * 100})["body"])
+        assert (body["rejected"], len(body["rejections"])) == (100, MAX_ERRORS)
+
 
 class TestRefused:
     @pytest.mark.parametrize("token", ["", "wrong", PLANTED])
@@ -176,18 +201,19 @@ class TestRefused:
         told(endpoint.post("%%%", isBase64Encoded=True), 400)
 
     def test_a_wrong_shape(self, endpoint: Endpoint) -> None:
-        changes = [{"identities": {"crm_id": "c"}}, {"memberships": [{"segment": PLANTED, "status": PLANTED}]}]
+        changes = [{"memberships": [{"segment": PLANTED, "status": PLANTED}]}]
         assert told(endpoint.post({"changes": changes}), 422)["errors"] == [
-            {"detail": "Input should be 'realized' or 'exited'", "pointer": "#/changes/1/memberships/0/status"},
-            {"detail": "is missing", "pointer": "#/changes/1/memberships/0/at"},
+            {"detail": "Input should be 'realized' or 'exited'", "pointer": "#/changes/0/memberships/0/status"},
+            {"detail": "is missing", "pointer": "#/changes/0/memberships/0/at"},
         ]
+        assert len(endpoint.client) == 0
 
     def test_a_body_too_large(self, endpoint: Endpoint) -> None:
         told(endpoint.post('{"changes": []}' + " " * MAX_BODY_BYTES), 413)
 
     def test_one_profile_too_large(self, endpoint: Endpoint) -> None:
-        small, large = ({"identities": {"crm_id": "c"}, "attributes": {"a": "x" * n}} for n in (1, MAX_MESSAGE_BYTES))
-        assert told(endpoint.post({"changes": [small, large]}), 413)["errors"][0]["pointer"] == "#/changes/1"
+        large = {"identities": {"crm_id": "c"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}
+        assert told(endpoint.post({"changes": [large]}), 413)["errors"][0]["pointer"] == "#/changes/0"
 
     @pytest.mark.parametrize("failing", ["queue", "sources", "identity key", "broken source"])
     def test_what_is_not_the_senders_fault_is_welcome_again(self, failing: str) -> None:
@@ -229,7 +255,7 @@ def test_no_answer_and_no_log_line_holds_personal_data_or_secrets(
         endpoint.post({"changes": [{**change, "attributes": {"a": PLANTED * 20_000}}]}),
     ]
 
-    assert [answer["statusCode"] for answer in answers] == [202, 422, 422, 422, 422, 422, 400, 401, 404, 413]
+    assert [answer["statusCode"] for answer in answers] == [202, 202, 422, 422, 422, 422, 400, 401, 404, 413]
     written = endpoint.log.getvalue() + capsys.readouterr().out
     assert '"code":"wrong_shape"' in written
     for text in (PLANTED, TOKEN, SIGNING):

@@ -14,7 +14,18 @@ from relay.domain.changes import Change, from_json
 from relay.domain.keyed_hash import KeyedHash
 from relay.problem_details import Refusal
 from relay.settings import SourceSettings
-from relay.sources.intake import MAX_MESSAGE_BYTES, NO_IDENTITY, Intake, encoded_size, in_messages, take_in
+from relay.sources.intake import (
+    MAX_MESSAGE_BYTES,
+    NO_IDENTITY,
+    TOO_LARGE,
+    WRONG_SHAPE,
+    Intake,
+    Rejected,
+    encoded_size,
+    fits,
+    in_messages,
+    take_in,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHOP = SourceSettings(
@@ -42,7 +53,8 @@ def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_
     told = taken({"identities": {"email": "ada@example.com"}}, {"identities": {"crm": "c-1"}})
 
     (message,) = told.messages
-    assert (told.accepted, told.rejected) == (2, 1)
+    assert told.accepted == 2
+    assert told.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
     assert from_json(message).changes[0] == Change(None, NOON, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
 
@@ -59,10 +71,34 @@ def test_every_message_has_an_id_of_its_own() -> None:
 def test_a_profile_too_large_alone_is_refused_by_its_place() -> None:
     large = {"identities": {"crm": "c-2"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}
     with pytest.raises(Refusal) as caught:
-        taken({"identities": {"crm": "c-1"}}, large)
+        taken({"identities": {"email": "ada@example.com"}}, {"at": 1}, large)
 
     assert caught.value.status == 413
-    assert caught.value.errors[0].pointer == "#/changes/1"
+    assert [error.pointer for error in caught.value.errors] == ["#/changes/2"]
+
+
+def test_what_cannot_be_taken_is_counted_and_harms_none_beside_it() -> None:
+    large = {"identities": {"crm": "c-2"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}
+    told = taken({"at": 1}, {"identities": {"crm": "c-1"}}, large, {})
+
+    (message,) = told.messages
+    first, *rejected = from_json(message).changes
+    assert first.profile_id == HASH("shop", "c-1")
+    assert sorted(change.rejection or "" for change in rejected) == [NO_IDENTITY, TOO_LARGE, WRONG_SHAPE]
+    assert all(change == Change(None, NOON, memberships=[], rejection=change.rejection) for change in rejected)
+    assert told.accepted == 4
+    assert set(told.rejections) == {
+        Rejected(WRONG_SHAPE, "#/changes/0/at"),
+        Rejected(TOO_LARGE, "#/changes/2"),
+        Rejected(NO_IDENTITY, "#/changes/3"),
+    }
+
+
+def test_a_change_that_fits_no_message_is_a_defect_of_the_caller() -> None:
+    large = Change("00" * 16, NOON, attributes={"a": "x" * MAX_MESSAGE_BYTES})
+    assert not fits("shop", large)
+    with pytest.raises(ValueError, match="bytes"):
+        list(in_messages("shop", [large]))
 
 
 @settings(max_examples=60)

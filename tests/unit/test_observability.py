@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.domain.problems import ConnectionProblem
-from relay.observability import WITHHELD, Count, Observability
+from relay.observability import WITHHELD, Count, Observability, places
 
 PLANTED = "ada.lovelace@example.com"
 
@@ -48,10 +48,12 @@ def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO) -> 
         json.loads("{}")[PLANTED]
     except KeyError as error:
         Observability(stream).problem("defect", error, source="shop")
+        told = places(error)
 
     (line,) = lines(stream)
     assert (line["level"], line["error"], line["source"]) == ("ERROR", "KeyError", "shop")
-    assert line["at"][-1].startswith("test_observability.py:")
+    assert line["at"] == told
+    assert told[-1].startswith("test_observability.py:")
     assert PLANTED not in stream.getvalue()
 
 

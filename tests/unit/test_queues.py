@@ -8,7 +8,7 @@ from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy
 from relay.queues import MAX_BATCH_BYTES, Message, Queue, failures, parse_records
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueueClient
@@ -92,15 +92,15 @@ def test_only_what_was_refused_is_sent_again_with_its_id() -> None:
     assert clock.slept == [0.1, 0.2]
 
 
-def test_what_stays_refused_is_transient() -> None:
+def test_what_stays_refused_says_that_our_side_is_busy() -> None:
     client = FakeQueueClient([[0], [0], [0]])
-    with pytest.raises(Transient, match="1 messages: InternalError"):
+    with pytest.raises(Busy, match="1 messages: InternalError"):
         queue(client).send([Message({})])
 
 
 @pytest.mark.parametrize("error", [refusal("ServiceUnavailable"), EndpointConnectionError(endpoint_url="x")])
-def test_a_queue_that_does_not_answer_is_transient(error: Exception) -> None:
-    with pytest.raises(Transient) as caught:
+def test_a_queue_that_does_not_answer_is_busy(error: Exception) -> None:
+    with pytest.raises(Busy) as caught:
         queue(FakeQueueClient([error])).send([Message({})])
     assert "ada@" not in str(caught.value)
 
@@ -123,6 +123,7 @@ def record(body: str, **attributes: Any) -> dict[str, Any]:
         "body": body,
         "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1767225600000", **attributes},
         "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:eu-west-1:123456789012:relay-changes",
     }
 
 
@@ -131,6 +132,7 @@ def test_records_are_read() -> None:
 
     assert (received.id, received.body, received.receive_count) == ("m-1", {"a": 1}, 3)
     assert (received.group, received.receipt_handle) == ("g", "handle")
+    assert received.queue == "relay-changes"
     assert received.sent_at == datetime(2026, 1, 1, tzinfo=UTC)
 
 

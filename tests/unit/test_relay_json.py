@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.changes import MembershipChange
-from relay.problem_details import Refusal
+from relay.problem_details import MAX_ERRORS, Refusal
 from relay.sources.reading import MAX_PROFILES, Reading
 from relay.sources.relay_json import read
 
@@ -58,15 +58,15 @@ def test_an_empty_change_is_a_patch_of_nothing() -> None:
 
 def membership(**fields: Any) -> dict[str, Any]:
     told = {"segment": "vip", "status": "realized", "at": "2026-01-01T00:00:00Z", **fields}
-    return {"changes": [{}, {"memberships": [told]}]}
+    return {"changes": [{"memberships": [told]}]}
 
 
 @pytest.mark.parametrize(
     ("body", "pointer", "detail"),
     [
-        ([], "#", "dictionary"),
+        ([], "#", "must be an object"),
         ({}, "#/changes", "is missing"),
-        ({"changes": {}}, "#/changes", "list"),
+        ({"changes": {}}, "#/changes", "must be a list"),
         ({"changes": [PLANTED]}, "#/changes/0", "dictionary"),
         ({"changes": [], PLANTED: 1}, "#", "does not know"),
         ({"changes": [{PLANTED: 1}]}, "#/changes/0", "does not know"),
@@ -75,11 +75,11 @@ def membership(**fields: Any) -> dict[str, Any]:
         ({"changes": [{"attributes": [PLANTED]}]}, "#/changes/0/attributes", "dictionary"),
         ({"changes": [{"snapshot": PLANTED}]}, "#/changes/0/snapshot", "boolean"),
         ({"changes": [{"at": PLANTED}]}, "#/changes/0/at", "ISO 8601"),
-        (membership(status=PLANTED), "#/changes/1/memberships/0/status", "'realized' or 'exited'"),
-        (membership(at="2026-01-01T00:00:00"), "#/changes/1/memberships/0/at", "with Z or an offset"),
-        (membership(at=1767225600), "#/changes/1/memberships/0/at", "as text"),
-        (membership(segment=""), "#/changes/1/memberships/0/segment", "at least 1"),
-        (membership(name=7), "#/changes/1/memberships/0/name", "string"),
+        (membership(status=PLANTED), "#/changes/0/memberships/0/status", "'realized' or 'exited'"),
+        (membership(at="2026-01-01T00:00:00"), "#/changes/0/memberships/0/at", "with Z or an offset"),
+        (membership(at=1767225600), "#/changes/0/memberships/0/at", "as text"),
+        (membership(segment=""), "#/changes/0/memberships/0/segment", "at least 1"),
+        (membership(name=7), "#/changes/0/memberships/0/name", "string"),
     ],
 )
 def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer: str, detail: str) -> None:
@@ -89,6 +89,33 @@ def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer:
     assert refused.errors[0].pointer == pointer
     assert detail in refused.errors[0].detail
     assert PLANTED not in json.dumps(refused.body("r-1"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "inside"),
+    [
+        (PLANTED, ""),
+        ({PLANTED: 1}, ""),
+        ({"at": PLANTED, "snapshot": PLANTED}, "/at"),
+        ({"attributes": {"a": "\ud800"}}, ""),
+        (membership(status=PLANTED)["changes"][0], "/memberships/0/status"),
+    ],
+)
+def test_a_wrong_change_harms_none_beside_it(wrong: Any, inside: str) -> None:
+    told = reading({"changes": [{}, wrong, {"identities": {"crm": "c-2"}}]})
+
+    assert [one.place for one in told.profiles] == [("changes", 0), ("changes", 2)]
+    assert told.profiles[1].identities == {"crm": ["c-2"]}
+    assert [error.pointer for error in told.misshapen] == [f"#/changes/1{inside}"]
+    assert PLANTED not in repr(told.misshapen)
+
+
+def test_every_error_of_what_is_wrong_throughout_is_told_as_far_as_an_answer_goes() -> None:
+    assert [error.pointer for error in refusal({"changes": [{"at": 1}, {"at": 2}]}).errors] == [
+        "#/changes/0/at",
+        "#/changes/1/at",
+    ]
+    assert len(refusal({"changes": [{"at": 1}] * 100}).errors) == MAX_ERRORS
 
 
 def test_a_second_document_is_refused() -> None:

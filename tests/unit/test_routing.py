@@ -16,7 +16,7 @@ from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch
 from relay.routing import MERGE_TRIES
 from relay.settings import Outline
-from relay.stores import ledger, segments
+from relay.stores import attempts, ledger, segments
 from relay.stores.database import Table
 from relay.stores.directory import Directory, Entry
 from relay.stores.ledger import Counts, Line
@@ -249,6 +249,8 @@ def test_a_defect_on_one_message_fails_it_alone_and_the_others_are_told() -> Non
     assert world.totals() == Counts(merged=1)
     assert len(world.queue("gainsight_px").sent) == 1
     assert "example.com" not in LOG.getvalue()
+    [attempt] = attempts.of_queue(world.database, "")
+    assert (attempt.message, attempt.error, attempt.receive_count) == (bad, "RuntimeError", 1)
 
 
 def test_a_broken_destination_queue_fails_only_the_messages_it_concerns() -> None:

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.destinations import registry
-from relay.domain.problems import SettingsProblem, StaleSettings, Transient
+from relay.domain.problems import Busy, SettingsProblem, StaleSettings
 from relay.settings import MAX_KEPT, Settings, UnknownConnection, UnknownExport, UnknownSource
 from tests.fakes import newsletter_tool
 from tests.fakes.clock import FakeClock
@@ -153,7 +153,7 @@ class TestSource:
     @pytest.mark.parametrize("error", [refusal("ThrottlingException"), EndpointConnectionError(endpoint_url="x")])
     def test_trouble_passes_and_is_not_kept(self, console: Console, error: Exception) -> None:
         console.secrets["relay/sources/shop"] = error
-        with pytest.raises(Transient) as caught:
+        with pytest.raises(Busy) as caught:
             console.settings.source("shop")
         assert "ada@" not in str(caught.value)
 
@@ -339,11 +339,11 @@ class TestExport:
         version = console.settings.export_outlines()["readers/new"].version
         assert console.settings.export("readers/new", at_least=version).name == "new"
 
-    def test_throttling_is_transient(self, console: Console) -> None:
+    def test_throttling_is_busy(self, console: Console) -> None:
         console.ssm.failure = refusal("ThrottlingException")
-        with pytest.raises(Transient):
+        with pytest.raises(Busy):
             console.settings.export("readers/weekly")
-        with pytest.raises(Transient):
+        with pytest.raises(Busy):
             console.settings.exports()
 
 

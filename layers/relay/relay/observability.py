@@ -122,7 +122,7 @@ class Observability:
 
     def problem(self, event: str, error: BaseException, **fields: Unpack[Fields]) -> None:
         """Log an exception by class, code and place in the code; only our own problems may speak for themselves."""
-        told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": _places(error)}
+        told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": places(error)}
         if isinstance(error, Problem):
             own = Fields(code=error.code, reason=error.what, actor=error.actor.value, next_step=error.next_step)
             self._logger.warning(event, extra={**told, **_allowed(own)}, stacklevel=_CALLER)
@@ -140,6 +140,12 @@ class Observability:
                     one.add_dimension(name=name, value=str(told))
 
 
+def places(error: BaseException) -> list[str]:
+    """Return where an exception passed through our code, innermost last: module file, line, function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-5:]]
+
+
 def _allowed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Type checking already refuses other names; this holds for what it does not see."""
     return {name: _safe(value) for name, value in fields.items() if name in Fields.__annotations__}
@@ -151,9 +157,3 @@ def _safe(value: Any) -> str | int | float | None:
     if not isinstance(value, str) or "@" in value:
         return WITHHELD
     return value[:MAX_TEXT]
-
-
-def _places(error: BaseException) -> list[str]:
-    """Return where an exception passed through our code, innermost last: module file, line, function."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno} {frame.name}" for frame in frames[-5:]]

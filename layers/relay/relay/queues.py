@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy
 
 MAX_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
@@ -65,6 +65,8 @@ class Received:
     group: str | None
     receipt_handle: str
     sent_at: datetime
+    queue: str = ""
+    """The name of the queue it came from."""
 
 
 class Queue:
@@ -80,7 +82,7 @@ class Queue:
         """Send all messages, in calls of at most MAX_ENTRIES and MAX_BATCH_BYTES.
 
         Every message on a FIFO queue gets a deduplication id of its own, kept over the retries of this call. Entries
-        that SQS refuses are tried TRIES times. Raises Transient when some remain: others may have been sent, so callers
+        that SQS refuses are tried TRIES times. Raises Busy when some remain: others may have been sent, so callers
         must bear duplicates; ValueError for a message that no queue would take.
         """
         for batch in _batches([self._entry(message) for message in messages]):
@@ -126,15 +128,15 @@ class Queue:
             try:
                 answer = self._sqs().send_message_batch(QueueUrl=self._url, Entries=waiting)
             except ClientError as error:
-                raise Transient("queue_unavailable", error.response.get("Error", {}).get("Code", "unknown")) from None
+                raise Busy("queue_unavailable", error.response.get("Error", {}).get("Code", "unknown")) from None
             except BotoCoreError as error:
-                raise Transient("queue_unavailable", type(error).__name__) from None
+                raise Busy("queue_unavailable", type(error).__name__) from None
             refused = {told["Id"]: told["Code"] for told in answer.get("Failed", [])}
             waiting = [entry for entry in waiting if entry["Id"] in refused]
             codes = sorted(set(refused.values()))
             if not waiting:
                 return
-        raise Transient("queue_refused", f"{len(waiting)} messages: {', '.join(codes)}")
+        raise Busy("queue_refused", f"{len(waiting)} messages: {', '.join(codes)}")
 
     def _sqs(self) -> QueueClient:
         if self._client is None:
@@ -171,6 +173,7 @@ def _received(record: Mapping[str, Any]) -> Received:
         group=attributes.get("MessageGroupId"),
         receipt_handle=record["receiptHandle"],
         sent_at=moments.from_milliseconds(int(attributes["SentTimestamp"])),
+        queue=record.get("eventSourceARN", "").rpartition(":")[2],
     )
 
 

@@ -25,7 +25,7 @@ from relay.domain.profiles import Profile
 from relay.observability import Count, Observability
 from relay.queues import Message, Received
 from relay.settings import Outline
-from relay.stores import ledger, profiles, segments
+from relay.stores import attempts, ledger, profiles, segments
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
 from relay.stores.ledger import Counts, Line
@@ -50,7 +50,7 @@ class Sender(Protocol):
     """A queue that takes messages; all of them are in it when it returns."""
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Transient when that fails."""
+        """Put messages on the queue; Busy when that fails."""
         ...
 
 
@@ -59,8 +59,12 @@ class _Batch:
     """One ChangeBatch, with every message that carried it (a queue may deliver twice)."""
 
     batch: ChangeBatch
-    messages: list[str]
+    messages: list[Received]
     received_before: bool
+
+    @property
+    def ids(self) -> list[str]:
+        return [message.id for message in self.messages]
 
 
 @dataclass(slots=True)
@@ -162,7 +166,7 @@ class Router:
             return failed + self._take(batches)
         except Transient as problem:
             self._observability.problem("not routed", problem)
-            return failed + [message for batch in batches for message in batch.messages]
+            return failed + [one for batch in batches for one in batch.ids]
         except Exception as error:  # noqa: BLE001 - a defect met on one message must not hold up the others
             if len(batches) > 1:
                 self._observability.problem("messages are tried one by one", error)
@@ -177,9 +181,11 @@ class Router:
                     error,
                     batch_id=batch.batch.id,
                     source=batch.batch.source,
-                    message_id=batch.messages[0],
+                    message_id=batch.ids[0],
                 )
-                failed += batch.messages
+                if not isinstance(error, Transient):
+                    self._record(batch.messages, error)
+                failed += batch.ids
         return failed
 
     def _read(self, records: Sequence[Received]) -> tuple[list[_Batch], list[str]]:
@@ -193,10 +199,11 @@ class Router:
                         bucket_of(change.profile_id)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 self._observability.problem("message is not a batch of changes", error, message_id=record.id)
+                self._record([record], error)
                 unreadable.append(record.id)
                 continue
             held = batches.setdefault(batch.id, _Batch(batch, [], received_before=False))
-            held.messages.append(record.id)
+            held.messages.append(record)
             held.received_before |= record.receive_count > 1 or len(held.messages) > 1
         return list(batches.values()), unreadable
 
@@ -210,7 +217,10 @@ class Router:
         self._say_look_again([work for work in works if not work.failed and not work.too_large], outlines)
         failed = {batch.batch.id for work in works if work.failed for batch, _ in work.told}
         self._enter(batches, works, named, failed)
-        return [message for batch in batches if batch.batch.id in failed for message in batch.messages]
+        return [one for batch in batches if batch.batch.id in failed for one in batch.ids]
+
+    def _record(self, messages: Sequence[Received], error: Exception) -> None:
+        attempts.note(self._database, self._observability, messages, error, self._clock.now())
 
     def _store(self, works: Sequence[_Work], named: frozenset[str], catalogue: dict[str, str | None]) -> None:
         waiting = list(works)
@@ -273,7 +283,7 @@ class Router:
 
     def _streaming(self, outlines: Mapping[str, Outline]) -> Iterator[tuple[Outline, Entry]]:
         """Yield the exports that stream. An unknown connection gets nothing; the run it starts with brings all."""
-        entries = self._directory.read()
+        entries = self._directory.read({outline.connection for outline in outlines.values()})
         for outline in outlines.values():
             entry = entries.get(outline.connection)
             if entry is None:

@@ -37,9 +37,7 @@ def leaves(profile: str, at: datetime = NOON, *, goodbye: bool = True) -> Wish:
     return Wish(profile, False, OUT, at, goodbye)
 
 
-def ask(
-    claim: Claim, wish: Wish, *, flight: str = "f1", fate: Fate = Fate.UNKNOWN, now: datetime = NOON
-) -> Decision:
+def ask(claim: Claim, wish: Wish, *, flight: str = "f1", fate: Fate = Fate.UNKNOWN, now: datetime = NOON) -> Decision:
     return decide(claim, wish, flight_id=flight, fate=fate, now=now, bound=BOUND)
 
 

@@ -27,7 +27,7 @@ from relay.domain.runs import Outcome, RunState
 from relay.observability import Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
-from relay.stores import gates, runs
+from relay.stores import attempts, gates, runs
 from relay.stores.database import Database
 
 PATIENCE = timedelta(minutes=30)
@@ -127,6 +127,7 @@ class Consumer:
                     raise ValueError("a message of another queue")
             except (KeyError, ValueError) as error:
                 self._observe.problem("unreadable message", error, message_id=message.id)
+                attempts.note(self._database, self._observe, [message], error, self._clock.now())
                 failed.append(message.id)
         merged = [
             _Unit(key, [message for message, _ in pairs], [look for _, look in pairs]) for key, pairs in looks.items()
@@ -138,6 +139,7 @@ class Consumer:
             return self._try(unit)
         except Exception as error:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
             self._observe.problem("defect", error, export=unit.export_key, attempt=unit.receives)
+            attempts.note(self._database, self._observe, unit.received, error, self._clock.now())
             return [message.id for message in unit.received]
 
     def _try(self, unit: _Unit, *, fresh: bool = False, at_least: int = 0) -> list[str]:
@@ -169,8 +171,13 @@ class Consumer:
             return self._stop_connection(unit, opened, problem)
         except Problem as problem:
             return self._after_trouble(unit, opened, problem)
-        gates.note_success(self._database, opened.job.export.connection, opened.connection_gate)
+        self._note_success(opened)
         return []
+
+    def _note_success(self, opened: Opened) -> None:
+        """Only calls prove that the destination is well; work that needed none says nothing."""
+        if opened.calls():
+            gates.note_success(self._database, opened.job.export.connection, opened.connection_gate)
 
     def _after_trouble(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
         if isinstance(problem, ExportProblem):
@@ -196,7 +203,8 @@ class Consumer:
     def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> set[str]:
         """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger. Return them."""
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
-        awaited, shards = runs.still_waiting(self._database, run_id, named), opened.job.destination.shards
+        awaited, run = runs.still_waiting(self._database, run_id, named), runs.load(self._database, run_id)
+        shards = opened.job.destination.shards if run is None else run.shards
         for shard in sorted({shard_of(profile, shards) for profile in awaited}):
             ids = [profile for profile in awaited if shard_of(profile, shards) == shard]
             job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))

@@ -48,11 +48,12 @@ class Page:
 class Cursors:
     """Advances runs page by page, and ends them."""
 
-    def __init__(self, database: Database, clock: Clock, engine: Engine, wakeups: Wakeups) -> None:
+    def __init__(self, database: Database, clock: Clock, engine: Engine, wakeups: Wakeups, *, scan: int = SCAN) -> None:
         self._database = database
         self._clock = clock
         self._engine = engine
         self._wakeups = wakeups
+        self._scan = scan
 
     def advance(self, job: Job, cursor: Cursor, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> None:
         """Do one page of a cursor message; `calls` tells how many API calls were made so far.
@@ -113,8 +114,8 @@ class Cursors:
     def _read(self, job: Job, run: Run, shard: Shard) -> Page:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
         cases: list[Case] = []
-        steps, position = 0, shard.after
-        for chunk in _chunks(self._ids(job.export, shard, run.shards), CHUNK):
+        steps, looked_at, position = 0, 0, shard.after
+        for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
             for case in self._engine.survey(job, chunk):
                 if shard.phase == 1 or _leaves_for_good(case, run):
                     cases.append(case)
@@ -122,7 +123,8 @@ class Cursors:
                 position = case.profile
                 if steps >= job.destination.call_size:
                     return Page(cases, position, done=False)
-            if len(cases) >= SCAN:
+            looked_at += len(chunk)
+            if looked_at >= self._scan:
                 return Page(cases, position, done=False)
         return Page(cases, position, done=True)
 

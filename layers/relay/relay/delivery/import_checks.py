@@ -27,7 +27,7 @@ from relay.domain.problems import (
 from relay.observability import Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
-from relay.stores import flights, gates
+from relay.stores import attempts, flights, gates
 from relay.stores.database import Database
 from relay.stores.flights import Entry, QueuedImport
 
@@ -36,6 +36,9 @@ ENOUGH_TIME = 15.0
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
+
+ORPHANED = timedelta(days=1)
+"""How long an import whose export is gone is taken to be in flight: the export may be made again."""
 
 NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
@@ -88,6 +91,7 @@ class ImportChecker:
             return False
         except Exception as error:  # noqa: BLE001 - a defect must harm only its own message, and be seen
             self._observe.problem("defect", error, message_id=message.id)
+            attempts.note(self._database, self._observe, [message], error, self._clock.now())
             return False
         return True
 
@@ -109,7 +113,7 @@ class ImportChecker:
         try:
             job = self._job(check)
         except (UnknownExport, UnknownConnection):
-            flights.forget(self._database, check.connection, check.flight)
+            self._keep_or_forget(check, queued)
             return
         except SettingsProblem:
             self._look_later(check, queued, LONGEST_DELAY)
@@ -131,6 +135,13 @@ class ImportChecker:
             self._settle(job, queued, entries, report)
         else:
             self._look_later(check, queued, min(FIRST_PAUSE * 1.5**check.attempt, LONGEST_PAUSE))
+
+    def _keep_or_forget(self, check: CheckImport, queued: QueuedImport) -> None:
+        """Without its export an import cannot be asked about; it stays in flight while it may still arrive."""
+        if self._clock.now() - queued.queued_at < ORPHANED:
+            self._look_later(check, queued, LONGEST_DELAY)
+        else:
+            flights.forget(self._database, check.connection, check.flight)
 
     def _job(self, check: CheckImport) -> Job:
         settings = self._opener.settings

@@ -7,7 +7,7 @@ from relay.delivery.engine import Job
 from relay.destinations.contract import Account, Caller, Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import ExportProblem, SettingsProblem
-from relay.settings import Settings
+from relay.settings import Settings, UnknownConnection, UnknownExport
 from relay.stores import gates
 from relay.stores.database import Database
 from relay.stores.gates import Gate
@@ -51,7 +51,8 @@ class Opener:
     caller: Callable[[Connection], tuple[Caller, Callable[[], int]]]
     base_urls: Mapping[str, str] = field(default_factory=dict)
     """Sandboxes standing in for destinations, by name; empty outside the local environment."""
-    _owned: dict[tuple[str, str], str] = field(default_factory=dict)
+    _owned: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    """Who was seen to own a target: an export in one version of its settings. With others it may have been lost."""
 
     def account(self, connection: Connection) -> tuple[Account, Callable[[], int]]:
         """Return an account and how many calls were made through it."""
@@ -87,18 +88,21 @@ class Opener:
         notes = ConnectionNotes(self.database, export.connection)
         for target in destination.targets(export):
             place = (export.connection, target)
-            if self._owned.get(place) == export.name:
+            if self._owned.get(place) == (export.name, export.version):
                 continue
             owner = notes.keep(owner_note(target), export.name)
             if owner != export.name and self._still_has(export.connection, owner, target):
                 raise ExportProblem("target_taken", f"{target} belongs to export {owner} of this connection")
             if owner != export.name:
                 notes.keep(owner_note(target), export.name, replaces=owner)
-            self._owned[place] = export.name
+            self._owned[place] = (export.name, export.version)
 
     def _still_has(self, connection: str, owner: str, target: str) -> bool:
+        """Whether the owner is still there and has the target; while its settings are invalid it loses nothing."""
         try:
             export = self.settings.export(f"{connection}/{owner}")
-        except SettingsProblem:
+        except (UnknownExport, UnknownConnection):
             return False
+        except SettingsProblem:
+            return True
         return target in self.destinations(export.destination).targets(export)

@@ -79,7 +79,11 @@ class Operator:
         run = runs.load(self._database, run_id)
         if run is None:
             return {"error": "there is no such run"}
-        return {"confirmed": self._starter.confirm(self._settings.export(run.export), run_id, BY_OPERATOR)}
+        try:
+            export = self._settings.export(run.export)
+        except SettingsProblem as problem:
+            return {"confirmed": False, "error": str(problem)}
+        return {"confirmed": self._starter.confirm(export, run_id, BY_OPERATOR)}
 
     def picture(self, run: Run) -> dict[str, Any]:
         """Return a run with its ledger as a JSON object."""

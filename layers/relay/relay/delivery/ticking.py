@@ -11,7 +11,7 @@ from relay.delivery.wakeups import Wakeups
 from relay.destinations.contract import Level
 from relay.domain.claims import Waiter
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, SettingsProblem, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.stores import activations, flights, gates, runs
@@ -62,8 +62,8 @@ class Ticker:
         for connection, exports in sorted(by_connection.items()):
             try:
                 self._connection(connection, exports)
-            except Problem as problem:
-                self._observe.problem("tick", problem, connection=connection)
+            except Exception as error:  # noqa: BLE001 - a defect met in one connection must harm no other, and be seen
+                self._observe.problem("tick", error, connection=connection)
 
     def _connection(self, connection: str, exports: Sequence[Export]) -> None:
         destination = self._opener.destinations(exports[0].destination)
@@ -84,7 +84,10 @@ class Ticker:
         self._imports(connection)
 
     def _probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
-        """Check whether what stopped is well again; if so, open the gate."""
+        """Check whether what stopped is well again; if so, open the gate.
+
+        A connection is well when its account is: an export that is not is stopped by itself.
+        """
         now = self._clock.now()
         last = max((moment for moment in (gate.probed_at, gate.since) if moment is not None), default=None)
         if last is not None and now - last < PROBE_EVERY:
@@ -94,8 +97,9 @@ class Ticker:
         try:
             settled = self._opener.settings.connection(connection, fresh=True)
             account, _ = self._opener.account(settled)
-            findings = self._opener.destinations(settled.destination).check(account, exports)
-            for export in exports if gate.scope != CONNECTION else ():
+            concerned = exports if gate.scope != CONNECTION else ()
+            findings = self._opener.destinations(settled.destination).check(account, concerned)
+            for export in concerned:
                 self._opener.own_targets(export)
         except (ConnectionProblem, ExportProblem, SettingsProblem, Transient) as problem:
             self._observe.problem("probe", problem, connection=connection)

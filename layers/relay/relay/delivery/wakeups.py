@@ -18,7 +18,7 @@ class Sender(Protocol):
     """A queue that takes messages; all of them are in it when it returns."""
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Transient when that fails."""
+        """Put messages on the queue; Busy when that fails."""
         ...
 
 

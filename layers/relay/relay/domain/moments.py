@@ -8,15 +8,19 @@ def parse(text: str) -> datetime:
 
     Adobe's samples show `...Z`, `...+0000`, microseconds, and once a blank instead of `T` with no zone:
     https://experienceleague.adobe.com/docs/experience-platform/destinations/catalog/streaming/http-destination.html
-    Raises ValueError on anything else.
+    Raises ValueError on anything else, and on a time whose UTC form lies before year 1 or after year 9999.
     """
     moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time beyond the years 1 to 9999") from None
 
 
 def text(moment: datetime) -> str:
-    """Write a time in the one stored form: UTC, microseconds, `Z`; sorts as the times do."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    """Write an aware time in the one stored form: UTC, four digits of year, microseconds, `Z`; sorts as times do."""
+    # Not strftime: its year has as many digits as it needs.
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def from_milliseconds(milliseconds: int) -> datetime:

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from relay.domain.changes import Json, MembershipChange
-from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
+from relay.problem_details import MAX_ERRORS, InputError, pointer
 from relay.sources.json_body import documents
-from relay.sources.reading import MAX_PROFILES, Incoming, Reading, moment_of
+from relay.sources.reading import Incoming, Misshapen, Place, Reading, moment_of, read_each
 
 DEFAULT_NAMESPACE = "ups"
 """Adobe's own segmentation service; other namespaces hold uploads and other products' audiences."""
@@ -27,32 +27,21 @@ _MEMBERSHIPS = "segmentMembership"
 _IDENTITIES = "identityMap"
 _PREFIX = "xdm:"
 
-Place = tuple[str | int, ...]
-
 
 def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
     """Read one profile, an array, `{"profiles": [...]}`, or any of these one after the other.
 
     Adobe documents a single object and up to ten profiles per request, but not how several are framed. In a body of
-    several documents an error's pointer begins with the document's index. Raises Refusal (400, 413 or 422).
+    several documents an error's pointer begins with the document's index. Adobe never sends again what a 4xx answers,
+    so a profile of a wrong shape is only told beside those that can be read. Raises Refusal (400, 413 or 422).
     """
-    errors = _Errors()
-    profiles: list[Incoming] = []
-    ignored = 0
-    for place, value in _framed(documents(raw)):
-        if len(profiles) == MAX_PROFILES:
-            raise too_large(f"A request holds at most {MAX_PROFILES} profiles.")
-        if len(errors.told) == MAX_ERRORS:
-            break
+
+    def read_one(place: Place, value: Any) -> Incoming:
         if not isinstance(value, dict):
-            errors.tell("must be a profile (an object)", place)
-            continue
-        reader = _ProfileReader(source, namespaces, place, value, errors)
-        profiles.append(reader.profile())
-        ignored += reader.ignored
-    if errors.told:
-        raise wrong_shape(errors.told)
-    return Reading(profiles, ignored)
+            raise Misshapen([InputError("must be a profile (an object)", pointer(place))])
+        return _ProfileReader(source, namespaces, place, value).profile()
+
+    return read_each(_framed(documents(raw)), read_one)
 
 
 def _framed(found: Sequence[Any]) -> Iterator[tuple[Place, Any]]:
@@ -70,25 +59,12 @@ def _looks_like_profile(value: Mapping[str, Any]) -> bool:
     return any(key.removeprefix(_PREFIX) in (_MEMBERSHIPS, _IDENTITIES) for key in value)
 
 
-class _Errors:
-    """The first things wrong with a body; no more are kept than are told."""
-
-    def __init__(self) -> None:
-        self.told: list[InputError] = []
-
-    def tell(self, detail: str, place: Place) -> None:
-        if len(self.told) < MAX_ERRORS:
-            self.told.append(InputError(detail, pointer(place)))
-
-
 class _ProfileReader:
     """Reads one profile, collecting what is wrong with it instead of stopping at the first error."""
 
-    def __init__(
-        self, source: str, namespaces: AbstractSet[str], place: Place, raw: Mapping[str, Json], errors: _Errors
-    ) -> None:
-        self.ignored = 0
-        self._errors = errors
+    def __init__(self, source: str, namespaces: AbstractSet[str], place: Place, raw: Mapping[str, Json]) -> None:
+        self._ignored = 0
+        self._errors: list[InputError] = []
         self._source = source
         self._namespaces = namespaces
         self._place = place
@@ -96,6 +72,7 @@ class _ProfileReader:
         self._primary: dict[str, set[str]] = {}
 
     def profile(self) -> Incoming:
+        """Return the profile; raises Misshapen."""
         attributes: dict[str, Json] = {}
         memberships: list[MembershipChange] = []
         identities: dict[str, list[str]] = {}
@@ -107,6 +84,8 @@ class _ProfileReader:
                 identities.update(self._identities((*self._place, key), value))
             elif value is not None:
                 attributes[name] = _without_prefixes(value)
+        if self._errors:
+            raise Misshapen(self._errors)
         return Incoming(
             raw=self._raw,
             place=self._place,
@@ -115,12 +94,18 @@ class _ProfileReader:
             attributes=attributes,
             memberships=memberships,
             primary=self._primary,
+            ignored_memberships=self._ignored,
         )
+
+    def _tell(self, detail: str, place: Place) -> None:
+        # No more are kept than are told.
+        if len(self._errors) < MAX_ERRORS:
+            self._errors.append(InputError(detail, pointer(place)))
 
     def _memberships(self, place: Place, by_namespace: Any) -> Iterator[MembershipChange]:
         for namespace, by_segment in self._entries(place, by_namespace):
             if namespace not in self._namespaces:
-                self.ignored += len(by_segment) if isinstance(by_segment, dict) else 0
+                self._ignored += len(by_segment) if isinstance(by_segment, dict) else 0
                 continue
             for segment, told in self._entries((*place, namespace), by_segment):
                 change = self._membership((*place, namespace, segment), segment, told)
@@ -129,18 +114,18 @@ class _ProfileReader:
 
     def _membership(self, place: Place, segment: str, told: Any) -> MembershipChange | None:
         if not isinstance(told, dict):
-            self._errors.tell("must be an object with status and lastQualificationTime", place)
+            self._tell("must be an object with status and lastQualificationTime", place)
             return None
         fields = {key.removeprefix(_PREFIX): value for key, value in told.items()}
         status = fields.get("status")
         if not isinstance(status, str) or status not in STATUSES:
-            self._errors.tell(f"must be one of {', '.join(STATUSES)}", (*place, "status"))
+            self._tell(f"must be one of {', '.join(STATUSES)}", (*place, "status"))
             return None
         at = self._qualified_at((*place, "lastQualificationTime"), fields)
         if at is None:
             return None
         if not segment:
-            self._errors.tell("must not have an empty segment id", place)
+            self._tell("must not have an empty segment id", place)
             return None
         name = fields.get("name")
         return MembershipChange(
@@ -154,7 +139,7 @@ class _ProfileReader:
         try:
             return moment_of(fields.get("lastQualificationTime"), zoned=False)
         except ValueError as error:
-            self._errors.tell(str(error), place)
+            self._tell(str(error), place)
             return None
 
     def _identities(self, place: Place, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
@@ -162,7 +147,7 @@ class _ProfileReader:
             if entries is None:
                 continue
             if not isinstance(entries, list):
-                self._errors.tell("must be a list of objects with an id", (*place, namespace))
+                self._tell("must be a list of objects with an id", (*place, namespace))
                 continue
             ids: dict[str, None] = {}
             for index, entry in enumerate(entries):
@@ -176,7 +161,7 @@ class _ProfileReader:
         fields = {key.removeprefix(_PREFIX): value for key, value in entry.items()} if isinstance(entry, dict) else {}
         identity = fields.get("id")
         if not isinstance(identity, str):
-            self._errors.tell("must be an object whose id is a text", place)
+            self._tell("must be an object whose id is a text", place)
             return None
         if fields.get("primary") is True and identity:
             self._primary.setdefault(namespace, set()).add(identity)
@@ -186,7 +171,7 @@ class _ProfileReader:
         if value is None:
             return []
         if not isinstance(value, dict):
-            self._errors.tell("must be an object", place)
+            self._tell("must be an object", place)
             return []
         return list(value.items())
 

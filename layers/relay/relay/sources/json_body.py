@@ -1,11 +1,11 @@
-"""Reading a body strictly: JSON that every later step (messages, stores, hashes) can carry unchanged."""
+"""Reading a body strictly, and whether every later step (messages, stores, hashes) can carry a value unchanged."""
 
 import json
 import math
 import re
 from typing import Any, NoReturn
 
-from relay.problem_details import InputError, Refusal, malformed_json, pointer, wrong_shape
+from relay.problem_details import InputError, malformed_json, pointer, wrong_shape
 
 MAX_KEYS = 10_000
 """The most keys one object may have, so that an error per key stays affordable."""
@@ -17,8 +17,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.htm
 def documents(raw: bytes) -> list[Any]:
     """Return the JSON documents of a body that holds at least one, written one after the other.
 
-    Raises Refusal: 400 for what is not JSON in UTF-8, 422 for JSON that cannot be carried (nested deeper than
-    MAX_DEPTH, objects of more than MAX_KEYS, numbers beyond a double, half a surrogate pair).
+    Raises Refusal: 400 for what is not JSON in UTF-8, 422 for JSON nested too deeply to be read at all.
     """
     try:
         text = raw.decode("utf-8-sig")
@@ -32,14 +31,13 @@ def documents(raw: bytes) -> list[Any]:
         except json.JSONDecodeError as error:
             raise malformed_json(f"The body is not JSON at line {error.lineno}, column {error.colno}.") from None
         except RecursionError:
-            raise _too_deep() from None
+            raise wrong_shape([InputError(_TOO_DEEP, pointer([]))]) from None
         except ValueError:
             raise malformed_json("The body holds a number that cannot be read.") from None
         found.append(value)
         position = _skip_blanks(text, position)
     if not found:
         raise malformed_json("The body is empty.")
-    _check(found)
     return found
 
 
@@ -51,10 +49,36 @@ def document(raw: bytes) -> Any:
     return found[0]
 
 
+def flaw_of(value: Any) -> str | None:
+    """Return why a value cannot be carried, None when it can.
+
+    It is nested deeper than MAX_DEPTH, or holds an object of more than MAX_KEYS, a number beyond a double or half a
+    surrogate pair.
+    """
+    # Level by level, so that depth costs no stack.
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH + 1):
+        deeper: list[Any] = []
+        for one in level:
+            flaw = _own_flaw(one)
+            if flaw is not None:
+                return flaw
+            if isinstance(one, dict):
+                deeper.extend(one)
+                deeper.extend(one.values())
+            elif isinstance(one, list):
+                deeper.extend(one)
+        if not deeper:
+            return None
+        level = deeper
+    return _TOO_DEEP
+
+
 def _refuse_constant(_: str) -> NoReturn:
     raise ValueError
 
 
+_TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
@@ -64,37 +88,21 @@ def _skip_blanks(text: str, position: int) -> int:
     return position if blanks is None else blanks.end()
 
 
-def _too_deep() -> Refusal:
-    return wrong_shape([InputError(f"is nested deeper than {MAX_DEPTH} levels", pointer([]))])
+def _own_flaw(value: Any) -> str | None:
+    if isinstance(value, dict) and len(value) > MAX_KEYS:
+        return f"holds an object of more than {MAX_KEYS} keys"
+    if isinstance(value, float) and not math.isfinite(value):
+        return "holds a number beyond the range of a double"
+    if isinstance(value, str) and not _is_whole(value):
+        return "holds half a surrogate pair in a text"
+    return None
 
 
-def _check(found: list[Any]) -> None:
-    """Walk level by level, so that depth costs no stack."""
-    level: list[Any] = list(found)
-    for _ in range(MAX_DEPTH + 1):
-        deeper: list[Any] = []
-        for value in level:
-            if isinstance(value, dict):
-                if len(value) > MAX_KEYS:
-                    raise wrong_shape([InputError(f"holds an object of more than {MAX_KEYS} keys", pointer([]))])
-                deeper.extend(value)
-                deeper.extend(value.values())
-            elif isinstance(value, list):
-                deeper.extend(value)
-            elif isinstance(value, str):
-                _check_text(value)
-            elif isinstance(value, float) and not math.isfinite(value):
-                raise wrong_shape([InputError("holds a number beyond the range of a double", pointer([]))])
-        if not deeper:
-            return
-        level = deeper
-    raise _too_deep()
-
-
-def _check_text(text: str) -> None:
+def _is_whole(text: str) -> bool:
     if text.isascii():
-        return
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise wrong_shape([InputError("holds half a surrogate pair in a text", pointer([]))]) from None
+        return False
+    return True

@@ -1,6 +1,6 @@
 """What a dialect is: a function from a raw body to the profiles in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from relay.domain import moments
 from relay.domain.changes import Json, MembershipChange
+from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
+from relay.sources.json_body import flaw_of
 
 MAX_PROFILES = 5_000
 """The most profiles one request may hold: what is parsed and queued well inside the strictest sender's 2 seconds
@@ -16,16 +18,19 @@ Adobe sends up to 10, Twilio Segment up to 4,000."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+Place = tuple[str | int, ...]
+"""Where something stands in a body, as parts of a JSON Pointer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """One profile as a dialect read it; `at`, `snapshot` and None as a value mean what they do in a `Change`.
 
-    `raw` is the profile as it came (an object), `place` where it stands in the body, as parts of a JSON Pointer.
+    `raw` is the profile as it came (an object), `place` where it stands in the body.
     """
 
     raw: Mapping[str, Json]
-    place: Sequence[str | int]
+    place: Place
     snapshot: bool
     identities: Mapping[str, Sequence[str] | None]
     attributes: Mapping[str, Json]
@@ -33,21 +38,34 @@ class Incoming:
     primary: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
     """The identities marked as primary, by namespace, where the dialect marks them."""
     at: datetime | None = None
+    ignored_memberships: int = 0
+    """How many of its memberships are none of this source's business."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """All profiles of a body, and how many memberships in it are none of this source's business."""
+    """The profiles of a body that have the dialect's shape, and for each of the others the first thing wrong with it.
+
+    There are no others without at least one profile: a body that is wrong throughout is refused.
+    """
 
     profiles: Sequence[Incoming]
-    ignored_memberships: int = 0
+    misshapen: Sequence[InputError] = ()
+
+
+class Misshapen(Exception):  # noqa: N818 - as Refusal: an answer to a sender, not an error of ours
+    """A profile does not have the dialect's shape: `errors`, at least one."""
+
+    def __init__(self, errors: Sequence[InputError]) -> None:
+        super().__init__(f"{len(errors)} errors")
+        self.errors = errors
 
 
 class Dialect(Protocol):
     """Turns a body into profiles."""
 
     def __call__(self, raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
-        """Read a body; raises Refusal (400 or 422) and nothing else, whatever the bytes are.
+        """Read a body; raises Refusal (400, 413 or 422) and nothing else, whatever the bytes are.
 
         `source` begins the segment references; `namespaces` are the segment namespaces that count, for dialects
         that have any.
@@ -55,18 +73,42 @@ class Dialect(Protocol):
         ...
 
 
+def read_each(told: Iterable[tuple[Place, Any]], read_one: Callable[[Place, Any], Incoming]) -> Reading:
+    """Read every profile by itself, so that one of a wrong shape harms no other; `read_one` raises Misshapen for it.
+
+    Raises Refusal: 413 when there are more than MAX_PROFILES, 422 when there are some and none has the right shape.
+    """
+    profiles: list[Incoming] = []
+    misshapen: list[InputError] = []
+    errors: list[InputError] = []
+    for number, (place, value) in enumerate(told):
+        if number == MAX_PROFILES:
+            raise too_large(f"A request holds at most {MAX_PROFILES} profiles.")
+        try:
+            flaw = flaw_of(value)
+            if flaw is not None:
+                raise Misshapen([InputError(flaw, pointer(place))])
+            profiles.append(read_one(place, value))
+        except Misshapen as wrong:
+            misshapen.append(wrong.errors[0])
+            errors.extend(wrong.errors[: MAX_ERRORS - len(errors)])
+    if errors and not profiles:
+        raise wrong_shape(errors)
+    return Reading(profiles, misshapen)
+
+
 def moment_of(value: Any, *, zoned: bool) -> datetime:
     """Read a time of a body; ValueError (with a text that can be shown) when it is none.
 
     `zoned` demands `Z` or an offset; otherwise a time without one is UTC. Times before 1970 are refused: no platform
-    sends them, and the stored form would not sort.
+    means them.
     """
     if not isinstance(value, str):
         raise ValueError("must be an ISO 8601 time as text")
     try:
         moment = moments.parse(value)
         naive = zoned and datetime.fromisoformat(value).tzinfo is None
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError("must be an ISO 8601 time") from None
     if naive:
         raise ValueError("must be an ISO 8601 time with Z or an offset")

@@ -12,15 +12,19 @@ All keys are optional; times need `Z` or an offset; `status` is `realized` or `e
 
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from relay.domain.changes import Json, MembershipChange
-from relay.problem_details import InputError, pointer, too_large, wrong_shape
+from relay.domain.changes import MembershipChange
+from relay.problem_details import InputError, pointer, wrong_shape
 from relay.sources.json_body import document
-from relay.sources.reading import MAX_PROFILES, Incoming, Reading, moment_of
+from relay.sources.reading import Incoming, Misshapen, Place, Reading, moment_of, read_each
+
+_UNKNOWN_KEY = "holds a key that this dialect does not know"
+_MISSING = "is missing"
 
 
 def _moment(value: Any) -> datetime:
@@ -61,46 +65,50 @@ class _Change(_Strict):
     snapshot: bool = False
 
 
-class _Body(_Strict):
-    changes: Annotated[list[_Change], FailFast()]
-
-
 def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  # noqa: ARG001 - this dialect has none
-    """Read a body of the shape above; raises Refusal (400, 413 or 422)."""
-    value = document(raw)
-    changes = value.get("changes") if isinstance(value, dict) else None
-    if isinstance(changes, list) and len(changes) > MAX_PROFILES:
-        raise too_large(f"A request holds at most {MAX_PROFILES} changes.")
+    """Read a body of the shape above; raises Refusal (400, 413 or 422).
+
+    A change of a wrong shape is only told beside those that can be read.
+    """
+    places = ((("changes", index), told) for index, told in enumerate(_changes(document(raw))))
+    return read_each(places, partial(_incoming, source))
+
+
+def _changes(body: Any) -> list[Any]:
+    if not isinstance(body, dict):
+        raise wrong_shape([InputError("must be an object", pointer([]))])
+    if body.keys() - {"changes"}:
+        raise wrong_shape([InputError(_UNKNOWN_KEY, pointer([]))])
+    if "changes" not in body:
+        raise wrong_shape([InputError(_MISSING, pointer(["changes"]))])
+    changes = body["changes"]
+    if not isinstance(changes, list):
+        raise wrong_shape([InputError("must be a list", pointer(["changes"]))])
+    return changes
+
+
+def _incoming(source: str, place: Place, told: Any) -> Incoming:
     try:
-        body = _Body.model_validate(value)
+        change = _Change.model_validate(told)
     except ValidationError as error:
-        raise wrong_shape([_told(one) for one in error.errors(include_input=False, include_url=False)]) from None
-    return Reading(
-        [
-            _incoming(source, index, change, told)
-            for index, (change, told) in enumerate(zip(body.changes, value["changes"], strict=True))
-        ]
-    )
-
-
-def _incoming(source: str, index: int, change: _Change, raw: dict[str, Json]) -> Incoming:
+        errors = error.errors(include_input=False, include_url=False)
+        raise Misshapen([_told(place, one) for one in errors]) from None
     return Incoming(
-        raw=raw,
-        place=("changes", index),
+        raw=told,
+        place=place,
         snapshot=change.snapshot,
         identities=change.identities,
         attributes=change.attributes,
         memberships=[
-            MembershipChange(f"{source}/{told.segment}", told.status == "realized", told.at, told.name)
-            for told in change.memberships
+            MembershipChange(f"{source}/{one.segment}", one.status == "realized", one.at, one.name)
+            for one in change.memberships
         ],
         at=change.at,
     )
 
 
-def _told(error: ErrorDetails) -> InputError:
-    place = error["loc"]
+def _told(place: Place, error: ErrorDetails) -> InputError:
+    inner = (*place, *error["loc"])
     if error["type"] == "extra_forbidden":
-        return InputError("holds a key that this dialect does not know", pointer(place[:-1]))
-    detail = "is missing" if error["type"] == "missing" else error["msg"]
-    return InputError(detail, pointer(place))
+        return InputError(_UNKNOWN_KEY, pointer(inner[:-1]))
+    return InputError(_MISSING if error["type"] == "missing" else error["msg"], pointer(inner))

@@ -1,5 +1,6 @@
 """The directory of connections: what route must know of each without reading its secret. The tick keeps it."""
 
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,10 +31,13 @@ class Directory:
         self._max_age = max_age
         self._read: tuple[datetime, dict[str, Entry]] | None = None
 
-    def read(self) -> dict[str, Entry]:
-        """Return all entries by connection, at most `max_age` old."""
+    def read(self, needed: Set[str] = frozenset()) -> dict[str, Entry]:
+        """Return all entries by connection, at most `max_age` old; read anew when one that is `needed` is not there.
+
+        So a connection is known from the moment the tick has entered it, before its first run begins.
+        """
         now = self._clock.now()
-        if self._read is None or now - self._read[0] > self._max_age:
+        if self._read is None or now - self._read[0] > self._max_age or not needed <= self._read[1].keys():
             self._read = (
                 now,
                 {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy
 from relay.stores.database import MAX_GROUP, Expectation, Group, Item, Key, Missing, Put, Table, Update, Write
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def check_key(key: Key) -> None:
 class DynamoDatabase:
     """`Database` on DynamoDB.
 
-    Every method raises Transient when throttling, conflicts or network trouble outlast its tries; `taken` is then None
+    Every method raises Busy when throttling, conflicts or network trouble outlast its tries; `taken` is then None
     after a write, because some groups may have been applied. Other errors of DynamoDB are defects and pass through.
     """
 
@@ -309,7 +309,7 @@ class DynamoDatabase:
                     raise
                 tries.pause(code, f"DynamoDB was too busy for {operation}")
             except BotoCoreError as error:
-                raise Transient(type(error).__name__, f"DynamoDB could not be reached for {operation}") from error
+                raise Busy(type(error).__name__, f"DynamoDB could not be reached for {operation}") from error
             else:
                 return answer
 
@@ -325,9 +325,9 @@ class _Tries:
         self._made = 1
 
     def pause(self, code: str, what: str) -> None:
-        """Wait before the next try; raise Transient when there is none left."""
+        """Wait before the next try; raise Busy when there is none left."""
         if self._made >= TRIES:
-            raise Transient(code, what)
+            raise Busy(code, what)
         self._sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._made)))  # noqa: S311
         self._made += 1
 

@@ -1,0 +1,148 @@
+"""Thousands of random schedules; and proof that the simulation notices when something is broken.
+
+RELAY_SCHEDULES says how many schedules to play (2000, half of them in the wider world), RELAY_SEED the first seed (a
+random one, printed).
+"""
+
+import os
+import secrets
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from relay.delivery.engine import Engine
+from relay.delivery.settling import Settling
+from relay.delivery.wakeups import Wakeups
+from relay.domain.exports import Export
+from relay.queues import Message
+from tests.simulation.queues import SimQueue
+from tests.simulation.wider_world import WiderWorld
+from tests.simulation.world import World, play
+
+SCHEDULES = int(os.environ.get("RELAY_SCHEDULES", "2000"))
+CHUNKS = 10
+"""Tests that pytest-xdist spreads over its workers."""
+
+ENOUGH = 150
+"""Schedules within which a broken part must be noticed."""
+
+
+@pytest.fixture(scope="session")
+def first_seed(testrun_uid: str) -> int:
+    """Return the first seed, the same in every worker."""
+    return int(os.environ.get("RELAY_SEED", int(testrun_uid[:7], 16)))
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize("world", [World, WiderWorld])
+def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], World], first_seed: int) -> None:
+    wide = " --wide" if world is WiderWorld else ""
+    seeds = range(first_seed + chunk, first_seed + SCHEDULES // 2, CHUNKS)
+    sys.stdout.write(f"seeds {seeds}{wide}")
+    for seed in seeds:
+        try:
+            play(seed, make=world)
+        except Exception as error:
+            raise AssertionError(
+                f"schedule {seed} broke a promise: {error}\n"
+                f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
+                f"--schedules 1 --seed {seed}{wide}"
+            ) from error
+
+
+def test_a_seed_plays_the_same_schedule_every_time() -> None:
+    seed = secrets.randbelow(10**6)
+    one, other = (play(seed, 60) for _ in range(2))
+    assert one.database.steps == other.database.steps
+    assert one.database.snapshot() == other.database.snapshot()
+
+
+# Broken parts. Each is what a plausible mistake in that part would do.
+
+
+class ForgetfulSettling(Settling):
+    """Ends flights and wakes nobody who waited."""
+
+    def flush(self, export: Export, keys: Sequence[str]) -> None:
+        return
+
+
+class ForgetfulEngine(Engine):
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self._settling = ForgetfulSettling(self._database, self._clock, self._wakeups)
+
+
+class RecklessEngine(Engine):
+    """Calls without having written its intent."""
+
+    def _write_intents(self, job: Any, plans: Any, claims: Any) -> list[bool]:
+        return [True for _ in plans]
+
+
+class ImpatientEngine(Engine):
+    """Does not wait for what another call may still do."""
+
+    def _plan(self, job: Any, case: Any, claims: Any, fates: Any) -> Any:
+        without = {key: replace(claim, flight=None, echo_until=None) for key, claim in claims.items()}
+        return super()._plan(job, case, without, fates)
+
+
+class LossyQueue(SimQueue):
+    """Accepts every look-again, and loses half of them."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        super().send([m for m in messages if m.body["kind"] != "look" or self.chance.random() < 0.5])
+
+
+class ForgetfulWorld(World):
+    def _engine(self) -> Engine:
+        return ForgetfulEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+
+    def _settling(self) -> Settling:
+        return ForgetfulSettling(self.database, self.clock, self._wakeups())
+
+
+class RecklessWorld(World):
+    def _engine(self) -> Engine:
+        return RecklessEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+
+
+class ImpatientWorld(World):
+    def _engine(self) -> Engine:
+        return ImpatientEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+
+
+class LossyWorld(World):
+    """Loses messages between route and the destinations, where a streaming export has no run to heal it."""
+
+    def _queue(self, name: str, *, fifo: bool) -> SimQueue:
+        kind = LossyQueue if fifo else SimQueue
+        return kind(name, fifo, self.clock.now, self.step, self.chance)
+
+
+class DeafWakeups(Wakeups):
+    """Never asks for an import to be looked at."""
+
+    def check_import(self, *_: Any) -> None:
+        return
+
+
+class DeafWorld(World):
+    def _wakeups(self) -> Wakeups:
+        return DeafWakeups(
+            self.queues.__getitem__, self.checks, lambda name: self.destinations[name].shards, self.clock
+        )
+
+
+@pytest.mark.parametrize("broken", [ForgetfulWorld, RecklessWorld, ImpatientWorld, LossyWorld, DeafWorld])
+def test_a_broken_part_is_noticed(broken: Callable[[int], World]) -> None:
+    for seed in range(ENOUGH):
+        try:
+            play(seed, make=broken)
+        except Exception:  # noqa: BLE001 - however it shows
+            return
+    pytest.fail(f"{ENOUGH} schedules with a broken part broke no promise")

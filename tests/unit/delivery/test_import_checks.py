@@ -1,0 +1,268 @@
+"""The Checks queue: what became of imports, and wake-ups whose time has come."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from relay.delivery.import_checks import ORPHANED
+from relay.delivery.messages import CheckImport, WakeLater
+from relay.domain.problems import (
+    UNCONFIRMED,
+    ConnectionProblem,
+    ExportProblem,
+    Rejection,
+    RejectionKind,
+    SettingsProblem,
+)
+from relay.domain.runs import Run, RunState
+from relay.queues import Message
+from relay.stores import flights, gates
+from relay.stores.gates import Gate
+from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Crash, person
+
+ANN = "ann@x.example"
+
+
+def importing(*emails: str) -> tuple[Bench, Run, Message]:
+    """Return a run whose one import is queued, and the message that checks it."""
+    bench = Bench(imports=True, call_size=10)
+    for place, email in enumerate(emails or (ANN,)):
+        bench.store(2 * place, email=email)
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    [check] = bench.checks.take()
+    return bench, run, check
+
+
+def land(bench: Bench) -> None:
+    bench.tool.land_some(everything=True)
+
+
+def test_an_import_that_is_not_finished_is_looked_at_later_and_later() -> None:
+    bench, run, check = importing()
+    pauses: list[float] = []
+    for _ in range(14):
+        assert bench.check(check) == []
+        [check] = bench.checks.take()
+        pauses.append(check.delay.total_seconds())
+    assert pauses[0] == 5
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 300
+    assert bench.counts(run)["outstanding"] == 1
+
+
+def test_a_finished_import_is_settled_and_the_run_ends() -> None:
+    bench, run, check = importing()
+    land(bench)
+
+    assert bench.check(check) == []
+
+    assert bench.claim(ANN).flight is None
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+    assert bench.run(run).state is RunState.FINISHED
+    assert flights.open_imports(bench.database, CONNECTION) == []
+    assert bench.checks.messages == []
+
+
+def test_a_check_that_is_repeated_moves_the_ledger_once() -> None:
+    bench, run, check = importing()
+    land(bench)
+    for _ in range(3):
+        assert bench.check(check, check) == []
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 40))
+def test_a_check_that_dies_anywhere_and_comes_back_moves_the_ledger_once(crash_at: int) -> None:
+    bench, run, check = importing(ANN, "bob@x.example", ANN)
+    land(bench)
+    bench.crash_at = bench.steps + crash_at
+    try:
+        bench.check(check)
+    except Crash:
+        bench.crash_at = None
+        assert bench.check(check, receives=2) == []
+    bench.crash_at = None
+    bench.work_off()
+    bench.tick()
+
+    assert bench.counts(run) == {"selected": 3, "delivered": 2, "duplicate": 1}
+    assert bench.run(run).state is RunState.FINISHED
+    assert sorted(bench.tool.holds()) == [ANN, "bob@x.example"]
+
+
+def test_what_an_import_refused_is_rejected_with_its_reason() -> None:
+    bench = Bench(imports=True)
+    bench.tool.refuses = frozenset({ANN})
+    bench.store(2, email=ANN)
+    bench.store(4, email="bob@x.example")
+    run = bench.start()
+    bench.work_off()
+
+    assert bench.counts(run) == {"selected": 2, "delivered": 1, "rejected": 1, "rejected:refused": 1}
+    [refusal] = bench.delivery(2).refusals.values()
+    assert refusal.rejection.code == "refused"
+
+
+def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed() -> None:
+    bench, run, check = importing()
+    bench.clock.time += bench.tool.import_bound + timedelta(seconds=1)
+
+    assert bench.check(check) == []
+
+    assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
+    assert bench.claim(ANN).flight is None
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_what_was_never_confirmed_is_taken_back_when_the_profile_leaves() -> None:
+    """Given an import nobody confirmed, When it arrives all the same and the profile leaves, Then it is taken out."""
+    bench, _, check = importing()
+    bench.clock.time += bench.tool.import_bound + timedelta(seconds=1)
+    bench.check(check)
+    land(bench)
+    bench.leave(0)
+    bench.deliver(0)
+    bench.work_off()
+    assert bench.tool.holds() == {}
+
+
+def test_an_import_of_an_export_that_is_gone_is_forgotten_when_it_can_do_nothing_any_more() -> None:
+    bench, _, check = importing()
+    del bench.settings.saved[bench.export.key]
+    assert bench.check(check) == []
+    assert len(flights.open_imports(bench.database, CONNECTION)) == 1
+    [later] = bench.checks.take()
+
+    bench.clock.time += ORPHANED
+    assert bench.check(later) == []
+    assert flights.open_imports(bench.database, CONNECTION) == []
+    assert bench.checks.messages == []
+
+
+def test_an_import_outlives_an_export_that_is_deleted_and_made_again() -> None:
+    """Given an import still queued when its export is deleted and made again with other values, Then nothing is sent
+    past it, and the newer values are the last to arrive."""
+    bench = Bench(imports=True)
+    bench.store(2, email=ANN, name="old")
+    bench.deliver(2)
+    export = bench.export
+    del bench.settings.saved[export.key]
+    bench.check(*bench.checks.take())
+    bench.settings.save(replace(export, version=export.version + 1))
+    bench.store(2, name="new")
+    bench.clock.advance(10 * 60)
+
+    bench.deliver(2)
+    assert len(bench.sent) == 1
+    bench.work_off()
+
+    assert bench.tool.holds() == {ANN: {"name": "new"}}
+
+
+def test_an_import_whose_settings_are_invalid_waits_until_they_are_corrected() -> None:
+    bench, run, check = importing()
+    land(bench)
+    bench.settings.problems[bench.export.key] = SettingsProblem("mapping", "is missing", field="mapping")
+    assert bench.check(check) == []
+    bench.settings.problems.clear()
+    [later] = bench.checks.take()
+    bench.check(later)
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+
+
+def test_while_the_connection_is_stopped_nobody_asks_it() -> None:
+    bench, _, check = importing()
+    gates.close(bench.database, CONNECTION, Gate("connection"), "code", "reason", bench.clock.now())
+    bench.tool.script = [AssertionError("asked")]
+    assert bench.check(check) == []
+    assert len(bench.checks.messages) == 1
+    assert bench.tool.script
+
+
+def test_an_account_error_stops_the_connection_and_the_import_is_looked_at_later() -> None:
+    bench, _, check = importing()
+    bench.tool.script = [ConnectionProblem("unauthorised", "the key is refused")]
+    assert bench.check(check) == []
+    assert gates.load(bench.database, CONNECTION, "main")[0].closed
+    assert len(bench.checks.messages) == 1
+
+
+def test_trouble_of_the_export_only_puts_the_look_off() -> None:
+    bench, _, check = importing()
+    bench.tool.script = [ExportProblem("list_gone", "there is no list 7")]
+    assert bench.check(check) == []
+    assert len(bench.checks.messages) == 1
+
+
+def test_transient_trouble_keeps_the_message_and_obeys_retry_after() -> None:
+    bench, _, check = importing()
+    bench.tool.script = [TOO_MANY]
+    assert bench.check(check) == ["m0"]
+    assert bench.hidden == [("m0", 30.0)]
+
+
+def test_an_unreadable_message_and_a_defect_fail_alone() -> None:
+    bench, run, check = importing()
+    land(bench)
+    assert bench.check(Message({}), bench.look(0), check) == ["m0", "m1"]
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+
+
+def test_with_too_little_time_left_a_message_goes_back() -> None:
+    bench, _, check = importing()
+    assert bench.check(check, seconds_left=14.0) == ["m0"]
+
+
+def test_an_unconfirmed_row_leaves_open_what_the_destination_holds() -> None:
+    bench = Bench(imports=True)
+    bench.tool.refuses = frozenset({ANN})
+    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found")
+    bench.store(2, email=ANN)
+    bench.deliver(2)
+    bench.work_off()
+    assert bench.claim(ANN).sent == "?"
+
+
+# Wake-ups.
+
+
+def wake(bench: Bench, after: timedelta, numbers: Sequence[int] = (2,)) -> WakeLater:
+    ids = tuple(person(number) for number in numbers)
+    return WakeLater(CONNECTION, "main", bench.export.version, ids, bench.clock.now() + after, "run-1")
+
+
+def test_a_wake_up_that_is_not_due_is_put_off_no_longer_than_a_queue_can() -> None:
+    bench = Bench()
+    far = wake(bench, timedelta(hours=2))
+    assert bench.check(Message(far.to_json())) == []
+    [later] = bench.checks.messages
+    assert (later.body, later.delay) == (far.to_json(), timedelta(minutes=15))
+    assert bench.queue.messages == []
+
+
+def test_a_wake_up_that_is_due_looks_again_thoroughly_and_for_its_run() -> None:
+    bench = Bench()
+    assert bench.check(Message(wake(bench, timedelta(), (2, 3)).to_json())) == []
+    assert [(look.profiles, look.thorough, look.run) for look in bench.queue.tasks] == [
+        ((person(2),), True, "run-1"),
+        ((person(3),), True, "run-1"),
+    ]
+
+
+def test_a_wake_up_for_an_export_that_is_gone_is_dropped() -> None:
+    bench = Bench()
+    gone = replace(wake(bench, timedelta()), export="gone")
+    assert bench.check(Message(gone.to_json())) == []
+    assert bench.queue.messages == []
+
+
+def test_a_queue_that_takes_nothing_keeps_the_message() -> None:
+    bench, _, check = importing()
+    bench.checks.failures.append(DOWN)
+    assert bench.check(check) == ["m0"]
+    task = CheckImport.from_json(check.body)
+    assert task.attempt == 0

@@ -1,0 +1,142 @@
+"""What schedules and operators ask: start, show, confirm, cancel."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from relay.domain.problems import SettingsProblem
+from relay.domain.runs import RunState
+from relay.schedules import own_schedules
+from relay.stores import gates, runs
+from relay.stores.gates import Gate
+from tests.fakes.delivery_bench import CONNECTION, Bench
+
+MAIN = f"{CONNECTION}/main"
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench(streams=False)
+    bench.store(2, email="2@x.example")
+    return bench
+
+
+def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
+    operator = bench.operator()
+    started = operator.handle({"export": MAIN, "cause": "on demand"})
+    assert (started["state"], started["cause"], started["adds_up"]) == ("running", "on demand", True)
+    bench.work_off()
+
+    shown = operator.handle({"show": started["run"]})
+    assert (shown["state"], shown["counts"]["delivered"], shown["pass"]) == ("finished", 1, 1)
+    assert operator.handle({"runs": MAIN}) == {"runs": [shown]}
+
+
+def test_only_one_run_of_an_export_is_active(bench: Bench) -> None:
+    operator = bench.operator()
+    operator.handle({"export": MAIN})
+    again = operator.handle({"export": MAIN})
+    assert (again["run"], again["reason"]) == (None, "paused, stopped, or another run is active")
+    assert len(runs.latest(bench.database, MAIN)) == 1
+
+
+def test_a_segment_never_seen_is_refused_with_the_reason_and_noted_once(bench: Bench) -> None:
+    bench.edit(segments=("shop/vip", "shop/typo"))
+    operator = bench.operator()
+    for _ in range(2):
+        refused = operator.handle({"export": MAIN})
+        assert (refused["state"], refused["reason"]) == ("refused", "segments never seen: shop/typo")
+    assert len(runs.latest(bench.database, MAIN)) == 1
+    assert bench.queue.messages == []
+
+
+def test_a_stopped_export_owes_the_run_it_was_asked_for(bench: Bench) -> None:
+    gates.close(bench.database, CONNECTION, Gate("connection"), "code", "reason", bench.clock.now())
+    assert bench.operator().handle({"export": MAIN})["run"] is None
+    assert gates.load(bench.database, CONNECTION, "main")[1].owed == 1
+
+
+def test_a_paused_export_is_not_started(bench: Bench) -> None:
+    bench.edit(active=False)
+    assert bench.operator().handle({"export": MAIN})["run"] is None
+
+
+def test_an_invalid_export_says_what_is_wrong(bench: Bench) -> None:
+    bench.settings.problems[MAIN] = SettingsProblem("mapping", "is not known", field="mapping.emial")
+    answer = bench.operator().handle({"export": MAIN})
+    assert answer == {"export": MAIN, "error": "mapping: mapping.emial: is not known"}
+    assert "there is none" in bench.operator().handle({"export": f"{CONNECTION}/gone"})["error"]
+
+
+def test_the_default_schedule_starts_every_valid_export_without_a_schedule_of_its_own(bench: Bench) -> None:
+    for name in ("nightly", "broken"):
+        bench.edit(name, options=name)
+    bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("mapping", "is missing", field="mapping")
+
+    answer = bench.operator(frozenset({f"{CONNECTION}/nightly"})).handle({"exports": "default"})
+
+    assert [started["export"] for started in answer["started"]] == [MAIN]
+    assert runs.active(bench.database, f"{CONNECTION}/nightly") is None
+    assert [line["subject"] for line in bench.logged() if line["message"] == "settings"] == [
+        f"export {CONNECTION}/broken"
+    ]
+
+
+def test_a_run_is_cancelled_once(bench: Bench) -> None:
+    operator = bench.operator()
+    run = operator.handle({"export": MAIN})["run"]
+    assert operator.handle({"cancel": run}) == {"cancelled": True}
+    assert operator.handle({"cancel": run}) == {"cancelled": False}
+    assert bench.run(run).state is RunState.CANCELLED
+    assert bench.run(run).reason == "cancelled by an operator"
+
+
+def test_a_run_that_does_not_wait_for_it_is_not_confirmed(bench: Bench) -> None:
+    operator = bench.operator()
+    run = operator.handle({"export": MAIN})["run"]
+    assert operator.handle({"confirm": run}) == {"confirmed": False}
+
+
+def test_a_run_of_an_export_that_is_gone_is_not_confirmed_and_the_answer_says_why(bench: Bench) -> None:
+    operator = bench.operator()
+    run = operator.handle({"export": MAIN})["run"]
+    del bench.settings.saved[MAIN]
+    answer = operator.handle({"confirm": run})
+    assert answer["confirmed"] is False
+    assert "there is none" in answer["error"]
+
+
+@pytest.mark.parametrize("question", ["confirm", "cancel", "show"])
+def test_an_unknown_run_is_told(bench: Bench, question: str) -> None:
+    answer = bench.operator().handle({question: "never"})
+    assert answer in ({"error": "there is no such run"}, {"cancelled": False})
+
+
+@pytest.mark.parametrize("event", [{}, {"exports": "some"}, {"export": 7}, {"run": "x"}])
+def test_a_wrong_event_is_answered_with_what_there_is(bench: Bench, event: Mapping[str, Any]) -> None:
+    assert bench.operator().handle(event) == {"error": "an event names exports, export, confirm, cancel, show or runs"}
+
+
+class Pages:
+    """EventBridge Scheduler with two pages of schedules."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def get_paginator(self, operation: str, /) -> Any:
+        scheduler = self
+
+        class Paginator:
+            def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
+                scheduler.asked.append((operation, GroupName))
+                yield {"Schedules": [{"Name": "letters.main"}, {"Name": "somebody-elses"}]}
+                yield {"Schedules": [{"Name": "letters.weekly.report"}]}
+
+        return Paginator()
+
+
+def test_own_schedules_are_named_after_their_exports() -> None:
+    scheduler = Pages()
+    assert own_schedules("relay", scheduler) == {"letters/main", "letters/weekly.report"}
+    assert scheduler.asked == [("list_schedules", "relay")]

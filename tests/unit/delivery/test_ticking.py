@@ -1,0 +1,299 @@
+"""Every minute: probes, debts, activation, and what stalled."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from relay.delivery.messages import CheckImport, Cursor, LookAgain
+from relay.delivery.ticking import PROBE_EVERY, SETTLING, STALLED_AFTER
+from relay.destinations.contract import Finding, Level
+from relay.domain.exports import Export
+from relay.domain.problems import ConnectionProblem, SettingsProblem
+from relay.domain.runs import RunState
+from relay.stores import gates, runs
+from relay.stores.directory import Directory, Entry
+from relay.stores.gates import CONNECTION as WHOLE
+from relay.stores.gates import Gate, scope_of
+from tests.fakes.delivery_bench import CONNECTION, DOWN, VIP, Bench, person
+
+MINUTE = timedelta(minutes=1)
+
+
+def causes(bench: Bench) -> list[str]:
+    return [run.cause for run in reversed(runs.latest(bench.database, bench.export.key))]
+
+
+def stopped(bench: Bench, scope: str = WHOLE, owed: bool = True) -> None:
+    gates.close(bench.database, CONNECTION, Gate(scope), "code", "reason", bench.clock.now())
+    if owed:
+        gates.owe_always(bench.database, CONNECTION, "main")
+
+
+def quiet(*, imports: bool = False, members: Sequence[int] = (2,)) -> Bench:
+    """Return a bench that has nothing to do: not streaming, everything told."""
+    bench = Bench(streams=False, imports=imports)
+    for number in members:
+        bench.store(number, email=f"{number}@x.example")
+    return bench
+
+
+# What is stopped.
+
+
+def test_a_stopped_connection_is_probed_only_every_few_minutes() -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tool.probe_script = [DOWN] * 10
+    for _ in range(10):
+        bench.tick(after=MINUTE)
+    assert len(bench.tool.probes) == 10 * MINUTE // PROBE_EVERY
+    assert causes(bench) == []
+
+
+def test_when_the_probe_passes_the_connection_opens_and_the_owed_run_starts_once() -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tick(after=PROBE_EVERY)
+
+    connection, export = gates.load(bench.database, CONNECTION, "main")
+    assert not connection.closed
+    assert export.owed == 0
+    assert causes(bench) == ["owed"]
+    bench.work_off()
+    bench.tick(after=MINUTE)
+    assert causes(bench) == ["owed"]
+
+
+@pytest.mark.parametrize("problem", [DOWN, ConnectionProblem("unauthorised", "the key is refused")])
+def test_while_the_probe_fails_it_stays_stopped(problem: Exception) -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tool.probe_script = [problem]
+    bench.tick(after=PROBE_EVERY)
+    assert gates.load(bench.database, CONNECTION, "main")[0].closed
+
+
+def test_a_finding_about_the_account_keeps_the_connection_stopped() -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tool.findings = [Finding("connection", Level.ERROR, "the plan is unpaid")]
+    bench.tick(after=PROBE_EVERY)
+    assert gates.load(bench.database, CONNECTION, "main")[0].closed
+
+
+def test_an_export_that_is_broken_does_not_keep_its_connection_stopped() -> None:
+    """Given a connection that stopped in an outage, and one export whose list is gone, When the outage is over, Then
+    the connection opens for the others."""
+    bench = quiet()
+    stopped(bench)
+    bench.edit("broken", options="8")
+    bench.tool.missing = "8"
+    bench.tick(after=PROBE_EVERY)
+    assert not gates.load(bench.database, CONNECTION, "main")[0].closed
+    assert causes(bench) == ["owed"]
+
+
+def test_a_stopped_export_is_probed_by_itself_and_the_others_go_on() -> None:
+    bench = quiet()
+    stopped(bench, scope_of("main"))
+    bench.edit("other", options="8", segments=("shop/lapsed",))
+    gates.owe_always(bench.database, CONNECTION, "other")
+    bench.tool.probe_script = [DOWN]
+    bench.store(4, inside=("shop/lapsed",), email="4@x.example")
+
+    bench.tick(after=PROBE_EVERY)
+
+    assert bench.tool.probes == [[bench.export.key]]
+    assert causes(bench) == []
+    assert len(runs.latest(bench.database, f"{CONNECTION}/other")) == 1
+
+
+# Debts.
+
+
+def test_a_paused_exports_debt_is_kept_until_it_is_active_again() -> None:
+    bench = quiet()
+    gates.owe_always(bench.database, CONNECTION, "main")
+    bench.edit(active=False)
+    bench.tick()
+    assert causes(bench) == []
+    bench.edit(active=True)
+    bench.tick()
+    assert causes(bench) == ["owed"]
+
+
+def test_a_debt_is_not_forgiven_while_another_run_is_under_way() -> None:
+    bench = quiet()
+    bench.start()
+    gates.owe_always(bench.database, CONNECTION, "main")
+    bench.tick()
+    assert gates.load(bench.database, CONNECTION, "main")[1].owed == 1
+    bench.work_off()
+    bench.tick()
+    assert causes(bench) == ["test", "owed"]
+
+
+# Activation.
+
+
+def test_a_new_streaming_export_gets_a_run_and_another_when_everybody_has_seen_it() -> None:
+    bench = Bench()
+    bench.store(2, email="2@x.example")
+    for _ in range(5):
+        bench.tick(after=SETTLING / 3)
+        bench.work_off()
+    assert causes(bench) == ["activated", "settings seen everywhere"]
+    assert bench.tool.holds() == {"2@x.example": {}}
+
+
+def test_an_edited_streaming_export_gets_a_run_again() -> None:
+    bench = Bench()
+    bench.store(2, email="2@x.example", backup="b@x.example")
+    bench.tick()
+    bench.work_off()
+    bench.edit(mapping={"email": "attributes.backup"})
+    bench.tick(after=MINUTE)
+    bench.work_off()
+    assert causes(bench) == ["activated", "activated"]
+    assert bench.tool.holds() == {"b@x.example": {}}
+
+
+def test_saving_an_export_that_does_not_stream_sends_nothing() -> None:
+    bench = quiet()
+    bench.edit(options="8")
+    for _ in range(5):
+        bench.tick(after=MINUTE)
+        bench.work_off()
+    assert causes(bench) == []
+    assert bench.sent == []
+
+
+def test_an_activated_export_with_an_unseen_segment_is_refused_once_and_runs_when_it_is_seen() -> None:
+    bench = Bench()
+    for _ in range(3):
+        bench.tick(after=MINUTE)
+    [refused] = runs.latest(bench.database, bench.export.key)
+    assert (refused.state, refused.reason) == (RunState.REFUSED, f"segments never seen: {VIP}")
+    bench.store(2, email="2@x.example")
+    bench.tick(after=MINUTE)
+    assert runs.latest(bench.database, bench.export.key)[0].state is RunState.RUNNING
+
+
+# What stalled.
+
+
+def test_a_lost_cursor_is_sent_again_after_a_while_and_not_every_minute() -> None:
+    bench = quiet(members=(2, 3))
+    run = bench.start()
+    bench.queue.take()
+    bench.tick(after=STALLED_AFTER)
+    assert bench.queue.tasks == []
+    bench.tick(after=MINUTE)
+    assert [(task.run, task.shard) for task in bench.queue.tasks if isinstance(task, Cursor)] == [
+        (run.id, 0),
+        (run.id, 1),
+    ]
+    bench.tick(after=MINUTE)
+    assert len(bench.queue.messages) == 2
+    bench.work_off()
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_a_lost_import_check_is_sent_again() -> None:
+    bench = quiet(imports=True)
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    bench.checks.take()
+    bench.tick(after=STALLED_AFTER + MINUTE)
+    assert [type(task) for task in bench.checks.tasks] == [CheckImport]
+    bench.work_off()
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+
+
+def test_a_run_whose_end_was_missed_is_ended() -> None:
+    """Given a check that settled the last import and died before it could end the run."""
+    bench = quiet(imports=True)
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    bench.tool.land_some(everything=True)
+    check = bench.checks.take()
+    bench.database.after = lambda step: die_after_settling(step)
+
+    class Death(BaseException): ...
+
+    def die_after_settling(step: str) -> None:
+        if step == "write claims+control+deliveries":
+            bench.database.after = bench.step
+            raise Death
+
+    with pytest.raises(Death):
+        bench.check(*check)
+    bench.check(*check, receives=2)
+    bench.tick(after=MINUTE)
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_a_lost_wake_up_a_run_waits_for_is_sent_again() -> None:
+    bench = quiet(imports=True)
+    bench.deliver(2)
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    assert runs.waiting(bench.database, run.id) == [person(2)]
+    bench.tool.land_some(everything=True)
+    bench.check(*bench.checks.take())
+    assert [task.run for task in bench.queue.tasks if isinstance(task, LookAgain)] == [run.id]
+    bench.queue.take()
+
+    bench.tick(after=STALLED_AFTER + MINUTE)
+    bench.work_off()
+
+    assert runs.waiting(bench.database, run.id) == []
+    assert bench.run(run).state is RunState.FINISHED
+
+
+# Harming no other.
+
+
+def two_connections() -> Bench:
+    bench = Bench(streams=False)
+    bench.settings.save(Export("aaa", "main", "tool", True, False, (VIP,), bench.export.mapping, "9", 1))
+    bench.store(2, email="2@x.example")
+    gates.owe_always(bench.database, CONNECTION, "main")
+    return bench
+
+
+def test_a_connection_whose_secret_is_gone_harms_no_other() -> None:
+    bench = two_connections()
+    gates.close(bench.database, "aaa", Gate(WHOLE), "code", "reason", bench.clock.now())
+    bench.settings.problems["aaa"] = SettingsProblem("missing", "is missing", field="api_key")
+    bench.tick(after=PROBE_EVERY)
+    assert causes(bench) == ["owed"]
+
+
+def test_a_defect_in_one_connections_part_harms_no_other() -> None:
+    bench = two_connections()
+    gates.close(bench.database, "aaa", Gate(WHOLE), "code", "reason", bench.clock.now())
+    bench.tool.probe_script = [KeyError("a defect")]
+    bench.tick(after=PROBE_EVERY)
+    assert causes(bench) == ["owed"]
+    assert [line["error"] for line in bench.logged() if line["message"] == "tick"] == ["KeyError"]
+
+
+def test_invalid_exports_are_reported_with_field_and_reason() -> None:
+    bench = two_connections()
+    bench.settings.problems["aaa/main"] = SettingsProblem("mapping", "is not known", field="mapping.emial")
+    bench.tick()
+    [line] = [line for line in bench.logged() if line["message"] == "settings"]
+    assert (line["subject"], line["reason"]) == ("export aaa/main", "mapping.emial: is not known")
+    assert causes(bench) == ["owed"]
+
+
+def test_the_tick_keeps_the_directory_that_route_reads() -> None:
+    bench = two_connections()
+    bench.tick()
+    entries = Directory(bench.database, bench.clock).read()
+    assert entries == {name: Entry("tool", False, 2) for name in ("aaa", CONNECTION)}

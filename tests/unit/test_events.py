@@ -1,0 +1,175 @@
+"""Every event in `events/` goes through its function's real handler, as `sam local invoke` would send it."""
+
+import importlib.util
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.domain.exports import Export
+from relay.domain.runs import RunState
+from relay.observability import Observability
+from relay.queues import Queue
+from relay.settings import Settings
+from relay.stores import gates, runs
+from relay.stores.flights import QueuedImport, load_import, record_import
+from tests.fakes.clock import FakeClock
+from tests.fakes.delivery_bench import VIP, Bench
+from tests.fakes.queue import FakeQueueClient
+from tests.fakes.routing_world import World
+from tests.fakes.secrets import FakeParameters, FakeSecrets
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = sorted(folder.name for folder in (ROOT / "functions").iterdir() if (folder / "app.py").exists())
+FIRST, SECOND, THIRD = (
+    "3fa1c09d5be24a7796d1f0a4c2b8e713",
+    "41d07e2c9b8f4c5fa0e36d7781bb2c90",
+    "87c3b2a1d4e54f60918273645546f7e8",
+)
+VERSION = 1777800000000
+MAPPING = {"email": "attributes.email"}
+
+
+class Context:
+    """What Lambda tells of an invocation."""
+
+    aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 110_000
+
+
+def event(name: str) -> Any:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def handler_of(function: str) -> Callable[..., Any]:
+    """Load a function's handler by its path, as Lambda does."""
+    spec = importlib.util.spec_from_file_location(f"app_of_{function}", ROOT / "functions" / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler: Callable[..., Any] = module.handler
+    return handler
+
+
+def bench_with(connection: str, export: str, *, imports: bool = False) -> Bench:
+    bench = Bench(streams=False, imports=imports)
+    bench.settings.saved.clear()
+    bench.settings.save(Export(connection, export, "tool", True, True, (VIP,), MAPPING, "7", VERSION))
+    for place, profile in enumerate((FIRST, SECOND, THIRD)):
+        bench.store_as(profile, email=f"{place}@x.example")
+    return bench
+
+
+def test_every_function_has_an_event() -> None:
+    assert [name for name in FUNCTIONS if not (ROOT / "events" / f"{name}.json").exists()] == []
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("ingest", "export", "tick")])
+def test_an_event_from_sqs_has_what_sqs_sends(name: str) -> None:
+    for record in event(name)["Records"]:
+        assert record.keys() >= {"messageId", "receiptHandle", "body", "attributes", "eventSource", "eventSourceARN"}
+        assert ("MessageGroupId" in record["attributes"]) == record["eventSourceARN"].endswith(".fifo")
+
+
+def ingest(posted: Any, dialect: str, profile_key: str) -> tuple[dict[str, Any], FakeQueueClient]:
+    secrets, client, clock = FakeSecrets(), FakeQueueClient(), FakeClock(datetime(2026, 2, 11, 9, tzinfo=UTC))
+    secrets["relay/stack/identity-key"] = "identity"
+    token = posted["headers"]["Authorization"].removeprefix("Bearer ")
+    secrets["relay/sources/shop"] = {
+        "dialect": dialect,
+        "auth": "bearer",
+        "secret": token,
+        "profile_key": profile_key,
+    }
+    answer = handler_of("ingest")(
+        posted,
+        Context(),
+        settings=Settings("relay", secrets=secrets, ssm=FakeParameters(), clock=clock),
+        queue=Queue("https://sqs/changes", client=client, clock=clock),
+        clock=clock,
+        observability=Observability(io.StringIO()),
+    )
+    return answer, client
+
+
+def test_ingest_takes_its_event() -> None:
+    answer, client = ingest(event("ingest"), "relay-json", "identities.crm_id")
+    assert answer["statusCode"] == 202
+    assert len(client) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect", "profile_key"),
+    [
+        ("webhook-adobe-http", "adobe-http", "identities.crmId"),
+        ("webhook-relay-json", "relay-json", "identities.crm_id"),
+    ],
+)
+def test_ingest_takes_the_body_of_each_dialect(body: str, dialect: str, profile_key: str) -> None:
+    posted = {**event("ingest"), "body": json.dumps(event(body)), "isBase64Encoded": False}
+    answer, client = ingest(posted, dialect, profile_key)
+    assert answer["statusCode"] == 202, answer
+    assert len(client.bodies[0]["changes"]) == json.loads(answer["body"])["accepted"] > 0
+
+
+def test_route_takes_its_event() -> None:
+    world = World()
+    assert handler_of("route")(event("route"), Context(), router=world.router()) == {"batchItemFailures": []}
+    assert world.totals("aep").changes == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "connection", "export", "told"),
+    [("activecampaign", "newsletter", "readers", 3), ("gainsight_px", "product", "gold-members", 3)],
+)
+def test_a_destinations_function_takes_its_event(function: str, connection: str, export: str, told: int) -> None:
+    bench = bench_with(connection, export)
+    run = bench.starter.start(bench.settings.export(f"{connection}/{export}"), "test")
+    assert run is not None
+    given = event(function)
+    for record in given["Records"]:
+        record["body"] = record["body"].replace("20260504T033000-4f1a2b", run.id)
+
+    answer = handler_of(function)(given, Context(), consumer=bench.consumer())
+
+    assert answer == {"batchItemFailures": []}
+    assert len(bench.tool.holds()) == told, bench.logged()
+
+
+def test_the_function_of_checks_takes_its_event() -> None:
+    bench = bench_with("newsletter", "readers", imports=True)
+    bench.clock.time = datetime(2026, 5, 4, 9, 36, tzinfo=UTC)
+    now = bench.clock.now()
+    record_import(
+        bench.database,
+        QueuedImport("9f2c41d07e8ba365", "newsletter", "readers", "import-1", 0, now, now),
+        [],
+    )
+    bench.tool._take([], late=False)
+
+    answer = handler_of("import_checks")(event("import_checks"), Context(), checker=bench.checker())
+
+    assert answer == {"batchItemFailures": []}
+    assert load_import(bench.database, "newsletter", "9f2c41d07e8ba365") is not None
+    assert [look.profiles for look in bench.queue.tasks] == [(THIRD,)]
+
+
+def test_the_export_function_takes_its_event() -> None:
+    bench = bench_with("newsletter", "readers")
+    answer = handler_of("export")(event("export"), Context(), operator=bench.operator())
+    assert [started["state"] for started in answer["started"]] == ["running"]
+
+
+def test_the_tick_takes_its_event() -> None:
+    bench = bench_with("newsletter", "readers")
+    gates.owe_always(bench.database, "newsletter", "readers")
+    bench.clock.time += timedelta(minutes=1)
+    handler_of("tick")(event("tick"), Context(), ticker=bench.ticker())
+    assert [run.state for run in runs.latest(bench.database, "newsletter/readers")] == [RunState.RUNNING]
