@@ -169,7 +169,7 @@ def test_when_everything_is_refused_the_export_stops_and_nobody_is_blamed(subjec
 
 def test_what_is_no_identity_is_a_rejection(subject: Subject) -> None:
     for code, raw in subject.identity_rejections.items():
-        rejection = subject.destination.identity_of(raw)
+        rejection = subject.destination.identity_of(raw, subject.export)
         assert isinstance(rejection, Rejection)
         assert rejection.code == code
         assert str(raw) not in rejection.detail
@@ -356,7 +356,7 @@ def assert_clean(subject: Subject, text: str) -> None:
 
 
 def _identities(subject: Subject, raw: object) -> list[str]:
-    found = subject.destination.identity_of(raw)
+    found = subject.destination.identity_of(raw, subject.export)
     assert not isinstance(found, Rejection)
     return found
 

@@ -66,8 +66,8 @@ def test_faults_of_the_destination_are_outlived(world: World) -> None:
         {"match": update, "do": {"status": 429}},
         {"match": update, "do": {"drop": "after"}},
     )
-    world.post_adobe(*[world.adobe_profile(number, trial="realized") for number in range(3)])
-    expected = {"trial": {world.customer_id(number) for number in range(3)}}
+    world.post_adobe(*[world.adobe_profile(number, trial="realized") for number in range(1, 4)])
+    expected = {"trial": {world.customer_id(number) for number in range(1, 4)}}
     world.until("the members, after the faults", lambda: world.px_members() == expected, 90)
     world.drained("GainsightPxQueue")
     assert world.px.counters()["times_backwards"] == 0

@@ -53,7 +53,9 @@ def test_the_message_example_is_taken_whole() -> None:
 def test_every_make_target_it_names_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
-    named = {name for pair in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE) for name in pair if name}
+    named = {
+        name for pair in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", README, re.MULTILINE) for name in pair if name
+    }
 
     assert {"run", "test", "up", "down"} <= named <= targets
 

@@ -415,3 +415,34 @@ def test_the_calls_of_a_run_are_counted() -> None:
     bench.work_off()
     assert bench.operator().picture(bench.run(run))["counts"]["calls"] == 2
     assert bench.clock.now() - bench.run(run).started_at < timedelta(hours=1)
+
+
+def test_a_leaver_whose_page_died_after_its_import_is_counted_once_though_its_delivery_is_gone() -> None:
+    """Given a second pass that dies between its import and its count, When the import is settled and a streaming look
+    finds nothing left of the leaver, Then the page that comes back does not count it once more."""
+    bench = bench_with((2,), imports=True)
+    bench.start()
+    bench.work_off()
+    bench.leave(2)
+    bench.clock.advance(60)
+    run = bench.start()
+    while bench.run(run).phase == 1:
+        bench.consume(bench.queue.messages.pop(0))
+    cursor = next_cursor(bench)
+
+    def die_before_counting(step: str) -> None:
+        if step == "write control" and bench.checks.messages:
+            bench.database.before = bench.step
+            raise Crash
+
+    bench.database.before = die_before_counting
+    with pytest.raises(Crash):
+        bench.consume(cursor)
+    bench.tool.land_some(everything=True)
+    bench.check(*bench.checks.take())
+    bench.consume(bench.look(2))
+    bench.consume(cursor, receives=2)
+    bench.work_off()
+
+    assert bench.counts(run) == {"selected": 1, "delivered": 1, "told": 1}
+    assert bench.run(run).state is RunState.FINISHED

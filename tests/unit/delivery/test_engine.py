@@ -1,17 +1,14 @@
 """The one step everything is made of: compare, claim, send, record."""
 
-from datetime import timedelta
-
 import pytest
 
 from relay.delivery.engine import Result
 from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING
-from relay.domain.problems import ConnectionProblem, Rejection, RejectionKind, StaleSettings, Transient
+from relay.domain.problems import Rejection, RejectionKind, Transient
 from relay.domain.runs import Outcome
-from relay.stores import flights
 from relay.stores.database import Table
-from tests.fakes.delivery_bench import DOWN, LAPSED, TOO_MANY, VIP, Bench, Crash, Lost, person
+from tests.fakes.delivery_bench import LAPSED, VIP, Bench, Crash, Lost, person
 
 ANN, BOB = "ann@x.example", "bob@x.example"
 RUN = RunTag("run-1", 0)
@@ -323,140 +320,3 @@ def test_one_who_loses_the_email_is_taken_back_and_rejected() -> None:
     bench.store(2, email=BOB)
     assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
     assert bench.delivery(2).refusals == {}
-
-
-# Calls that fail.
-
-
-def test_after_a_call_that_was_certainly_not_taken_another_payload_goes_at_once() -> None:
-    bench = Bench()
-    bench.store(2, email=ANN, name="A")
-    bench.tool.script = [TOO_MANY]
-    with pytest.raises(Transient):
-        bench.deliver(2)
-    bench.store(2, name="B")
-
-    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
-    assert bench.tool.holds() == {ANN: {"name": "B"}}
-
-
-def test_after_a_lost_answer_the_same_payload_goes_at_once_with_the_same_time() -> None:
-    bench = Bench()
-    bench.store(2, email=ANN, name="A")
-    bench.tool.script = [Lost()]
-    with pytest.raises(Transient):
-        bench.deliver(2)
-    bench.clock.advance(20)
-
-    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
-    first, second = bench.tool.calls_made
-    assert first == second
-
-
-def test_after_a_lost_answer_another_payload_waits_for_the_bound_and_wakes_itself() -> None:
-    bench = Bench()
-    bench.store(2, email=ANN, name="A")
-    bench.tool.script = [DOWN]
-    with pytest.raises(Transient):
-        bench.deliver(2)
-    lost_at = bench.clock.now()
-    bench.store(2, name="B")
-
-    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
-    assert len(bench.sent) == 1
-    [wake] = bench.checks.tasks
-    assert (wake.profiles, wake.due) == ((person(2),), lost_at + bench.tool.lost_answer_bound)
-
-    bench.work_off()
-    assert bench.clock.now() >= wake.due
-    assert bench.tool.holds() == {ANN: {"name": "B"}}
-
-
-def test_the_calls_after_one_that_failed_are_known_not_to_have_been_made() -> None:
-    bench = Bench(call_size=1)
-    for number in (2, 4, 6):
-        bench.store(number, email=f"{number}@x.example", name="A")
-    bench.tool.script = [DOWN]
-    with pytest.raises(Transient):
-        bench.deliver(2, 4, 6)
-    assert len(bench.sent) == 1
-
-    for number in (2, 4, 6):
-        bench.store(number, name="B")
-    results = bench.deliver(2, 4, 6)
-
-    assert {number: result.outcome for number, result in results.items()} == {
-        2: Outcome.WAITING,
-        4: Outcome.DELIVERED,
-        6: Outcome.DELIVERED,
-    }
-
-
-def test_what_was_answered_before_a_call_failed_is_recorded() -> None:
-    bench = Bench(call_size=1)
-    bench.store(2, email=ANN)
-    bench.store(4, email=BOB)
-    bench.tool.script = [TOO_MANY]
-    with pytest.raises(Transient):
-        bench.deliver(2, 4)
-    bench.deliver(2)
-    bench.tool.script = [ConnectionProblem("unauthorised", "the key is refused")]
-    with pytest.raises(ConnectionProblem):
-        bench.deliver(2, 4)
-
-    assert bench.deliver(2) == {2: Result(Outcome.UNCHANGED)}
-    assert bench.tool.holds() == {ANN: {}}
-
-
-def test_a_delivery_written_under_newer_settings_is_not_touched() -> None:
-    bench = Bench()
-    bench.store(2, email=ANN)
-    old = bench.job()
-    bench.edit(mapping={"email": "attributes.email"})
-    bench.deliver(2)
-
-    with pytest.raises(StaleSettings) as raised:
-        bench.engine.deliver(old, [person(2)])
-    assert raised.value.version == bench.export.version
-
-
-# Imports.
-
-
-def test_an_import_is_outstanding_until_it_is_checked_and_is_not_sent_twice() -> None:
-    bench = Bench(imports=True)
-    bench.store(2, email=ANN)
-
-    assert bench.deliver(2) == {2: Result(Outcome.OUTSTANDING)}
-    assert bench.deliver(2) == {2: Result(Outcome.OUTSTANDING)}
-
-    assert len(bench.sent) == 1
-    assert len(flights.open_imports(bench.database, "letters")) == 1
-
-
-def test_while_an_import_is_in_flight_nobody_sends_and_its_end_wakes_who_waits() -> None:
-    bench = Bench(imports=True)
-    bench.store(4, email=ANN, name="second")
-    bench.deliver(4)
-    bench.store(2, email=ANN, name="first")
-
-    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
-    bench.clock.advance(timedelta(hours=1).total_seconds())
-    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
-    assert len(bench.sent) == 1
-
-    bench.work_off()
-    assert bench.tool.holds() == {ANN: {"name": "first"}}
-
-
-def test_one_who_leaves_while_the_import_is_in_flight_is_taken_out_after_it() -> None:
-    bench = Bench(imports=True)
-    bench.store(2, email=ANN)
-    bench.deliver(2)
-    bench.leave(2)
-
-    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
-    bench.work_off()
-
-    assert bench.tool.holds() == {}
-    assert bench.claim(ANN).claimants == frozenset()

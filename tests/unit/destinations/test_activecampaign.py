@@ -115,11 +115,11 @@ class TestMapping:
         ],
     )
     def test_an_address(self, value: Any, expected: str) -> None:
-        assert DESTINATION.identity_of(value) == [expected]
+        assert DESTINATION.identity_of(value, export()) == [expected]
 
     @pytest.mark.parametrize("value", [None, "", "  ", [], [None, ""]])
     def test_no_address(self, value: Any) -> None:
-        rejection = DESTINATION.identity_of(value)
+        rejection = DESTINATION.identity_of(value, export())
         assert isinstance(rejection, Rejection)
         assert rejection.code == "no_email"
 
@@ -147,7 +147,7 @@ class TestMapping:
         ],
     )
     def test_a_malformed_address(self, value: Any) -> None:
-        rejection = DESTINATION.identity_of(value)
+        rejection = DESTINATION.identity_of(value, export())
         assert isinstance(rejection, Rejection)
         assert rejection.code == "malformed_email"
         assert str(value) not in rejection.detail

@@ -109,7 +109,7 @@ class TestIdentity:
         [("u1", ["u1"]), (" U1 ", [" U1 "]), (17, ["17"]), (0, ["0"]), (["", None, "b", "a"], ["b"])],
     )
     def test_an_id_is_passed_on_exactly_as_it_is(self, value: Any, expected: list[str]) -> None:
-        assert self.px.identity_of(value) == expected
+        assert self.px.identity_of(value, export()) == expected
 
     @pytest.mark.parametrize(
         ("several", "expected"), [("first", ["b"]), ("all", ["b", "a"]), ("reject", "several_identities")]
@@ -123,13 +123,13 @@ class TestIdentity:
 
     @pytest.mark.parametrize("value", [None, "", " ", [], [None]])
     def test_none(self, value: Any) -> None:
-        found = self.px.identity_of(value)
+        found = self.px.identity_of(value, export())
         assert isinstance(found, Rejection)
         assert found.code == "no_identity"
 
     @pytest.mark.parametrize("value", [True, 1.5, {"id": "u1"}, ["\ud83d"], [["u1"]]])
     def test_malformed(self, value: Any) -> None:
-        found = self.px.identity_of(value)
+        found = self.px.identity_of(value, export())
         assert isinstance(found, Rejection)
         assert found.code == "malformed_identity"
 

@@ -166,6 +166,17 @@ def test_a_call_that_never_took_off_lets_another_payload_go_at_once() -> None:
     assert ask(failed, joins("p1", "v1"), fate=Fate.FAILED).do is Do.SETTLED
 
 
+def test_a_repetition_that_failed_does_not_undo_the_time_of_the_call_that_was_lost() -> None:
+    """Given p2's call was lost and its repetition refused, When p1 comes with an older time, Then it is told later."""
+    lost = ask(Claim(), joins("p2")).claim
+    again = ask(lost, joins("p2"), flight="f2", now=NOON + timedelta(minutes=1)).claim
+    earlier = joins("p1", "v2", NOON - timedelta(hours=1))
+    decision = ask(again, earlier, flight="f3", fate=Fate.FAILED, now=NOON + BOUND)
+    assert decision.do is Do.SEND
+    assert decision.claim.flight is not None
+    assert decision.claim.flight.at > NOON
+
+
 def test_a_queued_import_is_awaited_however_long_it_takes() -> None:
     queued = ask(Claim(), joins("p1")).claim
     late = NOON + timedelta(hours=5)
@@ -195,6 +206,7 @@ action = st.one_of(
     st.tuples(st.just("leave"), profile, st.booleans(), seconds),
     st.tuples(st.just("land"), st.sampled_from([True, False, None]), st.none(), seconds),
     st.tuples(st.just("wake"), st.none(), st.none(), seconds),
+    st.tuples(st.just("learn"), st.sampled_from([Fate.FAILED, Fate.QUEUED]), st.none(), seconds),
 )
 
 
@@ -206,7 +218,8 @@ class History:
     now: datetime = NOON
     sent: list[Flight] = field(default_factory=list)
     lost: list[Flight] = field(default_factory=list)
-    fate: Fate = Fate.UNKNOWN
+    fates: dict[str, Fate] = field(default_factory=dict)
+    arrived: list[Flight] = field(default_factory=list)
 
     def play(self, actions: Sequence[tuple[str, object, object, int]]) -> None:
         for kind, one, other, pause in actions:
@@ -215,20 +228,34 @@ class History:
                 self.land(one)
             elif kind == "wake":
                 self.wake()
+            elif kind == "learn" and self.claim.flight is not None and isinstance(one, Fate):
+                self.fates.setdefault(self.claim.flight.id, one)
+            elif kind == "learn":
+                continue
             else:
-                at = self.now - timedelta(seconds=pause)
+                at = self.now - timedelta(seconds=pause * 7 % 900)
                 wish = joins(str(one), str(other), at) if kind == "join" else leaves(str(one), at, goodbye=bool(other))
                 self.ask(wish)
 
     def ask(self, wish: Wish) -> None:
         before = self.claim
-        decision = ask(before, wish, flight=f"f{len(self.sent)}", now=self.now)
+        decision = ask(before, wish, flight=f"f{len(self.sent)}", fate=self.fate_of(before), now=self.now)
         self.claim = decision.claim
         self.check(before, wish, decision)
         if decision.do is Do.SEND and decision.claim.flight is not None:
-            if before.flight is not None:
+            if before.flight is not None and self.fate_of(before) is Fate.UNKNOWN:
                 self.lost.append(before.flight)
             self.sent.append(decision.claim.flight)
+
+    def fate_of(self, claim: Claim) -> Fate:
+        return Fate.UNKNOWN if claim.flight is None else self.fates.get(claim.flight.id, Fate.UNKNOWN)
+
+    def may_arrive(self, claim: Claim) -> bool:
+        """Whether the claim's flight can still change something."""
+        fate = self.fate_of(claim)
+        return claim.flight is not None and (
+            fate is Fate.QUEUED or (fate is Fate.UNKNOWN and self.now < claim.flight.until)
+        )
 
     def check(self, before: Claim, wish: Wish, decision: Decision) -> None:
         claim = decision.claim
@@ -244,8 +271,8 @@ class History:
         if decision.do is Do.LATER:
             assert decision.due is not None
             assert decision.due > self.now
-        live = before.flight is not None and self.now < before.flight.until
-        if live and before.flight is not None and decision.do is Do.SEND:
+        if self.may_arrive(before) and before.flight is not None and decision.do is Do.SEND:
+            assert self.fate_of(before) is Fate.UNKNOWN, "sent past a queued import"
             same = (wish.profile, wish.joins, wish.digest)
             assert same == (before.flight.profile, before.flight.joins, before.flight.digest), "two open flights"
         if decision.do is Do.SEND:
@@ -260,6 +287,8 @@ class History:
         self.claim = land(self.claim, taken=bool(taken) if taken is not None else None)
         if taken is None:
             self.now = max(self.now, last.until)
+        if taken is not False:
+            self.arrived.append(last)
         assert before.look_again <= self.claim.look_again
         gone = before.claimants - self.claim.claimants
         assert not gone or (gone == {last.profile} and not last.joins and taken is True)
@@ -280,12 +309,11 @@ def test_any_history_keeps_one_winner_one_flight_and_forgets_nobody(
 def test_a_time_sent_never_goes_backwards_and_a_turn_is_later(actions: list[tuple[str, object, object, int]]) -> None:
     history = History()
     history.play(actions)
-    for earlier, later in zip(history.sent, history.sent[1:], strict=False):
-        repeated = (earlier.profile, earlier.joins, earlier.digest) == (later.profile, later.joins, later.digest)
-        certainly_failed = later.before != UNSURE and later.before == earlier.before
-        assert later.at >= earlier.at or certainly_failed or repeated
-    if history.claim.sent_at is not None:
-        assert history.claim.sent_at <= max(flight.at for flight in history.sent)
+    for place, flight in enumerate(history.sent):
+        reached = [old for old in history.sent[:place] if old in history.lost or old in history.arrived]
+        assert all(flight.at >= old.at for old in reached)
+        turned = [old for old in reached if (old.digest, old.joins) != (flight.digest, flight.joins)]
+        assert all(flight.at > old.at for old in turned)
 
 
 @given(st.lists(action, max_size=25))

@@ -137,6 +137,8 @@ class Consumer:
     def _handle(self, unit: _Unit) -> list[str]:
         try:
             return self._try(unit)
+        except (Busy, Conflict) as problem:
+            return self._try_again(unit, problem)
         except Exception as error:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
             self._observe.problem("defect", error, export=unit.export_key, attempt=unit.receives)
             attempts.note(self._database, self._observe, unit.received, error, self._clock.now())

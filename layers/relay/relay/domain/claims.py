@@ -268,6 +268,8 @@ def land(claim: Claim, *, taken: bool | None) -> Claim:
     claimants, look_again, sent, sent_at = claim.claimants, claim.look_again, flight.before, claim.sent_at
     if taken is None:
         sent, sent_at = UNSURE, _latest(sent_at, flight.at)
+    elif not taken and flight.echo is not None:
+        sent_at = _latest(sent_at, flight.at)  # the lost call it repeated had the same time, and may have arrived
     elif taken:
         sent = flight.digest if flight.joins else None
         sent_at = _latest(sent_at, flight.at)

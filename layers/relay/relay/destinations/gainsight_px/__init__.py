@@ -40,10 +40,9 @@ class GainsightPx:
         """Require `IDENTIFY_ID` and know nothing else."""
         return mapping_rules.mapping_problems(mapping)
 
-    def identity_of(self, value: Any, export: Export | None = None) -> list[str] | Rejection:
+    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
         """Return the identities; the export's option `multiple_identities` decides when there are several."""
-        options = GainsightPxOptions() if export is None else export.options
-        return mapping_rules.identities_of(value, options.multiple_identities)
+        return mapping_rules.identities_of(value, export.options.multiple_identities)
 
     def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 -- the contract's names
         """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
