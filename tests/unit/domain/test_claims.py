@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain.claims import (
@@ -298,6 +298,7 @@ class History:
             self.claim = replace(self.claim, look_again=frozenset())
 
 
+@settings(deadline=None)
 @given(st.lists(action, max_size=25))
 def test_any_history_keeps_one_winner_one_flight_and_forgets_nobody(
     actions: list[tuple[str, object, object, int]],
@@ -305,6 +306,7 @@ def test_any_history_keeps_one_winner_one_flight_and_forgets_nobody(
     History().play(actions)
 
 
+@settings(deadline=None)
 @given(st.lists(action, max_size=25))
 def test_a_time_sent_never_goes_backwards_and_a_turn_is_later(actions: list[tuple[str, object, object, int]]) -> None:
     history = History()
@@ -316,6 +318,7 @@ def test_a_time_sent_never_goes_backwards_and_a_turn_is_later(actions: list[tupl
         assert all(flight.at > old.at for old in turned)
 
 
+@settings(deadline=None)
 @given(st.lists(action, max_size=25))
 def test_a_claim_comes_to_rest_when_everybody_woken_looks_and_every_call_is_taken(
     actions: list[tuple[str, object, object, int]],
@@ -336,6 +339,7 @@ def test_a_claim_comes_to_rest_when_everybody_woken_looks_and_every_call_is_take
     assert set(history.claim.claimants) == set(wanted)
 
 
+@settings(deadline=None)
 @given(st.lists(action, max_size=25))
 def test_a_claim_survives_being_stored(actions: list[tuple[str, object, object, int]]) -> None:
     history = History()

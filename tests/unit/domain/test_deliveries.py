@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain import deliveries
@@ -63,6 +63,7 @@ def test_a_thorough_look_asks_the_claims_behind_what_seems_settled() -> None:
     assert list(compare({"a": want("a")}, told(a="v1"), thorough=True).joins) == ["a"]
 
 
+@settings(deadline=None)
 @given(wishes, tellings)
 def test_telling_the_difference_makes_wish_and_delivery_agree(wanted: dict[str, Want], was: dict[str, Told]) -> None:
     difference = compare(wanted, Delivery(was), thorough=False)
@@ -73,6 +74,7 @@ def test_telling_the_difference_makes_wish_and_delivery_agree(wanted: dict[str, 
     assert not compare(wanted, Delivery(now), thorough=False)
 
 
+@settings(deadline=None)
 @given(wishes, tellings)
 def test_nothing_is_both_joined_and_left_and_a_thorough_look_sees_at_least_as_much(
     wanted: dict[str, Want], was: dict[str, Told]
@@ -83,6 +85,7 @@ def test_nothing_is_both_joined_and_left_and_a_thorough_look_sees_at_least_as_mu
     assert quick.leaves == thorough.leaves
 
 
+@settings(deadline=None)
 @given(tellings, refusals, st.integers(0, 10**14), st.none() | st.just("run#1"), st.none() | st.just("run#2"))
 def test_a_delivery_survives_being_stored(
     was: dict[str, Told], refused: dict[str, Refusal], settings: int, sent_in: str | None, counted_in: str | None

@@ -1,7 +1,7 @@
 """Runs: the ledger's arithmetic, the guard, and shards that cover every bucket once."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain.keyed_hash import BUCKETS
@@ -10,12 +10,14 @@ from relay.domain.runs import COUNTS, Shard, buckets_of, ledger_adds_up, needs_c
 columns = st.fixed_dictionaries({name: st.integers(0, 1000) for name in COUNTS[1:]})
 
 
+@settings(deadline=None)
 @given(st.lists(columns, max_size=5))
 def test_a_ledger_adds_up_when_every_selected_profile_is_in_one_column(counts: list[dict[str, int]]) -> None:
     shards = [Shard(index, counts={**one, "selected": sum(one.values())}) for index, one in enumerate(counts)]
     assert ledger_adds_up(total(shards))
 
 
+@settings(deadline=None)
 @given(columns, st.sampled_from(COUNTS), st.integers(-5, 5).filter(bool))
 def test_a_ledger_with_one_profile_too_many_or_too_few_does_not_add_up(
     counts: dict[str, int], column: str, error: int

@@ -216,8 +216,9 @@ class Engine:
         groups: list[Group] = []
         for case in cases:
             if case.outcome is Outcome.ABSENT and case.stored.version > 0:
-                empty = replace(case.delivery, sent_in=None, counted_in=None)
-                groups.append([delivery_store.save(job.export.key, case.profile, empty)])
+                kept = _without_dead_marks(case.delivery, job.run)
+                if kept.is_empty or kept != case.stored:
+                    groups.append([delivery_store.save(job.export.key, case.profile, kept)])
             elif case.delivery.refusals != case.stored.refusals and case.outcome is not Outcome.HELD:
                 kept = replace(case.delivery, settings=job.export.version)
                 groups.append([delivery_store.save(job.export.key, case.profile, kept)])
@@ -424,6 +425,17 @@ def _outcome_of_nothing(job: Job, delivery: Delivery, rejected: bool, wanted: Ma
     if job.run is not None and job.run.mark == delivery.sent_in:
         return Outcome.DELIVERED
     return Outcome.UNCHANGED if wanted or delivery.told else Outcome.ABSENT
+
+
+def _without_dead_marks(delivery: Delivery, run: RunTag | None) -> Delivery:
+    """Drop the marks of runs that are over. Only a run knows: while it is active, all marks but its own are old."""
+    if run is None:
+        return delivery
+    own = f"{run.run}#"
+    sent_in, counted_in = (
+        mark if mark and mark.startswith(own) else None for mark in (delivery.sent_in, delivery.counted_in)
+    )
+    return replace(delivery, sent_in=sent_in, counted_in=counted_in)
 
 
 def _step(entry: Entry) -> Step:
