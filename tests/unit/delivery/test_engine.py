@@ -3,7 +3,7 @@
 import pytest
 
 from relay.delivery.engine import Result
-from relay.domain.claims import RunTag
+from relay.domain.claims import RunTag, claimant_of
 from relay.domain.deliveries import MAPPING
 from relay.domain.problems import Rejection, RejectionKind, Transient
 from relay.domain.runs import Outcome
@@ -28,7 +28,7 @@ def test_a_new_member_is_told_with_the_mapped_values() -> None:
 
     assert bench.tool.holds() == {ANN: {"name": "Ann"}}
     assert [told.identity for told in bench.delivery(2).told.values()] == [ANN]
-    assert bench.claim(ANN).claimants == {person(2)}
+    assert bench.claim(ANN).claimants == {claimant_of("main", person(2))}
 
 
 def test_an_unchanged_profile_makes_no_call_and_no_write() -> None:
@@ -69,7 +69,7 @@ def test_while_a_call_is_under_way_the_delivery_does_not_say_what_was_told() -> 
 
     claim = bench.claim(ANN)
     assert claim.flight is not None
-    assert claim.flight.profile == person(2)
+    assert claim.flight.claimant == claimant_of("main", person(2))
     assert [told.digest for told in bench.delivery(2).told.values()] == [None]
 
 
@@ -211,7 +211,7 @@ def test_of_two_profiles_with_one_email_the_smaller_is_told_and_the_other_is_a_d
     assert bench.deliver(2, 4) == {2: Result(Outcome.DELIVERED), 4: Result(Outcome.DUPLICATE)}
 
     assert bench.tool.holds() == {ANN: {"name": "first"}}
-    assert bench.claim(ANN).claimants == {person(2), person(4)}
+    assert bench.claim(ANN).claimants == {claimant_of("main", person(n)) for n in (2, 4)}
 
 
 def test_the_identity_leaves_only_with_its_last_claimant_and_the_heir_is_woken() -> None:

@@ -96,7 +96,6 @@ def test_an_export_that_is_gone_cannot_be_opened() -> None:
         bench.opener.open(f"{CONNECTION}/gone", at_least=1)
 
 
-@pytest.mark.xfail(reason="claims do not say for which export a profile claims an identity", strict=True)
 def test_two_exports_that_swap_their_lists_leave_both_lists_right() -> None:
     """Given one profile in both, When main goes from list 7 to 9 and other from 8 to 7, Then it is in 7 and 9."""
     bench = Bench(imports=True)

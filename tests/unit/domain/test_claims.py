@@ -52,125 +52,125 @@ def told(claim: Claim, wish: Wish) -> Claim:
 
 
 def test_the_first_claimant_is_sent() -> None:
-    decision = ask(Claim(), joins("p1"))
+    decision = ask(Claim(), joins("main/p1"))
     assert decision.do is Do.SEND
     assert decision.claim.flight is not None
-    assert (decision.claim.flight.profile, decision.claim.flight.until) == ("p1", NOON + BOUND)
+    assert (decision.claim.flight.claimant, decision.claim.flight.until) == ("main/p1", NOON + BOUND)
     assert land(decision.claim, taken=True).sent == "v1"
 
 
 def test_of_two_profiles_with_one_email_the_smaller_wins_and_the_other_is_a_duplicate() -> None:
-    claim = told(Claim(), joins("p1"))
-    decision = ask(claim, joins("p2", "v2"))
+    claim = told(Claim(), joins("main/p1"))
+    decision = ask(claim, joins("main/p2", "v2"))
     assert decision.do is Do.DUPLICATE
-    assert decision.claim.claimants == {"p1", "p2"}
+    assert decision.claim.claimants == {"main/p1", "main/p2"}
     assert decision.claim.sent == "v1"
 
 
 def test_a_change_of_winner_wakes_both() -> None:
     """Given p2 in flight, When p1 comes, Then it waits; and when the flight ends both are to be looked at again."""
-    claim = ask(Claim(), joins("p2", "v2")).claim
-    waiting = ask(claim, joins("p1"))
+    claim = ask(Claim(), joins("main/p2", "v2")).claim
+    waiting = ask(claim, joins("main/p1"))
     assert waiting.do is Do.WAIT
     landed = land(waiting.claim, taken=True)
-    assert {waiter.profile for waiter in landed.look_again} == {"p1", "p2"}
+    assert {waiter.claimant for waiter in landed.look_again} == {"main/p1", "main/p2"}
     assert landed.to_wake
 
 
 def test_a_winner_that_comes_later_wakes_the_one_it_supersedes() -> None:
-    decision = ask(told(Claim(), joins("p2", "v2")), joins("p1"))
+    decision = ask(told(Claim(), joins("main/p2", "v2")), joins("main/p1"))
     assert decision.do is Do.SEND
-    assert Waiter("p2") in decision.claim.look_again
+    assert Waiter("main/p2") in decision.claim.look_again
 
 
 def test_the_identity_leaves_only_with_its_last_claimant() -> None:
-    claim = ask(told(Claim(), joins("p1")), joins("p2", "v2")).claim
+    claim = ask(told(Claim(), joins("main/p1")), joins("main/p2", "v2")).claim
 
-    first = ask(claim, leaves("p1"))
+    first = ask(claim, leaves("main/p1"))
     assert first.do is Do.RELEASED
-    assert first.claim.claimants == {"p2"}
-    assert first.claim.look_again == {Waiter("p2")}
+    assert first.claim.claimants == {"main/p2"}
+    assert first.claim.look_again == {Waiter("main/p2")}
 
-    last = ask(replace(first.claim, claimants=frozenset({"p2"})), leaves("p2"))
+    last = ask(replace(first.claim, claimants=frozenset({"main/p2"})), leaves("main/p2"))
     assert last.do is Do.SEND
     assert last.claim.flight is not None
     assert not last.claim.flight.joins
-    assert last.claim.claimants == {"p2"}
+    assert last.claim.claimants == {"main/p2"}
     assert land(last.claim, taken=True).claimants == frozenset()
 
 
 def test_when_a_duplicate_leaves_nobody_is_woken() -> None:
-    claim = ask(told(Claim(), joins("p1")), joins("p2", "v2")).claim
-    decision = ask(claim, leaves("p2"))
+    claim = ask(told(Claim(), joins("main/p1")), joins("main/p2", "v2")).claim
+    decision = ask(claim, leaves("main/p2"))
     assert (decision.do, decision.claim.look_again) == (Do.RELEASED, frozenset())
 
 
 def test_where_leaving_is_not_told_the_last_claimant_just_goes() -> None:
-    decision = ask(told(Claim(), joins("p1")), leaves("p1", goodbye=False))
+    decision = ask(told(Claim(), joins("main/p1")), leaves("main/p1", goodbye=False))
     assert (decision.do, decision.claim.claimants, decision.claim.sent) == (Do.RELEASED, frozenset(), None)
 
 
 def test_one_who_joins_while_the_identity_is_leaving_is_woken_when_it_has_left() -> None:
-    claim = ask(told(Claim(), joins("p1")), leaves("p1")).claim
-    decision = ask(claim, joins("p2"))
+    claim = ask(told(Claim(), joins("main/p1")), leaves("main/p1")).claim
+    decision = ask(claim, joins("main/p2"))
     assert decision.do is Do.WAIT
     landed = land(decision.claim, taken=True)
-    assert landed.claimants == {"p2"}
-    assert Waiter("p2") in landed.look_again
-    assert ask(landed, joins("p2")).do is Do.SEND
+    assert landed.claimants == {"main/p2"}
+    assert Waiter("main/p2") in landed.look_again
+    assert ask(landed, joins("main/p2")).do is Do.SEND
 
 
 def test_the_same_again_is_settled() -> None:
-    assert ask(told(Claim(), joins("p1")), joins("p1")).do is Do.SETTLED
+    assert ask(told(Claim(), joins("main/p1")), joins("main/p1")).do is Do.SETTLED
 
 
 # Lost answers, failed calls, imports.
 
 
 def test_a_lost_answer_lets_only_the_identical_payload_through_until_its_bound() -> None:
-    lost = ask(Claim(), joins("p1")).claim
+    lost = ask(Claim(), joins("main/p1")).claim
 
-    again = ask(lost, joins("p1"), flight="f2", now=NOON + timedelta(minutes=1))
+    again = ask(lost, joins("main/p1"), flight="f2", now=NOON + timedelta(minutes=1))
     assert again.do is Do.SEND
     assert again.claim.flight is not None
     assert again.claim.flight.at == NOON
 
-    other = ask(lost, joins("p1", "v2"), now=NOON + timedelta(minutes=1))
+    other = ask(lost, joins("main/p1", "v2"), now=NOON + timedelta(minutes=1))
     assert (other.do, other.due) == (Do.WAIT, NOON + BOUND)
-    assert ask(lost, joins("p1", "v2"), now=NOON + BOUND).do is Do.SEND
+    assert ask(lost, joins("main/p1", "v2"), now=NOON + BOUND).do is Do.SEND
 
 
 def test_the_echo_of_a_lost_answer_holds_other_payloads_back_even_after_the_repetition_was_answered() -> None:
-    lost = ask(Claim(), joins("p1")).claim
-    again = ask(lost, joins("p1"), flight="f2", now=NOON + timedelta(minutes=1)).claim
+    lost = ask(Claim(), joins("main/p1")).claim
+    again = ask(lost, joins("main/p1"), flight="f2", now=NOON + timedelta(minutes=1)).claim
     landed = land(again, taken=True)
     assert landed.sent == "v1"
 
-    held = ask(landed, joins("p1", "v2"), now=NOON + timedelta(minutes=2))
+    held = ask(landed, joins("main/p1", "v2"), now=NOON + timedelta(minutes=2))
     assert (held.do, held.due) == (Do.LATER, NOON + BOUND)
-    assert ask(landed, leaves("p1"), now=NOON + timedelta(minutes=2)).do is Do.LATER
-    assert ask(landed, joins("p1"), now=NOON + timedelta(minutes=2)).do is Do.SETTLED
-    assert ask(landed, joins("p1", "v2"), now=NOON + BOUND).do is Do.SEND
+    assert ask(landed, leaves("main/p1"), now=NOON + timedelta(minutes=2)).do is Do.LATER
+    assert ask(landed, joins("main/p1"), now=NOON + timedelta(minutes=2)).do is Do.SETTLED
+    assert ask(landed, joins("main/p1", "v2"), now=NOON + BOUND).do is Do.SEND
 
 
 def test_after_a_lost_answer_it_is_open_what_the_destination_holds() -> None:
-    lost = ask(told(Claim(), joins("p1")), joins("p1", "v2")).claim
+    lost = ask(told(Claim(), joins("main/p1")), joins("main/p1", "v2")).claim
     assert land(lost, taken=None).sent == UNSURE
-    back = ask(lost, joins("p1", "v1"), now=NOON + BOUND)
+    back = ask(lost, joins("main/p1", "v1"), now=NOON + BOUND)
     assert back.do is Do.SEND
 
 
 def test_a_call_that_never_took_off_lets_another_payload_go_at_once() -> None:
-    failed = ask(told(Claim(), joins("p1")), joins("p1", "v2")).claim
-    assert ask(failed, joins("p1", "v3"), fate=Fate.FAILED).do is Do.SEND
-    assert ask(failed, joins("p1", "v1"), fate=Fate.FAILED).do is Do.SETTLED
+    failed = ask(told(Claim(), joins("main/p1")), joins("main/p1", "v2")).claim
+    assert ask(failed, joins("main/p1", "v3"), fate=Fate.FAILED).do is Do.SEND
+    assert ask(failed, joins("main/p1", "v1"), fate=Fate.FAILED).do is Do.SETTLED
 
 
 def test_a_repetition_that_failed_does_not_undo_the_time_of_the_call_that_was_lost() -> None:
     """Given p2's call was lost and its repetition refused, When p1 comes with an older time, Then it is told later."""
-    lost = ask(Claim(), joins("p2")).claim
-    again = ask(lost, joins("p2"), flight="f2", now=NOON + timedelta(minutes=1)).claim
-    earlier = joins("p1", "v2", NOON - timedelta(hours=1))
+    lost = ask(Claim(), joins("main/p2")).claim
+    again = ask(lost, joins("main/p2"), flight="f2", now=NOON + timedelta(minutes=1)).claim
+    earlier = joins("main/p1", "v2", NOON - timedelta(hours=1))
     decision = ask(again, earlier, flight="f3", fate=Fate.FAILED, now=NOON + BOUND)
     assert decision.do is Do.SEND
     assert decision.claim.flight is not None
@@ -178,27 +178,27 @@ def test_a_repetition_that_failed_does_not_undo_the_time_of_the_call_that_was_lo
 
 
 def test_a_queued_import_is_awaited_however_long_it_takes() -> None:
-    queued = ask(Claim(), joins("p1")).claim
+    queued = ask(Claim(), joins("main/p1")).claim
     late = NOON + timedelta(hours=5)
-    assert ask(queued, joins("p1"), fate=Fate.QUEUED, now=late).do is Do.PENDING
-    other = ask(queued, joins("p1", "v2"), fate=Fate.QUEUED, now=late)
+    assert ask(queued, joins("main/p1"), fate=Fate.QUEUED, now=late).do is Do.PENDING
+    other = ask(queued, joins("main/p1", "v2"), fate=Fate.QUEUED, now=late)
     assert (other.do, other.due) == (Do.WAIT, None)
-    assert other.claim.look_again == {Waiter("p1")}
+    assert other.claim.look_again == {Waiter("main/p1")}
 
 
 def test_a_run_that_did_not_send_an_import_waits_for_its_end_under_its_own_name() -> None:
-    queued = ask(Claim(), joins("p1")).claim
+    queued = ask(Claim(), joins("main/p1")).claim
     run = RunTag("run-1", 0)
-    decision = ask(queued, joins("p1", run=run), fate=Fate.QUEUED)
+    decision = ask(queued, joins("main/p1", run=run), fate=Fate.QUEUED)
     assert decision.do is Do.WAIT
-    assert decision.claim.look_again == {Waiter("p1", "run-1")}
-    tagged = ask(Claim(), joins("p1", run=run)).claim
-    assert ask(tagged, joins("p1", run=run), fate=Fate.QUEUED).do is Do.PENDING
+    assert decision.claim.look_again == {Waiter("main/p1", "run-1")}
+    tagged = ask(Claim(), joins("main/p1", run=run)).claim
+    assert ask(tagged, joins("main/p1", run=run), fate=Fate.QUEUED).do is Do.PENDING
 
 
 # Properties: any history of a claim.
 
-PROFILES = ("p1", "p2", "p3")
+PROFILES = ("main/p1", "main/p2", "main/p3")
 profile = st.sampled_from(PROFILES)
 seconds = st.integers(0, 400)
 action = st.one_of(
@@ -260,21 +260,21 @@ class History:
     def check(self, before: Claim, wish: Wish, decision: Decision) -> None:
         claim = decision.claim
         if wish.joins:
-            assert wish.profile in claim.claimants
-            assert (decision.do is Do.DUPLICATE) <= (min(claim.claimants) < wish.profile)
+            assert wish.claimant in claim.claimants
+            assert (decision.do is Do.DUPLICATE) <= (min(claim.claimants) < wish.claimant)
         if decision.do is Do.SEND and wish.joins and before.flight is None:
-            assert min(claim.claimants) == wish.profile, "only the smallest claimant is sent"
+            assert min(claim.claimants) == wish.claimant, "only the smallest claimant is sent"
         if decision.do is Do.SEND and not wish.joins:
-            assert claim.claimants == {wish.profile} or (before.flight and before.flight.profile == wish.profile)
+            assert claim.claimants == {wish.claimant} or (before.flight and before.flight.claimant == wish.claimant)
         if decision.do is Do.WAIT:
-            assert Waiter(wish.profile) in claim.look_again, "whoever waits is in look_again"
+            assert Waiter(wish.claimant) in claim.look_again, "whoever waits is in look_again"
         if decision.do is Do.LATER:
             assert decision.due is not None
             assert decision.due > self.now
         if self.may_arrive(before) and before.flight is not None and decision.do is Do.SEND:
             assert self.fate_of(before) is Fate.UNKNOWN, "sent past a queued import"
-            same = (wish.profile, wish.joins, wish.digest)
-            assert same == (before.flight.profile, before.flight.joins, before.flight.digest), "two open flights"
+            same = (wish.claimant, wish.joins, wish.digest)
+            assert same == (before.flight.claimant, before.flight.joins, before.flight.digest), "two open flights"
         if decision.do is Do.SEND:
             for echo in self.lost:
                 assert self.now >= echo.until or echo.digest == wish.digest, "another payload before the bound"
@@ -291,7 +291,7 @@ class History:
             self.arrived.append(last)
         assert before.look_again <= self.claim.look_again
         gone = before.claimants - self.claim.claimants
-        assert not gone or (gone == {last.profile} and not last.joins and taken is True)
+        assert not gone or (gone == {last.claimant} and not last.joins and taken is True)
 
     def wake(self) -> None:
         if self.claim.to_wake:
@@ -350,7 +350,9 @@ def test_a_claim_survives_being_stored(actions: list[tuple[str, object, object, 
 
 def test_a_flight_with_all_it_can_hold_survives_being_stored() -> None:
     flight = Flight(
-        "f1", "p1", False, OUT, NOON, NOON + BOUND, UNSURE, "v1", NOON + BOUND, (RunTag("r", 1, 2), RunTag("s", 0))
+        "f1", "main/p1", False, OUT, NOON, NOON + BOUND, UNSURE, "v1", NOON + BOUND, (RunTag("r", 1, 2), RunTag("s", 0))
     )
-    claim = Claim(frozenset({"p1"}), flight, frozenset({Waiter("p2", "r"), Waiter("p3")}), UNSURE, NOON, "v0", NOON)
+    claim = Claim(
+        frozenset({"main/p1"}), flight, frozenset({Waiter("main/p2", "r"), Waiter("main/p3")}), UNSURE, NOON, "v0", NOON
+    )
     assert from_json(json.loads(json.dumps(to_json(claim))), 0) == claim

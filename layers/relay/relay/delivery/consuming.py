@@ -200,7 +200,8 @@ class Consumer:
             profiles -= self._look_for_run(opened, run_id, looks)
         thorough = unit.redelivered or any(look.thorough for look in looks)
         if profiles:
-            self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+            results = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+            self._owe_held(opened.job.export, results)
 
     def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> set[str]:
         """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger. Return them."""
@@ -210,10 +211,17 @@ class Consumer:
         for shard in sorted({shard_of(profile, shards) for profile in awaited}):
             ids = [profile for profile in awaited if shard_of(profile, shards) == shard]
             job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
-            self._end_waits(run_id, shard, self._engine.deliver(job, ids))
+            results = self._engine.deliver(job, ids)
+            self._owe_held(opened.job.export, results)
+            self._end_waits(run_id, shard, results)
         if awaited:
             self._cursors.finish_if_over(opened.job.export, run_id)
         return set(awaited)
+
+    def _owe_held(self, export: Export, results: Mapping[str, Result]) -> None:
+        """Leavers held back until a run has passed the guard are left to one more run."""
+        if any(result.outcome is Outcome.HELD for result in results.values()):
+            gates.owe_always(self._database, export.connection, export.name)
 
     def _end_waits(self, run_id: str, shard: int, results: Mapping[str, Result]) -> None:
         """Tell a run what became of profiles it waited for, each once."""

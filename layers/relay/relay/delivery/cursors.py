@@ -72,7 +72,7 @@ class Cursors:
             if redelivered:
                 self._continue(job.export, run, shard)
             return
-        job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1)
+        job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
         page = self._read(job, run, shard)
         page, counts, waiting = _count(page, self._engine.perform(job, page.cases))
@@ -162,11 +162,15 @@ class Cursors:
                 runs.change_state(self._database, run, RunState.NEEDS_CONFIRMATION, now, reason)
             else:
                 self.second_pass(export, run)
-        elif counts["outstanding"] == 0:
+            return
+        if run.phase == 1:
+            gates.pass_guard(self._database, export.connection, export.name, run.settings)
+        if counts["outstanding"] == 0:
             runs.change_state(self._database, run, RunState.FINISHED, now)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""
+        gates.pass_guard(self._database, export.connection, export.name, run.settings)
         if runs.second_pass(self._database, run, confirmed_by, self._clock.now()):
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
 

@@ -17,7 +17,7 @@ from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import OUT, left_at, wish_of
 from relay.destinations.contract import Account, Destination, Step
-from relay.domain.claims import Claim, Decision, Do, Fate, RunTag, Waiter, Wish, decide
+from relay.domain.claims import Claim, Decision, Do, Fate, RunTag, Wish, claimant_of, decide
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
@@ -51,6 +51,8 @@ class Job:
     thorough: bool = False
     hold_leavers: bool = False
     """On the first pass of a run leavers are counted, not removed."""
+    guarded: bool = True
+    """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ class Engine:
         outcome: Outcome | None = None
         if not difference:
             outcome = Outcome.OUTSTANDING if counted else _outcome_of_nothing(job, delivery, rejected, wished.wanted)
-        elif job.hold_leavers and difference.leaves and job.destination.says_goodbye(job.export):
+        elif difference.leaves and self._holds(job, stored) and job.destination.says_goodbye(job.export):
             outcome = Outcome.OUTSTANDING if counted else Outcome.HELD
         return Case(
             profile=profile_id,
@@ -191,6 +193,10 @@ class Engine:
             outcome=outcome,
             changed_at=None if profile is None else profile.changed_at,
         )
+
+    def _holds(self, job: Job, stored: Delivery) -> bool:
+        """A slip in the settings empties no list: edited ones remove nobody before a run has counted who would go."""
+        return job.hold_leavers or (not job.guarded and stored.settings < job.export.version)
 
     def _standing_refusals(
         self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery
@@ -262,7 +268,7 @@ class Engine:
             plan.decisions[key] = decision
             if decision.do in (Do.SEND, Do.PENDING):
                 run = None
-            outcome = _outcome_of(decision, case.profile, job.run)
+            outcome = _outcome_of(decision, claimant_of(job.export.name, case.profile), job.run)
             if outcome is not None:
                 plan.outcomes.append(outcome)
             told = _told_after(decision, case, key)
@@ -273,11 +279,12 @@ class Engine:
         return plan
 
     def _wishes(self, job: Job, case: Case) -> Iterable[tuple[str, Wish]]:
+        claimant = claimant_of(job.export.name, case.profile)
         for key, want in case.difference.joins.items():
-            yield key, Wish(case.profile, True, want.digest, want.at)
+            yield key, Wish(claimant, True, want.digest, want.at)
         goodbye = job.destination.says_goodbye(job.export)
         for key in case.difference.leaves:
-            yield key, Wish(case.profile, False, OUT, case.left_at[key], goodbye)
+            yield key, Wish(claimant, False, OUT, case.left_at[key], goodbye)
 
     def _sends(self, plan: _Plan) -> Iterable[_Send]:
         for key, decision in plan.decisions.items():
@@ -340,13 +347,13 @@ class Engine:
             self._settling.flush(job.export, sorted(owed))
             back = [plan.case.profile for plan in plans if any(told.gone for told in plan.told.values())]
             self._settling.drop_gone(job.export, back)
-        later: dict[Waiter, datetime] = {}
+        later: dict[tuple[str, str | None], datetime] = {}
         for plan in plans:
             for decision in plan.decisions.values():
                 if decision.due is not None:
                     waiting = _overall(plan) is Outcome.WAITING
                     run = job.run.run if job.run is not None and waiting else None
-                    later[Waiter(plan.case.profile, run)] = decision.due
+                    later[plan.case.profile, run] = decision.due
         self._wakeups.look_later(job.export, later)
         if job.thorough:
             self._recheck_imports(job, plans)
@@ -454,7 +461,7 @@ def _without_shared_claims(cases: Sequence[Case]) -> tuple[list[Case], list[Case
     return now, later
 
 
-def _outcome_of(decision: Decision, profile: str, run: RunTag | None) -> Outcome | None:
+def _outcome_of(decision: Decision, claimant: str, run: RunTag | None) -> Outcome | None:
     """The outcome of a decision that needs no call of ours; None for a SEND."""
     match decision.do:
         case Do.SEND:
@@ -462,7 +469,7 @@ def _outcome_of(decision: Decision, profile: str, run: RunTag | None) -> Outcome
         case Do.PENDING:
             return Outcome.OUTSTANDING
         case Do.WAIT | Do.LATER:
-            return Outcome.OUTSTANDING if decision.claim.counts(profile, run) else Outcome.WAITING
+            return Outcome.OUTSTANDING if decision.claim.counts(claimant, run) else Outcome.WAITING
         case Do.DUPLICATE:
             return Outcome.DUPLICATE
         case Do.SETTLED | Do.RELEASED:

@@ -13,7 +13,6 @@ from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import ImportReport, Step
-from relay.domain.claims import Waiter
 from relay.domain.problems import (
     UNCONFIRMED,
     ConnectionProblem,
@@ -103,7 +102,7 @@ class ImportChecker:
             export = self._opener.settings.export(f"{wake.connection}/{wake.export}")
         except SettingsProblem:
             return
-        self._wakeups.look_again(export, [Waiter(profile, wake.run) for profile in wake.profiles])
+        self._wakeups.look_again(export, wake.profiles, wake.run)
 
     def _check(self, check: CheckImport) -> None:
         found = flights.load_import(self._database, check.connection, check.flight)
@@ -153,8 +152,14 @@ class ImportChecker:
     def _report(self, job: Job, queued: QueuedImport, entries: Sequence[Entry]) -> ImportReport:
         """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
         steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
-        report = job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
-        if report.finished or self._clock.now() - queued.queued_at <= job.destination.import_bound:
+        over = self._clock.now() - queued.queued_at > job.destination.import_bound
+        try:
+            report = job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
+        except Transient:
+            if not over:
+                raise
+            report = ImportReport(False)
+        if report.finished or not over:
             return report
         return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED))
 

@@ -77,7 +77,9 @@ class Opener:
         destination = self.destinations(export.destination)
         self.own_targets(export)
         account, calls = self.account(connection)
-        return Opened(Job(export, destination, account, thorough=thorough), connection_gate, export_gate, calls)
+        guarded = export_gate.passed == export.version
+        job = Job(export, destination, account, thorough=thorough, guarded=guarded)
+        return Opened(job, connection_gate, export_gate, calls)
 
     def own_targets(self, export: Export) -> None:
         """Make sure that the export's targets are its own; ExportProblem when one belongs to another export.

@@ -117,7 +117,7 @@ class Settling:
         owed = {key: claim for key, claim in claim_store.load(self._database, keys).items() if claim.to_wake}
         if not owed:
             return
-        self._wakeups.look_again(export, {waiter for claim in owed.values() for waiter in claim.look_again})
+        self._wakeups.wake(export, {waiter for claim in owed.values() for waiter in claim.look_again})
         for key, claim in owed.items():
             self._forget_waiters(key, claim)
 

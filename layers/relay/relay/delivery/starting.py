@@ -31,9 +31,10 @@ class Starter:
         self._destinations = destinations
         self._new_id = new_id
 
-    def start(self, export: Export, cause: str) -> Run | None:
+    def start(self, export: Export, cause: str, *, afresh: bool = True) -> Run | None:
         """Start a run and return it; None when another is active, or when it is owed instead (gate closed, paused).
 
+        A run that waits for confirmation gives way to one that counts `afresh`, or under other settings.
         A segment the store has never seen is a configuration error, not an empty set: then the returned run is
         refused and says so.
         """
@@ -56,7 +57,7 @@ class Starter:
         unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
         if unseen:
             return self._refuse(run, f"segments never seen: {', '.join(unseen)}")
-        self._supersede(export)
+        self._supersede(export, afresh=afresh)
         if not runs.begin(self._database, run):
             return None
         self._cursors.resume(export, run, runs.shards(self._database, run.id))
@@ -70,11 +71,12 @@ class Starter:
         runs.refuse(self._database, refused)
         return refused
 
-    def _supersede(self, export: Export) -> None:
-        """A run that waits for confirmation gives way: the new one counts the leavers afresh."""
+    def _supersede(self, export: Export, *, afresh: bool) -> None:
         active = runs.active(self._database, export.key)
         run = None if active is None else runs.load(self._database, active)
-        if run is not None and run.state is RunState.NEEDS_CONFIRMATION:
+        if run is None or run.state is not RunState.NEEDS_CONFIRMATION:
+            return
+        if afresh or run.settings != export.version:
             runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), "superseded by a newer run")
 
     def confirm(self, export: Export, run_id: str, by: str) -> bool:

@@ -9,7 +9,6 @@ from relay.delivery.opening import Opener
 from relay.delivery.starting import Starter
 from relay.delivery.wakeups import Wakeups
 from relay.destinations.contract import Level
-from relay.domain.claims import Waiter
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
@@ -113,7 +112,7 @@ class Ticker:
         if not export.active:
             return
         if gate.owed:
-            run = self._starter.start(export, "owed")
+            run = self._starter.start(export, "owed", afresh=False)
             if run is not None and run.state is RunState.RUNNING:
                 gates.pay(self._database, export.connection, gate)
         elif export.stream:
@@ -127,7 +126,7 @@ class Ticker:
             if run is not None and run.state is RunState.RUNNING:
                 activations.save(self._database, export.key, Activation(export.version, now, settled=False))
         elif not last.settled and now - last.at >= SETTLING:
-            run = self._starter.start(export, "settings seen everywhere")
+            run = self._starter.start(export, "settings seen everywhere", afresh=False)
             if run is not None and run.state is RunState.RUNNING:
                 activations.save(self._database, export.key, Activation(export.version, last.at, settled=True))
 
@@ -145,7 +144,7 @@ class Ticker:
             self._cursors.finish_if_over(export, run.id)
             if len(stalled) == len(shards):
                 waiting = runs.waiting(self._database, run.id)
-                self._wakeups.look_again(export, [Waiter(profile, run.id) for profile in waiting])
+                self._wakeups.look_again(export, waiting, run.id)
         for shard in stalled:
             runs.note_nudge(self._database, run.id, shard.index, now)
 

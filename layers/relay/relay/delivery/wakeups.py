@@ -6,7 +6,7 @@ from typing import Protocol
 
 from relay.clock import Clock
 from relay.delivery.messages import CheckImport, Cursor, LookAgain, WakeLater, by_shard, group
-from relay.domain.claims import Waiter
+from relay.domain.claims import Waiter, profile_of
 from relay.domain.exports import Export
 from relay.queues import Message
 
@@ -34,34 +34,40 @@ class Wakeups:
         self._shards = shards
         self._clock = clock
 
-    def look_again(self, export: Export, waiters: Iterable[Waiter]) -> None:
-        """Wake profiles, thoroughly, each for the run that waits for it."""
-        by_run: dict[str | None, list[str]] = {}
-        for waiter in sorted(waiters, key=lambda waiter: (waiter.run or "", waiter.profile)):
-            by_run.setdefault(waiter.run, []).append(waiter.profile)
+    def look_again(self, export: Export, profiles: Iterable[str], run: str | None = None) -> None:
+        """Wake profiles of an export, thoroughly, for the run that waits for them if there is one."""
+        self._look_again(export.destination, export.connection, export.name, export.version, sorted(profiles), run)
+
+    def wake(self, export: Export, waiters: Iterable[Waiter]) -> None:
+        """Wake claimants, each for its own export (another of the connection may wait) and run."""
+        parties: dict[tuple[str, str], list[str]] = {}
+        for waiter in waiters:
+            name, profile = profile_of(waiter.claimant)
+            parties.setdefault((name, waiter.run or ""), []).append(profile)
+        for (name, run), profiles in sorted(parties.items()):
+            version = export.version if name == export.name else 0
+            self._look_again(export.destination, export.connection, name, version, sorted(profiles), run or None)
+
+    def _look_again(
+        self, destination: str, connection: str, name: str, version: int, profiles: Sequence[str], run: str | None
+    ) -> None:
         messages = [
             Message(
-                LookAgain(
-                    export.connection, export.name, export.version, tuple(profiles), thorough=True, run=run
-                ).to_json(),
-                group(export.connection, shard),
+                LookAgain(connection, name, version, ids, thorough=True, run=run).to_json(), group(connection, shard)
             )
-            for run, ids in by_run.items()
-            for shard, profiles in by_shard(ids, self._shards(export.destination))
+            for shard, ids in by_shard(profiles, self._shards(destination))
         ]
         if messages:
-            self._destination_queue(export.destination).send(messages)
+            self._destination_queue(destination).send(messages)
 
-    def look_later(self, export: Export, due: Mapping[Waiter, datetime]) -> None:
-        """Wake profiles when their time has come."""
+    def look_later(self, export: Export, due: Mapping[tuple[str, str | None], datetime]) -> None:
+        """Wake (profile, run that waits for it) when their time has come."""
         messages = [
             Message(
-                WakeLater(
-                    export.connection, export.name, export.version, (waiter.profile,), moment, waiter.run
-                ).to_json(),
+                WakeLater(export.connection, export.name, export.version, (profile,), moment, run).to_json(),
                 delay=self._delay_until(moment),
             )
-            for waiter, moment in due.items()
+            for (profile, run), moment in due.items()
         ]
         if messages:
             self._checks.send(messages)

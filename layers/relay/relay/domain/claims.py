@@ -3,7 +3,7 @@
 The identity is what is contended: two profiles with one e-mail, in whatever shard they are, meet here. Everything
 in this module is a pure transition; the engine writes the new claim only if nobody else wrote meanwhile.
 
-- The smallest claimant wins and is sent; the others are duplicates.
+- The smallest claimant (of the export that has the target) wins and is sent; the others are duplicates.
 - The identity leaves the destination only when its last claimant leaves.
 - While a flight is open nobody else sends: they leave their name in `look_again` and are woken when it ends.
 """
@@ -21,6 +21,17 @@ UNSURE = "?"
 
 TURN = timedelta(milliseconds=1)
 """A change of direction is sent at least this much later than what was sent before: ties are undocumented."""
+
+
+def claimant_of(export_name: str, profile: str) -> str:
+    """Return how a profile is named in a claim: with its export, because a target may pass from one to another."""
+    return f"{export_name}/{profile}"
+
+
+def profile_of(claimant: str) -> tuple[str, str]:
+    """Return (export name, profile) of a claimant."""
+    export_name, _, profile = claimant.partition("/")
+    return export_name, profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class Flight:
     """
 
     id: str
-    profile: str
+    claimant: str
     joins: bool
     digest: str
     at: datetime
@@ -59,9 +70,9 @@ class Flight:
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A profile to look at again when the flight ends; `run` when a run waits for its outcome."""
+    """A claimant to look at again when the flight ends; `run` when a run waits for its outcome."""
 
-    profile: str
+    claimant: str
     run: str | None = None
 
 
@@ -87,10 +98,10 @@ class Claim:
         """Somebody waits and nothing is in flight: the wake-ups are owed."""
         return bool(self.look_again) and self.flight is None
 
-    def counts(self, profile: str, run: RunTag | None) -> bool:
-        """Whether the open flight is this profile's and moves this run's ledger when it ends."""
+    def counts(self, claimant: str, run: RunTag | None) -> bool:
+        """Whether the open flight is this claimant's and moves this run's ledger when it ends."""
         flight = self.flight
-        return flight is not None and flight.profile == profile and run in flight.runs
+        return flight is not None and flight.claimant == claimant and run in flight.runs
 
 
 class Fate(Enum):
@@ -115,9 +126,9 @@ class Do(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What one profile wants of a claim."""
+    """What one claimant wants of a claim."""
 
-    profile: str
+    claimant: str
     joins: bool
     digest: str
     at: datetime
@@ -162,10 +173,10 @@ def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
 
 
 def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
-    claim = _with_claimant(claim, wish.profile)
-    wins = min(claim.claimants) == wish.profile
+    claim = _with_claimant(claim, wish.claimant)
+    wins = _winner(claim.claimants, wish.claimant) == wish.claimant
     flight = claim.flight
-    if flight is not None and flight.profile == wish.profile:
+    if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
     if flight is not None and (wins or not flight.joins):
         return Decision(Do.WAIT, _with_waiter(claim, wish))
@@ -177,16 +188,17 @@ def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
 
 
 def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
-    if wish.profile not in claim.claimants:
+    if wish.claimant not in claim.claimants:
         return Decision(Do.RELEASED, claim)
-    others = claim.claimants - {wish.profile}
+    others = claim.claimants - {wish.claimant}
     flight = claim.flight
-    if flight is not None and flight.profile == wish.profile:
+    if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
     if flight is not None and not flight.joins:
         return Decision(Do.WAIT, _with_waiter(claim, wish))
     if others:
-        heir = {Waiter(min(others))} if min(others) > wish.profile and flight is None else set()
+        next_one = _winner(others, wish.claimant)
+        heir = {Waiter(next_one)} if flight is None and not next_one < wish.claimant else set()
         return Decision(Do.RELEASED, replace(claim, claimants=others, look_again=claim.look_again | heir))
     if not wish.goodbye:
         return Decision(Do.RELEASED, replace(claim, claimants=others, sent=None))
@@ -217,7 +229,7 @@ def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     lost = claim.flight
     flight = Flight(
         id=takeoff.flight_id,
-        profile=wish.profile,
+        claimant=wish.claimant,
         joins=wish.joins,
         digest=wish.digest,
         at=_time_to_send(claim, wish) if lost is None else lost.at,
@@ -243,17 +255,29 @@ def _latest(*moments_or_none: datetime | None) -> datetime | None:
     return max((moment for moment in moments_or_none if moment is not None), default=None)
 
 
-def _with_claimant(claim: Claim, profile: str) -> Claim:
-    """Add a claimant; the winner it supersedes is woken, because what it was told no longer holds."""
-    if profile in claim.claimants:
+def _with_claimant(claim: Claim, claimant: str) -> Claim:
+    """Add a claimant; the winner it supersedes is woken, because what it was told no longer holds.
+
+    The same profile's claim for another export ends: the target has passed from that export to this one.
+    """
+    if claimant in claim.claimants:
         return claim
-    winner = min(claim.claimants, default=profile)
-    loser = {Waiter(winner)} if profile < winner else set()
-    return replace(claim, claimants=claim.claimants | {profile}, look_again=claim.look_again | loser)
+    _, profile = profile_of(claimant)
+    kept = frozenset(other for other in claim.claimants if profile_of(other)[1] != profile)
+    winner = _winner(kept | {claimant}, claimant)
+    old = _winner(kept, claimant) if kept else claimant
+    loser = {Waiter(old)} if winner == claimant and old != claimant else set()
+    return replace(claim, claimants=kept | {claimant}, look_again=claim.look_again | loser)
+
+
+def _winner(claimants: frozenset[str], like: str) -> str:
+    """Return the smallest claimant of the same export as `like`; of any export when that has none."""
+    export_name, _ = profile_of(like)
+    return min({other for other in claimants if profile_of(other)[0] == export_name} or claimants)
 
 
 def _with_waiter(claim: Claim, wish: Wish) -> Claim:
-    waiter = Waiter(wish.profile, None if wish.run is None or claim.counts(wish.profile, wish.run) else wish.run.run)
+    waiter = Waiter(wish.claimant, None if wish.run is None or claim.counts(wish.claimant, wish.run) else wish.run.run)
     return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
 
 
@@ -274,11 +298,11 @@ def land(claim: Claim, *, taken: bool | None) -> Claim:
         sent = flight.digest if flight.joins else None
         sent_at = _latest(sent_at, flight.at)
         if not flight.joins:
-            claimants -= {flight.profile}
+            claimants -= {flight.claimant}
             if claimants:
-                look_again |= {Waiter(min(claimants))}
-        elif claimants and min(claimants) != flight.profile:
-            look_again |= {Waiter(flight.profile), Waiter(min(claimants))}
+                look_again |= {Waiter(_winner(claimants, flight.claimant))}
+        elif claimants and (winner := _winner(claimants, flight.claimant)) != flight.claimant:
+            look_again |= {Waiter(flight.claimant), Waiter(winner)}
     return replace(
         claim,
         claimants=claimants,
@@ -298,7 +322,7 @@ def to_json(claim: Claim) -> dict[str, Any]:
     if flight is not None:
         body["flight"] = {
             "id": flight.id,
-            "profile": flight.profile,
+            "claimant": flight.claimant,
             "joins": flight.joins,
             "digest": flight.digest,
             "at": moments.text(flight.at),
@@ -309,7 +333,7 @@ def to_json(claim: Claim) -> dict[str, Any]:
             "runs": [[tag.run, tag.shard, tag.phase] for tag in flight.runs],
         }
     if claim.look_again:
-        body["look_again"] = sorted([waiter.profile, waiter.run or ""] for waiter in claim.look_again)
+        body["look_again"] = sorted([waiter.claimant, waiter.run or ""] for waiter in claim.look_again)
     if claim.sent is not None:
         body["sent"] = claim.sent
     if claim.sent_at is not None:
@@ -328,7 +352,7 @@ def from_json(body: Mapping[str, Any], version: int) -> Claim:
         if flight is None
         else Flight(
             id=flight["id"],
-            profile=flight["profile"],
+            claimant=flight["claimant"],
             joins=flight["joins"],
             digest=flight["digest"],
             at=moments.parse(flight["at"]),
@@ -338,7 +362,7 @@ def from_json(body: Mapping[str, Any], version: int) -> Claim:
             echo_until=None if flight["echo_until"] is None else moments.parse(flight["echo_until"]),
             runs=tuple(RunTag(*tag) for tag in flight["runs"]),
         ),
-        look_again=frozenset(Waiter(profile, run or None) for profile, run in body.get("look_again", ())),
+        look_again=frozenset(Waiter(claimant, run or None) for claimant, run in body.get("look_again", ())),
         sent=body.get("sent"),
         sent_at=moments.parse(body["sent_at"]) if "sent_at" in body else None,
         echo=body.get("echo"),

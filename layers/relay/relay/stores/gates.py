@@ -6,17 +6,24 @@ on the condition that the gate is still closed with the same epoch. pk `gates#co
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.domain import moments
 from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
 
 CONNECTION = "connection"
 
+FAILURES_APART = timedelta(hours=1)
+"""Much longer than the longest backoff: failures further apart say nothing of the time between them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The state of one gate. `epoch` counts its closings; `failing_since` is set while all calls fail."""
+    """The state of one gate. `epoch` counts its closings.
+
+    `failing_since` and `failed_at` are the first and the last failure of a row without a success. `passed` is the
+    version of an export's settings under which a run has counted the leavers and was let through.
+    """
 
     scope: str
     closed: bool = False
@@ -25,6 +32,8 @@ class Gate:
     epoch: int = 0
     since: datetime | None = None
     failing_since: datetime | None = None
+    failed_at: datetime | None = None
+    passed: int = 0
     owed: int = 0
     probed_at: datetime | None = None
 
@@ -98,17 +107,24 @@ def pay(database: Database, connection: str, gate: Gate) -> bool:
 
 
 def note_failure(database: Database, connection: str, gate: Gate, now: datetime) -> datetime:
-    """Note that calls fail; return since when."""
-    if gate.failing_since is not None:
-        return gate.failing_since
-    write_one(database, Update(_key(connection, gate.scope), {"failing_since": moments.text(now)}, {}, _as_seen(gate)))
-    return now
+    """Note that a call failed; return since when all have. A long silence between two failures begins a new row."""
+    since = gate.failing_since
+    if since is None or gate.failed_at is None or now - gate.failed_at > FAILURES_APART:
+        since = now
+    told: Item = {"failing_since": moments.text(since), "failed_at": moments.text(now)}
+    write_one(database, Update(_key(connection, gate.scope), told, {}, _as_seen(gate)))
+    return since
 
 
 def note_success(database: Database, connection: str, gate: Gate) -> None:
     """Forget that calls failed."""
     if gate.failing_since is not None:
         write_one(database, Update(_key(connection, gate.scope), {"failing_since": ""}, {}, _as_seen(gate)))
+
+
+def pass_guard(database: Database, connection: str, export_name: str, version: int) -> None:
+    """Note that a run under this version of the settings has counted the leavers and may remove them."""
+    write_one(database, Update(_key(connection, scope_of(export_name)), {"passed": version}))
 
 
 def note_probe(database: Database, connection: str, gate: Gate, now: datetime) -> bool:
@@ -139,6 +155,8 @@ def _gate(scope: str, item: Item | None) -> Gate:
         epoch=int(item.get("epoch", 0)),
         since=moment("since"),
         failing_since=moment("failing_since"),
+        failed_at=moment("failed_at"),
+        passed=int(item.get("passed", 0)),
         owed=int(item.get("owed", 0)),
         probed_at=moment("probed_at"),
     )

@@ -134,7 +134,7 @@ def note_nudge(database: Database, run: str, index: int, now: datetime) -> None:
 def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:
     """Move one awaited profile to its column, once; False when that was done already."""
     counts: dict[str, int] = {}
-    if outcome is Outcome.ABSENT:
+    if outcome in (Outcome.ABSENT, Outcome.HELD):
         counts = {"outstanding": -1, "unchanged": 1}
     elif outcome is not Outcome.OUTSTANDING:
         counts = {"outstanding": -1, outcome.value: 1}
