@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from relay.delivery.cases import Job, Result
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import SCAN, Cursors
-from relay.delivery.engine import Engine, Job, Result
+from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.messages import LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
@@ -257,7 +258,7 @@ class Bench:
         segments.add(self.database, [(segment, profile_id) for segment in inside])
         segments.note(self.database, dict.fromkeys([*inside, *outside]), now)
         old = profiles.load(self.database, [profile_id])[0] or Profile(profile_id, "shop")
-        memberships = {segment: Membership(segment in inside, now) for segment in (*inside, *outside)}
+        memberships = {segment: Membership(segment in inside, now, now) for segment in (*inside, *outside)}
         attributes = {name: Register(value, now) for name, value in values.items()}
         profiles.save(
             self.database,

@@ -208,7 +208,7 @@ class World:
         """The consumers have seen every profile as it is now, for every streaming export of its segments."""
         for item in self.database.items(Table.PROFILES):
             identifier, memberships = str(item["pk"]), json.loads(str(item["memberships"]))
-            for segment, (realized, _) in memberships.items():
+            for segment, (realized, _, _) in memberships.items():
                 if realized:
                     assert identifier in segments.listing(self.database, segment, bucket_of(identifier))
             for key in ("px/px", "ac/ac"):
@@ -220,7 +220,7 @@ def _wish(visible: object, own: Sequence[str]) -> object:
     """Return what an export of these segments makes of a profile: who is in, and for those their values."""
     if not isinstance(visible, dict):
         return None
-    inside = {segment for segment, (realized, _) in json.loads(visible["memberships"]).items() if realized}
+    inside = {segment for segment, (realized, _, _) in json.loads(visible["memberships"]).items() if realized}
     if not inside & set(own):
         return None
     registers = {

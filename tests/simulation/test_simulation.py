@@ -86,9 +86,9 @@ class RecklessEngine(Engine):
 class ImpatientEngine(Engine):
     """Does not wait for what another call may still do."""
 
-    def _plan(self, job: Any, case: Any, claims: Any, fates: Any) -> Any:
+    def _plans(self, job: Any, cases: Any, claims: Any, fates: Any) -> Any:
         without = {key: replace(claim, flight=None, echo_until=None) for key, claim in claims.items()}
-        return super()._plan(job, case, without, fates)
+        return super()._plans(job, cases, without, fates)
 
 
 class LossyQueue(SimQueue):

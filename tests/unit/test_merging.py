@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import Change, MembershipChange
 from relay.domain.merging import EXITS_KEPT, merge
-from relay.domain.profiles import Membership, Profile, Register
+from relay.domain.profiles import Profile, Register
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 NAMED = frozenset({"s/a", "s/b"})
@@ -65,6 +65,10 @@ _changes = st.builds(
 def told(profile: Profile | None) -> object:
     """Everything of a profile, with values as text: to Python 1 and True are equal."""
     return repr(profile) if profile is None else repr([profile.id, profile.source, *map(_sorted, _parts(profile))])
+
+
+def held(profile: Profile) -> dict[str, tuple[bool, datetime]]:
+    return {segment: (one.realized, one.at) for segment, one in profile.memberships.items()}
 
 
 def _parts(profile: Profile) -> Iterable[Any]:
@@ -148,7 +152,7 @@ def test_times_from_the_future_are_clamped_to_receipt_and_counted() -> None:
     assert result.clamped == 2
     assert result.profile is not None
     assert result.profile.attributes["plan"].at == after(100)
-    assert result.profile.memberships == {"s/a": Membership(True, after(100)), "s/b": Membership(False, after(1))}
+    assert held(result.profile) == {"s/a": (True, after(100)), "s/b": (False, after(1))}
 
 
 def test_without_a_time_of_its_own_a_change_counts_from_its_receipt() -> None:
@@ -177,18 +181,29 @@ def test_relevance_is_decided_from_the_change_alone(
         assert result.changed is relevant
 
 
-def test_old_exits_are_dropped_after_they_have_done_their_work() -> None:
-    member = profile_of(change(memberships=[realized("s/a", 0), exited("s/b", 0)]))
+def test_an_old_exit_heard_of_only_now_is_remembered_so_that_an_older_entry_does_not_undo_it() -> None:
+    member = profile_of(change(memberships=[realized("s/a", 0)]))
     much_later = NOON + EXITS_KEPT + timedelta(days=1)
     told_ = change(received_at=much_later, memberships=[exited("s/a", 10)])
 
     result = merge(member, told_, source="s", named=NAMED)
 
-    assert result.changed
     assert result.visible
     assert result.profile is not None
-    assert result.profile.memberships == {}
+    assert held(result.profile) == {"s/a": (False, after(10))}
     assert not merge(result.profile, told_, source="s", named=NAMED).changed
+    replayed = change(received_at=much_later, memberships=[realized("s/a", 0)])
+    assert not merge(result.profile, replayed, source="s", named=NAMED).changed
+
+
+def test_exits_heard_of_long_ago_are_dropped() -> None:
+    member = profile_of(change(memberships=[realized("s/a", 0), exited("s/b", 0)]))
+    told_ = change(received_at=NOON + EXITS_KEPT + timedelta(days=1), memberships=[realized("s/a", 10)])
+
+    profile = merged(told_, profile=member)
+
+    assert profile is not None
+    assert held(profile) == {"s/a": (True, after(10))}
 
 
 def test_a_long_standing_member_stays() -> None:
@@ -196,7 +211,7 @@ def test_a_long_standing_member_stays() -> None:
     told_ = change(received_at=NOON + timedelta(days=900), attributes={"plan": "x"})
     profile = merged(told_, profile=member)
     assert profile is not None
-    assert profile.memberships == {"s/a": Membership(True, NOON)}
+    assert held(profile) == {"s/a": (True, NOON)}
 
 
 def test_a_newer_time_alone_is_written_but_not_visible() -> None:

@@ -22,7 +22,7 @@ PROFILE = Profile(
         "näme": Register("Zoë \ud83d", NOON),
         "nested": Register({"b": [1, 1.5, True, None], "a": ""}, NOON),
     },
-    memberships={"s/a": Membership(True, NOON), "s/b": Membership(False, NOON)},
+    memberships={"s/a": Membership(True, NOON, NOON), "s/b": Membership(False, NOON, NOON)},
 )
 
 

@@ -194,14 +194,15 @@ def test_attributes_alone_wake_the_exports_of_the_profiles_segments() -> None:
     assert len(world.queue("gainsight_px").sent) == 2
 
 
-def test_an_exit_too_old_to_be_kept_is_still_told() -> None:
+def test_an_exit_that_happened_long_ago_is_told_and_not_undone_by_an_older_entry() -> None:
     world = World()
     world.post(change(1, member("s/a", 0)))
     world.run()
     world.clock.time += timedelta(days=60)
     world.post(change(1, member("s/a", 1, realized=False), received_at=world.clock.time))
+    world.post(change(1, member("s/a", 0), received_at=world.clock.time))
     world.run()
-    assert world.profile(1).memberships == {}
+    assert [one.realized for one in world.profile(1).memberships.values()] == [False]
     assert len(world.queue("gainsight_px").sent) == 2
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from relay.delivery.engine import Result
+from relay.delivery.cases import Result
 from relay.domain.claims import RunTag, claimant_of
 from relay.domain.deliveries import MAPPING
 from relay.domain.problems import Rejection, RejectionKind, Transient

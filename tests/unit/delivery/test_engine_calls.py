@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from relay.delivery.engine import Result
+from relay.delivery.cases import Result
 from relay.domain.problems import ConnectionProblem, StaleSettings, Transient
 from relay.domain.runs import Outcome
 from relay.stores import flights

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Protocol
 
 from relay.clock import Clock
+from relay.delivery.cases import Result
 from relay.delivery.cursors import Cursors
-from relay.delivery.engine import Engine, Result
+from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
 from relay.delivery.opening import GateClosed, Opened, Opener, Paused
 from relay.domain.claims import RunTag

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
-from relay.delivery.engine import Case, Engine, Job, Result
+from relay.delivery.cases import Case, Job, Result
+from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
 from relay.domain.claims import RunTag

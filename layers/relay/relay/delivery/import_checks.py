@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 from relay.clock import Clock
+from relay.delivery.cases import Job
 from relay.delivery.consuming import RetryLater, backoff
 from relay.delivery.cursors import Cursors
-from relay.delivery.engine import Job
 from relay.delivery.messages import CheckImport, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from relay.delivery.engine import Job
+from relay.delivery.cases import Job
 from relay.destinations.contract import Account, Caller, Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import ExportProblem, SettingsProblem

@@ -9,8 +9,9 @@ from relay.domain.changes import Change, Json
 from relay.domain.profiles import Membership, Profile, Register
 
 EXITS_KEPT = timedelta(days=30)
-"""How long an exit is remembered. Longer than anything waits in our queues (the longest is a dead-letter queue's 14
-days, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html)."""
+"""How long an exit is remembered after it was heard of. Longer than anything waits in our queues: the longest is a
+dead-letter queue's 14 days, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,10 @@ def merge(profile: Profile | None, change: Change, *, source: str, named: frozen
     and cannot come back, what was set at the same time stays. For every segment the newest qualification wins, on a
     tie the exit. So profiles form a join-semilattice, and merging is commutative, associative and idempotent.
 
-    Exits older than `EXITS_KEPT` at the time of receipt are dropped after they have done their work. That forgets what
-    would beat an older `realized` of the same segment; it is safe because such a change would have had to be received
-    before the exit and be merged only now, and no queue keeps a message that long. A platform that only now sends a
-    qualification older than an exit of a month ago is taken at its word.
+    Exits heard of longer than `EXITS_KEPT` ago (by the time of receipt) are dropped. That forgets what would beat an
+    older `realized` of the same segment; it is safe because such a change would have had to be received before the exit
+    and be merged only now, and no queue keeps a message that long. A platform that a month after an exit sends a
+    qualification older than it is taken at its word.
 
     `version` and `changed_at` are left alone: they belong to the write. Raises ValueError when the change is not for
     this profile.
@@ -64,8 +65,9 @@ def merge(profile: Profile | None, change: Change, *, source: str, named: frozen
         qualified, late = _clamp(told.at, change.received_at)
         clamped += late
         held = memberships.get(told.segment)
-        if held is None or (qualified, not told.realized) > (held.at, not held.realized):
-            memberships[told.segment] = Membership(told.realized, qualified)
+        news = Membership(told.realized, qualified, change.received_at)
+        if held is None or _rank(news) > _rank(held) or (_rank(news) == _rank(held) and news.heard_at < held.heard_at):
+            memberships[told.segment] = news
 
     oldest = change.received_at - EXITS_KEPT
     floors = (at, at) if change.snapshot else (None, None)
@@ -125,11 +127,15 @@ def _join(
     return highest, {key: register for key, register in joined.items() if register.at >= highest}
 
 
+def _rank(membership: Membership) -> tuple[datetime, bool]:
+    return membership.at, not membership.realized
+
+
 def _without_old_exits(memberships: Mapping[str, Membership], oldest: datetime) -> dict[str, Membership]:
     return {
         segment: membership
         for segment, membership in memberships.items()
-        if membership.realized or membership.at >= oldest
+        if membership.realized or membership.heard_at >= oldest
     }
 
 

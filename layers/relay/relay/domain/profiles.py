@@ -10,10 +10,11 @@ from relay.domain.changes import Json
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """In or out of one segment, and when the profile qualified."""
+    """In or out of one segment, when the profile qualified, and when we first heard of that (exits are forgotten)."""
 
     realized: bool
     at: datetime
+    heard_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,10 @@ def _encode(profile: Profile) -> Item:
         "identities": _json({name: [held.value, moments.text(held.at)] for name, held in profile.identities.items()}),
         "attributes": _json({name: [held.value, moments.text(held.at)] for name, held in profile.attributes.items()}),
         "memberships": _json(
-            {segment: [held.realized, moments.text(held.at)] for segment, held in profile.memberships.items()}
+            {
+                segment: [held.realized, moments.text(held.at), moments.text(held.heard_at)]
+                for segment, held in profile.memberships.items()
+            }
         ),
     }
     times = {
@@ -80,8 +83,8 @@ def _decode(item: Item) -> Profile:
         attributes=_registers(item["attributes"]),
         attributes_floor=_time(item, "attributes_floor"),
         memberships={
-            segment: Membership(realized, moments.parse(at))
-            for segment, (realized, at) in json.loads(str(item["memberships"])).items()
+            segment: Membership(realized, moments.parse(at), moments.parse(heard_at))
+            for segment, (realized, at, heard_at) in json.loads(str(item["memberships"])).items()
         },
         changed_at=_time(item, "changed_at"),
         version=int(item["version"]),

@@ -1,0 +1,154 @@
+"""Cases: how a profile stands between what is wished and what was told. Reading only."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from relay.clock import Clock
+from relay.delivery.wishes import OUT, left_at, wish_of
+from relay.destinations.contract import Account, Destination
+from relay.domain.claims import RunTag
+from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Want, compare
+from relay.domain.exports import Export
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.problems import Rejection, RejectionKind, StaleSettings
+from relay.domain.profiles import Profile
+from relay.domain.runs import Outcome
+from relay.stores import deliveries as delivery_store
+from relay.stores import profiles
+from relay.stores.database import Database
+
+SECOND_CHANCE = timedelta(hours=24)
+"""What the destination itself refused is tried again by runs, at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """For whom the engine works: an export, its account, and the run whose ledger counts the outcomes, if any."""
+
+    export: Export
+    destination: Destination
+    account: Account
+    run: RunTag | None = None
+    thorough: bool = False
+    hold_leavers: bool = False
+    """On the first pass of a run leavers are counted, not removed."""
+    guarded: bool = True
+    """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One profile as it stands: the difference between wish and delivery; `outcome` when nothing is to be done."""
+
+    profile: str
+    stored: Delivery
+    delivery: Delivery
+    """As stored, less the refusals that say nothing about today's wish."""
+    difference: Difference
+    left_at: Mapping[str, datetime]
+    rejected: bool = False
+    outcome: Outcome | None = None
+    changed_at: datetime | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """The code of a standing rejection."""
+        first = self.delivery.refusals.get(MAPPING) or next(iter(self.delivery.refusals.values()), None)
+        return None if first is None else first.rejection.code
+
+    @property
+    def steps(self) -> int:
+        """The most steps that sending it can take."""
+        return 0 if self.outcome is not None else len(self.difference.joins) + len(self.difference.leaves)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a profile, and the code of its rejection."""
+
+    outcome: Outcome
+    reason: str | None = None
+
+
+class Surveyor:
+    """Compares the wishes of profiles with what was told about them."""
+
+    def __init__(self, database: Database, keyed: KeyedHash, clock: Clock) -> None:
+        self._database = database
+        self._keyed = keyed
+        self._clock = clock
+
+    def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
+        """Compare wish and delivery of profiles, reading only.
+
+        Raises StaleSettings when a delivery was written under newer settings than the job's.
+        """
+        stored = dict(zip(profile_ids, profiles.load(self._database, profile_ids), strict=True))
+        deliveries = delivery_store.load(self._database, job.export.key, profile_ids)
+        return [self._case(job, profile, stored[profile], deliveries[profile]) for profile in profile_ids]
+
+    def _case(self, job: Job, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
+        if delivery.settings > job.export.version:
+            raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
+        now = self._clock.now()
+        wished = wish_of(job.export, job.destination, profile, self._keyed)
+        difference = compare(wished.wanted, delivery, thorough=job.thorough)
+        refusals = self._standing_refusals(wished.wanted, wished.rejection, delivery)
+        stored, delivery = delivery, replace(delivery, refusals=refusals)
+        held = {key for key in refusals if key != MAPPING and not self._due_again(job, refusals[key])}
+        difference = Difference(
+            {key: want for key, want in difference.joins.items() if key not in held},
+            {key: told for key, told in difference.leaves.items() if key not in held},
+        )
+        rejected = bool(held) or wished.rejection is not None
+        counted = job.run is not None and job.run.mark == delivery.counted_in
+        outcome: Outcome | None = None
+        if not difference:
+            outcome = Outcome.OUTSTANDING if counted else _outcome_of_nothing(job, delivery, rejected, wished.wanted)
+        elif difference.leaves and self._holds(job, stored) and job.destination.says_goodbye(job.export):
+            outcome = Outcome.OUTSTANDING if counted else Outcome.HELD
+        return Case(
+            profile=profile_id,
+            stored=stored,
+            delivery=delivery,
+            difference=difference,
+            left_at={
+                key: left_at(job.export, job.destination, profile, told.target, now)
+                for key, told in difference.leaves.items()
+            },
+            rejected=rejected,
+            outcome=outcome,
+            changed_at=None if profile is None else profile.changed_at,
+        )
+
+    def _holds(self, job: Job, stored: Delivery) -> bool:
+        """A slip in the settings empties no list: edited ones remove nobody before a run has counted who would go."""
+        return job.hold_leavers or (not job.guarded and stored.settings < job.export.version)
+
+    def _standing_refusals(
+        self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery
+    ) -> dict[str, Refusal]:
+        """Return the refusals that still say something about today's wish."""
+        wishes = {key: wanted[key].digest if key in wanted else OUT for key in {*wanted, *delivery.told}}
+        standing = {key: refusal for key, refusal in delivery.refusals.items() if wishes.get(key) == refusal.digest}
+        if rejection is not None:
+            old = delivery.refusals.get(MAPPING)
+            same = old is not None and old.rejection == rejection
+            standing[MAPPING] = old if old is not None and same else Refusal(rejection, "", self._clock.now())
+        return standing
+
+    def _due_again(self, job: Job, refusal: Refusal) -> bool:
+        return (
+            refusal.rejection.kind is RejectionKind.DESTINATION
+            and job.run is not None
+            and self._clock.now() - refusal.at >= SECOND_CHANCE
+        )
+
+
+def _outcome_of_nothing(job: Job, delivery: Delivery, rejected: bool, wanted: Mapping[str, Want]) -> Outcome:
+    if rejected:
+        return Outcome.REJECTED
+    if job.run is not None and job.run.mark == delivery.sent_in:
+        return Outcome.DELIVERED
+    return Outcome.UNCHANGED if wanted or delivery.told else Outcome.ABSENT
