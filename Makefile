@@ -11,7 +11,7 @@ EMULATOR_ENVIRONMENT := .tools/emulator
 UV := UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 UV_LINK_MODE=copy $(INSTALLER)/bin/uv
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup run test check stack-tests up down lock clean
+.PHONY: help setup run test check build stack-tests up down lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,7 @@ setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/inst
 run: setup ## run the main job on this machine and check what the destinations hold
 	@.venv/bin/python -m local.demo
 
-test: check stack-tests ## everything that CI checks
+test: check build run stack-tests ## everything that CI checks
 
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
@@ -29,6 +29,9 @@ check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
 	.venv/bin/pytest -n auto --ignore tests/stack
+
+build: setup ## what `sam deploy` takes to AWS
+	$(SAM_ENVIRONMENT)/bin/sam build
 
 # The tests use a running stack (`make up`) or start one; `down` takes away what an interrupted test run left.
 stack-tests: setup ## the tests of the deployed stack, on this machine

@@ -41,7 +41,7 @@ from local.roles import (
     new_signing_key,
 )
 from local.screen import Screen
-from local.stack import LocalStack, local_stack, running, up
+from local.stack import PACE_SCALE, LocalStack, local_stack, running, up
 
 PICTURE = """
  Adobe Experience Platform --.                                        .--> Gainsight PX
@@ -371,7 +371,7 @@ class Demo:
 
     def _limits(self) -> None:
         screen = self._screen
-        screen.title("Rate limits, enforced by both sandboxes")
+        screen.title(f"Rate limits, enforced by both sandboxes (a minute of them passes in {60 / PACE_SCALE:.0f} s)")
         for name, sandbox in (("Gainsight PX", self._px), ("ActiveCampaign", self._campaign)):
             counters = sandbox.counters()
             screen.check(

@@ -45,7 +45,7 @@ _SERVICES = (
     "ssm,sts"
 )
 _SANDBOXES = {"activecampaign": "activecampaign", "gainsight_px": "gainsight-px"}
-_PACE_SCALE = 20
+PACE_SCALE = 20
 """How many times faster than documented the destinations are called here, and the sandboxes let time pass."""
 SETTINGS_SECONDS = 1
 """How long functions keep settings here before they read them again."""
@@ -155,7 +155,7 @@ def _start(say: Say) -> LocalStack:
         "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "Architecture": {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64"),
         "SettingsSeconds": str(SETTINGS_SECONDS),
-        "PaceScale": str(_PACE_SCALE),
+        "PaceScale": str(PACE_SCALE),
         "Sandboxes": ",".join(f"{destination}={address}" for destination, address in addresses.items()),
     }
     overrides = [f"{key}={value}" for key, value in parameters.items()]
@@ -227,7 +227,7 @@ def _start_sandboxes(processes: Processes) -> dict[str, str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     for destination, name in _SANDBOXES.items():
         port = os.environ.get(f"RELAY_PORT_{destination.upper()}", "0")
-        command = [sys.executable, "-m", "local.sandboxes", name, "--port", port, "--time-scale", str(_PACE_SCALE)]
+        command = [sys.executable, "-m", "local.sandboxes", name, "--port", port, "--time-scale", str(PACE_SCALE)]
         processes.start(destination, command, environment, ROOT)
     return {
         destination: processes.wait(

@@ -27,7 +27,6 @@ def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = N
 @cache
 def _router() -> Router:
     clock = SystemClock()
-    seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
     database = dynamodb.connect(os.environ)
     seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
     return Router(

@@ -554,8 +554,6 @@ def test_the_directory_is_kept_and_read_at_most_a_few_seconds_late() -> None:
     assert reader.read() == {}
     clock.sleep(6)
     assert reader.read() == keeper.read()
-    keeper.forget("px")
-    assert keeper.read() == {}
 
 
 def test_the_function_answers_with_what_failed() -> None:

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from relay.delivery import settling
 from relay.delivery.cases import Result
-from relay.domain.problems import ConnectionProblem, StaleSettings, Transient
+from relay.domain.problems import Busy, ConnectionProblem, StaleSettings, Transient
 from relay.domain.runs import Outcome
 from relay.stores import flights
 from tests.fakes.delivery_bench import DOWN, TOO_MANY, Bench, Lost, person
@@ -91,6 +92,20 @@ def test_what_was_answered_before_a_call_failed_is_recorded() -> None:
 
     assert bench.deliver(2) == {2: Result(Outcome.UNCHANGED)}
     assert bench.tool.holds() == {ANN: {}}
+
+
+def test_a_call_that_was_taken_but_could_not_be_recorded_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.store(2, email=ANN)
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "ATTEMPTS", 0)
+        with pytest.raises(Busy):
+            bench.deliver(2)
+    bench.leave(2)
+    bench.deliver(2)
+    bench.work_off()
+
+    assert bench.tool.holds() == {}
 
 
 def test_a_delivery_written_under_newer_settings_is_not_touched() -> None:

@@ -10,7 +10,7 @@ from relay.delivery.wakeups import Wakeups
 from relay.domain.claims import Claim, RunTag, land
 from relay.domain.deliveries import Delivery, Refusal, Told
 from relay.domain.exports import Export
-from relay.domain.problems import Conflict, Rejection
+from relay.domain.problems import Busy, Rejection
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores import runs
@@ -96,7 +96,8 @@ class Settling:
             if self._database.write([writes])[0]:
                 return {tag.run for tag in moves}
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
-        raise Conflict("contention", "a flight could not be settled")
+        # Not a Conflict: the call was made, and whoever made it must not take it for one that never took off.
+        raise Busy("contention", "a flight could not be settled")
 
     def _told(self, delivery: Delivery, entry: Entry, rejection: Rejection | None, landed: Claim) -> Delivery:
         told, refusals = dict(delivery.told), dict(delivery.refusals)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Item, Key, Put, Table, write_one
 
 _PK = "directory"
 
@@ -52,9 +52,4 @@ class Directory:
         place = Key(Table.CONTROL, _PK, connection)
         item: Item = {"destination": entry.destination, "streams": entry.streams, "shards": entry.shards}
         write_one(self._database, Put(place, item))
-        self._read = None
-
-    def forget(self, connection: str) -> None:
-        """Take out a connection that is no longer there."""
-        write_one(self._database, Delete(Key(Table.CONTROL, _PK, connection)))
         self._read = None
