@@ -68,6 +68,7 @@ class Fields(TypedDict, total=False):
     unchanged: int
     duplicate: int
     outstanding: int
+    calls: int
     steps: int
     refused: int
     queued: int

@@ -1,6 +1,7 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,7 +26,7 @@ from relay.domain.problems import (
     Transient,
 )
 from relay.domain.runs import Outcome, RunState
-from relay.observability import Observability
+from relay.observability import Count, Fields, Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
 from relay.stores import attempts, gates, runs
@@ -42,6 +43,14 @@ AWAITED = 0
 
 ENOUGH_TIME = 30.0
 """Seconds a unit of work must have left of the function's time-out; less, and its messages go back untouched."""
+
+
+_METRICS = {
+    Outcome.DELIVERED: Count.DELIVERED,
+    Outcome.UNCHANGED: Count.UNCHANGED,
+    Outcome.REJECTED: Count.PROFILES_REJECTED,
+    Outcome.DUPLICATE: Count.DUPLICATE,
+}
 
 
 class RetryLater(Protocol):
@@ -163,7 +172,7 @@ class Consumer:
         except (StaleSettings, Transient) as problem:
             return self._try_again(unit, problem)
         try:
-            self._work(unit, opened)
+            self._tell(unit, opened, self._work(unit, opened))
         except StaleSettings as problem:
             if at_least >= problem.version:
                 return self._try_again(unit, problem)
@@ -191,33 +200,59 @@ class Consumer:
             return self._note_failure(unit, opened, problem)
         raise problem
 
-    def _work(self, unit: _Unit, opened: Opened) -> None:
+    def _work(self, unit: _Unit, opened: Opened) -> Counter[str]:
+        """Do a unit's work; return how many profiles came to which outcome."""
         if unit.cursor is not None:
-            self._cursors.advance(opened.job, unit.cursor, redelivered=unit.redelivered, calls=opened.calls)
-            return
+            return self._cursors.advance(opened.job, unit.cursor, redelivered=unit.redelivered, calls=opened.calls)
         looks = [look for look in unit.looks if opened.job.export.stream or look.thorough]
         profiles = {profile for look in looks for profile in look.profiles}
+        results: dict[str, Result] = {}
         for run_id in sorted({look.run for look in looks if look.run is not None}):
-            profiles -= self._look_for_run(opened, run_id, looks)
+            results |= self._look_for_run(opened, run_id, looks)
+        profiles -= results.keys()
         thorough = unit.redelivered or any(look.thorough for look in looks)
         if profiles:
-            results = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
-            self._owe_held(opened.job.export, results)
+            looked = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+            self._owe_held(opened.job.export, looked)
+            results |= looked
+        return Counter(result.outcome.value for result in results.values())
 
-    def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> set[str]:
-        """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger. Return them."""
+    def _tell(self, unit: _Unit, opened: Opened, outcomes: Counter[str]) -> None:
+        """Log one line and add to the metrics."""
+        export, cursor = opened.job.export, unit.cursor
+        named = Fields() if cursor is None else Fields(run=cursor.run, shard=cursor.shard)
+        self._observe.info(
+            "worked",
+            export=export.key,
+            attempt=unit.receives,
+            calls=opened.calls(),
+            delivered=outcomes[Outcome.DELIVERED],
+            unchanged=outcomes[Outcome.UNCHANGED],
+            rejected=outcomes[Outcome.REJECTED],
+            duplicate=outcomes[Outcome.DUPLICATE],
+            outstanding=outcomes[Outcome.OUTSTANDING] + outcomes[Outcome.WAITING] + outcomes[Outcome.HELD],
+            **named,
+        )
+        for outcome, metric in _METRICS.items():
+            self._observe.count(metric, outcomes[outcome], connection=export.connection)
+        self._observe.count(Count.CALLS, opened.calls(), connection=export.connection)
+
+    def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> dict[str, Result]:
+        """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger."""
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
         awaited, run = runs.still_waiting(self._database, run_id, named), runs.load(self._database, run_id)
         shards = opened.job.destination.shards if run is None else run.shards
+        found: dict[str, Result] = {}
         for shard in sorted({shard_of(profile, shards) for profile in awaited}):
             ids = [profile for profile in awaited if shard_of(profile, shards) == shard]
             job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
             results = self._engine.deliver(job, ids)
             self._owe_held(opened.job.export, results)
             self._end_waits(run_id, shard, results)
+            found |= results
         if awaited:
             self._cursors.finish_if_over(opened.job.export, run_id)
-        return set(awaited)
+        return found
 
     def _owe_held(self, export: Export, results: Mapping[str, Result]) -> None:
         """Leavers held back until a run has passed the guard are left to one more run."""

@@ -56,8 +56,12 @@ class Cursors:
         self._wakeups = wakeups
         self._scan = scan
 
-    def advance(self, job: Job, cursor: Cursor, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> None:
-        """Do one page of a cursor message; `calls` tells how many API calls were made so far.
+    def advance(
+        self, job: Job, cursor: Cursor, *, redelivered: bool, calls: Callable[[], int] = lambda: 0
+    ) -> Counter[str]:
+        """Do one page of a cursor message and return how many profiles came to which outcome.
+
+        `calls` tells how many API calls were made so far.
 
         A message whose page was done already only makes sure that its continuation exists. Raises as
         `Engine.deliver`; then nothing was counted and the cursor has not moved.
@@ -65,18 +69,19 @@ class Cursors:
         run = runs.load(self._database, cursor.run)
         shard = runs.shard(self._database, cursor.run, cursor.shard)
         if run is None or shard is None or run.state is not RunState.RUNNING:
-            return
+            return Counter()
         if job.export.version != run.settings:
             self._give_up(run, job.export)
-            return
+            return Counter()
         if (shard.phase, shard.after, shard.done) != (cursor.phase, cursor.after, False):
             if redelivered:
                 self._continue(job.export, run, shard)
-            return
+            return Counter()
         job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
         page = self._read(job, run, shard)
-        page, counts, waiting = _count(page, self._engine.perform(job, page.cases))
+        results = self._engine.perform(job, page.cases)
+        page, counts, waiting = _count(page, results)
         if shard.phase == 2:
             counts = _from_held(counts, shard, page.done)
         counts["calls"] = calls() - before
@@ -94,6 +99,7 @@ class Cursors:
         if not self._database.write([group])[0]:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
+        return Counter(result.outcome.value for result in results.values())
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:

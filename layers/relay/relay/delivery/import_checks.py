@@ -23,7 +23,7 @@ from relay.domain.problems import (
     SettingsProblem,
     Transient,
 )
-from relay.observability import Observability
+from relay.observability import Count, Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
 from relay.stores import attempts, flights, gates
@@ -166,13 +166,17 @@ class ImportChecker:
     def _settle(self, job: Job, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport) -> None:
         concerned = self._settling.settle(job.export, queued.flight, entries, report.refused, ledger=True)
         flights.forget(self._database, queued.connection, queued.flight)
+        rejected = len(report.refused)
         self._observe.info(
             "import settled",
             connection=queued.connection,
             export=job.export.key,
-            delivered=len(entries) - len(report.refused),
-            rejected=len(report.refused),
+            import_id=queued.import_id,
+            delivered=len(entries) - rejected,
+            rejected=rejected,
         )
+        self._observe.count(Count.DELIVERED, len(entries) - rejected, connection=queued.connection)
+        self._observe.count(Count.PROFILES_REJECTED, rejected, connection=queued.connection)
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
 
