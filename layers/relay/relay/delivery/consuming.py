@@ -220,9 +220,7 @@ class Consumer:
     def _tell(self, unit: _Unit, opened: Opened, outcomes: Counter[str]) -> None:
         """Log one line and add to the metrics."""
         export, cursor = opened.job.export, unit.cursor
-        named = Fields() if cursor is None else Fields(run=cursor.run, shard=cursor.shard)
-        self._observe.info(
-            "worked",
+        line = Fields(
             export=export.key,
             attempt=unit.receives,
             calls=opened.calls(),
@@ -231,8 +229,10 @@ class Consumer:
             rejected=outcomes[Outcome.REJECTED],
             duplicate=outcomes[Outcome.DUPLICATE],
             outstanding=outcomes[Outcome.OUTSTANDING] + outcomes[Outcome.WAITING] + outcomes[Outcome.HELD],
-            **named,
         )
+        if cursor is not None:
+            line.update(run=cursor.run, shard=cursor.shard)
+        self._observe.info("worked", **line)
         for outcome, metric in _METRICS.items():
             self._observe.count(metric, outcomes[outcome], connection=export.connection)
         self._observe.count(Count.CALLS, opened.calls(), connection=export.connection)
