@@ -231,7 +231,7 @@ class Consumer:
             outstanding=outcomes[Outcome.OUTSTANDING] + outcomes[Outcome.WAITING] + outcomes[Outcome.HELD],
         )
         if cursor is not None:
-            line.update(run=cursor.run, shard=cursor.shard)
+            line["run"], line["shard"] = cursor.run, cursor.shard
         self._observe.info("worked", **line)
         for outcome, metric in _METRICS.items():
             self._observe.count(metric, outcomes[outcome], connection=export.connection)
