@@ -114,7 +114,7 @@ class Administrator:
             Target={
                 "Arn": outputs["ExportFunctionArn"],
                 "RoleArn": outputs["SchedulerRoleArn"],
-                "Input": json.dumps({"export": key}),
+                "Input": json.dumps({"export": key, "cause": "schedule"}),
             },
         )
 
@@ -133,9 +133,9 @@ class Operator:
 
     stack: LocalStack
 
-    def start(self, key: str, cause: str = "on demand") -> dict[str, Any]:
-        """Ask for a run; `run` is None in the answer when it could not start."""
-        return self._export({"export": key, "cause": cause})
+    def start(self, key: str) -> dict[str, Any]:
+        """Ask for a run; `run` is None in the answer when it could not start, and `reason` says why."""
+        return self._export({"export": key})
 
     def runs(self, key: str) -> list[dict[str, Any]]:
         """Return the run records of an export, newest first."""

@@ -168,10 +168,14 @@ class Subject(ABC):
     def _wait_for_import(
         self, import_id: str, queued: int | None, indices: Sequence[int], steps: Sequence[Step]
     ) -> dict[int, Rejection]:
-        part = [steps[index] for index in indices]
+        refused: dict[int, Rejection] = {}
         for _ in range(100):
+            part = [steps[index] for index in indices]
             report = self.destination.import_report(self.account(), self.export, import_id, queued, part)
             if report.finished:
-                return {indices[place]: rejection for place, rejection in report.refused.items()}
+                refused |= {indices[place]: rejection for place, rejection in report.refused.items()}
+                indices, queued = [indices[place] for place in sorted(report.open)], None
+                if not indices:
+                    return refused
             self.time.pass_(10)
         raise AssertionError("the import never ended")

@@ -51,6 +51,7 @@ class SimDestination:
     late: list[Import] = field(default_factory=list)
     trouble: float = 0.0
     key_is_bad: bool = False
+    trouble_before_run: list[Finding] = field(default_factory=list)
     writes: int = 0
     complaints: list[str] = field(default_factory=list)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -141,8 +142,16 @@ class SimDestination:
         if self.chance.random() < self.trouble:
             raise Transient("server_error", "500")
         job = next(job for job in self.imports if job.id == import_id)
-        assert [(s.target, s.identity) for s in job.steps] == [(s.target, s.identity) for s in steps]
-        return ImportReport(job.landed, job.refused if job.landed else {})
+        rows = [job.steps.index(step) for step in steps]
+        if not job.landed:
+            return ImportReport(False)
+        left = self.chance.randint(1, len(steps) - 1) if len(steps) > 1 and self.chance.random() < 0.2 else 0
+        told = len(steps) - left
+        refused = {place: job.refused[row] for place, row in enumerate(rows[:told]) if row in job.refused}
+        return ImportReport(True, refused, frozenset(range(told, len(steps))))
+
+    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+        return self.trouble_before_run
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         if self.key_is_bad:

@@ -22,7 +22,7 @@ def test_runs_are_started_and_listed_from_the_terminal(stack: LocalStack, world:
 
     started, listed = (_invoke(stack, command.replace("newsletter/vip", world.list_export)) for command in COMMANDS)
 
-    assert started["export"] == world.list_export
+    assert (started["export"], started["cause"]) == (world.list_export, "on demand")
     assert [run["run"] for run in listed["runs"]] == [started["run"]]
     world.until("the run's end", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished")
 

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from relay.delivery.consuming import LONGEST_BACKOFF, PATIENCE, backoff
+from relay.delivery.consuming import LONGEST_BACKOFF, backoff
 from relay.delivery.messages import CheckImport
+from relay.delivery.stopping import PATIENCE
 from relay.domain.exports import Export
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState

@@ -8,6 +8,7 @@ import pytest
 
 from relay.delivery import cursors
 from relay.delivery.messages import Cursor, from_json
+from relay.destinations.contract import Finding, Level
 from relay.domain.runs import Run, RunState
 from relay.queues import Message
 from relay.stores import gates, runs
@@ -247,6 +248,23 @@ def test_while_edited_settings_wait_for_confirmation_what_streams_empties_no_lis
     bench.consume(bench.look(*range(150)))
 
     assert len(bench.tool.holds()) == 150
+
+
+def test_a_run_the_destination_says_cannot_go_stops_its_export_before_anything_is_sent() -> None:
+    """Given a list that is gone, When a run begins, Then nobody is imported, and the export says why and owes a run."""
+    bench = bench_with((0, 2, 4, 6), call_size=2)
+    bench.tool.trouble_before_run = [Finding("main", Level.ERROR, "there is no list 7")]
+    bench.start()
+    cursor = next_cursor(bench)
+
+    assert bench.consume(cursor) == ["m0"]
+
+    _, gate = gates.load(bench.database, CONNECTION, "main")
+    assert (gate.closed, gate.code, gate.reason) == (True, "not_ready", "there is no list 7")
+    assert bench.consume(cursor) == []
+    assert bench.tool.holds() == {}
+    _, gate = gates.load(bench.database, CONNECTION, "main")
+    assert gate.owed == 1
 
 
 # Edits, crashes, duplicates.

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -198,11 +199,46 @@ def test_trouble_of_the_export_only_puts_the_look_off() -> None:
     assert len(bench.checks.messages) == 1
 
 
-def test_transient_trouble_keeps_the_message_and_obeys_retry_after() -> None:
+def test_transient_trouble_burns_no_receives_and_obeys_retry_after() -> None:
     bench, _, check = importing()
     bench.tool.script = [TOO_MANY]
-    assert bench.check(check) == ["m0"]
-    assert bench.hidden == [("m0", 30.0)]
+    assert bench.check(check) == []
+    [later] = bench.checks.take()
+    assert later.delay.total_seconds() == 30.0
+    assert gates.load_all(bench.database, CONNECTION)[gates.CONNECTION].failing_since is not None
+
+
+def test_half_an_hour_of_it_stops_the_connection_and_the_import_waits() -> None:
+    bench, run, check = importing()
+    for _ in range(9):
+        bench.tool.script = [DOWN]
+        assert bench.check(check) == []
+        bench.clock.time += timedelta(minutes=5)
+        [check] = bench.checks.take()
+    assert gates.load_all(bench.database, CONNECTION)[gates.CONNECTION].closed
+    assert bench.counts(run)["outstanding"] == 1
+
+
+def test_what_was_not_looked_up_yet_is_asked_for_again_by_itself() -> None:
+    """Given an import of three of which one look tells two, Then those are settled, and the third after the next."""
+    bench, run, check = importing("a@x.example", "b@x.example", "c@x.example")
+    land(bench)
+    asked: list[tuple[int | None, int]] = []
+    whole = bench.tool.import_report
+
+    def two_at_a_time(account: Any, export: Any, import_id: str, queued: int | None, steps: Sequence[Any]) -> Any:
+        asked.append((queued, len(steps)))
+        report = whole(account, export, import_id, queued, steps)
+        return replace(report, open=frozenset(range(2, len(steps))))
+
+    bench.tool.import_report = two_at_a_time  # type: ignore[method-assign]
+    assert bench.check(check) == []
+    assert bench.counts(run) == {"selected": 3, "delivered": 2, "outstanding": 1}
+    [rest] = bench.checks.take()
+    assert bench.check(rest) == []
+    assert asked == [(3, 3), (None, 1)]
+    assert bench.counts(run) == {"selected": 3, "delivered": 3}
+    assert bench.run(run).state is RunState.FINISHED
 
 
 def test_an_unreadable_message_and_a_defect_fail_alone() -> None:
@@ -215,6 +251,7 @@ def test_an_unreadable_message_and_a_defect_fail_alone() -> None:
 def test_with_too_little_time_left_a_message_goes_back() -> None:
     bench, _, check = importing()
     assert bench.check(check, seconds_left=14.0) == ["m0"]
+    assert bench.hidden == [("m0", 0)]
 
 
 def test_an_unconfirmed_row_leaves_open_what_the_destination_holds() -> None:

@@ -1,6 +1,9 @@
 """What schedules and operators ask: start, show, confirm, cancel."""
 
+import json
+import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +27,7 @@ def bench() -> Bench:
 
 def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
     operator = bench.operator()
-    started = operator.handle({"export": MAIN, "cause": "on demand"})
+    started = operator.handle({"export": MAIN})
     assert (started["state"], started["cause"], started["adds_up"]) == ("running", "on demand", True)
     bench.work_off()
 
@@ -35,9 +38,9 @@ def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
 
 def test_only_one_run_of_an_export_is_active(bench: Bench) -> None:
     operator = bench.operator()
-    operator.handle({"export": MAIN})
+    first = operator.handle({"export": MAIN})["run"]
     again = operator.handle({"export": MAIN})
-    assert (again["run"], again["reason"]) == (None, "paused, stopped, or another run is active")
+    assert again == {"export": MAIN, "run": None, "reason": f"run {first} is active (running)"}
     assert len(runs.latest(bench.database, MAIN)) == 1
 
 
@@ -51,15 +54,40 @@ def test_a_segment_never_seen_is_refused_with_the_reason_and_noted_once(bench: B
     assert bench.queue.messages == []
 
 
-def test_a_stopped_export_owes_the_run_it_was_asked_for(bench: Bench) -> None:
-    gates.close(bench.database, CONNECTION, Gate("connection"), "code", "reason", bench.clock.now())
-    assert bench.operator().handle({"export": MAIN})["run"] is None
+@pytest.mark.parametrize(("scope", "stopped"), [("connection", "connection"), ("export#main", "export")])
+def test_a_stopped_export_owes_the_run_it_was_asked_for_and_the_answer_says_so(
+    bench: Bench, scope: str, stopped: str
+) -> None:
+    gates.close(bench.database, CONNECTION, Gate(scope), "unpaid", "refuses to work", bench.clock.now())
+    answer = bench.operator().handle({"export": MAIN})
+    reason = f"the {stopped} is stopped (unpaid: refuses to work); a run is owed and starts by itself"
+    assert (answer["run"], answer["reason"]) == (None, reason)
     assert gates.load(bench.database, CONNECTION, "main")[1].owed == 1
 
 
 def test_a_paused_export_is_not_started(bench: Bench) -> None:
     bench.edit(active=False)
-    assert bench.operator().handle({"export": MAIN})["run"] is None
+    answer = bench.operator().handle({"export": MAIN})
+    assert answer == {"export": MAIN, "run": None, "reason": "the export is paused"}
+
+
+def test_a_run_that_ended_while_the_answer_was_made_is_not_named_as_active(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = bench.operator()
+    run = operator.handle({"export": MAIN})["run"]
+    monkeypatch.setattr(runs, "active", lambda *_: run)
+    operator.handle({"cancel": run})
+    monkeypatch.setattr(runs, "begin", lambda *_: False)
+    answer = operator.handle({"export": MAIN})
+    assert (answer["run"], answer["reason"]) == (None, "what stood in the way has just ended: ask again")
+
+
+def test_the_input_that_the_pages_give_an_exports_own_schedule_names_the_schedule_as_cause(bench: Bench) -> None:
+    page = (Path(__file__).parents[3] / "docs/operations.md").read_text(encoding="utf-8")
+    (given,) = re.findall(r"the input `(\{.*?\})`", page)
+    event = json.loads(given.replace("connection/export", MAIN))
+    assert bench.operator().handle(event)["cause"] == "schedule"
 
 
 def test_an_invalid_export_says_what_is_wrong(bench: Bench) -> None:
@@ -76,7 +104,7 @@ def test_the_default_schedule_starts_every_valid_export_without_a_schedule_of_it
 
     answer = bench.operator(frozenset({f"{CONNECTION}/nightly"})).handle({"exports": "default"})
 
-    assert [started["export"] for started in answer["started"]] == [MAIN]
+    assert [(started["export"], started["cause"]) for started in answer["started"]] == [(MAIN, "schedule")]
     assert runs.active(bench.database, f"{CONNECTION}/nightly") is None
     assert [line["subject"] for line in bench.logged() if line["message"] == "settings"] == [
         f"export {CONNECTION}/broken"

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign import DESTINATION, LOOKED_UP_AT_ONCE
 from relay.destinations.activecampaign.client import BULK, BULK_SINGLE, REST
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
 from relay.destinations.calling import encode_json
@@ -374,6 +374,23 @@ class TestImportReport:
         options: dict[str, Any] = {"on_exit": "set_field", "exit_field": "3", "value_in": "yes", "value_out": "no"}
         _, codes, _ = self.report(info("failed"), *answers, steps=leaves, **options)
         assert codes == {1: "unconfirmed"}
+
+    def test_one_who_has_other_values_than_were_sent_is_not_as_wanted(self) -> None:
+        sent = [Step("list/7", "a@example.com", True, AT, {"first_name": "New", "fields.4": "gold"})]
+        found = [contacts(("17", "a@example.com")), standings(("7", 1))]
+        held = {"contact": {"firstName": "Old"}, "fieldValues": [{"field": "4", "value": "gold"}]}
+        _, codes, _ = self.report(info("failed"), *found, reply(200, held), steps=sent, queued=1)
+        assert codes == {0: "unconfirmed"}
+        same = {"contact": {"firstName": "New"}, "fieldValues": [{"field": "4", "value": "gold"}]}
+        _, codes, _ = self.report(info("failed"), *found, reply(200, same), steps=sent, queued=1)
+        assert codes == {}
+
+    def test_no_more_than_some_are_looked_up_at_once(self) -> None:
+        many = [step(f"{number}@example.com") for number in range(LOOKED_UP_AT_ONCE + 2)]
+        account = account_of(CONNECTION, info("failed"), *[contacts()] * LOOKED_UP_AT_ONCE)
+        report = DESTINATION.import_report(account, export(), "b-1", len(many), many)
+        assert report.open == {LOOKED_UP_AT_ONCE, LOOKED_UP_AT_ONCE + 1}
+        assert len(report.refused) == LOOKED_UP_AT_ONCE
 
     def test_two_imports_of_one_call_are_both_looked_at(self) -> None:
         account = account_of(CONNECTION, info(), info("active"))

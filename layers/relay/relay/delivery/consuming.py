@@ -13,6 +13,7 @@ from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
 from relay.delivery.opening import GateClosed, Opened, Opener, Paused
+from relay.delivery.stopping import Stopping
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import (
@@ -31,9 +32,6 @@ from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
 from relay.stores import attempts, gates, runs
 from relay.stores.database import Database
-
-PATIENCE = timedelta(minutes=30)
-"""After so long with nothing but transient failures a connection stops and owes a run."""
 
 LONGEST_BACKOFF = timedelta(minutes=15)
 FIRST_BACKOFF = timedelta(seconds=5)
@@ -108,6 +106,7 @@ class Consumer:
         self._engine = engine
         self._cursors = cursors
         self._clock = clock
+        self._stopping = Stopping(database, opener.settings, clock, observe)
         self._retry_later = retry_later
         self._observe = observe
 
@@ -178,7 +177,7 @@ class Consumer:
                 return self._try_again(unit, problem)
             return self._try(unit, fresh=fresh, at_least=problem.version)
         except ConnectionProblem as problem:
-            if not fresh and self._secret_changed(opened):
+            if not fresh and self._stopping.secret_changed(opened.job.account.connection):
                 return self._try(unit, fresh=True, at_least=at_least)
             return self._stop_connection(unit, opened, problem)
         except Problem as problem:
@@ -265,14 +264,6 @@ class Consumer:
             if result.outcome is not Outcome.WAITING:
                 runs.end_wait(self._database, run_id, shard, profile, result.outcome, result.reason)
 
-    def _secret_changed(self, opened: Opened) -> bool:
-        """Whether the administrator has put in a new secret that we had not read yet."""
-        used = opened.job.account.connection
-        try:
-            return self._opener.settings.connection(used.name, fresh=True) != used
-        except (SettingsProblem, Transient):
-            return False
-
     def _owe(self, unit: _Unit, closed: GateClosed) -> list[str]:
         """Acknowledge what comes to a closed gate, on the condition that it is still closed."""
         export = closed.export
@@ -295,23 +286,16 @@ class Consumer:
 
     def _stop_export(self, unit: _Unit, problem: ExportProblem) -> list[str]:
         connection, name = unit.export_key.split("/", 1)
-        _, gate = gates.load(self._database, connection, name)
-        if not gate.closed:
-            gates.close(self._database, connection, gate, problem.code, problem.what, self._clock.now())
-            self._observe.problem("export stopped", problem, export=unit.export_key)
+        self._stopping.export(connection, name, problem)
         return self._put_back(unit, timedelta())
 
     def _stop_connection(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
-        connection = opened.job.export.connection
-        gates.close(self._database, connection, opened.connection_gate, problem.code, problem.what, self._clock.now())
-        self._observe.problem("connection stopped", problem, connection=connection)
+        self._stopping.connection(opened.job.export.connection, opened.connection_gate, problem)
         return self._put_back(unit, timedelta())
 
     def _note_failure(self, unit: _Unit, opened: Opened, problem: Transient) -> list[str]:
-        now = self._clock.now()
-        since = gates.note_failure(self._database, opened.job.export.connection, opened.connection_gate, now)
-        if now - since >= PATIENCE:
-            return self._stop_connection(unit, opened, problem)
+        if self._stopping.passing(opened.job.export.connection, opened.connection_gate, problem):
+            return self._put_back(unit, timedelta())
         return self._try_again(unit, problem)
 
     def _try_again(self, unit: _Unit, problem: Problem) -> list[str]:

@@ -14,10 +14,11 @@ from relay.delivery.cases import Case, Job, Result
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
+from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Conflict
+from relay.domain.problems import Conflict, ExportProblem
 from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
@@ -79,6 +80,8 @@ class Cursors:
             return Counter()
         job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
+        if (shard.phase, shard.after) == (1, ""):
+            _require_readiness(job)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
         page, counts, waiting = _count(page, results)
@@ -180,6 +183,13 @@ class Cursors:
         gates.pass_guard(self._database, export.connection, export.name, run.settings)
         if runs.second_pass(self._database, run, confirmed_by, self._clock.now()):
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
+
+
+def _require_readiness(job: Job) -> None:
+    """Do not send a whole segment where the destination says beforehand that it cannot go."""
+    for finding in job.destination.check_before_run(job.account, job.export):
+        if finding.level is Level.ERROR:
+            raise ExportProblem("not_ready", finding.message)
 
 
 def _members(database: Database, segment: str, bucket: int, after: str) -> Iterator[str]:

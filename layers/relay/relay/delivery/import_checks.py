@@ -11,10 +11,12 @@ from relay.delivery.cursors import Cursors
 from relay.delivery.messages import CheckImport, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
+from relay.delivery.stopping import Stopping
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import ImportReport, Step
 from relay.domain.problems import (
     UNCONFIRMED,
+    Busy,
     ConnectionProblem,
     ExportProblem,
     Problem,
@@ -35,6 +37,8 @@ ENOUGH_TIME = 15.0
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
+REST_PAUSE = timedelta(seconds=2)
+"""Between looks at parts of one import, so that others who talk to the account get their turn."""
 
 ORPHANED = timedelta(days=1)
 """How long an import whose export is gone is taken to be in flight: the export may be made again."""
@@ -63,6 +67,7 @@ class ImportChecker:
         self._database = database
         self._opener = opener
         self._settling = settling
+        self._stopping = Stopping(database, opener.settings, clock, observe)
         self._cursors = cursors
         self._wakeups = wakeups
         self._clock = clock
@@ -71,7 +76,14 @@ class ImportChecker:
 
     def consume(self, received: Sequence[Received], seconds_left: Callable[[], float]) -> list[str]:
         """Handle a batch; return the ids of the messages SQS must keep."""
-        return [message.id for message in received if seconds_left() < ENOUGH_TIME or not self._handle(message)]
+        failed = []
+        for message in received:
+            if seconds_left() < ENOUGH_TIME:
+                self._retry_later(message.receipt_handle, 0)
+                failed.append(message.id)
+            elif not self._handle(message):
+                failed.append(message.id)
+        return failed
 
     def _handle(self, message: Received) -> bool:
         try:
@@ -104,13 +116,14 @@ class ImportChecker:
             return
         self._wakeups.look_again(export, wake.profiles, wake.run)
 
-    def _check(self, check: CheckImport) -> None:
+    def _check(self, check: CheckImport, *, fresh: bool = False) -> None:
+        """Look at an import and decide when to look again; trouble of the destination burns no receives."""
         found = flights.load_import(self._database, check.connection, check.flight)
         if found is None:
             return
         queued, entries = found
         try:
-            job = self._job(check)
+            job = self._job(check, fresh=fresh)
         except (UnknownExport, UnknownConnection):
             self._keep_or_forget(check, queued)
             return
@@ -123,17 +136,27 @@ class ImportChecker:
             return
         try:
             report = self._report(job, queued, entries)
-        except (ConnectionProblem, ExportProblem) as problem:
-            if isinstance(problem, ConnectionProblem):
-                now = self._clock.now()
-                gates.close(self._database, check.connection, connection_gate, problem.code, problem.what, now)
+        except Busy:
+            raise
+        except Transient as problem:
+            self._stopping.passing(check.connection, connection_gate, problem)
             self._observe.problem("import check failed", problem, connection=check.connection, export=job.export.key)
+            self._look_later(check, queued, max(_pause(check), problem.retry_after or timedelta()))
+        except ConnectionProblem as problem:
+            if not fresh and self._stopping.secret_changed(job.account.connection):
+                self._check(check, fresh=True)
+                return
+            self._stopping.connection(check.connection, connection_gate, problem)
             self._look_later(check, queued, LONGEST_DELAY)
-            return
-        if report.finished:
-            self._settle(job, queued, entries, report)
+        except ExportProblem as problem:
+            self._stopping.export(check.connection, check.export, problem)
+            self._look_later(check, queued, LONGEST_DELAY)
         else:
-            self._look_later(check, queued, min(FIRST_PAUSE * 1.5**check.attempt, LONGEST_PAUSE))
+            gates.note_success(self._database, check.connection, connection_gate)
+            if report.finished:
+                self._settle(job, check, queued, entries, report)
+            else:
+                self._look_later(check, queued, _pause(check))
 
     def _keep_or_forget(self, check: CheckImport, queued: QueuedImport) -> None:
         """Without its export an import cannot be asked about; it stays in flight while it may still arrive."""
@@ -142,9 +165,9 @@ class ImportChecker:
         else:
             flights.forget(self._database, check.connection, check.flight)
 
-    def _job(self, check: CheckImport) -> Job:
+    def _job(self, check: CheckImport, *, fresh: bool) -> Job:
         settings = self._opener.settings
-        connection = settings.connection(check.connection)
+        connection = settings.connection(check.connection, fresh=fresh)
         export = settings.export(f"{check.connection}/{check.export}")
         account, _ = self._opener.account(connection)
         return Job(export, self._opener.destinations(export.destination), account)
@@ -163,19 +186,31 @@ class ImportChecker:
             return report
         return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED))
 
-    def _settle(self, job: Job, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport) -> None:
-        concerned = self._settling.settle(job.export, queued.flight, entries, report.refused, ledger=True)
-        flights.forget(self._database, queued.connection, queued.flight)
+    def _settle(
+        self, job: Job, check: CheckImport, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport
+    ) -> None:
+        """Record what is known; what the destination was not asked about yet stays in flight for the next look."""
+        told = [index for index in range(len(entries)) if index not in report.open]
+        refused = {place: report.refused[index] for place, index in enumerate(told) if index in report.refused}
+        concerned = self._settling.settle(
+            job.export, queued.flight, [entries[index] for index in told], refused, ledger=True
+        )
+        if report.open:
+            rest = [entries[index] for index in sorted(report.open)]
+            flights.record_import(self._database, replace(queued, queued=None, looked_at=self._clock.now()), rest)
+            self._wakeups.check_import(check.connection, check.export, check.flight, check.attempt, REST_PAUSE)
+        else:
+            flights.forget(self._database, queued.connection, queued.flight)
         rejected = len(report.refused)
         self._observe.info(
             "import settled",
             connection=queued.connection,
             export=job.export.key,
             import_id=queued.import_id,
-            delivered=len(entries) - rejected,
+            delivered=len(told) - rejected,
             rejected=rejected,
         )
-        self._observe.count(Count.DELIVERED, len(entries) - rejected, connection=queued.connection)
+        self._observe.count(Count.DELIVERED, len(told) - rejected, connection=queued.connection)
         self._observe.count(Count.PROFILES_REJECTED, rejected, connection=queued.connection)
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
@@ -184,3 +219,7 @@ class ImportChecker:
         flights.note_look(self._database, queued, self._clock.now())
         later = replace(check, attempt=check.attempt + 1)
         self._wakeups.check_import(later.connection, later.export, later.flight, later.attempt, pause)
+
+
+def _pause(check: CheckImport) -> timedelta:
+    return min(FIRST_PAUSE * float(1.5 ** min(check.attempt, 20)), LONGEST_PAUSE)

@@ -5,14 +5,17 @@ from typing import Any
 
 from relay.delivery.starting import Starter
 from relay.domain import moments
+from relay.domain.exports import Export
 from relay.domain.problems import SettingsProblem
-from relay.domain.runs import Run, ledger_adds_up, total
+from relay.domain.runs import ENDED, Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.settings import Settings
-from relay.stores import runs
+from relay.stores import gates, runs
 from relay.stores.database import Database
 
 BY_OPERATOR = "an operator"
+ON_DEMAND = "on demand"
+SCHEDULE = "schedule"
 
 
 class Operator:
@@ -36,14 +39,14 @@ class Operator:
         """Do what an event asks.
 
         - `{"exports": "default"}`: start every export without a schedule of its own;
-        - `{"export": "connection/export"}`: start one (`"cause"` says why);
+        - `{"export": "connection/export"}`: start one on demand; its own schedule adds `"cause": "schedule"`;
         - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`.
         """
         match event:
             case {"exports": "default"}:
                 return self._start_all()
             case {"export": str(key)}:
-                return self._start(key, str(event.get("cause", "schedule")))
+                return self._start(key, str(event.get("cause", ON_DEMAND)))
             case {"confirm": str(run)}:
                 return self._confirm(run)
             case {"cancel": str(run)}:
@@ -61,7 +64,7 @@ class Operator:
         for invalid in listing.problems:
             self._observe.problem("settings", invalid.problem, subject=invalid.subject)
         own = self._own_schedules()
-        return {"started": [self._start(key, "schedule") for key in sorted(listing.valid) if key not in own]}
+        return {"started": [self._start(key, SCHEDULE) for key in sorted(listing.valid) if key not in own]}
 
     def _start(self, key: str, cause: str) -> dict[str, Any]:
         try:
@@ -71,9 +74,23 @@ class Operator:
             return {"export": key, "error": str(problem)}
         run = self._starter.start(export, cause)
         if run is None:
-            return {"export": key, "run": None, "reason": "paused, stopped, or another run is active"}
+            return {"export": key, "run": None, "reason": self._why_not(export)}
         self._observe.info("run", export=key, run=run.id, outcome=run.state.value)
         return self.picture(run)
+
+    def _why_not(self, export: Export) -> str:
+        """Return what stands in the way of a run that could not start."""
+        if not export.active:
+            return "the export is paused"
+        for gate in gates.load(self._database, export.connection, export.name):
+            if gate.closed:
+                stopped = "connection" if gate.scope == gates.CONNECTION else "export"
+                return f"the {stopped} is stopped ({gate.code}: {gate.reason}); a run is owed and starts by itself"
+        active = runs.active(self._database, export.key)
+        run = None if active is None else runs.load(self._database, active)
+        if run is None or run.state in ENDED:
+            return "what stood in the way has just ended: ask again"
+        return f"run {run.id} is active ({run.state.value})"
 
     def _confirm(self, run_id: str) -> dict[str, Any]:
         run = runs.load(self._database, run_id)

@@ -53,10 +53,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """How an asynchronous import stands: not finished, or finished with the refused steps by index."""
+    """How an asynchronous import stands: not finished, or finished with the refused steps by index.
+
+    `open` are steps of a finished import that were not looked up yet: they are asked for again, by themselves and with
+    `queued` None, so that one look never takes long.
+    """
 
     finished: bool
     refused: Mapping[int, Rejection] = field(default_factory=dict)
+    open: frozenset[int] = frozenset()
 
 
 class Level(Enum):
@@ -189,7 +194,15 @@ class Destination(Protocol):
     def import_report(
         self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
     ) -> ImportReport:
-        """Look at an asynchronous import once. Destinations without imports never return an `import_id`."""
+        """Look at an asynchronous import once, within some 30 seconds.
+
+        `steps` are those still in flight; `queued` is what the answer said, None when it did not or when the steps are
+        the rest of an earlier look. Destinations without imports never return an `import_id`.
+        """
+        ...
+
+    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+        """Look, without changing anything, at what would make a run of this export pointless; errors stop it."""
         ...
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:

@@ -20,6 +20,8 @@ from relay.domain.problems import Actor, Rejection
 # https://developers.activecampaign.com/reference/bulk-import-contacts
 MAX_CONTACTS = 250
 MAX_BODY_BYTES = 399_999
+LOOKED_UP_AT_ONCE = 30
+"""Contacts looked up in one look at an import: up to three calls each, under a quota of 5 a second for everybody."""
 _ENVELOPE_BYTES = len(encode_json({"contacts": []}))
 
 
@@ -101,7 +103,7 @@ class ActiveCampaign:
         """Look at an import. `steps` are those that were queued, without the ones `send` refused.
 
         What a completed import does not account for, and all of one that failed, was interrupted or is unknown, is
-        looked up contact by contact: two calls each under the quota of 5 a second.
+        looked up contact by contact, some at a time.
         """
         client = Client(account)
         failed: set[str] = set()
@@ -116,17 +118,29 @@ class ActiveCampaign:
                 failed |= state.failed
         refused = {index: IMPORT_REFUSED for index, step in enumerate(steps) if step.identity in failed}
         accounted_for = queued is not None and queued >= len(steps) and failed <= {step.identity for step in steps}
-        if not complete or not accounted_for:
-            for index, step in enumerate(steps):
-                if index not in refused and not _is_as_wanted(client, step, export.options):
-                    refused[index] = UNCONFIRMED
-        return ImportReport(finished=True, refused=refused)
+        if complete and accounted_for:
+            return ImportReport(finished=True, refused=refused)
+        doubtful = [index for index in range(len(steps)) if index not in refused]
+        for index in doubtful[:LOOKED_UP_AT_ONCE]:
+            if not _is_as_wanted(client, steps[index], export.options):
+                refused[index] = UNCONFIRMED
+        return ImportReport(finished=True, refused=refused, open=frozenset(doubtful[LOOKED_UP_AT_ONCE:]))
+
+    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+        """Look at the export's list and custom fields."""
+        return self._export_findings(Client(account), [export])
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         """Look at the key, and for each export at its list and custom fields (once for all exports)."""
         client = Client(account)
         client.me()
-        findings = [Finding("connection", Level.OK, "ActiveCampaign accepts the key")]
+        return [
+            Finding("connection", Level.OK, "ActiveCampaign accepts the key"),
+            *self._export_findings(client, exports),
+        ]
+
+    def _export_findings(self, client: Client, exports: Sequence[Export]) -> list[Finding]:
+        findings: list[Finding] = []
         fields: frozenset[str] | None = None
         wanted = {export.key: _fields_used(export) for export in exports}
         if any(wanted.values()):
@@ -144,12 +158,19 @@ def _row_bytes(step: Step, options: ActiveCampaignOptions) -> int:
 
 
 def _is_as_wanted(client: Client, step: Step, options: ActiveCampaignOptions) -> bool:
+    """Look a contact up: its status on the list, and the values that were sent (what differs stays unconfirmed)."""
     contact = client.contact_id(step.identity)
     if contact is None:
         return not step.joins
-    if not step.joins and options.on_exit == "set_field" and options.exit_field is not None:
-        return client.field_value(contact, options.exit_field) == options.value_out
-    return (client.list_status(contact, list_of(step.target)) == SUBSCRIBED) == step.joins
+    by_field = options.on_exit == "set_field" and options.exit_field is not None
+    stays_listed = not step.joins and by_field
+    if not stays_listed and (client.list_status(contact, list_of(step.target)) == SUBSCRIBED) != step.joins:
+        return False
+    wanted = dict(step.values)
+    if by_field:
+        wanted[f"fields.{options.exit_field}"] = str(options.value_in if step.joins else options.value_out)
+    held = client.values(contact) if wanted else {}
+    return all(held.get(target) == value for target, value in wanted.items())
 
 
 def _fields_used(export: Export) -> set[str]:

@@ -100,13 +100,16 @@ class Client:
                 return _count(entry.get("status"))
         return None
 
-    def field_value(self, contact_id: str, field_id: str) -> str | None:
-        """Return the value of a contact's custom field, None when it has none."""
+    def values(self, contact_id: str) -> dict[str, str]:
+        """Return what a contact holds, by mapping target (`first_name`, `fields.<id>`); nothing when it is gone."""
         row, reply = self._get(f"contacts/{quote(contact_id, safe='')}", CONTACT_TABLE)
-        for entry in [] if row is not None else _page(reply, "fieldValues"):
-            if str(entry.get("field")) == field_id:
-                return str(entry.get("value"))
-        return None
+        if row is not None:
+            return {}
+        fields = {f"fields.{entry.get('field')}": str(entry.get("value")) for entry in _page(reply, "fieldValues")}
+        contact = reply.body.get("contact")
+        if not isinstance(contact, Mapping):
+            return fields
+        return fields | {target: str(contact.get(key) or "") for target, key in _CONTACT_KEYS.items()}
 
     def me(self) -> None:
         """Make sure the key works and is answered by ActiveCampaign itself."""
@@ -142,6 +145,9 @@ class Client:
             if len(page) < PAGE:
                 return
             offset += PAGE
+
+
+_CONTACT_KEYS = {"first_name": "firstName", "last_name": "lastName", "phone": "phone"}
 
 
 def _page(reply: Reply, key: str) -> list[Mapping[str, Any]]:

@@ -84,6 +84,10 @@ class GainsightPx:
         """Never called: PX has no asynchronous imports."""
         raise NotImplementedError("Gainsight PX has no imports")
 
+    def check_before_run(self, account: Account, export: Export) -> list[Finding]:  # noqa: ARG002 - the contract's names
+        """Return nothing: PX has no call that looks at external segments without writing."""
+        return []
+
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:  # noqa: ARG002
         """Look at the key or log-in and at the feature; segments need no look, they are made when first used."""
         raise_for(call(account, self._tokens, "GET", "admin/subscription"), ADMIN_TABLE, word=status_word)
