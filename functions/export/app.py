@@ -17,6 +17,6 @@ def _operator() -> Operator:
     return Operator(stack.database, stack.settings, stack.starter, own, stack.observe)
 
 
-def handler(event: Mapping[str, Any], context: Any, *, operator: Operator | None = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: Any, *, operator: Operator | None = None) -> dict[str, Any]:
     """Do what the event asks (see `Operator.handle`)."""
     return (operator or _operator()).handle(event)

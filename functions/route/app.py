@@ -19,7 +19,7 @@ from relay.stores import dynamodb
 from relay.stores.directory import Directory
 
 
-def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = None) -> dict[str, Any]:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = None) -> dict[str, Any]:
     """Take messages of the Changes queue; answer with those that failed."""
     return failures((router or _router()).route(parse_records(event)))
 

@@ -13,6 +13,6 @@ def _ticker() -> Ticker:
     return Stack().ticker()
 
 
-def handler(event: Mapping[str, Any], context: Any, *, ticker: Ticker | None = None) -> None:  # noqa: ARG001
+def handler(event: Mapping[str, Any], context: Any, *, ticker: Ticker | None = None) -> None:
     """Do what is due."""
     (ticker or _ticker()).tick()

@@ -36,9 +36,6 @@ class Telling(Silence):
     def info(self, event: str, **fields: Any) -> None:
         self._real.info(event, **fields)
 
-    def attempt(self, **fields: Any) -> None:
-        self._real.attempt(**fields)
-
 
 class PryingQueue(SimQueue):
     """Reads what it is given."""

@@ -35,6 +35,9 @@ class Started:
     def wait(self, name: str, what: str, seconds: float, look: Callable[[], Any]) -> Any:
         return None if name == "emulator" else look()
 
+    def stop_all(self) -> list[str]:
+        return []
+
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
@@ -82,11 +85,15 @@ def test_ports_that_the_environment_names_are_used_and_described(
         "activecampaign": "http://127.0.0.1:41002",
         "gainsight_px": "http://127.0.0.1:41003",
     }
-    assert all(started.environments[f"sam-{step}"]["AWS_ENDPOINT_URL"] == up.endpoint_url for step in ("build", "deploy"))
+    assert all(
+        started.environments[f"sam-{step}"]["AWS_ENDPOINT_URL"] == up.endpoint_url for step in ("build", "deploy")
+    )
     told = json.loads((tmp_path / "stack.json").read_text())
     assert (told["endpoint_url"], told["sandboxes"]) == (up.endpoint_url, up.sandboxes)
 
 
+# Nothing is connected to: a port is only bound, here and by the code.
+@pytest.mark.enable_socket
 def test_free_ports_are_chosen_where_the_environment_names_none(started: type[Started]) -> None:
     up = stack.up(lambda _: None)
 

@@ -22,12 +22,13 @@ def lines(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_line_is_structured(stream: io.StringIO) -> None:
-    Observability(stream).attempt(connection="readers", call="import", status=202, milliseconds=12.5)
+    Observability(stream).info("call", connection="readers", operation="import", status=202, milliseconds=12.5)
 
     (line,) = lines(stream)
-    assert (line["message"], line["level"]) == ("attempt", "INFO")
+    assert (line["message"], line["level"]) == ("call", "INFO")
     assert line["location"].startswith("test_a_line_is_structured:")
-    assert (line["connection"], line["call"], line["status"], line["milliseconds"]) == ("readers", "import", 202, 12.5)
+    told = (line["connection"], line["operation"], line["status"], line["milliseconds"])
+    assert told == ("readers", "import", 202, 12.5)
 
 
 def test_fields_that_are_not_known_are_left_out(stream: io.StringIO) -> None:

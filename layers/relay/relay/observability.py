@@ -31,7 +31,6 @@ class Fields(TypedDict, total=False):
     batch_id: str
     receive_count: int
     source: str
-    dialect: str
     connection: str
     export: str
     destination: str
@@ -41,7 +40,6 @@ class Fields(TypedDict, total=False):
     version: int
     profile: str
     import_id: str
-    call: str
     operation: str
     method: str
     path: str
@@ -69,7 +67,6 @@ class Fields(TypedDict, total=False):
     duplicate: int
     outstanding: int
     calls: int
-    steps: int
     refused: int
     queued: int
 
@@ -116,10 +113,6 @@ class Observability:
     def info(self, event: str, **fields: Unpack[Fields]) -> None:
         """Log something that went as it should; `event` is a fixed text."""
         self._logger.info(event, extra=_allowed(fields), stacklevel=_CALLER)
-
-    def attempt(self, **fields: Unpack[Fields]) -> None:
-        """Log one call to a destination: one line each, with its outcome."""
-        self._logger.info("attempt", extra=_allowed(fields), stacklevel=_CALLER)
 
     def problem(self, event: str, error: BaseException, **fields: Unpack[Fields]) -> None:
         """Log an exception by class, code and place in the code; only our own problems may speak for themselves."""

@@ -283,15 +283,13 @@ class Router:
 
     def _streaming(self, outlines: Mapping[str, Outline]) -> Iterator[tuple[Outline, Entry]]:
         """Yield the exports that stream. An unknown connection gets nothing; the run it starts with brings all."""
-        entries = self._directory.read({outline.connection for outline in outlines.values()})
+        entries, missing = self._directory.look_up({outline.connection for outline in outlines.values()})
+        for connection in sorted(missing):
+            self._observability.info("connection not in the directory", connection=connection)
+            self._observability.count(Count.UNROUTED, connection=connection)
         for outline in outlines.values():
             entry = entries.get(outline.connection)
-            if entry is None:
-                self._observability.info(
-                    "connection not in the directory", connection=outline.connection, export=outline.name
-                )
-                self._observability.count(Count.UNROUTED, connection=outline.connection)
-            elif entry.streams if outline.stream is None else outline.stream:
+            if entry is not None and (entry.streams if outline.stream is None else outline.stream):
                 yield outline, entry
 
     def _enter(

@@ -46,7 +46,17 @@ def test_columns_that_only_explain_others_are_no_part_of_the_sum() -> None:
 def test_a_run_stops_when_more_than_a_fifth_and_more_than_a_hundred_would_leave(
     told: int, leaving: int, stops: bool
 ) -> None:
-    assert needs_confirmation({"told": told, "leaving": leaving}) is stops
+    assert needs_confirmation({"told": told, "leaving": leaving}, passed=True) is stops
+
+
+@pytest.mark.parametrize(
+    ("told", "leaving", "passed", "stops"),
+    [(90, 90, False, True), (90, 90, True, False), (90, 89, False, False), (2, 2, False, True), (1, 1, False, False)],
+)
+def test_a_list_of_any_size_is_not_emptied_by_settings_that_no_run_was_let_through_under(
+    told: int, leaving: int, passed: bool, stops: bool
+) -> None:
+    assert needs_confirmation({"told": told, "leaving": leaving}, passed=passed) is stops
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 4, 7, 10, 16, 255, 256])

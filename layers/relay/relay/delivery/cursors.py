@@ -167,7 +167,8 @@ class Cursors:
             return
         counts, now = total(shards), self._clock.now()
         if run.phase == 1 and counts["leaving"] > 0:
-            if needs_confirmation(counts):
+            _, gate = gates.load(self._database, export.connection, export.name)
+            if needs_confirmation(counts, passed=gate.passed == run.settings):
                 reason = f"{counts['leaving']} of {counts['told']} told would leave: confirm the run or mend the data"
                 runs.change_state(self._database, run, RunState.NEEDS_CONFIRMATION, now, reason)
             else:

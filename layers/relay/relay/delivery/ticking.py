@@ -55,6 +55,7 @@ class Ticker:
         listing = self._opener.settings.exports()
         for invalid in listing.problems:
             self._observe.problem("settings", invalid.problem, subject=invalid.subject)
+            self._observe.count(Count.STOPPED)
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
@@ -80,6 +81,8 @@ class Ticker:
                 self._observe.count(Count.STOPPED)
                 continue
             self._export(export, own)
+            if self._waits_for_somebody(export):
+                self._observe.count(Count.STOPPED)
         self._imports(connection)
 
     def _probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
@@ -117,6 +120,11 @@ class Ticker:
                 gates.pay(self._database, export.connection, gate)
         elif export.stream:
             self._activate(export)
+
+    def _waits_for_somebody(self, export: Export) -> bool:
+        """Whether the export's last run was refused or must be confirmed; a paused one rests because it was told to."""
+        last = next(iter(runs.latest(self._database, export.key, 1)), None)
+        return export.active and last is not None and last.state in (RunState.NEEDS_CONFIRMATION, RunState.REFUSED)
 
     def _activate(self, export: Export) -> None:
         """Give an edited streaming export its run, and one more when every function knows the edit."""

@@ -95,7 +95,12 @@ def ledger_adds_up(counts: Mapping[str, int]) -> bool:
     return counts.get("selected", 0) == sum(counts.get(column, 0) for column in COUNTS[1:])
 
 
-def needs_confirmation(counts: Mapping[str, int], *, share: float = 0.2, least: int = 100) -> bool:
-    """Return whether so many of those told would leave that a person must confirm it first."""
-    leaving = counts.get("leaving", 0)
-    return leaving > max(least, share * counts.get("told", 0))
+def needs_confirmation(counts: Mapping[str, int], *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
+    """Return whether so many of those told would leave that a person must confirm it first.
+
+    `passed` tells whether a run under the same settings was let through before; until then a list of any size that
+    would be emptied may be a slip in the settings.
+    """
+    leaving, told = counts.get("leaving", 0), counts.get("told", 0)
+    emptied = told > 1 and leaving >= told
+    return leaving > max(least, share * told) or (emptied and not passed)

@@ -22,6 +22,15 @@ class Entry:
     shards: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What was read when, and who was looked for in vain."""
+
+    at: datetime
+    entries: dict[str, Entry]
+    missing: Set[str]
+
+
 class Directory:
     """Reads and keeps the entries (table `control`, pk `directory`, sk the connection)."""
 
@@ -29,27 +38,39 @@ class Directory:
         self._database = database
         self._clock = clock
         self._max_age = max_age
-        self._read: tuple[datetime, dict[str, Entry]] | None = None
+        self._kept: _Kept | None = None
 
-    def read(self, needed: Set[str] = frozenset()) -> dict[str, Entry]:
-        """Return all entries by connection, at most `max_age` old; read anew when one that is `needed` is not there.
+    def read(self) -> dict[str, Entry]:
+        """Return all entries by connection, at most `max_age` old."""
+        return dict((self._still_good() or self._read(frozenset())).entries)
 
-        So a connection is known from the moment the tick has entered it, before its first run begins.
+    def look_up(self, needed: Set[str]) -> tuple[dict[str, Entry], Set[str]]:
+        """Return all entries, and those of the `needed` that a read made for this call did not find.
+
+        One that is missing is read for at once, the first time; then it is missing for `max_age`, too. A change that
+        comes when the tick has just entered it is left to the run that follows when the settings are seen everywhere.
         """
-        now = self._clock.now()
-        if self._read is None or now - self._read[0] > self._max_age or not needed <= self._read[1].keys():
-            self._read = (
-                now,
-                {
-                    str(item["sk"]): Entry(str(item["destination"]), bool(item["streams"]), int(item["shards"]))
-                    for item in self._database.query(Table.CONTROL, _PK)
-                },
-            )
-        return dict(self._read[1])
+        kept = self._still_good()
+        if kept is not None and needed <= kept.entries.keys() | kept.missing:
+            return dict(kept.entries), frozenset()
+        kept = self._read(needed)
+        return dict(kept.entries), kept.missing
+
+    def _still_good(self) -> _Kept | None:
+        kept = self._kept
+        return None if kept is None or self._clock.now() - kept.at > self._max_age else kept
+
+    def _read(self, needed: Set[str]) -> _Kept:
+        entries = {
+            str(item["sk"]): Entry(str(item["destination"]), bool(item["streams"]), int(item["shards"]))
+            for item in self._database.query(Table.CONTROL, _PK)
+        }
+        self._kept = _Kept(self._clock.now(), entries, needed - entries.keys())
+        return self._kept
 
     def keep(self, connection: str, entry: Entry) -> None:
         """Write an entry."""
         place = Key(Table.CONTROL, _PK, connection)
         item: Item = {"destination": entry.destination, "streams": entry.streams, "shards": entry.shards}
         write_one(self._database, Put(place, item))
-        self._read = None
+        self._kept = None

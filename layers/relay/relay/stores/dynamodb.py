@@ -328,7 +328,7 @@ class _Tries:
         """Wait before the next try; raise Busy when there is none left."""
         if self._made >= TRIES:
             raise Busy(code, what)
-        self._sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._made)))  # noqa: S311
+        self._sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._made)))  # noqa: S311 - jitter, not a secret
         self._made += 1
 
 

@@ -44,7 +44,7 @@ class GainsightPx:
         """Return the identities; the export's option `multiple_identities` decides when there are several."""
         return mapping_rules.identities_of(value, export.options.multiple_identities)
 
-    def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 -- the contract's names
+    def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
         """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
         return None
 
@@ -52,7 +52,7 @@ class GainsightPx:
         """Return one target per segment."""
         return {segment_target(segment): frozenset((segment,)) for segment in export.segments}
 
-    def says_goodbye(self, export: Export) -> bool:  # noqa: ARG002
+    def says_goodbye(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
         """Return True: who leaves a segment leaves it at PX."""
         return True
 
@@ -88,7 +88,7 @@ class GainsightPx:
         """Return nothing: PX has no call that looks at external segments without writing."""
         return []
 
-    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:  # noqa: ARG002
+    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:  # noqa: ARG002 - the contract's names
         """Look at the key or log-in and at the feature; segments need no look, they are made when first used."""
         raise_for(call(account, self._tokens, "GET", "admin/subscription"), ADMIN_TABLE, word=status_word)
         findings = [Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")]
