@@ -9,9 +9,16 @@ from tests.contract.gainsight_px_subject import GainsightPxByKeySubject, Gainsig
 from tests.contract.subject import Subject
 
 SUBJECTS: tuple[type[Subject], ...] = (ActiveCampaignSubject, GainsightPxSubject, GainsightPxByKeySubject)
+COME_BACK = [subject for subject in SUBJECTS if subject.comes_back]
+LEAVE_OUT = [subject for subject in SUBJECTS if subject.leaves_out]
 
 
-@pytest.fixture(params=SUBJECTS, ids=lambda subject: subject.__name__.removesuffix("Subject"))
+def name_of(subject: type[Subject]) -> str:
+    """Return a destination's name in a test's id."""
+    return subject.__name__.removesuffix("Subject")
+
+
+@pytest.fixture(params=SUBJECTS, ids=name_of)
 def subject_type(request: pytest.FixtureRequest) -> type[Subject]:
     """Every destination, for tests that make their own sandboxes."""
     kind: type[Subject] = request.param

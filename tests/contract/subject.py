@@ -43,6 +43,8 @@ class Subject(ABC):
     name: str
     comes_back: bool
     """Whether one who left in the way of `export` can be taken back."""
+    leaves_out: bool
+    """Whether it may take a call and then leave somebody out, and tells when asked."""
     secrets: tuple[str, ...]
     """Everything in the connection that must never be seen."""
     delivery_path: str
@@ -100,9 +102,9 @@ class Subject(ABC):
     def held_values(self, identity: str) -> Mapping[str, str]:
         """Return the values the sandbox holds of someone, by mapping target; empty ones too."""
 
-    def refuses_quietly(self, identity: str) -> bool:
-        """Have the sandbox take a call with this identity and then not act on it; False when it knows no such thing."""
-        return False
+    def leave_out(self, identity: str) -> None:
+        """Have the sandbox take a call with this identity and then not act on it, if it ever `leaves_out`."""
+        raise NotImplementedError
 
     def export_with(self, options: Mapping[str, Any]) -> Export:
         """Return an export of two segments with these options on top of `options`."""

@@ -17,7 +17,7 @@ from relay.destinations import registry
 from relay.destinations.calling import READ_SECONDS
 from relay.destinations.contract import Finding, Level
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, SettingsProblem, Transient
-from tests.contract.conftest import SUBJECTS
+from tests.contract.conftest import COME_BACK, LEAVE_OUT, SUBJECTS, name_of
 from tests.contract.subject import Subject
 
 ALWAYS: int | None = None
@@ -60,9 +60,8 @@ def test_leaving_without_having_been_in_does_no_harm(subject: Subject) -> None:
     assert subject.members() == set()
 
 
+@pytest.mark.parametrize("subject_type", COME_BACK, ids=name_of)
 def test_who_left_comes_back(subject: Subject) -> None:
-    if not subject.comes_back:
-        pytest.skip("the destination does not take back who left")
     for after in range(3):
         assert subject.deliver([subject.step(1, joins=after != 1, after=after)]) == {}
     assert subject.members() == people(subject, 1)
@@ -288,10 +287,10 @@ def test_what_was_queued_is_verified_not_assumed(subject: Subject) -> None:
     assert report.refused == {}
 
 
+@pytest.mark.parametrize("subject_type", LEAVE_OUT, ids=name_of)
 def test_whom_the_destination_quietly_leaves_out_is_reported(subject: Subject) -> None:
     steps = [subject.step(1), subject.step(2), subject.step(3)]
-    if not subject.refuses_quietly(steps[1].identity):
-        pytest.skip("the destination knows no such thing")
+    subject.leave_out(steps[1].identity)
     refused = subject.deliver(steps)
     assert list(refused) == [1]
     assert subject.members() == people(subject, 1, 3)

@@ -62,7 +62,7 @@ def test_a_seed_plays_the_same_schedule_every_time() -> None:
 
 def test_runs_that_would_empty_a_list_wait_for_an_operator() -> None:
     """Without this the schedules might never have met the guard."""
-    assert sum(play(seed, 120).confirmed for seed in range(20)) > 0
+    assert any(play(seed).confirmed for seed in range(ENOUGH))
 
 
 # Broken parts. Each is what a plausible mistake in that part would do.
@@ -166,13 +166,10 @@ def test_a_part_that_trips_is_no_proof() -> None:
 
 
 def notices(broken: Callable[[int], World]) -> bool:
-    """Return whether a promise is broken. A broken part that trips over what it overrides breaks nothing but itself."""
+    """Return whether a promise is broken. A part that only trips over what it overrides raises what it tripped over."""
     for seed in range(ENOUGH):
-        world = broken(seed)
         try:
-            play(seed, make=lambda _, made=world: made)  # type: ignore[misc]
+            play(seed, make=broken)
         except BrokenPromise:
-            for defect in world.observe.defects:
-                raise defect from None
             return True
     return False

@@ -326,6 +326,7 @@ class World:
         """Do things at random, with several invocations under way at once."""
         for _ in range(actions):
             self._surprise()
+            self.check_no_defect()
             self.check_ledgers()
 
     def _surprise(self) -> None:
@@ -387,6 +388,7 @@ class World:
                 self.tick()
                 self.confirm_runs()
                 ticked = self.clock.now()
+            self.check_no_defect()
             if moved:
                 continue
             for destination in self.destinations.values():
@@ -433,9 +435,12 @@ class World:
         columns = (counted.merged, counted.stale, counted.ignored, counted.rejected)
         promise(sum(columns) == self.posted, f"{self.posted} posted, counted {counted}")
 
-    def check_nothing_dead(self) -> None:
+    def check_no_defect(self) -> None:
+        """Nothing tripped, the parts a test puts in included: that is raised as it was met."""
         for defect in self.observe.defects:
             raise defect
+
+    def check_nothing_dead(self) -> None:
         for queue in (self.changes, self.checks, *self.queues.values()):
             promise(not queue.dead, f"{len(queue.dead)} messages of {queue.name} died")
 

@@ -556,6 +556,48 @@ def test_the_directory_is_kept_and_read_at_most_a_few_seconds_late() -> None:
     assert reader.read() == keeper.read()
 
 
+def test_a_connection_that_is_missing_is_read_for_once_and_then_for_as_long_as_others_are_kept() -> None:
+    database, clock = MemoryDatabase(), StillClock()
+    reader, keeper = Directory(database, clock), Directory(database, clock)
+    keeper.keep("px", Entry("gainsight_px", True, 4))
+    needed = {"px", "gone"}
+
+    assert reader.look_up({"px"}) == (keeper.read(), set())
+    assert reader.look_up(needed) == (keeper.read(), {"gone"})
+    database.steps.clear()
+    assert reader.look_up(needed) == (keeper.read(), set())
+    assert reader.look_up({"px"}) == (keeper.read(), set())
+    assert database.steps == []
+    assert reader.look_up({*needed, "new"}) == (keeper.read(), {"gone", "new"})
+
+    clock.sleep(6)
+    assert reader.look_up(needed) == (keeper.read(), {"gone"})
+    keeper.keep("gone", Entry("activecampaign", False, 2))
+    clock.sleep(6)
+    assert reader.look_up(needed) == (keeper.read(), set())
+
+
+def test_an_unknown_connection_is_told_once_per_read_whatever_the_number_of_its_exports_and_batches(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world = World()
+    world.outlines |= {f"gone/{name}": Outline("gone", name, True, True, ("s/a",), 3) for name in "xy"}
+    router = world.router()
+
+    def told() -> tuple[int, int]:
+        counted = [line for line in capsys.readouterr().out.splitlines() if "LooksUnrouted" in line]
+        return LOG.getvalue().count("connection not in the directory"), len(counted)
+
+    for number in range(3):
+        world.post(change(number, member("s/a")))
+        assert world.run(router=router) == []
+    assert told() == (1, 1)
+    world.clock.sleep(6)
+    world.post(change(4, member("s/a")))
+    assert world.run(router=router) == []
+    assert told() == (2, 1)
+
+
 def test_the_function_answers_with_what_failed() -> None:
     world = World()
     told = json.dumps(changes.to_json(ChangeBatch("b", "s", [change(1, member("s/a"))])))

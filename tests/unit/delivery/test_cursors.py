@@ -235,6 +235,32 @@ def test_a_slip_in_the_mapping_empties_no_list() -> None:
     assert len(bench.tool.holds()) == 150
 
 
+@pytest.mark.parametrize("members", [2, 90])
+def test_a_slip_in_the_mapping_empties_no_small_list_either(members: int) -> None:
+    bench = told(range(members))
+    bench.edit(mapping={"email": "attributes.emial"})
+    run = bench.start()
+    bench.work_off()
+
+    assert bench.run(run).state is RunState.NEEDS_CONFIRMATION
+    assert len(bench.tool.holds()) == members
+    assert bench.starter.confirm(bench.export, run.id, "an operator")
+    bench.work_off()
+    assert bench.tool.holds() == {}
+
+
+def test_a_small_list_that_everybody_leaves_under_settings_known_to_be_good_is_emptied() -> None:
+    bench = told(range(90))
+    for number in range(90):
+        bench.leave(number)
+    bench.clock.advance(1)
+    run = bench.start()
+    bench.work_off()
+
+    assert bench.run(run).state is RunState.FINISHED
+    assert bench.tool.holds() == {}
+
+
 def test_while_edited_settings_wait_for_confirmation_what_streams_empties_no_list_either() -> None:
     """Given a slip in the mapping whose run waits for confirmation, When the platform sends all profiles again, Then
     those who would leave by the slip alone are still kept."""

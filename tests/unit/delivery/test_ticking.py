@@ -1,5 +1,6 @@
 """Every minute: probes, debts, activation, and what stalled."""
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -297,3 +298,68 @@ def test_the_tick_keeps_the_directory_that_route_reads() -> None:
     bench.tick()
     entries = Directory(bench.database, bench.clock).read()
     assert entries == {name: Entry("tool", False, 2) for name in ("aaa", CONNECTION)}
+
+
+# What waits for a person is counted, for the alarm.
+
+
+def alarms(capsys: pytest.CaptureFixture[str]) -> int:
+    """Return what was counted as stopped since the last time."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return sum(sum(line["ConnectionStopped"]) for line in lines if "ConnectionStopped" in line)
+
+
+def test_what_is_well_is_not_counted_as_stopped(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = quiet()
+    bench.tick()
+    bench.start()
+    bench.tick()
+    bench.work_off()
+    bench.tick()
+    assert alarms(capsys) == 0
+
+
+def test_every_tick_counts_what_is_stopped_and_each_invalid_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = two_connections()
+    bench.settings.problems["aaa/main"] = SettingsProblem("mapping", "is not known", field="mapping.emial")
+    stopped(bench)
+    for _ in range(2):
+        bench.tick()
+        assert alarms(capsys) == 2
+
+
+def test_a_run_that_waits_for_confirmation_is_counted_until_it_is_confirmed(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = quiet(members=(2, 4))
+    bench.start()
+    bench.work_off()
+    bench.edit(mapping={"email": "attributes.emial"})
+    run = bench.start()
+    bench.work_off()
+    for _ in range(2):
+        bench.tick()
+        assert alarms(capsys) == 1
+
+    assert bench.starter.confirm(bench.export, run.id, "an operator")
+    bench.work_off()
+    bench.tick()
+    assert alarms(capsys) == 0
+
+
+def test_a_refused_run_is_counted_until_one_goes_well_or_the_export_is_paused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(streams=False)
+    assert bench.start().state is RunState.REFUSED
+    for _ in range(2):
+        bench.tick()
+        assert alarms(capsys) == 1
+    bench.edit(active=False)
+    bench.tick()
+    assert alarms(capsys) == 0
+
+    bench.edit(active=True)
+    bench.store(2, email="2@x.example")
+    bench.clock.advance(1)
+    bench.start()
+    bench.tick()
+    assert alarms(capsys) == 0

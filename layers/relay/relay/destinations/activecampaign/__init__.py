@@ -42,7 +42,7 @@ class ActiveCampaign:
         """Require `email`; know `first_name`, `last_name`, `phone` and `fields.<id>`."""
         return mapping_rules.mapping_problems(mapping)
 
-    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:  # noqa: ARG002
+    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:  # noqa: ARG002 - the contract's names
         """Return the one normalised e-mail."""
         return mapping_rules.identity_of(value)
 
