@@ -29,6 +29,7 @@ check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
 	.venv/bin/pytest -n auto --ignore tests/stack
+	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
 
 build: setup ## what `sam deploy` takes to AWS
 	$(SAM_ENVIRONMENT)/bin/sam build
