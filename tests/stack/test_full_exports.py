@@ -20,7 +20,9 @@ def test_a_run_brings_exactly_the_segment_and_the_next_one_nothing(world: World)
 
     before = world.campaign.counters()
     again = world.run(world.list_export)
-    assert again["counts"] == {"selected": 300, "told": 300, "unchanged": 300}
+    # What a run looks at beforehand (the list and its fields) are its only calls.
+    ledger = {column: number for column, number in again["counts"].items() if column != "calls"}
+    assert ledger == {"selected": 300, "told": 300, "unchanged": 300}
     assert world.campaign.counters()["write_calls"] == before["write_calls"]
 
 
