@@ -127,8 +127,8 @@ class ActiveCampaign:
         return ImportReport(finished=True, refused=refused, open=frozenset(doubtful[LOOKED_UP_AT_ONCE:]))
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
-        """Look at the export's list and custom fields."""
-        return self._export_findings(Client(account), [export])
+        """Look at the key first (a refused key hides lists, too), then at the export's list and custom fields."""
+        return self.check(account, [export])
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         """Look at the key, and for each export at its list and custom fields (once for all exports)."""
