@@ -9,6 +9,9 @@ from relay.stores.database import Database, Item, Key, Put, Table, write_one
 
 _PK = "directory"
 
+MISS_AGE = timedelta(milliseconds=200)
+"""How long a connection that is not there is not looked for again: a change that comes just after it must count."""
+
 MAX_AGE = timedelta(seconds=5)
 """How long a read may be answered from memory."""
 
@@ -47,7 +50,7 @@ class Directory:
     def look_up(self, needed: Set[str]) -> tuple[dict[str, Entry], Set[str]]:
         """Return all entries, and those of the `needed` that a read made for this call did not find.
 
-        One that is missing is read for at once, the first time; then it is missing for `max_age`, too. A change that
+        One that is missing is read for at once, the first time; then it is missing for `MISS_AGE`. A change that
         comes when the tick has just entered it is left to the run that follows when the settings are seen everywhere.
         """
         kept = self._still_good()
@@ -58,7 +61,10 @@ class Directory:
 
     def _still_good(self) -> _Kept | None:
         kept = self._kept
-        return None if kept is None or self._clock.now() - kept.at > self._max_age else kept
+        if kept is None:
+            return None
+        age = min(self._max_age, MISS_AGE) if kept.missing else self._max_age
+        return None if self._clock.now() - kept.at > age else kept
 
     def _read(self, needed: Set[str]) -> _Kept:
         entries = {
