@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, Step
+from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Step
 from relay.domain.exports import Export
 from relay.domain.problems import Actor, ConnectionProblem, Rejection, RejectionKind, Transient
 
@@ -77,7 +77,13 @@ class SimDestination:
     def says_goodbye(self, export: Export) -> bool:
         return True
 
-    def calls(self, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
+        return values
+
+    def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
+        return joins + leaves >= self.call_size
+
+    def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         size = self.call_size
         return [list(range(start, min(start + size, len(steps)))) for start in range(0, len(steps), size)]
 
@@ -134,14 +140,14 @@ class SimDestination:
         return bool(landing)
 
     def import_report(
-        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         self.step(f"before report {self.name}")
         if self.key_is_bad:
             raise ConnectionProblem("unauthorised", "the key is refused")
         if self.chance.random() < self.trouble:
             raise Transient("server_error", "500")
-        job = next(job for job in self.imports if job.id == import_id)
+        job = next(job for job in self.imports if job.id == queued.import_id)
         rows = [job.steps.index(step) for step in steps]
         if not job.landed:
             return ImportReport(False)

@@ -89,7 +89,7 @@ class Stack:
     @cached_property
     def opener(self) -> Opener:
         """Opens exports for work."""
-        return Opener(self.database, self.settings, registry.load, self.caller, self.sandboxes)
+        return Opener(self.database, self.settings, registry.load, self.caller, self.sandboxes, self.pace.backlog)
 
     @cached_property
     def wakeups(self) -> Wakeups:

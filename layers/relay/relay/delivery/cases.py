@@ -8,7 +8,7 @@ from relay.clock import Clock
 from relay.delivery.wishes import OUT, left_at, wish_of
 from relay.destinations.contract import Account, Destination
 from relay.domain.claims import RunTag
-from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Want, compare
+from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Rejection, RejectionKind, StaleSettings
@@ -58,9 +58,14 @@ class Case:
         return None if first is None else first.rejection.code
 
     @property
-    def steps(self) -> int:
-        """The most steps that sending it can take."""
-        return 0 if self.outcome is not None else len(self.difference.joins) + len(self.difference.leaves)
+    def joins(self) -> Mapping[str, Want]:
+        """What may have to be sent for it, by claim key."""
+        return {} if self.outcome is not None else self.difference.joins
+
+    @property
+    def leaves(self) -> Mapping[str, Told]:
+        """What may have to be taken back for it, by claim key."""
+        return {} if self.outcome is not None else self.difference.leaves
 
 
 @dataclass(frozen=True, slots=True)

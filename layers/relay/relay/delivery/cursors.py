@@ -124,14 +124,15 @@ class Cursors:
     def _read(self, job: Job, run: Run, shard: Shard) -> Page:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
         cases: list[Case] = []
-        steps, looked_at, position = 0, 0, shard.after
+        joins, leaves, looked_at, position = 0, 0, 0, shard.after
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
             for case in self._engine.survey(job, chunk):
                 if shard.phase == 1 or _leaves_for_good(case, run):
                     cases.append(case)
-                    steps += case.steps
+                    joins += len(case.joins)
+                    leaves += len(case.leaves)
                 position = case.profile
-                if steps >= job.destination.call_size:
+                if job.destination.page_is_full(job.export, joins, leaves):
                     return Page(cases, position, done=False)
             looked_at += len(chunk)
             if looked_at >= self._scan:

@@ -21,7 +21,7 @@ from relay.destinations.contract import Step
 from relay.domain.claims import Claim, Do, Fate, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Rejection, Transient
+from relay.domain.problems import Conflict, Problem, Rejection
 from relay.domain.runs import Outcome
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
@@ -126,7 +126,8 @@ class Engine:
     def _name_flights(self, job: Job, sends: Sequence[Send]) -> dict[str, list[Send]]:
         """Cut the steps into calls and write each call's flight id into the intents."""
         calls: dict[str, list[Send]] = {}
-        for indices in job.destination.calls(job.export, [_step(send.entry) for send in sends]) if sends else ():
+        steps = [_step(send.entry) for send in sends]
+        for indices in job.destination.calls(job.account, job.export, steps) if steps else ():
             flight_id = self._new_id()
             calls[flight_id] = [sends[index] for index in indices]
             for send in calls[flight_id]:
@@ -188,7 +189,7 @@ class Engine:
             except Problem as problem:
                 now = self._clock.now()
                 untaken = waiting[position + 1 :]
-                if not isinstance(problem, Transient) or problem.taken is False:
+                if problem.taken is False:
                     untaken = waiting[position:]
                 for idle, _ in untaken:
                     flights.record_failure(self._database, job.export.connection, idle, now)
@@ -198,7 +199,7 @@ class Engine:
         entries = [send.entry for send in sends]
         answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
-            self._settling.settle(job.export, flight, entries, answer.refused, sent_in=job.run)
+            self._settling.settle(job.export, flight, entries, answer.refused, memos=answer.memos, sent_in=job.run)
             outcome = Outcome.DELIVERED
         else:
             outcome = Outcome.OUTSTANDING
@@ -249,4 +250,4 @@ def _without_dead_marks(delivery: Delivery, run: RunTag | None) -> Delivery:
 
 
 def _step(entry: Entry) -> Step:
-    return Step(entry.target, entry.identity, entry.joins, entry.at, entry.values)
+    return Step(entry.target, entry.identity, entry.joins, entry.at, entry.values, entry.memo)

@@ -13,7 +13,7 @@ from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
 from relay.delivery.stopping import Stopping
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
-from relay.destinations.contract import ImportReport, Step
+from relay.destinations.contract import ImportReport, OpenImport, Step
 from relay.domain.problems import (
     UNCONFIRMED,
     Busy,
@@ -175,9 +175,11 @@ class ImportChecker:
     def _report(self, job: Job, queued: QueuedImport, entries: Sequence[Entry]) -> ImportReport:
         """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
         steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
-        over = self._clock.now() - queued.queued_at > job.destination.import_bound
+        now = self._clock.now()
+        over = now - queued.queued_at > job.destination.import_bound
+        asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued)
         try:
-            report = job.destination.import_report(job.account, job.export, queued.import_id, queued.queued, steps)
+            report = job.destination.import_report(job.account, job.export, asked, steps)
         except Transient:
             if not over:
                 raise

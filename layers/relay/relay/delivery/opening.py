@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
 
 from relay.delivery.cases import Job
-from relay.destinations.contract import Account, Caller, Destination
+from relay.destinations.contract import Account, Caller, Destination, Quota
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import ExportProblem, SettingsProblem
 from relay.settings import Settings, UnknownConnection, UnknownExport
-from relay.stores import gates
+from relay.stores import gates, segments
 from relay.stores.database import Database
 from relay.stores.gates import Gate
 from relay.stores.notes import ConnectionNotes, owner_note
@@ -51,6 +53,8 @@ class Opener:
     caller: Callable[[Connection], tuple[Caller, Callable[[], int]]]
     base_urls: Mapping[str, str] = field(default_factory=dict)
     """Sandboxes standing in for destinations, by name; empty outside the local environment."""
+    backlog: Callable[[str, Quota], timedelta] = lambda connection, quota: timedelta()  # noqa: ARG005 - says what it takes
+    """How far ahead the next free slot of a connection's quota lies."""
     _owned: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """Who was seen to own a target: an export in one version of its settings. With others it may have been lost."""
 
@@ -58,7 +62,9 @@ class Opener:
         """Return an account and how many calls were made through it."""
         call, calls = self.caller(connection)
         notes = ConnectionNotes(self.database, connection.name)
-        return Account(connection, call, notes, self.base_urls.get(connection.destination)), calls
+        base_url = self.base_urls.get(connection.destination)
+        backlog = partial(self.backlog, connection.name)
+        return Account(connection, call, notes, base_url, backlog, partial(segments.name_of, self.database)), calls
 
     def open(self, export_key: str, *, at_least: int, thorough: bool = False, fresh: bool = False) -> Opened:
         """Open an export in a version of its settings not older than `at_least`.

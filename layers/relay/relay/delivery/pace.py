@@ -29,6 +29,13 @@ class Pace:
         if wait > 0:
             self._clock.sleep(wait)
 
+    def backlog(self, connection: str, quota: Quota) -> timedelta:
+        """Return how far ahead the next free slot lies; zero when it is free now."""
+        item = self._database.get([Key(Table.CONTROL, f"pace#{connection}", quota.name)])[0]
+        if item is None:
+            return timedelta()
+        return max(moments.parse(str(item["next"])) - self._clock.now(), timedelta())
+
     def _take(self, connection: str, quota: Quota) -> datetime:
         key = Key(Table.CONTROL, f"pace#{connection}", quota.name)
         step = quota.per / quota.calls / self._scale

@@ -120,6 +120,7 @@ def sends_of(plan: Plan) -> Iterable[Send]:
                     digest=flight.digest,
                     at=flight.at,
                     values={} if want is None else want.values,
+                    memo=decision.claim.memo,
                 ),
             )
 

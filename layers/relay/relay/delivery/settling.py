@@ -3,7 +3,7 @@
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from relay.clock import Clock
 from relay.delivery.wakeups import Wakeups
@@ -23,6 +23,20 @@ CHUNK = 40
 ATTEMPTS = 40
 
 
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    entry: Entry
+    rejection: Rejection | None
+    memo: str | None
+
+    @property
+    def taken(self) -> bool | None:
+        """What the destination did with the entry; None when that is open."""
+        if self.rejection is None:
+            return True
+        return False if self.rejection.is_certain else None
+
+
 class Settling:
     """Settles the entries of a flight, each exactly once, however often it is asked to."""
 
@@ -38,21 +52,23 @@ class Settling:
         entries: Sequence[Entry],
         refused: Mapping[int, Rejection],
         *,
+        memos: Mapping[int, str] | None = None,
         sent_in: RunTag | None = None,
         ledger: bool = False,
     ) -> set[str]:
-        """Record the end of a flight's entries (`refused` by index) and wake who waited; return the runs concerned.
+        """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
+        Whoever waited is woken.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
         """
         concerned: set[str] = set()
         for start in range(0, len(entries), CHUNK):
             part = range(start, min(start + CHUNK, len(entries)))
-            verdicts = [(entries[index], refused.get(index)) for index in part]
+            verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
             concerned |= self._settle_part(export, flight, verdicts, sent_in, ledger)
-            self.flush(export, [entry.claim for entry, _ in verdicts])
-            leavers = [entry.profile for entry, _ in verdicts if not entry.joins]
+            self.flush(export, [verdict.entry.claim for verdict in verdicts])
+            leavers = [verdict.entry.profile for verdict in verdicts if not verdict.entry.joins]
             if leavers:
                 self.drop_gone(export, leavers)
         return concerned
@@ -61,22 +77,22 @@ class Settling:
         self,
         export: Export,
         flight: str,
-        verdicts: Sequence[tuple[Entry, Rejection | None]],
+        verdicts: Sequence[_Verdict],
         sent_in: RunTag | None,
         ledger: bool,
     ) -> set[str]:
         for _ in range(ATTEMPTS):
-            claims = claim_store.load(self._database, [entry.claim for entry, _ in verdicts])
-            deliveries = delivery_store.load(self._database, export.key, sorted({e.profile for e, _ in verdicts}))
+            claims = claim_store.load(self._database, [verdict.entry.claim for verdict in verdicts])
+            deliveries = delivery_store.load(self._database, export.key, sorted({v.entry.profile for v in verdicts}))
             changed: dict[str, Delivery] = {}
             moves: dict[RunTag, Counter[str]] = {}
             writes: list[Write] = []
-            for entry, rejection in verdicts:
+            for verdict in verdicts:
+                entry, rejection = verdict.entry, verdict.rejection
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
-                certain = rejection is None or rejection.is_certain
-                landed = land(claim, taken=(rejection is None) if certain else None)
+                landed = land(claim, taken=verdict.taken, memo=verdict.memo)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
                 tags = claim.flight.runs if ledger else ()
                 delivery = changed.get(entry.profile, deliveries[entry.profile])

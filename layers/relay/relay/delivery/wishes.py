@@ -58,6 +58,7 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
             encoded = destination.encode(target, _mapped(expression, view))
             if encoded is not None:
                 values[target] = encoded
+    values = dict(destination.complete(export, values))
     digest = keyed("payload", json.dumps(values, sort_keys=True))
     return Wished(
         {

@@ -3,7 +3,7 @@
 The engine owns everything else: diffing, claims, intents, retries, pacing, recording, stopping.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,6 +36,8 @@ class Step:
     """The time to send; never earlier than one sent before for the same identity and target."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
+    memo: str | None = None
+    """What the destination asked to remember of this identity at this target when it last took a step for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,25 @@ class Answer:
     """What one call did. Either it is known for every step now, or an asynchronous import will tell.
 
     `refused` maps the index of a step to its rejection; every other step was taken (or, when `import_id` is set,
-    queued under that id; `queued` of them, where the destination says how many).
+    queued under that id; `queued` of them, where the destination says how many). `memos` maps the index of a step that
+    was taken to what its next step shall carry; a step without one leaves no memo behind.
     """
 
     refused: Mapping[int, Rejection] = field(default_factory=dict)
     import_id: str | None = None
     queued: int | None = None
+    memos: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImport:
+    """An asynchronous import that is asked about: its id, since when it is queued, and when it is asked about."""
+
+    import_id: str
+    queued_at: datetime
+    asked_at: datetime
+    contacts: int | None = None
+    """How many were queued, where the answer said so; None when the steps are the rest of an earlier look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +71,7 @@ class ImportReport:
     """How an asynchronous import stands: not finished, or finished with the refused steps by index.
 
     `open` are steps of a finished import that were not looked up yet: they are asked for again, by themselves and with
-    `queued` None, so that one look never takes long.
+    `contacts` None, so that one look never takes long.
     """
 
     finished: bool
@@ -132,6 +147,10 @@ class Account:
     notes: Notes
     base_url: str | None = None
     """Set only in the local environment: the sandbox that stands in for the destination."""
+    backlog: Callable[[Quota], timedelta] = lambda quota: timedelta()  # noqa: ARG005 - the name says what it takes
+    """How far ahead the next free slot of a quota lies, for destinations that can choose between two ways."""
+    segment_name: Callable[[str], str | None] = lambda segment: None  # noqa: ARG005 - the name says what it takes
+    """The platform's display name of a segment (`source/segment`), None where the platform sent none."""
 
 
 class Destination(Protocol):
@@ -144,7 +163,7 @@ class Destination(Protocol):
     shards: int
     """How many FIFO groups a connection's work is spread over."""
     call_size: int
-    """The most steps one call takes; a run reads on until it has this many."""
+    """The most steps one call takes."""
     lost_answer_bound: timedelta
     """How long after a call with an unknown outcome its effect may still arrive."""
     import_bound: timedelta
@@ -168,6 +187,10 @@ class Destination(Protocol):
         """Encode a mapped value as the destination wants it; None when there is nothing to send. Pure."""
         ...
 
+    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
+        """Return a member's encoded values with what the export's options say about every member. Pure."""
+        ...
+
     def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
         """Return what identities can be in or out of, and the segments that qualify for each. Pure.
 
@@ -180,8 +203,15 @@ class Destination(Protocol):
         """Return whether leaving a target is told to the destination at all (False: keep). Pure."""
         ...
 
-    def calls(self, export: Export, steps: Sequence[Step]) -> list[list[int]]:
-        """Cut steps into calls within the destination's limits of number and size: lists of indices. Pure."""
+    def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
+        """Return whether a run that has read so many steps shall send them before it reads on. Pure."""
+        ...
+
+    def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+        """Cut steps into calls within the destination's limits of number and size: lists of indices.
+
+        Looks at nothing but `account.backlog`. Two steps for one identity go out in their order.
+        """
         ...
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
@@ -192,12 +222,11 @@ class Destination(Protocol):
         ...
 
     def import_report(
-        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
-        """Look at an asynchronous import once, within some 30 seconds.
+        """Look at an asynchronous import once, within some 30 seconds. `steps` are those still in flight.
 
-        `steps` are those still in flight; `queued` is what the answer said, None when it did not or when the steps are
-        the rest of an earlier look. Destinations without imports never return an `import_id`.
+        Destinations without imports never return an `import_id`.
         """
         ...
 

@@ -82,6 +82,7 @@ class Claim:
 
     `sent` is the digest of what the destination holds: None for nothing, `UNSURE` when a lost answer left it open.
     A lost answer with digest `echo` may still arrive until `echo_until`; until then nothing else is sent.
+    `memo` is what the destination asked to remember when it last took a step for the identity.
     """
 
     claimants: frozenset[str] = frozenset()
@@ -91,6 +92,7 @@ class Claim:
     sent_at: datetime | None = None
     echo: str | None = None
     echo_until: datetime | None = None
+    memo: str | None = None
     version: int = 0
 
     @property
@@ -281,10 +283,10 @@ def _with_waiter(claim: Claim, wish: Wish) -> Claim:
     return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
 
 
-def land(claim: Claim, *, taken: bool | None) -> Claim:
+def land(claim: Claim, *, taken: bool | None, memo: str | None = None) -> Claim:
     """End the claim's flight: `taken` when the destination took it, False when it refused it, None when that is open.
 
-    The loser of a change of winner is left in `look_again` beside those who waited.
+    What was taken replaces the memo. The loser of a change of winner is left in `look_again` beside those who waited.
     """
     flight = claim.flight
     if flight is None:
@@ -312,6 +314,7 @@ def land(claim: Claim, *, taken: bool | None) -> Claim:
         flight=None,
         echo=claim.echo if flight.echo_until is None else flight.echo,
         echo_until=_latest(flight.echo_until, claim.echo_until),
+        memo=memo if taken else claim.memo,
     )
 
 
@@ -340,6 +343,8 @@ def to_json(claim: Claim) -> dict[str, Any]:
         body["sent_at"] = moments.text(claim.sent_at)
     if claim.echo_until is not None:
         body["echo"], body["echo_until"] = claim.echo, moments.text(claim.echo_until)
+    if claim.memo is not None:
+        body["memo"] = claim.memo
     return body
 
 
@@ -367,5 +372,6 @@ def from_json(body: Mapping[str, Any], version: int) -> Claim:
         sent_at=moments.parse(body["sent_at"]) if "sent_at" in body else None,
         echo=body.get("echo"),
         echo_until=moments.parse(body["echo_until"]) if "echo_until" in body else None,
+        memo=body.get("memo"),
         version=version,
     )

@@ -17,6 +17,8 @@ class Problem(Exception):  # noqa: N818 - the design's word
     """Base of the closed set. Texts never hold a secret or personal data: they are logged and recorded."""
 
     actor: Actor = Actor.US
+    taken: bool | None = False
+    """Whether the destination acted on a call that ended so: False for certainly not, None when nobody knows."""
     next_step: str = "The message is tried again and goes to the dead-letter queue after its receive limit."
 
     def __init__(self, code: str, what: str) -> None:
@@ -28,7 +30,7 @@ class Problem(Exception):  # noqa: N818 - the design's word
 class Transient(Problem):
     """Network trouble, 429, 5xx, a time-out: tried again with backoff.
 
-    `taken` is False when the destination certainly did nothing (refused before processing), None when unknown.
+    `taken` is None unless the destination certainly did nothing (refused before processing).
     `retry_after` is the least wait the destination asked for.
     """
 

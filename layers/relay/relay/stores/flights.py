@@ -31,6 +31,8 @@ class Entry:
     digest: str
     at: datetime
     values: Mapping[str, str]
+    memo: str | None = None
+    """Only for the call itself: an import check has no use for it, so it is not stored with a queued import."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,12 @@ def catalogue(database: Database) -> list[Segment]:
     ]
 
 
+def name_of(database: Database, segment: str) -> str | None:
+    """Return the platform's display name of a segment, None where it sent none."""
+    item = database.get([Key(Table.SEGMENTS, _CATALOGUE, segment)])[0]
+    return None if item is None or "name" not in item else str(item["name"])
+
+
 def note(database: Database, segments: Mapping[str, str | None], now: datetime) -> None:
     """Put segments (id -> name, None where unknown) into the catalogue; a later name replaces an earlier one."""
     ids = list(segments)

@@ -14,6 +14,35 @@ MALFORMED = Rejection(
 TOO_LARGE = Rejection(
     RejectionKind.DATA, "too_large", "the record alone is larger than ActiveCampaign takes in one call"
 )
+UNFIT_VALUE = Rejection(
+    RejectionKind.DATA,
+    "unfit_value",
+    "a value does not fit the type of its custom field (a date, a number, one choice): correct mapping or value",
+)
+UNSUBSCRIBED = Rejection(
+    RejectionKind.DESTINATION,
+    "unsubscribed",
+    "the contact has unsubscribed from the list, or nobody can say for certain who unsubscribed it: it is never "
+    "subscribed again from here; ActiveCampaign's own forms can do that",
+)
+BOUNCED = Rejection(
+    RejectionKind.DESTINATION, "bounced", "mail to the contact has bounced: correct the address at the source"
+)
+OPT_IN_PENDING = Rejection(
+    RejectionKind.DESTINATION,
+    "opt_in_pending",
+    "the contact has not confirmed its subscription to the list yet: only the contact can do that",
+)
+EXCLUDED = Rejection(
+    RejectionKind.DESTINATION,
+    "excluded",
+    "ActiveCampaign's import made no such contact: it is on the exclusion list, has bounced or is malformed",
+)
+OVER_LIMIT = Rejection(
+    RejectionKind.DESTINATION,
+    "over_limit",
+    "the account has reached its contact limit: raise the plan's limit or remove contacts in ActiveCampaign",
+)
 IMPORT_REFUSED = Rejection(
     RejectionKind.DESTINATION,
     "import_refused",
@@ -35,6 +64,11 @@ def is_rate_limited(reply: Reply) -> bool:
 
 def _object_of(reply: Reply, key: str) -> Any:
     return reply.body.get(key) if isinstance(reply.body, Mapping) else None
+
+
+def _id_of(reply: Reply, key: str) -> Any:
+    record = _object_of(reply, key)
+    return record.get("id") if isinstance(record, Mapping) else None
 
 
 TABLE: Table = (
@@ -102,4 +136,35 @@ RECORD_TABLE: Table = (
     Row((404,), Outcome.REJECTION, "gone", "there is no such record"),
     *TABLE,
 )
-"""For a list or the custom fields: that one is missing or hidden, the account itself is fine."""
+"""For a list, the custom fields or the account's settings: missing or hidden, the account itself is fine."""
+
+SYNC_TABLE: Table = (
+    Row((400, 422), Outcome.REJECTION, "malformed", "ActiveCampaign refuses the contact"),
+    Row(
+        SUCCESS,
+        Outcome.TRANSIENT,
+        "unexpected_answer",
+        "contact/sync answered without the id of the contact",
+        when=lambda reply: reply.body is not None and _id_of(reply, "contact") is None,
+    ),
+    *TABLE,
+)
+
+LIST_TABLE: Table = (
+    Row((400, 422), Outcome.REJECTION, "malformed", "ActiveCampaign refuses the contact for the list"),
+    Row((404,), Outcome.EXPORT, "list_gone", "ActiveCampaign does not know the list (or the contact) any more"),
+    Row(
+        SUCCESS,
+        Outcome.TRANSIENT,
+        "unexpected_answer",
+        "contactLists answered without the list entry",
+        when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactList"), Mapping),
+    ),
+    *TABLE,
+)
+
+TAG_TABLE: Table = (
+    Row((404, 422), Outcome.REJECTION, "tag_gone", "ActiveCampaign does not know the tag or the contact"),
+    *TABLE,
+)
+"""For tagging a contact, taking a tag off, and making a tag that may have been made meanwhile."""

@@ -1,8 +1,4 @@
-"""From mapped values to rows of a bulk import: pure functions.
-
-Bulk import spells names with underscores; names in the wrong case are dropped without a word:
-https://developers.activecampaign.com/reference/bulk-import-contacts
-"""
+"""The targets of a mapping, and raw values to e-mails and encoded values. Pure."""
 
 import math
 import re
@@ -10,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
+from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
-from relay.destinations.contract import Step
 from relay.domain.problems import Rejection, RejectionKind
 
 EMAIL = "email"
+TAGS = "tags"
 PLAIN_TARGETS = ("first_name", "last_name", "phone")
 _FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
 
@@ -41,8 +38,9 @@ def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     if EMAIL not in mapping:
         yield EMAIL, "is required"
     for target in mapping:
-        if target != EMAIL and target not in PLAIN_TARGETS and field_id(target) is None:
-            yield target, f"is not a target: use {EMAIL}, {', '.join(PLAIN_TARGETS)} or fields.<id of a custom field>"
+        if target not in (EMAIL, TAGS, *PLAIN_TARGETS) and field_id(target) is None:
+            known = ", ".join((EMAIL, *PLAIN_TARGETS, TAGS))
+            yield target, f"is not a target: use {known} or fields.<id of a custom field>"
 
 
 def identity_of(value: Any) -> list[str] | Rejection:
@@ -62,14 +60,23 @@ def identity_of(value: Any) -> list[str] | Rejection:
 def encode(target: str, value: Any) -> str | None:
     """Encode a value; None (send nothing) for None, blank strings, empty lists, objects and infinite numbers.
 
-    A list becomes `||a||b||` in a custom field; elsewhere its first item that is not empty counts.
+    Tags and a list in a custom field become `||a||b||`; elsewhere the first item of a list that is not empty counts.
     """
-    if isinstance(value, list | tuple):
-        items = [item for item in (_encode_one(item) for item in value) if item is not None]
-        if not items:
-            return None
-        return f"||{'||'.join(items)}||" if field_id(target) is not None else items[0]
-    return _encode_one(value)
+    is_list = isinstance(value, list | tuple)
+    items = [item for item in (_encode_one(item) for item in (value if is_list else [value])) if item is not None]
+    if not items:
+        return None
+    holds_several = target == TAGS or (is_list and field_id(target) is not None)
+    return several(items) if holds_several else items[0]
+
+
+def complete(options: ActiveCampaignOptions, values: Mapping[str, str]) -> Mapping[str, str]:
+    """Add the field value or the tag by which the export marks its members."""
+    if options.exit_field is not None and options.value_in is not None:
+        return {**values, f"fields.{options.exit_field}": options.value_in}
+    if options.tag is not None:
+        return {**values, TAGS: several([*items_of(values.get(TAGS, "||")), options.tag])}
+    return values
 
 
 def list_target(list_id: str) -> str:
@@ -80,26 +87,6 @@ def list_target(list_id: str) -> str:
 def list_of(target: str) -> str:
     """Return the list's id of a target made by `list_target`."""
     return target.removeprefix("list/")
-
-
-def row_of(step: Step, options: ActiveCampaignOptions) -> dict[str, Any]:
-    """Return the contact of a bulk import for one step. Values that are empty are left out, never sent empty."""
-    row: dict[str, Any] = {"email": step.identity}
-    listed = [{"listid": int(list_of(step.target))}]
-    fields: dict[str, str] = {}
-    if step.joins:
-        row.update({name: step.values[name] for name in PLAIN_TARGETS if step.values.get(name)})
-        fields = {number: value for target, value in step.values.items() if (number := field_id(target)) and value}
-        row["subscribe"] = listed
-    elif options.on_exit == "unsubscribe":
-        row["unsubscribe"] = listed
-    if options.exit_field is not None:
-        value = options.value_in if step.joins else options.value_out
-        assert value is not None  # noqa: S101 -- the options model guarantees it; this tells the type checker
-        fields[options.exit_field] = value
-    if fields:
-        row["fields"] = [{"id": int(number), "value": value} for number, value in fields.items()]
-    return row
 
 
 def _encode_one(value: Any) -> str | None:

@@ -52,33 +52,46 @@ class ActiveCampaignConnection(BaseModel):
         return self
 
 
+_NEEDED = {
+    "keep": frozenset[str](),
+    "unsubscribe": frozenset[str](),
+    "set_field": frozenset({"exit_field", "value_in", "value_out"}),
+    "remove_tag": frozenset({"tag"}),
+}
+
+Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
+
+
 class ActiveCampaignOptions(BaseModel):
     """The options of an export.
 
-    `on_exit` says what happens to a contact who leaves: `keep` (nothing), `unsubscribe` (from the list; bulk import
-    never takes such a contact back), `set_field` (custom field `exit_field` holds `value_in` while the contact is in
-    the segments and `value_out` afterwards; the list membership stays).
+    `on_exit` says what happens to a contact who leaves: `keep` (nothing), `unsubscribe` (from the list), `set_field`
+    (custom field `exit_field` holds `value_in` while the contact is in the segments and `value_out` afterwards),
+    `remove_tag` (contacts in the segments carry `tag`). With the last two the list membership stays.
+    `resubscribe`: whether those whom this export unsubscribed may be subscribed again when they return, as long as
+    nobody else touched their subscription; without it they are unsubscribed in bulk and never come back by themselves.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     list_id: Id
-    on_exit: Literal["keep", "unsubscribe", "set_field"] = "keep"
+    on_exit: Literal["keep", "unsubscribe", "set_field", "remove_tag"] = "keep"
+    resubscribe: bool = True
     exit_field: Id | None = None
-    value_in: Annotated[str, BeforeValidator(_stripped), Field(min_length=1)] | None = None
-    value_out: Annotated[str, BeforeValidator(_stripped), Field(min_length=1)] | None = None
+    value_in: Text | None = None
+    value_out: Text | None = None
+    tag: Text | None = None
 
     @model_validator(mode="after")
-    def _set_field_is_complete(self) -> Self:
-        given = {"exit_field": self.exit_field, "value_in": self.value_in, "value_out": self.value_out}
-        if self.on_exit == "set_field":
-            missing = [name for name, value in given.items() if value is None]
-            if missing:
-                raise ValueError(f"on_exit set_field also needs {', '.join(missing)}")
-            if self.value_in == self.value_out:
-                raise ValueError("value_in and value_out must differ")
-        else:
-            extra = [name for name, value in given.items() if value is not None]
-            if extra:
-                raise ValueError(f"{', '.join(extra)}: only used with on_exit set_field")
+    def _fits_the_way_of_leaving(self) -> Self:
+        given = {name for name in frozenset().union(*_NEEDED.values()) if getattr(self, name) is not None}
+        needed = _NEEDED[self.on_exit]
+        if needed - given:
+            raise ValueError(f"on_exit {self.on_exit} also needs {', '.join(sorted(needed - given))}")
+        if given - needed:
+            raise ValueError(f"{', '.join(sorted(given - needed))}: not used with on_exit {self.on_exit}")
+        if self.on_exit == "set_field" and self.value_in == self.value_out:
+            raise ValueError("value_in and value_out must differ")
+        if "resubscribe" in self.model_fields_set and self.on_exit != "unsubscribe":
+            raise ValueError("resubscribe: only used with on_exit unsubscribe")
         return self

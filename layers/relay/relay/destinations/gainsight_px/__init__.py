@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, Level, Step
+from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, Level, OpenImport, Step
 from relay.destinations.error_table import raise_for
 from relay.destinations.gainsight_px import mapping as mapping_rules
 from relay.destinations.gainsight_px import membership
@@ -48,6 +48,10 @@ class GainsightPx:
         """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
         return None
 
+    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - the contract's names
+        """Return the values as they are: there are none."""
+        return values
+
     def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
         """Return one target per segment."""
         return {segment_target(segment): frozenset((segment,)) for segment in export.segments}
@@ -56,7 +60,11 @@ class GainsightPx:
         """Return True: who leaves a segment leaves it at PX."""
         return True
 
-    def calls(self, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+    def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
+        """Return whether one call would be full."""
+        return joins + leaves >= int(export.options.max_identities_per_call)
+
+    def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002 - the contract's names
         """Cut by the export's `max_identities_per_call`."""
         return membership.cut(steps, export.options.max_identities_per_call)
 
@@ -79,7 +87,7 @@ class GainsightPx:
         return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY))
 
     def import_report(
-        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         """Never called: PX has no asynchronous imports."""
         raise NotImplementedError("Gainsight PX has no imports")

@@ -1,0 +1,111 @@
+"""Looking at an account and its exports without changing anything: what is wrong, and who must do what."""
+
+import json
+from collections.abc import Sequence
+
+from relay.destinations.activecampaign import mapping as mapping_rules
+from relay.destinations.activecampaign.client import Client
+from relay.destinations.activecampaign.fields import Kinds, fit
+from relay.destinations.contract import Finding, Level, Notes
+from relay.domain.exports import Export
+from relay.domain.problems import Actor
+
+_KINDS = "ac field types"
+
+
+def findings(client: Client, notes: Notes, exports: Sequence[Export]) -> list[Finding]:
+    """Look at the key, the contact limit, and each export's list and custom fields (once for all exports).
+
+    Raises as the client does when the account or the network fails.
+    """
+    client.me()
+    found = [Finding("connection", Level.OK, "ActiveCampaign accepts the key"), *_headroom(client)]
+    wanted = {export.key: _fields_used(export) for export in exports}
+    kinds = _read_kinds(client, notes) if any(wanted.values()) else None
+    for export in exports:
+        found.append(_list_finding(client, export))
+        if wanted[export.key]:
+            found.extend(_field_findings(export, wanted[export.key], kinds))
+    return found
+
+
+def kinds_for(client: Client, notes: Notes, export: Export) -> Kinds:
+    """Return the types of custom fields as they were last seen; they are read when nobody has looked yet."""
+    if not _fields_used(export):
+        return {}
+    kept = notes.get(_KINDS)
+    if kept is not None:
+        kinds: Kinds = json.loads(kept)
+        return kinds
+    return _read_kinds(client, notes) or {}
+
+
+def _read_kinds(client: Client, notes: Notes) -> Kinds | None:
+    kept, kinds = notes.get(_KINDS), client.field_kinds()
+    now = json.dumps(kinds or {}, sort_keys=True)
+    if now != kept:
+        notes.keep(_KINDS, now, replaces=kept)
+    return kinds
+
+
+def _fields_used(export: Export) -> set[str]:
+    used = {number for target in export.mapping if (number := mapping_rules.field_id(target)) is not None}
+    return used if export.options.exit_field is None else used | {export.options.exit_field}
+
+
+def _headroom(client: Client) -> list[Finding]:
+    """Tell how much room the contact limit leaves; nothing where the key's user may not see it."""
+    room = client.room()
+    if room is None:
+        return []
+    left = room.limit - room.contacts
+    if left > 0:
+        return [Finding("contact limit", Level.OK, f"there is room for {left} more of {room.limit} contacts")]
+    message = (
+        f"the account has reached its limit of {room.limit} contacts: those it does not know yet will be refused; "
+        "raise the plan's limit or remove contacts in ActiveCampaign"
+    )
+    return [Finding("contact limit", Level.WARNING, message, Actor.ADMINISTRATOR)]
+
+
+def _list_finding(client: Client, export: Export) -> Finding:
+    number = export.options.list_id
+    problem = client.list_problem(number)
+    if problem is None:
+        return Finding(export.key, Level.OK, f"list {number} is there")
+    if problem.code == "not_visible":
+        message = f"the key's user may not see list {number}: give its group access to the list in ActiveCampaign"
+    else:
+        message = f"there is no list {number}: correct list_id in the export"
+    return Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR)
+
+
+def _field_findings(export: Export, wanted: set[str], kinds: Kinds | None) -> list[Finding]:
+    if kinds is None:
+        message = "the key's user may not see custom fields, so they were not checked"
+        return [Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)]
+    missing = [
+        Finding(
+            export.key,
+            Level.ERROR,
+            f"there is no custom field {number}: its values would vanish; correct the mapping or the options",
+            Actor.ADMINISTRATOR,
+        )
+        for number in sorted(wanted - kinds.keys(), key=int)
+    ]
+    return [*missing, *_unfit_exit_values(export, kinds)]
+
+
+def _unfit_exit_values(export: Export, kinds: Kinds) -> list[Finding]:
+    options = export.options
+    kind = kinds.get(options.exit_field or "")
+    return [
+        Finding(
+            export.key,
+            Level.ERROR,
+            f"{name} does not fit custom field {options.exit_field}, which is of type {kind}: use another one",
+            Actor.ADMINISTRATOR,
+        )
+        for name in ("value_in", "value_out")
+        if (value := getattr(options, name)) is not None and fit(kind, value) is None
+    ]

@@ -1,0 +1,73 @@
+"""Custom fields: what a value must look like for the type of its field. Pure.
+
+https://developers.activecampaign.com/reference/retrieve-fields
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+MULTIPLE = re.compile(r"\|\|(?:.+\|\|)?", re.DOTALL)
+"""Several values in one text, `||a||b||`: how ActiveCampaign writes them and how `mapping.encode` writes a list."""
+
+_ONE_OF = ("dropdown", "radio")
+_SEVERAL = ("listbox", "checkbox", "multiselect")
+_NUMBERS = ("number", "currency")
+
+Kinds = Mapping[str, str]
+"""Types of custom fields by their id; of a field that is missing here nothing is known."""
+
+
+def several(items: list[str]) -> str:
+    """Write several values as one text."""
+    return f"||{'||'.join(item.replace('||', '|') for item in items)}||"
+
+
+def items_of(value: str) -> list[str]:
+    """Read the values of a text that may hold several."""
+    return [item for item in value.split("||") if item] if MULTIPLE.fullmatch(value) else [value]
+
+
+def fit(kind: str | None, value: str) -> str | None:
+    """Return the value as a field of this type takes it, None when it cannot.
+
+    A `date` takes the date of any ISO 8601 date or time, a `datetime` gets an offset (UTC where there is none), a
+    choice takes one value, a multiple choice any number, a number a finite one. Texts and unknown types take all.
+    """
+    match kind:
+        case "date":
+            moment = _moment(value)
+            return None if moment is None else moment.date().isoformat()
+        case "datetime":
+            moment = _moment(value)
+            return None if moment is None else _aware(moment).isoformat(timespec="seconds")
+        case str() if kind in _NUMBERS:
+            return value if _is_number(value) else None
+        case str() if kind in _ONE_OF:
+            items = items_of(value)
+            return items[0] if len(items) == 1 else None
+        case str() if kind in _SEVERAL:
+            return several(items_of(value))
+        case "text" | "textarea" | "hidden":
+            return ", ".join(items_of(value))
+        case _:
+            return value
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return None
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+def _is_number(value: str) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False

@@ -1,0 +1,91 @@
+"""From steps to contacts as the two ways of writing them spell it. Pure.
+
+Bulk import spells names with underscores, contact/sync in camel case; a name in the wrong case is dropped silently:
+https://developers.activecampaign.com/reference/bulk-import-contacts
+https://developers.activecampaign.com/reference/sync-a-contacts-data
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.destinations.activecampaign.errors import UNFIT_VALUE
+from relay.destinations.activecampaign.fields import Kinds, fit, items_of
+from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, field_id, list_of
+from relay.destinations.activecampaign.settings import ActiveCampaignOptions
+from relay.destinations.calling import encode_json
+from relay.destinations.contract import Step
+from relay.domain.problems import Rejection
+
+SYNC_NAMES = {"first_name": "firstName", "last_name": "lastName", "phone": "phone"}
+
+_GROWTH = 16
+"""Bytes by which fitting a value to its field can lengthen it, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """What is written of one contact; values that are empty are left out, never sent empty."""
+
+    email: str
+    names: Mapping[str, str]
+    fields: Mapping[str, str]
+    """By the id of the custom field."""
+    tags: tuple[str, ...]
+
+    @property
+    def for_import(self) -> dict[str, Any]:
+        """The contact as a bulk import's row, without lists."""
+        row: dict[str, Any] = {"email": self.email, **self.names}
+        if self.tags:
+            row["tags"] = list(self.tags)
+        if self.fields:
+            row["fields"] = [{"id": int(number), "value": value} for number, value in self.fields.items()]
+        return row
+
+    @property
+    def for_sync(self) -> dict[str, Any]:
+        """The contact as contact/sync takes it, without tags."""
+        contact: dict[str, Any] = {"email": self.email}
+        contact.update({SYNC_NAMES[name]: value for name, value in self.names.items()})
+        if self.fields:
+            contact["fieldValues"] = [{"field": number, "value": value} for number, value in self.fields.items()]
+        return contact
+
+
+def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Contact | Rejection:
+    """Return what a step writes; a rejection when a value does not fit the type of its custom field."""
+    values = dict(step.values)
+    if not step.joins and options.exit_field is not None and options.value_out is not None:
+        values[f"fields.{options.exit_field}"] = options.value_out
+    fields: dict[str, str] = {}
+    for target, value in values.items():
+        number = field_id(target)
+        if number is None:
+            continue
+        fitting = fit(kinds.get(number), value)
+        if fitting is None:
+            return UNFIT_VALUE
+        fields[number] = fitting
+    return Contact(
+        email=step.identity,
+        names={name: values[name] for name in PLAIN_TARGETS if name in values},
+        fields=fields,
+        tags=tuple(items_of(values[TAGS])) if TAGS in values else (),
+    )
+
+
+def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:
+    """Return a bulk import's row for a step."""
+    listed = [{"listid": int(list_of(step.target))}]
+    if step.joins:
+        return contact.for_import | {"subscribe": listed}
+    return contact.for_import | ({"unsubscribe": listed} if options.on_exit == "unsubscribe" else {})
+
+
+def most_bytes(step: Step, options: ActiveCampaignOptions) -> int:
+    """Return the most bytes a step's row can take in a body, with its comma, whatever the types of its fields are."""
+    contact = contact_of(step, options, {})
+    # Without types everything fits.
+    row = {} if isinstance(contact, Rejection) else row_of(step, contact, options)
+    return len(encode_json(row)) + 1 + _GROWTH * len(row.get("fields", ()))
