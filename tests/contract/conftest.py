@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contract.activecampaign_subject import ActiveCampaignSubject
+from tests.contract.activecampaign_subject import (
+    ActiveCampaignFewSubject,
+    ActiveCampaignSubject,
+    ActiveCampaignTaggingSubject,
+    ActiveCampaignUnsubscribingSubject,
+)
 from tests.contract.gainsight_px_subject import GainsightPxByKeySubject, GainsightPxSubject
 from tests.contract.subject import Subject
 
-SUBJECTS: tuple[type[Subject], ...] = (ActiveCampaignSubject, GainsightPxSubject, GainsightPxByKeySubject)
+SUBJECTS: tuple[type[Subject], ...] = (
+    ActiveCampaignSubject,
+    ActiveCampaignFewSubject,
+    ActiveCampaignUnsubscribingSubject,
+    ActiveCampaignTaggingSubject,
+    GainsightPxSubject,
+    GainsightPxByKeySubject,
+)
 COME_BACK = [subject for subject in SUBJECTS if subject.comes_back]
 LEAVE_OUT = [subject for subject in SUBJECTS if subject.leaves_out]
 

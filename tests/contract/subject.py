@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from flask.testing import FlaskClient
 
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Account, Destination, Quota, Step
+from relay.destinations.contract import Account, Answer, Destination, OpenImport, Quota, Step
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Rejection
 from tests.fakes.scripted_caller import DictNotes
@@ -49,12 +50,15 @@ class Subject(ABC):
     """Everything in the connection that must never be seen."""
     delivery_path: str
     """A regular expression of the path of the call that delivers."""
+    backlog: timedelta = timedelta()
+    """How long every quota of the account makes others wait."""
     identity_rejections: Mapping[str, Any]
     """Raw values that are no identity, by the code of the rejection they lead to."""
 
     def __init__(self) -> None:
         self.time = PassingTime()
         self.notes = DictNotes()
+        self.memos: dict[tuple[str, str], str] = {}
         self.app = self.create_app()
         self.sandbox: FlaskClient = self.app.test_client()
         self.adapter = WsgiAdapter(self.app, self.time)
@@ -129,20 +133,22 @@ class Subject(ABC):
             session=wsgi_session(self.adapter),
             monotonic=self.time,
         )
-        return Account(self.connection, caller, self.notes, BASE_URL)
+        return Account(self.connection, caller, self.notes, BASE_URL, backlog=lambda _: self.backlog)
 
     def step(self, number: int, *, joins: bool = True, word: str | None = "word", after: int = 0) -> Step:
         """Return a step of person `number` for the first target, `after` seconds later than the start."""
         target = sorted(self.destination.targets(self.export))[0]
-        values = self.values(word) if joins and word is not None else {}
-        return Step(target, self.identity(number), joins, START + timedelta(seconds=after), values)
+        values = self.values(word) if word is not None else {}
+        told = self.destination.complete(self.export, values) if joins else {}
+        return Step(target, self.identity(number), joins, START + timedelta(seconds=after), told)
 
     def deliver(self, steps: Sequence[Step]) -> dict[int, Rejection]:
         """Deliver as the engine does, waiting for imports; return the refused steps."""
         refused: dict[int, Rejection] = {}
-        for call in self.destination.calls(self.export, steps):
-            part = [steps[index] for index in call]
+        for call in self.destination.calls(self.account(), self.export, self._with_memos(steps)):
+            part = self._with_memos([steps[index] for index in call])
             answer = self.destination.send(self.account(), self.export, part)
+            self._remember(part, answer)
             refused.update({call[place]: rejection for place, rejection in answer.refused.items()})
             if answer.import_id is not None:
                 queued = [index for place, index in enumerate(call) if place not in answer.refused]
@@ -167,13 +173,29 @@ class Subject(ABC):
         self.paced.append(quota)
         self.time.pass_(quota.per / quota.calls / timedelta(seconds=1))
 
+    def _with_memos(self, steps: Sequence[Step]) -> list[Step]:
+        return [replace(step, memo=self.memos.get((step.target, step.identity))) for step in steps]
+
+    def _remember(self, steps: Sequence[Step], answer: Answer) -> None:
+        for index, step in enumerate(steps):
+            if index not in answer.refused:
+                self.memos.pop((step.target, step.identity), None)
+            if index in answer.memos:
+                self.memos[step.target, step.identity] = answer.memos[index]
+
+    def open_import(self, import_id: str, contacts: int | None) -> OpenImport:
+        """Return an import as the engine asks about it now, queued a moment ago."""
+        now = datetime.fromtimestamp(self.time(), UTC)
+        return OpenImport(import_id, now - timedelta(seconds=10), now, contacts)
+
     def _wait_for_import(
         self, import_id: str, queued: int | None, indices: Sequence[int], steps: Sequence[Step]
     ) -> dict[int, Rejection]:
         refused: dict[int, Rejection] = {}
         for _ in range(100):
             part = [steps[index] for index in indices]
-            report = self.destination.import_report(self.account(), self.export, import_id, queued, part)
+            asked = self.open_import(import_id, queued)
+            report = self.destination.import_report(self.account(), self.export, asked, part)
             if report.finished:
                 refused |= {indices[place]: rejection for place, rejection in report.refused.items()}
                 indices, queued = [indices[place] for place in sorted(report.open)], None

@@ -126,7 +126,7 @@ def test_calls_cover_every_step_once_within_the_limits(kind: type[Subject], data
         for count, length, joins in blocks
         for number in range(min(count, 3_000_000 // (length + 1)))
     ]
-    calls = subject.destination.calls(subject.export, steps)
+    calls = subject.destination.calls(subject.account(), subject.export, steps)
     assert sorted(index for call in calls for index in call) == list(range(len(steps)))
     assert all(calls)
     for call in calls:
@@ -281,7 +281,7 @@ def test_what_was_queued_is_verified_not_assumed(subject: Subject) -> None:
     assert subject.members() == set()
     steps = [subject.step(1), subject.step(2)]
     report = subject.destination.import_report(
-        subject.account(), subject.export, answer.import_id, answer.queued, steps
+        subject.account(), subject.export, subject.open_import(answer.import_id, answer.queued), steps
     )
     assert not report.finished
     assert report.refused == {}

@@ -15,6 +15,7 @@ from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, ReadT
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from relay.destinations.contract import Quota, Reply
+from relay.destinations.public_addresses import PrivateAddressError, PublicAddressesAdapter
 from relay.domain.problems import ConnectionProblem, Problem, Transient
 
 CONNECT_SECONDS = 5.0
@@ -38,13 +39,18 @@ def encode_json(value: Any) -> bytes:
 
 @cache
 def shared_session() -> requests.Session:
-    """Return the session of this process: connections are reused, nothing else is remembered between calls."""
+    """Return the session of this process: connections are reused, nothing else is remembered between calls.
+
+    Over https it reaches public addresses only.
+    """
     session = requests.Session()
     # Proxies, .netrc and CA overrides of the environment would change who gets the credentials.
     session.trust_env = False
     # One account's cookies must never reach another account at the same host.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = "audience-relay"
+    # Plain http stays open: only a sandbox of the local environment has such an address; production calls https only.
+    session.mount("https://", PublicAddressesAdapter())
     return session
 
 
@@ -86,7 +92,10 @@ class HttpCaller:
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:
-        """Make one attempt; see `Caller`. Raises Transient (`network`, `timeout`, `answer_too_large`)."""
+        """Make one attempt; see `Caller`. Raises Transient (`network`, `timeout`, `answer_too_large`).
+
+        Raises ConnectionProblem for a request that cannot be made (`unusable_settings`, `private_address`).
+        """
         body: bytes | Mapping[str, str] | None = form
         sent_headers = {"Accept": "application/json", **(headers or {})}
         if json is not None:
@@ -176,6 +185,12 @@ def _problem_of(error: RequestException) -> Problem:
         return Transient("timeout", "the connection could not be made in time", taken=False)
     cause: object = error.args[0] if error.args else None
     cause = getattr(cause, "reason", cause)
+    if isinstance(cause, PrivateAddressError):
+        return ConnectionProblem(
+            "private_address",
+            "the host of the connection resolves to an address that is not public: correct the host name "
+            "(administrator)",
+        )
     if isinstance(cause, NewConnectionError):
         return Transient("network", "the connection could not be made", taken=False)
     if isinstance(error, ReadTimeout) or isinstance(cause, ReadTimeoutError):

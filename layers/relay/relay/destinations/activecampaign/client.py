@@ -27,7 +27,7 @@ from relay.domain.problems import ConnectionProblem, Transient
 
 # https://developers.activecampaign.com/reference/bulk-import-contacts (100 and 20 a minute) and
 # https://developers.activecampaign.com/reference/rate-limits (5 a second). Calls leave evenly spread but arrive with
-# jitter: what is left out of each limit is room for 1.8 s, 3 s and 0.25 s of it before a window could hold one too many.
+# jitter: what is left out of each limit is room for 1.8 s, 3 s and 0.25 s of it until a window could hold one too many.
 BULK = Quota("bulk", 97, timedelta(minutes=1))
 BULK_SINGLE = Quota("bulk-single", 19, timedelta(minutes=1))
 REST = Quota("rest", 4, timedelta(seconds=1))
