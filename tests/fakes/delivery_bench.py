@@ -25,7 +25,7 @@ from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import claim_key
-from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, Step
+from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, OpenImport, Step
 from relay.domain.claims import Claim, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
@@ -80,6 +80,10 @@ class BenchDestination(SimDestination):
     probes: list[list[str]] = field(default_factory=list)
     probe_script: list[Exception] = field(default_factory=list)
     keeps: bool = False
+    answered: Callable[[], None] = lambda: None
+    """Called after each answer."""
+    memo: str | None = None
+    """What it asks to remember of everybody it is told about."""
 
     def says_goodbye(self, export: Export) -> bool:
         return not self.keeps
@@ -91,16 +95,18 @@ class BenchDestination(SimDestination):
         if problem is not None and not isinstance(problem, Lost):
             raise problem
         answer = super().send(account, export, steps)
+        self.answered()
         if problem is not None:
             raise problem
-        return replace(answer, refused=dict.fromkeys(answer.refused, self.rejection))
+        memos = {} if self.memo is None else dict.fromkeys(range(len(steps)), self.memo)
+        return replace(answer, refused=dict.fromkeys(answer.refused, self.rejection), memos=memos)
 
     def import_report(
-        self, account: Account, export: Export, import_id: str, queued: int | None, steps: Sequence[Step]
+        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         if self.script:
             raise self.script.pop(0)
-        report = super().import_report(account, export, import_id, queued, steps)
+        report = super().import_report(account, export, queued, steps)
         return replace(report, refused=dict.fromkeys(report.refused, self.rejection))
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:

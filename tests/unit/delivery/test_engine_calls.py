@@ -6,6 +6,7 @@ import pytest
 
 from relay.delivery import settling
 from relay.delivery.cases import Result
+from relay.delivery.consuming import ENOUGH_TIME
 from relay.domain.problems import Busy, ConnectionProblem, StaleSettings, Transient
 from relay.domain.runs import Outcome
 from relay.stores import flights
@@ -118,6 +119,49 @@ def test_a_delivery_written_under_newer_settings_is_not_touched() -> None:
     with pytest.raises(StaleSettings) as raised:
         bench.engine.deliver(old, [person(2)])
     assert raised.value.version == bench.export.version
+
+
+def test_no_call_begins_when_the_functions_time_is_nearly_over_and_the_next_one_goes_on() -> None:
+    bench = Bench(call_size=1)
+    for number in (2, 4, 6):
+        bench.store(number, email=f"{number}@x.example")
+    bench.tool.answered = lambda: bench.clock.advance(10)
+
+    kept = bench.consume(bench.look(2, 4, 6), seconds_left=ENOUGH_TIME + 15)
+    assert kept == ["m0"]
+    assert len(bench.sent) == 2
+
+    assert bench.consume(bench.look(2, 4, 6), receives=2) == []
+    assert [call for call in bench.sent if call == ["6@x.example"]] == [["6@x.example"]]
+    assert len(bench.tool.holds()) == 3
+
+
+def test_what_the_destination_asked_to_remember_comes_back_with_the_next_step_for_the_identity() -> None:
+    bench = Bench()
+    bench.store(2, email=ANN)
+    bench.deliver(2)
+    bench.tool.memo = "left by us"
+    bench.leave(2)
+    bench.deliver(2)
+    bench.tool.memo = None
+    bench.store(4, email=ANN)
+    bench.deliver(4)
+    bench.store(4, name="A")
+    bench.deliver(4)
+
+    assert [step.memo for [step] in bench.tool.calls_made] == [None, None, "left by us", None]
+
+
+def test_what_was_refused_leaves_the_memo_as_it_was() -> None:
+    bench = Bench()
+    bench.tool.memo = "left by us"
+    bench.store(2, email=ANN)
+    bench.deliver(2)
+    bench.tool.refuses = frozenset({ANN})
+    bench.tool.memo = "never said"
+    bench.store(2, name="A")
+    assert bench.deliver(2)[2].outcome is Outcome.REJECTED
+    assert bench.claim(ANN).memo == "left by us"
 
 
 # Imports.

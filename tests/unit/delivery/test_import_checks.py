@@ -226,9 +226,9 @@ def test_what_was_not_looked_up_yet_is_asked_for_again_by_itself() -> None:
     asked: list[tuple[int | None, int]] = []
     whole = bench.tool.import_report
 
-    def two_at_a_time(account: Any, export: Any, import_id: str, queued: int | None, steps: Sequence[Any]) -> Any:
-        asked.append((queued, len(steps)))
-        report = whole(account, export, import_id, queued, steps)
+    def two_at_a_time(account: Any, export: Any, queued: Any, steps: Sequence[Any]) -> Any:
+        asked.append((queued.contacts, len(steps)))
+        report = whole(account, export, queued, steps)
         return replace(report, open=frozenset(range(2, len(steps))))
 
     bench.tool.import_report = two_at_a_time  # type: ignore[method-assign]

@@ -33,6 +33,8 @@ class Job:
     thorough: bool = False
     hold_leavers: bool = False
     """On the first pass of a run leavers are counted, not removed."""
+    until: datetime | None = None
+    """When no new call may begin any more."""
     guarded: bool = True
     """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 

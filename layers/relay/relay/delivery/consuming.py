@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.clock import Clock
@@ -40,7 +40,7 @@ AWAITED = 0
 """The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
 
 ENOUGH_TIME = 30.0
-"""Seconds a unit of work must have left of the function's time-out; less, and its messages go back untouched."""
+"""Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
 
 
 _METRICS = {
@@ -73,6 +73,8 @@ class _Unit:
     received: Sequence[Received]
     looks: Sequence[LookAgain] = ()
     cursor: Cursor | None = None
+    until: datetime | None = None
+    """When no new call may begin any more."""
 
     @property
     def settings(self) -> int:
@@ -114,10 +116,11 @@ class Consumer:
         """Handle a batch; return the ids of the messages SQS must keep."""
         units, failed = self._units(received)
         for unit in units:
-            if seconds_left() < ENOUGH_TIME:
+            spare = seconds_left() - ENOUGH_TIME
+            if spare < 0:
                 failed += self._put_back(unit, timedelta())
             else:
-                failed += self._handle(unit)
+                failed += self._handle(replace(unit, until=self._clock.now() + timedelta(seconds=spare)))
         return failed
 
     def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
@@ -171,7 +174,7 @@ class Consumer:
         except (StaleSettings, Transient) as problem:
             return self._try_again(unit, problem)
         try:
-            self._tell(unit, opened, self._work(unit, opened))
+            self._tell(unit, opened, self._work(unit, replace(opened, job=replace(opened.job, until=unit.until))))
         except StaleSettings as problem:
             if at_least >= problem.version:
                 return self._try_again(unit, problem)

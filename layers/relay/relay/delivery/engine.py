@@ -185,14 +185,15 @@ class Engine:
         waiting = [(flight, sends) for flight, sends in calls.items() if sends]
         for position, (flight, sends) in enumerate(waiting):
             try:
+                if job.until is not None and self._clock.now() >= job.until:
+                    raise Conflict(
+                        "out_of_time", "the function's time is nearly over; the rest is sent in its next one"
+                    )
                 self._call(job, flight, sends)
             except Problem as problem:
-                now = self._clock.now()
-                untaken = waiting[position + 1 :]
-                if problem.taken is False:
-                    untaken = waiting[position:]
-                for idle, _ in untaken:
-                    flights.record_failure(self._database, job.export.connection, idle, now)
+                idle = waiting[position if problem.taken is False else position + 1 :]
+                ids = [flight for flight, _ in idle]
+                flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
                 raise
 
     def _call(self, job: Job, flight: str, sends: Sequence[Send]) -> None:

@@ -6,7 +6,7 @@ import (pk `flight#id`) say which claims it will settle. No header means that no
 
 import json
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,10 +67,10 @@ def fates(database: Database, connection: str, flights: Collection[str]) -> dict
     }
 
 
-def record_failure(database: Database, connection: str, flight: str, now: datetime) -> None:
-    """Note that a call certainly did nothing, so that another payload need not wait for its bound."""
+def record_failures(database: Database, connection: str, flights: Iterable[str], now: datetime) -> None:
+    """Note that calls certainly did nothing, so that another payload need not wait for their bound."""
     item: Item = {"fate": Fate.FAILED.value, "expires_at": int((now + FORGOTTEN_AFTER).timestamp())}
-    write_one(database, Put(_header(connection, flight), item))
+    database.write([[Put(_header(connection, flight), dict(item))] for flight in flights])
 
 
 def record_import(database: Database, queued: QueuedImport, entries: Sequence[Entry]) -> None:
