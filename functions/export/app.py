@@ -14,7 +14,7 @@ from relay.wiring import Stack
 def _operator() -> Operator:
     stack = Stack()
     own = partial(own_schedules, os.environ["RELAY_SCHEDULE_GROUP"])
-    return Operator(stack.database, stack.settings, stack.starter, own, stack.observe)
+    return Operator(stack.database, stack.settings, stack.starter, stack.opener, own, stack.observe)
 
 
 def handler(event: Mapping[str, Any], context: Any, *, operator: Operator | None = None) -> dict[str, Any]:

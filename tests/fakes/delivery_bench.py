@@ -387,7 +387,9 @@ class Bench:
         self.ticker().tick()
 
     def operator(self, own: frozenset[str] = frozenset()) -> Operator:
-        return Operator(self.database, as_settings(self.settings), self.starter, lambda: set(own), self.observe)
+        return Operator(
+            self.database, as_settings(self.settings), self.starter, self.opener, lambda: set(own), self.observe
+        )
 
     def start(self) -> Run:
         run = self.starter.start(self.export, "test")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from relay.domain.problems import SettingsProblem
+from relay.destinations.contract import Finding, Level
+from relay.domain.problems import ConnectionProblem, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import own_schedules
 from relay.stores import gates, runs
@@ -143,7 +144,7 @@ def test_an_unknown_run_is_told(bench: Bench, question: str) -> None:
 
 @pytest.mark.parametrize("event", [{}, {"exports": "some"}, {"export": 7}, {"run": "x"}])
 def test_a_wrong_event_is_answered_with_what_there_is(bench: Bench, event: Mapping[str, Any]) -> None:
-    assert bench.operator().handle(event) == {"error": "an event names exports, export, confirm, cancel, show or runs"}
+    assert bench.operator().handle(event) == {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
 
 
 class Pages:
@@ -168,3 +169,34 @@ def test_own_schedules_are_named_after_their_exports() -> None:
     scheduler = Pages()
     assert own_schedules("relay", scheduler) == {"letters/main", "letters/weekly.report"}
     assert scheduler.asked == [("list_schedules", "relay")]
+
+
+def test_a_check_shows_the_account_the_exports_and_what_is_stopped(bench: Bench) -> None:
+    bench.tool.findings = [Finding("connection", Level.OK, "the key is taken")]
+    checked = bench.operator().handle({"check": CONNECTION})
+    finding = {"subject": "connection", "level": "ok", "message": "the key is taken", "who_must_act": None}
+    assert checked == {"connection": CONNECTION, "well": True, "stopped": [], "findings": [finding]}
+    assert bench.tool.probes == [[MAIN]]
+
+    gates.close(bench.database, CONNECTION, Gate("export#main"), "list_gone", "the list is gone", bench.clock.now())
+    checked = bench.operator().handle({"check": CONNECTION})
+    assert checked["stopped"] == [{"scope": "export#main", "code": "list_gone", "reason": "the list is gone"}]
+    assert not checked["well"]
+
+
+def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) -> None:
+    bench.tool.probe_script = [ConnectionProblem("unpaid", "the account has an open payment")]
+    bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("invalid", "is required", field="mapping.email")
+    findings = bench.operator().handle({"check": CONNECTION})["findings"]
+    assert [(found["subject"], found["level"], found["who_must_act"]) for found in findings] == [
+        (f"export {CONNECTION}/broken", "error", "administrator"),
+        ("connection", "error", "administrator"),
+    ]
+    assert "mapping.email" in findings[0]["message"]
+    assert "open payment" in findings[1]["message"]
+
+
+def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
+    bench.settings.problems["nobody"] = SettingsProblem("unknown_connection", "there is none", field="connection")
+    [finding] = bench.operator().handle({"check": "nobody"})["findings"]
+    assert "unknown_connection" in finding["message"]

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from relay.delivery.checking import look_at
+from relay.delivery.opening import Opener
 from relay.delivery.starting import Starter
+from relay.destinations.contract import Level
 from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.problems import SettingsProblem
@@ -26,12 +29,14 @@ class Operator:
         database: Database,
         settings: Settings,
         starter: Starter,
+        opener: Opener,
         own_schedules: Callable[[], set[str]],
         observe: Observability,
     ) -> None:
         self._database = database
         self._settings = settings
         self._starter = starter
+        self._opener = opener
         self._own_schedules = own_schedules
         self._observe = observe
 
@@ -40,7 +45,8 @@ class Operator:
 
         - `{"exports": "default"}`: start every export without a schedule of its own;
         - `{"export": "connection/export"}`: start one on demand; its own schedule adds `"cause": "schedule"`;
-        - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`.
+        - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`;
+        - `{"check": "connection"}`: look at an account and its exports.
         """
         match event:
             case {"exports": "default"}:
@@ -56,8 +62,10 @@ class Operator:
                 return {"error": "there is no such run"} if found is None else self.picture(found)
             case {"runs": str(key)}:
                 return {"runs": [self.picture(run) for run in runs.latest(self._database, key)]}
+            case {"check": str(connection)}:
+                return self._check(connection)
             case _:
-                return {"error": "an event names exports, export, confirm, cancel, show or runs"}
+                return {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
 
     def _start_all(self) -> dict[str, Any]:
         listing = self._settings.exports()
@@ -101,6 +109,24 @@ class Operator:
         except SettingsProblem as problem:
             return {"confirmed": False, "error": str(problem)}
         return {"confirmed": self._starter.confirm(export, run_id, BY_OPERATOR)}
+
+    def _check(self, connection: str) -> dict[str, Any]:
+        findings = look_at(self._opener, connection)
+        closed = [gate for gate in gates.load_all(self._database, connection).values() if gate.closed]
+        return {
+            "connection": connection,
+            "well": not closed and all(finding.level is not Level.ERROR for finding in findings),
+            "stopped": [{"scope": gate.scope, "code": gate.code, "reason": gate.reason} for gate in closed],
+            "findings": [
+                {
+                    "subject": finding.subject,
+                    "level": finding.level.value,
+                    "message": finding.message,
+                    "who_must_act": None if finding.actor is None else finding.actor.value,
+                }
+                for finding in findings
+            ],
+        }
 
     def picture(self, run: Run) -> dict[str, Any]:
         """Return a run with its ledger as a JSON object."""
