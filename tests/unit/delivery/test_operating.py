@@ -13,6 +13,7 @@ from relay.domain.problems import ConnectionProblem, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import own_schedules
 from relay.stores import gates, runs
+from relay.stores.database import Table
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, Bench
 
@@ -200,3 +201,15 @@ def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
     bench.settings.problems["nobody"] = SettingsProblem("unknown_connection", "there is none", field="connection")
     [finding] = bench.operator().handle({"check": "nobody"})["findings"]
     assert "unknown_connection" in finding["message"]
+
+
+def test_every_record_of_a_run_is_forgotten_after_a_while(bench: Bench) -> None:
+    run = bench.start()
+    bench.work_off()
+    records = [
+        item
+        for partition in (f"run#{run.id}", f"runs#{MAIN}")
+        for item in bench.database.query(Table.CONTROL, partition)
+    ]
+    assert len(records) == 2 + run.shards
+    assert {item["expires_at"] for item in records} == {int((run.started_at + runs.KEPT).timestamp())}

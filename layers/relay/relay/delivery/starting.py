@@ -65,7 +65,7 @@ class Starter:
 
     def _refuse(self, run: Run, reason: str) -> Run:
         refused = replace(run, state=RunState.REFUSED, reason=reason, ended_at=run.started_at)
-        last = next(iter(runs.latest(self._database, run.export, 1)), None)
+        last = runs.newest(self._database, run.export)
         if last is not None and (last.state, last.reason, last.settings) == (RunState.REFUSED, reason, run.settings):
             return last
         runs.refuse(self._database, refused)

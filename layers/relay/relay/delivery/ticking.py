@@ -123,7 +123,7 @@ class Ticker:
 
     def _waits_for_somebody(self, export: Export) -> bool:
         """Whether the export's last run was refused or must be confirmed; a paused one rests because it was told to."""
-        last = next(iter(runs.latest(self._database, export.key, 1)), None)
+        last = runs.newest(self._database, export.key)
         return export.active and last is not None and last.state in (RunState.NEEDS_CONFIRMATION, RunState.REFUSED)
 
     def _activate(self, export: Export) -> None:

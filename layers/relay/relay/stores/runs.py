@@ -1,8 +1,8 @@
-"""Runs in DynamoDB: a header and a record per shard (pk `run#id`), a list per export, and the one active run."""
+"""Runs in DynamoDB: a header and a record per shard (pk `run#id`), a list per export, its newest and its active run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.domain import moments
 from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
@@ -18,6 +18,10 @@ from relay.stores.database import (
     Write,
     write_one,
 )
+
+
+KEPT = timedelta(days=90)
+"""How long the records of a run can be looked at, from its start."""
 
 
 def _header(run: str) -> Key:
@@ -40,28 +44,36 @@ def _active(export: str) -> Key:
     return Key(Table.CONTROL, f"active#{export}", "run")
 
 
+def _newest(export: str) -> Key:
+    return Key(Table.CONTROL, f"active#{export}", "newest")
+
+
+def _expiry(run: Run) -> int:
+    return int((run.started_at + KEPT).timestamp())
+
+
 def begin(database: Database, run: Run) -> bool:
     """Write a new run and make it the export's active one; False when another run is active."""
-    shards = [
-        Put(_shard(run.id, index), {"phase": 1, "after": "", "done": False, "moved_at": moments.text(run.started_at)})
-        for index in range(run.shards)
-    ]
+    start: Item = {"phase": 1, "after": "", "done": False, "moved_at": moments.text(run.started_at)}
     return write_one(
         database,
         Put(_active(run.export), {"run": run.id}, {"pk": ABSENT}),
-        Put(_header(run.id), _header_item(run, 1), {"pk": ABSENT}),
-        Put(_listed(run.export, run.id), {"cause": run.cause}),
-        *shards,
+        *_records(run),
+        *(Put(_shard(run.id, index), {**start, "expires_at": _expiry(run)}) for index in range(run.shards)),
     )
 
 
 def refuse(database: Database, run: Run) -> None:
     """Record a run that could not start, with its reason."""
-    write_one(
-        database,
+    write_one(database, *_records(run))
+
+
+def _records(run: Run) -> list[Write]:
+    return [
         Put(_header(run.id), _header_item(run, 1), {"pk": ABSENT}),
-        Put(_listed(run.export, run.id), {"cause": run.cause}),
-    )
+        Put(_listed(run.export, run.id), {"cause": run.cause, "expires_at": _expiry(run)}),
+        Put(_newest(run.export), {"run": run.id}),
+    ]
 
 
 def load(database: Database, run: str) -> Run | None:
@@ -74,6 +86,12 @@ def active(database: Database, export: str) -> str | None:
     """Return the id of the export's active run."""
     item = database.get([_active(export)])[0]
     return None if item is None else str(item["run"])
+
+
+def newest(database: Database, export: str) -> Run | None:
+    """Return the run that was started or refused last."""
+    item = database.get([_newest(export)])[0]
+    return None if item is None else load(database, str(item["run"]))
 
 
 def latest(database: Database, export: str, count: int = 20) -> list[Run]:
@@ -120,9 +138,10 @@ def move(
 ) -> list[Write]:
     """Return the group that adds a page's counts and moves the cursor, if it still is where the page began."""
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
+    waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
     return [
         Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
-        *(Put(_waiting(run, profile), {"state": "waiting"}) for profile in waiting),
+        *(Put(_waiting(run, profile), waits) for profile in waiting),
     ]
 
 
@@ -186,6 +205,7 @@ def _header_item(run: Run, version: int) -> Item:
         "settings": run.settings,
         "started_at": moments.text(run.started_at),
         "version": version,
+        "expires_at": _expiry(run),
     }
     if run.ended_at is not None:
         item["ended_at"] = moments.text(run.ended_at)
