@@ -15,15 +15,21 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = re.findall(r"^sam remote invoke .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
 
 
-def test_runs_are_started_and_listed_from_the_terminal(stack: LocalStack, world: World) -> None:
+def test_runs_are_started_and_listed_and_accounts_checked_from_the_terminal(stack: LocalStack, world: World) -> None:
     world.put_list("customers")
     world.post_shop([world.shop_change(1)])
     world.stored()
 
-    started, listed = (_invoke(stack, command.replace("newsletter/vip", world.list_export)) for command in COMMANDS)
+    here = [
+        command.replace("newsletter/vip", world.list_export).replace('"newsletter"', f'"{world.list_connection}"')
+        for command in COMMANDS
+    ]
+    started, listed, checked = (_invoke(stack, command) for command in here)
 
     assert (started["export"], started["cause"]) == (world.list_export, "on demand")
     assert [run["run"] for run in listed["runs"]] == [started["run"]]
+    assert checked["well"], checked
+    assert {finding["subject"] for finding in checked["findings"]} == {"connection", "contact limit", world.list_export}
     world.until("the run's end", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished")
 
 
