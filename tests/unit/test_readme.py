@@ -70,4 +70,4 @@ def test_every_page_it_links_exists() -> None:
 def test_the_events_it_shows_are_json() -> None:
     events = re.findall(r"--event '(.*?)'", README)
 
-    assert {next(iter(json.loads(event))) for event in events} == {"export", "runs"}
+    assert {next(iter(json.loads(event))) for event in events} == {"export", "runs", "check"}
