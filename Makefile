@@ -41,11 +41,30 @@ stack-tests: setup ## the tests of the deployed stack, on this machine
 	if [ $$was_up = no ]; then .venv/bin/python -m local.stack down; fi; \
 	exit $$status
 
+.PHONY: bench-activecampaign bench-gainsight-px
+BENCHMARK = PYTHONPATH=layers/relay:. .venv/bin/python -m local.benchmarks $(subst bench-,,$@) \
+	$(if $(PROFILES),--profiles $(PROFILES)) $(if $(TIME_SCALE),--time-scale $(TIME_SCALE)) $(if $(JSON),--json)
+
+bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 TIME_SCALE=2.5 JSON=)
+	@$(BENCHMARK)
+
+bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
+	@$(BENCHMARK)
+
 up: setup ## start the stack and the destination sandboxes here, and leave them running
 	@.venv/bin/python -m local.stack up
 
 down: ## stop what `make up` started
 	@.venv/bin/python -m local.stack down
+
+# What they need is told in local/live/access.py; credentials come from the environment, never from the command line.
+# 0: everything fits our reading, 1: something does not, 2: it could not run; make itself shows that number and ends with 2.
+.PHONY: smoke-activecampaign smoke-gainsight-px
+smoke-activecampaign: .venv/installed ## prove our reading on a real account: LIST=12 EMAIL_DOMAIN=example.com
+	@PYTHONPATH=layers/relay:. .venv/bin/python -m local.live activecampaign
+
+smoke-gainsight-px: .venv/installed ## prove our reading on a real subscription: IDENTIFY_ID=...
+	@PYTHONPATH=layers/relay:. .venv/bin/python -m local.live gainsight-px
 
 lock: $(INSTALLER)/installed ## resolve the lock files anew from the .in files
 	$(call resolve,layers/relay/requirements)

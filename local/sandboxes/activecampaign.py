@@ -23,6 +23,7 @@ from flask import Flask, Response, g, request
 
 from local.sandboxes.activecampaign_account import ActiveCampaignAccount
 from local.sandboxes.activecampaign_calls import attach_contact_calls, attach_import_calls
+from local.sandboxes.activecampaign_deletions import attach_deletion_calls
 from local.sandboxes.activecampaign_rows import as_id, is_email
 from local.sandboxes.activecampaign_settings import ActiveCampaignConfig, read_outcome
 from local.sandboxes.activecampaign_tags import attach_tag_calls
@@ -49,6 +50,7 @@ def create_app(
     attach_import_calls(app, account)
     attach_contact_calls(app, account)
     attach_tag_calls(app, account)
+    attach_deletion_calls(app, account)
     _attach_planting(app, account)
     return app
 

@@ -113,6 +113,7 @@ class ActiveCampaignAccount:
         self._active = 0
         self._numbers = itertools.count(1)
         self._relations = itertools.count(1)
+        self._tag_numbers = itertools.count(1)
         config, elapsed = self.config, self.clock.elapsed
         self.requests_quota = SlidingQuota(config.requests_per_second, 1, elapsed)
         self.bulk_quota = SlidingQuota(config.imports_per_minute, 60, elapsed)
@@ -258,7 +259,7 @@ class ActiveCampaignAccount:
         """Return the id of a tag, making it when it is missing; names differ by more than case."""
         key = name.lower()
         if key not in self.tag_ids:
-            self.tag_ids[key] = len(self.tag_ids) + 1
+            self.tag_ids[key] = next(self._tag_numbers)
             self.tags[self.tag_ids[key]] = name
         return self.tag_ids[key]
 
@@ -277,6 +278,16 @@ class ActiveCampaignAccount:
                     del contact.tags[tag]
                     return True
         return False
+
+    def delete_tag(self, tag: int) -> bool:
+        """Delete a tag, from every contact too; return whether there was one."""
+        name = self.tags.pop(tag, None)
+        if name is None:
+            return False
+        del self.tag_ids[name.lower()]
+        for contact in self.contacts.values():
+            contact.tags.pop(tag, None)
+        return True
 
     def delete(self, email: str) -> bool:
         """Delete a contact; return whether there was one. A later upsert of the address makes a new contact."""
