@@ -5,6 +5,7 @@ https://px-apidocs.gainsight.com
 the subscription in `gainsight_px_account`. Control API besides the shared one (see `control`):
 
 - `POST /_sandbox/users` plants one user or `{"users": [...]}`: `identifyId` (required) and any other user fields
+- `DELETE /_sandbox/segments/{externalId}` deletes an external segment, as somebody at PX might by hand
 - `DELETE /_sandbox/tokens` makes all access tokens invalid before their time
 """
 
@@ -18,15 +19,14 @@ from collections.abc import Callable
 
 from flask import Flask, Response, request
 
-from local.sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer
+from local.sandboxes.answers import html_answer, json_answer
 from local.sandboxes.control import attach_control
 from local.sandboxes.gainsight_px_account import GainsightPxAccount
+from local.sandboxes.gainsight_px_control import attach_control_extras
 from local.sandboxes.gainsight_px_envelope import refusal
 from local.sandboxes.gainsight_px_segments import attach_segment_calls
 from local.sandboxes.gainsight_px_settings import GainsightPxConfig
 from local.sandboxes.gainsight_px_users import attach_user_calls
-
-PRODUCT_KEY = "AP-SANDBOX0001-2"
 
 
 def create_app(
@@ -46,7 +46,7 @@ def create_app(
     _attach_subscription_calls(app, account)
     attach_segment_calls(app, account)
     attach_user_calls(app, account)
-    _attach_control_extras(app, account)
+    attach_control_extras(app, account)
     return app
 
 
@@ -64,6 +64,8 @@ def _attach_front_door(app: Flask, account: GainsightPxAccount) -> None:
         waits = [account.second_quota.admit(), account.day_quota.admit()]
         if any(wait is not None for wait in waits):
             return refusal(429, "TOO_MANY_REQUESTS", "Rate limit exceeded")
+        if request.method != "GET" and account.config.permission == "read":
+            return refusal(401, "UNAUTHORIZED", "Unauthorized or bad API Key")
         if request.path.startswith("/v1/external_segment/"):
             return _feature_off_answer(account.config.feature)
         return None
@@ -147,13 +149,19 @@ def _client_credentials() -> tuple[str, str]:
 def _attach_subscription_calls(app: Flask, account: GainsightPxAccount) -> None:
     @app.get("/v1/admin/subscription")
     def subscription() -> Response:
-        key = {"channel": "WEB", "productKey": PRODUCT_KEY, "url": "https://product.example.com"}
+        products = [
+            {
+                "name": f"Sandbox product {place}",
+                "productKeys": [{"channel": "WEB", "productKey": key, "url": "https://product.example.com"}],
+            }
+            for place, key in enumerate(account.config.product_keys, start=1)
+        ]
         return json_answer(
             {
                 "id": account.config.client_id,
                 "name": "Sandbox",
                 "timeZone": "UTC",
-                "products": [{"name": "Sandbox product", "productKeys": [key]}],
+                "products": products,
             }
         )
 
@@ -168,33 +176,13 @@ def _attach_subscription_calls(app: Flask, account: GainsightPxAccount) -> None:
                     "apiName": api_name,
                     "internalName": api_name,
                     "description": "",
-                    "type": kind,
-                    "state": "ENABLED",
-                    "origin": "CUSTOM",
+                    "type": attribute.type,
+                    "state": attribute.state,
+                    "origin": attribute.origin,
                     "defaultValue": None,
                     "createdDate": now,
                     "modifiedDate": now,
                 }
-                for place, (api_name, kind) in enumerate(account.config.attributes.items(), start=1)
+                for place, (api_name, attribute) in enumerate(account.attributes().items(), start=1)
             ]
         )
-
-
-def _attach_control_extras(app: Flask, account: GainsightPxAccount) -> None:
-    @app.post("/_sandbox/users")
-    def plant() -> Response:
-        body = body_object()
-        given = body.get("users", [body]) if body is not None else None
-        if not isinstance(given, list):
-            raise InvalidControlError("give one user, or a list under users")
-        for user in given:
-            identify_id = user.get("identifyId") if isinstance(user, dict) else None
-            if not isinstance(identify_id, str) or not identify_id:
-                raise InvalidControlError("a user needs an identifyId")
-        for user in given:
-            account.users[user["identifyId"]] = {"propertyKeys": [PRODUCT_KEY], "type": "USER", **user}
-        return json_answer({"users": len(account.users)})
-
-    @app.delete("/_sandbox/tokens")
-    def revoke() -> Response:
-        return json_answer({"revoked": account.revoke_tokens()})

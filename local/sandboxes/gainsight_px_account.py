@@ -40,6 +40,15 @@ class Segment:
         }
 
 
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of users."""
+
+    type: str
+    state: str = "ENABLED"
+    origin: str = "CUSTOM"
+
+
 class GainsightPxAccount:
     """The subscription behind the sandbox; hold `lock` while using it from several threads."""
 
@@ -67,6 +76,7 @@ class GainsightPxAccount:
         self.token_refusals = 0
         self.times_backwards = 0
         self.identities_told = 0
+        self.unfit_values = 0
         self._tokens: dict[str, float] = {}
         self.second_quota = SlidingQuota(self.config.requests_per_second, 1, self.clock.elapsed)
         self.day_quota = FixedQuota(self.config.requests_per_day, 86_400, self.clock.elapsed)
@@ -81,13 +91,15 @@ class GainsightPxAccount:
         """Return counts of tokens and memberships.
 
         `times_backwards` counts identities told with an older qualification time than the last one told for the same
-        segment; `identities_told` counts identities in accepted membership requests.
+        segment; `identities_told` counts identities in accepted membership requests; `unfit_values` counts values told
+        for custom attributes that are not there, not enabled or of another type.
         """
         return {
             "token_fetches": self.token_fetches,
             "token_refusals": self.token_refusals,
             "times_backwards": self.times_backwards,
             "identities_told": self.identities_told,
+            "unfit_values": self.unfit_values,
         }
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
@@ -105,6 +117,21 @@ class GainsightPxAccount:
             segments.append(shown)
         state: dict[str, object] = {"user_count": len(self.users), "segments": segments}
         return state if summary else {**state, "users": list(self.users.values())}
+
+    # Users.
+
+    def attributes(self) -> dict[str, Attribute]:
+        """Return the attributes of users by apiName."""
+        return {name: Attribute(*words.split()) for name, words in self.config.attributes.items()}
+
+    def count_unfit(self, values: object) -> None:
+        """Count custom values that no attribute can take. What the vendor does with them is not documented."""
+        known = self.attributes()
+        for name, value in values.items() if isinstance(values, dict) else ():
+            attribute = known.get(name, Attribute("", "MISSING"))
+            fits = attribute.state == "ENABLED" and attribute.origin == "CUSTOM"
+            if not fits or isinstance(value, bool) != (attribute.type == "BOOLEAN"):
+                self.unfit_values += 1
 
     # Tokens.
 

@@ -29,6 +29,10 @@ class _BadRequestError(Exception):
     """The membership request is refused as a whole; the text says why."""
 
 
+class _NoSuchSegmentError(Exception):
+    """A membership request names a segment that is not there."""
+
+
 def attach_segment_calls(app: Flask, account: GainsightPxAccount) -> None:
     """Add metadata (create, update) and update_membership."""
 
@@ -44,6 +48,9 @@ def attach_segment_calls(app: Flask, account: GainsightPxAccount) -> None:
     def update_membership() -> Response:
         try:
             return _update_membership(account, body_object())
+        except _NoSuchSegmentError:
+            text = "External segment was not found"
+            return refusal(404, "NOT_FOUND", text) if account.config.deleted_segment == "404" else bad_request(text)
         except _BadRequestError as error:
             return bad_request(str(error))
 
@@ -85,6 +92,8 @@ def _update(account: GainsightPxAccount) -> Response:
         segment = account.segment_by_external_id(given["externalId"])
     if segment is None:
         return refusal(404, "NOT_FOUND", "External segment was not found")
+    if account.config.renames == "refused" and given.get("name", segment.name) != segment.name:
+        return bad_request("The name cannot be changed")
     other = account.segment_by_external_id(given.get("externalId", ""))
     if other is not None and other is not segment:
         return bad_request("Bad request, possible duplicate")
@@ -143,7 +152,7 @@ def _read_action(account: GainsightPxAccount, action: object, direction: str) ->
     at = _read_time(action.get("lastQualificationTime"))
     segment = account.segment_for_membership(reference)
     if segment is None:
-        raise _BadRequestError(f"Segment {reference} was not found")
+        raise _NoSuchSegmentError
     return _Action(segment, identities, at)
 
 

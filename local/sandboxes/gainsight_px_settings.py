@@ -26,7 +26,11 @@ class GainsightPxConfig:
     `segment_ref`: whether `update_membership` knows a segment by `id`, by `external_id` or by `either`: undocumented.
     `unknown_users`: whether identities that are no PX users are taken (`accept`) or refuse the whole request
     (`reject`): undocumented. `max_identities` per request, None for no limit: undocumented too.
-    `attributes`: custom user attributes, apiName to STRING, DATE_TIME, BOOLEAN or NUMBER.
+    `deleted_segment`: how a membership of a segment that is not there is refused, 400 or 404: undocumented.
+    `renames`: whether changing a segment's texts is refused (`refused`): undocumented.
+    `attributes`: user attributes, apiName to a type (STRING, DATE_TIME, BOOLEAN, NUMBER), which a state (ENABLED,
+    DISABLED, DELETED) and an origin (CUSTOM, DEFAULT) may follow after blanks.
+    `permission`: of the key or log-in, `write` or `read` alone; how the latter is refused is documented as 401 only.
     """
 
     username: str = "sandbox@example.com"
@@ -40,10 +44,28 @@ class GainsightPxConfig:
     unknown_users: str = "accept"
     max_identities: int | None = None
     oversize_status: int = 413
+    deleted_segment: str = "400"
+    renames: str = "taken"
     attributes: Mapping[str, str] = field(default_factory=dict)
+    product_keys: tuple[str, ...] = ("AP-SANDBOX0001-2",)
+    permission: str = "write"
     requests_per_second: int = 200
     requests_per_day: int = 1_000_000
     time_scale: float = 1.0
+
+
+def _texts_by_name(value: object) -> dict[str, str]:
+    """Read an object of texts, e.g. `{"vip": "BOOLEAN DISABLED"}`."""
+    if not isinstance(value, dict):
+        raise ValueError("must be an object of apiName to type")
+    return {str(name): str(text(entry)) for name, entry in value.items()}
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Read a list of texts."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list of texts")
+    return tuple(str(text(entry)) for entry in value)
 
 
 _READERS: Mapping[str, Reader] = {
@@ -58,6 +80,11 @@ _READERS: Mapping[str, Reader] = {
     "unknown_users": one_of("accept", "reject"),
     "max_identities": optional_number,
     "oversize_status": number,
+    "deleted_segment": one_of("400", "404"),
+    "renames": one_of("taken", "refused"),
+    "attributes": _texts_by_name,
+    "product_keys": _texts,
+    "permission": one_of("read", "write"),
 }
 
 

@@ -35,6 +35,7 @@ def attach_user_calls(app: Flask, account: GainsightPxAccount) -> None:
             return bad_request("At least one of propertyKeys is required")
         if identify_id in account.users:
             return bad_request("Bad request, possible duplicate")
+        account.count_unfit(user.get("customAttributes"))
         stored = {key: value for key, value in user.items() if key not in _READ_ONLY}
         stored.update(aptrinsicId=str(uuid.uuid4()), createDate=int(account.clock.timestamp() * 1000))
         account.users[identify_id] = stored
@@ -56,6 +57,7 @@ def attach_user_calls(app: Flask, account: GainsightPxAccount) -> None:
         user = account.users.get(str(given.get("identifyId", "")))
         if user is None:
             return refusal(404, "NOT_FOUND", "User not found")
+        account.count_unfit(given.get("customAttributes"))
         _merge(user, given)
         return empty_answer(204)
 

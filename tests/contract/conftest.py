@@ -10,7 +10,11 @@ from tests.contract.activecampaign_subject import (
     ActiveCampaignTaggingSubject,
     ActiveCampaignUnsubscribingSubject,
 )
-from tests.contract.gainsight_px_subject import GainsightPxByKeySubject, GainsightPxSubject
+from tests.contract.gainsight_px_subject import (
+    GainsightPxAttributesSubject,
+    GainsightPxByKeySubject,
+    GainsightPxSubject,
+)
 from tests.contract.subject import Subject
 
 SUBJECTS: tuple[type[Subject], ...] = (
@@ -20,6 +24,7 @@ SUBJECTS: tuple[type[Subject], ...] = (
     ActiveCampaignTaggingSubject,
     GainsightPxSubject,
     GainsightPxByKeySubject,
+    GainsightPxAttributesSubject,
 )
 COME_BACK = [subject for subject in SUBJECTS if subject.comes_back]
 LEAVE_OUT = [subject for subject in SUBJECTS if subject.leaves_out]

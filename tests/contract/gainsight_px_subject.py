@@ -69,3 +69,26 @@ class GainsightPxByKeySubject(GainsightPxSubject):
 
     def connection_fields(self) -> dict[str, str]:
         return {"region": "us", "api_key": "sandbox-api-key"}
+
+
+class GainsightPxAttributesSubject(GainsightPxSubject):
+    """With a Boolean attribute of users per segment, at a subscription without external segments."""
+
+    delivery_path = "^/v1/users/update"
+
+    def create_app(self) -> Flask:
+        app = super().create_app()
+        client = app.test_client()
+        changes = {"feature": "403", "attributes": {"inOne": "BOOLEAN", "inTwo": "BOOLEAN"}}
+        assert client.post("/_sandbox/settings", json=changes).status_code == 200
+        # Whom the suite tells of: PX knows its users before their segments come.
+        users = [{"identifyId": self.identity(number)} for number in range(1_010)]
+        assert client.post("/_sandbox/users", json={"users": users}).status_code == 200
+        return app
+
+    def options(self) -> dict[str, Any]:
+        return {"mode": "attributes", "attributes": {"aep/one": "inOne", "aep/two": "inTwo"}}
+
+    def members(self) -> set[str]:
+        users = self.state()["users"]
+        return {user["identifyId"] for user in users if user.get("customAttributes", {}).get("inOne") is True}

@@ -81,7 +81,7 @@ class Dimensions(TypedDict, total=False):
 
 
 class Count(Enum):
-    """The metrics there are, all of them counts."""
+    """The metrics there are: counts, and the share of its daily budget that a connection has used, in percent."""
 
     ACCEPTED = "ChangesAccepted"
     REJECTED = "ChangesRejected"
@@ -98,6 +98,7 @@ class Count(Enum):
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
+    BUDGET_PERCENT = "DailyBudgetPercent"
 
 
 class Observability:

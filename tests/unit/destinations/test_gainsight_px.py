@@ -1,3 +1,4 @@
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,11 +12,12 @@ from pydantic import ValidationError
 
 from relay.destinations.contract import Account, Reply, Step
 from relay.destinations.gainsight_px import GainsightPx
-from relay.destinations.gainsight_px.settings import GainsightPxConnection, GainsightPxOptions
+from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
-from tests.fakes.scripted_caller import LOGIN_PAGE, DictNotes, account_of, asked_of, reply
+from relay.domain.problems import ConnectionProblem, Problem, Rejection, Transient
+from tests.fakes.scripted_caller import LOGIN_PAGE, account_of, asked_of, reply
 
 AT = datetime(2026, 11, 1, 12, 0, 0, 269332, tzinfo=UTC)
 GRANT = {
@@ -44,7 +46,7 @@ def step(identity: str = "u1", segment: str = "aep/a", *, joins: bool = True, at
 
 
 def created(number: int) -> Reply:
-    return reply(200, {"id": f"px-{number}", "externalId": "x", "name": "x"})
+    return reply(200, {"id": f"px-{number}"})
 
 
 DONE = reply(200)
@@ -93,6 +95,14 @@ class TestSettings:
             {"segment_ref": "name"},
             {"max_identities_per_call": 0},
             {"max_identities_per_call": 10_001},
+            {"tell_again": -1},
+            {"mode": "attributes"},
+            {"attributes": {"aep/a": "inA"}},
+            {"create_users": True},
+            {"mode": "attributes", "attributes": {"aep/a": "inA", "aep/b": "inA"}},
+            {"mode": "attributes", "attributes": {"aep/a": " "}},
+            {"mode": "attributes", "attributes": {"aep/a": "inA"}, "identity_type": "GLOBAL_ID"},
+            {"mode": "attributes", "attributes": {"aep/a": "inA"}, "create_users": "yes"},
             {"list_id": "7"},
         ],
     )
@@ -106,16 +116,17 @@ class TestIdentity:
 
     @pytest.mark.parametrize(
         ("value", "expected"),
-        [("u1", ["u1"]), (" U1 ", [" U1 "]), (17, ["17"]), (0, ["0"]), (["", None, "b", "a"], ["b"])],
+        [("u1", ["u1"]), (" U1 ", [" U1 "]), (17, ["17"]), (0, ["0"]), (["", None, "b", " "], ["b"])],
     )
     def test_an_id_is_passed_on_exactly_as_it_is(self, value: Any, expected: list[str]) -> None:
         assert self.px.identity_of(value, export()) == expected
 
     @pytest.mark.parametrize(
-        ("several", "expected"), [("first", ["b"]), ("all", ["b", "a"]), ("reject", "several_identities")]
+        ("several", "expected"), [("first", ["a"]), ("all", ["a", "b"]), ("reject", "several_identities")]
     )
-    def test_several(self, several: str, expected: Any) -> None:
-        found = self.px.identity_of(["b", "a", "b"], export(multiple_identities=several))
+    @pytest.mark.parametrize("value", [["b", "a", "b"], ["a", "b"]])
+    def test_several_in_whatever_order(self, several: str, expected: Any, value: list[str]) -> None:
+        found = self.px.identity_of(value, export(multiple_identities=several))
         assert (found.code if isinstance(found, Rejection) else found) == expected
 
     def test_one_id_given_twice_is_one(self) -> None:
@@ -155,8 +166,8 @@ class TestMembership:
     def test_one_action_per_segment_direction_and_time(self) -> None:
         later = datetime(2026, 11, 1, 14, 0, tzinfo=timezone(timedelta(hours=2)))
         steps = [step("u1"), step("u2"), step("u3", at=later), step("u4", "aep/b", joins=False), step("u4")]
-        assert self.body(steps, identity_type="GLOBAL_ID") == {
-            "identityType": "GLOBAL_ID",
+        assert self.body(steps) == {
+            "identityType": "IDENTIFY_ID",
             "add": [
                 {"segmentId": "px-1", "lastQualificationTime": "2026-11-01T12:00:00.000000Z", "identities": ["u3"]},
                 {
@@ -182,7 +193,7 @@ class TestMembership:
         self, drawn: list[tuple[str, str, bool]], limit: int
     ) -> None:
         steps = [step(identity, segment, joins=joins) for identity, segment, joins in drawn]
-        calls = self.px.calls(export(max_identities_per_call=limit), steps)
+        calls = self.px.calls(account_of(connection(**BY_KEY)), export(max_identities_per_call=limit), steps)
         assert [index for call in calls for index in call] == list(range(len(steps)))
         for call in calls:
             places = [(steps[index].target, steps[index].identity) for index in call]
@@ -190,7 +201,40 @@ class TestMembership:
 
     def test_full_calls(self) -> None:
         steps = [step(f"u{number}") for number in range(2500)]
-        assert [len(call) for call in self.px.calls(export(), steps)] == [1000, 1000, 500]
+        calls = self.px.calls(account_of(connection(**BY_KEY)), export(), steps)
+        assert [len(call) for call in calls] == [1000, 1000, 500]
+
+    def test_a_run_reads_on_until_a_call_is_full(self) -> None:
+        assert not self.px.page_is_full(export(max_identities_per_call=5), 3, 1)
+        assert self.px.page_is_full(export(max_identities_per_call=5), 3, 2)
+
+    def test_identities_of_two_types_never_share_a_call(self) -> None:
+        by_global_id = export(identity_type="GLOBAL_ID")
+        (old, *_), (new, *_) = sorted(self.px.targets(export())), sorted(self.px.targets(by_global_id))
+        assert old != new
+        steps = [Step(old, "u1", False, AT), Step(new, "g1", True, AT), Step(old, "u2", False, AT)]
+        account = account_of(connection(**BY_KEY), created(1), DONE, DONE)
+        for call in self.px.calls(account, by_global_id, steps):
+            self.px.send(account, by_global_id, [steps[index] for index in call])
+        told = [asked.json for asked in asked_of(account)[1:]]
+        assert [body["identityType"] for body in told] == ["IDENTIFY_ID", "GLOBAL_ID"]
+        assert told[0]["remove"][0]["identities"] == ["u1", "u2"]
+
+    def test_a_later_moment_is_never_written_as_an_earlier_one(self) -> None:
+        """Whatever the zone, and with nothing after the point: what is written sorts as the moments do."""
+        zone = timezone(timedelta(hours=-7, minutes=-30))
+        moments = [AT.replace(microsecond=0), AT, (AT + timedelta(microseconds=1)).astimezone(zone)]
+        written = [self.body([step(at=at)])["add"][0]["lastQualificationTime"] for at in moments]
+        assert written == [
+            "2026-11-01T12:00:00.000000Z",
+            "2026-11-01T12:00:00.269332Z",
+            "2026-11-01T12:00:00.269333Z",
+        ]
+
+    def test_raising_tell_again_makes_everybody_worth_telling(self) -> None:
+        again = [dict(self.px.complete(export(tell_again=number), {})) for number in range(3)]
+        assert again[0] == {}
+        assert len({str(values) for values in again}) == 3
 
     def test_a_page_of_html_is_no_success(self) -> None:
         with pytest.raises(ConnectionProblem, match="not_json"):
@@ -199,15 +243,18 @@ class TestMembership:
     @pytest.mark.parametrize("status", [400, 413, 422])
     def test_a_refused_identity_is_found_by_halving(self, status: int) -> None:
         refusal = reply(status, {"externalapierror": {"status": "BAD_REQUEST", "message": "bad {id=u2}"}})
-        account = account_of(connection(**BY_KEY), created(1), refusal, DONE, refusal, refusal, DONE)
+        still_there = [created(1)] if status != 413 else []
+        answers = (refusal, DONE, refusal, refusal, *still_there, DONE)
+        account = account_of(connection(**BY_KEY), created(1), *answers)
         answer = self.px.send(account, export(), [step("u0"), step("u1"), step("u2"), step("u3")])
         assert {index: rejection.code for index, rejection in answer.refused.items()} == {2: "identity_refused"}
 
     @pytest.mark.parametrize("status", [403, 404])
     def test_the_feature_is_off_or_the_region_wrong(self, status: int) -> None:
         error = reply(status, {"externalapierror": {"status": "NOT_FOUND", "message": "User {id=u1}"}})
+        answers = (created(1), error) if status == 403 else (created(1), error, created(1))
         with pytest.raises(ConnectionProblem) as caught:
-            self.px.send(account_of(connection(**BY_KEY), created(1), error), export(), [step()])
+            self.px.send(account_of(connection(**BY_KEY), *answers), export(), [step()])
         assert "region" in str(caught.value)
         assert "NOT_FOUND" in str(caught.value)
         assert "u1" not in str(caught.value)
@@ -217,65 +264,6 @@ class TestMembership:
         with pytest.raises(ConnectionProblem) as caught:
             self.px.send(account_of(connection(**BY_KEY), created(1), error), export(), [step()])
         assert "example.com" not in str(caught.value)
-
-
-class TestSegments:
-    px = GainsightPx()
-
-    def test_mistake_1_metadata_is_sent_once_per_segment_not_once_per_call(self) -> None:
-        account = account_of(connection(**BY_KEY), created(1), DONE, DONE)
-        self.px.send(account, export(), [step()])
-        self.px.send(account, export(), [step("u2")])
-        urls = [asked.url for asked in asked_of(account)]
-        assert urls == [
-            "https://api.aptrinsic.com/v1/external_segment/metadata",
-            "https://api.aptrinsic.com/v1/external_segment/update_membership",
-            "https://api.aptrinsic.com/v1/external_segment/update_membership",
-        ]
-
-    def test_names_from_the_options(self) -> None:
-        account = account_of(connection(**BY_KEY), created(1), DONE)
-        self.px.send(account, export(segment_names={"aep/a": "Loyal"}), [step()])
-        asked = asked_of(account)[0]
-        assert asked.params == {"failIfExists": "false"}
-        assert asked.json == {
-            "externalId": "aep/a",
-            "name": "Loyal",
-            "description": "Kept by Audience Relay from aep/a",
-        }
-
-    def test_mistake_2_two_workers_that_both_create_end_up_with_one_id(self) -> None:
-        account = account_of(connection(**BY_KEY), created(2), DONE)
-
-        class FirstIsAnother(DictNotes):
-            def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
-                self.kept.setdefault(key, "px-theirs")
-                return super().keep(key, value, replaces=replaces)
-
-        self.px.send(replace(account, notes=FirstIsAnother()), export(), [step()])
-        assert asked_of(account)[-1].json["add"][0]["segmentId"] == "px-theirs"
-
-    def test_another_subscription_has_other_ids(self) -> None:
-        account = account_of(connection(**BY_KEY), created(1), DONE, created(2), DONE)
-        self.px.send(account, export(), [step()])
-        self.px.send(replace(account, connection=connection(**{**BY_KEY, "region": "us2"})), export(), [step()])
-        assert asked_of(account)[-1].json["add"][0]["segmentId"] == "px-2"
-
-    @pytest.mark.parametrize("body", [{}, [], {"id": None}, {"id": ""}])
-    def test_a_segment_without_an_id(self, body: Any) -> None:
-        with pytest.raises(Transient, match="unexpected_answer"):
-            self.px.send(account_of(connection(**BY_KEY), reply(200, body)), export(), [step()])
-
-    def test_refused_metadata_stops_the_export(self) -> None:
-        with pytest.raises(ExportProblem):
-            self.px.send(account_of(connection(**BY_KEY), reply(400, {})), export(), [step()])
-
-    def test_trouble_before_the_membership_call_took_nothing(self) -> None:
-        trouble = Transient("timeout", "no answer", retry_after=timedelta(seconds=2))
-        with pytest.raises(Transient) as caught:
-            self.px.send(account_of(connection(**BY_KEY), trouble), export(), [step()])
-        assert caught.value.taken is False
-        assert caught.value.retry_after == timedelta(seconds=2)
 
 
 class Clock:
@@ -293,7 +281,8 @@ class TestTokens:
 
     def sends(self, *answers: Reply | Exception) -> Account:
         account = account_of(connection(**GRANT), *answers)
-        account.notes.keep("px segment eu sub-1 aep/a", "px-1")
+        texts = {"name": "aep/a", "description": "Kept by Audience Relay from aep/a"}
+        account.notes.keep("px external segment eu sub-1 of aep/a", json.dumps({"id": "px-1", **texts}))
         return account
 
     def test_the_password_grant(self) -> None:
@@ -409,19 +398,3 @@ def _run_together(jobs: list[Callable[[], None]]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-class TestCheck:
-    px = GainsightPx()
-
-    def test_all_is_well_even_when_an_empty_update_is_refused(self) -> None:
-        for probed in (DONE, reply(400, {})):
-            account = account_of(connection(**BY_KEY), reply(200, {"id": "sub-1"}), probed)
-            assert len(self.px.check(account, [export()])) == 2
-            assert asked_of(account)[1].json == {"identityType": "IDENTIFY_ID", "add": [], "remove": []}
-            assert asked_of(account)[0].headers == {"X-APTRINSIC-API-KEY": "k3y"}
-
-    @pytest.mark.parametrize("answers", [(reply(401),), (reply(403),), (LOGIN_PAGE,), (reply(200, {}), reply(403))])
-    def test_an_account_that_refuses_us(self, answers: tuple[Reply, ...]) -> None:
-        with pytest.raises(ConnectionProblem):
-            self.px.check(account_of(connection(**BY_KEY), *answers), [])

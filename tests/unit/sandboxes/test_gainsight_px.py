@@ -334,3 +334,62 @@ def test_attributes_are_described(clock: Clock) -> None:
 @pytest.mark.parametrize("body", [[], {"users": "x"}, {"email": "ann@example.com"}, {"users": ["x"]}])
 def test_planting_nonsense_is_refused(px: Px, body: Any) -> None:
     assert px.client.post("/_sandbox/users", json=body).status_code == 400
+
+
+def test_attributes_have_states_and_origins(px: Px) -> None:
+    settings = {"attributes": {"vip": "BOOLEAN DISABLED", "email": "STRING ENABLED DEFAULT"}}
+    assert px.client.post("/_sandbox/settings", json=settings).status_code == 200
+    shown = px.client.get("/v1/admin/model/user/attributes", headers=KEY).get_json()
+    assert [(one["apiName"], one["type"], one["state"], one["origin"]) for one in shown] == [
+        ("email", "STRING", "ENABLED", "DEFAULT"),
+        ("vip", "BOOLEAN", "DISABLED", "CUSTOM"),
+    ]
+    assert px.client.post("/_sandbox/settings", json={"attributes": ["vip"]}).status_code == 400
+
+
+def test_values_no_attribute_can_take_are_counted(clock: Clock) -> None:
+    px = Px(clock, attributes={"vip": "BOOLEAN", "plan": "STRING", "old": "BOOLEAN DISABLED"})
+    px.client.post("/_sandbox/users", json={"identifyId": "user-1"})
+
+    def put(**values: Any) -> int:
+        change = {"identifyId": "user-1", "customAttributes": values}
+        assert px.client.put("/v1/users/update", json=change, headers=KEY).status_code == 204
+        unfit: int = px.counters()["unfit_values"]
+        return unfit
+
+    assert put(vip=True, plan="pro") == 0
+    assert put(vip="true") == 1
+    assert put(plan=False, old=True, unheard_of=True) == 4
+
+
+def test_several_products_show_several_keys(clock: Clock) -> None:
+    px = Px(clock, product_keys=("AP-ONE-2", "AP-TWO-2"))
+    shown = px.client.get("/v1/admin/subscription", headers=KEY).get_json()
+    assert [key["productKey"] for one in shown["products"] for key in one["productKeys"]] == ["AP-ONE-2", "AP-TWO-2"]
+    assert px.client.post("/_sandbox/settings", json={"product_keys": "AP-ONE-2"}).status_code == 400
+
+
+def test_a_key_that_may_only_read(clock: Clock) -> None:
+    px = Px(clock, permission="read")
+    assert px.client.get("/v1/admin/subscription", headers=KEY).status_code == 200
+    assert px.client.put("/v1/users/update", json={}, headers=KEY).status_code == 401
+    assert px.client.post(MEMBERSHIP, json={"add": [], "remove": []}, headers=KEY).status_code == 401
+
+
+@pytest.mark.parametrize("shows_as", ["400", "404"])
+def test_a_segment_can_be_deleted_by_hand(clock: Clock, shows_as: str) -> None:
+    px = Px(clock, deleted_segment=shows_as)
+    segment = px.segment("src/vip")
+    assert px.client.delete("/_sandbox/segments/src/vip").status_code == 200
+    assert px.client.delete("/_sandbox/segments/src/vip").status_code == 400
+    assert px.tell(segment, add=["user-1"]) == int(shows_as)
+    assert px.segment("src/vip") != segment
+
+
+def test_renaming_can_be_refused(clock: Clock) -> None:
+    px = Px(clock, renames="refused")
+    texts = {"id": px.segment(), "name": "VIP", "description": "new"}
+    put = px.client.put
+    assert put("/v1/external_segment/metadata", json=texts, headers=KEY).status_code == 200
+    assert put("/v1/external_segment/metadata", json={**texts, "name": "Loyal"}, headers=KEY).status_code == 400
+    assert px.shown()["segments"][0]["name"] == "VIP"

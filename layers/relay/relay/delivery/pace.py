@@ -1,4 +1,7 @@
-"""Pace: one record per (connection, quota) hands out the next free slot to everyone who talks to that account."""
+"""Pace: one record per (connection, quota) hands out the next free slot to everyone who talks to that account.
+
+A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the slot.
+"""
 
 import random
 from datetime import datetime, timedelta
@@ -6,8 +9,8 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.destinations.contract import Quota
 from relay.domain import moments
-from relay.domain.problems import Busy, Conflict
-from relay.stores.database import ABSENT, Database, Expectation, Key, Table, Update, write_one
+from relay.domain.problems import Actor, Busy, Conflict, ConnectionProblem
+from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
 
 ATTEMPTS = 50
 
@@ -16,14 +19,21 @@ class Pace:
     """Waits in process for a short time; asks for a later try when the next free slot is far."""
 
     def __init__(self, database: Database, clock: Clock, *, scale: float = 1.0, patience: float = 20.0) -> None:
-        """`scale` makes a minute of quota pass faster (only with sandboxes); `patience` is the longest wait, in s."""
+        """`scale` makes a minute of quota pass faster (only with sandboxes); `patience` is the longest wait, in s.
+
+        A day of a budget stays a day of the clock, whatever the scale.
+        """
         self._database = database
         self._clock = clock
         self._scale = scale
         self._patience = timedelta(seconds=patience)
 
     def __call__(self, connection: str, quota: Quota) -> None:
-        """Take the next slot and wait for it; Busy `pace` (nothing was sent) when it is too far away."""
+        """Take the next slot and wait for it; Busy `pace` (nothing was sent) when it is too far away.
+
+        Raises ConnectionProblem `daily_budget` when the quota's calls of the day are used up: the connection stops, and
+        its probes, which take a slot too, open it again in the next UTC day.
+        """
         slot = self._take(connection, quota)
         wait = (slot - self._clock.now()).total_seconds()
         if wait > 0:
@@ -31,22 +41,63 @@ class Pace:
 
     def backlog(self, connection: str, quota: Quota) -> timedelta:
         """Return how far ahead the next free slot lies; zero when it is free now."""
-        item = self._database.get([Key(Table.CONTROL, f"pace#{connection}", quota.name)])[0]
+        item = self._database.get([Key(Table.CONTROL, _records(connection), quota.name)])[0]
         if item is None:
             return timedelta()
         return max(moments.parse(str(item["next"])) - self._clock.now(), timedelta())
 
     def _take(self, connection: str, quota: Quota) -> datetime:
-        key = Key(Table.CONTROL, f"pace#{connection}", quota.name)
+        key = Key(Table.CONTROL, _records(connection), quota.name)
         step = quota.per / quota.calls / self._scale
         for _ in range(ATTEMPTS):
             item = self._database.get([key])[0]
             now = self._clock.now()
             free = now if item is None else max(now, moments.parse(str(item["next"])))
+            spent = _spent(item, quota, free)
             if free - now > self._patience:
                 raise Busy("pace", f"the {quota.name} quota is used up", taken=False, retry_after=free - now)
             expect: Expectation = {"pk": ABSENT} if item is None else {"next": str(item["next"])}
-            if write_one(self._database, Update(key, {"next": moments.text(free + step)}, {}, expect)):
+            if write_one(self._database, Update(key, {"next": moments.text(free + step), **spent}, {}, expect)):
                 return free
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
+
+
+def budget_used(database: Database, connection: str, now: datetime) -> float | None:
+    """Return the share (0 to 1) of its daily budget that a connection has used today, the largest of several.
+
+    None when none of its calls so far had a budget.
+    """
+    shares = [
+        _used(item, now) / int(item["budget"])
+        for item in database.query(Table.CONTROL, _records(connection))
+        if "budget" in item
+    ]
+    return max(shares, default=None)
+
+
+def _spent(item: Item | None, quota: Quota, slot: datetime) -> Item:
+    """Return what a record says of its budget once a slot is taken; nothing for a quota without one."""
+    if quota.a_day is None:
+        return {}
+    used = 0 if item is None else _used(item, slot)
+    if used >= quota.a_day:
+        problem = ConnectionProblem(
+            "daily_budget",
+            f"today's {quota.a_day} calls ({quota.name}) are used up: it goes on by itself after midnight UTC",
+        )
+        problem.actor = Actor.WAIT
+        raise problem
+    return {"day": _day(slot), "used": used + 1, "budget": quota.a_day}
+
+
+def _used(item: Item, moment: datetime) -> int:
+    return int(item["used"]) if item.get("day") == _day(moment) else 0
+
+
+def _day(moment: datetime) -> str:
+    return moment.date().isoformat()
+
+
+def _records(connection: str) -> str:
+    return f"pace#{connection}"

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.delivery.cursors import Cursors
 from relay.delivery.opening import Opener
+from relay.delivery.pace import budget_used
 from relay.delivery.starting import Starter
 from relay.delivery.wakeups import Wakeups
 from relay.destinations.contract import Level
@@ -70,6 +71,7 @@ class Ticker:
         entry = Entry(destination.name, destination.streams, destination.shards)
         if self._directory.read().get(connection) != entry:
             self._directory.keep(connection, entry)
+        self._show_budget(connection)
         stopped = gates.load_all(self._database, connection)
         gate = stopped.get(CONNECTION, Gate(CONNECTION))
         if gate.closed and not self._probe(connection, gate, exports):
@@ -84,6 +86,12 @@ class Ticker:
             if self._waits_for_somebody(export):
                 self._observe.count(Count.STOPPED)
         self._imports(connection)
+
+    def _show_budget(self, connection: str) -> None:
+        """Show how much of its daily budget a connection has used, while it works and while it is stopped."""
+        share = budget_used(self._database, connection, self._clock.now())
+        if share is not None:
+            self._observe.count(Count.BUDGET_PERCENT, round(100 * share), connection=connection)
 
     def _probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
         """Check whether what stopped is well again; if so, open the gate.

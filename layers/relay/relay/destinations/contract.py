@@ -22,6 +22,9 @@ class Quota:
     name: str
     calls: float
     per: timedelta
+    a_day: int | None = None
+    """The most calls of this quota a connection makes in a UTC day, less than the account's documented limit so that
+    others who call it have room. When they are used up the connection stops until the next day."""
 
 
 @dataclass(frozen=True, slots=True)

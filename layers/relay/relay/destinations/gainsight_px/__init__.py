@@ -1,4 +1,4 @@
-"""Gainsight PX: external segments, by identity."""
+"""Gainsight PX: external segments by identity, or Boolean attributes of users."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -6,18 +6,19 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, Level, OpenImport, Step
-from relay.destinations.error_table import raise_for
+from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
+from relay.destinations.gainsight_px import checks, membership, users
 from relay.destinations.gainsight_px import mapping as mapping_rules
-from relay.destinations.gainsight_px import membership
-from relay.destinations.gainsight_px.client import call
-from relay.destinations.gainsight_px.errors import ADMIN_TABLE, REFUSED_IDENTITY, status_word
-from relay.destinations.gainsight_px.segments import segment_of, segment_reference, segment_target
-from relay.destinations.gainsight_px.settings import GainsightPxConnection, GainsightPxOptions
+from relay.destinations.gainsight_px.client import Client
+from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.gainsight_px.targets import Kind, cut, kind_of, targets_of
 from relay.destinations.gainsight_px.token import Tokens
-from relay.destinations.isolating import isolate
 from relay.domain.exports import Export
-from relay.domain.problems import Rejection, Transient
+from relay.domain.problems import Rejection
+
+USERS_AT_ONCE = 100
+"""Steps a run reads on for when each may take a call of its own: some half a minute's work."""
 
 
 class GainsightPx:
@@ -35,6 +36,7 @@ class GainsightPx:
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = Tokens() if tokens is None else tokens
+        self._refusals = users.Refusals()
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require `IDENTIFY_ID` and know nothing else."""
@@ -48,61 +50,52 @@ class GainsightPx:
         """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
         return None
 
-    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002 - the contract's names
-        """Return the values as they are: there are none."""
-        return values
+    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
+        """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth telling again."""
+        number = export.options.tell_again
+        return values if number == 0 else {**values, "tell_again": str(number)}
 
     def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
-        """Return one target per segment."""
-        return {segment_target(segment): frozenset((segment,)) for segment in export.segments}
+        """Return one target per segment: the external segment, or the attribute of the export's options."""
+        return targets_of(export.options, export.segments)
 
     def says_goodbye(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
         """Return True: who leaves a segment leaves it at PX."""
         return True
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
-        """Return whether one call would be full."""
-        return joins + leaves >= int(export.options.max_identities_per_call)
+        """Return whether one call would be full, or single users are enough for once."""
+        options: GainsightPxOptions = export.options
+        return joins + leaves >= (USERS_AT_ONCE if options.mode == "attributes" else options.max_identities_per_call)
 
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002 - the contract's names
-        """Cut by the export's `max_identities_per_call`."""
-        return membership.cut(steps, export.options.max_identities_per_call)
+        """Cut by the export's `max_identities_per_call`; steps for attributes by user."""
+        return cut(steps, export.options.max_identities_per_call)
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
-        """Update memberships of any number of segments in one call, making the segments known before."""
-        options: GainsightPxOptions = export.options
-        try:
-            references = {
-                target: segment_reference(account, self._tokens, options, segment_of(target))
-                for target in sorted({step.target for step in steps})
-            }
-        except Transient as problem:
-            # Whatever became of the segment's metadata: no membership was touched yet.
-            raise Transient(problem.code, problem.what, taken=False, retry_after=problem.retry_after) from None
-
-        def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
-            taken = membership.update(account, self._tokens, options, references, [steps[index] for index in part])
-            return None if taken else {}
-
-        return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY))
+        """Update memberships of any number of segments in one call, or the attributes of a user."""
+        client = Client(account, self._tokens)
+        if kind_of(steps[0].target) is Kind.ATTRIBUTE:
+            return users.send(client, export, steps, self._refusals)
+        return membership.send(client, export.options, steps)
 
     def import_report(
-        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
+        self,
+        account: Account,  # noqa: ARG002 - the contract's names
+        export: Export,  # noqa: ARG002
+        queued: OpenImport,  # noqa: ARG002
+        steps: Sequence[Step],  # noqa: ARG002
     ) -> ImportReport:
-        """Never called: PX has no asynchronous imports."""
-        raise NotImplementedError("Gainsight PX has no imports")
+        """Return that it is finished: PX has no imports, so nothing is ever queued there."""
+        return ImportReport(finished=True)
 
-    def check_before_run(self, account: Account, export: Export) -> list[Finding]:  # noqa: ARG002 - the contract's names
-        """Return nothing: PX has no call that looks at external segments without writing."""
-        return []
+    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+        """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""
+        return checks.findings_before_run(Client(account, self._tokens), export)
 
-    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:  # noqa: ARG002 - the contract's names
-        """Look at the key or log-in and at the feature; segments need no look, they are made when first used."""
-        raise_for(call(account, self._tokens, "GET", "admin/subscription"), ADMIN_TABLE, word=status_word)
-        findings = [Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")]
-        membership.probe(account, self._tokens)
-        findings.append(Finding("external segments", Level.OK, "the external-segments feature answers"))
-        return findings
+    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
+        """Look at the key or log-in, and at the feature, the attributes and the product keys the exports need."""
+        return checks.findings(Client(account, self._tokens), exports)
 
 
 DESTINATION: Destination = GainsightPx()

@@ -1,4 +1,4 @@
-"""What Gainsight PX's answers mean. Its statuses: https://px-apidocs.gainsight.com (tag ExternalSegments)."""
+"""What Gainsight PX's answers mean. Its statuses: https://px-apidocs.gainsight.com (tags ExternalSegments, Users)."""
 
 import re
 from collections.abc import Mapping
@@ -14,6 +14,31 @@ REFUSED_IDENTITY = Rejection(
     "Gainsight PX refuses this identity by itself: check that it is the value given to PX's identify call",
 )
 
+UNKNOWN_USER = Rejection(
+    RejectionKind.DESTINATION,
+    "unknown_user",
+    "Gainsight PX has no such user: it is tried again once the user may have appeared there, or set create_users",
+)
+CREATION_REFUSED = Rejection(
+    RejectionKind.DESTINATION,
+    "creation_refused",
+    "Gainsight PX neither knows the user nor takes it as a new one: check product_keys and the identity",
+)
+SEGMENT_OUT_OF_REACH = Rejection(
+    RejectionKind.DESTINATION,
+    "segment_out_of_reach",
+    "the identity is still in an external segment of before the export's mode was changed, and Gainsight PX offers no "
+    "external segments now",
+)
+ATTRIBUTE_OUT_OF_REACH = Rejection(
+    RejectionKind.DESTINATION,
+    "attribute_out_of_reach",
+    "the user still has an attribute set that is no longer an enabled custom attribute of type Boolean",
+)
+
+FEATURE_OFF = "feature_off"
+"""The code of a connection that stopped because external segments do not answer."""
+
 _STATUS_WORD = re.compile(r"[A-Z][A-Z_]{0,40}")
 
 
@@ -25,6 +50,11 @@ def status_word(reply: Reply) -> str | None:
     envelope = reply.body.get("externalapierror") if isinstance(reply.body, Mapping) else None
     word = envelope.get("status") if isinstance(envelope, Mapping) else None
     return word if isinstance(word, str) and _STATUS_WORD.fullmatch(word) else None
+
+
+def is_unknown_user(reply: Reply) -> bool:
+    """Return whether PX itself says that it has no such user; a 404 that is not PX's own is about the address."""
+    return reply.status == 404 and status_word(reply) == "NOT_FOUND"
 
 
 def _error_of(reply: Reply) -> Any:
@@ -41,8 +71,9 @@ TABLE: Table = (
     Row(
         (403, 404),
         Outcome.CONNECTION,
-        "feature_off",
-        "Gainsight PX offers no external segments here: ask Gainsight support to enable the feature, or check region",
+        FEATURE_OFF,
+        "Gainsight PX offers no external segments here: ask Gainsight support to enable the feature, or use mode "
+        "attributes; otherwise check region, the key's permission and segment_ref",
     ),
     *DEFAULT_TABLE,
 )
@@ -52,7 +83,7 @@ ADMIN_TABLE: Table = (
         (403, 404),
         Outcome.CONNECTION,
         "not_authorised",
-        "Gainsight PX does not show the subscription: check key and region",
+        "Gainsight PX does not show the subscription: check region, the key, and that it has the Read permission",
     ),
     *TABLE,
 )
@@ -65,6 +96,17 @@ METADATA_TABLE: Table = (
         "Gainsight PX refuses the segment's name, description or id: check segment_names in the export's options",
     ),
     *TABLE,
+)
+
+USER_TABLE: Table = (
+    Row(
+        (401, 403),
+        Outcome.CONNECTION,
+        "not_authorised",
+        "Gainsight PX refuses to write users: check the connection's secret and region, and that the key has the "
+        "Write permission",
+    ),
+    *DEFAULT_TABLE,
 )
 
 TOKEN_TABLE: Table = (

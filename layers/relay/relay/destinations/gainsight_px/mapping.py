@@ -30,24 +30,26 @@ def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 
 def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> list[str] | Rejection:
-    """Return the identities of a mapped value, each once, in the order the profile holds them.
+    """Return the identities of a mapped value, each once and sorted.
 
+    `first` is the smallest, so that the same one is taken however the platform orders a namespace that day; a mapping
+    such as `identities.ecid[0]` takes the platform's first.
     An id is passed on exactly as it is, blanks and case included: PX knows the value its identify call was given.
     """
     candidates = value if isinstance(value, list) else [value]
-    found: dict[str, None] = {}
+    found: set[str] = set()
     for item in candidates:
         if item is None or (isinstance(item, str) and not item.strip()):
             continue
         text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
         if not isinstance(text, str) or not _can_be_sent(text):
             return MALFORMED_IDENTITY
-        found[text] = None
+        found.add(text)
     if not found:
         return NO_IDENTITY
     if len(found) > 1 and several == "reject":
         return SEVERAL_IDENTITIES
-    return list(found) if several == "all" else list(found)[:1]
+    return sorted(found) if several == "all" else [min(found)]
 
 
 def _can_be_sent(text: str) -> bool:

@@ -1,40 +1,36 @@
-"""Membership updates: steps to one `update_membership` body."""
+"""Membership updates: steps for segments to one `update_membership` call. https://px-apidocs.gainsight.com."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.destinations.contract import Account, Step
+from relay.destinations.contract import Answer, Reply, Step
 from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px.client import call
-from relay.destinations.gainsight_px.errors import TABLE, status_word
-from relay.destinations.gainsight_px.settings import GainsightPxOptions
-from relay.destinations.gainsight_px.token import Tokens
+from relay.destinations.gainsight_px import feature
+from relay.destinations.gainsight_px.client import Client
+from relay.destinations.gainsight_px.errors import (
+    FEATURE_OFF,
+    REFUSED_IDENTITY,
+    SEGMENT_OUT_OF_REACH,
+    TABLE,
+    status_word,
+)
+from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.segments import Segments
+from relay.destinations.gainsight_px.targets import IDENTITY_TYPES, kind_of, name_in
+from relay.destinations.isolating import isolate
 from relay.domain import moments
+from relay.domain.problems import ConnectionProblem, Rejection, Transient
 
 UPDATE = "external_segment/update_membership"
 
-
-def cut(steps: Sequence[Step], limit: int) -> list[list[int]]:
-    """Cut steps into calls of at most `limit` identities, none twice for one segment in a call.
-
-    One identity in and out of one segment in a single call has no defined result, so the later step gets a later call.
-    """
-    calls: list[list[int]] = []
-    held: set[tuple[str, str]] = set()
-    for index, step in enumerate(steps):
-        place = (step.target, step.identity)
-        if not calls or len(calls[-1]) >= limit or place in held:
-            calls.append([])
-            held = set()
-        calls[-1].append(index)
-        held.add(place)
-    return calls
+_CONTENT_REFUSED = (400, 422)
 
 
 def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type: str) -> dict[str, Any]:
     """Return the body: one action per segment, direction and time; both directions present even when empty.
 
+    Times are not rounded together: a later time than its own would let an identity's next time go backwards.
     `references` gives what PX wants as `segmentId` by target. https://px-apidocs.gainsight.com (SegmentPayload)
     """
     groups: dict[bool, dict[tuple[str, str], list[str]]] = {True: defaultdict(list), False: defaultdict(list)}
@@ -50,22 +46,47 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
     return {"identityType": identity_type, "add": actions(True), "remove": actions(False)}
 
 
-def update(
-    account: Account, tokens: Tokens, options: GainsightPxOptions, references: Mapping[str, str], steps: Sequence[Step]
-) -> bool:
-    """Tell PX; return False when it refuses the content (400, 413, 422) without saying which part.
+def send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) -> Answer:
+    """Update memberships of any number of segments in one call, making the segments known before.
 
-    A success has no documented body, so an empty one is taken; a page of HTML is not.
-    Raises as `raise_for` and `call` do.
+    An export that tells attributes by now only has leavers here; they do not stop it when external segments are off.
+    Raises as `Segments.reference` and `raise_for` do.
     """
-    body = body_of(steps, references, options.identity_type)
-    return raise_for(call(account, tokens, "POST", UPDATE, json=body), TABLE, word=status_word) is None
+    try:
+        return _send(client, options, steps)
+    except ConnectionProblem as problem:
+        if problem.code != FEATURE_OFF:
+            raise
+        feature.note(client, is_on=False)
+        if options.mode == "attributes":
+            return Answer(refused=dict.fromkeys(range(len(steps)), SEGMENT_OUT_OF_REACH))
+        raise
 
 
-def probe(account: Account, tokens: Tokens) -> None:
-    """Reach the feature without changing anything: an update of nobody.
+def _send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) -> Answer:
+    segments = Segments(client, options)
+    identity_type = IDENTITY_TYPES[kind_of(steps[0].target)]
 
-    Whether PX takes or refuses it is undocumented and does not matter: both show that the feature is there.
-    """
-    reply = call(account, tokens, "POST", UPDATE, json=body_of([], {}, "IDENTIFY_ID"))
-    raise_for(reply, TABLE, word=status_word)
+    def references() -> dict[str, str]:
+        return {target: segments.reference(name_in(target)) for target in sorted({step.target for step in steps})}
+
+    try:
+        references()
+    except Transient as problem:
+        # Whatever became of the segment's metadata: no membership was touched yet.
+        raise Transient(problem.code, problem.what, taken=False, retry_after=problem.retry_after) from None
+
+    def update(part: Sequence[int]) -> Reply:
+        body = body_of([steps[index] for index in part], references(), identity_type)
+        return client.call("POST", UPDATE, json=body)
+
+    def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
+        reply = update(part)
+        # How a segment that somebody deleted in PX shows is not documented. Before the address or an identity is
+        # blamed, PX is asked whether it still has the segment.
+        is_doubtful = reply.status == 404 or (reply.status in _CONTENT_REFUSED and len(part) == 1)
+        if is_doubtful and segments.look_after(name_in(steps[index].target) for index in part):
+            reply = update(part)
+        return None if raise_for(reply, TABLE, word=status_word) is None else {}
+
+    return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY))

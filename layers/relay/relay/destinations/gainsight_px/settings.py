@@ -1,9 +1,9 @@
-"""What an administrator writes down for a Gainsight PX connection and export."""
+"""What an administrator writes down for a Gainsight PX connection."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator, model_validator
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -75,21 +75,3 @@ class GainsightPxConnection(BaseModel):
         elif missing:
             raise ValueError(f"give either api_key or all of {', '.join(_GRANT_FIELDS)}; missing: {', '.join(missing)}")
         return self
-
-
-class GainsightPxOptions(BaseModel):
-    """The options of an export. The defaults suit what is documented; what is not documented can be set here.
-
-    `segment_ref`: whether PX is told its own segment id or our external id (`source/segment`) as `segmentId`.
-    `multiple_identities`: what to do with a namespace that holds several ids.
-    `segment_names`, `segment_descriptions`: by segment (`source/segment`), for PX's Segments screen.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    segment_ref: Literal["id", "external_id"] = "id"
-    max_identities_per_call: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
-    multiple_identities: Literal["first", "all", "reject"] = "first"
-    identity_type: Literal["IDENTIFY_ID", "GLOBAL_ID"] = "IDENTIFY_ID"
-    segment_names: dict[str, Annotated[str, Field(min_length=1)]] = {}
-    segment_descriptions: dict[str, Annotated[str, Field(min_length=1)]] = {}

@@ -1,0 +1,326 @@
+"""Attribute mode of Gainsight PX: one Boolean attribute of users per segment, nothing else of a user."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.destinations.contract import Account, Answer, Finding, Level, Reply, Step
+from relay.destinations.gainsight_px import GainsightPx
+from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.isolating import MAX_REFUSALS
+from relay.domain.exports import Connection, Export
+from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+from tests.fakes.scripted_caller import LOGIN_PAGE, account_of, asked_of, reply
+
+AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
+CONNECTION = Connection(
+    "px", "gainsight_px", "PX", GainsightPxConnection.model_validate({"region": "us", "api_key": "k3y"})
+)
+ATTRIBUTES = {"aep/a": "inA", "aep/b": "inB"}
+KEY = "AP-ONE-2"
+DONE = reply(204)
+CREATED = reply(201, {"identifyId": "u1"})
+UNKNOWN = reply(404, {"externalapierror": {"status": "NOT_FOUND", "message": "User was not found {id=u1}"}})
+REFUSED = reply(400, {"externalapierror": {"status": "BAD_REQUEST", "message": "bad {id=u1}"}})
+
+
+def export(**options: Any) -> Export:
+    given_options = GainsightPxOptions.model_validate({"mode": "attributes", "attributes": ATTRIBUTES, **options})
+    mapping = {"IDENTIFY_ID": "identities.ECID"}
+    return Export("px", "all", "gainsight_px", True, True, ("aep/a", "aep/b"), mapping, given_options, 1)
+
+
+def step(identity: str = "u1", name: str = "inA", *, joins: bool = True) -> Step:
+    return Step(f"attribute/{name}", identity, joins, AT)
+
+
+def attribute(name: str, kind: str = "BOOLEAN", state: str = "ENABLED", origin: str = "CUSTOM") -> dict[str, str]:
+    return {"id": f"id of {name}", "name": "Shown", "apiName": name, "type": kind, "state": state, "origin": origin}
+
+
+BOTH = reply(200, [attribute("inA"), attribute("inB"), attribute("plan", "STRING")])
+
+
+def subscription(*keys: str) -> Reply:
+    products = [{"name": "P", "productKeys": [{"channel": "WEB", "productKey": key}]} for key in keys]
+    return reply(200, {"id": "sub-1", "name": "S", "products": products})
+
+
+class Px:
+    """One process that has looked at nothing yet, answered by a script."""
+
+    def __init__(self, *answers: Reply | Exception, **options: Any) -> None:
+        self.px = GainsightPx()
+        self.export = export(**options)
+        self.account: Account = account_of(CONNECTION, *answers)
+
+    def send(self, *steps: Step) -> Answer:
+        return self.px.send(self.account, self.export, steps)
+
+    def refused(self, *steps: Step) -> dict[int, str]:
+        return {index: rejection.code for index, rejection in self.send(*steps).refused.items()}
+
+    def calls(self) -> list[tuple[str, str]]:
+        return [
+            (asked.method, asked.url.removeprefix("https://api.aptrinsic.com/v1/")) for asked in asked_of(self.account)
+        ]
+
+    def bodies(self) -> list[Any]:
+        return [asked.json for asked in asked_of(self.account) if asked.json is not None]
+
+
+def ready(*answers: Reply | Exception, **options: Any) -> Px:
+    """Return a Px that has looked at attributes and product keys before."""
+    px = Px(BOTH, subscription(KEY), DONE, *answers, **options)
+    px.send(step("somebody", "inA"), step("somebody", "inB"))
+    asked_of(px.account).clear()
+    return px
+
+
+class TestWriting:
+    def test_only_the_id_the_product_keys_and_the_attributes_are_written(self) -> None:
+        px = Px(BOTH, subscription(KEY), DONE)
+        assert px.refused(step(), step("u1", "inB", joins=False)) == {}
+        assert px.calls() == [
+            ("GET", "admin/model/user/attributes"),
+            ("GET", "admin/subscription"),
+            ("PUT", "users/update"),
+        ]
+        attributes = {"inA": True, "inB": False}
+        assert px.bodies() == [{"identifyId": "u1", "propertyKeys": [KEY], "customAttributes": attributes}]
+
+    def test_attributes_and_product_keys_are_looked_up_once(self) -> None:
+        px = ready(DONE, DONE)
+        px.send(step())
+        px.send(step("u2"))
+        assert px.calls() == [("PUT", "users/update")] * 2
+
+    def test_product_keys_of_the_options(self) -> None:
+        px = Px(BOTH, DONE, product_keys=["AP-TWO-2", "AP-ONE-2"])
+        px.send(step())
+        assert px.bodies()[0]["propertyKeys"] == ["AP-TWO-2", "AP-ONE-2"]
+
+    @pytest.mark.parametrize("keys", [(), ("AP-ONE-2", "AP-TWO-2")])
+    def test_without_exactly_one_product_key_the_option_is_needed(self, keys: tuple[str, ...]) -> None:
+        with pytest.raises(ExportProblem, match="product_keys"):
+            Px(BOTH, subscription(*keys)).send(step())
+
+    @pytest.mark.parametrize("body", [{}, [], {"products": None}, {"products": [{"productKeys": "x"}, 7]}])
+    def test_a_subscription_that_shows_no_keys(self, body: Any) -> None:
+        with pytest.raises(ExportProblem, match="product_keys"):
+            Px(BOTH, reply(200, body)).send(step())
+
+
+class TestCuttingIntoCalls:
+    def test_all_of_a_users_steps_go_together_whatever_the_limit(self) -> None:
+        px = Px(max_identities_per_call=1)
+        steps = [step("u1"), step("u2"), step("u1", "inB"), step("u1", joins=False), step("u2", "inB")]
+        assert px.px.calls(px.account, px.export, steps) == [[0, 2], [1, 4], [3]]
+
+    @given(
+        st.lists(st.tuples(st.sampled_from(["u1", "u2"]), st.sampled_from(["inA", "inB"]), st.booleans()), max_size=12)
+    )
+    def test_a_users_steps_for_one_attribute_keep_their_order(self, drawn: list[tuple[str, str, bool]]) -> None:
+        steps = [step(identity, name, joins=joins) for identity, name, joins in drawn]
+        px = Px()
+        calls = px.px.calls(px.account, px.export, steps)
+        assert sorted(index for call in calls for index in call) == list(range(len(steps)))
+        last: dict[tuple[str, str], int] = {}
+        for call in calls:
+            assert len({steps[index].identity for index in call}) == 1
+            assert len({steps[index].target for index in call}) == len(call)
+            for index in call:
+                place = (steps[index].target, steps[index].identity)
+                assert last.get(place, -1) < index
+                last[place] = index
+
+    def test_an_export_whose_mode_was_changed_tells_both_ways(self) -> None:
+        px = Px()
+        old = replace(step("u1", joins=False), target="segment/aep/a")
+        assert px.px.calls(px.account, px.export, [old, step(), replace(old, identity="u2")]) == [[0, 2], [1]]
+
+    def test_a_run_reads_on_for_half_a_minutes_work(self) -> None:
+        assert not Px().px.page_is_full(export(), 50, 49)
+        assert Px().px.page_is_full(export(), 50, 50)
+
+
+class TestTargets:
+    def test_one_attribute_per_segment(self) -> None:
+        assert Px().px.targets(export()) == {"attribute/inA": {"aep/a"}, "attribute/inB": {"aep/b"}}
+
+    def test_a_segment_without_an_attribute_is_an_error_not_a_leaver(self) -> None:
+        px = Px(BOTH, attributes={"aep/a": "inA"})
+        targets = px.px.targets(px.export)
+        assert frozenset().union(*targets.values()) == {"aep/a", "aep/b"}
+        (nowhere,) = [target for target, segments in targets.items() if "aep/b" in segments]
+        with pytest.raises(ExportProblem, match="segment_without_attribute"):
+            px.send(replace(step(), target=nowhere))
+        assert ("PUT", "users/update") not in px.calls()
+
+
+class TestUnknownUsers:
+    def test_is_a_rejection_that_runs_try_again(self) -> None:
+        answer = ready(UNKNOWN).send(step(), step("u1", "inB", joins=False))
+        assert {index: rejection.code for index, rejection in answer.refused.items()} == {0: "unknown_user"}
+        assert "u1" not in answer.refused[0].detail
+
+    def test_who_is_not_there_is_in_nothing(self) -> None:
+        px = ready(UNKNOWN, create_users=True)
+        assert px.refused(step(joins=False)) == {}
+        assert px.calls() == [("PUT", "users/update")]
+
+    def test_is_created_where_the_option_says_so(self) -> None:
+        px = ready(UNKNOWN, CREATED, create_users=True)
+        assert px.refused(step()) == {}
+        assert px.calls() == [("PUT", "users/update"), ("POST", "users")]
+        assert px.bodies()[0] == px.bodies()[1]
+
+    def test_one_somebody_else_just_created_is_updated(self) -> None:
+        px = ready(UNKNOWN, REFUSED, DONE, create_users=True)
+        assert px.refused(step()) == {}
+        assert px.calls()[-1] == ("PUT", "users/update")
+
+    def test_one_px_neither_knows_nor_takes(self) -> None:
+        assert ready(UNKNOWN, REFUSED, UNKNOWN, create_users=True).refused(step()) == {0: "creation_refused"}
+
+    @pytest.mark.parametrize("answer", [reply(404), reply(404, {"message": "no"}), reply(404, None, size=90)])
+    def test_a_404_that_is_not_pxs_own_word_is_about_the_address(self, answer: Reply) -> None:
+        with pytest.raises(ConnectionProblem, match="region"):
+            ready(answer).send(step())
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("status", [400, 413, 422])
+    def test_a_refused_user_is_a_rejection(self, status: int) -> None:
+        assert ready(reply(status, {})).refused(step(), step("u1", "inB")) == dict.fromkeys((0, 1), "identity_refused")
+
+    def test_when_everybody_is_refused_the_export_stops(self) -> None:
+        px = ready(*[REFUSED] * MAX_REFUSALS)
+        for number in range(MAX_REFUSALS - 1):
+            assert px.refused(step(f"u{number}")) == {0: "identity_refused"}
+        with pytest.raises(ExportProblem, match="all_refused"):
+            px.send(step("last"))
+
+    def test_one_who_is_taken_shows_that_the_others_are_the_reason(self) -> None:
+        px = ready(*[*[REFUSED] * (MAX_REFUSALS - 1), DONE] * 2)
+        for number in range(2 * MAX_REFUSALS):
+            px.send(step(f"u{number}"))
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_that_may_not_write(self, status: int) -> None:
+        with pytest.raises(ConnectionProblem, match="Write permission"):
+            ready(reply(status)).send(step())
+
+    def test_a_page_of_html_is_no_success(self) -> None:
+        with pytest.raises(ConnectionProblem, match="not_json"):
+            ready(LOGIN_PAGE).send(step())
+
+    def test_trouble_after_another_user_was_written_leaves_the_outcome_open(self) -> None:
+        with pytest.raises(Transient) as caught:
+            ready(DONE, reply(429, None, {"retry-after": "7"})).send(step(), step("u2"))
+        assert caught.value.taken is None
+        assert caught.value.retry_after is not None
+        with pytest.raises(Transient) as caught:
+            ready(reply(429)).send(step(), step("u2"))
+        assert caught.value.taken is False
+
+
+MISFITS = [
+    (attribute("ina"), "upper and lower case"),
+    (attribute("inA", "STRING"), "type Boolean"),
+    (attribute("inA", state="DISABLED"), "enable it"),
+    (attribute("inA", state="DELETED"), "enable it"),
+    (attribute("inA", origin="DEFAULT"), "custom one"),
+]
+
+
+class TestAttributes:
+    @pytest.mark.parametrize(("shown", "words"), MISFITS)
+    def test_one_of_no_use_stops_the_export_before_anything_is_written(self, shown: dict[str, str], words: str) -> None:
+        px = Px(reply(200, [shown]))
+        with pytest.raises(ExportProblem, match=words):
+            px.send(step())
+        with pytest.raises(ExportProblem, match=words):
+            px.send(step("u2"))
+        assert px.calls() == [("GET", "admin/model/user/attributes")]
+
+    @pytest.mark.parametrize(("shown", "words"), MISFITS)
+    @pytest.mark.parametrize("before_a_run", [False, True])
+    def test_the_check_and_the_run_say_so_too(self, shown: dict[str, str], words: str, before_a_run: bool) -> None:
+        attributes = reply(200, [shown, attribute("inB")])
+        if before_a_run:
+            px = Px(attributes, subscription(KEY))
+            findings = px.px.check_before_run(px.account, px.export)
+        else:
+            px = Px(subscription(KEY), UNKNOWN, attributes)
+            findings = px.px.check(px.account, [px.export])
+        (error,) = [finding for finding in findings if finding.level is Level.ERROR]
+        assert (error.subject, error.actor) == ("px/all", Actor.ADMINISTRATOR)
+        assert words in error.message
+
+    def test_what_was_mended_in_px_counts_after_the_next_look(self) -> None:
+        px = Px(reply(200, []), BOTH, subscription(KEY), DONE)
+        with pytest.raises(ExportProblem):
+            px.send(step())
+        assert [finding.level for finding in px.px.check_before_run(px.account, px.export)] == [Level.OK]
+        assert px.refused(step()) == {}
+
+    def test_leaving_one_that_is_gone_needs_no_call(self) -> None:
+        px = Px(reply(200, []))
+        assert px.refused(step(joins=False)) == {}
+        assert px.calls() == [("GET", "admin/model/user/attributes")]
+
+    def test_leaving_one_that_was_disabled_cannot_be_told(self) -> None:
+        px = Px(reply(200, [attribute("inA", state="DISABLED")]))
+        assert px.refused(step(joins=False)) == {0: "attribute_out_of_reach"}
+
+    def test_an_answer_that_is_no_list(self) -> None:
+        with pytest.raises(Transient, match="unexpected_answer"):
+            Px(reply(200, {})).send(step())
+
+
+class TestCheck:
+    def check(self, *answers: Reply, **options: Any) -> list[Finding]:
+        px = Px(*answers, **options)
+        return px.px.check(px.account, [px.export])
+
+    @pytest.mark.parametrize("probed", [UNKNOWN, REFUSED, DONE, reply(404)])
+    def test_all_is_well(self, probed: Reply) -> None:
+        findings = self.check(subscription(KEY), probed, BOTH)
+        assert {finding.level for finding in findings} == {Level.OK}
+
+    def test_the_probe_names_no_user(self) -> None:
+        px = Px(subscription(KEY), UNKNOWN, BOTH)
+        px.px.check(px.account, [px.export])
+        assert px.bodies() == [{}]
+
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_key_that_may_only_read(self, status: int) -> None:
+        findings = self.check(subscription(KEY), reply(status), BOTH)
+        (error,) = [finding for finding in findings if finding.level is Level.ERROR]
+        assert "Write permission" in error.message
+        assert error.actor is Actor.ADMINISTRATOR
+
+    def test_an_update_of_nobody_that_is_too_much_for_px_says_nothing(self) -> None:
+        findings = self.check(subscription(KEY), reply(500), BOTH)
+        assert [finding.level for finding in findings if finding.subject == "users"] == [Level.WARNING]
+
+    def test_product_keys(self) -> None:
+        several = subscription(KEY, "AP-TWO-2")
+        assert "product_keys" in self.errors(self.check(several, UNKNOWN, BOTH))
+        assert "not of this subscription" in self.errors(
+            self.check(several, UNKNOWN, BOTH, product_keys=[KEY, "AP-THREE-2"])
+        )
+        assert self.errors(self.check(several, UNKNOWN, BOTH, product_keys=[KEY])) == ""
+
+    def test_a_segment_without_an_attribute(self) -> None:
+        findings = self.check(subscription(KEY), UNKNOWN, BOTH, attributes={"aep/a": "inA"})
+        assert "aep/b has no attribute" in self.errors(findings)
+
+    def errors(self, findings: list[Finding]) -> str:
+        return " ".join(finding.message for finding in findings if finding.level is Level.ERROR)
