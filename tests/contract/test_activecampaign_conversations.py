@@ -1,15 +1,17 @@
-"""What only ActiveCampaign does: imports that end in every way, lists, and leaving by being unsubscribed."""
+"""What only ActiveCampaign does: imports that end in every way, reasons for refused rows, checks, a wrong key."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from relay.destinations.contract import Level
 from relay.domain.problems import ConnectionProblem
-from tests.contract.activecampaign_subject import ActiveCampaignSubject
+from tests.contract.activecampaign_replies import codes
+from tests.contract.activecampaign_subject import ActiveCampaignFewSubject, ActiveCampaignSubject
 
 
 @pytest.fixture
@@ -17,13 +19,36 @@ def subject() -> ActiveCampaignSubject:
     return ActiveCampaignSubject()
 
 
+@pytest.fixture
+def explaining() -> ActiveCampaignSubject:
+    """In bulk from eleven contacts up, and still with calls to spare for finding out reasons."""
+    return ActiveCampaignFewSubject()
+
+
 def plan_import(subject: ActiveCampaignSubject, **outcome: Any) -> None:
     answer = subject.sandbox.post("/_sandbox/import_outcomes", json=[outcome])
     assert answer.status_code == 200
 
 
-def codes(refused: Any) -> dict[int, str]:
-    return {index: rejection.code for index, rejection in refused.items()}
+def plant(subject: ActiveCampaignSubject, number: int, **more: Any) -> None:
+    """Edit a contact by hand in the account."""
+    answer = subject.sandbox.post("/_sandbox/contacts", json={"email": subject.identity(number), **more})
+    assert answer.status_code == 200
+
+
+def set_up(subject: ActiveCampaignSubject, **settings: Any) -> None:
+    assert subject.sandbox.post("/_sandbox/settings", json=settings).status_code == 200
+
+
+def statuses(subject: ActiveCampaignSubject) -> dict[str, int]:
+    return {contact["email"]: contact["lists"]["7"]["status"] for contact in subject.state()["contacts"]}
+
+
+def paths(subject: ActiveCampaignSubject) -> list[str]:
+    return [f"{sent.method} {str(sent.path_url).partition('?')[0]}" for sent in subject.adapter.requests]
+
+
+# Imports.
 
 
 def test_an_interrupted_import_is_looked_up_contact_by_contact(subject: ActiveCampaignSubject) -> None:
@@ -40,7 +65,7 @@ def test_a_failed_import_confirms_nobody(subject: ActiveCampaignSubject) -> None
 
 
 def test_fewer_queued_than_sent_finds_who_was_dropped(subject: ActiveCampaignSubject) -> None:
-    subject.sandbox.post("/_sandbox/settings", json={"excluded_at": "queue"})
+    set_up(subject, excluded_at="queue")
     subject.leave_out(subject.identity(1))
     assert codes(subject.deliver([subject.step(0), subject.step(1)])) == {1: "unconfirmed"}
 
@@ -52,21 +77,30 @@ def test_no_limit_is_passed_while_a_full_import_is_looked_up(subject: ActiveCamp
     assert subject.counters()["limit_violations"] == 0
 
 
+def test_an_import_that_waits_behind_others_is_asked_about_when_its_turn_has_come(
+    subject: ActiveCampaignSubject,
+) -> None:
+    pair = [subject.step(1), subject.step(2)]
+    for _ in range(20):
+        answer = subject.destination.send(subject.account(), subject.export, pair)
+    assert answer.import_id is not None
+    opened = subject.open_import(answer.import_id, answer.queued)
+    # Some ten of the twenty are open, and in one second hardly three can have come later.
+    looks, now = [], opened.asked_at
+    for pause in (0, 5, 11):
+        subject.time.pass_(pause)
+        asked = len(subject.adapter.requests)
+        now += timedelta(seconds=pause)
+        look = replace(opened, queued_at=now - timedelta(seconds=1), asked_at=now)
+        report = subject.destination.import_report(subject.account(), subject.export, look, pair)
+        looks.append((report.finished, [path.rpartition("/")[2] for path in paths(subject)[asked:]]))
+    assert looks == [(False, ["bulk_import"]), (False, []), (True, ["bulk_import", "info"])]
+
+
 def test_who_unsubscribed_by_hand_is_not_revived(subject: ActiveCampaignSubject) -> None:
-    subject.sandbox.post("/_sandbox/contacts", json={"email": subject.identity(1), "lists": {"7": 2}})
+    plant(subject, 1, lists={"7": 2})
     assert codes(subject.deliver([subject.step(1), subject.step(2)])) == {0: "import_refused"}
-    statuses = {contact["email"]: contact["lists"]["7"]["status"] for contact in subject.state()["contacts"]}
-    assert statuses == {subject.identity(1): 2, subject.identity(2): 1}
-
-
-def test_leaving_by_being_unsubscribed(subject: ActiveCampaignSubject) -> None:
-    subject.deliver([subject.step(1), subject.step(2)])
-    subject.export = subject.export_with(
-        {"on_exit": "unsubscribe", "exit_field": None, "value_in": None, "value_out": None}
-    )
-    assert subject.deliver([subject.step(1, joins=False, after=1)]) == {}
-    statuses = {contact["email"]: contact["lists"]["7"]["status"] for contact in subject.state()["contacts"]}
-    assert statuses == {subject.identity(1): 2, subject.identity(2): 1}
+    assert statuses(subject) == {subject.identity(1): 2, subject.identity(2): 1}
 
 
 def test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more(subject: ActiveCampaignSubject) -> None:
@@ -76,12 +110,49 @@ def test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more(subjec
     steps = [subject.step(0), replace(subject.step(1), identity=odd), subject.step(2)]
     assert codes(subject.deliver(steps)) == {1: "malformed"}
     assert subject.members() == {subject.identity(0), subject.identity(2)}
-    assert [line["status"] for line in subject.lines[:2]] == [400, 200]
+    imports = [line["status"] for line in subject.lines if line["operation"].startswith("bulk")]
+    assert imports == [400, 200]
+
+
+# Reasons.
+
+
+def test_rows_an_import_refused_get_their_reasons(explaining: ActiveCampaignSubject) -> None:
+    plant(explaining, 1, lists={"7": 2})
+    plant(explaining, 2, lists={"7": 3})
+    plant(explaining, 4, bounced=True)
+    set_up(explaining, excluded=[explaining.identity(3)])
+    refused = explaining.deliver([explaining.step(number) for number in range(12)])
+    assert codes(refused) == {1: "unsubscribed", 2: "bounced", 3: "excluded", 4: "import_refused"}
+    assert explaining.members() == {explaining.identity(number) for number in (0, *range(5, 12))}
+    assert explaining.counters()["limit_violations"] == 0
+
+
+def test_who_does_not_fit_into_the_contact_limit_is_told_so(explaining: ActiveCampaignSubject) -> None:
+    set_up(explaining, contact_limit=10)
+    refused = explaining.deliver([explaining.step(number) for number in range(12)])
+    assert codes(refused) == {10: "over_limit", 11: "over_limit"}
+    assert len(explaining.members()) == 10
+
+
+@pytest.mark.xfail(strict=True, reason="defect: a known contact over the limit is refused without the reason")
+def test_a_known_contact_that_does_not_fit_into_the_limit_is_told_so(explaining: ActiveCampaignSubject) -> None:
+    plant(explaining, 11)
+    set_up(explaining, contact_limit=11)
+    assert codes(explaining.deliver([explaining.step(number) for number in range(12)])) == {11: "over_limit"}
+
+
+def test_who_may_not_see_the_limit_still_delivers(explaining: ActiveCampaignSubject) -> None:
+    set_up(explaining, contact_limit=10, settings_forbidden=True)
+    assert set(explaining.deliver([explaining.step(number) for number in range(12)])) == {10, 11}
+
+
+# The key and checks.
 
 
 @pytest.mark.parametrize("flavour", ["403", "401", "html"])
 def test_a_wrong_key_however_it_is_answered(subject: ActiveCampaignSubject, flavour: str) -> None:
-    subject.sandbox.post("/_sandbox/settings", json={"wrong_key": flavour, "api_key": "another"})
+    set_up(subject, wrong_key=flavour, api_key="another")
     with pytest.raises(ConnectionProblem, match="api_key"):
         subject.deliver([subject.step(1)])
 
@@ -89,6 +160,31 @@ def test_a_wrong_key_however_it_is_answered(subject: ActiveCampaignSubject, flav
 def test_a_check_finds_what_is_missing(subject: ActiveCampaignSubject) -> None:
     broken = replace(subject.export_with({"list_id": "8", "exit_field": "99"}), name="broken")
     findings = subject.destination.check(subject.account(), [subject.export, broken])
-    assert [finding.level for finding in findings] == [Level.OK, Level.OK, Level.ERROR, Level.ERROR]
-    assert "list 8" in findings[2].message
-    assert "field 99" in findings[3].message
+    assert [(found.subject.partition("/")[2], found.level) for found in findings[2:]] == [
+        ("everyone", Level.OK),
+        ("broken", Level.ERROR),
+        ("broken", Level.ERROR),
+    ]
+    assert "list 8" in findings[3].message
+    assert "field 99" in findings[4].message
+
+
+@pytest.mark.parametrize(
+    ("settings", "level"), [({}, Level.OK), ({"contact_limit": 1}, Level.WARNING), ({"settings_forbidden": True}, None)]
+)
+def test_a_check_tells_how_much_room_is_left(
+    subject: ActiveCampaignSubject, settings: dict[str, Any], level: Level | None
+) -> None:
+    plant(subject, 1, lists={"7": 1})
+    set_up(subject, **settings)
+    findings = subject.destination.check(subject.account(), [subject.export])
+    assert {found.subject: found.level for found in findings}.get("contact limit") is level
+
+
+def test_marks_that_do_not_fit_their_field_are_found_before_a_run(subject: ActiveCampaignSubject) -> None:
+    set_up(subject, fields={"1": "text", "2": "date"})
+    findings = subject.destination.check_before_run(subject.account(), subject.export)
+    assert [found.message.partition(" ")[0] for found in findings if found.level is Level.ERROR] == [
+        "value_in",
+        "value_out",
+    ]

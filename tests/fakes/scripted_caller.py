@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from relay.destinations.contract import Account, Quota, Reply
@@ -77,12 +78,25 @@ class DictNotes:
         return self.kept[key]
 
 
-def account_of(connection: Connection, *answers: Reply | Exception, base_url: str | None = None) -> Account:
+def account_of(
+    connection: Connection,
+    *answers: Reply | Exception,
+    base_url: str | None = None,
+    notes: DictNotes | None = None,
+    backlog: timedelta = timedelta(),
+) -> Account:
     """Return an account that is answered by the script; its `call` is a ScriptedCaller."""
-    return Account(connection, ScriptedCaller(list(answers)), DictNotes(), base_url)
+    kept = DictNotes() if notes is None else notes
+    return Account(connection, ScriptedCaller(list(answers)), kept, base_url, backlog=lambda _: backlog)
 
 
 def asked_of(account: Account) -> list[Asked]:
     """Return the calls made with an account of `account_of`."""
     assert isinstance(account.call, ScriptedCaller)
     return account.call.asked
+
+
+def unused_of(account: Account) -> list[Reply | Exception]:
+    """Return the answers of the script that nobody asked for."""
+    assert isinstance(account.call, ScriptedCaller)
+    return account.call.answers

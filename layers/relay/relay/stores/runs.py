@@ -19,7 +19,6 @@ from relay.stores.database import (
     write_one,
 )
 
-
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
 

@@ -42,8 +42,8 @@ def kinds_for(client: Client, notes: Notes, export: Export) -> Kinds:
 
 def _read_kinds(client: Client, notes: Notes) -> Kinds | None:
     kept, kinds = notes.get(_KINDS), client.field_kinds()
-    now = json.dumps(kinds or {}, sort_keys=True)
-    if now != kept:
+    now = json.dumps({} if kinds is None else kinds, sort_keys=True)
+    if kept is None or (kinds is not None and now != kept):
         notes.keep(_KINDS, now, replaces=kept)
     return kinds
 

@@ -22,7 +22,7 @@ from relay.destinations.activecampaign.errors import (
 from relay.destinations.activecampaign.rows import SYNC_NAMES
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection
 from relay.destinations.contract import Account, Quota, Reply
-from relay.destinations.error_table import Row, Table, raise_for
+from relay.destinations.error_table import Outcome, Row, Table, raise_for
 from relay.domain.problems import ConnectionProblem, Transient
 
 # https://developers.activecampaign.com/reference/bulk-import-contacts (100 and 20 a minute) and
@@ -95,8 +95,15 @@ class Room:
     contacts: int
 
 
+class ReadRefused(Transient):
+    """ActiveCampaign refuses to look something up: that says nothing about whether it is there."""
+
+
 class Client:
-    """ActiveCampaign over the door of one account. Every method raises as `raise_for` does."""
+    """ActiveCampaign over the door of one account.
+
+    Every method raises as `raise_for` does, and those that read raise ReadRefused.
+    """
 
     def __init__(self, account: Account) -> None:
         settings: ActiveCampaignConnection = account.connection.settings
@@ -130,8 +137,8 @@ class Client:
         row, reply = self._get("contacts", TABLE, {"email": email})
         for contact in [] if row is not None else _page(reply, "contacts"):
             found = contact.get("email")
-            if isinstance(found, str) and found.strip().lower() == email:
-                return str(contact.get("id"))
+            if isinstance(found, str) and found.strip().lower() == email and contact.get("id") is not None:
+                return str(contact["id"])
         return None
 
     def list_entry(self, contact_id: str, list_id: str) -> ListEntry | None:
@@ -156,7 +163,7 @@ class Client:
 
         https://developers.activecampaign.com/reference/update-list-status-for-contact
         """
-        entry = {"list": int(list_id), "contact": int(contact_id), "status": int(status), **more}
+        entry = {"list": list_id, "contact": contact_id, "status": int(status), **more}
         row, reply = self._ask("POST", "contactLists", LIST_TABLE, json={"contactList": entry})
         return None if row is not None else _list_entry(reply.body["contactList"])
 
@@ -185,9 +192,10 @@ class Client:
         path = f"contacts/{quote(contact_id, safe='')}/contactTags"
         return {str(held.get("tag")): str(held.get("id")) for held in self._records(path, "contactTags", CONTACT_TABLE)}
 
-    def remove_tag(self, association_id: str) -> None:
-        """Take a tag off a contact; one that is not there any more is fine."""
-        self._ask("DELETE", f"contactTags/{quote(association_id, safe='')}", TAG_TABLE)
+    def remove_tag(self, association_id: str) -> bool:
+        """Take a tag off a contact; return False when that is refused. One that is not there any more is fine."""
+        row, _ = self._ask("DELETE", f"contactTags/{quote(association_id, safe='')}", CONTACT_TABLE)
+        return row is None or row.outcome is Outcome.REJECTION
 
     def outstanding_imports(self) -> int | None:
         """Return how many imports of the account (anybody's) have not ended yet, None when that cannot be read.
@@ -239,7 +247,12 @@ class Client:
         return {str(field.get("id")): str(field.get("type")) for field in self._records("fields", "fields", TABLE)}
 
     def _get(self, path: str, table: Table, params: Mapping[str, str] | None = None) -> tuple[Row | None, Reply]:
-        return self._ask("GET", path, table, params=params)
+        row, reply = self._ask("GET", path, table, params=params)
+        if row is not None and row.outcome is Outcome.SPLIT:
+            raise ReadRefused(
+                "read_refused", f"ActiveCampaign refuses to look it up (HTTP {reply.status})", taken=False
+            )
+        return row, reply
 
     def _ask(
         self,
@@ -268,14 +281,17 @@ class Client:
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the records of all pages; nothing when the table takes a refusal for "there is none"."""
         offset = 0
+        before: list[Mapping[str, Any]] = []
         while True:
             row, reply = self._get(path, table, {**(params or {}), "limit": str(PAGE), "offset": str(offset)})
-            if row is not None:
+            page = [] if row is not None else _page(reply, key)
+            # Where `offset` does nothing the same page comes again.
+            if page == before:
                 return
-            page = _page(reply, key)
             yield from page
             if len(page) < PAGE:
                 return
+            before = page
             offset += PAGE
 
 

@@ -4,8 +4,15 @@ that a bulk import does not have.
 Reads come before writes: a contact that must not be subscribed is not written at all.
 """
 
-from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus
-from relay.destinations.activecampaign.errors import BOUNCED, MALFORMED, OPT_IN_PENDING, UNSUBSCRIBED
+from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus, ReadRefused
+from relay.destinations.activecampaign.errors import (
+    BOUNCED,
+    MALFORMED,
+    OPT_IN_PENDING,
+    TAG_REFUSED,
+    UNCONFIRMED,
+    UNSUBSCRIBED,
+)
 from relay.destinations.activecampaign.mapping import list_of
 from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
@@ -31,43 +38,57 @@ def standing_in_the_way(entry: ListEntry | None, memo: str | None, *, resubscrib
 def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Write one contact and subscribe it, unless it must not be."""
     list_id = list_of(step.target)
-    known = client.contact_id(step.identity)
-    entry = None if known is None else client.list_entry(known, list_id)
+    try:
+        known = client.contact_id(step.identity)
+        entry = None if known is None else client.list_entry(known, list_id)
+    except ReadRefused:
+        return Answer(refused={0: MALFORMED})
     refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
+    if refusal is None and not tags.prepare(contact.tags):
+        refusal = TAG_REFUSED
     if refusal is not None:
         return Answer(refused={0: refusal})
     contact_id = client.sync(contact.for_sync)
     if contact_id is None:
         return Answer(refused={0: MALFORMED})
     try:
-        tags.add(contact_id, contact.tags)
-        if entry is not None and entry.status is ListStatus.SUBSCRIBED:
+        tagged = tags.add(contact_id, contact.tags)
+        if tagged and entry is not None and entry.status is ListStatus.SUBSCRIBED:
             return DONE
         source = {} if entry is None else {"sourceid": RESUBSCRIBING}
-        subscribed = client.set_list_status(contact_id, list_id, ListStatus.SUBSCRIBED, **source)
+        subscribed = tagged and client.set_list_status(contact_id, list_id, ListStatus.SUBSCRIBED, **source) is not None
     except Problem as problem:
         raise half_done(problem) from None
-    return DONE if subscribed is not None else Answer(refused={0: MALFORMED})
+    # Its values are written by now: nobody may think that nothing was done.
+    return DONE if subscribed else Answer(refused={0: UNCONFIRMED})
 
 
 def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Take one contact out in the export's way; one that is not there, or out already, is left alone."""
-    known = client.contact_id(step.identity)
-    if known is None:
+    if options.on_exit == "keep":
         return DONE
-    if options.tag is not None:
-        tags.remove(known, options.tag)
-        return DONE
-    if options.exit_field is not None:
-        return DONE if client.sync(contact.for_sync) is not None else Answer(refused={0: MALFORMED})
-    return _unsubscribe(client, known, list_of(step.target))
+    try:
+        known = client.contact_id(step.identity)
+        if known is None:
+            return DONE
+        if options.on_exit == "remove_tag":
+            taken = tags.remove(known, str(options.tag))
+        elif options.on_exit == "set_field":
+            taken = client.sync(contact.for_sync) is not None
+        else:
+            return _unsubscribe(client, known, step)
+    except ReadRefused:
+        taken = False
+    return DONE if taken else Answer(refused={0: MALFORMED})
 
 
-def _unsubscribe(client: Client, contact_id: str, list_id: str) -> Answer:
+def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
     """Unsubscribe a subscribed contact; the memo is the list entry this left, as it will be read again."""
+    list_id = list_of(step.target)
     entry = client.list_entry(contact_id, list_id)
     if entry is None or entry.status is not ListStatus.SUBSCRIBED:
-        return DONE
+        is_ours = entry is not None and entry.fingerprint == step.memo
+        return Answer(memos={0: entry.fingerprint}) if entry is not None and is_ours else DONE
     left = client.set_list_status(contact_id, list_id, ListStatus.UNSUBSCRIBED)
     if left is None:
         return Answer(refused={0: MALFORMED})

@@ -19,6 +19,9 @@ UNFIT_VALUE = Rejection(
     "unfit_value",
     "a value does not fit the type of its custom field (a date, a number, one choice): correct mapping or value",
 )
+TAG_REFUSED = Rejection(
+    RejectionKind.DATA, "tag_refused", "ActiveCampaign refuses the name of a tag: correct the mapping or the value"
+)
 UNSUBSCRIBED = Rejection(
     RejectionKind.DESTINATION,
     "unsubscribed",
@@ -66,6 +69,10 @@ def _object_of(reply: Reply, key: str) -> Any:
     return reply.body.get(key) if isinstance(reply.body, Mapping) else None
 
 
+def _is_filled_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _id_of(reply: Reply, key: str) -> Any:
     record = _object_of(reply, key)
     return record.get("id") if isinstance(record, Mapping) else None
@@ -106,7 +113,7 @@ BULK_TABLE: Table = (
         Outcome.TRANSIENT,
         "unexpected_answer",
         "the bulk import answered without the id of an import",
-        when=lambda reply: isinstance(reply.body, Mapping | list) and not isinstance(_object_of(reply, "batchId"), str),
+        when=lambda reply: reply.body is not None and not _is_filled_text(_object_of(reply, "batchId")),
     ),
     *TABLE,
 )

@@ -3,7 +3,6 @@
 https://developers.activecampaign.com/reference/retrieve-fields
 """
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ MULTIPLE = re.compile(r"\|\|(?:.+\|\|)?", re.DOTALL)
 
 _ONE_OF = ("dropdown", "radio")
 _SEVERAL = ("listbox", "checkbox", "multiselect")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _NUMBERS = ("number", "currency")
 
 Kinds = Mapping[str, str]
@@ -33,26 +33,31 @@ def fit(kind: str | None, value: str) -> str | None:
     """Return the value as a field of this type takes it, None when it cannot.
 
     A `date` takes the date of any ISO 8601 date or time, a `datetime` gets an offset (UTC where there is none), a
-    choice takes one value, a multiple choice any number, a number a finite one. Texts and unknown types take all.
+    choice takes one value, a multiple choice any number of them, a number digits. Texts and unknown types take all.
     """
     match kind:
         case "date":
-            moment = _moment(value)
+            moment = _moment(_only(value))
             return None if moment is None else moment.date().isoformat()
         case "datetime":
-            moment = _moment(value)
+            moment = _moment(_only(value))
             return None if moment is None else _aware(moment).isoformat(timespec="seconds")
         case str() if kind in _NUMBERS:
-            return value if _is_number(value) else None
+            return _only(value) if _NUMBER.fullmatch(_only(value)) else None
         case str() if kind in _ONE_OF:
-            items = items_of(value)
-            return items[0] if len(items) == 1 else None
+            return _only(value) or None
         case str() if kind in _SEVERAL:
             return several(items_of(value))
         case "text" | "textarea" | "hidden":
             return ", ".join(items_of(value))
         case _:
             return value
+
+
+def _only(value: str) -> str:
+    """Return the one value of a text that may hold several; nothing when it holds several."""
+    items = items_of(value)
+    return items[0] if len(items) == 1 else ""
 
 
 def _moment(value: str) -> datetime | None:
@@ -64,10 +69,3 @@ def _moment(value: str) -> datetime | None:
 
 def _aware(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-
-
-def _is_number(value: str) -> bool:
-    try:
-        return math.isfinite(float(value))
-    except ValueError:
-        return False

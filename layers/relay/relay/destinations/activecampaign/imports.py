@@ -6,11 +6,12 @@ https://developers.activecampaign.com/reference/bulk-import-status-info: failure
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus
+from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus, ReadRefused, Room
 from relay.destinations.activecampaign.errors import (
     BOUNCED,
     EXCLUDED,
     IMPORT_REFUSED,
+    MALFORMED,
     OPT_IN_PENDING,
     OVER_LIMIT,
     UNCONFIRMED,
@@ -25,10 +26,10 @@ from relay.destinations.contract import Account, ImportReport, Notes, OpenImport
 from relay.domain import moments
 from relay.domain.problems import Rejection
 
-LOOKED_UP_AT_ONCE = 30
-"""Contacts looked up in one look at an import: a few calls each, under a quota of 4 a second for everybody."""
+LOOKED_UP_AT_ONCE = 20
+"""Contacts looked up in one look at an import: up to five calls each, under a quota of 4 a second for everybody."""
 
-EXPLAINED_AT_ONCE = 10
+EXPLAINED_AT_ONCE = 8
 """Refused contacts whose reason is looked for in one look; the rest is reported without one."""
 
 TOLERATED_BACKLOG = timedelta(seconds=2)
@@ -78,13 +79,20 @@ def report(
     look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
     refused_rows = [index for index, step in enumerate(steps) if step.identity in failed]
     refused = dict.fromkeys(refused_rows, IMPORT_REFUSED)
+    fine: set[int] = set()
     if account.backlog(REST) <= TOLERATED_BACKLOG:
-        refused |= look_up.reasons({index: steps[index] for index in refused_rows[:EXPLAINED_AT_ONCE]})
+        for index in refused_rows[:EXPLAINED_AT_ONCE]:
+            reason = look_up.reason(steps[index])
+            if reason is None:
+                fine.add(index)
+                del refused[index]
+            else:
+                refused[index] = reason
     contacts = queued.contacts
     accounted_for = contacts is not None and contacts >= len(steps) and failed <= {step.identity for step in steps}
     if complete and accounted_for:
         return ImportReport(finished=True, refused=refused)
-    doubtful = [index for index in range(len(steps)) if index not in refused]
+    doubtful = [index for index in range(len(steps)) if index not in refused and index not in fine]
     for index in doubtful[:LOOKED_UP_AT_ONCE]:
         if not look_up.is_as_wanted(steps[index]):
             refused[index] = UNCONFIRMED
@@ -99,9 +107,16 @@ class _LookUp:
         self._tags = tags
         self._options = options
         self._kinds = kinds
+        self._room: list[Room | None] = []
 
     def is_as_wanted(self, step: Step) -> bool:
         """Whether the contact's standing on the list, the values and the tags are what the step asked for."""
+        try:
+            return self._is_as_wanted(step)
+        except ReadRefused:
+            return False
+
+    def _is_as_wanted(self, step: Step) -> bool:
         known = self._client.contact_id(step.identity)
         if known is None:
             return not step.joins
@@ -117,22 +132,28 @@ class _LookUp:
         alike = all(_alike(target, held.get(target), value, self._kinds) for target, value in wanted.items())
         return alike and self._tags.has(known, contact.tags)
 
-    def reasons(self, refused: dict[int, Step]) -> dict[int, Rejection]:
-        """Return the best reason that can be had for each refused step."""
-        found: dict[int, Rejection] = {}
-        room_is_left: bool | None = None
-        for index, step in refused.items():
+    def reason(self, step: Step) -> Rejection | None:
+        """Return the best reason that can be had for a refused step; None for one who leaves and is out already."""
+        if not step.joins:
+            return None if self.is_as_wanted(step) else IMPORT_REFUSED
+        try:
             known = self._client.contact_id(step.identity)
-            if known is not None:
-                entry = self._client.list_entry(known, list_of(step.target))
-                status = None if entry is None else entry.status
-                found[index] = IMPORT_REFUSED if status is None else _REASONS.get(status, IMPORT_REFUSED)
-                continue
-            if room_is_left is None:
-                room = self._client.room()
-                room_is_left = room is None or room.contacts < room.limit
-            found[index] = EXCLUDED if room_is_left else OVER_LIMIT
-        return found
+            entry = None if known is None else self._client.list_entry(known, list_of(step.target))
+        except ReadRefused:
+            return MALFORMED
+        if entry is not None and entry.status is not None:
+            return _REASONS.get(entry.status, IMPORT_REFUSED)
+        is_full = self._is_full()
+        if is_full:
+            return OVER_LIMIT
+        return EXCLUDED if known is None and is_full is False else IMPORT_REFUSED
+
+    def _is_full(self) -> bool | None:
+        """Whether the account has reached its contact limit; None where that may not be seen."""
+        if not self._room:
+            self._room.append(self._client.room())
+        [room] = self._room
+        return None if room is None else room.contacts >= room.limit
 
 
 def _alike(target: str, held: str | None, wanted: str, kinds: Kinds) -> bool:

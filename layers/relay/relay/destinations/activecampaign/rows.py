@@ -19,7 +19,7 @@ from relay.domain.problems import Rejection
 
 SYNC_NAMES = {"first_name": "firstName", "last_name": "lastName", "phone": "phone"}
 
-_GROWTH = 16
+_GROWTH = 32
 """Bytes by which fitting a value to its field can lengthen it, at most."""
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from relay.destinations.activecampaign.client import Client
 from relay.destinations.contract import Notes
-from relay.domain.problems import Transient
 
 
 class Tags:
@@ -16,35 +15,54 @@ class Tags:
     def __init__(self, client: Client, notes: Notes) -> None:
         self._client = client
         self._notes = notes
+        self._seen: dict[str, str | None] = {}
 
-    def add(self, contact_id: str, names: Sequence[str]) -> None:
-        """Tag a contact, making tags that do not exist. A tag that was deleted since its id was noted is made anew."""
-        for name in names:
-            known = self._notes.get(_note(name))
-            if known is not None and self._client.add_tag(contact_id, known):
-                continue
-            found = self._found_or_made(name)
-            self._notes.keep(_note(name), found, replaces=known)
-            if not self._client.add_tag(contact_id, found):
-                raise Transient("tag_gone", "a tag that was just found or made is not there", taken=None)
+    def prepare(self, names: Sequence[str]) -> bool:
+        """Make tags that do not exist; return False when ActiveCampaign refuses one."""
+        return all(self._known_or_made(name) is not None for name in names)
 
-    def remove(self, contact_id: str, name: str) -> None:
-        """Take a tag off a contact; fine when it does not have it or the tag does not exist."""
+    def add(self, contact_id: str, names: Sequence[str]) -> bool:
+        """Tag a contact; return False when ActiveCampaign refuses. A tag that was deleted meanwhile is made anew."""
+        return all(self._add(contact_id, name) for name in names)
+
+    def remove(self, contact_id: str, name: str) -> bool:
+        """Take a tag off a contact; return False when ActiveCampaign refuses.
+
+        It is looked up by its name, not by the kept id: somebody may have made it anew.
+        """
         tag = self._client.tag_id(name)
         association = None if tag is None else self._client.tags_of(contact_id).get(tag)
-        if association is not None:
-            self._client.remove_tag(association)
+        return association is None or self._client.remove_tag(association)
 
     def has(self, contact_id: str, names: Sequence[str]) -> bool:
         """Return whether a contact has all these tags."""
-        ids = [self._client.tag_id(name) for name in names]
-        return not ids or set(ids) <= self._client.tags_of(contact_id).keys()
+        ids = {self._found(name) for name in names}
+        return not ids or ids <= self._client.tags_of(contact_id).keys()
 
-    def _found_or_made(self, name: str) -> str:
-        found = self._client.tag_id(name) or self._client.make_tag(name) or self._client.tag_id(name)
-        if found is None:
-            raise Transient("tag_gone", "a tag could neither be found nor made", taken=None)
-        return found
+    def _add(self, contact_id: str, name: str) -> bool:
+        known = self._known_or_made(name)
+        if known is not None and self._client.add_tag(contact_id, known):
+            return True
+        found = self._found_or_made(name)
+        if found is None or found == known:
+            return False
+        self._notes.keep(_note(name), found, replaces=known)
+        return self._client.add_tag(contact_id, found)
+
+    def _known_or_made(self, name: str) -> str | None:
+        known = self._notes.get(_note(name))
+        if known is not None:
+            return known
+        found = self._found_or_made(name)
+        return None if found is None else self._notes.keep(_note(name), found)
+
+    def _found_or_made(self, name: str) -> str | None:
+        return self._client.tag_id(name) or self._client.make_tag(name) or self._client.tag_id(name)
+
+    def _found(self, name: str) -> str | None:
+        if name not in self._seen:
+            self._seen[name] = self._client.tag_id(name)
+        return self._seen[name]
 
 
 def _note(name: str) -> str:

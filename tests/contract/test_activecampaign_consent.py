@@ -1,0 +1,148 @@
+"""Who is subscribed again, and who never is, against the sandbox; `plant` is what people do by hand in the account."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relay.domain.problems import Transient
+from tests.contract.activecampaign_replies import codes
+from tests.contract.activecampaign_subject import (
+    ActiveCampaignFewSubject,
+    ActiveCampaignSubject,
+    ActiveCampaignUnsubscribingSubject,
+)
+
+ONE_BY_ONE, IN_BULK = "one by one", "in bulk"
+
+
+class UnsubscribingSubject(ActiveCampaignUnsubscribingSubject):
+    """Up to ten go one by one."""
+
+    backlog = ActiveCampaignFewSubject.backlog
+
+
+@pytest.fixture(params=[ONE_BY_ONE, IN_BULK])
+def subject(request: pytest.FixtureRequest) -> ActiveCampaignSubject:
+    return UnsubscribingSubject() if request.param == ONE_BY_ONE else ActiveCampaignUnsubscribingSubject()
+
+
+def plant(subject: ActiveCampaignSubject, number: int, status: int) -> None:
+    """Set by hand how somebody stands with the list."""
+    subject.time.pass_(60)
+    body = {"email": subject.identity(number), "lists": {"7": status}}
+    assert subject.sandbox.post("/_sandbox/contacts", json=body).status_code == 200
+
+
+def standing(subject: ActiveCampaignSubject, number: int) -> Any:
+    (contact,) = (each for each in subject.state()["contacts"] if each["email"] == subject.identity(number))
+    return contact["lists"]["7"]
+
+
+def join(subject: ActiveCampaignSubject, number: int, after: int) -> dict[int, str]:
+    """Have somebody join together with somebody else, so that a bulk import is possible."""
+    return codes(subject.deliver([subject.step(number, after=after), subject.step(9, after=after)]))
+
+
+def leave(subject: ActiveCampaignSubject, number: int, after: int) -> None:
+    assert subject.deliver([subject.step(number, joins=False, after=after)]) == {}
+
+
+def writes(subject: ActiveCampaignSubject) -> int:
+    return sum(sent.method != "GET" for sent in subject.adapter.requests)
+
+
+def test_whom_we_unsubscribed_comes_back(subject: ActiveCampaignSubject) -> None:
+    for after in (0, 100, 200):
+        assert join(subject, 1, after) == {}
+        assert standing(subject, 1)["status"] == 1
+        leave(subject, 1, after + 50)
+        assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "api")
+    assert join(subject, 1, 300) == {}
+    assert (standing(subject, 1)["status"], standing(subject, 1)["sourceid"]) == (1, 4)
+    assert subject.counters()["limit_violations"] == 0
+
+
+def test_who_unsubscribed_by_hand_after_us_does_not(subject: ActiveCampaignSubject) -> None:
+    join(subject, 1, 0)
+    leave(subject, 1, 10)
+    plant(subject, 1, 2)
+    # It carries a memo, so it goes alone in any case, and the reason is known.
+    assert join(subject, 1, 100) == {0: "unsubscribed"}
+    assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "hand")
+
+
+def test_who_unsubscribed_by_hand_before_we_could_does_not(subject: ActiveCampaignSubject) -> None:
+    join(subject, 1, 0)
+    plant(subject, 1, 2)
+    before = writes(subject)
+    leave(subject, 1, 100)
+    assert writes(subject) == before
+    # In bulk the reason is not looked for, because calls have to wait.
+    assert join(subject, 1, 200) == {0: "import_refused" if subject.backlog else "unsubscribed"}
+    assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "hand")
+
+
+def test_who_came_back_and_left_by_hand_stays_away(subject: ActiveCampaignSubject) -> None:
+    join(subject, 1, 0)
+    leave(subject, 1, 10)
+    plant(subject, 1, 1)
+    assert join(subject, 1, 100) == {}
+    plant(subject, 1, 2)
+    assert 0 in join(subject, 1, 200)
+    assert standing(subject, 1)["by"] == "hand"
+
+
+@pytest.mark.parametrize(("status", "code"), [(0, "opt_in_pending"), (2, "unsubscribed"), (3, "bounced")])
+def test_one_alone_is_neither_revived_nor_written(status: int, code: str) -> None:
+    subject = UnsubscribingSubject()
+    plant(subject, 1, status)
+    assert codes(subject.deliver([subject.step(1)])) == {0: code}
+    assert writes(subject) == 0
+    assert subject.held_values(subject.identity(1)) == {}
+    assert standing(subject, 1)["by"] == "hand"
+
+
+def test_with_resubscribe_off_nobody_comes_back(subject: ActiveCampaignSubject) -> None:
+    subject.export = subject.export_with({"resubscribe": False})
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    assert subject.deliver([subject.step(1, joins=False, after=1), subject.step(2, joins=False, after=1)]) == {}
+    assert set(subject.deliver([subject.step(1, after=9), subject.step(2, after=9)])) == {0, 1}
+    assert subject.members() == set()
+
+
+def test_a_deleted_contact_is_a_new_one(subject: ActiveCampaignSubject) -> None:
+    join(subject, 1, 0)
+    leave(subject, 1, 10)
+    assert subject.sandbox.delete(f"/_sandbox/contacts/{subject.identity(1)}").status_code == 200
+    assert join(subject, 1, 100) == {}
+    assert standing(subject, 1)["status"] == 1
+
+
+def test_when_the_evidence_cannot_be_read_again_the_writing_calls_entry_serves() -> None:
+    subject = UnsubscribingSubject()
+    subject.deliver([subject.step(1)])
+    # The first look at the list entry passes, the second one fails.
+    subject.sandbox.post(
+        "/_sandbox/faults",
+        json=[
+            {"match": {"path": "^/api/3/contacts/1/contactLists"}, "times": 1, "do": {"delay": 0}},
+            {"match": {"path": "^/api/3/contacts/1/contactLists"}, "times": 1, "do": {"status": 503}},
+        ],
+    )
+    leave(subject, 1, 10)
+    assert [line["status"] for line in subject.lines][-1] == 503
+    assert subject.deliver([subject.step(1, after=20)]) == {}
+    assert standing(subject, 1)["status"] == 1
+
+
+def test_leaving_that_got_no_answer_shuts_the_way_back() -> None:
+    """Nobody can tell our unanswered call from somebody's hand afterwards: the evidence is missing."""
+    subject = UnsubscribingSubject()
+    subject.deliver([subject.step(1)])
+    subject.fault({"drop": "after"}, path="^/api/3/contactLists")
+    with pytest.raises(Transient, match="network"):
+        subject.deliver([subject.step(1, joins=False, after=10)])
+    leave(subject, 1, 10)
+    assert codes(subject.deliver([subject.step(1, after=20)])) == {0: "unsubscribed"}

@@ -1,0 +1,123 @@
+"""Targets of a mapping, addresses, encoded values, and what an export's options add to every member."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+
+from relay.destinations.activecampaign import DESTINATION
+from relay.domain.problems import Rejection
+from tests.contract.activecampaign_replies import REMOVE_TAG, SET_FIELD, UNSUBSCRIBE, export
+
+
+def test_mapping_problems() -> None:
+    problems = dict(DESTINATION.mapping_problems({"firstName": "x", "fields.0": "x", "fields.12": "x", "tags": "x"}))
+    assert set(problems) == {"email", "firstName", "fields.0"}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (" Anna@Example.COM ", "anna@example.com"),
+        (["", None, "b@example.com", "a@example.com"], "b@example.com"),
+        ("o'brien+x@mail.example.co", "o'brien+x@mail.example.co"),
+        ("anna@exämple.example", "anna@exämple.example"),
+    ],
+)
+def test_an_address(value: Any, expected: str) -> None:
+    assert DESTINATION.identity_of(value, export()) == [expected]
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [], [None, ""]])
+def test_no_address(value: Any) -> None:
+    rejection = DESTINATION.identity_of(value, export())
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "no_email"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "anna",
+        "@example.com",
+        "anna@example",
+        "anna@example.c",
+        "anna@example.c1",
+        "a@b@example.com",
+        "an na@example.com",
+        "a..b@example.com",
+        "anna@.example.com",
+        "anna@example..com",
+        'an"na@example.com',
+        "anna(x)@example.com",
+        "anna;b@example.com",
+        "anna\x00@example.com",
+        "anna\ud83d@example.com",
+        17,
+        {"address": "anna@example.com"},
+        False,
+    ],
+)
+def test_a_malformed_address(value: Any) -> None:
+    rejection = DESTINATION.identity_of(value, export())
+    assert isinstance(rejection, Rejection)
+    assert rejection.code == "malformed_email"
+    assert str(value) not in rejection.detail
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "expected"),
+    [
+        ("first_name", " Anna Maria ", "Anna Maria"),
+        ("first_name", ["", "Anna", "Maria"], "Anna"),
+        ("phone", "+49 (0) 89 / 1", "+49 (0) 89 / 1"),
+        ("fields.1", True, "true"),
+        ("fields.1", False, "false"),
+        ("fields.1", 0, "0"),
+        ("fields.1", 3.0, "3"),
+        ("fields.1", 2.5, "2.5"),
+        ("fields.1", date(2026, 1, 2), "2026-01-02"),
+        ("fields.1", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "2026-01-02T03:04:00+00:00"),
+        ("fields.1", ["a", "", None, " b "], "||a||b||"),
+        ("fields.1", ["a"], "||a||"),
+        ("fields.1", ["a||b", "c"], "||a|b||c||"),
+        ("tags", "VIP", "||VIP||"),
+        ("tags", ["VIP", "", "a||b"], "||VIP||a|b||"),
+    ],
+)
+def test_encoding(target: str, value: Any, expected: str) -> None:
+    assert DESTINATION.encode(target, value) == expected
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", [], [None, " "], {}, {"a": 1}, float("nan"), float("inf")])
+def test_mistake_4_a_missing_value_is_nothing_not_null_or_empty(value: Any) -> None:
+    assert DESTINATION.encode("fields.1", value) is None
+    assert DESTINATION.encode("first_name", value) is None
+
+
+def test_mistake_3_a_name_is_not_split_on_spaces() -> None:
+    assert DESTINATION.encode("last_name", "Smith of Wherever") == "Smith of Wherever"
+
+
+def test_members_get_the_field_value_that_marks_them() -> None:
+    assert DESTINATION.complete(export(**SET_FIELD), {"phone": "1"}) == {"phone": "1", "fields.3": "yes"}
+
+
+def test_members_get_the_tag_that_marks_them_besides_their_own() -> None:
+    tagging = export(**REMOVE_TAG)
+    assert DESTINATION.complete(tagging, {}) == {"tags": "||Member||"}
+    assert DESTINATION.complete(tagging, {"tags": "||VIP||"}) == {"tags": "||VIP||Member||"}
+
+
+@pytest.mark.parametrize("options", [{}, UNSUBSCRIBE])
+def test_other_members_get_nothing(options: dict[str, Any]) -> None:
+    assert DESTINATION.complete(export(**options), {"phone": "1"}) == {"phone": "1"}
+
+
+def test_the_list_is_what_any_segment_qualifies_for() -> None:
+    assert DESTINATION.targets(export()) == {"list/7": frozenset({"aep/a", "aep/b"})}
+
+
+@pytest.mark.parametrize(("options", "told"), [({}, False), (UNSUBSCRIBE, True), (SET_FIELD, True), (REMOVE_TAG, True)])
+def test_who_leaves_is_told_except_with_keep(options: dict[str, Any], told: bool) -> None:
+    assert DESTINATION.says_goodbye(export(**options)) is told

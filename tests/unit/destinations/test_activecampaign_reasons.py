@@ -1,0 +1,142 @@
+"""Reasons for rows that an import refused: it names addresses only, so they are looked for elsewhere."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE
+from relay.destinations.contract import ImportReport, OpenImport, Reply, Step
+from relay.domain.problems import RejectionKind, Transient
+from tests.contract.activecampaign_replies import (
+    AT,
+    FORBIDDEN,
+    FOUND,
+    NOBODY,
+    NONE_OUTSTANDING,
+    SET_FIELD,
+    UNSUBSCRIBE,
+    account,
+    asked,
+    codes,
+    contacts,
+    entries,
+    entry,
+    export,
+    field_answers,
+    import_info,
+    room,
+    step,
+    steps,
+)
+from tests.fakes.scripted_caller import reply, unused_of
+
+ROOM = "GET settings/account"
+
+
+def explained(
+    *answers: Reply, people: list[Step] | None = None, backlog: float = 2, **options: Any
+) -> tuple[ImportReport, list[str]]:
+    """Look at a completed import that refused all of `people`; return the report and the calls for reasons."""
+    failed = [step()] if people is None else people
+    before = [*(field_answers(f3="text") if "exit_field" in options else ()), NONE_OUTSTANDING]
+    before.append(import_info(failure=[one.identity for one in failed]))
+    the_account = account(*before, *answers, backlog=timedelta(seconds=backlog))
+    opened = OpenImport("b-1", AT, AT, len(failed))
+    report = DESTINATION.import_report(the_account, export(**options), opened, failed)
+    assert report.finished
+    assert unused_of(the_account) == []
+    return report, asked(the_account)[len(before) :]
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ("2", "unsubscribed"),
+        (2, "unsubscribed"),
+        ("3", "bounced"),
+        ("0", "opt_in_pending"),
+        ("1", "import_refused"),
+        ("9", "import_refused"),
+        (None, "import_refused"),
+    ],
+)
+def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, code: str) -> None:
+    report, calls = explained(FOUND, entries(entry("1", "6"), entry(status)))
+    assert codes(report.refused) == {0: code}
+    assert report.refused[0].kind is RejectionKind.DESTINATION
+    assert calls == ["GET contacts", "GET contacts/17/contactLists"]
+
+
+def test_a_known_contact_that_was_never_on_the_list_is_refused_without_a_reason() -> None:
+    report, _ = explained(FOUND, entries())
+    assert codes(report.refused) == {0: "import_refused"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "total", "code"),
+    [(10, 9, "excluded"), (10, 10, "over_limit"), ("10", "12", "over_limit")],
+)
+def test_one_that_was_not_made_is_excluded_or_over_the_limit(limit: Any, total: Any, code: str) -> None:
+    report, calls = explained(NOBODY, room(limit, total))
+    assert (codes(report.refused), calls) == ({0: code}, ["GET contacts", ROOM])
+
+
+@pytest.mark.xfail(strict=True, reason="defect: the contact limit is ruled out although nobody could look at it")
+@pytest.mark.parametrize("answers", [(FORBIDDEN, FORBIDDEN), (room(0, 12),), (room(None, 12),)])
+def test_where_the_limit_may_not_be_seen_nothing_is_ruled_out(answers: tuple[Reply, ...]) -> None:
+    report, _ = explained(NOBODY, *answers)
+    assert codes(report.refused) == {0: "import_refused"}
+
+
+def test_the_limit_is_looked_at_once_for_all() -> None:
+    report, calls = explained(NOBODY, room(10, 10), NOBODY, people=steps(2))
+    assert codes(report.refused) == {0: "over_limit", 1: "over_limit"}
+    assert calls == ["GET contacts", ROOM, "GET contacts"]
+
+
+def test_only_some_are_explained_in_one_look() -> None:
+    many = steps(EXPLAINED_AT_ONCE + 2)
+    answers = [NOBODY, room(10, 10), *[NOBODY] * (EXPLAINED_AT_ONCE - 1)]
+    report, _ = explained(*answers, people=many)
+    found = list(codes(report.refused).values())
+    assert found == ["over_limit"] * EXPLAINED_AT_ONCE + ["import_refused"] * 2
+
+
+def test_no_reason_is_looked_for_while_others_wait_for_calls() -> None:
+    report, calls = explained(backlog=2.1)
+    assert (codes(report.refused), calls) == ({0: "import_refused"}, [])
+
+
+def test_who_was_not_refused_needs_no_reason() -> None:
+    the_account = account(NONE_OUTSTANDING, import_info(failure=["b@example.com"]), NOBODY, room())
+    people = [step(), step("b@example.com")]
+    report = DESTINATION.import_report(the_account, export(), OpenImport("b-1", AT, AT, 2), people)
+    assert codes(report.refused) == {1: "excluded"}
+
+
+def test_trouble_while_looking_for_reasons_is_told_and_all_is_asked_again() -> None:
+    the_account = account(NONE_OUTSTANDING, import_info(failure=["a@example.com"]), reply(429))
+    with pytest.raises(Transient, match="rate_limited"):
+        DESTINATION.import_report(the_account, export(), OpenImport("b-1", AT, AT, 1), [step()])
+
+
+@pytest.mark.xfail(strict=True, reason="defect: one who leaves is rejected for being off the list already")
+@pytest.mark.parametrize(
+    ("answers", "options"),
+    [
+        ((FOUND, entries(entry("2"))), {**UNSUBSCRIBE, "resubscribe": False}),
+        ((NOBODY, room()), {**UNSUBSCRIBE, "resubscribe": False}),
+        ((NOBODY, room()), SET_FIELD),
+    ],
+    ids=["unsubscribed", "unknown", "unknown, by field"],
+)
+def test_who_leaves_and_is_out_already_is_not_refused(answers: tuple[Reply, ...], options: dict[str, Any]) -> None:
+    report, _ = explained(*answers, people=[step(joins=False)], **options)
+    assert report.refused == {}
+
+
+def test_a_contact_is_found_by_its_own_address_only() -> None:
+    report, _ = explained(contacts(("18", "aa@example.com")), room())
+    assert codes(report.refused) == {0: "excluded"}
