@@ -1,0 +1,211 @@
+"""ActiveCampaign: a full export into an empty list, and the same again over unchanged data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.benchmarks.apart import apart
+from local.benchmarks.disk_database import DiskDatabase
+from local.benchmarks.fast_clock import FastClock
+from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered, peak_memory_mb
+from local.benchmarks.population import SOURCE, Population, store
+from local.benchmarks.progress import Progress, say
+from local.benchmarks.relaying import Relay
+from local.benchmarks.report import STORE_NOTE, Figure, Goal, Report
+from local.benchmarks.sandbox import Counters, sandbox
+from local.roles import SandboxControl
+from relay.destinations import registry
+from relay.domain.exports import Connection, Export
+
+KIND = "activecampaign"
+DEFAULT_TIME_SCALE = 2.5
+"""The documented limit of 100 imports a minute lets a million contacts through in 41 minutes; this makes it 17."""
+
+IMPORTS_A_MINUTE = 100
+CALLS_A_SECOND = 5
+"""https://developers.activecampaign.com/reference/bulk-import-contacts and .../rate-limits."""
+
+_LIST = "1"
+_SEGMENT = f"{SOURCE}/customers"
+_IMPORTS = (("POST", "bulk_import"),)
+_LOOKS = (("GET", "info"), ("GET", "bulk_import"))
+_LOOK_OPERATIONS = ("GET /api/3/import/info", "GET /api/3/import/bulk_import")
+
+_NOTE = (
+    "Minutes and shares are unscaled, as at ActiveCampaign itself. When only the share of the import limit misses its "
+    "goal, this machine is too slow for the time scale."
+)
+
+
+@dataclass(frozen=True)
+class FullRun:
+    """What one run cost, and what became of the profiles."""
+
+    counters: Counters
+    effort: Effort
+    traffic: Traffic
+    counts: Mapping[str, int]
+    troubles: int
+    peak_memory_mb: float
+
+
+def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
+    """Measure with so many profiles; everything is kept in the folder meanwhile."""
+    population = Population(profiles, (_SEGMENT,))
+    path = folder / "store.sqlite"
+    say(f"storing {profiles:,} profiles")
+    apart(store, path, population)
+    with sandbox(KIND, folder, time_scale, "--lists", f"{_LIST}:Newsletter", "--fields", "1:text") as url:
+        first, second = apart(measure, url, path, population, time_scale)
+        held = SandboxControl(url).summary()["list_statuses"][_LIST]
+    return _report(population, time_scale, first, second, on_the_list=int(held.get("1", 0)), others=len(held) - 1)
+
+
+def measure(url: str, path: Path, population: Population, time_scale: float) -> tuple[FullRun, FullRun]:
+    """Do both runs in this process."""
+    clock = FastClock(time_scale)
+    relay = Relay(DiskDatabase(path), _connection(), _export(), url, clock)
+    first = _full_run(relay, url, Progress("full run", population.count))
+    second = _full_run(relay, url, Progress("the same again", population.count))
+    return first, second
+
+
+def _full_run(relay: Relay, url: str, progress: Progress) -> FullRun:
+    control, troubles = SandboxControl(url), relay.log.troubles
+    before, watch = control.counters(), Stopwatch(relay.disk)
+    with metered(relay.clock) as traffic:
+        run = relay.run("benchmark", progress)
+    return FullRun(
+        Counters(before, control.counters()),
+        watch.read(),
+        traffic,
+        dict(relay.counts(run)),
+        relay.log.troubles - troubles,
+        peak_memory_mb(),
+    )
+
+
+def _connection() -> Connection:
+    settings = registry.load(KIND).connection_model.model_validate(
+        {"api_host": "sandbox.api-us1.com", "api_key": "sandbox-api-key"}
+    )
+    return Connection("newsletter", KIND, "Newsletter", settings)
+
+
+def _export() -> Export:
+    return Export(
+        connection="newsletter",
+        name="customers",
+        destination=KIND,
+        active=True,
+        stream=False,
+        segments=(_SEGMENT,),
+        mapping={
+            "email": "identities.email",
+            "first_name": "attributes.first_name",
+            "last_name": "attributes.last_name",
+            "phone": "attributes.phone",
+            "fields.1": "attributes.tier",
+        },
+        options=registry.load(KIND).options_model.model_validate({"list_id": _LIST}),
+        version=1,
+    )
+
+
+def _report(
+    population: Population, time_scale: float, first: FullRun, second: FullRun, *, on_the_list: int, others: int
+) -> Report:
+    profiles = population.count
+    figures = [
+        *_calls(profiles, first),
+        *_pace(profiles, first),
+        *_machine(profiles, first),
+        Figure("second_run_write_calls", "second run: write calls", second.counters.number("write_calls"), _none()),
+        Figure("second_run_calls", "second run: all calls", second.counters.number("calls")),
+        Figure(
+            "second_run_cpu_seconds_per_100000",
+            "second run: CPU seconds per 100,000 profiles",
+            second.effort.cpu_seconds * 1e5 / profiles,
+            digits=1,
+        ),
+        Figure("on_the_list", "contacts on the list at the end", on_the_list, Goal("=", profiles)),
+        Figure("other_standings", "ways else to stand with the list", others, _none()),
+        Figure("delivered", "first run: profiles delivered", first.counts.get("delivered", 0), Goal("=", profiles)),
+        Figure("unchanged", "second run: profiles unchanged", second.counts.get("unchanged", 0), Goal("=", profiles)),
+    ]
+    return Report("ActiveCampaign", {"profiles": profiles, "time scale": time_scale}, figures, [STORE_NOTE, _NOTE])
+
+
+def _calls(profiles: int, run: FullRun) -> list[Figure]:
+    thousands = profiles / 1000
+    calls = run.counters
+    return [
+        Figure(
+            "write_calls_per_1000",
+            "write calls per 1,000 profiles",
+            calls.number("write_calls") / thousands,
+            Goal("<=", 4.1),
+            digits=2,
+        ),
+        Figure("calls_per_1000", "all calls per 1,000 profiles", calls.number("calls") / thousands, digits=2),
+        Figure(
+            "looks_per_1000",
+            "looks at imports per 1,000 profiles",
+            calls.operation(*_LOOK_OPERATIONS) / thousands,
+            digits=2,
+        ),
+        Figure("refused_calls", "calls answered 400 or 429", calls.status("400", "429"), _none()),
+        Figure("limit_violations", "calls over a documented limit", calls.number("limit_violations"), _none()),
+        Figure("troubles", "warnings and errors in the relay's log", run.troubles, _none()),
+    ]
+
+
+def _pace(profiles: int, run: FullRun) -> list[Figure]:
+    imports, looks = run.traffic.of(*_IMPORTS), run.traffic.of(*_LOOKS)
+    a_minute = imports.per_second() * 60
+    return [
+        Figure(
+            "import_limit_used_percent",
+            f"used of {IMPORTS_A_MINUTE} imports a minute while sending (%)",
+            100 * a_minute / IMPORTS_A_MINUTE,
+            Goal(">=", 95),
+            digits=2,
+        ),
+        Figure(
+            "minutes_for_a_million",
+            "minutes for 1,000,000 profiles at this pace",
+            imports.calls * (1e6 / profiles) / a_minute if a_minute else 0.0,
+            digits=1,
+        ),
+        Figure(
+            "call_limit_used_by_looks_percent",
+            f"looks' share of {CALLS_A_SECOND} calls a second (%)",
+            100 * looks.per_second() / CALLS_A_SECOND,
+            digits=1,
+        ),
+        Figure("bytes_per_profile", "bytes sent per profile", run.traffic.sent_bytes / profiles, digits=1),
+    ]
+
+
+def _machine(profiles: int, run: FullRun) -> list[Figure]:
+    effort = run.effort
+    return [
+        Figure(
+            "cpu_seconds_per_100000",
+            "consumer: CPU seconds per 100,000 profiles",
+            effort.cpu_seconds * 1e5 / profiles,
+            digits=1,
+        ),
+        Figure(
+            "store_share_of_cpu_percent",
+            "the store's share of it (%)",
+            100 * effort.store_cpu_seconds / effort.cpu_seconds,
+            digits=1,
+        ),
+        Figure("wall_seconds", "seconds it took here", effort.wall_seconds, digits=1),
+        Figure("peak_memory_mb", "consumer: peak memory (MB)", run.peak_memory_mb, Goal("<", 200)),
+    ]
+
+
+def _none() -> Goal:
+    return Goal("=", 0)

@@ -1,0 +1,126 @@
+"""What a process used: CPU time, memory, and what it sent over the wire."""
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from local.benchmarks.disk_database import DiskDatabase
+from local.benchmarks.fast_clock import FastClock
+from relay.destinations.calling import shared_session
+
+
+@dataclass(frozen=True)
+class Effort:
+    """CPU seconds, user and system, and seconds on the wall."""
+
+    cpu_seconds: float
+    store_cpu_seconds: float
+    """The part of `cpu_seconds` that went into the database on disk."""
+    wall_seconds: float
+
+
+class Stopwatch:
+    """Measures the effort of this process from now on, without what the calling thread does itself."""
+
+    def __init__(self, disk: DiskDatabase) -> None:
+        self._disk = disk
+        self._began = self._now()
+
+    def _now(self) -> tuple[float, float, float]:
+        return time.process_time() - time.thread_time(), self._disk.cpu_seconds, time.monotonic()
+
+    def read(self) -> Effort:
+        """Return the effort so far."""
+        return Effort(*(now - began for now, began in zip(self._now(), self._began, strict=True)))
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory that this process ever held, in MB of a million bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not ru_maxrss: on Linux a new process inherits that of the one that started it.
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+@dataclass
+class Series:
+    """Calls of one kind: how many, and when the first and the last of them left."""
+
+    calls: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+    def note(self, now: datetime) -> None:
+        """Count a call."""
+        self.calls += 1
+        self.first = self.first or now
+        self.last = now
+
+    def per_second(self) -> float:
+        """Return their rate from the first to the last, 0 when there are fewer than two.
+
+        The last call only ends the time that the others took, so it is not counted.
+        """
+        if self.first is None or self.last is None or self.last <= self.first:
+            return 0.0
+        return (self.calls - 1) / (self.last - self.first).total_seconds()
+
+
+@dataclass
+class Traffic:
+    """What was sent: bytes of bodies in all, and calls by method and last word of the path."""
+
+    sent_bytes: int = 0
+    series: dict[tuple[str, str], Series] = field(default_factory=dict)
+
+    def of(self, *calls: tuple[str, str]) -> Series:
+        """Return the calls of these kinds as one series."""
+        found = [self.series[call] for call in calls if call in self.series]
+        return Series(
+            sum(each.calls for each in found),
+            min((each.first for each in found if each.first is not None), default=None),
+            max((each.last for each in found if each.last is not None), default=None),
+        )
+
+
+class _Meter(HTTPAdapter):
+    """Sends as usual, and takes note."""
+
+    def __init__(self, traffic: Traffic, clock: FastClock) -> None:
+        super().__init__()
+        self._traffic = traffic
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        body = request.body or b""
+        word = (request.path_url or "").partition("?")[0].rpartition("/")[2]
+        with self._lock:
+            self._traffic.sent_bytes += len(body)
+            self._traffic.series.setdefault((request.method or "", word), Series()).note(self._clock.now())
+        return super().send(request, *args, **kwargs)
+
+
+@contextmanager
+def metered(clock: FastClock) -> Iterator[Traffic]:
+    """Take note of all that the relay's session of this process sends meanwhile."""
+    traffic, session = Traffic(), shared_session()
+    usual = session.get_adapter("http://")
+    session.mount("http://", _Meter(traffic, clock))
+    try:
+        yield traffic
+    finally:
+        session.mount("http://", usual)

@@ -1,0 +1,105 @@
+"""Made-up members of segments: in the form in which the stores keep them, and never all in memory."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from local.benchmarks.disk_database import DiskDatabase, Loading
+from local.people import Customer
+from relay.domain.keyed_hash import BUCKETS, KeyedHash
+from relay.domain.profiles import Membership, Profile, Register
+from relay.stores import profiles, segments
+
+SOURCE = "shop"
+_LEAVERS = 10
+"""One profile in so many leaves."""
+
+
+@dataclass(frozen=True)
+class Population:
+    """`count` profiles, each a member of all the segments.
+
+    The profile ids are spread evenly over the buckets, so that each shard gets its share to within one profile: what
+    is measured is then what full calls cost, and not by how much the last one of a shard was short.
+    """
+
+    count: int
+    segments: tuple[str, ...]
+
+    def shard(self, index: int, shards: int) -> Iterator[tuple[str, int]]:
+        """Yield the profiles of a shard, sorted: (profile id, number)."""
+        for bucket in range(index, BUCKETS, shards):
+            yield from self.bucket(bucket)
+
+    def bucket(self, bucket: int) -> list[tuple[str, int]]:
+        """Return the profiles of a bucket, sorted: (profile id, number)."""
+        return sorted((_profile_id(number), number) for number in range(bucket, self.count, BUCKETS))
+
+    def leaves(self, number: int) -> bool:
+        """Whether a profile is one of the tenth that leaves; there is one in every ten of each shard."""
+        return number // 4 % _LEAVERS == 0
+
+
+def store(path: Path, population: Population) -> None:
+    """Write a population into a new database: catalogue, segment index and profiles."""
+    disk, since = DiskDatabase(path), datetime.now(UTC) - timedelta(hours=2)
+    segments.note(disk, dict.fromkeys(population.segments), since)
+    for bucket in range(BUCKETS):
+        members = population.bucket(bucket)
+        entries = [(segment, profile_id) for segment in population.segments for profile_id, _ in members]
+        segments.add(Loading(disk), entries)
+        made = [_profile(profile_id, number, population.segments, since) for profile_id, number in members]
+        profiles.save(Loading(disk), made, since)
+    disk.close()
+
+
+def take_out(disk: DiskDatabase, profile_ids: Iterable[str], now: datetime) -> None:
+    """Let stored profiles leave all their segments."""
+    for part in _parts(profile_ids, 1_000):
+        found = [profile for profile in profiles.load(disk, part) if profile is not None]
+        profiles.save(Loading(disk), [_outside(profile, now) for profile in found], now)
+
+
+def _parts(ids: Iterable[str], size: int) -> Iterator[Sequence[str]]:
+    part: list[str] = []
+    for one in ids:
+        part.append(one)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _outside(profile: Profile, now: datetime) -> Profile:
+    return replace(profile, memberships={segment: Membership(False, now, now) for segment in profile.memberships})
+
+
+_hash = KeyedHash("benchmark")
+
+
+def _profile_id(number: int) -> str:
+    return f"{number % BUCKETS:02x}{_hash('profile', SOURCE, str(number))[2:]}"
+
+
+def _profile(profile_id: str, number: int, inside: Sequence[str], since: datetime) -> Profile:
+    customer = Customer(number, f"customer{number}@harbour-books.example")
+    first_name, last_name, phone, tier = customer.contact
+    # Platforms tell the time of each qualification: some profiles qualify together, most do not.
+    at = since + timedelta(seconds=number % 3600)
+    return Profile(
+        id=profile_id,
+        source=SOURCE,
+        identities={
+            "crm_id": Register([f"HB-{200_000 + number}"], at),
+            "email": Register([f"customer{number}@harbour-books.example"], at),
+        },
+        attributes={
+            "first_name": Register(first_name, at),
+            "last_name": Register(last_name, at),
+            "phone": Register(phone, at),
+            "tier": Register(tier, at),
+        },
+        memberships={segment: Membership(True, at, at) for segment in inside},
+    )
