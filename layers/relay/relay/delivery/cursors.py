@@ -23,8 +23,11 @@ from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_c
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
-SCAN = 4000
-"""The most profiles looked at in one page, so that a run over unchanged data lets streaming changes through."""
+SCAN = 15_000
+"""The most profiles looked at in one page, so that a run over unchanged data lets streaming changes through.
+
+With 2 % changed, a call of 250 is full before that.
+"""
 
 LISTING = 500
 """Ids read at a time from one listing."""
@@ -84,7 +87,7 @@ class Cursors:
             _require_readiness(job)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
-        page, counts, waiting = _count(page, results)
+        page, counts, waiting = _count(page, results, run)
         if shard.phase == 2:
             counts = _from_held(counts, shard, page.done)
         counts["calls"] = calls() - before
@@ -207,7 +210,7 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 
 
-def _count(page: Page, results: dict[str, Result]) -> tuple[Page, Counter[str], list[str]]:
+def _count(page: Page, results: dict[str, Result], run: Run) -> tuple[Page, Counter[str], list[str]]:
     """Sum up a page; it is cut short where more would wait than one transaction can record."""
     counts: Counter[str] = Counter()
     waiting: list[str] = []
@@ -218,13 +221,14 @@ def _count(page: Page, results: dict[str, Result]) -> tuple[Page, Counter[str], 
             if len(waiting) == MOST_WAITING:
                 return Page(page.cases, last, done=False), counts, waiting
             waiting.append(case.profile)
-        counts.update(_columns(case, result))
+        counts.update(_columns(case, result, run))
         last = case.profile
     return page, counts, waiting
 
 
-def _columns(case: Case, result: Result) -> dict[str, int]:
-    columns: dict[str, int] = {"told": 1} if case.stored.told else {}
+def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
+    """Return what a profile adds to the ledger. Whom this run itself began to tell of does not count as told before."""
+    columns: dict[str, int] = {"told": 1} if case.stored.told and case.stored.new_in != run.id else {}
     outcome = result.outcome
     if outcome is Outcome.ABSENT:
         return columns

@@ -146,7 +146,7 @@ class Engine:
             for key, decision in plan.decisions.items()
             if decision.claim != claims[key]
         ]
-        delivery = replace(plan.case.delivery, told=plan.told)
+        delivery = replace(plan.case.delivery, told=plan.told, new_in=_new_in(job, plan.case.stored))
         if delivery != plan.case.stored:
             delivery = replace(delivery, settings=job.export.version)
             writes.append(delivery_store.save(job.export.key, plan.case.profile, delivery))
@@ -248,6 +248,12 @@ def _without_dead_marks(delivery: Delivery, run: RunTag | None) -> Delivery:
         mark if mark and mark.startswith(own) else None for mark in (delivery.sent_in, delivery.counted_in)
     )
     return replace(delivery, sent_in=sent_in, counted_in=counted_in)
+
+
+def _new_in(job: Job, stored: Delivery) -> str | None:
+    """Return the job's run when it is the one that began to tell of a profile."""
+    run = None if job.run is None else job.run.run
+    return run if not stored.told or stored.new_in == run else None
 
 
 def _step(entry: Entry) -> Step:

@@ -66,8 +66,10 @@ class Settling:
         for start in range(0, len(entries), CHUNK):
             part = range(start, min(start + CHUNK, len(entries)))
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
-            concerned |= self._settle_part(export, flight, verdicts, sent_in, ledger)
-            self.flush(export, [verdict.entry.claim for verdict in verdicts])
+            runs_moved, owed = self._settle_part(export, flight, verdicts, sent_in, ledger)
+            concerned |= runs_moved
+            if owed:
+                self.flush(export, sorted(owed))
             leavers = [verdict.entry.profile for verdict in verdicts if not verdict.entry.joins]
             if leavers:
                 self.drop_gone(export, leavers)
@@ -80,19 +82,23 @@ class Settling:
         verdicts: Sequence[_Verdict],
         sent_in: RunTag | None,
         ledger: bool,
-    ) -> set[str]:
+    ) -> tuple[set[str], set[str]]:
+        """Settle a chunk in one transaction; return the runs it moved and the claims that owe wake-ups."""
         for _ in range(ATTEMPTS):
             claims = claim_store.load(self._database, [verdict.entry.claim for verdict in verdicts])
             deliveries = delivery_store.load(self._database, export.key, sorted({v.entry.profile for v in verdicts}))
             changed: dict[str, Delivery] = {}
             moves: dict[RunTag, Counter[str]] = {}
             writes: list[Write] = []
+            owed = {key for key, claim in claims.items() if claim.to_wake}
             for verdict in verdicts:
                 entry, rejection = verdict.entry, verdict.rejection
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
                 landed = land(claim, taken=verdict.taken, memo=verdict.memo)
+                if landed.to_wake:
+                    owed.add(entry.claim)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
                 tags = claim.flight.runs if ledger else ()
                 delivery = changed.get(entry.profile, deliveries[entry.profile])
@@ -106,11 +112,11 @@ class Settling:
                 for tag in tags:
                     moves.setdefault(tag, Counter()).update(_from_outstanding(rejection))
             if not writes:
-                return set()
+                return set(), owed
             writes += [delivery_store.save(export.key, profile, delivery) for profile, delivery in changed.items()]
             writes += [runs.count(tag.run, tag.shard, counts) for tag, counts in _by_shard(moves).items()]
             if self._database.write([writes])[0]:
-                return {tag.run for tag in moves}
+                return {tag.run for tag in moves}, owed
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         # Not a Conflict: the call was made, and whoever made it must not take it for one that never took off.
         raise Busy("contention", "a flight could not be settled")

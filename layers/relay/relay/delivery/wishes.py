@@ -31,6 +31,9 @@ class Wished:
 
 NOTHING = Wished({})
 
+# One encoder for all: `json.dumps` with options makes a new one each time.
+_encode = json.JSONEncoder(sort_keys=True).encode
+
 
 def claim_key(keyed: KeyedHash, connection: str, target: str, identity: str) -> str:
     """Return the key of the claim on one identity at one target."""
@@ -59,7 +62,7 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
             if encoded is not None:
                 values[target] = encoded
     values = dict(destination.complete(export, values))
-    digest = keyed("payload", json.dumps(values, sort_keys=True))
+    digest = keyed("payload", _encode(values))
     return Wished(
         {
             claim_key(keyed, export.connection, target, identity): Want(target, identity, digest, at, values)

@@ -6,6 +6,9 @@ from typing import Any
 
 from relay.stores.database import ABSENT, Delete, Expectation, Item, Key, Put
 
+# One encoder for all: `json.dumps` with options makes a new one each time.
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
 
 def body_of(item: Item) -> Any:
     """Return the nested value of an item."""
@@ -24,8 +27,7 @@ def unchanged_since(version: int) -> Expectation:
 
 def put(key: Key, body: Mapping[str, Any], version: int, **attributes: str | int) -> Put:
     """Write a document over the version that was read (0: none)."""
-    doc = json.dumps(body, separators=(",", ":"), ensure_ascii=False)
-    return Put(key, {"doc": doc, "version": version + 1, **attributes}, unchanged_since(version))
+    return Put(key, {"doc": _encode(body), "version": version + 1, **attributes}, unchanged_since(version))
 
 
 def delete(key: Key, version: int) -> Delete:
