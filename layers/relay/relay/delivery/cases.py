@@ -146,8 +146,9 @@ class Surveyor:
         return standing
 
     def _due_again(self, job: Job, refusal: Refusal) -> bool:
+        """Whether a run tries again: what the destination may take by now, and every goodbye it has refused."""
         return (
-            refusal.rejection.kind is RejectionKind.DESTINATION
+            (refusal.rejection.kind is RejectionKind.DESTINATION or refusal.digest == OUT)
             and job.run is not None
             and self._clock.now() - refusal.at >= SECOND_CHANCE
         )

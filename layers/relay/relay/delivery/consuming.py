@@ -39,6 +39,9 @@ FIRST_BACKOFF = timedelta(seconds=5)
 AWAITED = 0
 """The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
 
+MOST_RECEIVES = 25
+"""After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""
+
 ENOUGH_TIME = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
 
@@ -302,6 +305,8 @@ class Consumer:
         return self._try_again(unit, problem)
 
     def _try_again(self, unit: _Unit, problem: Problem) -> list[str]:
+        if unit.receives >= MOST_RECEIVES:
+            return self._leave_to_a_run(unit, problem)
         if isinstance(problem, Transient):
             pause = backoff(unit.receives, problem.retry_after)
         else:
@@ -310,6 +315,14 @@ class Consumer:
             "try again", problem, export=unit.export_key, attempt=unit.receives, pause_seconds=pause.total_seconds()
         )
         return self._put_back(unit, pause)
+
+    def _leave_to_a_run(self, unit: _Unit, problem: Problem) -> list[str]:
+        """Acknowledge what never got through, after noting that a run is owed."""
+        connection, name = unit.export_key.split("/", 1)
+        gates.owe_always(self._database, connection, name)
+        self._end_run(unit, problem.what)
+        self._observe.problem("left to a run", problem, export=unit.export_key, attempt=unit.receives)
+        return []
 
     def _put_back(self, unit: _Unit, pause: timedelta) -> list[str]:
         """Keep a unit's messages, visible again after the pause."""

@@ -79,20 +79,22 @@ def plan_of(job: Job, case: Case, claims: Mapping[str, Claim], fates: Mapping[st
     counted = job.run is not None and job.run.mark == case.delivery.counted_in
     plan = Plan(case, {}, dict(case.delivery.told), counted)
     run = None if counted else job.run
+    tags_flight = True
     for key, wish in _wishes(job, case):
         claim = claims[key]
+        fate = Fate.UNKNOWN if claim.flight is None else fates[claim.flight.id]
         decision = decide(
             claim,
-            replace(wish, run=run),
+            replace(wish, run=run, tags_flight=tags_flight),
             flight_id="",
-            fate=Fate.UNKNOWN if claim.flight is None else fates[claim.flight.id],
+            fate=fate,
             now=now,
             bound=job.destination.lost_answer_bound,
         )
         plan.decisions[key] = decision
         if decision.do in (Do.SEND, Do.PENDING):
-            run = None
-        outcome = _outcome_of(decision, wish.claimant, job.run)
+            tags_flight = False
+        outcome = _outcome_of(decision, wish.claimant, job.run, fate)
         if outcome is not None:
             plan.outcomes.append(outcome)
         told = _told_after(decision, case, key)
@@ -142,7 +144,7 @@ def _wishes(job: Job, case: Case) -> Iterable[tuple[str, Wish]]:
         yield key, Wish(claimant, False, OUT, case.left_at[key], goodbye)
 
 
-def _outcome_of(decision: Decision, claimant: str, run: RunTag | None) -> Outcome | None:
+def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:
     """Return the outcome of a decision that needs no call of ours; None for a SEND."""
     match decision.do:
         case Do.SEND:
@@ -150,7 +152,7 @@ def _outcome_of(decision: Decision, claimant: str, run: RunTag | None) -> Outcom
         case Do.PENDING:
             return Outcome.OUTSTANDING
         case Do.WAIT | Do.LATER:
-            return Outcome.OUTSTANDING if decision.claim.counts(claimant, run) else Outcome.WAITING
+            return Outcome.OUTSTANDING if decision.claim.counts(claimant, run, fate) else Outcome.WAITING
         case Do.DUPLICATE:
             return Outcome.DUPLICATE
         case Do.SETTLED | Do.RELEASED:

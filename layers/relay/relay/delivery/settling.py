@@ -96,7 +96,7 @@ class Settling:
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
-                landed = land(claim, taken=verdict.taken, memo=verdict.memo)
+                landed = land(claim, taken=verdict.taken, memo=verdict.memo, rejected=verdict.rejection is not None)
                 if landed.to_wake:
                     owed.add(entry.claim)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))

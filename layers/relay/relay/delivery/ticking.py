@@ -154,13 +154,14 @@ class Ticker:
             return
         now = self._clock.now()
         shards = runs.shards(self._database, run.id)
-        stalled = [shard for shard in shards if _stalled(shard.moved_at, now)]
-        self._cursors.resume(export, run, stalled)
         if all(shard.done for shard in shards):
             self._cursors.finish_if_over(export, run.id)
-            if len(stalled) == len(shards):
-                waiting = runs.waiting(self._database, run.id)
-                self._wakeups.look_again(export, waiting, run.id)
+            stalled = shards if all(_stalled(shard.moved_at, now) for shard in shards) else []
+            if stalled:
+                self._wakeups.look_again(export, runs.waiting(self._database, run.id), run.id)
+        else:
+            stalled = [shard for shard in shards if not shard.done and _stalled(shard.moved_at, now)]
+            self._cursors.resume(export, run, stalled)
         for shard in stalled:
             runs.note_nudge(self._database, run.id, shard.index, now)
 

@@ -100,10 +100,13 @@ class Claim:
         """Somebody waits and nothing is in flight: the wake-ups are owed."""
         return bool(self.look_again) and self.flight is None
 
-    def counts(self, claimant: str, run: RunTag | None) -> bool:
-        """Whether the open flight is this claimant's and moves this run's ledger when it ends."""
+    def counts(self, claimant: str, run: RunTag | None, fate: "Fate") -> bool:
+        """Whether the open flight is this claimant's and moves this run's ledger when it ends.
+
+        Only a queued import does: the end of a call without an answer is seen by nobody.
+        """
         flight = self.flight
-        return flight is not None and flight.claimant == claimant and run in flight.runs
+        return fate is Fate.QUEUED and flight is not None and flight.claimant == claimant and run in flight.runs
 
 
 class Fate(Enum):
@@ -137,6 +140,8 @@ class Wish:
     goodbye: bool = True
     """Whether leaving is told to the destination."""
     run: RunTag | None = None
+    tags_flight: bool = True
+    """Whether a call for it moves the run's ledger: of a profile with several claims one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +186,7 @@ def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
     if flight is not None and (wins or not flight.joins):
-        return Decision(Do.WAIT, _with_waiter(claim, wish))
+        return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
     if not wins:
         return Decision(Do.DUPLICATE, claim)
     if claim.sent == wish.digest and not _echoes(claim, wish, takeoff.now):
@@ -190,14 +195,15 @@ def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
 
 
 def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
-    if wish.claimant not in claim.claimants:
+    is_owed = not claim.claimants and claim.sent is not None
+    if wish.claimant not in claim.claimants and not is_owed:
         return Decision(Do.RELEASED, claim)
     others = claim.claimants - {wish.claimant}
     flight = claim.flight
     if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
     if flight is not None and not flight.joins:
-        return Decision(Do.WAIT, _with_waiter(claim, wish))
+        return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
     if others:
         next_one = _winner(others, wish.claimant)
         heir = {Waiter(next_one)} if flight is None and not next_one < wish.claimant else set()
@@ -213,11 +219,11 @@ def _own_flight(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> 
     """Our own call is open: the same again is repeated (or its import awaited); anything else waits for its end."""
     same = flight.joins == wish.joins and flight.digest == wish.digest
     queued = takeoff.fate is Fate.QUEUED
-    if same and queued and (wish.run is None or wish.run in flight.runs):
+    if same and queued and (wish.run is None or not wish.tags_flight or wish.run in flight.runs):
         return Decision(Do.PENDING, claim)
     if same and not queued:
         return _send(claim, wish, takeoff)
-    return Decision(Do.WAIT, _with_waiter(claim, wish), None if queued else flight.until)
+    return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff), None if queued else flight.until)
 
 
 def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -239,7 +245,7 @@ def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         before=claim.sent if lost is None else UNSURE,
         echo=None if lost is None else lost.digest,
         echo_until=None if lost is None else _latest(lost.until, lost.echo_until),
-        runs=() if wish.run is None else (wish.run,),
+        runs=() if wish.run is None or not wish.tags_flight else (wish.run,),
     )
     return Decision(Do.SEND, replace(claim, flight=flight, sent=UNSURE))
 
@@ -278,15 +284,18 @@ def _winner(claimants: frozenset[str], like: str) -> str:
     return min({other for other in claimants if profile_of(other)[0] == export_name} or claimants)
 
 
-def _with_waiter(claim: Claim, wish: Wish) -> Claim:
-    waiter = Waiter(wish.claimant, None if wish.run is None or claim.counts(wish.claimant, wish.run) else wish.run.run)
+def _with_waiter(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Claim:
+    counted = wish.run is None or claim.counts(wish.claimant, wish.run, takeoff.fate)
+    waiter = Waiter(wish.claimant, None if counted or wish.run is None else wish.run.run)
     return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
 
 
-def land(claim: Claim, *, taken: bool | None, memo: str | None = None) -> Claim:
+def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected: bool = False) -> Claim:
     """End the claim's flight: `taken` when the destination took it, False when it refused it, None when that is open.
 
     What was taken replaces the memo. The loser of a change of winner is left in `look_again` beside those who waited.
+    Who leaves and is `rejected` claims no longer, so as to keep nobody else out; while nobody else claims, the goodbye
+    is still owed, and said when the destination has its second chance.
     """
     flight = claim.flight
     if flight is None:
@@ -305,6 +314,10 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None) -> Claim:
                 look_again |= {Waiter(_winner(claimants, flight.claimant))}
         elif claimants and (winner := _winner(claimants, flight.claimant)) != flight.claimant:
             look_again |= {Waiter(flight.claimant), Waiter(winner)}
+    if rejected and not flight.joins:
+        claimants -= {flight.claimant}
+        if claimants:
+            look_again |= {Waiter(_winner(claimants, flight.claimant))}
     return replace(
         claim,
         claimants=claimants,

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from relay.destinations.activecampaign.errors import (
     BULK_TABLE,
     CONTACT_TABLE,
+    CONTACT_TAG_TABLE,
     INFO_TABLE,
     LIST_TABLE,
     RECORD_TABLE,
@@ -183,7 +184,7 @@ class Client:
     def add_tag(self, contact_id: str, tag_id: str) -> bool:
         """Tag a contact; return False when the tag or the contact is gone."""
         row, _ = self._ask(
-            "POST", "contactTags", TAG_TABLE, json={"contactTag": {"contact": contact_id, "tag": tag_id}}
+            "POST", "contactTags", CONTACT_TAG_TABLE, json={"contactTag": {"contact": contact_id, "tag": tag_id}}
         )
         return row is None
 
@@ -249,9 +250,7 @@ class Client:
     def _get(self, path: str, table: Table, params: Mapping[str, str] | None = None) -> tuple[Row | None, Reply]:
         row, reply = self._ask("GET", path, table, params=params)
         if row is not None and row.outcome is Outcome.SPLIT:
-            raise ReadRefused(
-                "read_refused", f"ActiveCampaign refuses to look it up (HTTP {reply.status})", taken=False
-            )
+            raise _read_refused(reply)
         return row, reply
 
     def _ask(
@@ -279,12 +278,14 @@ class Client:
     def _records(
         self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None
     ) -> Iterator[Mapping[str, Any]]:
-        """Yield the records of all pages; nothing when the table takes a refusal for "there is none"."""
+        """Yield the records of all pages."""
         offset = 0
         before: list[Mapping[str, Any]] = []
         while True:
             row, reply = self._get(path, table, {**(params or {}), "limit": str(PAGE), "offset": str(offset)})
-            page = [] if row is not None else _page(reply, key)
+            if row is not None:
+                raise _read_refused(reply)
+            page = _page(reply, key)
             # Where `offset` does nothing the same page comes again.
             if page == before:
                 return
@@ -300,6 +301,10 @@ def _page(reply: Reply, key: str) -> list[Mapping[str, Any]]:
     if not isinstance(page, list):
         raise Transient("unexpected_answer", f"ActiveCampaign gave {key} in another shape", taken=False)
     return [record for record in page if isinstance(record, Mapping)]
+
+
+def _read_refused(reply: Reply) -> ReadRefused:
+    return ReadRefused("read_refused", f"ActiveCampaign refuses to look it up (HTTP {reply.status})", taken=False)
 
 
 def _record_id(reply: Reply, key: str) -> str:

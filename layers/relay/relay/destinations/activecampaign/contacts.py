@@ -11,6 +11,7 @@ from relay.destinations.activecampaign.errors import (
     OPT_IN_PENDING,
     TAG_REFUSED,
     UNCONFIRMED,
+    UNREADABLE,
     UNSUBSCRIBED,
 )
 from relay.destinations.activecampaign.mapping import list_of
@@ -42,7 +43,7 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
         known = client.contact_id(step.identity)
         entry = None if known is None else client.list_entry(known, list_id)
     except ReadRefused:
-        return Answer(refused={0: MALFORMED})
+        return Answer(refused={0: UNREADABLE})
     refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
     if refusal is None and not tags.prepare(contact.tags):
         refusal = TAG_REFUSED
@@ -78,7 +79,7 @@ def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step
         else:
             return _unsubscribe(client, known, step)
     except ReadRefused:
-        taken = False
+        return Answer(refused={0: UNREADABLE})
     return DONE if taken else Answer(refused={0: MALFORMED})
 
 

@@ -11,6 +11,11 @@ from relay.domain.problems import Rejection, RejectionKind
 MALFORMED = Rejection(
     RejectionKind.DATA, "malformed", "ActiveCampaign refuses the record as malformed: check its values at the source"
 )
+UNREADABLE = Rejection(
+    RejectionKind.DESTINATION,
+    "unreadable",
+    "ActiveCampaign does not show the contact or its subscription, so it was left alone: look at it in ActiveCampaign",
+)
 TOO_LARGE = Rejection(
     RejectionKind.DATA, "too_large", "the record alone is larger than ActiveCampaign takes in one call"
 )
@@ -174,4 +179,15 @@ TAG_TABLE: Table = (
     Row((404, 422), Outcome.REJECTION, "tag_gone", "ActiveCampaign does not know the tag or the contact"),
     *TABLE,
 )
-"""For tagging a contact, taking a tag off, and making a tag that may have been made meanwhile."""
+"""For making a tag, which somebody else may have made meanwhile."""
+
+CONTACT_TAG_TABLE: Table = (
+    Row(
+        SUCCESS,
+        Outcome.TRANSIENT,
+        "unexpected_answer",
+        "contactTags answered without the tag's association",
+        when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactTag"), Mapping),
+    ),
+    *TAG_TABLE,
+)

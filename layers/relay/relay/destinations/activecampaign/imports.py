@@ -11,7 +11,6 @@ from relay.destinations.activecampaign.errors import (
     BOUNCED,
     EXCLUDED,
     IMPORT_REFUSED,
-    MALFORMED,
     OPT_IN_PENDING,
     OVER_LIMIT,
     UNCONFIRMED,
@@ -140,7 +139,7 @@ class _LookUp:
             known = self._client.contact_id(step.identity)
             entry = None if known is None else self._client.list_entry(known, list_of(step.target))
         except ReadRefused:
-            return MALFORMED
+            return IMPORT_REFUSED
         if entry is not None and entry.status is not None:
             return _REASONS.get(entry.status, IMPORT_REFUSED)
         is_full = self._is_full()
