@@ -1,0 +1,92 @@
+"""The people of a history: profiles that join, leave, return and are edited, written as route writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from relay.delivery.wishes import wish_of
+from relay.destinations.contract import Destination
+from relay.domain.exports import Export
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.profiles import Membership, Profile, Register
+from relay.stores import profiles, segments
+from relay.stores.database import Database
+
+
+@dataclass(slots=True)
+class Person:
+    """What the platform knows of one person now; a value of None means cleared."""
+
+    number: int
+    attributes: dict[str, Any] = field(default_factory=dict)
+    identities: dict[str, Any] = field(default_factory=dict)
+    inside: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One profile's wish for an identity at a target."""
+
+    profile: str
+    target: str
+    identity: str
+    digest: str
+    values: Mapping[str, str]
+
+
+class People:
+    """All people of a history."""
+
+    def __init__(self, database: Database, keyed: KeyedHash, chance: Random, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._keyed = keyed
+        self._chance = chance
+        self._now = now
+        self.everybody: list[Person] = []
+
+    def id_of(self, person: Person) -> str:
+        return self._keyed("shop", str(person.number))
+
+    def store(self, person: Person, memberships: Iterable[str]) -> str:
+        """Write a person's profile: index, catalogue, profile. Qualification times never go backwards."""
+        now, profile_id = self._now(), self.id_of(person)
+        segments.add(self._database, [(segment, profile_id) for segment in sorted(person.inside)])
+        segments.note(self._database, dict.fromkeys(memberships), now)
+        old = profiles.load(self._database, [profile_id])[0] or Profile(profile_id, "shop")
+        changed = dict(old.memberships)
+        for segment in memberships:
+            before = old.memberships.get(segment)
+            if before is None or before.realized != (segment in person.inside):
+                changed[segment] = Membership(segment in person.inside, self._qualified(before), now)
+        profile = replace(
+            old,
+            attributes={name: Register(value, now) for name, value in person.attributes.items()},
+            identities={name: Register(value, now) for name, value in person.identities.items()},
+            memberships=changed,
+        )
+        profiles.save(self._database, [profile], now)
+        return profile_id
+
+    def _qualified(self, before: Membership | None) -> datetime:
+        at = self._now() - timedelta(seconds=self._chance.randint(0, 600))
+        return at if before is None else max(at, before.at + timedelta(seconds=1))
+
+    def wanted(self, export: Export, destination: Destination) -> dict[str, list[Wanted]]:
+        """Return who wants what by claim key, the winner (the smallest profile id) first."""
+        ids = sorted(self.id_of(person) for person in self.everybody)
+        wishes: dict[str, list[Wanted]] = {}
+        for profile_id, profile in zip(ids, profiles.load(self._database, ids), strict=True):
+            wish = wish_of(export, destination, profile, self._keyed)
+            for key, want in wish.wanted.items():
+                wishes.setdefault(key, []).append(
+                    Wanted(profile_id, want.target, want.identity, want.digest, want.values)
+                )
+        return wishes
+
+    def some(self, least: int, most: int) -> Sequence[Person]:
+        """Return some of the people."""
+        return self._chance.sample(self.everybody, min(self._chance.randint(least, most), len(self.everybody)))
