@@ -13,6 +13,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from relay.destinations.activecampaign.client import ReadRefused
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 
 DOCS = "https://developers.activecampaign.com/reference"
@@ -195,18 +196,8 @@ WORK = (
         (FOUND, ON_LIST, UNSET),
         half_done=True,
     ),
-    Work("tags", "GET tags", "tag", LISTS_FIELDS_TAGS, TAG, DONE, (NOBODY, WRITTEN), (PUT_ON, SET), half_done=True),
-    Work(
-        "new tag",
-        "POST tags",
-        "tag",
-        LISTS_FIELDS_TAGS,
-        MADE,
-        DONE,
-        (NOBODY, WRITTEN, NO_TAG),
-        (PUT_ON, SET),
-        half_done=True,
-    ),
+    Work("tags", "GET tags", "tag", LISTS_FIELDS_TAGS, TAG, DONE, (NOBODY,), (WRITTEN, PUT_ON, SET)),
+    Work("new tag", "POST tags", "tag", LISTS_FIELDS_TAGS, MADE, DONE, (NOBODY, NO_TAG), (WRITTEN, PUT_ON, SET)),
     Work(
         "put on",
         "POST contactTags",
@@ -214,7 +205,7 @@ WORK = (
         LISTS_FIELDS_TAGS,
         PUT_ON,
         DONE,
-        (NOBODY, WRITTEN, TAG),
+        (NOBODY, TAG, WRITTEN),
         (SET,),
         half_done=True,
     ),
@@ -272,6 +263,13 @@ UNREAD = Raises(Transient, "unexpected_answer", False)
 REFUSED_ONE: Result = {"refused": {0: "malformed"}}
 NOT_SEEN: Result = {"connection": "ok", "list": "ok"}
 UNCONFIRMED: Result = {"finished": True, "refused": {0: "unconfirmed"}}
+WRITTEN_ONLY: Result = {"refused": {0: "unconfirmed"}}
+"""Refused after contact/sync was taken: the values are written."""
+UNREADABLE: Result = {"refused": {0: "unreadable"}}
+TAG_REFUSED: Result = {"refused": {0: "tag_refused"}}
+READ_REFUSED = Raises(ReadRefused, "read_refused", False)
+REFUSALS = (("400", Raw(400, {})), ("413", Raw(413, PAGE)), ("422", Raw(422, error("Invalid parameter"))))
+"""The statuses that refuse what was asked."""
 INVALID = error("Not an address", code="email_invalid", source={"pointer": "/data/attributes/email"})
 NO_LIST = message("There is no list 7")
 NO_CONTACT = message("There is no contact 17")
@@ -375,6 +373,25 @@ ONLY_HERE = tuple(
             Raises(ConnectionProblem, "not_json"),
             (),
         ),
+        # Reads that are refused.
+        *(
+            (work, f"{status}: a refused read", OURS, (answer,), comes_of_it, then)
+            for work, comes_of_it, then in (
+                ("contact", UNREADABLE, ()),
+                ("entry", UNREADABLE, ()),
+                ("tags", UNREADABLE, ()),
+                ("carried", UNREADABLE, ()),
+                ("evidence", {"memo": True}, ()),
+                ("values", UNCONFIRMED, ()),
+                ("overview", FINISHED, (_state("completed"),)),
+                ("key", READ_REFUSED, ()),
+                ("limit", READ_REFUSED, ()),
+                ("fields", READ_REFUSED, ()),
+                ("list", READ_REFUSED, ()),
+            )
+            for status, answer in REFUSALS
+        ),
+        *(("info", status, OURS, (answer,), READ_REFUSED, ()) for status, answer in REFUSALS if status != "400"),
         # Import status.
         *(
             ("info", f"status {status}", INFO, (_state(status),), WAITS, ())
@@ -474,7 +491,7 @@ ONLY_HERE = tuple(
             {"refused": {0: "bounced"}},
             (),
         ),
-        ("entry", "404", LISTS_FIELDS_TAGS, (Raw(404, NO_CONTACT),), DONE, (WRITTEN, SET)),
+        ("entry", "404", LISTS_FIELDS_TAGS, (Raw(404, NO_CONTACT),), UNREADABLE, ()),
         ("entry", "another object", OURS, (Raw(200, {"ok": True}),), UNREAD, ()),
         ("entry", "an array", OURS, (Raw(200, []),), UNREAD, ()),
         ("values", "404", LISTS_FIELDS_TAGS, (Raw(404, NO_CONTACT),), UNCONFIRMED, ()),
@@ -494,12 +511,12 @@ ONLY_HERE = tuple(
         # contactLists.
         *(
             line
-            for work in ("subscribe", "unsubscribe")
+            for work, told in (("subscribe", WRITTEN_ONLY), ("unsubscribe", REFUSED_ONE))
             for line in (
-                (work, "400 with an empty object", SET_STATUS, (Raw(400, {}),), REFUSED_ONE, ()),
-                (work, "422: no valid choice", LIVE_LISTS, (Raw(422, error("not a valid choice")),), REFUSED_ONE, ()),
-                (work, "422 as a bare text", LIVE_LISTS, (Raw(422, "not a valid choice"),), REFUSED_ONE, ()),
-                (work, "413", OURS, (Raw(413, PAGE),), REFUSED_ONE, ()),
+                (work, "400 with an empty object", SET_STATUS, (Raw(400, {}),), told, ()),
+                (work, "422: no valid choice", LIVE_LISTS, (Raw(422, error("not a valid choice")),), told, ()),
+                (work, "422 as a bare text", LIVE_LISTS, (Raw(422, "not a valid choice"),), told, ()),
+                (work, "413", OURS, (Raw(413, PAGE),), told, ()),
                 (work, "another object", OURS, (Raw(200, {"ok": True}),), ODD, ()),
                 (work, "an array", OURS, (Raw(200, []),), ODD, ()),
             )
@@ -526,36 +543,44 @@ ONLY_HERE = tuple(
         ),
         ("evidence", "subscribed again", OURS, (ON_LIST,), DONE, ()),
         # Tags.
-        ("tags", "only others", LISTS_FIELDS_TAGS, (NO_TAG,), DONE, (MADE, PUT_ON, SET)),
-        ("tags", "another object", OURS, (Raw(200, {"ok": True}),), ODD, ()),
-        ("tags", "an array", OURS, (Raw(200, []),), ODD, ()),
-        ("new tag", "422: it exists", OURS, (Raw(422, error("exists", code="duplicate")),), DONE, (TAG, PUT_ON, SET)),
-        ("new tag", "404", OURS, (Raw(404, {}),), DONE, (TAG, PUT_ON, SET)),
-        ("new tag", "200", OURS, (Raw(200, MADE.body),), DONE, (PUT_ON, SET)),
+        ("tags", "only others", LISTS_FIELDS_TAGS, (NO_TAG,), DONE, (MADE, WRITTEN, PUT_ON, SET)),
+        ("tags", "another object", OURS, (Raw(200, {"ok": True}),), UNREAD, ()),
+        ("tags", "an array", OURS, (Raw(200, []),), UNREAD, ()),
+        (
+            "new tag",
+            "422: it exists",
+            OURS,
+            (Raw(422, error("exists", code="duplicate")),),
+            DONE,
+            (TAG, WRITTEN, PUT_ON, SET),
+        ),
+        ("new tag", "404", OURS, (Raw(404, {}),), DONE, (TAG, WRITTEN, PUT_ON, SET)),
+        *(
+            ("new tag", f"{status}: a name that is refused", OURS, (answer,), TAG_REFUSED, (NO_TAG,))
+            for status, answer in REFUSALS
+        ),
+        ("new tag", "200", OURS, (Raw(200, MADE.body),), DONE, (WRITTEN, PUT_ON, SET)),
         ("new tag", "another object", OURS, (Raw(201, {"ok": True}),), ODD, ()),
         ("new tag", "an array", OURS, (Raw(201, []),), ODD, ()),
         ("put on", "200: carried already", LISTS_FIELDS_TAGS, (Raw(200, PUT_ON.body),), DONE, (SET,)),
+        ("put on", "another object", OURS, (Raw(200, {"ok": True}),), ODD, ()),
+        ("put on", "an array", OURS, (Raw(200, []),), ODD, ()),
         *(
-            ("put on", name, LISTS_FIELDS_TAGS, (Raw(status, body),), Raises(Transient, "tag_gone", None), ())
+            ("put on", name, LISTS_FIELDS_TAGS, (Raw(status, body),), WRITTEN_ONLY, (TAG,))
             for name, status, body in (
+                ("400 with an empty object", 400, {}),
                 ("404", 404, error("Not Found", status=404)),
+                ("413", 413, PAGE),
                 ("422: missing attribute", 422, error("Missing attribute", status=422)),
             )
         ),
         ("carried", "none", LISTS_FIELDS_TAGS, (Raw(200, {"contactTags": []}),), DONE, ()),
-        ("carried", "404", LISTS_FIELDS_TAGS, (Raw(404, NO_CONTACT),), DONE, ()),
+        ("carried", "404", LISTS_FIELDS_TAGS, (Raw(404, NO_CONTACT),), UNREADABLE, ()),
         ("carried", "another object", OURS, (Raw(200, {"ok": True}),), UNREAD, ()),
         ("carried", "an array", OURS, (Raw(200, []),), UNREAD, ()),
         ("take off", "404", LISTS_FIELDS_TAGS, (Raw(404, message("The tag is not on")),), DONE, ()),
+        *(("take off", status, OURS, (answer,), REFUSED_ONE, ()) for status, answer in REFUSALS),
         # The account.
-        (
-            "key",
-            "400 with an empty object",
-            ACCOUNT,
-            (Raw(400, {}),),
-            Raises(ConnectionProblem, "unexpected_answer"),
-            (),
-        ),
         ("key", "another object", OURS, (Raw(200, {"ok": True}),), Raises(ConnectionProblem, "unexpected_answer"), ()),
         ("key", "an array", OURS, (Raw(200, []),), Raises(ConnectionProblem, "unexpected_answer"), ()),
         ("limit", "403", ACCOUNT, (Raw(403, message("Forbidden")),) * 2, NOT_SEEN, (LIST,)),
@@ -579,14 +604,6 @@ ONLY_HERE = tuple(
             (LIST,),
         ),
         ("fields", "404", OURS, (Raw(404, {}),), {**WELL, "fields": "warning"}, (LIST,)),
-        (
-            "fields",
-            "422",
-            LISTS_FIELDS_TAGS,
-            (Raw(422, error("Invalid parameter")),),
-            {**WELL, "fields": "warning"},
-            (LIST,),
-        ),
         (
             "list",
             "403",

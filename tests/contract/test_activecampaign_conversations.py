@@ -135,7 +135,6 @@ def test_who_does_not_fit_into_the_contact_limit_is_told_so(explaining: ActiveCa
     assert len(explaining.members()) == 10
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a known contact over the limit is refused without the reason")
 def test_a_known_contact_that_does_not_fit_into_the_limit_is_told_so(explaining: ActiveCampaignSubject) -> None:
     plant(explaining, 11)
     set_up(explaining, contact_limit=11)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign.client import ReadRefused
 from relay.destinations.contract import Finding, Level, Reply
 from relay.domain.problems import Actor, ConnectionProblem, Transient
 from tests.contract.activecampaign_replies import (
@@ -143,6 +144,14 @@ def test_marks_that_do_not_fit_their_field(kind: str, value_in: str, value_out: 
     assert all(found.level is Level.ERROR and f"type {kind}" in found.message for found in findings)
 
 
+def test_types_once_known_are_not_overwritten_when_they_may_not_be_read_any_more() -> None:
+    notes = DictNotes({"ac field types": '{"1": "date"}'})
+    the_account = account(ME, ROOM, FORBIDDEN, FORBIDDEN, LIST, notes=notes)
+    findings = DESTINATION.check(the_account, [export({"fields.1": "x"})])
+    assert findings[-1].level is Level.WARNING
+    assert notes.kept == {"ac field types": '{"1": "date"}'}
+
+
 def test_a_check_reads_types_anew_and_keeps_them() -> None:
     notes = DictNotes({"ac field types": '{"1": "date"}'})
     the_account = account(ME, ROOM, *field_answers(f1="text"), LIST, notes=notes)
@@ -160,7 +169,6 @@ def test_a_check_reads_types_anew_and_keeps_them() -> None:
         (FORBIDDEN, FORBIDDEN),
         (reply(401, {}), reply(401, {})),
         (reply(402, {}),),
-        (reply(400, {}),),
         (reply(404, {}),),
         (reply(200, {"x": 1}),),
         (reply(200, []),),
@@ -183,15 +191,16 @@ def test_trouble_is_told(before: tuple[Reply, ...]) -> None:
         check(*before, reply(500))
 
 
-@pytest.mark.xfail(strict=True, reason="defect: a look-up that is refused is reported as a missing list")
-@pytest.mark.parametrize("status", [400, 422])
-def test_a_refused_look_up_is_no_missing_list(status: int) -> None:
-    the_account = account(ME, ROOM, reply(status, {}))
-    try:
-        findings = DESTINATION.check(the_account, [export()])
-    except (ConnectionProblem, Transient):
-        return
-    assert "there is no list" not in findings[-1].message
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize(
+    "before",
+    [(), (ME,), (ME, ROOM), (ME, ROOM, *field_answers(f1="text"))],
+    ids=["key", "limit", "types", "list"],
+)
+def test_a_refused_look_up_says_nothing_about_what_is_there(before: tuple[Reply, ...], status: int) -> None:
+    with pytest.raises(ReadRefused) as caught:
+        check(*before, reply(status, {}), mapping={"fields.1": "x"})
+    assert caught.value.taken is False
 
 
 def test_the_sandbox_stands_in_where_one_is_set() -> None:

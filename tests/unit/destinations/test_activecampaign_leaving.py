@@ -1,5 +1,6 @@
 """One contact who leaves: unsubscribed with evidence, marked by a field, or without the tag."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from tests.contract.activecampaign_replies import (
     export,
     field_answers,
     list_set,
+    queued,
     step,
     synced,
 )
@@ -52,7 +54,7 @@ def test_one_who_is_subscribed_is_unsubscribed_and_read_again() -> None:
     the_account = account(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)
     answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step(joins=False)])
     assert asked(the_account) == ["GET contacts", ENTRIES, SET, ENTRIES]
-    assert asked_of(the_account)[2].json == {"contactList": {"list": 7, "contact": 17, "status": 2}}
+    assert asked_of(the_account)[2].json == {"contactList": {"list": "7", "contact": "17", "status": 2}}
     assert answer == Answer(memos={0: answer.memos[0]})
 
 
@@ -60,7 +62,7 @@ def test_it_is_the_list_that_was_told() -> None:
     listed = entries(entry("2", "7"), entry("1", "6"))
     the_account = account(FOUND, listed, list_set(2, list=6), entries(entry("2", "6")))
     assert DESTINATION.send(the_account, UNSUBSCRIBING, [step(joins=False, target="list/6")]).memos
-    assert asked_of(the_account)[2].json["contactList"]["list"] == 6
+    assert asked_of(the_account)[2].json["contactList"]["list"] == "6"
 
 
 @pytest.mark.parametrize("found", [(), (entry("2"),), (entry("0"),), (entry("3"),), (entry("1", "6"),)])
@@ -147,12 +149,11 @@ def test_unsubscribing_that_is_refused_is_told() -> None:
     assert codes(leave(FOUND, SUBSCRIBED, reply(422, {}))[0].refused) == {0: "malformed"}
 
 
-@pytest.mark.xfail(strict=True, reason="defect: leaving once more forgets that we unsubscribed, so the way back shuts")
 def test_leaving_once_more_keeps_the_memo() -> None:
     memo = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)[0].memos[0]
     again, calls = leave(FOUND, UNSUBSCRIBED, memo=memo)
-    assert calls == ["GET contacts", ENTRIES]
-    assert again.memos == {0: memo}
+    assert (again, calls) == (Answer(memos={0: memo}), ["GET contacts", ENTRIES])
+    assert comes_back(memo, entry("2"))
 
 
 def test_leaving_once_more_keeps_no_memo_of_someone_elses_doing() -> None:
@@ -160,13 +161,33 @@ def test_leaving_once_more_keeps_no_memo_of_someone_elses_doing() -> None:
     assert leave(FOUND, entries(entry("2", sourceid="3")), memo=memo)[0].memos == {}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="defect: with keep, one alone is unsubscribed; in bulk the same step does nothing"
+@pytest.mark.parametrize(
+    ("before", "status"),
+    [*[((), status) for status in (400, 413, 422)], *[((FOUND,), n) for n in (400, 404, 413, 422)]],
 )
-def test_with_keep_nobody_is_ever_unsubscribed() -> None:
-    the_account = account(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)
-    DESTINATION.send(the_account, export(), [step(joins=False)])
-    assert SET not in asked(the_account)
+def test_a_read_that_is_refused_does_not_count_as_out(before: tuple[Reply, ...], status: int) -> None:
+    answer, calls = leave(*before, reply(status, {}))
+    assert (codes(answer.refused), calls) == ({0: "unreadable"}, ["GET contacts", ENTRIES][: len(before) + 1])
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_when_reading_again_is_refused_the_writing_calls_entry_is_the_memo(status: int) -> None:
+    answer, _ = leave(FOUND, SUBSCRIBED, list_set(2), reply(status, {}))
+    assert answer.refused == {}
+    assert comes_back(answer.memos[0], entry("2"))
+
+
+def test_with_keep_everyone_is_left_alone() -> None:
+    assert leave(the_export=export()) == (Answer(), [])
+
+
+def test_with_keep_everyone_is_left_alone_in_an_import_too() -> None:
+    the_account = account(queued(2), backlog=timedelta(minutes=1))
+    people = [step(), step("b@example.com", joins=False), step("c@example.com")]
+    for indices in DESTINATION.calls(the_account, export(), people):
+        DESTINATION.send(the_account, export(), [people[index] for index in indices])
+    (call,) = asked_of(the_account)
+    assert [row["email"] for row in call.json["contacts"]] == ["a@example.com", "c@example.com"]
 
 
 # A field.

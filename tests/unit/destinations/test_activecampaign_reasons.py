@@ -25,6 +25,7 @@ from tests.contract.activecampaign_replies import (
     entry,
     export,
     field_answers,
+    held,
     import_info,
     room,
     step,
@@ -33,6 +34,7 @@ from tests.contract.activecampaign_replies import (
 from tests.fakes.scripted_caller import reply, unused_of
 
 ROOM = "GET settings/account"
+BULK_UNSUBSCRIBE: dict[str, Any] = {**UNSUBSCRIBE, "resubscribe": False}
 
 
 def explained(
@@ -58,8 +60,6 @@ def explained(
         ("3", "bounced"),
         ("0", "opt_in_pending"),
         ("1", "import_refused"),
-        ("9", "import_refused"),
-        (None, "import_refused"),
     ],
 )
 def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, code: str) -> None:
@@ -69,9 +69,18 @@ def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, cod
     assert calls == ["GET contacts", "GET contacts/17/contactLists"]
 
 
-def test_a_known_contact_that_was_never_on_the_list_is_refused_without_a_reason() -> None:
-    report, _ = explained(FOUND, entries())
-    assert codes(report.refused) == {0: "import_refused"}
+@pytest.mark.parametrize(("total", "code"), [(9, "import_refused"), (10, "over_limit")])
+@pytest.mark.parametrize(
+    "found",
+    [entries(), entries(entry("1", "6")), entries(entry("9")), entries(entry(None))],
+    ids=["on no list", "on another", "an undocumented standing", "no standing"],
+)
+def test_a_known_contact_whose_standing_says_nothing_is_over_the_limit_at_most(
+    found: Reply, total: int, code: str
+) -> None:
+    report, calls = explained(FOUND, found, room(10, total))
+    assert codes(report.refused) == {0: code}
+    assert calls == ["GET contacts", "GET contacts/17/contactLists", ROOM]
 
 
 @pytest.mark.parametrize(
@@ -83,10 +92,16 @@ def test_one_that_was_not_made_is_excluded_or_over_the_limit(limit: Any, total: 
     assert (codes(report.refused), calls) == ({0: code}, ["GET contacts", ROOM])
 
 
-@pytest.mark.xfail(strict=True, reason="defect: the contact limit is ruled out although nobody could look at it")
-@pytest.mark.parametrize("answers", [(FORBIDDEN, FORBIDDEN), (room(0, 12),), (room(None, 12),)])
-def test_where_the_limit_may_not_be_seen_nothing_is_ruled_out(answers: tuple[Reply, ...]) -> None:
-    report, _ = explained(NOBODY, *answers)
+@pytest.mark.parametrize(
+    "answers",
+    [(FORBIDDEN, FORBIDDEN), (reply(404, {}),), (reply(400, {}),), (room(0, 12),), (room(None, 12),)],
+    ids=["403", "404", "400", "no limit", "null"],
+)
+@pytest.mark.parametrize("before", [(NOBODY,), (FOUND, entries())], ids=["unknown", "known"])
+def test_where_the_limit_may_not_be_seen_nothing_is_ruled_out(
+    before: tuple[Reply, ...], answers: tuple[Reply, ...]
+) -> None:
+    report, _ = explained(*before, *answers)
     assert codes(report.refused) == {0: "import_refused"}
 
 
@@ -122,19 +137,43 @@ def test_trouble_while_looking_for_reasons_is_told_and_all_is_asked_again() -> N
         DESTINATION.import_report(the_account, export(), OpenImport("b-1", AT, AT, 1), [step()])
 
 
-@pytest.mark.xfail(strict=True, reason="defect: one who leaves is rejected for being off the list already")
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("before", [(), (FOUND,)], ids=["contact", "entry"])
+def test_who_may_not_be_looked_up_is_refused_without_a_reason(before: tuple[Reply, ...], status: int) -> None:
+    report, calls = explained(*before, reply(status, {}))
+    assert (codes(report.refused), len(calls)) == ({0: "import_refused"}, len(before) + 1)
+
+
 @pytest.mark.parametrize(
     ("answers", "options"),
     [
-        ((FOUND, entries(entry("2"))), {**UNSUBSCRIBE, "resubscribe": False}),
-        ((NOBODY, room()), {**UNSUBSCRIBE, "resubscribe": False}),
-        ((NOBODY, room()), SET_FIELD),
+        ((FOUND, entries(entry("2"))), BULK_UNSUBSCRIBE),
+        ((FOUND, entries()), BULK_UNSUBSCRIBE),
+        ((NOBODY,), BULK_UNSUBSCRIBE),
+        ((NOBODY,), SET_FIELD),
+        ((FOUND, held(fields={"3": "no"})), SET_FIELD),
     ],
-    ids=["unsubscribed", "unknown", "unknown, by field"],
+    ids=["unsubscribed", "never on it", "unknown", "unknown, by field", "by field"],
 )
 def test_who_leaves_and_is_out_already_is_not_refused(answers: tuple[Reply, ...], options: dict[str, Any]) -> None:
     report, _ = explained(*answers, people=[step(joins=False)], **options)
     assert report.refused == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "options"),
+    [
+        ((FOUND, entries(entry("1"))), BULK_UNSUBSCRIBE),
+        ((reply(400, {}),), BULK_UNSUBSCRIBE),
+        ((FOUND, reply(422, {})), BULK_UNSUBSCRIBE),
+        ((FOUND, held(fields={"3": "yes"})), SET_FIELD),
+        ((FOUND, reply(413, {})), SET_FIELD),
+    ],
+    ids=["subscribed", "not to be seen", "standing not to be seen", "by field", "value not to be seen"],
+)
+def test_who_leaves_and_is_not_out_is_refused(answers: tuple[Reply, ...], options: dict[str, Any]) -> None:
+    report, _ = explained(*answers, people=[step(joins=False)], **options)
+    assert codes(report.refused) == {0: "import_refused"}
 
 
 def test_a_contact_is_found_by_its_own_address_only() -> None:
