@@ -384,8 +384,8 @@ ONLY_HERE = tuple(
                 ("evidence", {"memo": True}, ()),
                 ("values", UNCONFIRMED, ()),
                 ("overview", FINISHED, (_state("completed"),)),
-                ("key", READ_REFUSED, ()),
-                ("limit", READ_REFUSED, ()),
+                ("key", Raises(ConnectionProblem, "unexpected_answer", False), ()),
+                ("limit", NOT_SEEN, (LIST,)),
                 ("fields", READ_REFUSED, ()),
                 ("list", READ_REFUSED, ()),
             )

@@ -194,13 +194,25 @@ def test_trouble_is_told(before: tuple[Reply, ...]) -> None:
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize(
     "before",
-    [(), (ME,), (ME, ROOM), (ME, ROOM, *field_answers(f1="text"))],
-    ids=["key", "limit", "types", "list"],
+    [(ME, ROOM), (ME, ROOM, *field_answers(f1="text"))],
+    ids=["types", "list"],
 )
 def test_a_refused_look_up_says_nothing_about_what_is_there(before: tuple[Reply, ...], status: int) -> None:
     with pytest.raises(ReadRefused) as caught:
         check(*before, reply(status, {}), mapping={"fields.1": "x"})
     assert caught.value.taken is False
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_host_that_refuses_to_say_whose_key_it_is_is_not_activecampaign(status: int) -> None:
+    with pytest.raises(ConnectionProblem, match="api_host"):
+        check(reply(status, {}))
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 422])
+def test_a_contact_limit_that_cannot_be_read_is_no_failure(status: int) -> None:
+    answers = [reply(status, {})] * (2 if status == 403 else 1)
+    assert {finding.level for finding in check(ME, *answers, LIST)} == {Level.OK}
 
 
 def test_the_sandbox_stands_in_where_one_is_set() -> None:

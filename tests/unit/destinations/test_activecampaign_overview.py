@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.imports import LOOKED_UP_AT_ONCE
 from relay.destinations.contract import Reply
-from tests.contract.activecampaign_replies import account, asked, export, import_info, opened, overview, step, steps
+from tests.contract.activecampaign_replies import account, asked, export, import_info, opened, overview, step
 from tests.fakes.scripted_caller import DictNotes, reply
 
 TWO = [step(), step("b@example.com")]
@@ -49,10 +48,6 @@ def test_an_import_so_old_is_asked_about_whatever_the_overview_says() -> None:
 
 def test_the_rest_of_an_earlier_look_is_asked_about_at_once() -> None:
     assert first_look(import_info("waiting"), count=None) == (False, ["GET import/info"])
-
-
-def test_a_large_import_that_did_not_say_how_many_is_looked_for_in_the_overview() -> None:
-    assert first_look(overview(500), count=None, steps=steps(LOOKED_UP_AT_ONCE + 1))[1] == ["GET import/bulk_import"]
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def _leaves_alone(options: ActiveCampaignOptions) -> bool:
 
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
-    return step.memo is not None if step.joins else _leaves_alone(options)
+    return step.memo is not None if step.joins else options.on_exit == "keep" or _leaves_alone(options)
 
 
 def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int]]:

@@ -135,12 +135,10 @@ class Client:
 
     def contact_id(self, email: str) -> str | None:
         """Return the id of the contact with this address (in lower case), None when there is none."""
-        row, reply = self._get("contacts", TABLE, {"email": email})
-        for contact in [] if row is not None else _page(reply, "contacts"):
-            found = contact.get("email")
-            if isinstance(found, str) and found.strip().lower() == email and contact.get("id") is not None:
-                return str(contact["id"])
-        return None
+        _, reply = self._get("contacts", TABLE, {"email": email})
+        held = [contact for contact in _page(reply, "contacts") if _is_address(contact.get("email"), email)]
+        with_id = [contact for contact in held if contact.get("id") is not None]
+        return _id_in((with_id or held)[0]) if held else None
 
     def list_entry(self, contact_id: str, list_id: str) -> ListEntry | None:
         """Return the contact's entry on a list, None when it was never on it."""
@@ -172,7 +170,7 @@ class Client:
         """Return the id of a tag, None when there is none. ActiveCampaign tells tags apart without regard to case."""
         for tag in self._records("tags", "tags", TABLE, {"search": name}):
             if str(tag.get("tag")).lower() == name.lower():
-                return str(tag.get("id"))
+                return _id_in(tag)
         return None
 
     def make_tag(self, name: str) -> str | None:
@@ -191,7 +189,7 @@ class Client:
     def tags_of(self, contact_id: str) -> dict[str, str]:
         """Return the contact's tags: the id of the association by the id of the tag."""
         path = f"contacts/{quote(contact_id, safe='')}/contactTags"
-        return {str(held.get("tag")): str(held.get("id")) for held in self._records(path, "contactTags", CONTACT_TABLE)}
+        return {str(held.get("tag")): _id_in(held) for held in self._records(path, "contactTags", CONTACT_TABLE)}
 
     def remove_tag(self, association_id: str) -> bool:
         """Take a tag off a contact; return False when that is refused. One that is not there any more is fine."""
@@ -203,7 +201,7 @@ class Client:
 
         https://developers.activecampaign.com/reference/bulk-import-status-list
         """
-        row, reply = self._get("import/bulk_import", RECORD_TABLE)
+        row, reply = self._ask("GET", "import/bulk_import", RECORD_TABLE)
         days = reply.body.get("outstanding") if row is None and isinstance(reply.body, Mapping) else None
         if not isinstance(days, list):
             return None
@@ -212,7 +210,7 @@ class Client:
 
     def room(self) -> Room | None:
         """Return the account's contact limit and use, None when the key's user may not see them (not an admin)."""
-        row, reply = self._get("settings/account", RECORD_TABLE)
+        row, reply = self._ask("GET", "settings/account", RECORD_TABLE)
         if row is not None or not isinstance(reply.body, Mapping):
             return None
         limit, contacts = _count(reply.body.get("subscriber_limit")), _count(reply.body.get("subscriber_total"))
@@ -231,8 +229,8 @@ class Client:
 
     def me(self) -> None:
         """Make sure the key works and is answered by ActiveCampaign itself."""
-        row, reply = self._get("users/me", TABLE)
-        if row is not None or not isinstance(reply.body, Mapping) or not isinstance(reply.body.get("user"), Mapping):
+        _, reply = self._ask("GET", "users/me", TABLE)
+        if not isinstance(reply.body, Mapping) or not isinstance(reply.body.get("user"), Mapping):
             raise ConnectionProblem("unexpected_answer", "api_host does not answer as ActiveCampaign does: check it")
 
     def list_problem(self, list_id: str) -> Row | None:
@@ -301,6 +299,17 @@ def _page(reply: Reply, key: str) -> list[Mapping[str, Any]]:
     if not isinstance(page, list):
         raise Transient("unexpected_answer", f"ActiveCampaign gave {key} in another shape", taken=False)
     return [record for record in page if isinstance(record, Mapping)]
+
+
+def _is_address(value: Any, email: str) -> bool:
+    return isinstance(value, str) and value.strip().lower() == email
+
+
+def _id_in(record: Mapping[str, Any]) -> str:
+    """Return a record's id. One that is there without an id must not be taken for one that is not there."""
+    if record.get("id") is None:
+        raise ReadRefused("unexpected_answer", "ActiveCampaign shows a record without its id", taken=False)
+    return str(record["id"])
 
 
 def _read_refused(reply: Reply) -> ReadRefused:

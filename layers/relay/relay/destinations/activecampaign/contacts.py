@@ -42,11 +42,11 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
     try:
         known = client.contact_id(step.identity)
         entry = None if known is None else client.list_entry(known, list_id)
+        refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
+        if refusal is None and not tags.prepare(contact.tags):
+            refusal = TAG_REFUSED
     except ReadRefused:
         return Answer(refused={0: UNREADABLE})
-    refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
-    if refusal is None and not tags.prepare(contact.tags):
-        refusal = TAG_REFUSED
     if refusal is not None:
         return Answer(refused={0: refusal})
     contact_id = client.sync(contact.for_sync)
@@ -58,6 +58,8 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
             return DONE
         source = {} if entry is None else {"sourceid": RESUBSCRIBING}
         subscribed = tagged and client.set_list_status(contact_id, list_id, ListStatus.SUBSCRIBED, **source) is not None
+    except ReadRefused:
+        subscribed = False
     except Problem as problem:
         raise half_done(problem) from None
     # Its values are written by now: nobody may think that nothing was done.

@@ -62,8 +62,8 @@ def report(
     What a completed import does not account for, and all of one that failed, was interrupted or is unknown, is looked
     up contact by contact, some at a time.
     """
-    first_look = queued.contacts is not None or len(steps) > LOOKED_UP_AT_ONCE
-    if first_look and _is_surely_waiting(client, account.notes, queued):
+    is_first_look = queued.contacts is not None
+    if is_first_look and _is_surely_waiting(client, account.notes, queued):
         return ImportReport(finished=False)
     failed: set[str] = set()
     complete = True
@@ -99,7 +99,7 @@ def report(
 
 
 class _LookUp:
-    """Looks at single contacts: up to four calls each."""
+    """Looks at single contacts: up to five calls each."""
 
     def __init__(self, client: Client, tags: Tags, options: ActiveCampaignOptions, kinds: Kinds) -> None:
         self._client = client
