@@ -236,8 +236,8 @@ ANYWHERE = (
         "401", f"{FACTS} 1.1: taken for the key, too", (Raw(401, {}),) * 2, Raises(ConnectionProblem, "not_authorised")
     ),
     Entry("403", ERRORS, (Raw(403, message("Forbidden")),) * 2, Raises(ConnectionProblem, "not_authorised")),
-    Entry("a log-in page", LOGIN, (Raw(200, PAGE),), Raises(ConnectionProblem, "not_json")),
-    Entry("an empty 200", OURS, (Raw(200),), Raises(ConnectionProblem, "not_json")),
+    Entry("a log-in page", LOGIN, (Raw(200, PAGE),), Raises(ConnectionProblem, "not_json", None)),
+    Entry("an empty 200", OURS, (Raw(200),), Raises(ConnectionProblem, "not_json", None)),
     Entry("402", ERRORS, (Raw(402, message("unpaid")),), Raises(ConnectionProblem, "unpaid")),
     Entry("404", ERRORS, (Raw(404, PAGE),), Raises(ConnectionProblem, "not_found")),
     Entry("429", RATES, (Raw(429, "Slow down.", {"Retry-After": "30"}),), Raises(Transient, "rate_limited", False, 30)),
@@ -370,7 +370,7 @@ ONLY_HERE = tuple(
             "200 that is no JSON",
             OURS,
             (Raw(200, "{'oops", kind="application/json"),),
-            Raises(ConnectionProblem, "not_json"),
+            Raises(ConnectionProblem, "not_json", None),
             (),
         ),
         # Reads that are refused.

@@ -1,15 +1,24 @@
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.destinations.isolating import MAX_REFUSALS, isolate
+from relay.destinations.isolating import MAX_REFUSALS, Proof, isolate
+from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, RejectionKind, Transient
+from tests.fakes.scripted_caller import DictNotes
 
 ALONE = Rejection(RejectionKind.DATA, "alone", "refused by itself")
+EXPORT = Export("acme", "main", "tool", True, True, ("shop/vip",), {}, None, 7)
 NAMED = Rejection(RejectionKind.DATA, "named", "refused by name")
+
+
+def unproven() -> Proof:
+    """Return what is known of an export of which nothing was taken yet."""
+    return Proof(DictNotes(), EXPORT)
 
 
 @given(st.integers(1, 300), st.data())
@@ -25,7 +34,7 @@ def test_exactly_the_bad_rows_are_refused_and_every_other_is_taken_once(size: in
             return None
         return dict.fromkeys(guilty, NAMED) if names else {}
 
-    assert set(isolate(range(size), attempt, ALONE)) == bad
+    assert set(isolate(range(size), attempt, ALONE, unproven())) == bad
     assert sorted(taken) == sorted(set(range(size)) - bad)
 
 
@@ -36,7 +45,7 @@ def test_named_rows_are_dropped_and_the_rest_is_sent_once_more() -> None:
         calls.append(list(rows))
         return {1: NAMED} if 1 in rows else None
 
-    assert isolate([0, 1, 2], attempt, ALONE) == {1: NAMED}
+    assert isolate([0, 1, 2], attempt, ALONE, unproven()) == {1: NAMED}
     assert calls == [[0, 1, 2], [0, 2]]
 
 
@@ -48,7 +57,7 @@ def test_a_second_refusal_splits_even_when_rows_are_named_again() -> None:
         calls.append(list(rows))
         return answers.pop(0)
 
-    isolate([0, 1, 2, 3, 4], attempt, ALONE)
+    isolate([0, 1, 2, 3, 4], attempt, ALONE, unproven())
     assert calls == [[0, 1, 2, 3, 4], [1, 2, 3, 4], [1, 2], [3, 4]]
 
 
@@ -60,7 +69,7 @@ def test_when_nothing_at_all_is_taken_the_export_stops_instead_of_refusing_every
         return {}
 
     with pytest.raises(ExportProblem):
-        isolate(range(250), attempt, ALONE)
+        isolate(range(250), attempt, ALONE, unproven())
     assert len(calls) == MAX_REFUSALS
 
 
@@ -69,7 +78,7 @@ def test_trouble_before_anything_was_taken_is_passed_on_as_it_is() -> None:
         raise Transient("rate_limited", "slow down", taken=False)
 
     with pytest.raises(Transient) as caught:
-        isolate([0, 1], attempt, ALONE)
+        isolate([0, 1], attempt, ALONE, unproven())
     assert caught.value.taken is False
 
 
@@ -87,6 +96,23 @@ def test_trouble_after_a_part_was_taken_has_an_unknown_outcome(trouble: Exceptio
         return answer
 
     with pytest.raises(Transient) as caught:
-        isolate([0, 1, 2, 3], attempt, ALONE)
+        isolate([0, 1, 2, 3], attempt, ALONE, unproven())
     assert caught.value.taken is None
     assert caught.value.retry_after == getattr(trouble, "retry_after", None)
+
+
+def test_once_something_was_taken_a_call_of_nobody_but_refused_rows_blames_the_rows() -> None:
+    proof = unproven()
+    assert isolate([0], lambda _: None, ALONE, proof) == {}
+    assert set(isolate(range(100), lambda _: {}, ALONE, proof)) == set(range(100))
+
+
+def test_edited_settings_need_a_new_proof() -> None:
+    proof = unproven()
+    proof.keep()
+    edited = Proof(proof.notes, replace(EXPORT, version=8))
+    assert not edited.is_there()
+    with pytest.raises(ExportProblem):
+        isolate(range(100), lambda _: {}, ALONE, edited)
+    edited.keep()
+    assert edited.is_there()

@@ -102,10 +102,12 @@ def raise_for(reply: Reply, table: Table, *, word: Callable[[Reply], str | None]
         return row
     said = word(reply) if word is not None else None
     text = f"{row.message} (HTTP {reply.status}{'' if said is None else ', ' + said})"
-    if row.outcome is Outcome.CONNECTION:
-        raise ConnectionProblem(row.code, text)
-    if row.outcome is Outcome.EXPORT:
-        raise ExportProblem(row.code, text)
+    if row.outcome in (Outcome.CONNECTION, Outcome.EXPORT):
+        problem = (ConnectionProblem if row.outcome is Outcome.CONNECTION else ExportProblem)(row.code, text)
+        if reply.status in SUCCESS:
+            # A success that does not look like one: nobody knows what was done.
+            problem.taken = None
+        raise problem
     wait = retry_after(reply)
     raise Transient(row.code, text, taken=row.taken, retry_after=row.least_wait if wait is None else wait)
 

@@ -1,11 +1,14 @@
 """Finding the rows a destination refuses in a call that it refuses as a whole."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+from relay.destinations.contract import Notes
+from relay.domain.exports import Export
 from relay.domain.problems import ExportProblem, Problem, Rejection, Transient
 
 MAX_REFUSALS = 32
-"""Refused calls in a row, none taken, after which the rows cannot be the reason.
+"""Refused calls in a row, none ever taken, after which the rows cannot be the reason.
 
 One bad row among 10,000 costs at most 15 refusals before its neighbours are taken.
 """
@@ -14,14 +17,47 @@ Attempt = Callable[[Sequence[int]], Mapping[int, Rejection] | None]
 """Sends these rows: None when they were taken, else the rows the destination named (none: it did not say which)."""
 
 
-def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection) -> dict[int, Rejection]:
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whether anything of an export was ever taken under its present settings: then refused rows are to blame.
+
+    Kept as a note of the connection. Without it a call of nobody but refused rows, such as a run's second chance for
+    them, could not be told from an export that cannot work.
+    """
+
+    notes: Notes
+    export: Export
+
+    def is_there(self) -> bool:
+        """Return whether something was taken."""
+        return self._kept() == self._now
+
+    def keep(self) -> None:
+        """Note that something was taken."""
+        kept = self._kept()
+        if kept != self._now:
+            self.notes.keep(self._key, self._now, replaces=kept)
+
+    @property
+    def _key(self) -> str:
+        return f"taken of {self.export.name}"
+
+    @property
+    def _now(self) -> str:
+        return str(self.export.version)
+
+    def _kept(self) -> str | None:
+        return self.notes.get(self._key)
+
+
+def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proof) -> dict[int, Rejection]:
     """Send rows so that the good ones go through, and return the refused ones.
 
     Named rows are dropped and the rest is sent once more; otherwise, and when that is refused too, the rows are halved.
     `alone` is the rejection of a row that was refused by itself without a reason.
 
     Raises what `attempt` raises. Once something was taken, a Problem becomes a Transient of unknown outcome, since the
-    call as a whole is neither done nor undone. Raises ExportProblem when nothing at all is accepted.
+    call as a whole is neither done nor undone. Raises ExportProblem when nothing is accepted, now or ever (`proof`).
     """
     refused: dict[int, Rejection] = {}
     waiting = [(list(rows), True)]
@@ -38,10 +74,12 @@ def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection) -> dict[int
                 problem.code, f"part of the call was taken, then: {problem.what}", retry_after=pause
             ) from None
         if named is None:
+            if not taken:
+                proof.keep()
             taken = True
             continue
         refusals += 1
-        if not taken and refusals >= MAX_REFUSALS:
+        if not taken and refusals == MAX_REFUSALS and not proof.is_there():
             raise ExportProblem(
                 "all_refused", "the destination refuses every call, whatever is in it: check the options"
             )

@@ -16,7 +16,7 @@ from relay.destinations.activecampaign.settings import ActiveCampaignConnection,
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
-from relay.destinations.isolating import isolate
+from relay.destinations.isolating import Proof, isolate
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
 
@@ -106,7 +106,7 @@ class ActiveCampaign:
         if len(steps) == 1:
             way = contacts.join if steps[0].joins else contacts.leave
             return way(client, Tags(client, account.notes), export.options, steps[0], fitting[0])
-        answer = _import(client, export.options, steps, fitting)
+        answer = _import(client, export.options, steps, fitting, Proof(account.notes, export))
         return Answer({**unfit, **answer.refused}, answer.import_id, answer.queued)
 
     def import_report(
@@ -159,7 +159,11 @@ def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int
 
 
 def _import(
-    client: Client, options: ActiveCampaignOptions, steps: Sequence[Step], fitting: Mapping[int, Contact]
+    client: Client,
+    options: ActiveCampaignOptions,
+    steps: Sequence[Step],
+    fitting: Mapping[int, Contact],
+    proof: Proof,
 ) -> Answer:
     queued: list[Queued] = []
 
@@ -170,7 +174,7 @@ def _import(
             return None
         return {part[position]: MALFORMED for position in result.named}
 
-    refused = isolate(sorted(fitting), attempt, MALFORMED)
+    refused = isolate(sorted(fitting), attempt, MALFORMED, proof)
     counts = [each.contacts for each in queued]
     return Answer(
         refused=refused,

@@ -77,7 +77,7 @@ class GainsightPx:
         client = Client(account, self._tokens)
         if kind_of(steps[0].target) is Kind.ATTRIBUTE:
             return users.send(client, export, steps, self._refusals)
-        return membership.send(client, export.options, steps)
+        return membership.send(client, export, steps)
 
     def import_report(
         self,

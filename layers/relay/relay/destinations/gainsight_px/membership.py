@@ -18,8 +18,9 @@ from relay.destinations.gainsight_px.errors import (
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.segments import Segments
 from relay.destinations.gainsight_px.targets import IDENTITY_TYPES, kind_of, name_in
-from relay.destinations.isolating import isolate
+from relay.destinations.isolating import Proof, isolate
 from relay.domain import moments
+from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, Rejection, Transient
 
 UPDATE = "external_segment/update_membership"
@@ -46,14 +47,15 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
     return {"identityType": identity_type, "add": actions(True), "remove": actions(False)}
 
 
-def send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) -> Answer:
+def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
     """Update memberships of any number of segments in one call, making the segments known before.
 
     An export that tells attributes by now only has leavers here; they do not stop it when external segments are off.
     Raises as `Segments.reference` and `raise_for` do.
     """
+    options: GainsightPxOptions = export.options
     try:
-        return _send(client, options, steps)
+        return _send(client, options, steps, Proof(client.account.notes, export))
     except ConnectionProblem as problem:
         if problem.code != FEATURE_OFF:
             raise
@@ -63,7 +65,7 @@ def send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) -> 
         raise
 
 
-def _send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) -> Answer:
+def _send(client: Client, options: GainsightPxOptions, steps: Sequence[Step], proof: Proof) -> Answer:
     segments = Segments(client, options)
     identity_type = IDENTITY_TYPES[kind_of(steps[0].target)]
 
@@ -89,4 +91,4 @@ def _send(client: Client, options: GainsightPxOptions, steps: Sequence[Step]) ->
             reply = update(part)
         return None if raise_for(reply, TABLE, word=status_word) is None else {}
 
-    return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY))
+    return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY, proof))
