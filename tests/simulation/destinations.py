@@ -74,6 +74,9 @@ class SimDestination:
             return {f"list/{export.options}": frozenset(export.segments)}
         return {f"segment/{segment}": frozenset({segment}) for segment in export.segments}
 
+    def owned(self, export: Export) -> frozenset[str]:
+        return frozenset(self.targets(export))
+
     def says_goodbye(self, export: Export) -> bool:
         return True
 

@@ -32,8 +32,11 @@ from relay.stores import attempts, flights, gates
 from relay.stores.database import Database
 from relay.stores.flights import Entry, QueuedImport
 
-ENOUGH_TIME = 15.0
-"""Seconds a look must have left of the function's time-out; less, and its message goes back untouched."""
+ENOUGH_TIME = 45.0
+"""Seconds a look must have left of the function's time-out to begin."""
+
+LAST_CALLS = 30.0
+"""Seconds that must be left for one more contact to be looked up; the rest is left to the next look."""
 
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
@@ -47,6 +50,7 @@ NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
     UNCONFIRMED,
     "the destination never said whether it took the contact; it is tried again by a later run",
+    is_certain=False,
 )
 
 
@@ -81,15 +85,15 @@ class ImportChecker:
             if seconds_left() < ENOUGH_TIME:
                 self._retry_later(message.receipt_handle, 0)
                 failed.append(message.id)
-            elif not self._handle(message):
+            elif not self._handle(message, seconds_left):
                 failed.append(message.id)
         return failed
 
-    def _handle(self, message: Received) -> bool:
+    def _handle(self, message: Received, seconds_left: Callable[[], float]) -> bool:
         try:
             task = from_json(message.body)
             if isinstance(task, CheckImport):
-                self._check(task)
+                self._check(task, seconds_left)
             elif isinstance(task, WakeLater):
                 self._wake(task)
             else:
@@ -116,7 +120,7 @@ class ImportChecker:
             return
         self._wakeups.look_again(export, wake.profiles, wake.run)
 
-    def _check(self, check: CheckImport, *, fresh: bool = False) -> None:
+    def _check(self, check: CheckImport, seconds_left: Callable[[], float], *, fresh: bool = False) -> None:
         """Look at an import and decide when to look again; trouble of the destination burns no receives."""
         found = flights.load_import(self._database, check.connection, check.flight)
         if found is None:
@@ -135,7 +139,7 @@ class ImportChecker:
             self._look_later(check, queued, LONGEST_DELAY)
             return
         try:
-            report = self._report(job, queued, entries)
+            report = self._report(job, queued, entries, seconds_left)
         except Busy:
             raise
         except Transient as problem:
@@ -144,7 +148,7 @@ class ImportChecker:
             self._look_later(check, queued, max(_pause(check), problem.retry_after or timedelta()))
         except ConnectionProblem as problem:
             if not fresh and self._stopping.secret_changed(job.account.connection):
-                self._check(check, fresh=True)
+                self._check(check, seconds_left, fresh=True)
                 return
             self._stopping.connection(check.connection, connection_gate, problem)
             self._look_later(check, queued, LONGEST_DELAY)
@@ -172,12 +176,14 @@ class ImportChecker:
         account, _ = self._opener.account(connection)
         return Job(export, self._opener.destinations(export.destination), account)
 
-    def _report(self, job: Job, queued: QueuedImport, entries: Sequence[Entry]) -> ImportReport:
+    def _report(
+        self, job: Job, queued: QueuedImport, entries: Sequence[Entry], seconds_left: Callable[[], float]
+    ) -> ImportReport:
         """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
         steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
-        asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued)
+        asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued, lambda: seconds_left() >= LAST_CALLS)
         try:
             report = job.destination.import_report(job.account, job.export, asked, steps)
         except Transient:

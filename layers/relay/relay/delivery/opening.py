@@ -94,7 +94,7 @@ class Opener:
         """
         destination = self.destinations(export.destination)
         notes = ConnectionNotes(self.database, export.connection)
-        for target in destination.targets(export):
+        for target in sorted(destination.owned(export)):
             place = (export.connection, target)
             if self._owned.get(place) == (export.name, export.version):
                 continue
@@ -113,4 +113,4 @@ class Opener:
             return False
         except SettingsProblem:
             return True
-        return target in self.destinations(export.destination).targets(export)
+        return target in self.destinations(export.destination).owned(export)

@@ -67,6 +67,8 @@ class OpenImport:
     asked_at: datetime
     contacts: int | None = None
     """How many were queued, where the answer said so; None when the steps are the rest of an earlier look."""
+    is_time_left: Callable[[], bool] = lambda: True
+    """Whether more calls may be made in this look; without time the rest is left `open`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,10 @@ class Destination(Protocol):
         An ActiveCampaign export has one target (its list) that any of its segments qualifies for; a Gainsight PX
         export has one target per segment. A target belongs to one export of a connection.
         """
+        ...
+
+    def owned(self, export: Export) -> frozenset[str]:
+        """Return the names of what no other export of the connection may write to: its targets, and more. Pure."""
         ...
 
     def says_goodbye(self, export: Export) -> bool:

@@ -1,6 +1,6 @@
 """The closed set of things that go wrong, each with what happened, who must act and what happens next."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
@@ -112,8 +112,5 @@ class Rejection:
     kind: RejectionKind
     code: str
     detail: str
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the destination certainly did not take what was sent."""
-        return self.code != UNCONFIRMED
+    is_certain: bool = field(default=True, compare=False)
+    """Whether the destination certainly took nothing of what was sent. Not kept: it only matters when a call ends."""

@@ -10,7 +10,7 @@ from relay.destinations.activecampaign import checks, contacts, imports
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.client import REST, Client, Queued
 from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
-from relay.destinations.activecampaign.mapping import list_target
+from relay.destinations.activecampaign.mapping import Leaving, leaving
 from relay.destinations.activecampaign.rows import Contact, contact_of, most_bytes, row_of
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
@@ -28,8 +28,11 @@ _ENVELOPE_BYTES = len(encode_json({"contacts": []}))
 FEW = 10
 """Up to so many contacts the vendor asks for single calls."""
 
-TOLERATED_BACKLOG = timedelta(seconds=2)
-"""While single calls have to wait longer than this, two contacts are enough for a bulk import."""
+TOLERATED_BACKLOG = timedelta(seconds=0.5)
+"""While single calls have to wait longer than this, two contacts are enough for a bulk import.
+
+Everybody who waits has taken one slot only, so half a second says that two others are at it.
+"""
 
 LEAVERS_AT_ONCE = 30
 """Leavers a run reads on for when each takes four calls of its own: some half a minute's work."""
@@ -42,8 +45,8 @@ class ActiveCampaign:
     identity = mapping_rules.EMAIL
     shards = 4
     call_size = MAX_CONTACTS
-    lost_answer_bound = timedelta(minutes=30)
-    import_bound = timedelta(hours=6)
+    lost_answer_bound = timedelta(hours=6)
+    import_bound = imports.IMPORT_BOUND + timedelta(hours=1)
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
@@ -65,8 +68,12 @@ class ActiveCampaign:
         return mapping_rules.complete(export.options, values)
 
     def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
-        """Return the list, which any of the segments qualifies for."""
-        return {list_target(export.options.list_id): frozenset(export.segments)}
+        """Return the list, or the field or tag that marks members; any of the segments qualifies for it."""
+        return {mapping_rules.target_of(export.options): frozenset(export.segments)}
+
+    def owned(self, export: Export) -> frozenset[str]:
+        """Return the list, and the field or tag that marks members: two exports would undo each other there."""
+        return frozenset((mapping_rules.target_of(export.options), mapping_rules.list_target(export.options.list_id)))
 
     def says_goodbye(self, export: Export) -> bool:
         """Return whether those who leave are told: not with `keep`."""
@@ -74,7 +81,8 @@ class ActiveCampaign:
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
         """Return whether an import would be full, or single leavers are enough for once."""
-        return joins + leaves >= MAX_CONTACTS or (_leaves_alone(export.options) and leaves >= LEAVERS_AT_ONCE)
+        own = mapping_rules.target_of(export.options)
+        return joins + leaves >= MAX_CONTACTS or (leaves >= LEAVERS_AT_ONCE and _leaves_alone(own, export.options))
 
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         """Cut by number and by encoded size; few contacts, and those with a way of their own, go one by one.
@@ -82,8 +90,10 @@ class ActiveCampaign:
         One address comes once in a call: an import has no order within.
         """
         calls: list[list[int]] = []
-        for call in _cut(export.options, steps):
-            if 1 < len(call) <= FEW and account.backlog(REST) <= TOLERATED_BACKLOG:
+        cut = _cut(export.options, steps)
+        singles = sum(len(call) == 1 for call in cut)
+        for call in cut:
+            if 1 < len(call) <= FEW and singles == 0 and account.backlog(REST) <= TOLERATED_BACKLOG:
                 calls += [[index] for index in call]
             else:
                 calls.append(call)
@@ -126,14 +136,15 @@ class ActiveCampaign:
         return checks.findings(Client(account), account.notes, exports)
 
 
-def _leaves_alone(options: ActiveCampaignOptions) -> bool:
-    """Whether each leaver takes calls of its own: a tag comes off, or our own unsubscribing leaves its evidence."""
-    return options.on_exit == "remove_tag" or (options.on_exit == "unsubscribe" and options.resubscribe)
+def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
+    """Whether a leaver takes calls of its own: a tag comes off, or our own unsubscribing leaves its evidence."""
+    way = leaving(target, options)
+    return way in (Leaving.REMOVE_TAG, Leaving.NOTHING) or (way is Leaving.UNSUBSCRIBE and options.resubscribe)
 
 
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
-    return step.memo is not None if step.joins else options.on_exit == "keep" or _leaves_alone(options)
+    return step.memo is not None if step.joins else _leaves_alone(step.target, options)
 
 
 def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int]]:

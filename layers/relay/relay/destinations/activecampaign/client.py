@@ -13,6 +13,7 @@ from relay.destinations.activecampaign.errors import (
     BULK_TABLE,
     CONTACT_TABLE,
     CONTACT_TAG_TABLE,
+    DELETE_TABLE,
     INFO_TABLE,
     LIST_TABLE,
     RECORD_TABLE,
@@ -193,7 +194,7 @@ class Client:
 
     def remove_tag(self, association_id: str) -> bool:
         """Take a tag off a contact; return False when that is refused. One that is not there any more is fine."""
-        row, _ = self._ask("DELETE", f"contactTags/{quote(association_id, safe='')}", CONTACT_TABLE)
+        row, _ = self._ask("DELETE", f"contactTags/{quote(association_id, safe='')}", DELETE_TABLE)
         return row is None or row.outcome is Outcome.REJECTION
 
     def outstanding_imports(self) -> int | None:
@@ -209,8 +210,11 @@ class Client:
         return None if None in counts else sum(count or 0 for count in counts)
 
     def room(self) -> Room | None:
-        """Return the account's contact limit and use, None when the key's user may not see them (not an admin)."""
-        row, reply = self._ask("GET", "settings/account", RECORD_TABLE)
+        """Return the account's contact limit and use; None where it cannot be had, which is never a failure."""
+        try:
+            row, reply = self._ask("GET", "settings/account", RECORD_TABLE)
+        except (Transient, ConnectionProblem):
+            return None
         if row is not None or not isinstance(reply.body, Mapping):
             return None
         limit, contacts = _count(reply.body.get("subscriber_limit")), _count(reply.body.get("subscriber_total"))

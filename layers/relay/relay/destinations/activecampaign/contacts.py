@@ -4,6 +4,8 @@ that a bulk import does not have.
 Reads come before writes: a contact that must not be subscribed is not written at all.
 """
 
+from dataclasses import replace
+
 from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus, ReadRefused
 from relay.destinations.activecampaign.errors import (
     BOUNCED,
@@ -14,7 +16,7 @@ from relay.destinations.activecampaign.errors import (
     UNREADABLE,
     UNSUBSCRIBED,
 )
-from relay.destinations.activecampaign.mapping import list_of
+from relay.destinations.activecampaign.mapping import Leaving, leaving, name_in
 from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
@@ -38,7 +40,7 @@ def standing_in_the_way(entry: ListEntry | None, memo: str | None, *, resubscrib
 
 def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Write one contact and subscribe it, unless it must not be."""
-    list_id = list_of(step.target)
+    list_id = options.list_id
     try:
         known = client.contact_id(step.identity)
         entry = None if known is None else client.list_entry(known, list_id)
@@ -53,6 +55,12 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
     if contact_id is None:
         return Answer(refused={0: MALFORMED})
     try:
+        if known is None:
+            # Nobody was found, and yet there may have been somebody: deleted before, or not visible to the key's user.
+            entry = client.list_entry(contact_id, list_id)
+            refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
+            if refusal is not None:
+                return Answer(refused={0: replace(refusal, is_certain=False)})
         tagged = tags.add(contact_id, contact.tags)
         if tagged and entry is not None and entry.status is ListStatus.SUBSCRIBED:
             return DONE
@@ -68,18 +76,19 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
 
 def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Take one contact out in the export's way; one that is not there, or out already, is left alone."""
-    if options.on_exit == "keep":
+    way = leaving(step.target, options)
+    if way is Leaving.NOTHING:
         return DONE
     try:
         known = client.contact_id(step.identity)
         if known is None:
             return DONE
-        if options.on_exit == "remove_tag":
-            taken = tags.remove(known, str(options.tag))
-        elif options.on_exit == "set_field":
-            taken = client.sync(contact.for_sync) is not None
-        else:
+        if way is Leaving.UNSUBSCRIBE:
             return _unsubscribe(client, known, step)
+        if way is Leaving.REMOVE_TAG:
+            taken = tags.remove(known, name_in(step.target))
+        else:
+            taken = client.sync(contact.for_sync) is not None
     except ReadRefused:
         return Answer(refused={0: UNREADABLE})
     return DONE if taken else Answer(refused={0: MALFORMED})
@@ -87,7 +96,7 @@ def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step
 
 def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
     """Unsubscribe a subscribed contact; the memo is the list entry this left, as it will be read again."""
-    list_id = list_of(step.target)
+    list_id = name_in(step.target)
     entry = client.list_entry(contact_id, list_id)
     if entry is None or entry.status is not ListStatus.SUBSCRIBED:
         is_ours = entry is not None and entry.fingerprint == step.memo

@@ -56,11 +56,14 @@ IMPORT_REFUSED = Rejection(
     "import_refused",
     "ActiveCampaign's import refused the contact and gives no reason; it may have unsubscribed from the list, be on "
     "the exclusion list, have bounced, or be over the account's contact limit: look at the contact in ActiveCampaign",
+    is_certain=False,
 )
+"""Whether an import writes the values of a contact it does not subscribe is not documented."""
 UNCONFIRMED = Rejection(
     RejectionKind.DESTINATION,
     "unconfirmed",
     "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
+    is_certain=False,
 )
 
 
@@ -142,6 +145,12 @@ CONTACT_TABLE: Table = (
     Row((404,), Outcome.REJECTION, "gone", "there is no such contact"),
     *TABLE,
 )
+
+DELETE_TABLE: Table = (
+    Row((404,), Outcome.REJECTION, "gone", "it is not there any more"),
+    *TABLE[1:],
+)
+"""A success of deleting may come without a body; a page with one is caught by the default table."""
 
 RECORD_TABLE: Table = (
     Row((403,), Outcome.REJECTION, "not_visible", "the key's user may not see this"),

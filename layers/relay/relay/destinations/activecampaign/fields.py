@@ -21,7 +21,7 @@ Kinds = Mapping[str, str]
 
 def several(items: list[str]) -> str:
     """Write several values as one text."""
-    return f"||{'||'.join(item.replace('||', '|') for item in items)}||"
+    return f"||{'||'.join(item.replace('||', '|').strip('|') for item in items)}||"
 
 
 def items_of(value: str) -> list[str]:
@@ -30,11 +30,13 @@ def items_of(value: str) -> list[str]:
 
 
 def fit(kind: str | None, value: str) -> str | None:
-    """Return the value as a field of this type takes it, None when it cannot.
+    """Return the value as a field of this type takes it, None when it cannot; nothing ("") of a text of no values.
 
     A `date` takes the date of any ISO 8601 date or time, a `datetime` gets an offset (UTC where there is none), a
     choice takes one value, a multiple choice any number of them, a number digits. Texts and unknown types take all.
     """
+    if not items_of(value):
+        return ""
     match kind:
         case "date":
             moment = _moment(_only(value))

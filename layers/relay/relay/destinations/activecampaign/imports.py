@@ -4,6 +4,7 @@ https://developers.activecampaign.com/reference/bulk-import-status-info: failure
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus, ReadRefused, Room
@@ -17,7 +18,7 @@ from relay.destinations.activecampaign.errors import (
     UNSUBSCRIBED,
 )
 from relay.destinations.activecampaign.fields import Kinds
-from relay.destinations.activecampaign.mapping import field_id, list_of
+from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.rows import contact_of
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
@@ -29,16 +30,26 @@ LOOKED_UP_AT_ONCE = 20
 """Contacts looked up in one look at an import: up to five calls each, under a quota of 4 a second for everybody."""
 
 EXPLAINED_AT_ONCE = 8
-"""Refused contacts whose reason is looked for in one look; the rest is reported without one."""
+"""Refused contacts whose reason is looked for in one look."""
 
-TOLERATED_BACKLOG = timedelta(seconds=2)
+EXPLAINED_AT_MOST = 64
+"""While more are refused, the rest is reported without a reason: it would take thousands of calls to find them."""
+
+TOLERATED_BACKLOG = timedelta(seconds=1)
 """While others wait longer than this for a call, nobody asks for reasons."""
 
 OVERVIEW_AGE = timedelta(seconds=15)
 """How long one look at the account's open imports serves everybody."""
 
 ASKED_ANYWAY = timedelta(minutes=10)
-"""An import so old is asked about whatever the overview says: nobody promises that imports end in their order."""
+"""An import so old is asked about whatever the overview says: nobody promises that imports end in their order.
+
+So long an unknown id may also be one that ActiveCampaign does not show yet.
+"""
+
+IMPORT_BOUND = timedelta(hours=24)
+"""An import that has not ended by then is looked up contact by contact. Others tell customers to allow for a day:
+https://docs.amperity.com/operator/destination_active_campaign.html"""
 
 _REASONS = {
     ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
@@ -62,40 +73,50 @@ def report(
     What a completed import does not account for, and all of one that failed, was interrupted or is unknown, is looked
     up contact by contact, some at a time.
     """
-    is_first_look = queued.contacts is not None
-    if is_first_look and _is_surely_waiting(client, account.notes, queued):
+    age = queued.asked_at - queued.queued_at
+    if queued.contacts is not None and age < ASKED_ANYWAY and _is_surely_waiting(client, account.notes, queued, age):
         return ImportReport(finished=False)
     failed: set[str] = set()
     complete = True
     for part in queued.import_id.split(","):
         state = client.import_state(part)
-        if state is None or state.status in ("failed", "interrupted"):
-            complete = False
+        if state is None and age < ASKED_ANYWAY:
+            return ImportReport(finished=False)
+        if state is None or state.status in ("failed", "interrupted") or age >= IMPORT_BOUND:
+            complete = complete and state is not None and state.status == "completed"
         elif state.status != "completed":
             return ImportReport(finished=False)
         if state is not None:
             failed |= state.failed
     look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
-    refused_rows = [index for index, step in enumerate(steps) if step.identity in failed]
-    refused = dict.fromkeys(refused_rows, IMPORT_REFUSED)
-    fine: set[int] = set()
-    if account.backlog(REST) <= TOLERATED_BACKLOG:
-        for index in refused_rows[:EXPLAINED_AT_ONCE]:
-            reason = look_up.reason(steps[index])
-            if reason is None:
-                fine.add(index)
-                del refused[index]
-            else:
-                refused[index] = reason
+    refused, unexplained = _refusals(account, queued, steps, failed, look_up)
     contacts = queued.contacts
     accounted_for = contacts is not None and contacts >= len(steps) and failed <= {step.identity for step in steps}
     if complete and accounted_for:
-        return ImportReport(finished=True, refused=refused)
-    doubtful = [index for index in range(len(steps)) if index not in refused and index not in fine]
-    for index in doubtful[:LOOKED_UP_AT_ONCE]:
+        return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
+    doubtful = [index for index in range(len(steps)) if index not in refused and index not in unexplained]
+    for number, index in enumerate(doubtful):
+        if number == LOOKED_UP_AT_ONCE or not queued.is_time_left():
+            unexplained |= set(doubtful[number:])
+            break
         if not look_up.is_as_wanted(steps[index]):
             refused[index] = UNCONFIRMED
-    return ImportReport(finished=True, refused=refused, open=frozenset(doubtful[LOOKED_UP_AT_ONCE:]))
+    return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
+
+
+def _refusals(
+    account: Account, queued: OpenImport, steps: Sequence[Step], failed: set[str], look_up: "_LookUp"
+) -> tuple[dict[int, Rejection | None], frozenset[int]]:
+    """Return the best reason for each refused step (None: it is as wanted after all), and those for a later look."""
+    rows = [index for index, step in enumerate(steps) if step.identity in failed]
+    if len(rows) > EXPLAINED_AT_MOST or account.backlog(REST) > TOLERATED_BACKLOG:
+        return dict.fromkeys(rows, IMPORT_REFUSED), frozenset()
+    refused: dict[int, Rejection | None] = {}
+    for number, index in enumerate(rows):
+        if number == EXPLAINED_AT_ONCE or not queued.is_time_left():
+            return refused, frozenset(rows[number:])
+        refused[index] = look_up.reason(steps[index])
+    return refused, frozenset()
 
 
 class _LookUp:
@@ -119,8 +140,10 @@ class _LookUp:
         known = self._client.contact_id(step.identity)
         if known is None:
             return not step.joins
-        if step.joins or self._options.on_exit == "unsubscribe":
-            entry = self._client.list_entry(known, list_of(step.target))
+        way = leaving(step.target, self._options)
+        if step.joins or way is Leaving.UNSUBSCRIBE:
+            list_id = self._options.list_id if step.joins else name_in(step.target)
+            entry = self._client.list_entry(known, list_id)
             if (entry is not None and entry.status is ListStatus.SUBSCRIBED) != step.joins:
                 return False
         contact = contact_of(step, self._options, self._kinds)
@@ -137,14 +160,14 @@ class _LookUp:
             return None if self.is_as_wanted(step) else IMPORT_REFUSED
         try:
             known = self._client.contact_id(step.identity)
-            entry = None if known is None else self._client.list_entry(known, list_of(step.target))
+            entry = None if known is None else self._client.list_entry(known, self._options.list_id)
         except ReadRefused:
             return IMPORT_REFUSED
         if entry is not None and entry.status is not None:
-            return _REASONS.get(entry.status, IMPORT_REFUSED)
+            return replace(_REASONS.get(entry.status, IMPORT_REFUSED), is_certain=False)
         is_full = self._is_full()
         if is_full:
-            return OVER_LIMIT
+            return replace(OVER_LIMIT, is_certain=known is None)
         return EXCLUDED if known is None and is_full is False else IMPORT_REFUSED
 
     def _is_full(self) -> bool | None:
@@ -167,14 +190,11 @@ def _alike(target: str, held: str | None, wanted: str, kinds: Kinds) -> bool:
         return False
 
 
-def _is_surely_waiting(client: Client, notes: Notes, queued: OpenImport) -> bool:
+def _is_surely_waiting(client: Client, notes: Notes, queued: OpenImport, age: timedelta) -> bool:
     """Whether more imports are open than can have been queued after this one: then its own turn has hardly come.
 
     One call, kept as a note for a while, thus saves a call for every import that waits in ActiveCampaign's queue.
     """
-    age = queued.asked_at - queued.queued_at
-    if age >= ASKED_ANYWAY:
-        return False
     later_ones = BULK.calls * (age / BULK.per) + 1
     outstanding = _outstanding(client, notes, queued.asked_at)
     return outstanding is not None and outstanding > later_ones

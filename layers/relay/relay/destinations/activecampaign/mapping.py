@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
+from enum import Enum
 from typing import Any
 
 from relay.destinations.activecampaign.fields import items_of, several
@@ -12,6 +13,9 @@ from relay.domain.problems import Rejection, RejectionKind
 
 EMAIL = "email"
 TAGS = "tags"
+LIST = "list"
+"""The key of what every member of a marked target is told beside values: the list they are subscribed to."""
+
 PLAIN_TARGETS = ("first_name", "last_name", "phone")
 _FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
 
@@ -71,22 +75,55 @@ def encode(target: str, value: Any) -> str | None:
 
 
 def complete(options: ActiveCampaignOptions, values: Mapping[str, str]) -> Mapping[str, str]:
-    """Add the field value or the tag by which the export marks its members."""
+    """Add the field value or the tag by which the export marks its members, and the list that goes with it."""
     if options.exit_field is not None and options.value_in is not None:
-        return {**values, f"fields.{options.exit_field}": options.value_in}
+        return {**values, f"fields.{options.exit_field}": options.value_in, LIST: options.list_id}
     if options.tag is not None:
-        return {**values, TAGS: several([*items_of(values.get(TAGS, "||")), options.tag])}
+        return {**values, TAGS: several([*items_of(values.get(TAGS, "||")), options.tag]), LIST: options.list_id}
     return values
 
 
+class Leaving(Enum):
+    """What is done about one who leaves a target."""
+
+    UNSUBSCRIBE = "unsubscribe"
+    SET_FIELD = "set field"
+    REMOVE_TAG = "remove tag"
+    NOTHING = "nothing"
+
+
+def target_of(options: ActiveCampaignOptions) -> str:
+    """Return what members are in: the list, or the field or tag that marks them.
+
+    The name carries what has to be taken back, so that what an edited export told before can be.
+    """
+    if options.exit_field is not None:
+        return f"field/{options.exit_field}"
+    return list_target(options.list_id) if options.tag is None else f"tag/{options.tag}"
+
+
 def list_target(list_id: str) -> str:
-    """Return the name of the target that stands for a list; it carries the id, so that a former list can be left."""
+    """Return the target that stands for a list."""
     return f"list/{list_id}"
 
 
-def list_of(target: str) -> str:
-    """Return the list's id of a target made by `list_target`."""
-    return target.removeprefix("list/")
+def name_in(target: str) -> str:
+    """Return the list's or field's id, or the tag, of a target."""
+    return target.partition("/")[2]
+
+
+def leaving(target: str, options: ActiveCampaignOptions) -> Leaving:
+    """Return how a target is left under the export's options of today.
+
+    A tag that marked members before an edit is taken off too; a field is written only while there is a value to write,
+    and a list is left only by an export that unsubscribes.
+    """
+    kind = target.partition("/")[0]
+    if kind == "tag":
+        return Leaving.REMOVE_TAG
+    if kind == "field" and options.value_out is not None:
+        return Leaving.SET_FIELD
+    return Leaving.UNSUBSCRIBE if kind == "list" and options.on_exit == "unsubscribe" else Leaving.NOTHING
 
 
 def _encode_one(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from relay.destinations.activecampaign.errors import UNFIT_VALUE
 from relay.destinations.activecampaign.fields import Kinds, fit, items_of
-from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, field_id, list_of
+from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
@@ -56,8 +56,8 @@ class Contact:
 def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Contact | Rejection:
     """Return what a step writes; a rejection when a value does not fit the type of its custom field."""
     values = dict(step.values)
-    if not step.joins and options.exit_field is not None and options.value_out is not None:
-        values[f"fields.{options.exit_field}"] = options.value_out
+    if not step.joins and options.value_out is not None and leaving(step.target, options) is Leaving.SET_FIELD:
+        values[f"fields.{name_in(step.target)}"] = options.value_out
     fields: dict[str, str] = {}
     for target, value in values.items():
         number = field_id(target)
@@ -66,7 +66,8 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
         fitting = fit(kinds.get(number), value)
         if fitting is None:
             return UNFIT_VALUE
-        fields[number] = fitting
+        if fitting:
+            fields[number] = fitting
     return Contact(
         email=step.identity,
         names={name: values[name] for name in PLAIN_TARGETS if name in values},
@@ -77,10 +78,11 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
 
 def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:
     """Return a bulk import's row for a step."""
-    listed = [{"listid": int(list_of(step.target))}]
     if step.joins:
-        return contact.for_import | {"subscribe": listed}
-    return contact.for_import | ({"unsubscribe": listed} if options.on_exit == "unsubscribe" else {})
+        return contact.for_import | {"subscribe": [{"listid": int(options.list_id)}]}
+    if leaving(step.target, options) is Leaving.UNSUBSCRIBE:
+        return contact.for_import | {"unsubscribe": [{"listid": int(name_in(step.target))}]}
+    return contact.for_import
 
 
 def most_bytes(step: Step, options: ActiveCampaignOptions) -> int:

@@ -59,6 +59,10 @@ class GainsightPx:
         """Return one target per segment: the external segment, or the attribute of the export's options."""
         return targets_of(export.options, export.segments)
 
+    def owned(self, export: Export) -> frozenset[str]:
+        """Return the targets: nothing else is written."""
+        return frozenset(self.targets(export))
+
     def says_goodbye(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
         """Return True: who leaves a segment leaves it at PX."""
         return True
