@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+from local.stack import PACE_SCALE
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 
@@ -311,6 +314,53 @@ def test_nothing_local_is_on_by_default(source: dict[str, Any]) -> None:
     parameters = source["Parameters"]
     assert parameters["PaceScale"]["Default"] == 1
     assert parameters["Sandboxes"]["Default"] == ""
+
+
+@pytest.mark.parametrize(
+    "sandboxes",
+    [
+        "",
+        "gainsight_px=http://127.0.0.1:9102",
+        "gainsight_px=http://localhost:9102",
+        "gainsight_px=http://127.0.0.1:9102,activecampaign=http://127.0.0.1:65535",
+    ],
+)
+def test_a_sandbox_is_on_this_machine(source: dict[str, Any], sandboxes: str) -> None:
+    assert re.fullmatch(source["Parameters"]["Sandboxes"]["AllowedPattern"], sandboxes)
+
+
+@pytest.mark.parametrize(
+    "sandboxes",
+    [
+        "gainsight_px=https://collector.example",
+        "gainsight_px=http://collector.example:80",
+        "gainsight_px=http://127.0.0.1",
+        "gainsight_px=http://127.0.0.1:9102@collector.example",
+        "gainsight_px=http://127.0.0.1:9102/@collector.example",
+        "gainsight_px=http://127.0.0.1.collector.example:80",
+        "gainsight_px=http://127x0.0.1:80",
+        "gainsight_px=http://localhost.collector.example:80",
+        "gainsight_px=http://169.254.169.254:80",
+        "gainsight_px=http://10.0.0.7:80",
+        "gainsight_px=http://0.0.0.0:80",
+        "gainsight_px=http://127.0.0.1:9102,activecampaign=http://collector.example:80",
+        "gainsight_px=http://127.0.0.1:9102,",
+        "gainsight_px=http://127.0.0.1:9102\n",
+        "http://127.0.0.1:9102",
+        " ",
+    ],
+)
+def test_nothing_elsewhere_stands_in_for_a_destination(source: dict[str, Any], sandboxes: str) -> None:
+    assert not re.fullmatch(source["Parameters"]["Sandboxes"]["AllowedPattern"], sandboxes)
+
+
+def test_only_sandboxes_are_called_faster_than_documented(source: dict[str, Any]) -> None:
+    scale = source["Parameters"]["PaceScale"]
+    assert scale["MinValue"] == 1
+    assert PACE_SCALE <= scale["MaxValue"] <= 1000
+    rule = source["Rules"]["PaceOfTheDestinations"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "Sandboxes"}, ""]}
+    assert [assertion["Assert"] for assertion in rule["Assertions"]] == [{"Fn::Equals": [{"Ref": "PaceScale"}, "1"]}]
 
 
 def test_every_function_names_itself_in_logs_and_metrics(resources: dict[str, Resource]) -> None:

@@ -83,13 +83,22 @@ class Stack:
             connection.name,
             pace=partial(self.pace, connection.name),
             log=partial(self.observe.info, destination=connection.destination),
+            hold=partial(self.pace.hold, connection.name),
         )
         return caller, lambda: sum(caller.counts.values())
 
     @cached_property
     def opener(self) -> Opener:
         """Opens exports for work."""
-        return Opener(self.database, self.settings, registry.load, self.caller, self.sandboxes, self.pace.backlog)
+        return Opener(
+            self.database,
+            self.settings,
+            registry.load,
+            self.caller,
+            self.sandboxes,
+            self.pace.backlog,
+            self.pace.hold,
+        )
 
     @cached_property
     def wakeups(self) -> Wakeups:

@@ -1,19 +1,21 @@
 """A batch of a destination queue: what is merged, and what becomes of every message."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from relay.delivery.consuming import LONGEST_BACKOFF, backoff
+from relay.delivery.consuming import LONGEST_BACKOFF, MOST_RECEIVES, backoff
 from relay.delivery.messages import CheckImport
 from relay.delivery.stopping import PATIENCE
+from relay.delivery.ticking import STALLED_AFTER
 from relay.domain.exports import Export
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
 from relay.queues import Message
 from relay.stores import gates
 from relay.stores.gates import Gate
-from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, VIP, Bench
+from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, VIP, Bench, person
 
 BAD_KEY = ConnectionProblem("unauthorised", "the key is refused")
 NO_LIST = ExportProblem("list_gone", "there is no list 7")
@@ -138,6 +140,141 @@ def test_settings_that_cannot_be_read_yet_are_waited_for() -> None:
     assert 1 <= pause <= 5
 
 
+# Running out of time.
+
+
+def slow_bench(*members: int, streams: bool = True) -> Bench:
+    """Return a bench of which an invocation with 50 s left (20 of them for calls) makes two calls of one each."""
+    bench = Bench(streams=streams, call_size=1)
+    for number in members:
+        bench.store(number, email=f"{number}@x.example")
+    bench.tool.answered = lambda: bench.clock.advance(15)
+    return bench
+
+
+def test_looks_that_run_out_of_time_are_sent_anew_as_they_were_and_acknowledged() -> None:
+    bench = slow_bench(2, 4, 6, 8)
+    first, second = bench.look(2, 4), bench.look(6, 8, thorough=True)
+
+    assert bench.consume(first, replace(second, group="letters#1"), seconds_left=50.0) == []
+
+    assert len(bench.sent) == 2
+    assert [(message.body, message.group) for message in bench.queue.messages] == [
+        (first.body, "letters#0"),
+        (second.body, "letters#1"),
+    ]
+    assert bench.hidden == []
+    bench.work_off()
+    assert sorted(bench.tool.holds()) == ["2@x.example", "4@x.example", "6@x.example", "8@x.example"]
+    assert len(bench.sent) == 4
+
+
+def test_however_many_goes_it_takes_no_receive_is_burnt() -> None:
+    bench = slow_bench(*range(0, 100, 2))
+    work = [bench.look(*range(0, 100, 2))]
+    goes = 0
+    while work:
+        assert bench.consume(*work, receives=1, seconds_left=50.0) == []
+        work, goes = bench.queue.take(), goes + 1
+    assert goes == 25
+    assert len(bench.sent) == len(bench.tool.holds()) == 50
+    assert export_gate(bench).owed == 0
+
+
+def test_what_a_redelivery_looks_at_more_closely_stays_so_when_it_is_sent_anew() -> None:
+    bench = slow_bench(2, 4, 6)
+    assert bench.consume(bench.look(2, 4, 6), receives=2, seconds_left=50.0) == []
+    assert [look.thorough for look in bench.queue.tasks] == [True]
+
+
+def test_looks_that_do_not_count_are_not_sent_anew() -> None:
+    bench = slow_bench(2, 4, 6, 8, streams=False)
+    assert bench.consume(bench.look(8), bench.look(2, 4, 6, thorough=True), receives=2, seconds_left=50.0) == []
+    assert [look.profiles for look in bench.queue.tasks] == [(person(2), person(4), person(6))]
+
+
+def test_looks_for_a_run_that_run_out_of_time_are_sent_anew_for_that_run() -> None:
+    bench = Bench(imports=True, streams=False)
+    for number in (2, 4, 6):
+        bench.store(number, email=f"{number}@x.example")
+    bench.deliver(2, 4, 6)
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    for number in (2, 4, 6):
+        bench.store(number, name="new")
+    bench.tool.land_some(everything=True)
+    bench.check(*bench.checks.take())
+    [_, look] = bench.queue.take()
+    bench.tool.call_size = 1
+    bench.tool.answered = lambda: bench.clock.advance(15)
+
+    assert bench.consume(look, seconds_left=50.0) == []
+
+    assert [message.body for message in bench.queue.messages] == [look.body]
+    assert [task.run for task in bench.queue.tasks] == [run.id]
+    bench.tick(after=STALLED_AFTER + timedelta(minutes=1))
+    bench.work_off()
+    assert bench.counts(run) == {"told": 3, "selected": 3, "delivered": 3}
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_a_page_that_runs_out_of_time_is_sent_anew_and_does_not_count_as_stalled() -> None:
+    bench = slow_bench(2, 4, 6, streams=False)
+    bench.tool.page_is_full = lambda *_: False  # type: ignore[method-assign]
+    run = bench.start()
+    [cursor, other] = bench.queue.take()
+    bench.clock.advance(14 * 60)
+
+    assert bench.consume(cursor, seconds_left=50.0) == []
+
+    [again] = bench.queue.messages
+    assert (again.body, again.group) == (cursor.body, cursor.group)
+    bench.consume(other)
+    bench.tick(after=timedelta(minutes=14))
+    assert bench.queue.messages == [again]
+    bench.work_off()
+    assert bench.counts(run) == {"selected": 3, "delivered": 3}
+    assert len(bench.sent) == 3
+
+
+def test_without_a_single_call_the_receives_go_on_counting() -> None:
+    """Given a look at the stores that takes all the time there is, Then it is not repeated for ever."""
+    bench = slow_bench(2)
+    bench.database.after = lambda step: bench.clock.advance(30)
+    assert bench.consume(bench.look(2), seconds_left=50.0) == ["m0"]
+    assert (bench.queue.messages, bench.sent) == ([], [])
+    assert bench.consume(bench.look(2), receives=MOST_RECEIVES, seconds_left=50.0) == []
+    assert export_gate(bench).owed == 1
+
+
+def test_when_the_queue_takes_nothing_the_messages_are_kept() -> None:
+    bench = slow_bench(2, 4, 6)
+    bench.queue.failures.append(Busy("queue_unavailable", "throttled"))
+    assert bench.consume(bench.look(2, 4, 6), seconds_left=50.0) == ["m0"]
+
+
+def test_running_out_of_time_proves_that_the_destination_is_well() -> None:
+    bench = slow_bench(2, 4, 6)
+    bench.tool.script = [DOWN]
+    bench.consume(bench.look(2))
+    assert bench.consume(bench.look(4, 6, 2), seconds_left=50.0) == []
+    assert connection_gate(bench).failing_since is None
+
+
+def test_what_was_put_back_for_want_of_time_goes_first_in_the_next_batch() -> None:
+    bench = slow_bench(2, 4)
+    bench.edit("other", segments=("shop/other",))
+    bench.store(6, inside=("shop/other",), email="6@x.example")
+    waited = bench.look(6, export="other", settings=1)
+    new, old = bench.received([bench.look(2, 4), waited])
+    left = iter([50.0, 29.0])
+
+    assert bench.consumer().consume([new, replace(old, receive_count=2)], lambda: next(left)) == ["m0"]
+
+    assert bench.sent == [["6@x.example"]]
+
+
 # Stopping.
 
 
@@ -240,7 +377,7 @@ def test_what_comes_to_a_gate_that_opens_meanwhile_is_not_dropped() -> None:
     def reopen_once(step: str) -> None:
         if step == "write control":
             bench.database.before = bench.step
-            assert gates.reopen(bench.database, CONNECTION, closed)
+            assert gates.reopen(bench.database, CONNECTION, closed, bench.clock.now())
 
     assert bench.consume(bench.look(2)) == ["m0"]
     assert bench.hidden == [("m0", 1.0)]

@@ -144,6 +144,38 @@ def test_an_import_of_an_export_that_is_gone_is_forgotten_when_it_can_do_nothing
     assert bench.checks.messages == []
 
 
+def test_a_run_that_waits_for_an_import_of_a_deleted_export_stops_and_blocks_no_new_one() -> None:
+    bench, run, check = importing()
+    export = bench.export
+    del bench.settings.saved[export.key]
+    bench.check(check)
+    assert bench.run(run).state is RunState.RUNNING
+    bench.clock.time += ORPHANED
+    assert bench.check(*bench.checks.take()) == []
+
+    assert (bench.run(run).state, bench.run(run).reason) == (RunState.STOPPED, "its export was deleted")
+    bench.settings.save(replace(export, version=1))
+    again = bench.start()
+    bench.work_off()
+    assert bench.run(again).state is RunState.FINISHED
+
+
+@pytest.mark.parametrize("crash_at", range(1, 12))
+def test_a_check_that_dies_while_it_forgets_leaves_no_run_waiting(crash_at: int) -> None:
+    bench, run, check = importing()
+    del bench.settings.saved[bench.export.key]
+    bench.clock.time += ORPHANED
+    bench.crash_at = bench.steps + crash_at
+    try:
+        bench.check(check)
+    except Crash:
+        bench.crash_at = None
+        assert bench.check(check, receives=2) == []
+    bench.crash_at = None
+    assert bench.run(run).state is RunState.STOPPED
+    assert flights.open_imports(bench.database, CONNECTION) == []
+
+
 def test_an_import_outlives_an_export_that_is_deleted_and_made_again() -> None:
     """Given an import still queued when its export is deleted and made again with other values, Then nothing is sent
     past it, and the newer values are the last to arrive."""
@@ -257,7 +289,7 @@ def test_with_too_little_time_left_a_message_goes_back() -> None:
 def test_an_unconfirmed_row_leaves_open_what_the_destination_holds() -> None:
     bench = Bench(imports=True)
     bench.tool.refuses = frozenset({ANN})
-    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found")
+    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
     bench.store(2, email=ANN)
     bench.deliver(2)
     bench.work_off()

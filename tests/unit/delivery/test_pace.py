@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from relay.delivery.pace import Pace
+from relay.delivery.pace import Pace, budget_used
 from relay.destinations.contract import Quota
 from relay.domain.problems import Busy
 from tests.fakes.clock import FakeClock
@@ -75,6 +75,82 @@ def test_a_minute_passes_faster_with_a_scale() -> None:
     pace("letters", IMPORTS)
     pace("letters", IMPORTS)
     assert clock.slept == [pytest.approx(0.05)]
+
+
+# A rest the destination asked for.
+
+
+@pytest.mark.parametrize("scale", [1, 60])
+def test_a_hold_binds_everybody_and_lasts_as_long_as_the_clock_says(scale: int) -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    one, other = Pace(database, clock, scale=scale), Pace(database, clock, scale=scale)
+    one("letters", IMPORTS)
+    one.hold("letters", IMPORTS, timedelta(seconds=40))
+
+    with pytest.raises(Busy) as raised:
+        other("letters", IMPORTS)
+    assert raised.value.retry_after == timedelta(seconds=40)
+    clock.advance(25)
+    other("letters", IMPORTS)
+    assert clock.slept == [15.0]
+
+
+def test_a_quota_nobody_has_used_yet_can_be_held_and_no_other_is() -> None:
+    clock = FakeClock()
+    pace = Pace(MemoryDatabase(), clock)
+    pace.hold("letters", IMPORTS, timedelta(seconds=10))
+    pace("letters", CALLS)
+    pace("parcels", IMPORTS)
+    assert clock.slept == []
+    pace("letters", IMPORTS)
+    assert clock.slept == [10.0]
+
+
+def test_a_hold_never_makes_a_slot_earlier() -> None:
+    clock = FakeClock()
+    pace = Pace(MemoryDatabase(), clock)
+    pace.hold("letters", IMPORTS, timedelta(seconds=60))
+    for shorter in (timedelta(seconds=20), timedelta(), timedelta(seconds=-5)):
+        pace.hold("letters", IMPORTS, shorter)
+    assert pace.backlog("letters", IMPORTS) == timedelta(seconds=60)
+
+
+def test_a_hold_lasts_an_hour_at_most() -> None:
+    pace = Pace(MemoryDatabase(), FakeClock())
+    pace.hold("letters", IMPORTS, timedelta(days=3))
+    assert pace.backlog("letters", IMPORTS) == timedelta(hours=1)
+
+
+def test_a_hold_leaves_the_days_budget_as_it_is() -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    pace, budgeted = Pace(database, clock), Quota("calls", 5, timedelta(seconds=1), a_day=10)
+    pace("letters", budgeted)
+    pace.hold("letters", budgeted, timedelta(seconds=10))
+    assert budget_used(database, "letters", clock.now()) == 0.1
+
+
+def test_a_hold_wins_over_somebody_who_takes_a_slot_meanwhile() -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    pace = Pace(database, clock)
+
+    def overtake(step: str) -> None:
+        if step.startswith("write"):
+            database.before = lambda _: None
+            Pace(database, clock)._take("letters", IMPORTS)
+
+    database.before = overtake
+    pace.hold("letters", IMPORTS, timedelta(seconds=10))
+    assert pace.backlog("letters", IMPORTS) == timedelta(seconds=10) - timedelta(seconds=sum(clock.slept))
+
+
+def test_a_hold_that_cannot_be_written_hides_no_answer() -> None:
+    database = MemoryDatabase()
+
+    def throttle(step: str) -> None:
+        raise Busy("database", "throttled")
+
+    database.before = throttle
+    Pace(database, FakeClock()).hold("letters", IMPORTS, timedelta(seconds=10))
 
 
 def test_a_slot_is_never_handed_out_twice_when_two_ask_at_once() -> None:

@@ -110,6 +110,58 @@ def test_a_stopped_export_is_probed_by_itself_and_the_others_go_on() -> None:
     assert len(runs.latest(bench.database, f"{CONNECTION}/other")) == 1
 
 
+# What stops again though its probes pass.
+
+
+def stops_again(bench: Bench, scope: str = WHOLE, code: str = "code", after: timedelta = MINUTE) -> timedelta:
+    """Close an open gate again, and return how long it takes until a tick, one a minute, opens it."""
+    bench.clock.time += after
+    gate = gates.load_all(bench.database, CONNECTION).get(scope, Gate(scope))
+    gates.close(bench.database, CONNECTION, gate, code, "reason", bench.clock.now())
+    stopped_at = bench.clock.now()
+    while gates.load_all(bench.database, CONNECTION)[scope].closed:
+        bench.tick(after=MINUTE)
+    return (bench.clock.now() - stopped_at) // MINUTE * MINUTE
+
+
+@pytest.mark.parametrize("scope", [WHOLE, scope_of("main")])
+def test_a_gate_that_closes_again_soon_is_opened_less_and_less_often(scope: str) -> None:
+    bench = quiet()
+    waits = [stops_again(bench, scope) // MINUTE for _ in range(8)]
+    assert waits == [3, 6, 12, 24, 48, 60, 60, 60]
+
+
+def test_after_a_quiet_quarter_of_an_hour_probes_come_every_few_minutes_again() -> None:
+    bench = quiet()
+    assert [stops_again(bench) for _ in range(3)][-1] == 4 * PROBE_EVERY
+    assert stops_again(bench, after=gates.QUIET) == PROBE_EVERY
+    assert stops_again(bench) == 2 * PROBE_EVERY
+
+
+def test_another_reason_to_stop_is_probed_every_few_minutes() -> None:
+    bench = quiet()
+    assert [stops_again(bench) for _ in range(3)][-1] == 4 * PROBE_EVERY
+    assert stops_again(bench, code="other") == PROBE_EVERY
+
+
+def test_a_failure_no_probe_can_see_does_not_start_runs_for_ever() -> None:
+    """Given a call that is refused in every run while every probe passes, Then a day has some 25 runs, not 480."""
+    bench = quiet()
+    gates.owe_always(bench.database, CONNECTION, "main")
+    for _ in range(24 * 60):
+        bench.tool.script = [ConnectionProblem("forbidden", "the plan has no lists")]
+        bench.tick(after=MINUTE)
+        for message in bench.queue.take():
+            for receives in (1, 2):
+                bench.consume(message, receives=receives)
+    assert 24 <= len(bench.sent) <= 30
+    bench.tool.script = []
+    for _ in range(61):
+        bench.tick(after=MINUTE)
+        bench.work_off()
+    assert bench.tool.holds() == {"2@x.example": {}}
+
+
 # Debts.
 
 

@@ -30,6 +30,7 @@ class Door:
         self.answers: Iterator[Response] = iter(())
         self.lines: list[dict[str, Any]] = []
         self.paced: list[str] = []
+        self.held: list[tuple[str, timedelta]] = []
 
         @app.route("/", defaults={"path": ""}, methods=["GET", "POST"])
         @app.route("/<path:path>", methods=["GET", "POST"])
@@ -42,6 +43,7 @@ class Door:
             "acme",
             pace=lambda quota: self.paced.append(quota.name),
             log=lambda message, **fields: self.lines.append({"message": message, **fields}),
+            hold=lambda quota, rest: self.held.append((quota.name, rest)),
             session=wsgi_session(self.adapter),
         )
 
@@ -100,6 +102,23 @@ def test_one_log_line_per_attempt_without_query_ids_headers_or_bodies(door: Door
 
 def test_headers_in_lower_case(door: Door) -> None:
     assert door.get(Response("", 429, {"Retry-After": "3"})).headers["retry-after"] == "3"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_rest_the_destination_asks_for_is_held_for_everybody_and_the_answer_returned(door: Door, status: int) -> None:
+    answer = door.get(Response("", status, {"Retry-After": "40"}))
+    assert door.held == [("rest", timedelta(seconds=40))]
+    assert answer.status == status
+    assert len(door.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(429, {}), (429, {"Retry-After": "soon"}), (503, {}), (200, {"Retry-After": "40"}), (201, {"Retry-After": "40"})],
+)
+def test_no_rest_is_held_that_nobody_asked_for(door: Door, status: int, headers: dict[str, str]) -> None:
+    door.get(Response("", status, headers))
+    assert door.held == []
 
 
 def test_a_refused_connection_was_certainly_not_taken(door: Door) -> None:

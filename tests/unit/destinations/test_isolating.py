@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from relay.destinations.isolating import MAX_REFUSALS, Proof, isolate
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, RejectionKind, Transient
+from relay.domain.problems import (
+    Busy,
+    Conflict,
+    ConnectionProblem,
+    ExportProblem,
+    Problem,
+    Rejection,
+    RejectionKind,
+    Transient,
+)
 from tests.fakes.scripted_caller import DictNotes
 
 ALONE = Rejection(RejectionKind.DATA, "alone", "refused by itself")
@@ -98,6 +107,29 @@ def test_trouble_after_a_part_was_taken_has_an_unknown_outcome(trouble: Exceptio
     with pytest.raises(Transient) as caught:
         isolate([0, 1, 2, 3], attempt, ALONE, unproven())
     assert caught.value.taken is None
+    assert caught.value.retry_after == getattr(trouble, "retry_after", None)
+    assert not isinstance(caught.value, Busy)
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Busy("pace", "the quota is used up", taken=False, retry_after=timedelta(seconds=40)),
+        Conflict("pace", "no slot could be taken"),
+    ],
+)
+def test_our_own_pace_in_the_middle_of_a_call_is_no_failure_of_the_destination(trouble: Problem) -> None:
+    answers: list[Mapping[int, Rejection] | Exception | None] = [{}, None, trouble]
+
+    def attempt(rows: Sequence[int]) -> Mapping[int, Rejection] | None:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with pytest.raises(Busy) as caught:
+        isolate([0, 1, 2, 3], attempt, ALONE, unproven())
+    assert (caught.value.code, caught.value.taken) == ("pace", None)
     assert caught.value.retry_after == getattr(trouble, "retry_after", None)
 
 

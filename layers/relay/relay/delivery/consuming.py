@@ -1,5 +1,6 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,9 @@ AWAITED = 0
 
 MOST_RECEIVES = 25
 """After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""
+
+OUT_OF_TIME = "out_of_time"
+"""The engine's code for calls it did not begin because the function's time is nearly over."""
 
 ENOUGH_TIME = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
@@ -110,6 +114,7 @@ class Consumer:
         self._opener = opener
         self._engine = engine
         self._cursors = cursors
+        self._wakeups = cursors.wakeups
         self._clock = clock
         self._stopping = Stopping(database, opener.settings, clock, observe)
         self._retry_later = retry_later
@@ -118,7 +123,8 @@ class Consumer:
     def consume(self, received: Sequence[Received], seconds_left: Callable[[], float]) -> list[str]:
         """Handle a batch; return the ids of the messages SQS must keep."""
         units, failed = self._units(received)
-        for unit in units:
+        # What was put back for want of time goes first, so that it is not put back again and again.
+        for unit in sorted(units, key=lambda unit: unit.receives, reverse=True):
             spare = seconds_left() - ENOUGH_TIME
             if spare < 0:
                 failed += self._put_back(unit, timedelta())
@@ -199,6 +205,8 @@ class Consumer:
     def _after_trouble(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
         if isinstance(problem, ExportProblem):
             return self._stop_export(unit, problem)
+        if problem.code == OUT_OF_TIME and opened.calls():
+            return self._send_anew(unit, opened)
         if isinstance(problem, Busy | Conflict):
             return self._try_again(unit, problem)
         if isinstance(problem, Transient):
@@ -315,6 +323,25 @@ class Consumer:
             "try again", problem, export=unit.export_key, attempt=unit.receives, pause_seconds=pause.total_seconds()
         )
         return self._put_back(unit, pause)
+
+    def _send_anew(self, unit: _Unit, opened: Opened) -> list[str]:
+        """Acknowledge work that got on but needs another go, after sending it once more: it is no failed receive.
+
+        Without a call there was no progress, and the messages are put back: their receives are counted.
+        """
+        export, calls = opened.job.export, opened.calls()
+        if unit.cursor is not None:
+            self._cursors.send_anew(export, unit.cursor)
+        else:
+            # What a redelivery looks at more closely would be lost with its receives.
+            looks = [replace(look, thorough=look.thorough or unit.redelivered) for look in unit.looks]
+            groups = [message.group for message in unit.received]
+            wanted = [export.stream or look.thorough for look in unit.looks]
+            self._wakeups.send_anew(export, itertools.compress(zip(looks, groups, strict=True), wanted))
+        self._note_success(opened)
+        self._observe.info("sent anew", export=export.key, attempt=unit.receives, calls=calls)
+        self._observe.count(Count.CALLS, calls, connection=export.connection)
+        return []
 
     def _leave_to_a_run(self, unit: _Unit, problem: Problem) -> list[str]:
         """Acknowledge what never got through, after noting that a run is owed."""

@@ -57,7 +57,7 @@ class Cursors:
         self._database = database
         self._clock = clock
         self._engine = engine
-        self._wakeups = wakeups
+        self.wakeups = wakeups
         self._scan = scan
 
     def advance(
@@ -115,7 +115,7 @@ class Cursors:
 
     def resume(self, export: Export, run: Run, shards: Iterable[Shard]) -> None:
         """Send the cursors of shards that are not through."""
-        self._wakeups.go_on(
+        self.wakeups.go_on(
             export,
             [
                 Cursor(export.connection, export.name, export.version, run.id, shard.index, shard.phase, shard.after)
@@ -123,6 +123,11 @@ class Cursors:
                 if not shard.done
             ],
         )
+
+    def send_anew(self, export: Export, cursor: Cursor) -> None:
+        """Send a cursor whose page takes more than one go to the tail of its group; it does not count as stalled."""
+        self.wakeups.go_on(export, [cursor])
+        runs.note_nudge(self._database, cursor.run, cursor.shard, self._clock.now())
 
     def _read(self, job: Job, run: Run, shard: Shard) -> Page:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""

@@ -17,6 +17,7 @@ from relay.destinations.contract import ImportReport, OpenImport, Step
 from relay.domain.problems import (
     UNCONFIRMED,
     Busy,
+    Conflict,
     ConnectionProblem,
     ExportProblem,
     Problem,
@@ -25,10 +26,11 @@ from relay.domain.problems import (
     SettingsProblem,
     Transient,
 )
+from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
-from relay.stores import attempts, flights, gates
+from relay.stores import attempts, flights, gates, runs
 from relay.stores.database import Database
 from relay.stores.flights import Entry, QueuedImport
 
@@ -45,6 +47,8 @@ REST_PAUSE = timedelta(seconds=2)
 
 ORPHANED = timedelta(days=1)
 """How long an import whose export is gone is taken to be in flight: the export may be made again."""
+
+EXPORT_DELETED = "its export was deleted"
 
 NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
@@ -166,8 +170,17 @@ class ImportChecker:
         """Without its export an import cannot be asked about; it stays in flight while it may still arrive."""
         if self._clock.now() - queued.queued_at < ORPHANED:
             self._look_later(check, queued, LONGEST_DELAY)
-        else:
-            flights.forget(self._database, check.connection, check.flight)
+            return
+        # First, because nothing would come back to it: a run that waits for this import would wait for ever, and an
+        # export made again under this name could have no run.
+        active = runs.active(self._database, f"{check.connection}/{check.export}")
+        run = None if active is None else runs.load(self._database, active)
+        stopped = run is None or runs.change_state(
+            self._database, run, RunState.STOPPED, self._clock.now(), EXPORT_DELETED
+        )
+        if not stopped:
+            raise Conflict("run", "somebody else changed the run")
+        flights.forget(self._database, check.connection, check.flight)
 
     def _job(self, check: CheckImport, *, fresh: bool) -> Job:
         settings = self._opener.settings

@@ -55,6 +55,8 @@ class Opener:
     """Sandboxes standing in for destinations, by name; empty outside the local environment."""
     backlog: Callable[[str, Quota], timedelta] = lambda connection, quota: timedelta()  # noqa: ARG005 - says what it takes
     """How far ahead the next free slot of a connection's quota lies."""
+    hold: Callable[[str, Quota, timedelta], None] = lambda connection, quota, wait: None  # noqa: ARG005 - says what it takes
+    """Keeps everybody from calling under a connection's quota for some time."""
     _owned: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """Who was seen to own a target: an export in one version of its settings. With others it may have been lost."""
 
@@ -63,8 +65,16 @@ class Opener:
         call, calls = self.caller(connection)
         notes = ConnectionNotes(self.database, connection.name)
         base_url = self.base_urls.get(connection.destination)
-        backlog = partial(self.backlog, connection.name)
-        return Account(connection, call, notes, base_url, backlog, partial(segments.name_of, self.database)), calls
+        account = Account(
+            connection,
+            call,
+            notes,
+            base_url,
+            partial(self.backlog, connection.name),
+            partial(segments.name_of, self.database),
+            partial(self.hold, connection.name),
+        )
+        return account, calls
 
     def open(self, export_key: str, *, at_least: int, thorough: bool = False, fresh: bool = False) -> Opened:
         """Open an export in a version of its settings not older than `at_least`.

@@ -3,16 +3,20 @@
 A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the slot.
 """
 
+import contextlib
 import random
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.destinations.contract import Quota
 from relay.domain import moments
-from relay.domain.problems import Actor, Busy, Conflict, ConnectionProblem
+from relay.domain.problems import Actor, Busy, Conflict, ConnectionProblem, Problem
 from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
 
 ATTEMPTS = 50
+
+LONGEST_HOLD = timedelta(hours=1)
+"""A destination that asks for a longer rest is asked again after this."""
 
 
 class Pace:
@@ -46,6 +50,28 @@ class Pace:
             return timedelta()
         return max(moments.parse(str(item["next"])) - self._clock.now(), timedelta())
 
+    def hold(self, connection: str, quota: Quota, wait: timedelta) -> None:
+        """Hand out no slot of a quota before `wait`, of the clock's time, is over: the destination asked for a rest.
+
+        A later slot is left where it is. Raises no Problem: this is said after a call, whose answer counts more. When
+        nothing could be written, each caller meets the destination's refusal by itself.
+        """
+        if wait <= timedelta():
+            return
+        with contextlib.suppress(Problem):
+            self._hold(connection, quota, min(wait, LONGEST_HOLD))
+
+    def _hold(self, connection: str, quota: Quota, wait: timedelta) -> None:
+        key = Key(Table.CONTROL, _records(connection), quota.name)
+        until = self._clock.now() + wait
+        for _ in range(ATTEMPTS):
+            item = self._database.get([key])[0]
+            if item is not None and moments.parse(str(item["next"])) >= until:
+                return
+            if write_one(self._database, Update(key, {"next": moments.text(until)}, {}, _as_read(item))):
+                return
+            self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+
     def _take(self, connection: str, quota: Quota) -> datetime:
         key = Key(Table.CONTROL, _records(connection), quota.name)
         step = quota.per / quota.calls / self._scale
@@ -56,11 +82,15 @@ class Pace:
             spent = _spent(item, quota, free)
             if free - now > self._patience:
                 raise Busy("pace", f"the {quota.name} quota is used up", taken=False, retry_after=free - now)
-            expect: Expectation = {"pk": ABSENT} if item is None else {"next": str(item["next"])}
-            if write_one(self._database, Update(key, {"next": moments.text(free + step), **spent}, {}, expect)):
+            taken: Item = {"next": moments.text(free + step), **spent}
+            if write_one(self._database, Update(key, taken, {}, _as_read(item))):
                 return free
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
+
+
+def _as_read(item: Item | None) -> Expectation:
+    return {"pk": ABSENT} if item is None else {"next": str(item["next"])}
 
 
 def budget_used(database: Database, connection: str, now: datetime) -> float | None:

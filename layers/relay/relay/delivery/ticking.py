@@ -21,6 +21,9 @@ from relay.stores.directory import Directory, Entry
 from relay.stores.gates import CONNECTION, Gate, scope_of
 
 PROBE_EVERY = timedelta(minutes=3)
+LEAST_PROBED = timedelta(hours=1)
+"""What stops again and again though its probes pass is probed less and less often, down to this."""
+
 STALLED_AFTER = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
 
@@ -100,7 +103,7 @@ class Ticker:
         """
         now = self._clock.now()
         last = max((moment for moment in (gate.probed_at, gate.since) if moment is not None), default=None)
-        if last is not None and now - last < PROBE_EVERY:
+        if last is not None and now - last < _probe_pause(gate):
             return False
         if not gates.note_probe(self._database, connection, gate, now):
             return False
@@ -116,7 +119,7 @@ class Ticker:
             return False
         if any(finding.level is Level.ERROR for finding in findings):
             return False
-        return gates.reopen(self._database, connection, gate)
+        return gates.reopen(self._database, connection, gate, self._clock.now())
 
     def _export(self, export: Export, gate: Gate) -> None:
         self._nudge(export)
@@ -171,6 +174,10 @@ class Ticker:
             if _stalled(queued.looked_at, now):
                 flights.note_look(self._database, queued, now)
                 self._wakeups.check_import(connection, queued.export, queued.flight, 0, timedelta())
+
+
+def _probe_pause(gate: Gate) -> timedelta:
+    return min(PROBE_EVERY * float(2 ** min(gate.flaps, 20)), LEAST_PROBED)
 
 
 def _stalled(last: datetime | None, now: datetime) -> bool:

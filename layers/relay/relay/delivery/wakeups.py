@@ -60,6 +60,12 @@ class Wakeups:
         if messages:
             self._destination_queue(destination).send(messages)
 
+    def send_anew(self, export: Export, looks: Iterable[tuple[LookAgain, str | None]]) -> None:
+        """Send look-agains of an export to the tails of the groups they came from."""
+        messages = [Message(look.to_json(), group_name) for look, group_name in looks]
+        if messages:
+            self._destination_queue(export.destination).send(messages)
+
     def look_later(self, export: Export, due: Mapping[tuple[str, str | None], datetime]) -> None:
         """Wake (profile, run that waits for it) when their time has come."""
         messages = [

@@ -5,6 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -15,6 +16,7 @@ from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, ReadT
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from relay.destinations.contract import Quota, Reply
+from relay.destinations.error_table import retry_after
 from relay.destinations.public_addresses import PrivateAddressError, PublicAddressesAdapter
 from relay.domain.problems import ConnectionProblem, Problem, Transient
 
@@ -25,6 +27,9 @@ ANSWER_SECONDS = 60.0
 """The longest a whole answer may take to arrive, however steadily it drips."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """After decompression. The largest answer we ask for, a page of 100 records, stays far below."""
+
+SLOW_DOWN = frozenset({429, 503})
+"""The statuses whose `Retry-After` asks for a rest. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
 
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z_]+|v\d+")
 
@@ -57,9 +62,11 @@ def shared_session() -> requests.Session:
 class HttpCaller:
     """The `Caller` of one connection.
 
-    `pace` is called before every attempt and may wait or raise Transient. `log` is called once after every attempt as
-    `log("destination call", connection=, operation=, method=, path=, status=, milliseconds=, bytes=)`; `status` is 0
-    when there was no answer, and then `problem` holds the code. Headers, bodies, queries and ids in paths are left out.
+    `pace` is called before every attempt and may wait or raise Transient. `hold` is told how long an answer asks us to
+    leave its quota alone, so that everybody else who talks to the account does, too; it raises nothing. `log` is called
+    once after every attempt as `log("destination call", connection=, operation=, method=, path=, status=,
+    milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code. Headers, bodies,
+    queries and ids in paths are left out.
     """
 
     counts: Counter[tuple[str, int]]
@@ -71,12 +78,14 @@ class HttpCaller:
         *,
         pace: Callable[[Quota], None],
         log: Callable[..., None],
+        hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None,  # noqa: ARG005 - says what it takes
         session: requests.Session | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = connection
         self._pace = pace
         self._log = log
+        self._hold = hold
         self._session = shared_session() if session is None else session
         self._monotonic = monotonic
         self.counts = Counter()
@@ -122,6 +131,9 @@ class HttpCaller:
         )
         if isinstance(outcome, Problem):
             raise outcome
+        rest = retry_after(outcome) if outcome.status in SLOW_DOWN else None
+        if rest is not None:
+            self._hold(quota, rest)
         return outcome
 
     def _attempt(

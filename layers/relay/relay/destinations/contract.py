@@ -156,6 +156,10 @@ class Account:
     """How far ahead the next free slot of a quota lies, for destinations that can choose between two ways."""
     segment_name: Callable[[str], str | None] = lambda segment: None  # noqa: ARG005 - the name says what it takes
     """The platform's display name of a segment (`source/segment`), None where the platform sent none."""
+    hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None  # noqa: ARG005 - the name says what it takes
+    """Keeps everybody who talks to the account from calling under a quota for some time, an hour at most.
+
+    For a limit that a destination does not tell by 429 or 503 with `Retry-After`: with those `call` does it."""
 
 
 class Destination(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from relay.destinations.contract import Notes
 from relay.domain.exports import Export
-from relay.domain.problems import ExportProblem, Problem, Rejection, Transient
+from relay.domain.problems import Busy, Conflict, ExportProblem, Problem, Rejection, Transient
 
 MAX_REFUSALS = 32
 """Refused calls in a row, none ever taken, after which the rows cannot be the reason.
@@ -50,6 +50,12 @@ class Proof:
         return self.notes.get(self._key)
 
 
+def _in_the_middle(problem: Problem) -> Transient:
+    kind = Busy if isinstance(problem, Busy | Conflict) else Transient
+    pause = problem.retry_after if isinstance(problem, Transient) else None
+    return kind(problem.code, f"part of the call was taken, then: {problem.what}", retry_after=pause)
+
+
 def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proof) -> dict[int, Rejection]:
     """Send rows so that the good ones go through, and return the refused ones.
 
@@ -57,7 +63,8 @@ def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proo
     `alone` is the rejection of a row that was refused by itself without a reason.
 
     Raises what `attempt` raises. Once something was taken, a Problem becomes a Transient of unknown outcome, since the
-    call as a whole is neither done nor undone. Raises ExportProblem when nothing is accepted, now or ever (`proof`).
+    call as a whole is neither done nor undone: a Busy where our own side was the reason. Raises ExportProblem when
+    nothing is accepted, now or ever (`proof`).
     """
     refused: dict[int, Rejection] = {}
     waiting = [(list(rows), True)]
@@ -69,10 +76,7 @@ def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proo
         except Problem as problem:
             if not taken:
                 raise
-            pause = problem.retry_after if isinstance(problem, Transient) else None
-            raise Transient(
-                problem.code, f"part of the call was taken, then: {problem.what}", retry_after=pause
-            ) from None
+            raise _in_the_middle(problem) from None
         if named is None:
             if not taken:
                 proof.keep()

@@ -16,13 +16,17 @@ CONNECTION = "connection"
 FAILURES_APART = timedelta(hours=1)
 """Much longer than the longest backoff: failures further apart say nothing of the time between them."""
 
+QUIET = timedelta(minutes=15)
+"""A gate that closes for the same reason sooner after it was opened flaps: its probe does not see what is wrong."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The state of one gate. `epoch` counts its closings.
 
     `failing_since` and `failed_at` are the first and the last failure of a row without a success. `passed` is the
-    version of an export's settings under which a run has counted the leavers and was let through.
+    version of an export's settings under which a run has counted the leavers and was let through. `flaps` counts the
+    closings in a row that came for the same code (`last_code`, once it is open) soon after it was `reopened_at`.
     """
 
     scope: str
@@ -36,6 +40,9 @@ class Gate:
     passed: int = 0
     owed: int = 0
     probed_at: datetime | None = None
+    reopened_at: datetime | None = None
+    last_code: str = ""
+    flaps: int = 0
 
 
 def scope_of(export_name: str | None) -> str:
@@ -75,6 +82,7 @@ def close(database: Database, connection: str, gate: Gate, code: str, reason: st
                 "epoch": gate.epoch + 1,
                 "since": moments.text(now),
                 "failing_since": "",
+                "flaps": _flaps(gate, code, now),
             },
             {},
             _as_seen(gate),
@@ -82,9 +90,22 @@ def close(database: Database, connection: str, gate: Gate, code: str, reason: st
     )
 
 
-def reopen(database: Database, connection: str, gate: Gate) -> bool:
+def _flaps(gate: Gate, code: str, now: datetime) -> int:
+    if gate.reopened_at is None or code != gate.last_code or now - gate.reopened_at >= QUIET:
+        return 0
+    return gate.flaps + 1
+
+
+def reopen(database: Database, connection: str, gate: Gate, now: datetime) -> bool:
     """Open a gate that was seen closed; False if somebody else changed it meanwhile."""
-    opened: Item = {"closed": False, "code": "", "reason": "", "failing_since": ""}
+    opened: Item = {
+        "closed": False,
+        "code": "",
+        "reason": "",
+        "failing_since": "",
+        "reopened_at": moments.text(now),
+        "last_code": gate.code,
+    }
     return write_one(database, Update(_key(connection, gate.scope), opened, {}, _as_seen(gate)))
 
 
@@ -159,4 +180,7 @@ def _gate(scope: str, item: Item | None) -> Gate:
         passed=int(item.get("passed", 0)),
         owed=int(item.get("owed", 0)),
         probed_at=moment("probed_at"),
+        reopened_at=moment("reopened_at"),
+        last_code=str(item.get("last_code", "")),
+        flaps=int(item.get("flaps", 0)),
     )

@@ -113,6 +113,7 @@ class Client:
         self._base = f"{root}/api/3"
         self._headers = {"Api-Token": settings.api_key.get_secret_value()}
         self._call = account.call
+        self._hold = account.hold
 
     def bulk_import(self, contacts: Sequence[Mapping[str, Any]]) -> Queued | RowsRefused:
         """Queue an import of 1 to 250 contacts in a body below 400,000 bytes."""
@@ -275,7 +276,13 @@ class Client:
             )
             if reply.status not in (401, 403):
                 break
-        return raise_for(reply, table), reply
+        try:
+            return raise_for(reply, table), reply
+        except Transient as problem:
+            if reply.status == 400 and problem.retry_after is not None:
+                # The bulk import's own limit, which does not come as 429: it binds everybody at the account.
+                self._hold(quota, problem.retry_after)
+            raise
 
     def _records(
         self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None
