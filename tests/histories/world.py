@@ -126,6 +126,7 @@ class World:
             connection.name,
             pace=partial(self._pace, connection.name),
             log=self.observe.info,
+            hold=partial(self._pace.hold, connection.name),
             session=self._session,
             monotonic=self.clock.timestamp,
         )
@@ -134,7 +135,7 @@ class World:
     def _opener(self) -> Opener:
         urls = {self.side.name: BASE_URL}
         settings = self.settings.as_settings()
-        return Opener(self.database, settings, self._lookup, self.caller, urls, self._pace.backlog)
+        return Opener(self.database, settings, self._lookup, self.caller, urls, self._pace.backlog, self._pace.hold)
 
     def _lookup(self, name: str) -> Any:
         assert name == self.side.name
