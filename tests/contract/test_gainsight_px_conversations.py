@@ -19,7 +19,7 @@ from relay.destinations.contract import Level, Step
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
 from relay.domain.profiles import Membership, Profile, Register
 from relay.domain.runs import Outcome
 from relay.stores import profiles, segments
@@ -217,9 +217,9 @@ def test_identities_px_does_not_know_are_found_out_one_by_one(subject: Gainsight
 
 @pytest.mark.parametrize("feature", ["403", "404", "html"])
 def test_a_subscription_without_the_feature(subject: GainsightPxSubject, feature: str) -> None:
-    """It stops at the first call; from then on the export is what stops, before it sends anything."""
+    """The export stops at the first call, from then on before it sends anything; the connection goes on."""
     change(subject, feature=feature)
-    with pytest.raises(ConnectionProblem, match="support"):
+    with pytest.raises(ExportProblem, match="support"):
         subject.deliver([subject.step(1)])
     (finding,) = subject.destination.check_before_run(subject.account(), subject.export)
     assert finding.level is Level.ERROR
@@ -236,21 +236,77 @@ def test_without_retry_after_the_engine_decides_how_long_to_wait(subject: Gainsi
     assert (caught.value.taken, caught.value.retry_after) == (False, None)
 
 
+@pytest.mark.parametrize("feature", ["403", "404", "html"])
+def test_a_feature_that_is_switched_off(subject: GainsightPxSubject, feature: str) -> None:
+    subject.deliver([subject.step(1)])
+    change(subject, feature=feature)
+    with pytest.raises(ExportProblem, match="feature_off"):
+        subject.deliver([subject.step(2)])
+    assert {one.level for one in subject.destination.check(subject.account(), [])} == {Level.OK}
+    assert Level.ERROR in levels(subject)
+
+
+@pytest.mark.parametrize("known_to_px", ["id", "external_id"])
+def test_a_membership_by_the_wrong_reference_stops_the_export(subject: GainsightPxSubject, known_to_px: str) -> None:
+    """And only it: the connection is well."""
+    change(subject, segment_ref=known_to_px, deleted_segment="404")
+    subject.export = subject.export_with({"segment_ref": "id" if known_to_px == "external_id" else "external_id"})
+    with pytest.raises(ExportProblem, match="segment_ref"):
+        subject.deliver([subject.step(1)])
+    assert {one.level for one in subject.destination.check(subject.account(), [])} == {Level.OK}
+    subject.export = subject.export_with({"segment_ref": known_to_px})
+    assert subject.deliver([subject.step(1)]) == {}
+
+
+@pytest.mark.parametrize("shows_as", ["400", "404"])
+@pytest.mark.parametrize("reference", ["id", "external_id"])
+def test_two_workers_meet_a_deleted_segment(subject: GainsightPxSubject, shows_as: str, reference: str) -> None:
+    """The other delivers wholly, making the segment again, between our reading of its id and our call."""
+    change(subject, deleted_segment=shows_as, segment_ref=reference)
+    subject.export = subject.export_with({"segment_ref": reference})
+    subject.deliver([subject.step(1)])
+    delete_segment(subject, "aep/one")
+    account = subject.account()
+
+    def overtaken(method: str, url: str, **named: Any) -> Any:
+        nonlocal account
+        if account.call is not overtaken:
+            return account.call(method, url, **named)
+        account = replace(account, call=plain)
+        subject.deliver([subject.step(2)])
+        return plain(method, url, **named)
+
+    plain = account.call
+    account = replace(account, call=overtaken)
+    steps = [subject.step(number) for number in range(3, 8)]
+    assert subject.destination.send(account, subject.export, steps).refused == {}
+    assert subject.members() == {subject.identity(number) for number in range(2, 8)}
+
+
+def test_a_success_whose_body_is_a_text_is_one(subject: GainsightPxSubject) -> None:
+    told = {"status": 200, "body": "Success", "headers": {"Content-Type": "application/json"}}
+    subject.fault(told, path=MEMBERSHIP)
+    assert subject.deliver([subject.step(1)]) == {}
+
+
 @pytest.mark.parametrize("path", [MEMBERSHIP, METADATA])
 def test_what_px_says_about_somebody_stays_there(subject: GainsightPxSubject, path: str) -> None:
     sub_errors = [{"message": f"bad {subject.identity(1)}"}]
     told = {"status": "NOT FOUND OR SO", "message": f"no user {subject.identity(1)}", "subErrors": sub_errors}
     subject.fault({"status": 403, "body": {"externalapierror": told}}, path=path)
-    with pytest.raises(ConnectionProblem) as caught:
+    with pytest.raises(Problem) as caught:
         subject.deliver([subject.step(1)])
     assert subject.identity(1) not in str(caught.value)
     assert "SO" not in str(caught.value)
 
 
 def test_a_key_that_may_only_read(subject: GainsightPxSubject) -> None:
+    subject.deliver([subject.step(1)])
     change(subject, permission="read")
-    with pytest.raises(ConnectionProblem, match="permission"):
-        subject.deliver([subject.step(1)])
+    for _ in range(2):
+        with pytest.raises(ExportProblem, match="may_not_write"):
+            subject.deliver([subject.step(2)])
+        subject.notes.kept.clear()
     findings = subject.destination.check(subject.account(), [subject.export])
     assert ["Write permission" in one.message for one in findings if one.level is Level.ERROR] == [True]
 
@@ -337,6 +393,17 @@ def test_a_key_that_may_only_read_cannot_write_users(users: GainsightPxAttribute
     with pytest.raises(ConnectionProblem, match="Write permission"):
         users.deliver([users.step(1)])
     assert Level.ERROR in levels(users)
+    with pytest.raises(ConnectionProblem, match="Write permission"):
+        users.destination.check(users.account(), [])
+    change(users, permission="write")
+    assert [one.level for one in users.destination.check(users.account(), [])] == [Level.OK]
+
+
+def test_an_unknown_user_in_other_words(users: GainsightPxAttributesSubject) -> None:
+    answer = {"status": 404, "body": {"errorMessage": "User not found"}}
+    users.fault(answer, path=users.delivery_path, contains="nobody", times=ALWAYS)
+    assert codes(users.deliver([users.step(1), unknown(users, 1)])) == {1: "unknown_user"}
+    assert users.members() == {users.identity(1)}
 
 
 # With the engine.

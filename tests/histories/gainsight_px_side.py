@@ -34,13 +34,17 @@ PLACES = (
 
 
 class GainsightPxSide(Side):
-    """By hand: users appear, tokens are made invalid."""
+    """By hand: users appear, tokens are made invalid, segments are deleted and renamed."""
 
     name = "gainsight_px"
 
     def __init__(self, chance: Random, clock: HistoryClock) -> None:
         super().__init__(chance, clock)
         self.account: GainsightPxAccount = self.app.extensions["sandbox"]
+        self._unknown = chance.choice([0.08, 0.08, 0.3])
+        """The share of people PX does not know at the beginning."""
+        self._deletes = chance.random() < 0.3
+        self._deleted: set[tuple[str, str]] = set()
 
     def _destination(self) -> Destination:
         return GainsightPx(Tokens(self.clock.timestamp))
@@ -48,6 +52,8 @@ class GainsightPxSide(Side):
     def _app(self) -> Flask:
         config = GainsightPxConfig(
             unknown_users=self.chance.choice(["accept", "reject"]),
+            deleted_segment=self.chance.choice(["400", "404"]),
+            renames=self.chance.choice(["taken", "refused"]),
             max_identities=self.chance.choice([None, 40]),
             token_lifetime=self.chance.choice([900.0, 86_400.0]),
         )
@@ -78,7 +84,7 @@ class GainsightPxSide(Side):
 
     def person(self, number: int, crowd: int) -> Person:
         if number == 0:
-            users = [{"identifyId": f"user {place}"} for place in range(crowd) if self.chance.random() < 0.92]
+            users = [{"identifyId": f"user {place}"} for place in range(crowd) if self.chance.random() >= self._unknown]
             self.post("users", {"users": users})
         return Person(number, identities={"ECID": self._identities(number, crowd)})
 
@@ -101,9 +107,20 @@ class GainsightPxSide(Side):
         if self.chance.random() < 0.3:
             self.control.delete("/_sandbox/tokens")
             return "tokens are made invalid"
+        if self._deletes and self.account.segments and self.chance.random() < 0.3:
+            return self._touch_segment()
         user = f"user {self.chance.randrange(len(people))}"
         self.post("users", {"identifyId": user})
         return f"{user} appears"
+
+    def _touch_segment(self) -> str:
+        segment = self.chance.choice(list(self.account.segments.values()))
+        if self.chance.random() < 0.3:
+            segment.name = f"Renamed {self.chance.randrange(9)}"
+            return f"{segment.external_id} is renamed"
+        self._deleted |= {(f"segment/{segment.external_id}", identity) for identity in segment.members}
+        self.control.delete(f"/_sandbox/segments/{segment.external_id}")
+        return f"{segment.external_id} is deleted"
 
     # What must be true.
 
@@ -127,6 +144,8 @@ class GainsightPxSide(Side):
                 reason = stored.reason(key, [want.profile])
             else:
                 reason = stored.reason(told.get(place, ""), sorted(stored.deliveries))
-            if reason is None:
+            # Nobody tells the relay who was in a segment that was deleted; an administrator raises `tell_again`.
+            is_lost = place in claims and place in self._deleted
+            if reason is None and not is_lost:
                 found.append(f"{place} is {'not in' if place in claims else 'still in'}")
         return found

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import threading
 from collections.abc import Callable
@@ -10,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from relay.destinations.contract import Account, Reply, Step
+from relay.destinations.contract import Account, Level, Reply, Step
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import ConnectionProblem, Problem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
 from tests.fakes.scripted_caller import LOGIN_PAGE, account_of, asked_of, reply
 
 AT = datetime(2026, 11, 1, 12, 0, 0, 269332, tzinfo=UTC)
@@ -208,17 +209,36 @@ class TestMembership:
         assert not self.px.page_is_full(export(max_identities_per_call=5), 3, 1)
         assert self.px.page_is_full(export(max_identities_per_call=5), 3, 2)
 
-    def test_identities_of_two_types_never_share_a_call(self) -> None:
-        by_global_id = export(identity_type="GLOBAL_ID")
-        (old, *_), (new, *_) = sorted(self.px.targets(export())), sorted(self.px.targets(by_global_id))
-        assert old != new
-        steps = [Step(old, "u1", False, AT), Step(new, "g1", True, AT), Step(old, "u2", False, AT)]
+    def test_the_type_of_identity_members_were_told_by_stays(self) -> None:
+        """Given members told by one type, When the options say the other, Then nothing goes out until set back."""
+        account = account_of(connection(**BY_KEY), created(1), DONE, reply(200, {}), DONE, DONE)
+        self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
+        assert asked_of(account)[-1].json["identityType"] == "GLOBAL_ID"
+        edited = replace(export(segment_names={"aep/a": "New"}), version=2)
+        with pytest.raises(ExportProblem, match="identity_type_changed"):
+            self.px.send(account, edited, [step("u1")])
+        (finding,) = self.px.check_before_run(account, edited)
+        assert finding.level is Level.ERROR
+        assert len(asked_of(account)) == 2
+        assert finding.message in {one.message for one in self.px.check(account, [edited])}
+        self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1", joins=False)])
+        assert asked_of(account)[-1].json["identityType"] == "GLOBAL_ID"
+
+    @pytest.mark.parametrize(
+        ("answer", "stays"), [(reply(400), False), (reply(500), True), (Transient("timeout", "no answer"), True)]
+    )
+    def test_a_type_px_never_took_may_be_set_right(self, answer: Reply | Exception, stays: bool) -> None:
+        account = account_of(connection(**BY_KEY), created(1), answer, created(1), DONE)
+        with contextlib.suppress(Transient):
+            self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
+        assert (self.px.check_before_run(account, export()) != []) == stays
+
+    def test_in_mode_attributes_leavers_go_by_the_type_they_came_by(self) -> None:
         account = account_of(connection(**BY_KEY), created(1), DONE, DONE)
-        for call in self.px.calls(account, by_global_id, steps):
-            self.px.send(account, by_global_id, [steps[index] for index in call])
-        told = [asked.json for asked in asked_of(account)[1:]]
-        assert [body["identityType"] for body in told] == ["IDENTIFY_ID", "GLOBAL_ID"]
-        assert told[0]["remove"][0]["identities"] == ["u1", "u2"]
+        self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
+        by_attributes = export(mode="attributes", attributes={"aep/a": "inA", "aep/b": "inB"})
+        self.px.send(account, by_attributes, [step("g1", joins=False)])
+        assert asked_of(account)[-1].json["identityType"] == "GLOBAL_ID"
 
     def test_a_later_moment_is_never_written_as_an_earlier_one(self) -> None:
         """Whatever the zone, and with nothing after the point: what is written sorts as the moments do."""
@@ -236,9 +256,18 @@ class TestMembership:
         assert again[0] == {}
         assert len({str(values) for values in again}) == 3
 
-    def test_a_page_of_html_is_no_success(self) -> None:
-        with pytest.raises(ConnectionProblem, match="not_json"):
-            self.px.send(account_of(connection(**BY_KEY), created(1), LOGIN_PAGE), export(), [step()])
+    @pytest.mark.parametrize("kind", ["text/html; charset=utf-8", "application/xhtml+xml", ""])
+    def test_a_page_of_html_is_no_success(self, kind: str) -> None:
+        page = reply(200, None, {"content-type": kind}, size=900)
+        with pytest.raises(ConnectionProblem, match="not_json") as caught:
+            self.px.send(account_of(connection(**BY_KEY), created(1), page), export(), [step()])
+        assert caught.value.taken is None
+
+    @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+    def test_any_other_body_of_a_success_will_do(self, kind: str) -> None:
+        text = reply(200, None, {"content-type": kind}, size=9)
+        answer = self.px.send(account_of(connection(**BY_KEY), created(1), text), export(), [step()])
+        assert answer.refused == {}
 
     @pytest.mark.parametrize("status", [400, 413, 422])
     def test_a_refused_identity_is_found_by_halving(self, status: int) -> None:
@@ -249,12 +278,13 @@ class TestMembership:
         answer = self.px.send(account, export(), [step("u0"), step("u1"), step("u2"), step("u3")])
         assert {index: rejection.code for index, rejection in answer.refused.items()} == {2: "identity_refused"}
 
-    @pytest.mark.parametrize("status", [403, 404])
-    def test_the_feature_is_off_or_the_region_wrong(self, status: int) -> None:
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_memberships_alone_are_refused(self, status: int) -> None:
+        """The segment may be told of, but not who is in it, not even nobody: that is nothing an export could mend."""
         error = reply(status, {"externalapierror": {"status": "NOT_FOUND", "message": "User {id=u1}"}})
-        answers = (created(1), error) if status == 403 else (created(1), error, created(1))
+        answers = (error, created(1)) if status != 404 else (error, created(1), error, created(1))
         with pytest.raises(ConnectionProblem) as caught:
-            self.px.send(account_of(connection(**BY_KEY), *answers), export(), [step()])
+            self.px.send(account_of(connection(**BY_KEY), created(1), *answers), export(), [step()])
         assert "region" in str(caught.value)
         assert "NOT_FOUND" in str(caught.value)
         assert "u1" not in str(caught.value)
@@ -262,7 +292,7 @@ class TestMembership:
     def test_a_status_word_that_is_none_is_not_repeated(self) -> None:
         error = reply(403, {"externalapierror": {"status": "relay@example.com"}})
         with pytest.raises(ConnectionProblem) as caught:
-            self.px.send(account_of(connection(**BY_KEY), created(1), error), export(), [step()])
+            self.px.send(account_of(connection(**BY_KEY), created(1), error, created(1)), export(), [step()])
         assert "example.com" not in str(caught.value)
 
 
@@ -301,7 +331,20 @@ class TestTokens:
         assert asked[1].url == "https://api-eu.aptrinsic.com/v1/external_segment/update_membership"
 
     @pytest.mark.parametrize(
-        ("expires_in", "good_for"), [(3600, 3540), ("3600", 3540), (100, 90), (None, 270), ("soon", 270), (-5, 270)]
+        ("expires_in", "good_for"),
+        [
+            (3600, 3540),
+            ("3600", 3540),
+            (100, 90),
+            (None, 270),
+            ("soon", 270),
+            (-5, 270),
+            (True, 270),
+            (10**400, 86_340),
+            ("1e999", 86_340),
+            (float("nan"), 270),
+            (999_999, 86_340),
+        ],
     )
     def test_kept_until_shortly_before_it_expires(self, expires_in: Any, good_for: int) -> None:
         token = reply(200, {"access_token": "t1", "expires_in": expires_in})
@@ -327,7 +370,7 @@ class TestTokens:
         assert [asked.headers.get("Authorization") for asked in asked_of(account)][3:] == ["Bearer t2", "Bearer t2"]
 
     def test_a_second_401_stops_the_connection(self) -> None:
-        account = self.sends(TOKEN, reply(401), TOKEN, reply(401))
+        account = self.sends(*[TOKEN, reply(401)] * 2, *[reply(401), TOKEN, reply(401)] * 2)
         with pytest.raises(ConnectionProblem, match="not_authorised"):
             self.px.send(account, export(), [step()])
         assert asked_of(account)[-1].headers == {"Authorization": "Bearer t0ken"}
@@ -353,17 +396,17 @@ class TestTokens:
             (LOGIN_PAGE, ConnectionProblem, ("token_url",)),
             (reply(200, {}), ConnectionProblem, ("token_url",)),
             (reply(200, {"access_token": "a\nb"}), ConnectionProblem, ("token_url",)),
+            (Transient("timeout", "no answer in time"), Transient, ("timeout",)),
             (reply(429, None, {"retry-after": "9"}), Transient, ("rate_limited",)),
             (reply(503), Transient, ("unavailable",)),
         ],
     )
-    def test_token_errors(self, answer: Reply, expected: type[Problem], words: tuple[str, ...]) -> None:
+    def test_token_errors(self, answer: Reply | Exception, expected: type[Problem], words: tuple[str, ...]) -> None:
         with pytest.raises(expected) as caught:
             self.px.send(self.sends(answer), export(), [step()])
         assert all(word in str(caught.value) for word in words)
         assert "example.com" not in str(caught.value)
-        if isinstance(caught.value, Transient):
-            assert caught.value.taken is False
+        assert caught.value.taken is False
 
     def test_plain_http_only_where_a_sandbox_is_set(self) -> None:
         local = connection(**{**GRANT, "token_url": "http://127.0.0.1:5/oauth/token"})

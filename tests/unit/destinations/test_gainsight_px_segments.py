@@ -9,15 +9,26 @@ import pytest
 
 from relay.destinations.contract import Account, Level, Reply, Step
 from relay.destinations.gainsight_px import GainsightPx
+from relay.destinations.gainsight_px.blame import MOST_HELD
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
-from tests.fakes.scripted_caller import LOGIN_PAGE, Asked, DictNotes, account_of, asked_of, reply
+from tests.fakes.scripted_caller import (
+    LOGIN_PAGE,
+    Asked,
+    DictNotes,
+    ScriptedCaller,
+    account_of,
+    asked_of,
+    reply,
+    unused_of,
+)
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DONE = reply(200)
 METADATA = "https://api.aptrinsic.com/v1/external_segment/metadata"
+KEY = "px external segment us of aep/a"
 UPDATE = "https://api.aptrinsic.com/v1/external_segment/update_membership"
 DESCRIPTION = "Kept by Audience Relay from aep/a"
 PX = GainsightPx()
@@ -53,7 +64,7 @@ def known(*answers: Reply | Exception, name: str | None = None, **kept: Any) -> 
     """Return an account that knows the segment as px-1."""
     made = account(*answers, name=name)
     texts = {"id": "px-1", "name": "aep/a", "description": DESCRIPTION, **kept}
-    made.notes.keep("px external segment us of aep/a", json.dumps(texts, sort_keys=True))
+    made.notes.keep(KEY, json.dumps(texts, sort_keys=True))
     return made
 
 
@@ -175,6 +186,18 @@ class TestRenaming:
         with pytest.raises(ConnectionProblem, match="not_json"):
             PX.send(known(LOGIN_PAGE, name="New"), export(), [step()])
 
+    def test_of_two_names_told_at_once_px_shows_the_one_that_is_kept(self) -> None:
+        class Overtaken(DictNotes):
+            def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
+                if replaces is not None and "Mine" in value:
+                    self.kept[key] = value.replace("Mine", "Theirs")
+                return super().keep(key, value, replaces=replaces)
+
+        notes = Overtaken({KEY: json.dumps({"id": "px-1", "name": "Old", "description": DESCRIPTION})})
+        px = account(shown(name="Mine"), shown(name="Theirs"), DONE, name="Mine", notes=notes)
+        PX.send(px, export(), [step()])
+        assert [asked.json["name"] for asked in asked_of(px)[:2]] == ["Mine", "Theirs"]
+
     def test_one_that_is_gone_is_made_again_under_its_new_name(self) -> None:
         px = known(refusal(404), shown("px-2", name="New"), DONE, name="New")
         PX.send(px, export(), [step()])
@@ -207,9 +230,31 @@ class TestLosing:
         assert told_segment(asked_of(px)[-1]) == "px-3"
 
     def test_a_segment_that_is_still_there_is_not_made_again(self) -> None:
-        px = known(refusal(404), shown())
-        with pytest.raises(ConnectionProblem, match="feature_off"):
+        """It is named by the wrong one of its ids, then: PX answers for nobody's memberships."""
+        px = known(refusal(404), shown(), refusal(400), refusal(404))
+        with pytest.raises(ExportProblem, match=r"segment_unknown.*segment_ref"):
             PX.send(px, export(), [step()])
+
+    def test_trouble_of_a_moment_with_memberships_is_over(self) -> None:
+        assert PX.send(known(refusal(404), shown(), DONE, DONE), export(), [step()]).refused == {}
+
+    @pytest.mark.parametrize("shows_as", [400, 404])
+    @pytest.mark.parametrize("reference", ["id", "external_id"])
+    def test_one_another_worker_made_again_meanwhile(self, shows_as: int, reference: str) -> None:
+        """Given that the note changes under way, Then the new reference is used without asking PX."""
+
+        class Overtaken(ScriptedCaller):
+            def __call__(self, *arguments: Any, **named: Any) -> Reply:
+                if len(self.asked) == 0:
+                    texts = {"id": "px-2", "name": "aep/a", "description": DESCRIPTION}
+                    px.notes.keep(KEY, json.dumps(texts, sort_keys=True), replaces=px.notes.get(KEY))
+                return super().__call__(*arguments, **named)
+
+        px = known()
+        px = replace(px, call=Overtaken([refusal(shows_as), DONE]))
+        assert PX.send(px, export(segment_ref=reference), [step()]).refused == {}
+        assert made_calls(px) == [("POST", "update_membership")] * 2
+        assert told_segment(asked_of(px)[-1]) == ("px-2" if reference == "id" else "aep/a")
 
     def test_one_px_has_after_all_keeps_its_id(self) -> None:
         """The PUT is refused for a reason of its own: making it known again gives the same id, and nothing changes."""
@@ -235,9 +280,10 @@ class TestFeature:
 
     @pytest.mark.parametrize("status", [403, 404])
     def test_once_seen_off_a_run_looks_before_it_sends(self, status: int) -> None:
-        """Given a call that met no feature, Then the account alone is well, and it is the export that stops."""
-        px = account(reply(status), reply(200, {}), reply(status), DONE)
-        with pytest.raises(ConnectionProblem, match="feature_off"):
+        """Given a call that met no feature, Then it is the export that stops, and the account alone is well."""
+        answers = (reply(status), reply(200, {}))
+        px = account(*answers, reply(200, {}), reply(status), DONE)
+        with pytest.raises(ExportProblem, match="feature_off"):
             PX.send(px, export(), [step()])
         assert [finding.level for finding in PX.check(px, [])] == [Level.OK]
         (finding,) = PX.check_before_run(px, export())
@@ -246,8 +292,56 @@ class TestFeature:
         assert [one.level for one in PX.check_before_run(px, export())] == [Level.OK]
         assert PX.check_before_run(px, export()) == []
 
+    def test_one_that_went_off_stops_the_export(self) -> None:
+        px = known(reply(403), reply(403), reply(200, {}))
+        with pytest.raises(ExportProblem, match="feature_off"):
+            PX.send(px, export(), [step()])
+        px = known(reply(404), reply(404), reply(404), reply(200, {}))
+        with pytest.raises(ExportProblem, match="feature_off"):
+            PX.send(px, export(), [step()])
+
+    def test_a_key_that_lost_its_permission_stops_the_export(self) -> None:
+        px = known(reply(401), reply(401), reply(200, {}))
+        with pytest.raises(ExportProblem, match=r"may_not_write.*Write permission"):
+            PX.send(px, export(), [step()])
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_when_everything_is_refused_it_is_the_connection(self, status: int) -> None:
+        with pytest.raises(ConnectionProblem):
+            PX.send(account(reply(status), reply(status)), export(), [step()])
+        with pytest.raises(ConnectionProblem):
+            PX.send(known(*[reply(status)] * 6), export(), [step()])
+
+    def test_trouble_while_looking_for_the_reason_is_trouble(self) -> None:
+        for answers in ((reply(403), reply(503)), (reply(404), shown(), reply(503))):
+            with pytest.raises(Transient) as caught:
+                PX.send(known(*answers), export(), [step()])
+            assert caught.value.taken is False
+
+    def test_a_connection_stays_closed_until_what_stopped_it_is_open(self) -> None:
+        px = known(reply(403), shown(), *[reply(200, {}), reply(403)] * 2, *[reply(200, {}), DONE, reply(200, {})])
+        with pytest.raises(ConnectionProblem, match="feature_off"):
+            PX.send(px, export(), [step()])
+        for _ in range(2):
+            with pytest.raises(ConnectionProblem):
+                PX.check(px, [])
+        assert asked_of(px)[-1].json == {"identityType": "IDENTIFY_ID", "add": [], "remove": []}
+        assert [one.level for one in PX.check(px, [])] == [Level.OK]
+        assert [one.level for one in PX.check(px, [])] == [Level.OK]
+        assert unused_of(px) == []
+
+    def test_but_not_for_ever(self) -> None:
+        """Its exports may have been changed so that none needs it; a probe does not know them."""
+        px = known(reply(403), shown(), *[reply(200, {}), reply(403)] * MOST_HELD, reply(200, {}))
+        with pytest.raises(ConnectionProblem):
+            PX.send(px, export(), [step()])
+        for _ in range(MOST_HELD):
+            with pytest.raises(ConnectionProblem):
+                PX.check(px, [])
+        assert [one.level for one in PX.check(px, [])] == [Level.OK]
+
     def test_an_export_that_tells_attributes_now_is_not_stopped_by_it(self) -> None:
-        px = known(reply(403))
+        px = known(reply(403), reply(403), reply(200, {}))
         attributes = export(mode="attributes", attributes={"aep/a": "inA"})
         answer = PX.send(px, attributes, [replace(step(), joins=False), replace(step("u2"), joins=False)])
         assert {rejection.code for rejection in answer.refused.values()} == {"segment_out_of_reach"}
@@ -275,6 +369,36 @@ class TestCheck:
         (finding,) = [one for one in PX.check(px, [export()]) if one.level is Level.ERROR]
         assert all(word in finding.message for word in words)
         assert finding.actor is Actor.ADMINISTRATOR
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_a_log_in_the_subscription_is_not_shown_to(self, status: int) -> None:
+        """That it may read it is documented for keys only: the token and the feature are the proof."""
+        grant = {"username": "u", "password": "p", "client_id": "c", "client_secret": "s", "token_url": "https://t/t"}
+        token = reply(200, {"access_token": "t0ken"})
+        again = [token, reply(401)] if status == 401 else []
+        fields = GainsightPxConnection.model_validate({"region": "us", **grant})
+        by_log_in = Connection("px", "gainsight_px", "PX", fields)
+        for exports in ([], [export()]):
+            px = account_of(by_log_in, token, reply(status), *again, *[refusal(400)] * 2)
+            levels = {finding.subject: finding.level for finding in GainsightPx().check(px, exports)}
+            assert levels.pop("connection") is Level.WARNING
+            assert set(levels.values()) <= {Level.OK}
+            by_attributes = export(mode="attributes", attributes={"aep/a": "inA"})
+            px = account_of(by_log_in, token, reply(status), *again, DONE)
+            (error,) = [one for one in GainsightPx().check(px, [by_attributes]) if one.level is Level.ERROR]
+            assert "log-in" in error.message
+            px = account_of(by_log_in, token, reply(status), *again)
+            with pytest.raises(ExportProblem, match="may_not_read"):
+                GainsightPx().check_before_run(px, by_attributes)
+            nothing = account_of(by_log_in, token, reply(status), *again, reply(status), *again)
+            with pytest.raises(ConnectionProblem):
+                GainsightPx().check(nothing, exports)
+
+    def test_options_of_segments_the_export_does_not_have(self) -> None:
+        px = account(reply(200, {}), DONE)
+        strange = export(segment_names={"aep/a": "A", "aep/x": "X"}, segment_descriptions={"aep/y": "Y"})
+        warnings = [one.message for one in PX.check(px, [strange]) if one.level is Level.WARNING]
+        assert ["aep/x" in warnings[0], "aep/y" in warnings[1], len(warnings)] == [True, True, 2]
 
     def test_trouble_is_no_finding(self) -> None:
         with pytest.raises(Transient):

@@ -15,7 +15,7 @@ from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.isolating import MAX_REFUSALS
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
-from tests.fakes.scripted_caller import LOGIN_PAGE, account_of, asked_of, reply
+from tests.fakes.scripted_caller import LOGIN_PAGE, DictNotes, account_of, asked_of, reply
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 CONNECTION = Connection(
@@ -27,6 +27,9 @@ DONE = reply(204)
 CREATED = reply(201, {"identifyId": "u1"})
 UNKNOWN = reply(404, {"externalapierror": {"status": "NOT_FOUND", "message": "User was not found {id=u1}"}})
 REFUSED = reply(400, {"externalapierror": {"status": "BAD_REQUEST", "message": "bad {id=u1}"}})
+
+WORDLESS = (reply(404), reply(404, {"message": "no"}), reply(404, None, {"content-type": "text/plain"}, size=90))
+PAGE_404 = reply(404, None, {"content-type": "text/html"}, size=90)
 
 
 def export(**options: Any) -> Export:
@@ -64,6 +67,10 @@ class Px:
 
     def refused(self, *steps: Step) -> dict[int, str]:
         return {index: rejection.code for index, rejection in self.send(*steps).refused.items()}
+
+    def send_one_by_one(self, users: int) -> None:
+        for number in range(users):
+            self.send(step(f"u{number}"))
 
     def calls(self) -> list[tuple[str, str]]:
         return [
@@ -188,10 +195,31 @@ class TestUnknownUsers:
     def test_one_px_neither_knows_nor_takes(self) -> None:
         assert ready(UNKNOWN, REFUSED, UNKNOWN, create_users=True).refused(step()) == {0: "creation_refused"}
 
-    @pytest.mark.parametrize("answer", [reply(404), reply(404, {"message": "no"}), reply(404, None, size=90)])
-    def test_a_404_that_is_not_pxs_own_word_is_about_the_address(self, answer: Reply) -> None:
+    @pytest.mark.parametrize("answer", WORDLESS)
+    @pytest.mark.parametrize("listed", [reply(200, {"users": [{"identifyId": "U1"}]}), reply(400), reply(200, [])])
+    def test_a_404_is_about_the_user_whatever_its_body(self, answer: Reply, listed: Reply) -> None:
+        px = ready(answer, listed)
+        assert px.refused(step()) == {0: "unknown_user"}
+        assert px.calls() == [("PUT", "users/update"), ("GET", "users")]
+        assert asked_of(px.account)[-1].params == {"filter": "identifyId==u1"}
+        assert ready(answer, listed, CREATED, create_users=True).refused(step()) == {}
+
+    @pytest.mark.parametrize("answer", WORDLESS)
+    def test_but_not_when_px_lists_the_user(self, answer: Reply) -> None:
+        listed = reply(200, {"users": [{"identifyId": "U1"}, {"identifyId": "u1"}]})
+        assert ready(answer, listed, DONE).refused(step()) == {}
+        assert ready(answer, listed, UNKNOWN).refused(step()) == {0: "unknown_user"}
+        px = ready(answer, listed, answer, subscription(KEY), answer, subscription(KEY), UNKNOWN)
         with pytest.raises(ConnectionProblem, match="region"):
-            ready(answer).send(step())
+            px.send(step())
+        with pytest.raises(ConnectionProblem):
+            px.px.check(px.account, [])
+        assert [one.level for one in px.px.check(px.account, [])] == [Level.OK]
+
+    @pytest.mark.parametrize("answers", [(reply(404), reply(404)), (PAGE_404,)])
+    def test_nor_when_the_address_is_wrong(self, answers: tuple[Reply, ...]) -> None:
+        with pytest.raises(ConnectionProblem, match="region"):
+            ready(*answers).send(step())
 
 
 class TestRefusals:
@@ -200,25 +228,69 @@ class TestRefusals:
         assert ready(reply(status, {})).refused(step(), step("u1", "inB")) == dict.fromkeys((0, 1), "identity_refused")
 
     def test_when_everybody_is_refused_the_export_stops(self) -> None:
-        px = ready(*[REFUSED] * MAX_REFUSALS)
+        px = Px(BOTH, subscription(KEY), *[REFUSED] * MAX_REFUSALS)
         for number in range(MAX_REFUSALS - 1):
             assert px.refused(step(f"u{number}")) == {0: "identity_refused"}
         with pytest.raises(ExportProblem, match="all_refused"):
             px.send(step("last"))
 
-    def test_one_who_is_taken_shows_that_the_others_are_the_reason(self) -> None:
-        px = ready(*[*[REFUSED] * (MAX_REFUSALS - 1), DONE] * 2)
-        for number in range(2 * MAX_REFUSALS):
+    def test_an_export_that_was_proven_is_not_stopped_by_its_refused_users(self) -> None:
+        """In this process or another; a new version of its options has to be proven again."""
+        px = ready(*[REFUSED] * (4 * MAX_REFUSALS))
+        for _ in range(2):
+            for number in range(MAX_REFUSALS):
+                assert px.refused(step(f"u{number}")) == {0: "identity_refused"}
+            px.px = GainsightPx()
+        px.export = replace(px.export, version=2)
+        with pytest.raises(ExportProblem, match="all_refused"):
+            px.send_one_by_one(MAX_REFUSALS)
+
+    def test_the_proof_is_kept_once(self) -> None:
+        class Counting(DictNotes):
+            reads = 0
+
+            def get(self, key: str) -> str | None:
+                self.reads += key.startswith("taken")
+                return super().get(key)
+
+        px = ready(*[DONE] * 5)
+        notes = Counting(dict(px.account.notes.kept))  # type: ignore[attr-defined]
+        px.account = replace(px.account, notes=notes)
+        for number in range(5):
             px.send(step(f"u{number}"))
+        assert notes.reads == 0
+
+    def test_one_px_does_not_know_proves_nothing_when_leaving(self) -> None:
+        px = Px(BOTH, subscription(KEY), UNKNOWN, *[REFUSED] * MAX_REFUSALS)
+        px.send(step("gone", joins=False))
+        with pytest.raises(ExportProblem, match="all_refused"):
+            px.send_one_by_one(MAX_REFUSALS)
 
     @pytest.mark.parametrize("status", [401, 403])
     def test_a_key_that_may_not_write(self, status: int) -> None:
+        """The connection stays closed until users may be written, though reading works."""
+        px = ready(reply(status), subscription(KEY), reply(status), subscription(KEY), REFUSED)
         with pytest.raises(ConnectionProblem, match="Write permission"):
-            ready(reply(status)).send(step())
+            px.send(step())
+        with pytest.raises(ConnectionProblem, match="Write permission"):
+            px.px.check(px.account, [])
+        assert [one.level for one in px.px.check(px.account, [])] == [Level.OK]
+        assert px.calls()[-1] == ("PUT", "users/update")
 
     def test_a_page_of_html_is_no_success(self) -> None:
         with pytest.raises(ConnectionProblem, match="not_json"):
             ready(LOGIN_PAGE).send(step())
+
+    def test_any_other_body_of_a_success_will_do(self) -> None:
+        text = reply(200, None, {"content-type": "text/plain"}, size=9)
+        assert ready(text).refused(step()) == {}
+        assert ready(UNKNOWN, text, create_users=True).refused(step()) == {}
+
+    def test_trouble_before_anything_was_written_took_nothing(self) -> None:
+        for answers in ((Transient("timeout", "no answer"),), (BOTH, Transient("timeout", "no answer"))):
+            with pytest.raises(Transient) as caught:
+                Px(*answers).send(step())
+            assert caught.value.taken is False
 
     def test_trouble_after_another_user_was_written_leaves_the_outcome_open(self) -> None:
         with pytest.raises(Transient) as caught:
@@ -270,7 +342,7 @@ class TestAttributes:
         assert [finding.level for finding in px.px.check_before_run(px.account, px.export)] == [Level.OK]
         assert px.refused(step()) == {}
 
-    def test_leaving_one_that_is_gone_needs_no_call(self) -> None:
+    def test_leaving_one_that_is_gone_writes_nothing(self) -> None:
         px = Px(reply(200, []))
         assert px.refused(step(joins=False)) == {}
         assert px.calls() == [("GET", "admin/model/user/attributes")]
@@ -278,6 +350,13 @@ class TestAttributes:
     def test_leaving_one_that_was_disabled_cannot_be_told(self) -> None:
         px = Px(reply(200, [attribute("inA", state="DISABLED")]))
         assert px.refused(step(joins=False)) == {0: "attribute_out_of_reach"}
+
+    @pytest.mark.parametrize("seen", [[], [attribute("inA", state="DISABLED")]])
+    def test_one_that_was_of_no_use_is_looked_at_again_before_a_leaver_is_let_go(self, seen: list[Any]) -> None:
+        px = Px(reply(200, seen), subscription(KEY), BOTH, DONE)
+        px.px.check_before_run(px.account, px.export)
+        assert px.refused(step(joins=False)) == {}
+        assert px.bodies()[-1]["customAttributes"] == {"inA": False}
 
     def test_an_answer_that_is_no_list(self) -> None:
         with pytest.raises(Transient, match="unexpected_answer"):
@@ -317,6 +396,29 @@ class TestCheck:
             self.check(several, UNKNOWN, BOTH, product_keys=[KEY, "AP-THREE-2"])
         )
         assert self.errors(self.check(several, UNKNOWN, BOTH, product_keys=[KEY])) == ""
+
+    @pytest.mark.parametrize("before_a_run", [False, True])
+    def test_a_product_key_that_was_replaced_in_px(self, before_a_run: bool) -> None:
+        several, other = subscription("AP-NEW-2", "AP-TWO-2"), subscription("AP-NEW-2")
+        seen = [(BOTH, several), (BOTH, other)] if before_a_run else [(several, UNKNOWN, BOTH), (other, UNKNOWN, BOTH)]
+        px = ready(*seen[0], several, *seen[1], DONE)
+
+        def look() -> list[Finding]:
+            if before_a_run:
+                return px.px.check_before_run(px.account, px.export)
+            return px.px.check(px.account, [px.export])
+
+        assert "product_keys" in self.errors(look())
+        with pytest.raises(ExportProblem, match="product_keys"):
+            px.send(step())
+        assert self.errors(look()) == ""
+        px.send(step())
+        assert px.bodies()[-1]["propertyKeys"] == ["AP-NEW-2"]
+
+    def test_an_attribute_of_a_segment_the_export_does_not_have(self) -> None:
+        findings = self.check(subscription(KEY), UNKNOWN, BOTH, attributes={**ATTRIBUTES, "aep/x": "plan"})
+        (warning,) = [one.message for one in findings if one.level is Level.WARNING]
+        assert "attributes names aep/x" in warning
 
     def test_a_segment_without_an_attribute(self) -> None:
         findings = self.check(subscription(KEY), UNKNOWN, BOTH, attributes={"aep/a": "inA"})

@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from relay.destinations.error_table import raise_for
 from relay.destinations.gainsight_px.client import Client
-from relay.destinations.gainsight_px.errors import ADMIN_TABLE, status_word
+from relay.destinations.gainsight_px.reading import ATTRIBUTES, read
 from relay.domain.problems import Transient
 
 USABLE = "usable"
@@ -28,10 +27,9 @@ PROBLEMS = {
 def look(client: Client, names: Iterable[str]) -> Mapping[str, str]:
     """Ask PX about attributes of users; return their states (`USABLE` or one of `PROBLEMS`) by apiName, and keep them.
 
-    Raises as `Client.call` and `raise_for` do, Transient when the answer is no list.
+    Raises as `read`, Transient when the answer is no list.
     """
-    reply = client.call("GET", "admin/model/user/attributes")
-    raise_for(reply, ADMIN_TABLE, word=status_word)
+    reply = read(client, ATTRIBUTES)
     if not isinstance(reply.body, list):
         raise Transient("unexpected_answer", "Gainsight PX gave no list of attributes", taken=False)
     shown = {one.get("apiName"): one for one in reply.body if isinstance(one, Mapping)}
@@ -40,11 +38,14 @@ def look(client: Client, names: Iterable[str]) -> Mapping[str, str]:
     return found
 
 
-def states(client: Client, names: Iterable[str]) -> Mapping[str, str]:
-    """Return the states of attributes as they were last seen; PX is asked about those nobody has looked at yet."""
+def states(client: Client, names: Iterable[str], leaving: Iterable[str] = ()) -> Mapping[str, str]:
+    """Return the states of attributes as they were last seen; PX is asked about those nobody has looked at yet.
+
+    PX is also asked about those of no use that somebody leaves: a leaver is let go for good by what is answered here.
+    """
     wanted = set(names)
     kept = _kept(client)
-    unseen = wanted - kept.keys()
+    unseen = (wanted - kept.keys()) | {name for name in leaving if kept.get(name) != USABLE}
     known = {**kept, **look(client, unseen)} if unseen else kept
     return {name: known[name] for name in wanted}
 

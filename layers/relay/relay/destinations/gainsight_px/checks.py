@@ -4,36 +4,46 @@ from collections.abc import Mapping, Sequence
 
 from relay.destinations.contract import Finding, Level, Reply
 from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px import attributes, feature, products, users
+from relay.destinations.gainsight_px import attributes, blame, feature, identity_type, products, reading
 from relay.destinations.gainsight_px.client import Client
-from relay.destinations.gainsight_px.errors import TABLE, USER_TABLE, status_word
+from relay.destinations.gainsight_px.errors import (
+    ADMIN_TABLE,
+    FEATURE_OFF_TEXT,
+    MAY_NOT_WRITE_TEXT,
+    TABLE,
+    USER_TABLE,
+    is_success,
+    status_word,
+)
+from relay.destinations.gainsight_px.identity_type import IdentityType
+from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.segments import known_segment
 from relay.domain.exports import Export
 from relay.domain.problems import Actor, ExportProblem
-
-_FEATURE_OFF = (
-    "Gainsight PX offers no external segments here: ask Gainsight support to enable the feature for the subscription, "
-    "or set mode attributes; otherwise check region, and that the key has the Write permission"
-)
-_MAY_NOT_WRITE = (
-    "the key or log-in may read but not write: give the key the Write permission in Gainsight PX under "
-    "Administration > REST API, or the user its rights"
-)
 
 
 def findings(client: Client, exports: Sequence[Export]) -> list[Finding]:
     """Look at the key or log-in, and at what each export needs: the feature, or its attributes and product keys.
 
-    Without exports only the account is looked at: an export whose mode does not work is stopped by itself.
-    Raises as `Client.call` and `raise_for` do when the account or the network fails.
+    Without exports only the account is looked at, and what stopped the connection: an export whose mode does not work
+    is stopped by itself. Raises as `Client.call` and `raise_for` do when the account or the network fails.
     """
-    shown = products.subscription(client)
-    found = [Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")]
     by_segments = [export for export in exports if export.options.mode == "segments"]
     by_attributes = [export for export in exports if export.options.mode == "attributes"]
+    shown = client.call("GET", reading.SUBSCRIPTION)
+    if reading.is_hidden(client, shown):
+        found = [_log_in_finding(client), *[_error(export, reading.MAY_NOT_READ_TEXT) for export in by_attributes]]
+        by_attributes = []
+    else:
+        raise_for(shown, ADMIN_TABLE, word=status_word)
+        found = [Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")]
+    if not exports:
+        blame.try_again(client)
+    found += [warning for export in exports for warning in _warnings_of_options(export)]
     if by_segments:
         found += _feature_findings(client, by_segments)
-        found += [warning for export in by_segments for warning in _segment_warnings(client, export)]
+        for export in by_segments:
+            found += [*_identity_type_findings(client, export), *_segment_warnings(client, export)]
     if by_attributes:
         found.append(_writing_finding(client))
         state = attributes.look(client, _names(by_attributes))
@@ -51,7 +61,43 @@ def findings_before_run(client: Client, export: Export) -> list[Finding]:
     if export.options.mode == "attributes":
         state = attributes.look(client, _names([export]))
         return _export_findings(client, export, state, products.subscription(client))
-    return _feature_findings(client, [export]) if feature.was_off(client) else []
+    changed = _identity_type_findings(client, export)
+    return changed or (_feature_findings(client, [export]) if feature.was_off(client) else [])
+
+
+def _log_in_finding(client: Client) -> Finding:
+    """Look at a log-in that the subscription is not shown to, which is documented for API keys only."""
+    reply = feature.probe(client)
+    if not is_success(reply):
+        raise_for(reply, TABLE, word=status_word)
+    message = (
+        "Gainsight PX gave a token and takes it; it does not show the log-in the subscription, which only mode "
+        "attributes needs"
+    )
+    return Finding("connection", Level.WARNING, message, Actor.ADMINISTRATOR)
+
+
+def _warnings_of_options(export: Export) -> list[Finding]:
+    options: GainsightPxOptions = export.options
+    by_segment = {
+        "segment_names": options.segment_names,
+        "segment_descriptions": options.segment_descriptions,
+        "attributes": options.attributes,
+    }
+    return [
+        Finding(
+            export.key,
+            Level.WARNING,
+            f"{option} names {segment}, which is not one of the export's segments: correct it",
+            Actor.ADMINISTRATOR,
+        )
+        for option, given in by_segment.items()
+        for segment in sorted(given.keys() - set(export.segments))
+    ]
+
+
+def _identity_type_findings(client: Client, export: Export) -> list[Finding]:
+    return [_error(export, identity_type.CHANGED)] if IdentityType(client, export).is_changed else []
 
 
 def _names(exports: Sequence[Export]) -> set[str]:
@@ -60,12 +106,13 @@ def _names(exports: Sequence[Export]) -> set[str]:
 
 def _feature_findings(client: Client, exports: Sequence[Export]) -> list[Finding]:
     reply = feature.probe(client)
-    message = {401: _MAY_NOT_WRITE, 403: _FEATURE_OFF, 404: _FEATURE_OFF}.get(reply.status)
+    message = {401: MAY_NOT_WRITE_TEXT, 403: FEATURE_OFF_TEXT, 404: FEATURE_OFF_TEXT}.get(reply.status)
     if message is None:
-        raise_for(reply, TABLE, word=status_word)
+        if not is_success(reply):
+            raise_for(reply, TABLE, word=status_word)
         feature.note(client, is_on=True)
         return [Finding("external segments", Level.OK, "the external-segments feature answers")]
-    if message is _FEATURE_OFF:
+    if message is FEATURE_OFF_TEXT:
         feature.note(client, is_on=False)
     return [_error(export, message) for export in exports]
 
@@ -87,14 +134,14 @@ def _segment_warnings(client: Client, export: Export) -> list[Finding]:
 
 
 def _writing_finding(client: Client) -> Finding:
-    reply = users.probe(client)
+    reply = blame.probe_users(client)
     if reply.status in (401, 403):
-        return Finding("users", Level.ERROR, _MAY_NOT_WRITE, Actor.ADMINISTRATOR)
+        return Finding("users", Level.ERROR, MAY_NOT_WRITE_TEXT, Actor.ADMINISTRATOR)
     if reply.status >= 500:
         # An update of nobody may be more than PX can answer; that it is well was just seen.
         message = "whether users may be written could not be found out"
         return Finding("users", Level.WARNING, message, Actor.WAIT)
-    if reply.status != 404:
+    if reply.status != 404 and not is_success(reply):
         raise_for(reply, USER_TABLE, word=status_word)
     return Finding("users", Level.OK, "users may be written")
 

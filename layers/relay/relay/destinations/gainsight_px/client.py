@@ -53,6 +53,11 @@ class Client:
         settings: GainsightPxConnection = self.account.connection.settings
         return settings
 
+    @property
+    def logs_in(self) -> bool:
+        """Whether calls are made with the token of a log-in, not with a key."""
+        return self.settings.api_key is None
+
     def note_key(self, about: str) -> str:
         """Return the key of a note about the subscription: what one subscription says is not true of another."""
         return f"px {about} {self.settings.region} {self.settings.client_id or ''}".rstrip()

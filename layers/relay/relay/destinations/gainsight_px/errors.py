@@ -1,12 +1,13 @@
 """What Gainsight PX's answers mean. Its statuses: https://px-apidocs.gainsight.com (tags ExternalSegments, Users)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
-from relay.domain.problems import Rejection, RejectionKind
+from relay.domain.problems import Problem, Rejection, RejectionKind
 
 REFUSED_IDENTITY = Rejection(
     RejectionKind.DESTINATION,
@@ -37,7 +38,20 @@ ATTRIBUTE_OUT_OF_REACH = Rejection(
 )
 
 FEATURE_OFF = "feature_off"
-"""The code of a connection that stopped because external segments do not answer."""
+"""The code of what stopped because external segments do not answer."""
+FEATURE_OFF_TEXT = (
+    "Gainsight PX offers no external segments here: ask Gainsight support to enable the feature for the subscription, "
+    "or set mode attributes; otherwise check region, and that the key has the Write permission"
+)
+
+MAY_NOT_WRITE = "may_not_write"
+MAY_NOT_WRITE_TEXT = (
+    "the key or log-in may read but not write: give the key the Write permission in Gainsight PX under "
+    "Administration > REST API, or the user its rights"
+)
+
+REFUSALS = (401, 403, 404)
+"""Statuses that may be about the connection, or about what one export needs."""
 
 _STATUS_WORD = re.compile(r"[A-Z][A-Z_]{0,40}")
 
@@ -53,8 +67,29 @@ def status_word(reply: Reply) -> str | None:
 
 
 def is_unknown_user(reply: Reply) -> bool:
-    """Return whether PX itself says that it has no such user; a 404 that is not PX's own is about the address."""
+    """Return whether PX says in so many words that it has no such user."""
     return reply.status == 404 and status_word(reply) == "NOT_FOUND"
+
+
+def is_page(reply: Reply) -> bool:
+    """Return whether an answer is a page of HTML, or something that does not say what it is."""
+    kind = reply.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return reply.body is None and reply.size > 0 and (not kind or "html" in kind)
+
+
+def is_success(reply: Reply) -> bool:
+    """Return whether PX took what it was told: no body is documented of such an answer, so any but a page will do."""
+    return reply.status in SUCCESS and not is_page(reply)
+
+
+@contextmanager
+def nothing_written() -> Iterator[None]:
+    """Have a problem say that the destination did not act on the steps: what is called here does not write them."""
+    try:
+        yield
+    except Problem as problem:
+        problem.taken = False
+        raise
 
 
 def _error_of(reply: Reply) -> Any:

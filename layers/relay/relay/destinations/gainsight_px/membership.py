@@ -5,27 +5,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.destinations.contract import Answer, Reply, Step
-from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px import feature
+from relay.destinations.gainsight_px import blame, feature
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import (
     FEATURE_OFF,
+    REFUSALS,
     REFUSED_IDENTITY,
     SEGMENT_OUT_OF_REACH,
-    TABLE,
-    status_word,
+    is_success,
+    nothing_written,
 )
-from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.identity_type import IdentityType
 from relay.destinations.gainsight_px.segments import Segments
-from relay.destinations.gainsight_px.targets import IDENTITY_TYPES, kind_of, name_in
+from relay.destinations.gainsight_px.targets import name_in
 from relay.destinations.isolating import Proof, isolate
 from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
 
 UPDATE = "external_segment/update_membership"
 
 _CONTENT_REFUSED = (400, 422)
+_CERTAINLY_NOT_TAKEN = frozenset(range(400, 500)) - {408}
 
 
 def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type: str) -> dict[str, Any]:
@@ -51,44 +52,83 @@ def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
     """Update memberships of any number of segments in one call, making the segments known before.
 
     An export that tells attributes by now only has leavers here; they do not stop it when external segments are off.
-    Raises as `Segments.reference` and `raise_for` do.
+    Raises as `IdentityType.to_tell`, `Segments.reference` and `raise_for` do.
     """
-    options: GainsightPxOptions = export.options
     try:
-        return _send(client, options, steps, Proof(client.account.notes, export))
-    except ConnectionProblem as problem:
+        return _send(client, export, steps)
+    except (ConnectionProblem, ExportProblem) as problem:
         if problem.code != FEATURE_OFF:
             raise
         feature.note(client, is_on=False)
-        if options.mode == "attributes":
+        if export.options.mode == "attributes":
             return Answer(refused=dict.fromkeys(range(len(steps)), SEGMENT_OUT_OF_REACH))
         raise
 
 
-def _send(client: Client, options: GainsightPxOptions, steps: Sequence[Step], proof: Proof) -> Answer:
-    segments = Segments(client, options)
-    identity_type = IDENTITY_TYPES[kind_of(steps[0].target)]
+def _send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
+    call = _Call(client, export, steps)
+    call.references()
+    proof = Proof(client.account.notes, export)
+    return Answer(refused=isolate(range(len(steps)), call.attempt, REFUSED_IDENTITY, proof))
 
-    def references() -> dict[str, str]:
-        return {target: segments.reference(name_in(target)) for target in sorted({step.target for step in steps})}
 
-    try:
-        references()
-    except Transient as problem:
-        # Whatever became of the segment's metadata: no membership was touched yet.
-        raise Transient(problem.code, problem.what, taken=False, retry_after=problem.retry_after) from None
+class _Call:
+    """The steps of one call, sent as a whole or in parts."""
 
-    def update(part: Sequence[int]) -> Reply:
-        body = body_of([steps[index] for index in part], references(), identity_type)
-        return client.call("POST", UPDATE, json=body)
+    def __init__(self, client: Client, export: Export, steps: Sequence[Step]) -> None:
+        self._client = client
+        self._export = export
+        self._steps = steps
+        self._segments = Segments(client, export.options)
+        self._identity_type = IdentityType(client, export)
+        self._type_to_tell = self._identity_type.to_tell()
 
-    def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
-        reply = update(part)
+    def references(self) -> dict[str, str]:
+        """Return what PX wants as `segmentId` by target."""
+        with nothing_written():
+            targets = sorted({step.target for step in self._steps})
+            return {target: self._segments.reference(name_in(target)) for target in targets}
+
+    def attempt(self, part: Sequence[int]) -> Mapping[int, Rejection] | None:
+        """Send some of the steps; see `Attempt`."""
+        reply = self._update(part)
+        names = sorted({name_in(self._steps[index].target) for index in part})
         # How a segment that somebody deleted in PX shows is not documented. Before the address or an identity is
         # blamed, PX is asked whether it still has the segment.
         is_doubtful = reply.status == 404 or (reply.status in _CONTENT_REFUSED and len(part) == 1)
-        if is_doubtful and segments.look_after(name_in(steps[index].target) for index in part):
-            reply = update(part)
-        return None if raise_for(reply, TABLE, word=status_word) is None else {}
+        if is_doubtful and self._was_lost(names):
+            reply = self._update(part)
+        if reply.status == 404 and self._is_open():
+            reply = self._update(part)
+            if reply.status == 404:
+                raise ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN)
+        if is_success(reply):
+            return None
+        if reply.status in REFUSALS:
+            with nothing_written():
+                # When it is not the connection's fault, PX does not want to hear of the segment either.
+                self._segments.tell_again(names[0])
+        # What an export of attributes has left to take out of segments is no reason to hold the connection closed.
+        door = blame.SEGMENTS if self._export.options.mode == "segments" else None
+        blame.raise_noted(self._client, door, reply)
+        return {}
 
-    return Answer(refused=isolate(range(len(steps)), attempt, REFUSED_IDENTITY, proof))
+    def _update(self, part: Sequence[int]) -> Reply:
+        body = body_of([self._steps[index] for index in part], self.references(), self._type_to_tell)
+        try:
+            reply = self._client.call("POST", UPDATE, json=body)
+        except Transient as problem:
+            if problem.taken is not False:
+                self._identity_type.keep()
+            raise
+        if reply.status not in _CERTAINLY_NOT_TAKEN:
+            self._identity_type.keep()
+        return reply
+
+    def _was_lost(self, names: Sequence[str]) -> bool:
+        with nothing_written():
+            return self._segments.look_after(names)
+
+    def _is_open(self) -> bool:
+        with nothing_written():
+            return blame.updates_memberships(self._client)

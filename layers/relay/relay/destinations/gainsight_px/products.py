@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay.destinations.contract import Reply
-from relay.destinations.error_table import raise_for
 from relay.destinations.gainsight_px.client import Client
-from relay.destinations.gainsight_px.errors import ADMIN_TABLE, status_word
 from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.reading import SUBSCRIPTION, read
 from relay.domain.problems import ExportProblem
 
 NEEDED = (
@@ -18,12 +17,13 @@ NEEDED = (
     "the products whose users are meant"
 )
 
+_NO_ONLY_KEY = "none"
+"""Kept where the subscription has no key or several."""
+
 
 def subscription(client: Client) -> Reply:
-    """Return PX's description of the subscription; raises as `Client.call` and `raise_for` do when it shows none."""
-    reply = client.call("GET", "admin/subscription")
-    raise_for(reply, ADMIN_TABLE, word=status_word)
-    return reply
+    """Return PX's description of the subscription; raises as `read`."""
+    return read(client, SUBSCRIPTION)
 
 
 def keys_in(reply: Reply) -> list[str]:
@@ -36,19 +36,22 @@ def keys_in(reply: Reply) -> list[str]:
 def keys_for(client: Client, options: GainsightPxOptions, shown: Reply | None = None) -> list[str]:
     """Return the product keys to write users with: the options', else the only one of the subscription.
 
-    The latter is asked for once and kept; `shown` is the subscription where it was just read. Raises ExportProblem when
-    the subscription has several, else as `subscription`.
+    The latter is asked for once and kept; `shown`, the subscription where it was just read, replaces what is kept.
+    Raises ExportProblem when the subscription has several, else as `subscription`.
     """
     if options.product_keys:
         return list(options.product_keys)
-    note = client.note_key("product key")
-    kept = client.account.notes.get(note)
-    if kept is not None:
+    notes, note = client.account.notes, client.note_key("product key")
+    kept = notes.get(note)
+    if shown is None and kept is not None and kept != _NO_ONLY_KEY:
         return [kept]
     keys = keys_in(subscription(client) if shown is None else shown)
-    if len(keys) != 1:
+    now = keys[0] if len(keys) == 1 else _NO_ONLY_KEY
+    if now != kept:
+        now = notes.keep(note, now, replaces=kept)
+    if now == _NO_ONLY_KEY:
         raise ExportProblem("product_keys_needed", NEEDED)
-    return [client.account.notes.keep(note, keys[0])]
+    return [now]
 
 
 def _list(holder: Any, name: str) -> list[Mapping[str, Any]]:

@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, replace
 
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import raise_for
+from relay.destinations.gainsight_px import blame
 from relay.destinations.gainsight_px.client import Client
-from relay.destinations.gainsight_px.errors import METADATA_TABLE, status_word
+from relay.destinations.gainsight_px.errors import METADATA_TABLE, REFUSALS, status_word
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.domain.problems import Transient
 
@@ -47,7 +48,7 @@ class Segments:
     def __init__(self, client: Client, options: GainsightPxOptions) -> None:
         self._client = client
         self._options = options
-        self._references: dict[str, str] = {}
+        self._known: dict[str, Known] = {}
         self._looked_after: set[str] = set()
 
     def reference(self, segment: str) -> str:
@@ -56,7 +57,7 @@ class Segments:
         Two workers may both create it: `failIfExists=false` makes that harmless, and the first id kept is used by both.
         Raises ExportProblem when PX refuses the metadata of a new segment, else as `Client.call` and `raise_for` do.
         """
-        if segment not in self._references:
+        if segment not in self._known:
             kept = self._client.account.notes.get(_note(self._client, segment))
             if kept is None:
                 made = self._create(segment)
@@ -64,8 +65,8 @@ class Segments:
             known = _read(kept)
             if (known.name, known.description) != self._texts(segment):
                 known = self._rename(segment, known, kept)
-            self._references[segment] = self._reference_to(segment, known)
-        return self._references[segment]
+            self._known[segment] = known
+        return segment if self._options.segment_ref == "external_id" else self._known[segment].id
 
     def look_after(self, segments: Iterable[str]) -> bool:
         """Ask PX whether it still has the segments and make those again that it lost; True when one was lost.
@@ -76,17 +77,30 @@ class Segments:
         lost = [segment for segment in sorted(set(segments) - self._looked_after) if self._made_again(segment)]
         return bool(lost)
 
+    def tell_again(self, segment: str) -> None:
+        """Tell PX of a segment what it was told before. Raises as `reference`, but not when PX refuses it as such."""
+        known = self._known[segment]
+        reply = self._put(segment, known.id, (known.name, known.description))
+        blame.require_metadata(self._client, reply)
+        if reply.status not in (*REFUSALS, *_NOT_TAKEN):
+            raise_for(reply, METADATA_TABLE, word=status_word)
+
     def _made_again(self, segment: str) -> bool:
-        self._looked_after.add(segment)
         kept = self._client.account.notes.get(_note(self._client, segment))
         if kept is None:
             return False
         known = _read(kept)
+        if known.id != self._known[segment].id:
+            # Another worker made it again meanwhile: PX refused the id of before, and the new one was not tried yet.
+            self._known[segment] = known
+            return True
+        self._looked_after.add(segment)
         reply = self._put(segment, known.id, (known.name, known.description))
         if reply.status not in _NOT_TAKEN:
-            raise_for(reply, METADATA_TABLE, word=status_word)
+            self._require_taken(reply)
             return False
-        return self._create_again(segment, known, kept).id != known.id
+        self._known[segment] = self._create_again(segment, known, kept)
+        return self._known[segment].id != known.id
 
     def _rename(self, segment: str, known: Known, kept: str) -> Known:
         """Tell PX the texts of today. A name is no reason to hold memberships back: what PX refuses is told by checks.
@@ -100,13 +114,17 @@ class Segments:
                 return self._create_again(segment, known, kept)
             refused = reply.status in _NOT_TAKEN
             if not refused:
-                raise_for(reply, METADATA_TABLE, word=status_word)
+                self._require_taken(reply)
+            renamed = replace(known, name=texts[0], description=texts[1], refused=refused)
+            now = _read(self._keep(segment, renamed, kept))
+            if now != renamed:
+                # Another worker told a name meanwhile, and perhaps before us: PX shall show the one that is kept.
+                self._put(segment, now.id, (now.name, now.description))
+            return now
         except Transient as problem:
             if problem.taken is False or problem.retry_after is not None:
                 raise
             return known
-        renamed = replace(known, name=texts[0], description=texts[1], refused=refused)
-        return _read(self._keep(segment, renamed, kept))
 
     def _create_again(self, segment: str, known: Known, kept: str) -> Known:
         made = self._create(segment)
@@ -116,9 +134,7 @@ class Segments:
             # PX has it after all; whatever it did not like about the PUT is not asked again until the texts change.
             name, description = self._texts(segment)
             made = replace(known, name=name, description=description, refused=True)
-        now_kept = _read(self._keep(segment, made, kept))
-        self._references[segment] = self._reference_to(segment, now_kept)
-        return now_kept
+        return _read(self._keep(segment, made, kept))
 
     def _create(self, segment: str) -> Known:
         name, description = self._texts(segment)
@@ -128,7 +144,7 @@ class Segments:
             params={"failIfExists": "false"},
             json={"externalId": segment, "name": name, "description": description},
         )
-        raise_for(reply, METADATA_TABLE, word=status_word)
+        self._require_taken(reply)
         given = _text_of(reply, "id")
         if given is None and self._options.segment_ref == "id":
             raise Transient("unexpected_answer", "Gainsight PX gave a segment without its id", taken=False)
@@ -142,6 +158,10 @@ class Segments:
         body = {"id": segment_id, "externalId": segment, "name": texts[0], "description": texts[1]}
         return self._client.call("PUT", METADATA, json=body)
 
+    def _require_taken(self, reply: Reply) -> None:
+        blame.require_metadata(self._client, reply)
+        raise_for(reply, METADATA_TABLE, word=status_word)
+
     def _texts(self, segment: str) -> tuple[str, str]:
         """Return name and description: the options', else the platform's name, else the segment's id."""
         name = self._options.segment_names.get(segment)
@@ -153,9 +173,6 @@ class Segments:
     def _keep(self, segment: str, known: Known, replaces: str | None) -> str:
         text = json.dumps(asdict(known), sort_keys=True)
         return self._client.account.notes.keep(_note(self._client, segment), text, replaces=replaces)
-
-    def _reference_to(self, segment: str, known: Known) -> str:
-        return segment if self._options.segment_ref == "external_id" else known.id
 
 
 def _note(client: Client, segment: str) -> str:

@@ -1,8 +1,4 @@
-"""What an identity can be in or out of at PX, by name: an external segment or a Boolean attribute of users. Pure.
-
-The type of the identity is part of a segment's target, so that an export whose `identity_type` is edited takes out what
-it told by the old type and tells everybody by the new one.
-"""
+"""What an identity can be in or out of at PX, by name: an external segment or a Boolean attribute of users. Pure."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -15,14 +11,7 @@ class Kind(StrEnum):
     """How a step is told; the values begin the names of targets."""
 
     SEGMENT = "segment"
-    SEGMENT_BY_GLOBAL_ID = "global-id segment"
     ATTRIBUTE = "attribute"
-
-
-IDENTITY_TYPES = {Kind.SEGMENT: "IDENTIFY_ID", Kind.SEGMENT_BY_GLOBAL_ID: "GLOBAL_ID"}
-"""PX's word for the identities of a segment's steps: https://px-apidocs.gainsight.com (SegmentPayload)."""
-
-_SEGMENT_KINDS = {identity_type: kind for kind, identity_type in IDENTITY_TYPES.items()}
 
 
 def targets_of(options: GainsightPxOptions, segments: Sequence[str]) -> Mapping[str, frozenset[str]]:
@@ -36,7 +25,7 @@ def targets_of(options: GainsightPxOptions, segments: Sequence[str]) -> Mapping[
         if options.mode == "attributes":
             target = f"{Kind.ATTRIBUTE}/{options.attributes.get(segment, '')}"
         else:
-            target = f"{_SEGMENT_KINDS[options.identity_type]}/{segment}"
+            target = f"{Kind.SEGMENT}/{segment}"
         targets[target] = targets.get(target, frozenset()) | {segment}
     return targets
 
@@ -54,9 +43,9 @@ def name_in(target: str) -> str:
 def cut(steps: Sequence[Step], limit: int) -> list[list[int]]:
     """Cut steps into calls: lists of indices.
 
-    Steps for segments go together, up to `limit` a call and by one type of identity; steps for attributes go by user,
-    all of one user's together. Nobody comes twice for one target in a call, since in and out at once has no defined
-    result: the later step gets a later call.
+    Steps for segments go together, up to `limit` a call; steps for attributes go by user, all of one user's together.
+    Nobody comes twice for one target in a call, since in and out at once has no defined result: the later step gets a
+    later call.
     """
     calls: list[list[int]] = []
     filling: dict[tuple[Kind, str], tuple[list[int], set[tuple[str, str]]]] = {}

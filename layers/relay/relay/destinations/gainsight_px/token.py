@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from relay.destinations.contract import Account, Quota
 from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px.errors import TOKEN_TABLE
+from relay.destinations.gainsight_px.errors import TOKEN_TABLE, nothing_written
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.domain.problems import ConnectionProblem
 
@@ -22,6 +22,8 @@ TOKEN = Quota("token", 1, timedelta(seconds=1))
 
 DEFAULT_LIFETIME = 300.0
 """Seconds to trust a token that comes without `expires_in`."""
+LONGEST_LIFETIME = 86_400.0
+"""Seconds to trust a token at most, whatever it says of itself."""
 LONGEST_MARGIN = 60.0
 """Seconds before its end when a token is not used any more; a tenth of its life when that is less."""
 
@@ -56,7 +58,8 @@ class Tokens:
             kept = self._kept.get(name)
             is_good = kept is not None and kept.settings == settings and self._wall_clock() < kept.until
             if kept is None or not is_good or kept.token == rejected:
-                kept = self._kept[name] = self._fetch(account, settings)
+                with nothing_written():
+                    kept = self._kept[name] = self._fetch(account, settings)
             return kept.token
 
     def _fetch(self, account: Account, settings: GainsightPxConnection) -> _Kept:
@@ -87,8 +90,12 @@ def _given(value: str | None) -> str:
 
 
 def _seconds(value: Any) -> float:
+    if isinstance(value, bool):
+        return DEFAULT_LIFETIME
     try:
         seconds = float(value)
+    except OverflowError:
+        seconds = LONGEST_LIFETIME if value > 0 else 0.0
     except (TypeError, ValueError):
         return DEFAULT_LIFETIME
-    return seconds if seconds > 0 else DEFAULT_LIFETIME
+    return min(seconds, LONGEST_LIFETIME) if seconds > 0 else DEFAULT_LIFETIME

@@ -10,26 +10,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from relay.destinations.contract import Answer, Reply, Step
-from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px import attributes
+from relay.destinations.gainsight_px import attributes, blame
+from relay.destinations.gainsight_px.blame import USERS_UPDATE
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import (
     ATTRIBUTE_OUT_OF_REACH,
     CREATION_REFUSED,
     REFUSED_IDENTITY,
     UNKNOWN_USER,
-    USER_TABLE,
+    is_page,
+    is_success,
     is_unknown_user,
-    status_word,
+    nothing_written,
 )
 from relay.destinations.gainsight_px.products import keys_for
+from relay.destinations.gainsight_px.reading import USERS, read
 from relay.destinations.gainsight_px.targets import name_in
-from relay.destinations.isolating import MAX_REFUSALS
+from relay.destinations.isolating import MAX_REFUSALS, Proof
 from relay.domain.exports import Export
 from relay.domain.problems import ExportProblem, Problem, Rejection, Transient
-
-UPDATE = "users/update"
-"""With the id in the body, because ids may hold what a path may not."""
 
 NO_ATTRIBUTE = "a segment has no attribute: name one for each segment in attributes of the export's options"
 
@@ -39,12 +38,24 @@ class Refusals:
 
     def __init__(self) -> None:
         self._in_a_row: Counter[str] = Counter()
+        self._proven: dict[str, int] = {}
 
-    def note(self, export: Export, *, refused: bool) -> None:
-        """Count; raise ExportProblem when so many were refused, and none taken, that the users cannot be the reason."""
-        self._in_a_row[export.key] = self._in_a_row[export.key] + 1 if refused else 0
-        if self._in_a_row[export.key] >= MAX_REFUSALS:
+    def note(self, client: Client, export: Export, rejection: Rejection | None) -> None:
+        """Count what became of a user; the proof is kept once in this process and for this version of the export.
+
+        Raises ExportProblem when so many were refused, and none was ever taken, that the users cannot be the reason.
+        """
+        if rejection is None or rejection is UNKNOWN_USER:
             self._in_a_row[export.key] = 0
+            if rejection is None and self._proven.get(export.key) != export.version:
+                Proof(client.account.notes, export).keep()
+                self._proven[export.key] = export.version
+            return
+        self._in_a_row[export.key] += 1
+        if self._in_a_row[export.key] < MAX_REFUSALS:
+            return
+        self._in_a_row[export.key] = 0
+        if not Proof(client.account.notes, export).is_there():
             raise ExportProblem(
                 "all_refused", "Gainsight PX refuses every user, one after the other: check product_keys and attributes"
             )
@@ -56,40 +67,35 @@ def send(client: Client, export: Export, steps: Sequence[Step], refusals: Refusa
     Raises ExportProblem when an attribute to set is missing or of no use, else as `Client.call` and `raise_for` do; a
     problem after another user of the same steps was written is a Transient of unknown outcome.
     """
-    state = attributes.states(client, {name_in(step.target) for step in steps})
-    _require_usable(steps, state)
     users: dict[str, list[int]] = defaultdict(list)
     refused: dict[int, Rejection] = {}
-    for index, step in enumerate(steps):
-        match state[name_in(step.target)]:
-            case attributes.USABLE:
-                users[step.identity].append(index)
-            case attributes.MISSING:
-                pass  # Nobody can still be in an attribute that is gone.
-            case _:
-                refused[index] = ATTRIBUTE_OUT_OF_REACH
-    keys = keys_for(client, export.options) if users else []
-    for position, (identity, indices) in enumerate(users.items()):
+    with nothing_written():
+        leaving = {name_in(step.target) for step in steps if not step.joins}
+        state = attributes.states(client, {name_in(step.target) for step in steps}, leaving)
+        _require_usable(steps, state)
+        for index, step in enumerate(steps):
+            match state[name_in(step.target)]:
+                case attributes.USABLE:
+                    users[step.identity].append(index)
+                case attributes.MISSING:
+                    pass  # Nobody can still be in an attribute that is gone.
+                case _:
+                    refused[index] = ATTRIBUTE_OUT_OF_REACH
+        keys = keys_for(client, export.options) if users else []
+    for position, indices in enumerate(users.values()):
         own = [steps[index] for index in indices]
         try:
-            rejection = _write(client, identity, keys, own, create=export.options.create_users)
-            refusals.note(export, refused=rejection in (REFUSED_IDENTITY, CREATION_REFUSED))
+            rejection = _write(client, keys, own, create=export.options.create_users)
+            refusals.note(client, export, rejection)
         except Problem as problem:
             if position == 0:
                 raise
             pause = problem.retry_after if isinstance(problem, Transient) else None
             raise Transient(problem.code, f"some users were written, then: {problem.what}", retry_after=pause) from None
         if rejection is not None:
+            # One PX does not know is in nothing that could be left.
             refused |= {index: rejection for index in indices if rejection is not UNKNOWN_USER or steps[index].joins}
     return Answer(refused=refused)
-
-
-def probe(client: Client) -> Reply:
-    """Reach the call that writes without changing anything: an update that names no user.
-
-    How it is refused is undocumented; only a refusal of the key says that users cannot be written.
-    """
-    return client.call("PUT", UPDATE, json={})
 
 
 def _require_usable(steps: Sequence[Step], state: Mapping[str, str]) -> None:
@@ -100,25 +106,52 @@ def _require_usable(steps: Sequence[Step], state: Mapping[str, str]) -> None:
             raise ExportProblem("attribute_unusable", f"attribute {name}: {attributes.PROBLEMS[state[name]]}")
 
 
-def _write(client: Client, identity: str, keys: list[str], steps: Sequence[Step], *, create: bool) -> Rejection | None:
-    """Write one user; None when PX took it, or when one it does not know has nothing to be taken out of."""
+def _write(client: Client, keys: list[str], steps: Sequence[Step], *, create: bool) -> Rejection | None:
+    """Write one user; None when PX took it."""
     values = {name_in(step.target): step.joins for step in steps}
-    body = {"identifyId": identity, "propertyKeys": keys, "customAttributes": values}
-    reply = client.call("PUT", UPDATE, json=body)
-    if not is_unknown_user(reply):
-        return _rejection(reply)
-    if not any(values.values()):
-        return None
-    return _create(client, body) if create else UNKNOWN_USER
+    body = {"identifyId": steps[0].identity, "propertyKeys": keys, "customAttributes": values}
+    reply = _update(client, body)
+    if reply is not None:
+        return _rejection(client, reply)
+    return _create(client, body) if create and any(values.values()) else UNKNOWN_USER
 
 
 def _create(client: Client, body: Mapping[str, Any]) -> Rejection | None:
     """Create a user; a 400 may mean that somebody else just did ("possible duplicate"), so it is updated once more."""
-    if raise_for(client.call("POST", "users", json=body), USER_TABLE, word=status_word) is None:
+    if _rejection(client, client.call("POST", USERS, json=body)) is None:
         return None
-    again = client.call("PUT", UPDATE, json=body)
-    return CREATION_REFUSED if is_unknown_user(again) else _rejection(again)
+    again = _update(client, body)
+    return CREATION_REFUSED if again is None else _rejection(client, again)
 
 
-def _rejection(reply: Reply) -> Rejection | None:
-    return None if raise_for(reply, USER_TABLE, word=status_word) is None else REFUSED_IDENTITY
+def _update(client: Client, body: Mapping[str, Any]) -> Reply | None:
+    """Update a user; None when PX has no such user, which it says by a 404 with an undocumented body.
+
+    A 404 may also be about the address. Unless PX says in words that it means the user, that is told by its list: the
+    user is not on it, or has come up meanwhile and is updated once more.
+    """
+    reply = client.call("PUT", USERS_UPDATE, json=body)
+    if reply.status != 404 or is_page(reply):
+        return reply
+    if is_unknown_user(reply):
+        return None
+    with nothing_written():
+        if not _is_listed(client, body["identifyId"]):
+            return None
+    again = client.call("PUT", USERS_UPDATE, json=body)
+    return None if is_unknown_user(again) else again
+
+
+def _is_listed(client: Client, identity: str) -> bool:
+    # Not by the path of one user: paths are logged.
+    reply = read(client, USERS, params={"filter": f"identifyId=={identity}"})
+    listed = reply.body.get("users") if isinstance(reply.body, Mapping) else None
+    ids = [one.get("identifyId") for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+    return identity in ids
+
+
+def _rejection(client: Client, reply: Reply) -> Rejection | None:
+    if is_success(reply):
+        return None
+    blame.raise_noted(client, blame.USERS, reply)
+    return REFUSED_IDENTITY
