@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import Any
 
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
@@ -22,6 +23,8 @@ CONNECTION = Connection(
 SET_FIELD: dict[str, Any] = {"on_exit": "set_field", "exit_field": "3", "value_in": "yes", "value_out": "no"}
 UNSUBSCRIBE: dict[str, Any] = {"on_exit": "unsubscribe"}
 REMOVE_TAG: dict[str, Any] = {"on_exit": "remove_tag", "tag": "Member"}
+FIELD, TAG = "field/3", "tag/Member"
+"""What members are in with SET_FIELD and REMOVE_TAG."""
 
 
 def export(mapping: Mapping[str, str] | None = None, **options: Any) -> Export:
@@ -68,10 +71,18 @@ def codes(refused: Mapping[int, Rejection]) -> dict[int, str]:
 # Imports.
 
 
-def opened(import_id: str = "b-1", contacts: int | None = None, age: float = 10, now: float = 0) -> OpenImport:
-    """Return an import queued `age` seconds ago, asked about `now` seconds after the start."""
+def opened(
+    import_id: str = "b-1", contacts: int | None = None, age: float = 10, now: float = 0, time_for: int = 1_000_000
+) -> OpenImport:
+    """Return an import queued `age` seconds ago, asked about `now` seconds after the start.
+
+    The look has time for `time_for` contacts.
+    """
     asked_at = AT + timedelta(seconds=now)
-    return OpenImport(import_id, asked_at - timedelta(seconds=age), asked_at, contacts)
+    is_time_left = chain(repeat(True, time_for), repeat(False))
+    return OpenImport(
+        import_id, asked_at - timedelta(seconds=age), asked_at, contacts, is_time_left=lambda: next(is_time_left)
+    )
 
 
 def queued(contacts: Any = 2, import_id: Any = "b-1") -> Reply:
@@ -143,6 +154,7 @@ def list_set(status: int, **more: Any) -> Reply:
     return reply(200, {"contacts": [{"id": "17"}], "contactList": {**written, **more}})
 
 
+NEVER_ON = entries()
 SUBSCRIBED = entries(entry("1"))
 UNSUBSCRIBED = entries(entry("2"))
 

@@ -37,7 +37,7 @@ from tests.contract.activecampaign_answers import (
     Trouble,
     Work,
 )
-from tests.contract.activecampaign_replies import AT, CONNECTION, REMOVE_TAG, UNSUBSCRIBE, codes, export, step
+from tests.contract.activecampaign_replies import AT, CONNECTION, REMOVE_TAG, TAG, UNSUBSCRIBE, codes, export, step
 from tests.fakes.scripted_caller import DictNotes
 
 TWO = [step(), step("b@example.com")]
@@ -139,7 +139,9 @@ DOES: Mapping[str, Callable[[Account], Result]] = {
     "join": lambda account: _answered(DESTINATION.send(account, export(), [step()])),
     "leave": lambda account: _answered(DESTINATION.send(account, export(**UNSUBSCRIBE), [step(joins=False)])),
     "tag": lambda account: _answered(DESTINATION.send(account, export(), [step(tags="||Member||")])),
-    "untag": lambda account: _answered(DESTINATION.send(account, export(**REMOVE_TAG), [step(joins=False)])),
+    "untag": lambda account: _answered(
+        DESTINATION.send(account, export(**REMOVE_TAG), [step(joins=False, target=TAG)])
+    ),
     "look at import": lambda account: _reported(DESTINATION.import_report(account, export(), _opened(2), TWO)),
     "look up": lambda account: _reported(
         DESTINATION.import_report(account, export(), _opened(None), [step(first_name="Anna")])

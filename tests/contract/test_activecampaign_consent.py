@@ -120,6 +120,16 @@ def test_a_deleted_contact_is_a_new_one(subject: ActiveCampaignSubject) -> None:
     assert standing(subject, 1)["status"] == 1
 
 
+@pytest.mark.parametrize(("status", "code"), [(0, "opt_in_pending"), (2, "unsubscribed"), (3, "bounced")])
+def test_nobody_is_revived_whom_the_account_does_not_show_at_first(status: int, code: str) -> None:
+    subject = UnsubscribingSubject()
+    plant(subject, 1, status)
+    subject.fault({"status": 200, "body": {"contacts": [], "meta": {"total": "0"}}}, path="^/api/3/contacts$")
+    refused = subject.deliver([subject.step(1)])
+    assert (codes(refused), refused[0].is_certain) == ({0: code}, False)
+    assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (status, "hand")
+
+
 def test_when_the_evidence_cannot_be_read_again_the_writing_calls_entry_serves() -> None:
     subject = UnsubscribingSubject()
     subject.deliver([subject.step(1)])

@@ -14,8 +14,10 @@ from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
 from relay.domain.exports import Export
 from tests.contract.activecampaign_replies import (
+    FIELD,
     REMOVE_TAG,
     SET_FIELD,
+    TAG,
     UNSUBSCRIBE,
     account,
     export,
@@ -26,8 +28,8 @@ from tests.contract.activecampaign_replies import (
 )
 from tests.fakes.scripted_caller import asked_of
 
-BUSY = timedelta(seconds=2.1)
-FREE = timedelta(seconds=2)
+BUSY = timedelta(seconds=0.51)
+FREE = timedelta(seconds=0.5)
 WAYS: list[dict[str, Any]] = [{}, UNSUBSCRIBE, {**UNSUBSCRIBE, "resubscribe": False}, SET_FIELD, REMOVE_TAG]
 
 
@@ -64,14 +66,33 @@ def test_two_are_enough_for_an_import_while_single_calls_have_to_wait(count: int
 
 
 def test_one_address_comes_once_in_an_import_and_in_order() -> None:
-    both = [*steps(12), step("u3@example.com", joins=False, target="list/6"), *steps(1)]
+    both = [*steps(12), step("u3@example.com", joins=False, target="field/6"), *steps(1)]
     calls = cut(both, export(**SET_FIELD))
     assert calls == [list(range(12)), [12], [13]]
     assert cut(both, export(**SET_FIELD), backlog=BUSY) == [list(range(12)), [12, 13]]
 
 
 def test_few_steps_for_one_address_keep_their_order() -> None:
-    assert cut([step(joins=False, target="list/6"), step(), step("b@example.com")]) == [[0], [1], [2]]
+    left = [step(joins=False, target="field/6"), step("b@example.com", joins=False, target="field/6")]
+    joined = [step(), step("c@example.com")]
+    assert cut([*left, *joined], export(**SET_FIELD)) == [[0], [1], [2], [3]]
+    assert cut([*left, *joined], export(**SET_FIELD), backlog=BUSY) == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("single", "options"),
+    [
+        (step("z@example.com", memo="what our call left"), UNSUBSCRIBE),
+        (step("z@example.com", joins=False), UNSUBSCRIBE),
+        (step("z@example.com", joins=False, target=TAG), REMOVE_TAG),
+    ],
+    ids=["comes back", "is unsubscribed", "loses the tag"],
+)
+@pytest.mark.parametrize("backlog", [FREE, BUSY])
+def test_few_go_in_an_import_beside_one_who_needs_single_calls(
+    single: Step, options: dict[str, Any], backlog: timedelta
+) -> None:
+    assert cut([single, *steps(3)], export(**options), backlog=backlog) == [[0], [1, 2, 3]]
 
 
 def test_who_comes_back_goes_alone() -> None:
@@ -81,16 +102,26 @@ def test_who_comes_back_goes_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "alone"),
+    ("options", "target", "alone"),
     [
-        (UNSUBSCRIBE, True),
-        ({**UNSUBSCRIBE, "resubscribe": False}, False),
-        (SET_FIELD, False),
-        (REMOVE_TAG, True),
+        (UNSUBSCRIBE, "list/7", True),
+        (UNSUBSCRIBE, FIELD, True),
+        (UNSUBSCRIBE, TAG, True),
+        ({**UNSUBSCRIBE, "resubscribe": False}, "list/7", False),
+        ({**UNSUBSCRIBE, "resubscribe": False}, "list/6", False),
+        ({**UNSUBSCRIBE, "resubscribe": False}, TAG, True),
+        (SET_FIELD, FIELD, False),
+        (SET_FIELD, "field/6", False),
+        (SET_FIELD, "list/7", True),
+        (SET_FIELD, TAG, True),
+        (REMOVE_TAG, TAG, True),
+        (REMOVE_TAG, FIELD, True),
+        (REMOVE_TAG, "list/7", True),
+        ({}, "list/7", True),
     ],
 )
-def test_who_leaves_goes_alone_where_an_import_cannot_do_it(options: dict[str, Any], alone: bool) -> None:
-    people = [replace(one, joins=False) for one in steps(12)]
+def test_who_leaves_goes_alone_where_an_import_cannot_do_it(options: dict[str, Any], target: str, alone: bool) -> None:
+    people = [replace(one, joins=False, target=target) for one in steps(12)]
     expected = [[index] for index in range(12)] if alone else [list(range(12))]
     assert cut(people, export(**options), backlog=BUSY) == expected
 
@@ -124,7 +155,7 @@ ANY_STEP = st.builds(
     st.integers(0, 20),
     st.booleans(),
     st.sampled_from([None, None, None, "memo"]),
-    st.sampled_from(["list/7", "list/6"]),
+    st.sampled_from(["list/7", "list/6", FIELD, TAG]),
 )
 
 
@@ -140,6 +171,7 @@ def test_calls_cover_all_in_order_of_each_address(given_steps: list[Step], way: 
         assert len({given_steps[index].identity for index in call}) == len(call)
         if len(call) > 1:
             assert not any(given_steps[index].joins and given_steps[index].memo for index in call)
+            assert not any(not given_steps[index].joins and given_steps[index].target == TAG for index in call)
 
 
 @given(st.lists(st.tuples(st.integers(1, 120), st.sampled_from([0, 30, 800, 5_000, 190_000])), max_size=5))
@@ -199,10 +231,26 @@ def test_rows_of_those_who_are_unsubscribed_name_the_list_that_was_told() -> Non
 
 def test_rows_in_which_a_field_says_in_and_out() -> None:
     joins = replace(step(), values=DESTINATION.complete(export(**SET_FIELD), {}))
-    assert rows_of([joins, step("b@example.com", joins=False)], export(**SET_FIELD)) == [
+    leaves = [step(f"{name}@example.com", joins=False, target=f"field/{number}") for name, number in ("b3", "c6")]
+    assert rows_of([joins, *leaves], export(**SET_FIELD)) == [
         {"email": "a@example.com", "fields": [{"id": 3, "value": "yes"}], "subscribe": [{"listid": 7}]},
         {"email": "b@example.com", "fields": [{"id": 3, "value": "no"}]},
+        {"email": "c@example.com", "fields": [{"id": 6, "value": "no"}]},
     ]
+
+
+@pytest.mark.parametrize("target", ["list/6", "list/7", FIELD, TAG])
+def test_who_joins_is_subscribed_to_the_list_of_today(target: str) -> None:
+    rows = rows_of([step(target=target), step("b@example.com", target=target)], export())
+    assert [row["subscribe"] for row in rows] == [[{"listid": 7}]] * 2
+
+
+@pytest.mark.parametrize("options", [SET_FIELD, REMOVE_TAG])
+def test_the_list_a_member_is_told_of_is_never_sent_as_a_value(options: dict[str, Any]) -> None:
+    joins = replace(step(), values=DESTINATION.complete(export(**options), {}))
+    assert joins.values["list"] == "7"
+    row = rows_of([joins, step("b@example.com")], export(**options))[0]
+    assert set(row) == {"email", "subscribe", "fields" if "exit_field" in options else "tags"}
 
 
 def test_nothing_a_step_says_is_interpolated_into_json() -> None:

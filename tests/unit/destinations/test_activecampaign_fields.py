@@ -11,9 +11,11 @@ from relay.destinations.activecampaign.rows import Contact, contact_of, most_byt
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
 from tests.contract.activecampaign_replies import (
+    FIELD,
     FORBIDDEN,
     LIST,
     ME,
+    NEVER_ON,
     NOBODY,
     SET_FIELD,
     account,
@@ -46,7 +48,7 @@ from tests.fakes.scripted_caller import DictNotes, asked_of, reply
         ("datetime", "1795339800", None),
         ("date", "||2026-11-22||", "2026-11-22"),
         ("date", "||2026-11-22||2026-11-23||", None),
-        ("date", "||", None),
+        ("date", "||", ""),
         ("datetime", "||2026-11-22T09:30:00Z||", "2026-11-22T09:30:00+00:00"),
         ("datetime", "||2026-11-22||2026-11-23||", None),
         ("listbox", "||a||b||", "||a||b||"),
@@ -61,7 +63,12 @@ from tests.fakes.scripted_caller import DictNotes, asked_of, reply
         ("number", "3", "3"),
         ("number", "||5||", "5"),
         ("number", "||5||6||", None),
-        ("number", "||", None),
+        ("number", "||", ""),
+        ("listbox", "||", ""),
+        ("dropdown", "||", ""),
+        ("text", "||", ""),
+        ("something new", "||", ""),
+        (None, "||", ""),
         ("currency", "||9.99||", "9.99"),
         ("number", "1e-07", "1e-07"),
         ("number", "-2.5", "-2.5"),
@@ -95,7 +102,15 @@ def test_several_values_are_read_as_they_were_written(items: list[str]) -> None:
 @given(st.sampled_from(["date", "datetime", "number", "dropdown", "listbox", "text", "x"]), st.text(max_size=20))
 def test_what_was_fitted_fits(kind: str, value: str) -> None:
     fitting = fit(kind, value)
-    assert fitting is None or kind == "listbox" or fit(kind, fitting) == fitting
+    assert not fitting or kind == "listbox" or fit(kind, fitting) == fitting
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [(["|a", "b|"], "||a||b||"), (["a|", "|b"], "||a||b||"), (["a|b"], "||a|b||"), (["||a||||b||"], "||a||b||")],
+)
+def test_pipes_at_the_ends_of_values_are_left_out(items: list[str], text: str) -> None:
+    assert several(items) == text
 
 
 # In a call.
@@ -138,15 +153,28 @@ def test_when_no_value_fits_nothing_is_written(count: int) -> None:
 
 
 def test_one_contact_alone_is_fitted_too() -> None:
-    the_account = account(*KINDS, NOBODY, synced(), list_set(1))
+    the_account = account(*KINDS, NOBODY, synced(), NEVER_ON, list_set(1))
     assert DESTINATION.send(the_account, DATED, [since("2026-11-22T09:00:00Z")]).refused == {}
-    values = asked_of(the_account)[-2].json["contact"]["fieldValues"]
+    values = asked_of(the_account)[-3].json["contact"]["fieldValues"]
     assert values == [{"field": "4", "value": "2026-11-22"}]
+
+
+def test_a_text_of_no_values_is_left_out() -> None:
+    the_account = account(*KINDS, queued())
+    DESTINATION.send(the_account, DATED, [since("||"), since("2026-01-02", "b@example.com")])
+    assert [row.get("fields") for row in asked_of(the_account)[-1].json["contacts"]] == [
+        None,
+        [{"id": 4, "value": "2026-01-02"}],
+    ]
+    alone = account(*KINDS, NOBODY, synced(), NEVER_ON, list_set(1))
+    DESTINATION.send(alone, DATED, [since("||")])
+    assert asked_of(alone)[-3].json == {"contact": {"email": "a@example.com"}}
 
 
 def test_the_value_of_those_who_leave_is_fitted() -> None:
     the_account = account(*field_answers(f3="listbox"), queued())
-    DESTINATION.send(the_account, export(**SET_FIELD), [step(joins=False), step("b@example.com", joins=False)])
+    leaves = [step(f"{name}@example.com", joins=False, target=FIELD) for name in "ab"]
+    DESTINATION.send(the_account, export(**SET_FIELD), leaves)
     assert [row["fields"] for row in asked_of(the_account)[-1].json["contacts"]] == [[{"id": 3, "value": "||no||"}]] * 2
 
 

@@ -1,17 +1,17 @@
 """What became of an import: its own report, and looking contacts up."""
 
 from datetime import timedelta
-from itertools import chain
 from typing import Any
 
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.client import REST, ReadRefused
-from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE, LOOKED_UP_AT_ONCE
+from relay.destinations.activecampaign.imports import ASKED_ANYWAY, IMPORT_BOUND
 from relay.destinations.contract import ImportReport, Reply, Step
 from relay.domain.problems import ConnectionProblem, Transient
 from tests.contract.activecampaign_replies import (
+    FIELD,
     FOUND,
     NOBODY,
     NONE_OUTSTANDING,
@@ -31,15 +31,14 @@ from tests.contract.activecampaign_replies import (
     held,
     import_info,
     opened,
-    room,
     step,
-    steps,
     tags,
 )
 from tests.fakes.scripted_caller import asked_of, reply, unused_of
 
 TWO = [step(), step("b@example.com")]
 LOOK_UP = "GET contacts"
+DAY = IMPORT_BOUND.total_seconds()
 
 
 def report(
@@ -48,15 +47,16 @@ def report(
     contacts: int | None = None,
     backlog: timedelta = timedelta(minutes=1),
     kinds: dict[str, str] | None = None,
+    age: float = 10,
     **options: Any,
 ) -> tuple[ImportReport, list[str]]:
     """Look at an import once, while nobody asks for reasons; return the report and the calls it took."""
-    first = (NONE_OUTSTANDING,) if contacts is not None else ()
+    first = (NONE_OUTSTANDING,) if contacts is not None and age < ASKED_ANYWAY.total_seconds() else ()
     needs_kinds = "exit_field" in options or kinds is not None
     types = field_answers(**(kinds or {"f3": "text"})) if needs_kinds else ()
     mapping = {f"fields.{name[1:]}": "x" for name in kinds or {}}
     the_account = account(*types, *first, *answers, backlog=backlog)
-    seen = DESTINATION.import_report(the_account, export(mapping, **options), opened(contacts=contacts), steps)
+    seen = DESTINATION.import_report(the_account, export(mapping, **options), opened(contacts=contacts, age=age), steps)
     assert unused_of(the_account) == []
     assert all(call.quota == REST for call in asked_of(the_account))
     return seen, asked(the_account)[len(first) + len(types) :]
@@ -109,13 +109,49 @@ def test_fewer_queued_than_sent_looks_up_who_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    "answer",
-    [import_info("failed"), import_info("interrupted"), reply(404, {}), reply(400, {"success": 0})],
-    ids=["failed", "interrupted", "unknown", "unknown too"],
+    ("answer", "age"),
+    [
+        (import_info("failed"), 10),
+        (import_info("interrupted"), 10),
+        (reply(404, {}), 600),
+        (reply(400, {"success": 0}), 600),
+        (import_info("waiting"), DAY),
+        (import_info("something new"), DAY),
+        (reply(404, {}), DAY),
+    ],
+    ids=["failed", "interrupted", "unknown", "unknown too", "never ending", "odd for a day", "unknown for a day"],
 )
-def test_an_import_that_came_to_nothing_is_looked_up(answer: Reply) -> None:
-    seen, _ = report(answer, FOUND, UNSUBSCRIBED, contacts(("18", "other@example.com")))
+def test_an_import_that_came_to_nothing_is_looked_up(answer: Reply, age: float) -> None:
+    seen, _ = report(answer, FOUND, UNSUBSCRIBED, contacts(("18", "other@example.com")), age=age)
     assert (seen.finished, codes(seen.refused)) == (True, {0: "unconfirmed", 1: "unconfirmed"})
+    assert not any(rejection.is_certain for rejection in seen.refused.values())
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize("age", [0, 599])
+def test_an_unknown_import_so_young_may_only_not_be_shown_yet(status: int, age: float) -> None:
+    assert report(reply(status, {}), age=age) == (ImportReport(finished=False), ["GET import/info"])
+    assert not report(reply(status, {}), age=age, contacts=2)[0].finished
+
+
+@pytest.mark.parametrize("status", ["waiting", "active", "something new"])
+def test_an_import_that_has_not_ended_within_a_day_is_looked_up(status: str) -> None:
+    assert not report(import_info(status), age=DAY - 1)[0].finished
+    seen, calls = report(import_info(status), FOUND, SUBSCRIBED, NOBODY, age=DAY, contacts=2)
+    assert (seen.finished, codes(seen.refused)) == (True, {1: "unconfirmed"})
+    assert calls == ["GET import/info", LOOK_UP, "GET contacts/17/contactLists", LOOK_UP]
+
+
+def test_an_import_that_completed_late_is_believed() -> None:
+    assert report(import_info(), age=DAY, contacts=2) == (ImportReport(finished=True), ["GET import/info"])
+
+
+def test_an_unknown_part_of_a_call_keeps_the_others_waiting_while_it_is_young() -> None:
+    young = account(import_info(), reply(404, {}))
+    assert not DESTINATION.import_report(young, export(), opened("b-1,b-2"), TWO).finished
+    old = account(import_info(), reply(404, {}), FOUND, SUBSCRIBED, NOBODY)
+    seen = DESTINATION.import_report(old, export(), opened("b-1,b-2", age=600), TWO)
+    assert codes(seen.refused) == {1: "unconfirmed"}
 
 
 def test_a_failure_that_is_none_of_ours_is_not_ignored() -> None:
@@ -137,7 +173,7 @@ def test_one_who_leaves_is_as_wanted_when_off_the_list() -> None:
 
 
 def test_one_who_leaves_by_field_is_as_wanted_when_the_field_says_so() -> None:
-    leaves = [step(f"{name}@example.com", joins=False) for name in "abc"]
+    leaves = [step(f"{name}@example.com", joins=False, target=FIELD) for name in "abc"]
     answers = [FOUND, held(fields={"3": "no"}), contacts(("18", "b@example.com")), held(fields={"4": "no"}), NOBODY]
     seen, _ = report(import_info("failed"), *answers, steps=leaves, **SET_FIELD)
     assert codes(seen.refused) == {1: "unconfirmed"}
@@ -190,44 +226,6 @@ def test_a_time_may_be_shown_with_another_offset(kind: str, shown: str, as_wante
 def test_one_who_joined_carries_the_tag(found: Reply, on_contact: Reply, as_wanted: bool) -> None:
     seen, _ = report(import_info("failed"), FOUND, SUBSCRIBED, found, on_contact, steps=[step(tags="||Member||")])
     assert (seen.refused == {}) is as_wanted
-
-
-def test_no_more_than_some_are_looked_up_at_once_and_the_rest_in_the_next_look() -> None:
-    many = steps(LOOKED_UP_AT_ONCE + 2)
-    seen, calls = report(import_info("failed"), *[NOBODY] * LOOKED_UP_AT_ONCE, steps=many, contacts=len(many))
-    assert seen.finished
-    assert seen.open == {LOOKED_UP_AT_ONCE, LOOKED_UP_AT_ONCE + 1}
-    assert len(seen.refused) == LOOKED_UP_AT_ONCE
-    rest = [many[index] for index in sorted(seen.open)]
-    seen, calls = report(import_info("failed"), NOBODY, NOBODY, steps=rest)
-    assert (seen.open, len(seen.refused), calls[0]) == (frozenset(), 2, "GET import/info")
-
-
-def test_one_look_keeps_within_half_a_minute_of_calls() -> None:
-    """Everybody refused or in doubt takes as many calls as there are, and each has a tag of their own."""
-    refused = [step(f"r{number}@example.com") for number in range(EXPLAINED_AT_ONCE + 1)]
-    doubtful = [
-        step(f"u{number}@example.com", first_name="A", tags=f"||T{number}||") for number in range(LOOKED_UP_AT_ONCE + 1)
-    ]
-    reasons = [[contacts(("17", one.identity)), entries()] for one in refused[:EXPLAINED_AT_ONCE]]
-    reasons[0].append(room())
-    look_ups = [
-        [
-            contacts(("17", one.identity)),
-            SUBSCRIBED,
-            held({"firstName": "A"}),
-            tags((str(number), f"T{number}")),
-            associations(("55", str(number))),
-        ]
-        for number, one in enumerate(doubtful[:LOOKED_UP_AT_ONCE])
-    ]
-    info = import_info("failed", failure=[one.identity for one in refused])
-    the_account = account(NONE_OUTSTANDING, info, *chain(*reasons, *look_ups))
-    seen = DESTINATION.import_report(the_account, export(), opened(contacts=30), [*refused, *doubtful])
-    assert unused_of(the_account) == []
-    assert (set(codes(seen.refused).values()), len(seen.refused)) == ({"import_refused"}, len(refused))
-    assert seen.open == {len(refused) + LOOKED_UP_AT_ONCE}
-    assert len(asked(the_account)) * (REST.per / REST.calls) <= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])

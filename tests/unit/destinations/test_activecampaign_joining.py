@@ -9,13 +9,12 @@ from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.client import REST
 from relay.destinations.contract import Answer, Reply
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RejectionKind, Transient
+from relay.domain.problems import Problem, RejectionKind
 from tests.contract.activecampaign_replies import (
-    FORBIDDEN,
     FOUND,
+    NEVER_ON,
     NOBODY,
     SUBSCRIBED,
-    TAGGED,
     UNSUBSCRIBE,
     UNSUBSCRIBED,
     account,
@@ -30,7 +29,7 @@ from tests.contract.activecampaign_replies import (
     synced,
     tags,
 )
-from tests.fakes.scripted_caller import LOGIN_PAGE, asked_of, reply, unused_of
+from tests.fakes.scripted_caller import asked_of, reply, unused_of
 
 READS = ["GET contacts", "GET contacts/17/contactLists"]
 SYNC, SET = "POST contact/sync", "POST contactLists"
@@ -47,9 +46,9 @@ def join(*answers: Reply | Exception, memo: str | None = None, the_export: Expor
 
 
 def test_a_new_contact_is_written_and_subscribed() -> None:
-    answer, calls, written = join(NOBODY, synced("17", 201), list_set(1))
+    answer, calls, written = join(NOBODY, synced("17", 201), NEVER_ON, list_set(1))
     assert answer == Answer()
-    assert calls == [READS[0], SYNC, SET]
+    assert calls == [READS[0], SYNC, READS[1], SET]
     values = [{"field": "12", "value": "gold"}]
     assert written == [
         {"contact": {"email": "a@example.com", "firstName": "Anna", "phone": "1", "fieldValues": values}},
@@ -69,12 +68,12 @@ def test_one_who_is_subscribed_is_only_updated() -> None:
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_any_success_of_contact_sync_counts(status: int) -> None:
-    assert join(NOBODY, synced(17, status), list_set(1))[0] == Answer()
+    assert join(NOBODY, synced(17, status), NEVER_ON, list_set(1))[0] == Answer()
 
 
 def test_a_contact_of_another_address_is_nobody() -> None:
-    _, calls, _ = join(contacts(("18", "aa@example.com")), synced(), list_set(1))
-    assert calls == [READS[0], SYNC, SET]
+    _, calls, _ = join(contacts(("18", "aa@example.com")), synced(), NEVER_ON, list_set(1))
+    assert calls == [READS[0], SYNC, READS[1], SET]
 
 
 @pytest.mark.parametrize("memo", [None, "what another call left"])
@@ -150,109 +149,60 @@ def test_without_resubscribe_our_memo_opens_nothing() -> None:
     assert (codes(answer.refused), calls) == ({0: "unsubscribed"}, READS)
 
 
-# Refused and half done.
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_contact_that_is_refused_is_malformed(status: int) -> None:
-    answer, calls, _ = join(NOBODY, reply(status, {}))
-    assert (codes(answer.refused), calls) == ({0: "malformed"}, [READS[0], SYNC])
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-@pytest.mark.parametrize("reads", [(NOBODY,), (FOUND, entries())], ids=["new", "known"])
-def test_a_contact_that_is_refused_for_the_list_is_written_and_so_unconfirmed(
-    reads: tuple[Reply, ...], status: int
-) -> None:
-    answer, calls, _ = join(*reads, synced(), reply(status, {}))
-    assert (codes(answer.refused), calls[-2:]) == ({0: "unconfirmed"}, [SYNC, SET])
-    assert not answer.refused[0].is_certain
-
-
-TROUBLE: list[Any] = [
-    (lambda: reply(429), Transient, "rate_limited"),
-    (lambda: reply(503), Transient, "unavailable"),
-    (lambda: reply(402), ConnectionProblem, "unpaid"),
-    (lambda: LOGIN_PAGE, ConnectionProblem, "not_json"),
-    (lambda: reply(200, []), Transient, "unexpected_answer"),
-    (lambda: Transient("network", "nobody listens", taken=False), Transient, "network"),
-]
-"""Each is made anew: a problem is told whether anything was done."""
-
-
-@pytest.mark.parametrize(("answer", "kind", "code"), TROUBLE)
-def test_after_the_contact_was_written_nobody_may_think_nothing_was_done(
-    answer: Any, kind: type[Problem], code: str
-) -> None:
-    with pytest.raises(kind, match=code) as caught:
-        join(NOBODY, synced(), answer())
-    assert caught.value.taken is None
-
-
-@pytest.mark.parametrize(("answer", "kind", "code"), TROUBLE)
-def test_trouble_with_finding_a_tag_comes_before_anything_was_written(
-    answer: Any, kind: type[Problem], code: str
-) -> None:
-    the_account = account(NOBODY, answer())
-    with pytest.raises(kind, match=code) as caught:
-        DESTINATION.send(the_account, export(), [step(tags="||VIP||")])
-    # Whether a call that ended with 5xx or a page did anything nobody knows.
-    assert caught.value.taken is (None if code in ("unavailable", "not_json") else False)
-    assert asked(the_account) == [READS[0], "GET tags"]
-
-
-@pytest.mark.parametrize(("answer", "kind", "code"), [each for each in TROUBLE if each[2] != "unexpected_answer"])
-def test_trouble_with_tagging_comes_after_the_contact_was_written(answer: Any, kind: type[Problem], code: str) -> None:
-    the_account = account(NOBODY, tags(("3", "VIP")), synced(), answer())
-    with pytest.raises(kind, match=code) as caught:
-        DESTINATION.send(the_account, export(), [step(tags="||VIP||")])
-    assert caught.value.taken is None
-
-
-def test_tags_come_before_the_subscription_and_without_it_where_there_is_one() -> None:
-    the_account = account(FOUND, SUBSCRIBED, tags(("3", "VIP")), synced(), TAGGED)
-    assert DESTINATION.send(the_account, export(), [step(tags="||VIP||")]) == Answer()
-    assert asked(the_account) == [*READS, "GET tags", SYNC, "POST contactTags"]
-
-
-def test_nobody_is_tagged_who_must_not_be_subscribed() -> None:
-    the_account = account(FOUND, UNSUBSCRIBED)
-    answer = DESTINATION.send(the_account, export(), [step(tags="||VIP||")])
-    assert (codes(answer.refused), asked(the_account)) == ({0: "unsubscribed"}, READS)
-
-
-def test_a_list_that_is_gone_stops_the_export() -> None:
-    with pytest.raises(ExportProblem, match="list_gone") as caught:
-        join(NOBODY, synced(), reply(404, {"message": "There is none"}))
-    assert caught.value.taken is None
-
-
-@pytest.mark.parametrize("before", [(), (FOUND,), (NOBODY,)], ids=["contact", "entry", "contact/sync"])
-def test_before_anything_was_written_nothing_was_done(before: tuple[Reply, ...]) -> None:
-    for answers, kind in (((reply(429),), Transient), ((FORBIDDEN, FORBIDDEN), ConnectionProblem)):
-        with pytest.raises(kind) as caught:
-            join(*before, *answers)
-        assert caught.value.taken is False
+# Nobody was found, and yet there was somebody: deleted before, or not visible to the key's user.
 
 
 @pytest.mark.parametrize(
-    ("before", "status"),
-    [*[((), status) for status in (400, 413, 422)], *[((FOUND,), n) for n in (400, 404, 413, 422)]],
+    ("status", "code"), [("0", "opt_in_pending"), ("2", "unsubscribed"), (2, "unsubscribed"), ("3", "bounced")]
 )
-def test_a_read_that_is_refused_is_no_consent(before: tuple[Reply, ...], status: int) -> None:
-    answer, calls, written = join(*before, reply(status, {}))
-    assert (codes(answer.refused), written) == ({0: "unreadable"}, [])
-    assert answer.refused[0].kind is RejectionKind.DESTINATION
-    assert calls == READS[: len(before) + 1]
+@pytest.mark.parametrize("resubscribe", [True, False])
+def test_nobody_is_revived_who_was_not_found_at_first(status: Any, code: str, resubscribe: bool) -> None:
+    unsubscribing = export(**UNSUBSCRIBE, resubscribe=resubscribe)
+    answer, calls, _ = join(NOBODY, synced(), entries(entry(status)), the_export=unsubscribing)
+    assert (codes(answer.refused), calls) == ({0: code}, [READS[0], SYNC, READS[1]])
+    # Its values are written by then.
+    assert not answer.refused[0].is_certain
+
+
+def test_what_is_refused_before_anything_is_written_is_certain() -> None:
+    answer, _, _ = join(FOUND, UNSUBSCRIBED)
+    assert answer.refused[0].is_certain
+
+
+def test_nobody_is_tagged_who_turns_out_not_to_be_subscribed() -> None:
+    the_account = account(NOBODY, tags(("3", "VIP")), synced(), UNSUBSCRIBED)
+    answer = DESTINATION.send(the_account, export(), [step(tags="||VIP||")])
+    assert (codes(answer.refused), asked(the_account)[-1]) == ({0: "unsubscribed"}, READS[1])
+
+
+def test_one_who_was_not_found_and_turns_out_to_be_subscribed_is_left_so() -> None:
+    answer, calls, _ = join(NOBODY, synced(), SUBSCRIBED)
+    assert (answer, calls) == (Answer(), [READS[0], SYNC, READS[1]])
+
+
+def test_one_who_was_not_found_and_whom_we_unsubscribed_comes_back_through_resubscribing() -> None:
+    answer, _, written = join(
+        NOBODY, synced(), UNSUBSCRIBED, list_set(1), memo=left_by_us(), the_export=export(**UNSUBSCRIBE)
+    )
+    assert (answer, written[1]["contactList"]["sourceid"]) == (Answer(), 4)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_one_who_was_not_found_and_cannot_be_looked_at_is_unconfirmed(status: int) -> None:
+    answer, calls, _ = join(NOBODY, synced(), reply(status, {}))
+    assert (codes(answer.refused), calls[-1]) == ({0: "unconfirmed"}, READS[1])
+
+
+# Records of other shapes.
 
 
 def test_an_id_goes_out_as_it_came() -> None:
-    answer, _, written = join(NOBODY, synced("x17"), list_set(1))
+    answer, _, written = join(NOBODY, synced("x17"), NEVER_ON, list_set(1))
     assert (answer, written[1]["contactList"]["contact"]) == (Answer(), "x17")
 
 
 def test_an_id_of_another_shape_breaks_nothing() -> None:
-    answer, _, _ = join(NOBODY, synced({"number": 17}), reply(400, {}))
+    answer, _, _ = join(NOBODY, synced({"number": 17}), NEVER_ON, reply(400, {}))
     assert codes(answer.refused) == {0: "unconfirmed"}
 
 

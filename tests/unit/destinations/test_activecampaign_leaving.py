@@ -10,11 +10,14 @@ from relay.destinations.contract import Answer, Reply
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 from tests.contract.activecampaign_replies import (
+    FIELD,
     FORBIDDEN,
     FOUND,
     NOBODY,
+    REMOVE_TAG,
     SET_FIELD,
     SUBSCRIBED,
+    TAG,
     UNSUBSCRIBE,
     UNSUBSCRIBED,
     account,
@@ -70,10 +73,10 @@ def test_one_who_is_not_subscribed_is_left_alone(found: tuple[dict[str, Any], ..
     assert leave(FOUND, entries(*found)) == (Answer(), ["GET contacts", ENTRIES])
 
 
-@pytest.mark.parametrize("options", [UNSUBSCRIBE, SET_FIELD, {"on_exit": "remove_tag", "tag": "Member"}])
-def test_one_who_is_not_there_is_left_alone(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("options", "target"), [(UNSUBSCRIBE, "list/7"), (SET_FIELD, FIELD), (REMOVE_TAG, TAG)])
+def test_one_who_is_not_there_is_left_alone(options: dict[str, Any], target: str) -> None:
     types = field_answers(f3="text") if "exit_field" in options else ()
-    answer, calls = leave(*types, NOBODY, the_export=export(**options))
+    answer, calls = leave(*types, NOBODY, the_export=export(**options), target=target)
     assert (answer, calls[-1]) == (Answer(), "GET contacts")
 
 
@@ -195,16 +198,16 @@ def test_with_keep_everyone_is_left_alone_in_an_import_too() -> None:
 
 def test_a_field_says_that_one_left() -> None:
     the_account = account(*field_answers(f3="text"), FOUND, synced())
-    assert DESTINATION.send(the_account, export(**SET_FIELD), [step(joins=False)]) == Answer()
+    assert DESTINATION.send(the_account, export(**SET_FIELD), [step(joins=False, target=FIELD)]) == Answer()
     written = {"email": "a@example.com", "fieldValues": [{"field": "3", "value": "no"}]}
     assert asked_of(the_account)[-1].json == {"contact": written}
 
 
 def test_a_field_that_cannot_be_set_is_told() -> None:
-    answer, _ = leave(*field_answers(f3="text"), FOUND, reply(422, {}), the_export=export(**SET_FIELD))
+    answer, _ = leave(*field_answers(f3="text"), FOUND, reply(422, {}), the_export=export(**SET_FIELD), target=FIELD)
     assert codes(answer.refused) == {0: "malformed"}
 
 
 def test_a_mark_that_does_not_fit_its_field_is_told_before_anything_is_asked() -> None:
-    answer, calls = leave(*field_answers(f3="date"), the_export=export(**SET_FIELD))
+    answer, calls = leave(*field_answers(f3="date"), the_export=export(**SET_FIELD), target=FIELD)
     assert (codes(answer.refused), calls) == ({0: "unfit_value"}, ["GET fields"] * 2)

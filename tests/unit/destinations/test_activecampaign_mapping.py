@@ -7,7 +7,7 @@ import pytest
 
 from relay.destinations.activecampaign import DESTINATION
 from relay.domain.problems import Rejection
-from tests.contract.activecampaign_replies import REMOVE_TAG, SET_FIELD, UNSUBSCRIBE, export
+from tests.contract.activecampaign_replies import FIELD, REMOVE_TAG, SET_FIELD, TAG, UNSUBSCRIBE, export
 
 
 def test_mapping_problems() -> None:
@@ -83,6 +83,7 @@ def test_a_malformed_address(value: Any) -> None:
         ("fields.1", ["a||b", "c"], "||a|b||c||"),
         ("tags", "VIP", "||VIP||"),
         ("tags", ["VIP", "", "a||b"], "||VIP||a|b||"),
+        ("tags", ["|VIP|", "a|"], "||VIP||a||"),
     ],
 )
 def test_encoding(target: str, value: Any, expected: str) -> None:
@@ -100,13 +101,23 @@ def test_mistake_3_a_name_is_not_split_on_spaces() -> None:
 
 
 def test_members_get_the_field_value_that_marks_them() -> None:
-    assert DESTINATION.complete(export(**SET_FIELD), {"phone": "1"}) == {"phone": "1", "fields.3": "yes"}
+    assert DESTINATION.complete(export(**SET_FIELD), {"phone": "1"}) == {
+        "phone": "1",
+        "fields.3": "yes",
+        "list": "7",
+    }
 
 
 def test_members_get_the_tag_that_marks_them_besides_their_own() -> None:
     tagging = export(**REMOVE_TAG)
-    assert DESTINATION.complete(tagging, {}) == {"tags": "||Member||"}
-    assert DESTINATION.complete(tagging, {"tags": "||VIP||"}) == {"tags": "||VIP||Member||"}
+    assert DESTINATION.complete(tagging, {}) == {"tags": "||Member||", "list": "7"}
+    assert DESTINATION.complete(tagging, {"tags": "||VIP||"}) == {"tags": "||VIP||Member||", "list": "7"}
+
+
+@pytest.mark.parametrize("options", [SET_FIELD, REMOVE_TAG])
+def test_an_edited_list_reaches_every_marked_member(options: dict[str, Any]) -> None:
+    before, now = (DESTINATION.complete(export(**options, list_id=number), {}) for number in "78")
+    assert {target for target in now if now[target] != before[target]} == {"list"}
 
 
 @pytest.mark.parametrize("options", [{}, UNSUBSCRIBE])
@@ -114,8 +125,17 @@ def test_other_members_get_nothing(options: dict[str, Any]) -> None:
     assert DESTINATION.complete(export(**options), {"phone": "1"}) == {"phone": "1"}
 
 
-def test_the_list_is_what_any_segment_qualifies_for() -> None:
-    assert DESTINATION.targets(export()) == {"list/7": frozenset({"aep/a", "aep/b"})}
+@pytest.mark.parametrize(
+    ("options", "target"), [({}, "list/7"), (UNSUBSCRIBE, "list/7"), (SET_FIELD, FIELD), (REMOVE_TAG, TAG)]
+)
+def test_what_any_segment_qualifies_for_and_nobody_else_may_write_to(options: dict[str, Any], target: str) -> None:
+    assert DESTINATION.targets(export(**options)) == {target: frozenset({"aep/a", "aep/b"})}
+    assert DESTINATION.owned(export(**options)) == {target, "list/7"}
+
+
+def test_a_tag_with_a_slash_is_a_target_like_any_other() -> None:
+    slashed = export(on_exit="remove_tag", tag="a/b")
+    assert DESTINATION.owned(slashed) == {"tag/a/b", "list/7"}
 
 
 @pytest.mark.parametrize(("options", "told"), [({}, False), (UNSUBSCRIBE, True), (SET_FIELD, True), (REMOVE_TAG, True)])

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE
 from relay.destinations.contract import ImportReport, OpenImport, Reply, Step
 from relay.domain.problems import RejectionKind, Transient
 from tests.contract.activecampaign_replies import (
     AT,
+    FIELD,
     FORBIDDEN,
     FOUND,
     NOBODY,
@@ -38,7 +38,7 @@ BULK_UNSUBSCRIBE: dict[str, Any] = {**UNSUBSCRIBE, "resubscribe": False}
 
 
 def explained(
-    *answers: Reply, people: list[Step] | None = None, backlog: float = 2, **options: Any
+    *answers: Reply | Exception, people: list[Step] | None = None, backlog: float = 1, **options: Any
 ) -> tuple[ImportReport, list[str]]:
     """Look at a completed import that refused all of `people`; return the report and the calls for reasons."""
     failed = [step()] if people is None else people
@@ -65,7 +65,7 @@ def explained(
 def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, code: str) -> None:
     report, calls = explained(FOUND, entries(entry("1", "6"), entry(status)))
     assert codes(report.refused) == {0: code}
-    assert report.refused[0].kind is RejectionKind.DESTINATION
+    assert (report.refused[0].kind, report.refused[0].is_certain) == (RejectionKind.DESTINATION, False)
     assert calls == ["GET contacts", "GET contacts/17/contactLists"]
 
 
@@ -79,7 +79,7 @@ def test_a_known_contact_whose_standing_says_nothing_is_over_the_limit_at_most(
     found: Reply, total: int, code: str
 ) -> None:
     report, calls = explained(FOUND, found, room(10, total))
-    assert codes(report.refused) == {0: code}
+    assert (codes(report.refused), report.refused[0].is_certain) == ({0: code}, False)
     assert calls == ["GET contacts", "GET contacts/17/contactLists", ROOM]
 
 
@@ -90,16 +90,27 @@ def test_a_known_contact_whose_standing_says_nothing_is_over_the_limit_at_most(
 def test_one_that_was_not_made_is_excluded_or_over_the_limit(limit: Any, total: Any, code: str) -> None:
     report, calls = explained(NOBODY, room(limit, total))
     assert (codes(report.refused), calls) == ({0: code}, ["GET contacts", ROOM])
+    assert report.refused[0].is_certain
 
 
 @pytest.mark.parametrize(
     "answers",
-    [(FORBIDDEN, FORBIDDEN), (reply(404, {}),), (reply(400, {}),), (room(0, 12),), (room(None, 12),)],
-    ids=["403", "404", "400", "no limit", "null"],
+    [
+        (FORBIDDEN, FORBIDDEN),
+        (reply(404, {}),),
+        (reply(400, {}),),
+        (reply(429),),
+        (reply(503),),
+        (reply(302),),
+        (Transient("timeout", "nothing came"),),
+        (room(0, 12),),
+        (room(None, 12),),
+    ],
+    ids=["403", "404", "400", "429", "503", "302", "time-out", "no limit", "null"],
 )
 @pytest.mark.parametrize("before", [(NOBODY,), (FOUND, entries())], ids=["unknown", "known"])
 def test_where_the_limit_may_not_be_seen_nothing_is_ruled_out(
-    before: tuple[Reply, ...], answers: tuple[Reply, ...]
+    before: tuple[Reply, ...], answers: tuple[Reply | Exception, ...]
 ) -> None:
     report, _ = explained(*before, *answers)
     assert codes(report.refused) == {0: "import_refused"}
@@ -109,18 +120,13 @@ def test_the_limit_is_looked_at_once_for_all() -> None:
     report, calls = explained(NOBODY, room(10, 10), NOBODY, people=steps(2))
     assert codes(report.refused) == {0: "over_limit", 1: "over_limit"}
     assert calls == ["GET contacts", ROOM, "GET contacts"]
-
-
-def test_only_some_are_explained_in_one_look() -> None:
-    many = steps(EXPLAINED_AT_ONCE + 2)
-    answers = [NOBODY, room(10, 10), *[NOBODY] * (EXPLAINED_AT_ONCE - 1)]
-    report, _ = explained(*answers, people=many)
-    found = list(codes(report.refused).values())
-    assert found == ["over_limit"] * EXPLAINED_AT_ONCE + ["import_refused"] * 2
+    report, calls = explained(NOBODY, reply(503), NOBODY, people=steps(2))
+    assert codes(report.refused) == {0: "import_refused", 1: "import_refused"}
+    assert calls == ["GET contacts", ROOM, "GET contacts"]
 
 
 def test_no_reason_is_looked_for_while_others_wait_for_calls() -> None:
-    report, calls = explained(backlog=2.1)
+    report, calls = explained(backlog=1.01)
     assert (codes(report.refused), calls) == ({0: "import_refused"}, [])
 
 
@@ -144,6 +150,10 @@ def test_who_may_not_be_looked_up_is_refused_without_a_reason(before: tuple[Repl
     assert (codes(report.refused), len(calls)) == ({0: "import_refused"}, len(before) + 1)
 
 
+def leaver(options: dict[str, Any]) -> Step:
+    return step(joins=False, target=FIELD if "exit_field" in options else "list/7")
+
+
 @pytest.mark.parametrize(
     ("answers", "options"),
     [
@@ -156,7 +166,7 @@ def test_who_may_not_be_looked_up_is_refused_without_a_reason(before: tuple[Repl
     ids=["unsubscribed", "never on it", "unknown", "unknown, by field", "by field"],
 )
 def test_who_leaves_and_is_out_already_is_not_refused(answers: tuple[Reply, ...], options: dict[str, Any]) -> None:
-    report, _ = explained(*answers, people=[step(joins=False)], **options)
+    report, _ = explained(*answers, people=[leaver(options)], **options)
     assert report.refused == {}
 
 
@@ -172,7 +182,7 @@ def test_who_leaves_and_is_out_already_is_not_refused(answers: tuple[Reply, ...]
     ids=["subscribed", "not to be seen", "standing not to be seen", "by field", "value not to be seen"],
 )
 def test_who_leaves_and_is_not_out_is_refused(answers: tuple[Reply, ...], options: dict[str, Any]) -> None:
-    report, _ = explained(*answers, people=[step(joins=False)], **options)
+    report, _ = explained(*answers, people=[leaver(options)], **options)
     assert codes(report.refused) == {0: "import_refused"}
 
 
