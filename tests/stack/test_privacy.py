@@ -78,7 +78,8 @@ def _visitor(world: World, address: str) -> dict[str, Any]:
 def _customers(world: World, address: str) -> list[dict[str, Any]]:
     good = world.shop_change(1, identities={"crm_id": f"{world.name}-1", "email": address}, attributes=PERSON)
     bad = world.shop_change(2, identities={"crm_id": "2", "email": f"{MAILBOX} at nowhere"}, attributes=PERSON)
-    return [good, bad]
+    # So many others that everybody goes by imports.
+    return [good, bad, *(world.shop_change(number) for number in range(10, 130))]
 
 
 def _misbehave(world: World, address: str) -> None:

@@ -134,6 +134,7 @@ def test_fields_that_may_not_be_seen_break_nothing() -> None:
         ("number", "1", "0", []),
         ("number", "one", "0", ["value_in"]),
         ("radio", "||a||b||", "c", ["value_in"]),
+        ("text", "||", "no", ["value_in"]),
         ("something new", "yes", "no", []),
     ],
 )

@@ -120,13 +120,23 @@ def test_an_edited_list_reaches_every_marked_member(options: dict[str, Any]) -> 
     assert {target for target in now if now[target] != before[target]} == {"list"}
 
 
+def test_tags_that_differ_in_case_only_are_one_target() -> None:
+    one, other = (DESTINATION.targets(export(on_exit="remove_tag", tag=tag)) for tag in ("Member", "mEMBER"))
+    assert one == other
+
+
+@pytest.mark.parametrize("value", ["|", "||", ["|", "||"]])
+def test_tags_of_nothing_but_pipes_are_none(value: Any) -> None:
+    assert DESTINATION.encode("tags", value) is None
+
+
 @pytest.mark.parametrize("options", [{}, UNSUBSCRIBE])
 def test_other_members_get_nothing(options: dict[str, Any]) -> None:
     assert DESTINATION.complete(export(**options), {"phone": "1"}) == {"phone": "1"}
 
 
 @pytest.mark.parametrize(
-    ("options", "target"), [({}, "list/7"), (UNSUBSCRIBE, "list/7"), (SET_FIELD, FIELD), (REMOVE_TAG, TAG)]
+    ("options", "target"), [({}, "list/7"), (UNSUBSCRIBE, "list/7"), (SET_FIELD, FIELD), (REMOVE_TAG, TAG.lower())]
 )
 def test_what_any_segment_qualifies_for_and_nobody_else_may_write_to(options: dict[str, Any], target: str) -> None:
     assert DESTINATION.targets(export(**options)) == {target: frozenset({"aep/a", "aep/b"})}

@@ -60,6 +60,8 @@ def test_a_key_that_cannot_be_one(key: str) -> None:
         {"list_id": "7", "exit_field": "1"},
         {"list_id": "7", "on_exit": "remove_tag"},
         {"list_id": "7", "on_exit": "remove_tag", "tag": " "},
+        {"list_id": "7", "on_exit": "remove_tag", "tag": "a|b"},
+        {"list_id": "7", "on_exit": "remove_tag", "tag": "x" * 256},
         {"list_id": "7", "on_exit": "unsubscribe", "tag": "Member"},
         {"list_id": "7", "resubscribe": False},
         {"list_id": "7", "on_exit": "remove_tag", "tag": "Member", "resubscribe": True},

@@ -131,7 +131,18 @@ def test_a_tag_whose_name_is_refused_is_a_rejection_with_nothing_written(status:
 
 @pytest.mark.parametrize("names", [LONG + "x", f"Member||{LONG}x", f"{LONG}x||Member"])
 def test_a_name_that_is_too_long_is_refused_before_anything_is_asked(names: str) -> None:
-    assert refused(names=f"||{names}||") == ("tag_refused", [])
+    the_account = account()
+    answer = DESTINATION.send(the_account, export(), [step(tags=f"||{names}||")])
+    assert (answer.refused[0].code, asked(the_account)) == ("tag_refused", [])
+
+
+def test_in_an_import_only_who_has_too_long_a_name_is_refused() -> None:
+    queued = reply(200, {"success": 1, "queued_contacts": 1, "batchId": "b-1"})
+    the_account = account(queued)
+    steps = [step(tags=f"||{LONG}x||"), step("b@example.com", tags="||Member||")]
+    answer = DESTINATION.send(the_account, export(), steps)
+    assert {index: refusal.code for index, refusal in answer.refused.items()} == {0: "tag_refused"}
+    assert asked(the_account) == ["POST import/bulk_import"]
 
 
 def test_a_name_of_the_greatest_length_is_noted_without_being_shown() -> None:

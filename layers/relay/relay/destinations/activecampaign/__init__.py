@@ -91,7 +91,7 @@ class ActiveCampaign:
         """
         calls: list[list[int]] = []
         cut = _cut(export.options, steps)
-        singles = sum(len(call) == 1 for call in cut)
+        singles = sum(len(call) == 1 and _takes_calls(steps[call[0]], export.options) for call in cut)
         for call in cut:
             if 1 < len(call) <= FEW and singles == 0 and account.backlog(REST) <= TOLERATED_BACKLOG:
                 calls += [[index] for index in call]
@@ -104,6 +104,8 @@ class ActiveCampaign:
 
         When rows had to be found out by halving, `import_id` joins several ids with commas.
         """
+        if len(steps) == 1 and not steps[0].joins and leaving(steps[0].target, export.options) is Leaving.NOTHING:
+            return Answer()
         client = Client(account)
         kinds = checks.kinds_for(client, account.notes, export)
         written = [contact_of(step, export.options, kinds) for step in steps]
@@ -145,6 +147,10 @@ def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
     return step.memo is not None if step.joins else _leaves_alone(step.target, options)
+
+
+def _takes_calls(step: Step, options: ActiveCampaignOptions) -> bool:
+    return step.joins or leaving(step.target, options) is not Leaving.NOTHING
 
 
 def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int]]:

@@ -107,5 +107,5 @@ def _unfit_exit_values(export: Export, kinds: Kinds) -> list[Finding]:
             Actor.ADMINISTRATOR,
         )
         for name in ("value_in", "value_out")
-        if (value := getattr(options, name)) is not None and fit(kind, value) is None
+        if (value := getattr(options, name)) is not None and not fit(kind, value)
     ]

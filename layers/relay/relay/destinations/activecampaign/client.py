@@ -25,7 +25,7 @@ from relay.destinations.activecampaign.rows import SYNC_NAMES
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection
 from relay.destinations.contract import Account, Quota, Reply
 from relay.destinations.error_table import Outcome, Row, Table, raise_for
-from relay.domain.problems import ConnectionProblem, Transient
+from relay.domain.problems import Busy, ConnectionProblem, Transient
 
 # https://developers.activecampaign.com/reference/bulk-import-contacts (100 and 20 a minute) and
 # https://developers.activecampaign.com/reference/rate-limits (5 a second). Calls leave evenly spread but arrive with
@@ -214,6 +214,8 @@ class Client:
         """Return the account's contact limit and use; None where it cannot be had, which is never a failure."""
         try:
             row, reply = self._ask("GET", "settings/account", RECORD_TABLE)
+        except Busy:
+            raise
         except (Transient, ConnectionProblem):
             return None
         if row is not None or not isinstance(reply.body, Mapping):

@@ -77,8 +77,6 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
 def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Take one contact out in the export's way; one that is not there, or out already, is left alone."""
     way = leaving(step.target, options)
-    if way is Leaving.NOTHING:
-        return DONE
     try:
         known = client.contact_id(step.identity)
         if known is None:

@@ -20,8 +20,10 @@ Kinds = Mapping[str, str]
 
 
 def several(items: list[str]) -> str:
-    """Write several values as one text."""
-    return f"||{'||'.join(item.replace('||', '|').strip('|') for item in items)}||"
+    """Write several values as one text; nothing ("") when none is left after taking pipes off their ends."""
+    clean = [item.replace("||", "|").strip("|") for item in items]
+    filled = [item for item in clean if item]
+    return f"||{'||'.join(filled)}||" if filled else ""
 
 
 def items_of(value: str) -> list[str]:

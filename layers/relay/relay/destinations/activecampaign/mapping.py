@@ -71,7 +71,7 @@ def encode(target: str, value: Any) -> str | None:
     if not items:
         return None
     holds_several = target == TAGS or (is_list and field_id(target) is not None)
-    return several(items) if holds_several else items[0]
+    return (several(items) or None) if holds_several else items[0]
 
 
 def complete(options: ActiveCampaignOptions, values: Mapping[str, str]) -> Mapping[str, str]:
@@ -99,7 +99,8 @@ def target_of(options: ActiveCampaignOptions) -> str:
     """
     if options.exit_field is not None:
         return f"field/{options.exit_field}"
-    return list_target(options.list_id) if options.tag is None else f"tag/{options.tag}"
+    # ActiveCampaign tells tags apart without regard to case.
+    return list_target(options.list_id) if options.tag is None else f"tag/{options.tag.lower()}"
 
 
 def list_target(list_id: str) -> str:

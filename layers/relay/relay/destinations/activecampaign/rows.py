@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from relay.destinations.activecampaign.errors import UNFIT_VALUE
+from relay.destinations.activecampaign.errors import TAG_REFUSED, UNFIT_VALUE
 from relay.destinations.activecampaign.fields import Kinds, fit, items_of
 from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, Leaving, field_id, leaving, name_in
-from relay.destinations.activecampaign.settings import ActiveCampaignOptions
+from relay.destinations.activecampaign.settings import LONGEST_TAG, ActiveCampaignOptions
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
 from relay.domain.problems import Rejection
@@ -54,7 +54,7 @@ class Contact:
 
 
 def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Contact | Rejection:
-    """Return what a step writes; a rejection when a value does not fit the type of its custom field."""
+    """Return what a step writes; a rejection when a value does not fit its custom field, or a tag is no name."""
     values = dict(step.values)
     if not step.joins and options.value_out is not None and leaving(step.target, options) is Leaving.SET_FIELD:
         values[f"fields.{name_in(step.target)}"] = options.value_out
@@ -68,12 +68,11 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
             return UNFIT_VALUE
         if fitting:
             fields[number] = fitting
-    return Contact(
-        email=step.identity,
-        names={name: values[name] for name in PLAIN_TARGETS if name in values},
-        fields=fields,
-        tags=tuple(items_of(values[TAGS])) if TAGS in values else (),
-    )
+    tags = tuple(items_of(values[TAGS])) if TAGS in values else ()
+    if any(len(tag) > LONGEST_TAG for tag in tags):
+        return TAG_REFUSED
+    names = {name: values[name] for name in PLAIN_TARGETS if name in values}
+    return Contact(email=step.identity, names=names, fields=fields, tags=tags)
 
 
 def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:

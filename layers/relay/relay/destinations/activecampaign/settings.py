@@ -52,6 +52,9 @@ class ActiveCampaignConnection(BaseModel):
         return self
 
 
+LONGEST_TAG = 255
+"""Characters; the limit is not documented, longer names than a short text's are no names."""
+
 _NEEDED = {
     "keep": frozenset[str](),
     "unsubscribe": frozenset[str](),
@@ -80,7 +83,7 @@ class ActiveCampaignOptions(BaseModel):
     exit_field: Id | None = None
     value_in: Text | None = None
     value_out: Text | None = None
-    tag: Text | None = None
+    tag: Annotated[Text, Field(max_length=LONGEST_TAG, pattern=r"^[^|]*$")] | None = None
 
     @model_validator(mode="after")
     def _fits_the_way_of_leaving(self) -> Self:

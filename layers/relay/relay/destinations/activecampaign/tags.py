@@ -9,9 +9,6 @@ from hashlib import sha256
 from relay.destinations.activecampaign.client import Client
 from relay.destinations.contract import Notes
 
-LONGEST_TAG = 255
-"""Characters; the limit is not documented, longer names than a short text's are no names."""
-
 
 class Tags:
     """Puts tags on contacts and takes them off. Ids of tags are kept as notes of the connection."""
@@ -22,10 +19,8 @@ class Tags:
         self._seen: dict[str, str | None] = {}
 
     def prepare(self, names: Sequence[str]) -> bool:
-        """Make tags that do not exist; return False when ActiveCampaign refuses one, or one is too long for it."""
-        return all(len(name) <= LONGEST_TAG for name in names) and all(
-            self._known_or_made(name) is not None for name in names
-        )
+        """Make tags that do not exist; return False when ActiveCampaign refuses one."""
+        return all(self._known_or_made(name) is not None for name in names)
 
     def add(self, contact_id: str, names: Sequence[str]) -> bool:
         """Tag a contact; return False when ActiveCampaign refuses. A tag that was deleted meanwhile is made anew."""
