@@ -20,7 +20,7 @@ from tests.histories.world import World
 
 SIDES: dict[str, type[Side]] = {side.name: side for side in (ActiveCampaignSide, GainsightPxSide)}
 
-CALM = timedelta(hours=14)
+CALM = timedelta(hours=50)
 """Longer than an import may stay open and a message hidden."""
 
 

@@ -1,11 +1,15 @@
 """What a run waits for, and calls that nobody will ever answer."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from relay.delivery.consuming import MOST_RECEIVES
 from relay.delivery.messages import LookAgain
+from relay.destinations.contract import Account, Answer, Step
+from relay.domain.exports import Export
 from relay.domain.problems import Rejection, RejectionKind, Transient
 from relay.domain.runs import Outcome, RunState
 from relay.stores import gates, runs
@@ -125,3 +129,29 @@ def test_a_refused_goodbye_is_said_again_by_a_run_a_day_later_whatever_its_kind(
     assert bench.run(run).state is RunState.FINISHED
     assert bench.tool.holds() == {}
     assert bench.delivery(2).told == {}
+
+
+# Profiles with several calls.
+
+
+def test_a_new_address_refused_at_once_while_the_old_one_leaves_by_an_import_is_counted_once() -> None:
+    bench = Bench(imports=True)
+    bench.store(2, email=ANN)
+    bench.start()
+    bench.work_off()
+    refusal = Rejection(RejectionKind.DATA, "malformed", "it does not like it")
+    whole = bench.tool.send
+
+    def all_but_the_new_one(account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+        refused = {index: refusal for index, step in enumerate(steps) if step.identity == "new@x.example"}
+        answer = whole(account, export, [step for index, step in enumerate(steps) if index not in refused])
+        return replace(answer, refused=refused)
+
+    bench.tool.send = all_but_the_new_one  # type: ignore[method-assign]
+    bench.store(2, email="new@x.example")
+    run = bench.start()
+    bench.work_off()
+
+    assert bench.run(run).state is RunState.FINISHED
+    assert bench.counts(run) == {"selected": 1, "rejected": 1, "rejected:malformed": 1, "told": 1}
+    assert bench.tool.holds() == {}

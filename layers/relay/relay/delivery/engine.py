@@ -201,13 +201,14 @@ class Engine:
         answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
             self._settling.settle(job.export, flight, entries, answer.refused, memos=answer.memos, sent_in=job.run)
-            outcome = Outcome.DELIVERED
         else:
-            outcome = Outcome.OUTSTANDING
             self._record_import(job, flight, entries, answer.import_id, answer.queued, answer.refused)
         for index, send in enumerate(sends):
             refusal = answer.refused.get(index)
-            send.plan.outcomes.append(outcome if refusal is None else Outcome.REJECTED)
+            # Of a profile with several calls one moves the ledger: the profile is outstanding only while that one is.
+            is_open = answer.import_id is not None and send.moves_ledger_of(job.run)
+            taken = Outcome.OUTSTANDING if is_open else Outcome.DELIVERED
+            send.plan.outcomes.append(taken if refusal is None else Outcome.REJECTED)
             send.plan.reason = send.plan.reason if refusal is None else refusal.code
 
     def _record_import(

@@ -51,6 +51,11 @@ class Send:
     plan: Plan
     entry: Entry
 
+    def moves_ledger_of(self, run: RunTag | None) -> bool:
+        """Whether the end of an import of it is counted by a run; always so where there is none."""
+        flight = self.plan.decisions[self.entry.claim].claim.flight
+        return run is None or self.plan.counted or (flight is not None and run in flight.runs)
+
 
 _WORST_FIRST = (
     Outcome.OUTSTANDING,

@@ -219,7 +219,7 @@ def _own_flight(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> 
     """Our own call is open: the same again is repeated (or its import awaited); anything else waits for its end."""
     same = flight.joins == wish.joins and flight.digest == wish.digest
     queued = takeoff.fate is Fate.QUEUED
-    if same and queued and (wish.run is None or not wish.tags_flight or wish.run in flight.runs):
+    if same and queued and (wish.run is None or wish.run in flight.runs):
         return Decision(Do.PENDING, claim)
     if same and not queued:
         return _send(claim, wish, takeoff)
