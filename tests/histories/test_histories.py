@@ -1,13 +1,12 @@
 """Random histories of both destinations; and proof that they notice when something is broken.
 
-RELAY_HISTORIES says how many histories to play per destination, RELAY_SEED the first seed (a random one, printed).
-`python -m tests.histories` plays more of them, and prints what happened in one.
+RELAY_HISTORIES says how many histories to play per destination, RELAY_SEED the first seed; without it the same ones are
+played every time. `python -m tests.histories` plays new ones, as many as wanted, and prints what happened in one.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ from tests.histories.playing import SIDES, History, play
 from tests.histories.promises import BrokenPromise
 
 HISTORIES = int(os.environ.get("RELAY_HISTORIES", "30"))
-FIRST_SEED = int(os.environ.get("RELAY_SEED", secrets.randbelow(10**8)))
+FIRST_SEED = int(os.environ.get("RELAY_SEED", "1"))
 
 ENOUGH = 40
 """Histories within which a broken part must be noticed."""

@@ -146,7 +146,10 @@ class Engine:
             for key, decision in plan.decisions.items()
             if decision.claim != claims[key]
         ]
-        delivery = replace(plan.case.delivery, told=plan.told, new_in=_new_in(job, plan.case.stored))
+        stored = plan.case.stored
+        sends = any(decision.do is Do.SEND for decision in plan.decisions.values())
+        begun_in = job.run.mark if job.run is not None and sends else stored.begun_in
+        delivery = replace(plan.case.delivery, told=plan.told, begun_in=begun_in, new_in=_new_in(job, stored))
         if delivery != plan.case.stored:
             delivery = replace(delivery, settings=job.export.version)
             writes.append(delivery_store.save(job.export.key, plan.case.profile, delivery))

@@ -40,8 +40,8 @@ class Delivery:
     """Everything told about (export, profile), by claim key.
 
     `settings` is the version of the export's settings it was written under. `sent_in` names the last run in which a
-    call for this profile was answered, `counted_in` the last run whose ledger an import of it was settled in, `new_in`
-    the run that began to tell of it when nothing was told before.
+    call for this profile was answered, `counted_in` the last run whose ledger an import of it was settled in,
+    `begun_in` the last one that began a call for it, `new_in` the run that began to tell of it when nothing was told.
     """
 
     told: Mapping[str, Told] = field(default_factory=dict)
@@ -49,6 +49,7 @@ class Delivery:
     settings: int = 0
     sent_in: str | None = None
     counted_in: str | None = None
+    begun_in: str | None = None
     new_in: str | None = None
     version: int = 0
 
@@ -102,6 +103,7 @@ def to_json(delivery: Delivery) -> dict[str, Any]:
         "settings": delivery.settings,
         "sent_in": delivery.sent_in,
         "counted_in": delivery.counted_in,
+        "begun_in": delivery.begun_in,
         "new_in": delivery.new_in,
     }
 
@@ -117,6 +119,7 @@ def from_json(body: Mapping[str, Any], version: int) -> Delivery:
         settings=body["settings"],
         sent_in=body["sent_in"],
         counted_in=body["counted_in"],
+        begun_in=body.get("begun_in"),
         new_in=body.get("new_in"),
         version=version,
     )
