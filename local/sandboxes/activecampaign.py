@@ -9,7 +9,7 @@ https://developers.activecampaign.com/reference/overview
   `excluded` and `bounced` (true puts the address on the account's exclusion or bounce list)
 - `DELETE /_sandbox/contacts/{email}` deletes a contact
 - `POST /_sandbox/import_outcomes` takes a list of endings for the next imports, e.g.
-  `[{"status": "interrupted"}, {"unreported": ["ann@example.com"]}]`
+  `[{"status": "interrupted"}, {"unreported": ["ann@example.com"]}, {"seconds": 3600}]`
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ https://developers.activecampaign.com/reference/bulk-import-status-info
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import threading
 import time
@@ -109,7 +110,8 @@ class ActiveCampaignAccount:
         self.next_outcomes: deque[ImportOutcome] = deque()
         self._bounced: set[str] = set()
         self._excluded: set[str] = set()
-        self._pending: deque[Batch] = deque()
+        self._pending: list[tuple[float, int, Batch]] = []
+        """A heap: what ends first comes first, of those that end together what was queued first."""
         self._active = 0
         self._numbers = itertools.count(1)
         self._relations = itertools.count(1)
@@ -313,18 +315,18 @@ class ActiveCampaignAccount:
             size=len(rows),
             queued=now,
             queued_at=self.clock.now(),
-            due=now + self.config.processing_seconds,
+            due=now + (self.config.processing_seconds if outcome.seconds is None else outcome.seconds),
             outcome=outcome,
         )
         self.batches[batch.batch_id] = batch
-        self._pending.append(batch)
+        heapq.heappush(self._pending, (batch.due, len(self.batches), batch))
         return batch.batch_id, len(rows)
 
     def settle(self) -> None:
-        """Carry out the imports whose time has come, in the order they were queued."""
+        """Carry out the imports whose time has come."""
         now = self.clock.elapsed()
-        while self._pending and self._pending[0].due <= now:
-            self._carry_out(self._pending.popleft())
+        while self._pending and self._pending[0][0] <= now:
+            self._carry_out(heapq.heappop(self._pending)[-1])
 
     def _carry_out(self, batch: Batch) -> None:
         reach = {"completed": len(batch.rows), "interrupted": len(batch.rows) // 2, "failed": 0}

@@ -27,11 +27,13 @@ class ImportOutcome:
     """How one import ends.
 
     `failed` applies no row, `interrupted` the first half; neither reports the rest. `unreported` addresses (lower
-    case) are treated like the others but appear neither in `success` nor in `failure`.
+    case) are treated like the others but appear neither in `success` nor in `failure`. `seconds` is how long it takes,
+    where that is not the account's `processing_seconds`: nobody promises that imports end in their order.
     """
 
     status: str = "completed"
     unreported: frozenset[str] = frozenset()
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,17 @@ def changed_config(config: ActiveCampaignConfig, changes: Mapping[str, object]) 
 
 
 def read_outcome(value: object) -> ImportOutcome:
-    """Read `{"status": "completed" | "failed" | "interrupted", "unreported": [address, ...]}`, both optional."""
-    if not isinstance(value, dict) or set(value) - {"status", "unreported"}:
-        raise InvalidControlError("an import outcome is an object with status and unreported")
+    """Read `{"status": "completed" | "failed" | "interrupted", "unreported": [address, ...], "seconds": 3600}`.
+
+    All of it is optional.
+    """
+    if not isinstance(value, dict) or set(value) - {"status", "unreported", "seconds"}:
+        raise InvalidControlError("an import outcome is an object with status, unreported and seconds")
     status = value.get("status", "completed")
     if status not in IMPORT_ENDINGS:
         raise InvalidControlError(f"an import ends {', '.join(IMPORT_ENDINGS)}")
     try:
-        return ImportOutcome(status, address_set(value.get("unreported", [])))
+        unreported = address_set(value.get("unreported", []))
+        return ImportOutcome(status, unreported, seconds(value["seconds"]) if "seconds" in value else None)
     except ValueError as error:
-        raise InvalidControlError(f"unreported: {error}") from error
+        raise InvalidControlError(f"an import outcome: {error}") from error

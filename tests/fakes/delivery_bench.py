@@ -9,7 +9,7 @@ import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.delivery.cases import Job, Result
@@ -84,6 +84,8 @@ class BenchDestination(SimDestination):
     """Called after each answer."""
     memo: str | None = None
     """What it asks to remember of everybody it is told about."""
+    cleared: datetime | Exception | None = None
+    """What it answers when it is asked before when all is over."""
 
     def says_goodbye(self, export: Export) -> bool:
         return not self.keeps
@@ -108,6 +110,11 @@ class BenchDestination(SimDestination):
             raise self.script.pop(0)
         report = super().import_report(account, export, queued, steps)
         return replace(report, refused=dict.fromkeys(report.refused, self.rejection))
+
+    def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+        if isinstance(self.cleared, Exception):
+            raise self.cleared
+        return self.cleared
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         self.probes.append([export.key for export in exports])
@@ -214,6 +221,7 @@ class Bench:
             chance=random.Random(0),
             refuses=frozenset(),
             call_size=call_size,
+            lost_answer_bound=timedelta(minutes=5),
         )
         self.queue, self.checks = Outbox(self.step), Outbox(self.step)
         self.settings = BenchSettings()

@@ -105,7 +105,10 @@ class ActiveCampaignSide(Side):
         if roll < 0.15:
             outcome = activecampaign_trouble.import_outcome(self.chance, self._email_of(people))
             self.post("import_outcomes", [outcome])
-            return f"the next import ends {outcome}"
+            is_lost = "seconds" in outcome and self.chance.random() < 0.7
+            if is_lost:
+                self.post("faults", [activecampaign_trouble.LOST])
+            return f"the next import ends {outcome}" + " and is not answered" * is_lost
         if roll < 0.22:
             word = self.chance.choice(["excluded", "bounced"])
             self.post("contacts", {"email": email, word: True})

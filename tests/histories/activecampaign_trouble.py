@@ -12,6 +12,9 @@ BULK = "/api/3/import/bulk_import"
 
 GONE = frozenset({404})
 
+LOST = {"match": {"method": "POST", "path": BULK}, "times": 1, "do": {"drop": "after"}}
+"""An import that is queued without an answer."""
+
 PLACES = (
     Place("POST", BULK),
     Place("POST", BULK),
@@ -42,7 +45,9 @@ def fault(chance: Random) -> dict[str, Any]:
 
 
 def import_outcome(chance: Random, email: str) -> dict[str, Any]:
-    """Return how the next import ends."""
+    """Return how the next import ends: now and then most of a day later, after those that were queued after it."""
+    if chance.random() < 0.3:
+        return {"seconds": chance.choice([900, 7_000, 40_000, 80_000])}
     status = chance.choice(["completed", "interrupted", "failed"])
     return {"status": status, "unreported": [email]} if chance.random() < 0.4 else {"status": status}
 

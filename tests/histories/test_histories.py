@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from relay.delivery.pace import Pace
-from relay.destinations.activecampaign import contacts, imports
+from relay.destinations.activecampaign import ActiveCampaign, contacts, imports
 from tests.histories.playing import SIDES, History, play
 from tests.histories.promises import BrokenPromise
 
@@ -58,12 +58,17 @@ def believe(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(imports._LookUp, "is_as_wanted", lambda *_: True)
 
 
+def give_up(patch: pytest.MonkeyPatch) -> None:
+    """Take every import without an answer for over."""
+    patch.setattr(ActiveCampaign, "cleared_before", lambda *more: more[-1])
+
+
 def hurry(patch: pytest.MonkeyPatch) -> None:
     """Wait for nobody's turn."""
     patch.setattr(Pace, "__call__", lambda *_: None)
 
 
-@pytest.mark.parametrize("broken", [ask_nobody, believe, hurry])
+@pytest.mark.parametrize("broken", [ask_nobody, believe, give_up, hurry])
 def test_a_broken_part_is_noticed(
     broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ MALFORMED = Rejection(RejectionKind.DATA, "malformed_email", "the e-mail is malf
 class Import:
     id: str
     steps: Sequence[Step]
+    begun: datetime
     lands_before: datetime
     refused: dict[int, Rejection] = field(default_factory=dict)
     landed: bool = False
@@ -41,7 +42,7 @@ class SimDestination:
     identity: str = "email"
     shards: int = 2
     call_size: int = 3
-    lost_answer_bound: timedelta = timedelta(minutes=5)
+    lost_answer_bound: timedelta = timedelta(minutes=90)
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
@@ -96,7 +97,7 @@ class SimDestination:
         self.writes += 1
         if self.key_is_bad:
             raise ConnectionProblem("unauthorised", "the key is refused")
-        fate = self.chance.random() < self.trouble and self.chance.choice(["full", "broken", "lost", "late"])
+        fate = self.chance.random() < self.trouble and self.chance.choice(["full", "broken", "lost", "late", "late"])
         if fate == "full":
             raise Transient("too_many_requests", "slow down", taken=False, retry_after=timedelta(seconds=30))
         if fate == "broken":
@@ -109,7 +110,8 @@ class SimDestination:
 
     def _take(self, steps: Sequence[Step], *, late: bool) -> Answer:
         refused = {row: UNKNOWN_USER for row, step in enumerate(steps) if step.identity in self.refuses}
-        job = Import(f"import-{next(self._ids)}", list(steps), self.now() + self.lost_answer_bound * 0.9, refused)
+        now = self.now()
+        job = Import(f"import-{next(self._ids)}", list(steps), now, now + self.lost_answer_bound * 0.9, refused)
         if self.imports_later:
             self.imports.append(job)
             return Answer(import_id=job.id, queued=len(steps))
@@ -133,14 +135,18 @@ class SimDestination:
             else:
                 self.held.pop(key, None)
 
-    def land_some(self, *, everything: bool = False) -> bool:
+    @property
+    def under_way(self) -> list[Import]:
+        """Return what has not arrived yet."""
+        return [job for job in (*self.imports, *self.late) if not job.landed]
+
+    def land_some(self, *, everything: bool = False) -> None:
         """Let things that are on their way arrive: those that are due, and some of the others, in any order."""
-        open_jobs = [job for job in (*self.imports, *self.late) if not job.landed]
-        self.chance.shuffle(open_jobs)
-        landing = [j for j in open_jobs if everything or j.lands_before <= self.now() or self.chance.random() < 0.3]
-        for job in landing:
-            self._land(job)
-        return bool(landing)
+        jobs = self.under_way
+        self.chance.shuffle(jobs)
+        for job in jobs:
+            if everything or job.lands_before <= self.now() or self.chance.random() < 0.1:
+                self._land(job)
 
     def import_report(
         self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
@@ -158,6 +164,17 @@ class SimDestination:
         told = len(steps) - left
         refused = {place: job.refused[row] for place, row in enumerate(rows[:told]) if row in job.refused}
         return ImportReport(True, refused, frozenset(range(told, len(steps))))
+
+    def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+        """Say what is over, now and then; a call begins within the tenth of the bound that nothing lands in."""
+        self.step(f"before overview {self.name}")
+        if self.chance.random() < self.trouble:
+            raise Transient("server_error", "500")
+        return (
+            min([now, *(job.begun for job in self.under_way)]) - self.lost_answer_bound * 0.1
+            if self.chance.random() < 0.5
+            else None
+        )
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
         return self.trouble_before_run

@@ -91,9 +91,9 @@ class RecklessEngine(Engine):
 class ImpatientEngine(Engine):
     """Does not wait for what another call may still do."""
 
-    def _plans(self, job: Any, cases: Any, claims: Any, fates: Any) -> Any:
+    def _plans(self, job: Any, cases: Any, claims: Any, fates: Any, *more: Any) -> Any:
         without = {key: replace(claim, flight=None, echo_until=None) for key, claim in claims.items()}
-        return super()._plans(job, cases, without, fates)
+        return super()._plans(job, cases, without, fates, *more)
 
 
 class LossyQueue(SimQueue):

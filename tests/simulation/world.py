@@ -363,9 +363,8 @@ class World:
                 worker.throw(Death)
             self._workers.clear()
         for destination in self.destinations.values():
-            for job in (*destination.imports, *destination.late):
-                if not job.landed and job.lands_before <= self.clock.now():
-                    destination.land_some()
+            if any(job.lands_before <= self.clock.now() for job in destination.under_way):
+                destination.land_some()
 
     def settle_down(self) -> None:
         """End all trouble and let the relay run until nothing moves any more."""
@@ -392,7 +391,7 @@ class World:
             if moved:
                 continue
             for destination in self.destinations.values():
-                destination.land_some(everything=True)
+                destination.land_some()
             if self.clock.now() >= end and self._is_idle():
                 return
             promise(self.clock.now() < end + timedelta(days=3), "the relay never comes to rest")
@@ -409,7 +408,8 @@ class World:
         queued = any(q.parcels for q in (self.changes, self.checks, *self.queues.values()))
         active = any(runs.active(self.database, key) for key in self.settings.exports_now)
         owed = any(int(item.get("owed", 0)) for item in self.database.items(Table.CONTROL) if "owed" in item)
-        return not (queued or active or owed or self._workers)
+        under_way = any(destination.under_way for destination in self.destinations.values())
+        return not (queued or active or owed or under_way or self._workers)
 
     def full_runs(self) -> None:
         for name in self.destinations:

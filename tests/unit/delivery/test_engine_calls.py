@@ -59,6 +59,63 @@ def test_after_a_lost_answer_another_payload_waits_for_the_bound_and_wakes_itsel
     assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
+def lost_and_changed() -> Bench:
+    """Return a bench on which a call was lost at 12:00 and 20 minutes later something else is wished."""
+    bench = Bench()
+    bench.tool.lost_answer_bound = timedelta(hours=24)
+    bench.store(2, email=ANN, name="A")
+    bench.tool.script = [DOWN]
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    bench.clock.advance(1200)
+    bench.store(2, name="B")
+    return bench
+
+
+def test_after_a_lost_answer_another_payload_goes_once_the_destination_shows_that_it_is_over() -> None:
+    bench = lost_and_changed()
+    bench.tool.cleared = bench.clock.now() - timedelta(seconds=1201)
+    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
+    bench.tool.cleared = bench.clock.now() - timedelta(seconds=1200)
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+    assert bench.tool.holds() == {ANN: {"name": "B"}}
+
+
+def test_what_is_over_is_asked_for_only_while_somebody_waits_for_it() -> None:
+    bench = Bench()
+    bench.tool.cleared = AssertionError("nobody asked")
+    bench.store(2, email=ANN, name="A")
+    bench.tool.script = [DOWN]
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+
+
+def test_trouble_while_asking_what_is_over_leaves_everything_as_it_was() -> None:
+    bench = lost_and_changed()
+    before = bench.claim(ANN)
+    bench.tool.cleared = DOWN
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    assert (bench.claim(ANN), len(bench.sent)) == (before, 1)
+
+
+def test_looks_for_a_run_that_waits_do_not_multiply_wake_ups() -> None:
+    """Given a lost call whose bound is far, When the run looks again and again, Then one wake-up is under way."""
+    bench = lost_and_changed()
+    run = bench.start()
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
+    for _ in range(3):
+        assert bench.consume(bench.look(2, thorough=True, run=run.id)) == []
+    [wake] = bench.checks.tasks
+    assert wake.profiles == (person(2),)
+
+    bench.clock.time = wake.due - timedelta(minutes=15)
+    assert bench.consume(bench.look(2, thorough=True, run=run.id)) == []
+    assert len(bench.checks.tasks) == 2
+
+
 def test_the_calls_after_one_that_failed_are_known_not_to_have_been_made() -> None:
     bench = Bench(call_size=1)
     for number in (2, 4, 6):

@@ -313,6 +313,31 @@ def test_a_wake_up_that_is_not_due_is_put_off_no_longer_than_a_queue_can() -> No
     assert bench.queue.messages == []
 
 
+def test_a_wake_up_for_a_lost_call_comes_as_soon_as_the_call_is_known_to_be_over() -> None:
+    bench = Bench()
+    bench.tool.lost_answer_bound = timedelta(hours=24)
+    begun = bench.clock.now()
+    early = Message(wake(bench, bench.tool.lost_answer_bound).to_json())
+    bench.clock.advance(900)
+    for cleared in (begun - timedelta(microseconds=1), None, DOWN):
+        bench.tool.cleared = cleared
+        assert bench.check(early) == []
+        assert bench.queue.messages == []
+        assert [message.body for message in bench.checks.take()] == [early.body]
+    bench.tool.cleared = begun
+    assert bench.check(early) == []
+    assert [(look.profiles, look.run) for look in bench.queue.tasks] == [((person(2),), "run-1")]
+    assert bench.checks.messages == []
+
+
+def test_while_the_connection_is_stopped_nobody_asks_whether_a_lost_call_is_over() -> None:
+    bench = Bench()
+    gates.close(bench.database, CONNECTION, Gate("connection"), "code", "reason", bench.clock.now())
+    bench.tool.cleared = AssertionError("nobody asked")
+    assert bench.check(Message(wake(bench, bench.tool.lost_answer_bound).to_json())) == []
+    assert len(bench.checks.messages) == 1
+
+
 def test_a_wake_up_that_is_due_looks_again_thoroughly_and_for_its_run() -> None:
     bench = Bench()
     assert bench.check(Message(wake(bench, timedelta(), (2, 3)).to_json())) == []

@@ -125,8 +125,8 @@ def test_what_a_day_did_not_settle_is_looked_up_before_it_counts_as_refused() ->
     assert timedelta(hours=24) == IMPORT_BOUND < DESTINATION.import_bound
 
 
-def test_a_call_without_an_answer_may_still_arrive_for_hours() -> None:
-    assert DESTINATION.lost_answer_bound == timedelta(hours=6)
+def test_a_call_without_an_answer_may_still_arrive_for_as_long_as_an_import_may_take() -> None:
+    assert DESTINATION.lost_answer_bound == IMPORT_BOUND
 
 
 @pytest.mark.parametrize("time_for", [0, 1, 3])

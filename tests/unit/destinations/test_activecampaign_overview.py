@@ -1,12 +1,15 @@
-"""The account's overview of open imports, which saves asking about each: 97 imports a minute can come later."""
+"""The account's overview of open imports: it saves asking about each, and shows when lost ones are over."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.contract import Reply
-from tests.contract.activecampaign_replies import account, asked, export, import_info, opened, overview, step
+from relay.destinations.contract import Notes, Reply
+from relay.domain.problems import ConnectionProblem, Transient
+from tests.contract.activecampaign_replies import AT, account, asked, export, import_info, opened, overview, step
 from tests.fakes.scripted_caller import DictNotes, reply
 
 TWO = [step(), step("b@example.com")]
@@ -72,3 +75,52 @@ def test_an_overview_that_cannot_be_read_is_ignored(unreadable: Reply) -> None:
 def test_an_overview_nobody_may_see_is_ignored() -> None:
     forbidden = reply(403, {})
     assert first_look(forbidden, forbidden, import_info())[0]
+
+
+# When lost imports are over.
+
+
+def over_at(notes: Notes, minutes: float, *answers: Reply) -> tuple[float | None, list[str]]:
+    """Ask what is over some minutes after the start; return it, in minutes, and the calls."""
+    the_account = account(*answers, notes=notes)
+    cleared = DESTINATION.cleared_before(the_account, AT + timedelta(minutes=minutes))
+    return None if cleared is None else (cleared - AT).total_seconds() / 60, asked(the_account)
+
+
+EMPTY, LOOKED = overview(), ["GET import/bulk_import"]
+
+
+def test_what_was_to_be_sent_20_minutes_before_an_empty_overview_is_over_10_minutes_after_it() -> None:
+    notes = DictNotes()
+    assert over_at(notes, 0, EMPTY) == (None, LOOKED)
+    assert over_at(notes, 9.9) == (None, [])
+    assert over_at(notes, 10, overview(1)) == (-20, LOOKED)
+
+
+def test_an_overview_that_never_empties_says_nothing_and_is_read_no_oftener_than_four_times_a_minute() -> None:
+    notes = DictNotes()
+    calls = [over_at(notes, second / 60, overview(1)) for second in (0, 14, 15, 29, 30)]
+    assert calls == [(None, LOOKED), (None, []), (None, LOOKED), (None, []), (None, LOOKED)]
+
+
+def test_a_newer_empty_overview_takes_over_only_when_it_lies_back_far_enough() -> None:
+    notes = DictNotes()
+    over_at(notes, 0, EMPTY)
+    assert over_at(notes, 30, EMPTY) == (-20, LOOKED)
+    assert over_at(notes, 39.9) == (-20, [])
+    assert over_at(notes, 40, EMPTY) == (10, LOOKED)
+    assert over_at(notes, 50, overview(3)) == (20, LOOKED)
+    assert over_at(notes, 500, overview(3)) == (20, LOOKED)
+
+
+@pytest.mark.parametrize("unreadable", [[reply(404, {})], [reply(200, [])], [reply(403, {}), reply(403, {})]])
+def test_an_overview_that_cannot_be_read_shows_nothing_to_be_over(unreadable: Sequence[Reply]) -> None:
+    notes = DictNotes()
+    assert over_at(notes, 0, *unreadable)[0] is None
+    assert notes.kept == {}
+
+
+@pytest.mark.parametrize(("answer", "problem"), [(reply(503), Transient), (reply(402), ConnectionProblem)])
+def test_trouble_while_the_overview_is_read_is_trouble(answer: Reply, problem: type[Exception]) -> None:
+    with pytest.raises(problem):
+        over_at(DictNotes(), 0, answer)

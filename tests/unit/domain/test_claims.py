@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,8 +38,16 @@ def leaves(profile: str, at: datetime = NOON, *, goodbye: bool = True) -> Wish:
     return Wish(profile, False, OUT, at, goodbye)
 
 
-def ask(claim: Claim, wish: Wish, *, flight: str = "f1", fate: Fate = Fate.UNKNOWN, now: datetime = NOON) -> Decision:
-    return decide(claim, wish, flight_id=flight, fate=fate, now=now, bound=BOUND)
+def ask(
+    claim: Claim,
+    wish: Wish,
+    *,
+    flight: str = "f1",
+    fate: Fate = Fate.UNKNOWN,
+    now: datetime = NOON,
+    cleared: datetime | None = None,
+) -> Decision:
+    return decide(claim, wish, flight_id=flight, fate=fate, now=now, bound=BOUND, cleared=cleared)
 
 
 def told(claim: Claim, wish: Wish) -> Claim:
@@ -196,6 +205,33 @@ def test_a_run_that_did_not_send_an_import_waits_for_its_end_under_its_own_name(
     assert ask(tagged, joins("main/p1", run=run), fate=Fate.QUEUED).do is Do.PENDING
 
 
+def test_a_call_nobody_answered_is_over_once_what_was_opened_by_then_is_known_to_be() -> None:
+    lost = ask(Claim(), joins("main/p1")).claim
+    other = joins("main/p1", "v2")
+    before, just = NOON - timedelta(microseconds=1), NOON
+    assert ask(lost, other, cleared=before).do is Do.WAIT
+    sent = ask(lost, other, cleared=just)
+    assert sent.do is Do.SEND
+    assert sent.claim.flight is not None
+    assert (sent.claim.flight.before, sent.claim.flight.echo, sent.claim.flight.at > NOON) == (UNSURE, None, True)
+
+
+def test_an_echo_is_over_once_what_was_opened_by_then_is_known_to_be() -> None:
+    later = NOON + timedelta(minutes=1)
+    lost = ask(Claim(), joins("main/p1")).claim
+    claim = land(ask(lost, joins("main/p1"), now=later).claim, taken=True)
+    other = joins("main/p1", "v2")
+    waiting = ask(claim, other, now=later, cleared=NOON - timedelta(seconds=1))
+    assert (waiting.do, waiting.due) == (Do.LATER, NOON + BOUND)
+    assert ask(claim, other, now=later, cleared=NOON).do is Do.SEND
+
+
+def test_a_queued_import_is_open_whatever_else_is_over() -> None:
+    queued = ask(Claim(), joins("main/p1")).claim
+    decision = ask(queued, joins("main/p1", "v2"), fate=Fate.QUEUED, cleared=NOON + BOUND)
+    assert (decision.do, decision.due) == (Do.WAIT, None)
+
+
 # Properties: any history of a claim.
 
 PROFILES = ("main/p1", "main/p2", "main/p3")
@@ -206,6 +242,7 @@ action = st.one_of(
     st.tuples(st.just("leave"), profile, st.booleans(), seconds),
     st.tuples(st.just("land"), st.sampled_from([True, False, None]), st.none(), seconds),
     st.tuples(st.just("wake"), st.none(), st.none(), seconds),
+    st.tuples(st.just("clear"), st.none(), st.none(), seconds),
     st.tuples(st.just("learn"), st.sampled_from([Fate.FAILED, Fate.QUEUED]), st.none(), seconds),
 )
 
@@ -220,6 +257,7 @@ class History:
     lost: list[Flight] = field(default_factory=list)
     fates: dict[str, Fate] = field(default_factory=dict)
     arrived: list[Flight] = field(default_factory=list)
+    cleared: datetime | None = None
 
     def play(self, actions: Sequence[tuple[str, object, object, int]]) -> None:
         for kind, one, other, pause in actions:
@@ -228,6 +266,8 @@ class History:
                 self.land(one)
             elif kind == "wake":
                 self.wake()
+            elif kind == "clear":
+                self.cleared = self.now - timedelta(seconds=pause / 2)
             elif kind == "learn" and self.claim.flight is not None and isinstance(one, Fate):
                 self.fates.setdefault(self.claim.flight.id, one)
             elif kind == "learn":
@@ -239,13 +279,20 @@ class History:
 
     def ask(self, wish: Wish) -> None:
         before = self.claim
-        decision = ask(before, wish, flight=f"f{len(self.sent)}", fate=self.fate_of(before), now=self.now)
+        decision = ask(before, wish, flight=f"f{len(self.sent)}", **self.knowledge())
         self.claim = decision.claim
         self.check(before, wish, decision)
         if decision.do is Do.SEND and decision.claim.flight is not None:
             if before.flight is not None and self.fate_of(before) is Fate.UNKNOWN:
                 self.lost.append(before.flight)
             self.sent.append(decision.claim.flight)
+
+    def knowledge(self) -> dict[str, Any]:
+        return {"fate": self.fate_of(self.claim), "now": self.now, "cleared": self.cleared}
+
+    def is_over(self, flight: Flight) -> bool:
+        """Whether a call that nobody answered can have no effect any more."""
+        return self.now >= flight.until or (self.cleared is not None and flight.until - BOUND <= self.cleared)
 
     def fate_of(self, claim: Claim) -> Fate:
         return Fate.UNKNOWN if claim.flight is None else self.fates.get(claim.flight.id, Fate.UNKNOWN)
@@ -254,7 +301,7 @@ class History:
         """Whether the claim's flight can still change something."""
         fate = self.fate_of(claim)
         return claim.flight is not None and (
-            fate is Fate.QUEUED or (fate is Fate.UNKNOWN and self.now < claim.flight.until)
+            fate is Fate.QUEUED or (fate is Fate.UNKNOWN and not self.is_over(claim.flight))
         )
 
     def check(self, before: Claim, wish: Wish, decision: Decision) -> None:
@@ -277,7 +324,7 @@ class History:
             assert same == (before.flight.claimant, before.flight.joins, before.flight.digest), "two open flights"
         if decision.do is Do.SEND:
             for echo in self.lost:
-                assert self.now >= echo.until or echo.digest == wish.digest, "another payload before the bound"
+                assert self.is_over(echo) or echo.digest == wish.digest, "another payload before the bound"
 
     def land(self, taken: object) -> None:
         if self.claim.flight is None:

@@ -180,7 +180,21 @@ def test_an_import_can_end_badly(
     assert importer.run(row("cy@example.com", 7))["status"] == "completed"
 
 
-@pytest.mark.parametrize("outcomes", [{}, ["failed"], [{"status": "lost"}], [{"unreported": "x"}], [{"ends": 1}]])
+def test_an_import_that_takes_longer_ends_after_one_that_was_queued_later(importer: Importer) -> None:
+    importer.client.post("/_sandbox/import_outcomes", json=[{"seconds": 600}])
+    importer.queue(row("ann@example.com", 7, first_name="old"))
+    importer.queue(row("ann@example.com", 7, first_name="new"))
+    held = []
+    for pause in (6, 593, 1):
+        importer.clock.advance(pause)
+        page = importer.client.get(PATH, headers=TOKEN).get_json()
+        held.append((importer.contacts()["ann@example.com"]["firstName"], bool(page["outstanding"])))
+    assert held == [("new", True), ("new", True), ("old", False)]
+
+
+@pytest.mark.parametrize(
+    "outcomes", [{}, ["failed"], [{"status": "lost"}], [{"unreported": "x"}], [{"ends": 1}], [{"seconds": "1"}]]
+)
 def test_import_outcomes_are_checked(importer: Importer, outcomes: Any) -> None:
     assert importer.client.post("/_sandbox/import_outcomes", json=outcomes).status_code == 400
 

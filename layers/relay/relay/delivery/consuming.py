@@ -15,7 +15,7 @@ from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
 from relay.delivery.opening import GateClosed, Opened, Opener, Paused
 from relay.delivery.stopping import Stopping
-from relay.domain.claims import RunTag
+from relay.domain.claims import AWAITED, RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import (
     Busy,
@@ -36,9 +36,6 @@ from relay.stores.database import Database
 
 LONGEST_BACKOFF = timedelta(minutes=15)
 FIRST_BACKOFF = timedelta(seconds=5)
-
-AWAITED = 0
-"""The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
 
 MOST_RECEIVES = 25
 """After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""

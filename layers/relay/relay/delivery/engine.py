@@ -16,9 +16,9 @@ from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
 from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
 from relay.delivery.settling import Settling
-from relay.delivery.wakeups import Wakeups
+from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
-from relay.domain.claims import Claim, Do, Fate, RunTag
+from relay.domain.claims import AWAITED, Claim, Do, Fate, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, Problem, Rejection
@@ -105,6 +105,9 @@ class Engine:
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
         fates = flights.fates(self._database, job.export.connection, open_flights)
         plans = self._plans(job, cases, claims, fates)
+        if any(plan.waits_for_lost_call for plan in plans):
+            cleared = job.destination.cleared_before(job.account, self._clock.now())
+            plans = plans if cleared is None else self._plans(job, cases, claims, fates, cleared)
         sends = [send for plan in plans for send in sends_of(plan)]
         calls = self._name_flights(job, sends)
         applied = self._write_intents(job, plans, claims)
@@ -119,9 +122,14 @@ class Engine:
         return raced
 
     def _plans(
-        self, job: Job, cases: Sequence[Case], claims: Mapping[str, Claim], fates: Mapping[str, Fate]
+        self,
+        job: Job,
+        cases: Sequence[Case],
+        claims: Mapping[str, Claim],
+        fates: Mapping[str, Fate],
+        cleared: datetime | None = None,
     ) -> list[Plan]:
-        return [plan_of(job, case, claims, fates, self._clock.now()) for case in cases]
+        return [plan_of(job, case, claims, fates, self._clock.now(), cleared) for case in cases]
 
     def _name_flights(self, job: Job, sends: Sequence[Send]) -> dict[str, list[Send]]:
         """Cut the steps into calls and write each call's flight id into the intents."""
@@ -164,14 +172,20 @@ class Engine:
             self._settling.drop_gone(job.export, back)
         later: dict[tuple[str, str | None], datetime] = {}
         for plan in plans:
+            run = job.run.run if job.run is not None and plan.outcome is Outcome.WAITING else None
             for decision in plan.decisions.values():
-                if decision.due is not None:
-                    waiting = plan.outcome is Outcome.WAITING
-                    run = job.run.run if job.run is not None and waiting else None
+                if decision.due is not None and not self._is_nudged_before(decision.due, job.run):
                     later[plan.case.profile, run] = decision.due
         self._wakeups.look_later(job.export, later)
         if job.thorough:
             self._recheck_imports(job, plans)
+
+    def _is_nudged_before(self, due: datetime, run: RunTag | None) -> bool:
+        """Whether whoever waits was woken already and is looked at every few minutes: a stalled run sees to that.
+
+        One wake-up for each such look would multiply them.
+        """
+        return run is not None and run.phase == AWAITED and due - self._clock.now() > LONGEST_DELAY
 
     def _recheck_imports(self, job: Job, plans: Sequence[Plan]) -> None:
         """After a redelivery, make sure that the imports we wait for are being looked at."""

@@ -115,7 +115,7 @@ class ImportChecker:
         return True
 
     def _wake(self, wake: WakeLater) -> None:
-        if wake.due > self._clock.now():
+        if wake.due > self._clock.now() and not self._is_cleared(wake):
             self._wakeups.postpone(wake)
             return
         try:
@@ -123,6 +123,18 @@ class ImportChecker:
         except SettingsProblem:
             return
         self._wakeups.look_again(export, wake.profiles, wake.run)
+
+    def _is_cleared(self, wake: WakeLater) -> bool:
+        """Whether the lost call a wake-up waits for is known to be over before its bound is; asked in peace only."""
+        try:
+            job = self._job(wake, fresh=False)
+            connection_gate, _ = gates.load(self._database, wake.connection, wake.export)
+            if connection_gate.closed:
+                return False
+            cleared = job.destination.cleared_before(job.account, self._clock.now())
+        except Problem:
+            return False
+        return cleared is not None and wake.due - job.destination.lost_answer_bound <= cleared
 
     def _check(self, check: CheckImport, seconds_left: Callable[[], float], *, fresh: bool = False) -> None:
         """Look at an import and decide when to look again; trouble of the destination burns no receives."""
@@ -182,7 +194,7 @@ class ImportChecker:
             raise Conflict("run", "somebody else changed the run")
         flights.forget(self._database, check.connection, check.flight)
 
-    def _job(self, check: CheckImport, *, fresh: bool) -> Job:
+    def _job(self, check: CheckImport | WakeLater, *, fresh: bool) -> Job:
         settings = self._opener.settings
         connection = settings.connection(check.connection, fresh=fresh)
         export = settings.export(f"{check.connection}/{check.export}")

@@ -28,6 +28,11 @@ class Plan:
     reason: str | None = None
 
     @property
+    def waits_for_lost_call(self) -> bool:
+        """Whether something waits until a call nobody answered can have no effect any more."""
+        return any(decision.due is not None for decision in self.decisions.values())
+
+    @property
     def outcome(self) -> Outcome:
         """One profile, one column: what is open first, then what was refused, then what was done."""
         outcomes = set(self.outcomes)
@@ -79,7 +84,14 @@ def without_shared_claims(cases: Sequence[Case]) -> tuple[list[Case], list[Case]
     return now, later
 
 
-def plan_of(job: Job, case: Case, claims: Mapping[str, Claim], fates: Mapping[str, Fate], now: datetime) -> Plan:
+def plan_of(
+    job: Job,
+    case: Case,
+    claims: Mapping[str, Claim],
+    fates: Mapping[str, Fate],
+    now: datetime,
+    cleared: datetime | None = None,
+) -> Plan:
     """Decide about every claim of a case. At most one flight of a profile moves the run's ledger."""
     counted = job.run is not None and job.run.mark == case.delivery.counted_in
     plan = Plan(case, {}, dict(case.delivery.told), counted)
@@ -95,6 +107,7 @@ def plan_of(job: Job, case: Case, claims: Mapping[str, Claim], fates: Mapping[st
             fate=fate,
             now=now,
             bound=job.destination.lost_answer_bound,
+            cleared=cleared,
         )
         plan.decisions[key] = decision
         if decision.do in (Do.SEND, Do.PENDING):

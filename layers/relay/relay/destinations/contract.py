@@ -243,6 +243,14 @@ class Destination(Protocol):
         """
         ...
 
+    def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+        """Return a moment: what was about to be sent before it, and not answered, can have no effect any more.
+
+        Looked for while something waits for `lost_answer_bound`, which it cuts short; None where nothing shows it.
+        Raises as `send` does.
+        """
+        ...
+
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
         """Look, without changing anything, at what would make a run of this export pointless; errors stop it."""
         ...

@@ -19,6 +19,9 @@ from relay.domain import moments
 UNSURE = "?"
 """`Claim.sent` while nobody can say what the destination holds."""
 
+AWAITED = 0
+"""The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
+
 TURN = timedelta(milliseconds=1)
 """A change of direction is sent at least this much later than what was sent before: ties are undocumented."""
 
@@ -154,9 +157,21 @@ class Decision:
     """With LATER, and with WAIT on a lost answer of our own: when to look again."""
 
 
-def decide(claim: Claim, wish: Wish, *, flight_id: str, fate: Fate, now: datetime, bound: timedelta) -> Decision:
-    """Decide for one profile; a SEND carries the claim with the new flight `flight_id` open until now + bound."""
-    takeoff = _Takeoff(flight_id, fate, now, now + bound)
+def decide(
+    claim: Claim,
+    wish: Wish,
+    *,
+    flight_id: str,
+    fate: Fate,
+    now: datetime,
+    bound: timedelta,
+    cleared: datetime | None = None,
+) -> Decision:
+    """Decide for one profile; a SEND carries the claim with the new flight `flight_id` open until now + bound.
+
+    What was opened before `cleared` and is not queued is known to be over before its bound is.
+    """
+    takeoff = _Takeoff(flight_id, fate, now, now + bound, None if cleared is None else cleared + bound)
     claim = _without_stale_flight(claim, takeoff)
     return (_join if wish.joins else _leave)(claim, wish, takeoff)
 
@@ -167,6 +182,11 @@ class _Takeoff:
     fate: Fate
     now: datetime
     until: datetime
+    cleared_until: datetime | None
+
+    def is_over(self, until: datetime) -> bool:
+        """Whether a call that may arrive until then cannot any more."""
+        return self.now >= until or (self.cleared_until is not None and until <= self.cleared_until)
 
 
 def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
@@ -176,7 +196,7 @@ def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
         return claim
     if takeoff.fate is Fate.FAILED:
         return land(claim, taken=False)
-    return claim if takeoff.now < flight.until else land(claim, taken=None)
+    return land(claim, taken=None) if takeoff.is_over(flight.until) else claim
 
 
 def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -189,7 +209,7 @@ def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
     if not wins:
         return Decision(Do.DUPLICATE, claim)
-    if claim.sent == wish.digest and not _echoes(claim, wish, takeoff.now):
+    if claim.sent == wish.digest and not _echoes(claim, wish, takeoff):
         return Decision(Do.SETTLED, claim)
     return _send(claim, wish, takeoff)
 
@@ -210,7 +230,7 @@ def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         return Decision(Do.RELEASED, replace(claim, claimants=others, look_again=claim.look_again | heir))
     if not wish.goodbye:
         return Decision(Do.RELEASED, replace(claim, claimants=others, sent=None))
-    if claim.sent is None and not _echoes(claim, wish, takeoff.now):
+    if claim.sent is None and not _echoes(claim, wish, takeoff):
         return Decision(Do.RELEASED, replace(claim, claimants=others))
     return _send(claim, wish, takeoff)
 
@@ -232,7 +252,7 @@ def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     A flight that is still there is our own lost call with the same payload: it is repeated with its time, and its
     echo is remembered beyond the end of the repetition.
     """
-    if _echoes(claim, wish, takeoff.now):
+    if _echoes(claim, wish, takeoff):
         return Decision(Do.LATER, claim, claim.echo_until)
     lost = claim.flight
     flight = Flight(
@@ -255,8 +275,8 @@ def _time_to_send(claim: Claim, wish: Wish) -> datetime:
     return wish.at if claim.sent_at is None else max(wish.at, claim.sent_at + TURN)
 
 
-def _echoes(claim: Claim, wish: Wish, now: datetime) -> bool:
-    return claim.echo_until is not None and now < claim.echo_until and claim.echo != wish.digest
+def _echoes(claim: Claim, wish: Wish, takeoff: _Takeoff) -> bool:
+    return claim.echo_until is not None and not takeoff.is_over(claim.echo_until) and claim.echo != wish.digest
 
 
 def _latest(*moments_or_none: datetime | None) -> datetime | None:

@@ -1,12 +1,12 @@
 """ActiveCampaign: contacts of a list, in bulk with each asynchronous import verified, or one by one."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.activecampaign import checks, contacts, imports
+from relay.destinations.activecampaign import checks, contacts, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.client import REST, Client, Queued
 from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
@@ -45,7 +45,7 @@ class ActiveCampaign:
     identity = mapping_rules.EMAIL
     shards = 4
     call_size = MAX_CONTACTS
-    lost_answer_bound = timedelta(hours=6)
+    lost_answer_bound = imports.IMPORT_BOUND
     import_bound = imports.IMPORT_BOUND + timedelta(hours=1)
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
@@ -128,6 +128,10 @@ class ActiveCampaign:
         client = Client(account)
         kinds = checks.kinds_for(client, account.notes, export)
         return imports.report(client, account, export.options, kinds, queued, steps)
+
+    def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+        """Return before when whatever was to be sent has ended, as the account's overview of open imports shows."""
+        return overview.cleared_before(Client(account), account.notes, now)
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
         """Look at the key first (a refused key hides lists, too), then at the export's list and custom fields."""

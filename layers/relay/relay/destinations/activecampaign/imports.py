@@ -19,11 +19,11 @@ from relay.destinations.activecampaign.errors import (
 )
 from relay.destinations.activecampaign.fields import Kinds
 from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.overview import outstanding
 from relay.destinations.activecampaign.rows import contact_of
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.contract import Account, ImportReport, Notes, OpenImport, Step
-from relay.domain import moments
 from relay.domain.problems import Rejection
 
 LOOKED_UP_AT_ONCE = 20
@@ -37,9 +37,6 @@ EXPLAINED_AT_MOST = 64
 
 TOLERATED_BACKLOG = timedelta(seconds=1)
 """While others wait longer than this for a call, nobody asks for reasons."""
-
-OVERVIEW_AGE = timedelta(seconds=15)
-"""How long one look at the account's open imports serves everybody."""
 
 ASKED_ANYWAY = timedelta(minutes=10)
 """An import so old is asked about whatever the overview says: nobody promises that imports end in their order.
@@ -56,8 +53,6 @@ _REASONS = {
     ListStatus.BOUNCED: BOUNCED,
     ListStatus.UNCONFIRMED: OPT_IN_PENDING,
 }
-
-_OVERVIEW = "ac outstanding imports"
 
 
 def report(
@@ -196,17 +191,5 @@ def _is_surely_waiting(client: Client, notes: Notes, queued: OpenImport, age: ti
     One call, kept as a note for a while, thus saves a call for every import that waits in ActiveCampaign's queue.
     """
     later_ones = BULK.calls * (age / BULK.per) + 1
-    outstanding = _outstanding(client, notes, queued.asked_at)
-    return outstanding is not None and outstanding > later_ones
-
-
-def _outstanding(client: Client, notes: Notes, now: datetime) -> int | None:
-    kept = notes.get(_OVERVIEW)
-    if kept is not None:
-        count, _, seen_at = kept.partition(" ")
-        if now - moments.parse(seen_at) < OVERVIEW_AGE:
-            return int(count)
-    counted = client.outstanding_imports()
-    if counted is not None:
-        notes.keep(_OVERVIEW, f"{counted} {moments.text(now)}", replaces=kept)
-    return counted
+    open_ones = outstanding(client, notes, queued.asked_at)
+    return open_ones is not None and open_ones > later_ones

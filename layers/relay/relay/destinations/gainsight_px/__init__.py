@@ -1,7 +1,7 @@
 """Gainsight PX: external segments by identity, or Boolean attributes of users."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
@@ -92,6 +92,10 @@ class GainsightPx:
     ) -> ImportReport:
         """Return that it is finished: PX has no imports, so nothing is ever queued there."""
         return ImportReport(finished=True)
+
+    def cleared_before(self, account: Account, now: datetime) -> datetime | None:  # noqa: ARG002 - the contract's names
+        """Return None: the bound is short, and nothing in PX tells of calls under way."""
+        return None
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
         """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""
