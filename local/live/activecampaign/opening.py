@@ -98,6 +98,7 @@ def contacts_on_list(smoke: Smoke) -> list[str] | None:
 def _require_text_field(smoke: Smoke) -> None:
     if smoke.field_id is None:
         return
-    kind = (smoke.client.field_kinds() or {}).get(smoke.field_id)
-    if kind not in _TEXT_KINDS:
-        raise CannotRunError(f"FIELD {smoke.field_id} is of type {kind or 'unknown'}: name a text field")
+    field = (smoke.client.fields() or {}).get(smoke.field_id)
+    if field is None or field.kind not in _TEXT_KINDS:
+        kind = "unknown" if field is None else field.kind
+        raise CannotRunError(f"FIELD {smoke.field_id} is of type {kind}: name a text field")

@@ -145,6 +145,35 @@ def test_marks_that_do_not_fit_their_field(kind: str, value_in: str, value_out: 
     assert all(found.level is Level.ERROR and f"type {kind}" in found.message for found in findings)
 
 
+def offering(kind: str, *choices: Any) -> tuple[Reply, Reply]:
+    """The two answers to reading the fields, of which field 3 offers choices."""
+    offered = [{"field": "3", "value": choice, "label": choice} for choice in choices]
+    others = [{"field": "4", "value": "maybe"}, "odd"]
+    page = {"fields": [{"id": "3", "type": kind}], "fieldOptions": [*offered, *others]}
+    return reply(200, {"fields": []}), reply(200, page)
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices", "missing"),
+    [
+        ("dropdown", ("yes", "no"), []),
+        ("dropdown", ("yes", "never"), ["value_out"]),
+        ("listbox", ("YES", "no"), ["value_in"]),
+        ("radio", (), []),
+    ],
+)
+def test_marks_that_their_field_does_not_offer(kind: str, choices: tuple[str, ...], missing: list[str]) -> None:
+    findings = check(ME, ROOM, *offering(kind, *choices), LIST, **SET_FIELD)[3:]
+    assert [name for found in findings for name in ("value_in", "value_out") if name in found.message] == missing
+    assert all((found.level, found.actor) == (Level.WARNING, Actor.ADMINISTRATOR) for found in findings)
+
+
+@pytest.mark.parametrize("options", [None, "none", {}])
+def test_choices_in_another_shape_say_nothing(options: Any) -> None:
+    page = {"fields": [{"id": "3", "type": "dropdown"}], "fieldOptions": options}
+    assert check(ME, ROOM, reply(200, {"fields": []}), reply(200, page), LIST, **SET_FIELD)[3:] == []
+
+
 def test_types_once_known_are_not_overwritten_when_they_may_not_be_read_any_more() -> None:
     notes = DictNotes({"ac field types": '{"1": "date"}'})
     the_account = account(ME, ROOM, FORBIDDEN, FORBIDDEN, LIST, notes=notes)

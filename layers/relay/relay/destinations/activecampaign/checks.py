@@ -1,14 +1,16 @@
 """Looking at an account and its exports without changing anything: what is wrong, and who must do what."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from relay.destinations.activecampaign import mapping as mapping_rules
-from relay.destinations.activecampaign.client import Client
-from relay.destinations.activecampaign.fields import Kinds, fit
+from relay.destinations.activecampaign.client import Client, CustomField
+from relay.destinations.activecampaign.fields import Kinds, fit, items_of
 from relay.destinations.contract import Finding, Level, Notes
 from relay.domain.exports import Export
 from relay.domain.problems import Actor
+
+Fields = Mapping[str, CustomField]
 
 _KINDS = "ac field types"
 
@@ -21,11 +23,11 @@ def findings(client: Client, notes: Notes, exports: Sequence[Export]) -> list[Fi
     client.me()
     found = [Finding("connection", Level.OK, "ActiveCampaign accepts the key"), *_headroom(client)]
     wanted = {export.key: _fields_used(export) for export in exports}
-    kinds = _read_kinds(client, notes) if any(wanted.values()) else None
+    fields = _read_fields(client, notes) if any(wanted.values()) else None
     for export in exports:
         found.append(_list_finding(client, export))
         if wanted[export.key]:
-            found.extend(_field_findings(export, wanted[export.key], kinds))
+            found.extend(_field_findings(export, wanted[export.key], fields))
     return found
 
 
@@ -37,15 +39,19 @@ def kinds_for(client: Client, notes: Notes, export: Export) -> Kinds:
     if kept is not None:
         kinds: Kinds = json.loads(kept)
         return kinds
-    return _read_kinds(client, notes) or {}
+    return _kinds_of(_read_fields(client, notes) or {})
 
 
-def _read_kinds(client: Client, notes: Notes) -> Kinds | None:
-    kept, kinds = notes.get(_KINDS), client.field_kinds()
-    now = json.dumps({} if kinds is None else kinds, sort_keys=True)
-    if kept is None or (kinds is not None and now != kept):
+def _read_fields(client: Client, notes: Notes) -> Fields | None:
+    kept, fields = notes.get(_KINDS), client.fields()
+    now = json.dumps(_kinds_of(fields or {}), sort_keys=True)
+    if kept is None or (fields is not None and now != kept):
         notes.keep(_KINDS, now, replaces=kept)
-    return kinds
+    return fields
+
+
+def _kinds_of(fields: Fields) -> Kinds:
+    return {number: field.kind for number, field in fields.items()}
 
 
 def _fields_used(export: Export) -> set[str]:
@@ -80,8 +86,8 @@ def _list_finding(client: Client, export: Export) -> Finding:
     return Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR)
 
 
-def _field_findings(export: Export, wanted: set[str], kinds: Kinds | None) -> list[Finding]:
-    if kinds is None:
+def _field_findings(export: Export, wanted: set[str], fields: Fields | None) -> list[Finding]:
+    if fields is None:
         message = "the key's user may not see custom fields, so they were not checked"
         return [Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)]
     missing = [
@@ -91,21 +97,27 @@ def _field_findings(export: Export, wanted: set[str], kinds: Kinds | None) -> li
             f"there is no custom field {number}: its values would vanish; correct the mapping or the options",
             Actor.ADMINISTRATOR,
         )
-        for number in sorted(wanted - kinds.keys(), key=int)
+        for number in sorted(wanted - fields.keys(), key=int)
     ]
-    return [*missing, *_unfit_exit_values(export, kinds)]
+    field = fields.get(export.options.exit_field or "")
+    return missing if field is None else [*missing, *_exit_value_findings(export, field)]
 
 
-def _unfit_exit_values(export: Export, kinds: Kinds) -> list[Finding]:
+def _exit_value_findings(export: Export, field: CustomField) -> list[Finding]:
+    """Tell which of the two values the field cannot hold, or does not offer: what becomes of those nobody says."""
     options = export.options
-    kind = kinds.get(options.exit_field or "")
-    return [
-        Finding(
-            export.key,
-            Level.ERROR,
-            f"{name} does not fit custom field {options.exit_field}, which is of type {kind}: use another one",
-            Actor.ADMINISTRATOR,
-        )
-        for name in ("value_in", "value_out")
-        if (value := getattr(options, name)) is not None and not fit(kind, value)
-    ]
+    found = []
+    for name in ("value_in", "value_out"):
+        value = getattr(options, name)
+        fitting = None if value is None else fit(field.kind, value)
+        if value is not None and not fitting:
+            message = (
+                f"{name} does not fit custom field {options.exit_field}, which is of type {field.kind}: use another one"
+            )
+            found.append(Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR))
+        elif fitting and field.choices and not field.choices.issuperset(items_of(fitting)):
+            message = (
+                f"custom field {options.exit_field} does not offer {name}: add it to its options or use another one"
+            )
+            found.append(Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR))
+    return found

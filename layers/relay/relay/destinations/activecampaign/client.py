@@ -90,6 +90,14 @@ class ListEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomField:
+    """The type of a custom field, and the values it offers where ActiveCampaign shows them."""
+
+    kind: str
+    choices: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Room:
     """An account's contact limit and how many contacts count against it."""
 
@@ -245,12 +253,22 @@ class Client:
         row, _ = self._get(f"lists/{quote(list_id, safe='')}", RECORD_TABLE)
         return row
 
-    def field_kinds(self) -> dict[str, str] | None:
-        """Return the types of all custom fields by id (every page), None when the key's user may not see them."""
+    def fields(self) -> dict[str, CustomField] | None:
+        """Return all custom fields by id (every page), None when the key's user may not see them.
+
+        https://developers.activecampaign.com/reference/retrieve-fields
+        """
         row, _ = self._get("fields", RECORD_TABLE, {"limit": "1"})
         if row is not None:
             return None
-        return {str(field.get("id")): str(field.get("type")) for field in self._records("fields", "fields", TABLE)}
+        kinds: dict[str, str] = {}
+        choices: dict[str, set[str]] = {}
+        for reply in self._pages("fields", "fields", TABLE):
+            kinds |= {str(field.get("id")): str(field.get("type")) for field in _page(reply, "fields")}
+            offered = _page(reply, "fieldOptions") if isinstance(reply.body.get("fieldOptions"), list) else []
+            for choice in offered:
+                choices.setdefault(str(choice.get("field")), set()).add(str(choice.get("value")))
+        return {number: CustomField(kind, frozenset(choices.get(number, ()))) for number, kind in kinds.items()}
 
     def _get(self, path: str, table: Table, params: Mapping[str, str] | None = None) -> tuple[Row | None, Reply]:
         row, reply = self._ask("GET", path, table, params=params)
@@ -290,6 +308,10 @@ class Client:
         self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None
     ) -> Iterator[Mapping[str, Any]]:
         """Yield the records of all pages."""
+        for reply in self._pages(path, key, table, params):
+            yield from _page(reply, key)
+
+    def _pages(self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None) -> Iterator[Reply]:
         offset = 0
         before: list[Mapping[str, Any]] = []
         while True:
@@ -300,7 +322,7 @@ class Client:
             # Where `offset` does nothing the same page comes again.
             if page == before:
                 return
-            yield from page
+            yield reply
             if len(page) < PAGE:
                 return
             before = page
