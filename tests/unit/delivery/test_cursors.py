@@ -375,6 +375,37 @@ def test_a_page_that_dies_anywhere_and_comes_back_counts_each_profile_once(impor
     assert bench.run(run).state is RunState.FINISHED
 
 
+@pytest.mark.parametrize("crash_at", range(1, 20))
+def test_leavers_who_come_back_after_their_page_died_are_counted_once(crash_at: int) -> None:
+    """Given a page that dies while it takes out leavers, When they change before its retry, Then the run adds up."""
+    bench = bench_with((0, 2, 4), imports=True)
+    bench.deliver(0, 2, 4)
+    bench.work_off()
+    for number in (0, 2):
+        bench.leave(number)
+    run = bench.start()
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
+    cursor = next_cursor(bench)
+    assert cursor.body["phase"] == 2
+
+    bench.tool.answered = lambda: setattr(bench, "crash_at", bench.steps + crash_at)
+    try:
+        bench.consume(cursor)
+    except Crash:
+        bench.tool.answered = lambda: None
+        bench.crash_at = None
+        bench.clock.advance(1)
+        bench.store(0)
+        bench.consume(cursor, receives=2)
+    bench.crash_at = None
+    bench.work_off()
+
+    assert bench.run(run).state is RunState.FINISHED
+    counts = bench.counts(run)
+    assert counts.get("outstanding", 0) == counts.get("leaving", 0) == 0
+
+
 def test_a_page_whose_answer_was_lost_is_repeated_and_counted_once() -> None:
     bench = bench_with((0, 2), call_size=2)
     run = bench.start()
