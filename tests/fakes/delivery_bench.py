@@ -22,7 +22,7 @@ from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
-from relay.delivery.ticking import Ticker
+from relay.delivery.ticking import STALLED_AFTER, Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import claim_key
 from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, OpenImport, Step
@@ -36,7 +36,7 @@ from relay.domain.runs import Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Received
 from relay.settings import Invalid, Listing, Outline, Settings, UnknownExport
-from relay.stores import claims, deliveries, profiles, runs, segments
+from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_database import MemoryDatabase
@@ -410,7 +410,11 @@ class Bench:
             self.tool.land_some(everything=True)
             work, checks = self.queue.take(), self.checks.take()
             if not work and not checks:
-                return
+                if not flights.open_imports(self.database, CONNECTION):
+                    return
+                # The check of an import whose message was lost is sent again by the clock.
+                self.clock.time += STALLED_AFTER + timedelta(seconds=1)
+                self.ticker()._imports(CONNECTION)
             for message in work:
                 assert self.consume(message) == [], self.logged()
             due = [self._made_due(message) for message in checks]

@@ -9,6 +9,7 @@ import pytest
 
 from relay.delivery.import_checks import ORPHANED
 from relay.delivery.messages import CheckImport, WakeLater
+from relay.delivery.ticking import STALLED_AFTER
 from relay.domain.problems import (
     UNCONFIRMED,
     ConnectionProblem,
@@ -53,6 +54,28 @@ def test_an_import_that_is_not_finished_is_looked_at_later_and_later() -> None:
     assert pauses == sorted(pauses)
     assert pauses[-1] == 300
     assert bench.counts(run)["outstanding"] == 1
+
+
+def test_a_look_that_was_made_already_is_not_made_again() -> None:
+    """Given a check that comes twice, and one the clock sends beside it, Then one goes on."""
+    bench, _, check = importing()
+    for _ in range(3):
+        assert bench.check(check) == []
+    bench.clock.advance(STALLED_AFTER.total_seconds() + 1)
+    bench.ticker()._imports(CONNECTION)
+    both = bench.checks.take()
+    assert [(task.body["attempt"]) for task in both] == [1, 1]
+    for message in both:
+        assert bench.check(message) == []
+    assert [task.attempt for task in bench.checks.tasks] == [2]
+
+
+def test_a_look_whose_next_message_was_lost_is_made_again() -> None:
+    bench, _, check = importing()
+    bench.checks.failures.append(DOWN)
+    assert bench.check(check) == ["m0"]
+    assert bench.check(check) == []
+    assert [task.attempt for task in bench.checks.tasks] == [1]
 
 
 def test_a_finished_import_is_settled_and_the_run_ends() -> None:

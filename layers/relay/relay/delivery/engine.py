@@ -177,8 +177,6 @@ class Engine:
                 if decision.due is not None and not self._is_nudged_before(decision.due, job.run):
                     later[plan.case.profile, run] = decision.due
         self._wakeups.look_later(job.export, later)
-        if job.thorough:
-            self._recheck_imports(job, plans)
 
     def _is_nudged_before(self, due: datetime, run: RunTag | None) -> bool:
         """Whether whoever waits was woken already and is looked at every few minutes: a stalled run sees to that.
@@ -186,17 +184,6 @@ class Engine:
         One wake-up for each such look would multiply them.
         """
         return run is not None and run.phase == AWAITED and due - self._clock.now() > LONGEST_DELAY
-
-    def _recheck_imports(self, job: Job, plans: Sequence[Plan]) -> None:
-        """After a redelivery, make sure that the imports we wait for are being looked at."""
-        open_flights = {
-            decision.claim.flight.id
-            for plan in plans
-            for decision in plan.decisions.values()
-            if decision.do is Do.PENDING and decision.claim.flight is not None
-        }
-        for flight in sorted(open_flights):
-            self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)
 
     def _make_calls(self, job: Job, calls: Mapping[str, Sequence[Send]]) -> None:
         waiting = [(flight, sends) for flight, sends in calls.items() if sends]

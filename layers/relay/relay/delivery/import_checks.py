@@ -136,12 +136,22 @@ class ImportChecker:
             return False
         return cleared is not None and wake.due - job.destination.lost_answer_bound <= cleared
 
-    def _check(self, check: CheckImport, seconds_left: Callable[[], float], *, fresh: bool = False) -> None:
-        """Look at an import and decide when to look again; trouble of the destination burns no receives."""
+    def _check(self, check: CheckImport, seconds_left: Callable[[], float]) -> None:
+        """Look at an import that is still open, unless that was done already: a message may have a double."""
         found = flights.load_import(self._database, check.connection, check.flight)
-        if found is None:
-            return
-        queued, entries = found
+        if found is not None and check.attempt >= found[0].looks:
+            self._look(check, *found, seconds_left)
+
+    def _look(
+        self,
+        check: CheckImport,
+        queued: QueuedImport,
+        entries: Sequence[Entry],
+        seconds_left: Callable[[], float],
+        *,
+        fresh: bool = False,
+    ) -> None:
+        """Look at an import and decide when to look again; trouble of the destination burns no receives."""
         try:
             job = self._job(check, fresh=fresh)
         except (UnknownExport, UnknownConnection):
@@ -164,7 +174,7 @@ class ImportChecker:
             self._look_later(check, queued, max(_pause(check), problem.retry_after or timedelta()))
         except ConnectionProblem as problem:
             if not fresh and self._stopping.secret_changed(job.account.connection):
-                self._check(check, seconds_left, fresh=True)
+                self._look(check, queued, entries, seconds_left, fresh=True)
                 return
             self._stopping.connection(check.connection, connection_gate, problem)
             self._look_later(check, queued, LONGEST_DELAY)
@@ -230,8 +240,11 @@ class ImportChecker:
         )
         if report.open:
             rest = [entries[index] for index in sorted(report.open)]
-            flights.record_import(self._database, replace(queued, queued=None, looked_at=self._clock.now()), rest)
-            self._wakeups.check_import(check.connection, check.export, check.flight, check.attempt, REST_PAUSE)
+            looks = check.attempt + 1
+            self._wakeups.check_import(check.connection, check.export, check.flight, looks, REST_PAUSE)
+            flights.record_import(
+                self._database, replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest
+            )
         else:
             flights.forget(self._database, queued.connection, queued.flight)
         rejected = len(report.refused)
@@ -249,9 +262,10 @@ class ImportChecker:
             self._cursors.finish_if_over(job.export, run)
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
-        flights.note_look(self._database, queued, self._clock.now())
         later = replace(check, attempt=check.attempt + 1)
+        # First: a message lost after the note would be the last of this import for some minutes.
         self._wakeups.check_import(later.connection, later.export, later.flight, later.attempt, pause)
+        flights.note_look(self._database, queued, later.attempt, self._clock.now())
 
 
 def _pause(check: CheckImport) -> timedelta:

@@ -99,7 +99,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class CheckImport:
-    """Look whether an asynchronous import has finished; `attempt` counts the looks, from 1."""
+    """Look whether an asynchronous import has finished; `attempt` counts the looks, from 0."""
 
     connection: str
     export: str

@@ -172,8 +172,8 @@ class Ticker:
         now = self._clock.now()
         for queued in flights.open_imports(self._database, connection):
             if _stalled(queued.looked_at, now):
-                flights.note_look(self._database, queued, now)
-                self._wakeups.check_import(connection, queued.export, queued.flight, 0, timedelta())
+                flights.note_look(self._database, queued, queued.looks, now)
+                self._wakeups.check_import(connection, queued.export, queued.flight, queued.looks, timedelta())
 
 
 def _probe_pause(gate: Gate) -> timedelta:

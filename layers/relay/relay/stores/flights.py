@@ -47,6 +47,8 @@ class QueuedImport:
     queued_at: datetime
     looked_at: datetime
     """When it was last looked at."""
+    looks: int = 0
+    """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
 
 
 def _header(connection: str, flight: str) -> Key:
@@ -81,6 +83,7 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "import_id": queued.import_id,
         "queued_at": moments.text(queued.queued_at),
         "looked_at": moments.text(queued.looked_at),
+        "looks": queued.looks,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
@@ -108,10 +111,10 @@ def open_imports(database: Database, connection: str) -> list[QueuedImport]:
     return [_queued_import(connection, item) for item in items if item["fate"] == Fate.QUEUED.value]
 
 
-def note_look(database: Database, queued: QueuedImport, now: datetime) -> None:
-    """Note that an import was looked at and is still open."""
-    key = _header(queued.connection, queued.flight)
-    write_one(database, Update(key, {"looked_at": moments.text(now)}, {}, {"fate": Fate.QUEUED.value}))
+def note_look(database: Database, queued: QueuedImport, looks: int, now: datetime) -> None:
+    """Note that an import was looked at and is still open, and the number of its next look."""
+    seen: Item = {"looked_at": moments.text(now), "looks": looks}
+    write_one(database, Update(_header(queued.connection, queued.flight), seen, {}, {"fate": Fate.QUEUED.value}))
 
 
 def forget(database: Database, connection: str, flight: str) -> None:
@@ -128,6 +131,7 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         queued=int(header["queued"]) if "queued" in header else None,
         queued_at=moments.parse(str(header["queued_at"])),
         looked_at=moments.parse(str(header["looked_at"])),
+        looks=int(header.get("looks", 0)),
     )
 
 
