@@ -6,7 +6,7 @@ import copy
 import json
 import traceback
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -285,6 +285,20 @@ def test_what_was_queued_is_verified_not_assumed(subject: Subject) -> None:
     )
     assert not report.finished
     assert report.refused == {}
+
+
+def test_what_is_said_to_be_over_lies_back_and_is_only_asked_for(subject: Subject) -> None:
+    subject.deliver([subject.step(number) for number in range(12)])
+    writes, said = subject.counters()["write_calls"], []
+    for _ in range(12):
+        asked_at = datetime.fromtimestamp(subject.time(), UTC)
+        cleared = subject.destination.cleared_before(subject.account(), asked_at)
+        if cleared is not None:
+            assert cleared < asked_at
+            said.append(cleared)
+        subject.time.pass_(600)
+    assert said == sorted(said)
+    assert subject.counters()["write_calls"] == writes
 
 
 @pytest.mark.parametrize("subject_type", LEAVE_OUT, ids=name_of)

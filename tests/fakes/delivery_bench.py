@@ -86,6 +86,8 @@ class BenchDestination(SimDestination):
     """What it asks to remember of everybody it is told about."""
     cleared: datetime | Exception | None = None
     """What it answers when it is asked before when all is over."""
+    asks: bool = False
+    """Whether that takes a call."""
 
     def says_goodbye(self, export: Export) -> bool:
         return not self.keeps
@@ -112,6 +114,8 @@ class BenchDestination(SimDestination):
         return replace(report, refused=dict.fromkeys(report.refused, self.rejection))
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+        if self.asks:
+            account.call("GET", "", quota=None)  # type: ignore[arg-type]
         if isinstance(self.cleared, Exception):
             raise self.cleared
         return self.cleared

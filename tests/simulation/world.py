@@ -273,7 +273,7 @@ class World:
                 if starter.confirm(export, run.id, "operator"):
                     self.confirmed += 1
                 else:
-                    starter.cancel(run.id, "operator")
+                    starter.cancel(run.id, "operator", export)
             return []
 
         self._spawn(work, None, [])

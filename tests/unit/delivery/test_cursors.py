@@ -199,13 +199,13 @@ def test_confirming_removes_them() -> None:
 def test_cancelling_removes_nobody_and_frees_the_export() -> None:
     bench, run = guarded()
 
-    assert bench.starter.cancel(run.id, "an operator")
+    assert bench.starter.cancel(run.id, "an operator", bench.export)
     bench.work_off()
 
     assert len(bench.tool.holds()) == 120
     assert bench.run(run).state is RunState.CANCELLED
     assert not bench.starter.confirm(bench.export, run.id, "an operator")
-    assert not bench.starter.cancel(run.id, "an operator")
+    assert not bench.starter.cancel(run.id, "an operator", bench.export)
     assert runs.active(bench.database, bench.export.key) is None
 
 
@@ -346,7 +346,7 @@ def test_a_cursor_of_a_run_that_is_over_or_unknown_is_dropped() -> None:
     bench = bench_with((0, 2), call_size=1)
     run = bench.start()
     cursor = next_cursor(bench)
-    bench.starter.cancel(run.id, "an operator")
+    bench.starter.cancel(run.id, "an operator", bench.export)
 
     assert bench.consume(cursor) == []
     assert bench.consume(replace(cursor, body={**cursor.body, "run": "never"})) == []
@@ -375,7 +375,7 @@ def test_a_page_that_dies_anywhere_and_comes_back_counts_each_profile_once(impor
     assert bench.run(run).state is RunState.FINISHED
 
 
-@pytest.mark.parametrize("crash_at", range(1, 20))
+@pytest.mark.parametrize("crash_at", range(1, 15))
 def test_leavers_who_come_back_after_their_page_died_are_counted_once(crash_at: int) -> None:
     """Given a page that dies while it takes out leavers, When they change before its retry, Then the run adds up."""
     bench = bench_with((0, 2, 4), imports=True)

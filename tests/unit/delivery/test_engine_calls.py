@@ -9,8 +9,9 @@ from relay.delivery.cases import Result
 from relay.delivery.consuming import ENOUGH_TIME
 from relay.domain.problems import Busy, ConnectionProblem, StaleSettings, Transient
 from relay.domain.runs import Outcome
-from relay.stores import flights
-from tests.fakes.delivery_bench import DOWN, TOO_MANY, Bench, Lost, person
+from relay.stores import flights, gates
+from relay.stores.gates import Gate
+from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Lost, person
 
 ANN, BOB = "ann@x.example", "bob@x.example"
 
@@ -91,13 +92,41 @@ def test_what_is_over_is_asked_for_only_while_somebody_waits_for_it() -> None:
     assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
 
 
-def test_trouble_while_asking_what_is_over_leaves_everything_as_it_was() -> None:
+def test_while_what_is_over_cannot_be_asked_whoever_waits_waits_on_and_the_others_are_sent() -> None:
     bench = lost_and_changed()
-    before = bench.claim(ANN)
+    bench.store(4, email=BOB)
     bench.tool.cleared = DOWN
-    with pytest.raises(Transient):
+    assert bench.deliver(2, 4) == {2: Result(Outcome.WAITING), 4: Result(Outcome.DELIVERED)}
+
+
+def test_asking_what_is_over_does_not_prove_that_the_destination_is_well() -> None:
+    bench = lost_and_changed()
+    gates.note_failure(bench.database, CONNECTION, Gate("connection"), bench.clock.now())
+    bench.tool.asks = True
+    assert bench.consume(bench.look(2)) == []
+    assert gates.load(bench.database, CONNECTION, "main")[0].failing_since is not None
+    bench.store(4, email=BOB)
+    assert bench.consume(bench.look(2, 4)) == []
+    assert gates.load(bench.database, CONNECTION, "main")[0].failing_since is None
+
+
+def test_a_refused_key_while_asking_what_is_over_stops_the_connection() -> None:
+    bench = lost_and_changed()
+    bench.tool.cleared = ConnectionProblem("unauthorised", "the key is refused")
+    with pytest.raises(ConnectionProblem):
         bench.deliver(2)
-    assert (bench.claim(ANN), len(bench.sent)) == (before, 1)
+
+
+def test_once_known_to_be_over_a_lost_call_need_not_be_asked_about_again() -> None:
+    bench = lost_and_changed()
+    bench.store(2, name="A")
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+    bench.store(2, name="B")
+    bench.tool.cleared = bench.clock.now()
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+    bench.tool.cleared = AssertionError("asked again")
+    bench.store(2, name="C")
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
 
 
 def test_looks_for_a_run_that_waits_do_not_multiply_wake_ups() -> None:
@@ -114,6 +143,21 @@ def test_looks_for_a_run_that_waits_do_not_multiply_wake_ups() -> None:
     bench.clock.time = wake.due - timedelta(minutes=15)
     assert bench.consume(bench.look(2, thorough=True, run=run.id)) == []
     assert len(bench.checks.tasks) == 2
+
+
+def test_after_the_run_has_ended_whoever_it_waited_for_has_wake_ups_of_their_own() -> None:
+    bench = lost_and_changed()
+    run = bench.start()
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
+    bench.checks.take()
+    assert bench.starter.cancel(run.id, "an operator", bench.export)
+    [look] = bench.queue.take()
+    assert (look.body["profiles"], look.body["run"]) == ([person(2)], None)
+    for late in (look, bench.look(2, thorough=True, run=run.id)):
+        assert bench.consume(late) == []
+        assert [wake.run for wake in bench.checks.tasks] == [None]
+        bench.checks.take()
 
 
 def test_the_calls_after_one_that_failed_are_known_not_to_have_been_made() -> None:

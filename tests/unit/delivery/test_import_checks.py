@@ -63,6 +63,7 @@ def test_a_look_that_was_made_already_is_not_made_again() -> None:
         assert bench.check(check) == []
     bench.clock.advance(STALLED_AFTER.total_seconds() + 1)
     bench.ticker()._imports(CONNECTION)
+    assert bench.check(check) == []
     both = bench.checks.take()
     assert [(task.body["attempt"]) for task in both] == [1, 1]
     for message in both:
@@ -290,6 +291,8 @@ def test_what_was_not_looked_up_yet_is_asked_for_again_by_itself() -> None:
     assert bench.check(check) == []
     assert bench.counts(run) == {"selected": 3, "delivered": 2, "outstanding": 1}
     [rest] = bench.checks.take()
+    assert bench.check(check) == []
+    assert asked == [(3, 3)], "looked at twice"
     assert bench.check(rest) == []
     assert asked == [(3, 3), (None, 1)]
     assert bench.counts(run) == {"selected": 3, "delivered": 3}

@@ -1,13 +1,13 @@
 """What a run waits for, and calls that nobody will ever answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from relay.delivery.consuming import MOST_RECEIVES
-from relay.delivery.messages import LookAgain
+from relay.delivery.messages import LookAgain, WakeLater
 from relay.destinations.contract import Account, Answer, Step
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection, RejectionKind, Transient
@@ -43,6 +43,59 @@ def test_a_run_waits_for_a_profile_whose_lost_call_says_something_else_by_now() 
     assert bench.run(run).state is RunState.FINISHED
     assert bench.counts(run) == {"selected": 2, "delivered": 2}
     assert bench.tool.holds()["0@x.example"] == {"name": "changed"}
+
+
+def test_a_run_that_took_somebody_out_under_one_address_goes_on_to_the_new_one() -> None:
+    """Given lost calls for an old and a new address, When only the first is over, Then the second is not forgotten."""
+    bench = Bench(imports=True, streams=False)
+    bench.tool.lost_answer_bound = timedelta(hours=24)
+    first_call = bench.clock.now()
+    bench.store(2, email=ANN, name="A")
+    lose_the_first_call(bench)
+    bench.work_off()
+    bench.clock.advance(600)
+    bench.store(2, email="bob@x.example")
+    run = bench.start()
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
+    assert bench.run(run).phase == 2
+    lose_the_first_call(bench, then=lambda: bench.store(2, name="B"))
+    [due] = {task.due for task in bench.checks.tasks if isinstance(task, WakeLater)}
+    assert due == first_call + timedelta(hours=24)
+
+    bench.tool.cleared = first_call
+    pass_time(bench, 900)
+    bench.tool.cleared = None
+    for _ in range(100):
+        pass_time(bench, 900)
+        bench.tick()
+
+    assert bench.tool.holds() == {"bob@x.example": {"name": "B"}}
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def lose_the_first_call(bench: Bench, then: Callable[[], object] = lambda: None) -> None:
+    """Start a run unless one is active; the answer to its first call is lost, and its page comes again."""
+    if runs.active(bench.database, bench.export.key) is None:
+        bench.start()
+    bench.tool.script = [DOWN]
+    cursor, other = sorted(bench.queue.take(), key=lambda message: message.body["shard"])
+    assert bench.consume(cursor) == ["m0"]
+    bench.clock.advance(5)
+    then()
+    assert bench.consume(cursor, receives=2) == []
+    assert bench.consume(other) == []
+
+
+def pass_time(bench: Bench, seconds: float) -> None:
+    """Let time pass, imports land, and hand over what is queued: all look-agains of a destination in one batch."""
+    bench.clock.advance(seconds)
+    for _ in range(3):
+        bench.tool.land_some(everything=True)
+        for message in bench.checks.take():
+            assert bench.check(message) == []
+        if batch := bench.queue.take():
+            assert bench.consume(*batch) == []
 
 
 def test_lost_wake_ups_of_a_run_are_sent_again_however_far_apart_its_shards_ended() -> None:

@@ -92,6 +92,23 @@ def test_the_input_that_the_pages_give_an_exports_own_schedule_names_the_schedul
     assert bench.operator().handle(event)["cause"] == "schedule"
 
 
+def test_a_schedule_that_meets_an_active_run_is_followed_by_one_more_when_that_ends(bench: Bench) -> None:
+    operator = bench.operator()
+    first = operator.handle({"export": MAIN})["run"]
+    met = operator.handle({"export": MAIN, "cause": "schedule"})
+    assert met["reason"] == f"run {first} is active (running); another follows it by itself"
+    bench.tick()
+    assert runs.active(bench.database, MAIN) == first
+
+    bench.work_off()
+    bench.tick()
+    second = runs.active(bench.database, MAIN)
+    assert second not in (None, first)
+    bench.work_off()
+    bench.tick()
+    assert [run["cause"] for run in operator.handle({"runs": MAIN})["runs"]] == ["owed", "on demand"]
+
+
 def test_an_invalid_export_says_what_is_wrong(bench: Bench) -> None:
     bench.settings.problems[MAIN] = SettingsProblem("mapping", "is not known", field="mapping.emial")
     answer = bench.operator().handle({"export": MAIN})

@@ -27,7 +27,7 @@ from relay.domain.problems import (
     StaleSettings,
     Transient,
 )
-from relay.domain.runs import Outcome, RunState
+from relay.domain.runs import ENDED, Outcome, RunState
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
@@ -53,6 +53,10 @@ _METRICS = {
     Outcome.REJECTED: Count.PROFILES_REJECTED,
     Outcome.DUPLICATE: Count.DUPLICATE,
 }
+
+
+_CALLED_FOR = (Outcome.DELIVERED, Outcome.REJECTED, Outcome.OUTSTANDING)
+"""What calls come to; while all wait, calls only asked how long, which is no failure when it fails."""
 
 
 class RetryLater(Protocol):
@@ -180,7 +184,8 @@ class Consumer:
         except (StaleSettings, Transient) as problem:
             return self._try_again(unit, problem)
         try:
-            self._tell(unit, opened, self._work(unit, replace(opened, job=replace(opened.job, until=unit.until))))
+            outcomes = self._work(unit, replace(opened, job=replace(opened.job, until=unit.until)))
+            self._tell(unit, opened, outcomes)
         except StaleSettings as problem:
             if at_least >= problem.version:
                 return self._try_again(unit, problem)
@@ -191,12 +196,12 @@ class Consumer:
             return self._stop_connection(unit, opened, problem)
         except Problem as problem:
             return self._after_trouble(unit, opened, problem)
-        self._note_success(opened)
+        self._note_success(opened, for_somebody=any(outcomes[outcome] for outcome in _CALLED_FOR))
         return []
 
-    def _note_success(self, opened: Opened) -> None:
-        """Only calls prove that the destination is well; work that needed none says nothing."""
-        if opened.calls():
+    def _note_success(self, opened: Opened, *, for_somebody: bool = True) -> None:
+        """Only calls for somebody prove that the destination is well; work that needed none says nothing."""
+        if for_somebody and opened.calls():
             gates.note_success(self._database, opened.job.export.connection, opened.connection_gate)
 
     def _after_trouble(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
@@ -249,12 +254,14 @@ class Consumer:
 
     def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> dict[str, Result]:
         """Look at profiles a run still waits for; if they are sent now, the flight moves its ledger."""
+        run = runs.load(self._database, run_id)
+        if run is None or run.state in ENDED:
+            return {}
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
-        awaited, run = runs.still_waiting(self._database, run_id, named), runs.load(self._database, run_id)
-        shards = opened.job.destination.shards if run is None else run.shards
+        awaited = runs.still_waiting(self._database, run_id, named)
         found: dict[str, Result] = {}
-        for shard in sorted({shard_of(profile, shards) for profile in awaited}):
-            ids = [profile for profile in awaited if shard_of(profile, shards) == shard]
+        for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
+            ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
             job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
             results = self._engine.deliver(job, ids)
             self._owe_held(opened.job.export, results)

@@ -18,10 +18,10 @@ from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, 
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
-from relay.domain.claims import AWAITED, Claim, Do, Fate, RunTag
+from relay.domain.claims import AWAITED, Claim, Fate, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Rejection
+from relay.domain.problems import Conflict, Problem, Rejection, Transient
 from relay.domain.runs import Outcome
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
@@ -105,9 +105,8 @@ class Engine:
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
         fates = flights.fates(self._database, job.export.connection, open_flights)
         plans = self._plans(job, cases, claims, fates)
-        if any(plan.waits_for_lost_call for plan in plans):
-            cleared = job.destination.cleared_before(job.account, self._clock.now())
-            plans = plans if cleared is None else self._plans(job, cases, claims, fates, cleared)
+        if any(plan.due is not None for plan in plans) and (cleared := self._cleared_before(job)) is not None:
+            plans = self._plans(job, cases, claims, fates, cleared)
         sends = [send for plan in plans for send in sends_of(plan)]
         calls = self._name_flights(job, sends)
         applied = self._write_intents(job, plans, claims)
@@ -120,6 +119,13 @@ class Engine:
         )
         results.update((plan.case.profile, plan.result) for plan in ready)
         return raced
+
+    def _cleared_before(self, job: Job) -> datetime | None:
+        """Ask what is over. While that cannot be had whoever waits waits on, and the others need not."""
+        try:
+            return job.destination.cleared_before(job.account, self._clock.now())
+        except Transient:
+            return None
 
     def _plans(
         self,
@@ -155,8 +161,7 @@ class Engine:
             if decision.claim != claims[key]
         ]
         stored = plan.case.stored
-        sends = any(decision.do is Do.SEND for decision in plan.decisions.values())
-        begun_in = job.run.mark if job.run is not None and sends else stored.begun_in
+        begun_in = job.run.mark if job.run is not None and plan.sends else stored.begun_in
         delivery = replace(plan.case.delivery, told=plan.told, begun_in=begun_in, new_in=_new_in(job, stored))
         if delivery != plan.case.stored:
             delivery = replace(delivery, settings=job.export.version)
@@ -172,18 +177,18 @@ class Engine:
             self._settling.drop_gone(job.export, back)
         later: dict[tuple[str, str | None], datetime] = {}
         for plan in plans:
-            run = job.run.run if job.run is not None and plan.outcome is Outcome.WAITING else None
-            for decision in plan.decisions.values():
-                if decision.due is not None and not self._is_nudged_before(decision.due, job.run):
-                    later[plan.case.profile, run] = decision.due
+            if plan.due is not None and not self._is_nudged_before(plan, job.run):
+                run = job.run.run if job.run is not None and plan.outcome is Outcome.WAITING else None
+                later[plan.case.profile, run] = plan.due
         self._wakeups.look_later(job.export, later)
 
-    def _is_nudged_before(self, due: datetime, run: RunTag | None) -> bool:
-        """Whether whoever waits was woken already and is looked at every few minutes: a stalled run sees to that.
+    def _is_nudged_before(self, plan: Plan, run: RunTag | None) -> bool:
+        """Whether a run goes on waiting for somebody it was waiting for, and looks again before the wake-up would.
 
-        One wake-up for each such look would multiply them.
+        A run that stalls does so every quarter of an hour; one more wake-up for each such look would multiply them.
         """
-        return run is not None and run.phase == AWAITED and due - self._clock.now() > LONGEST_DELAY
+        goes_on = run is not None and run.phase == AWAITED and plan.outcome is Outcome.WAITING and not plan.sends
+        return goes_on and plan.due is not None and plan.due - self._clock.now() > LONGEST_DELAY
 
     def _make_calls(self, job: Job, calls: Mapping[str, Sequence[Send]]) -> None:
         waiting = [(flight, sends) for flight, sends in calls.items() if sends]

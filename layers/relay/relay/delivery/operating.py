@@ -56,7 +56,7 @@ class Operator:
             case {"confirm": str(run)}:
                 return self._confirm(run)
             case {"cancel": str(run)}:
-                return {"cancelled": self._starter.cancel(run, BY_OPERATOR)}
+                return self._cancel(run)
             case {"show": str(run)}:
                 found = runs.load(self._database, run)
                 return {"error": "there is no such run"} if found is None else self.picture(found)
@@ -82,12 +82,12 @@ class Operator:
             return {"export": key, "error": str(problem)}
         run = self._starter.start(export, cause)
         if run is None:
-            return {"export": key, "run": None, "reason": self._why_not(export)}
+            return {"export": key, "run": None, "reason": self._why_not(export, cause)}
         self._observe.info("run", export=key, run=run.id, outcome=run.state.value)
         return self.picture(run)
 
-    def _why_not(self, export: Export) -> str:
-        """Return what stands in the way of a run that could not start."""
+    def _why_not(self, export: Export, cause: str) -> str:
+        """Return what stands in the way of a run that could not start. A schedule's follows the one that is active."""
         if not export.active:
             return "the export is paused"
         for gate in gates.load(self._database, export.connection, export.name):
@@ -98,7 +98,10 @@ class Operator:
         run = None if active is None else runs.load(self._database, active)
         if run is None or run.state in ENDED:
             return "what stood in the way has just ended: ask again"
-        return f"run {run.id} is active ({run.state.value})"
+        if cause != SCHEDULE:
+            return f"run {run.id} is active ({run.state.value})"
+        gates.owe_always(self._database, export.connection, export.name)
+        return f"run {run.id} is active ({run.state.value}); another follows it by itself"
 
     def _confirm(self, run_id: str) -> dict[str, Any]:
         run = runs.load(self._database, run_id)
@@ -109,6 +112,14 @@ class Operator:
         except SettingsProblem as problem:
             return {"confirmed": False, "error": str(problem)}
         return {"confirmed": self._starter.confirm(export, run_id, BY_OPERATOR)}
+
+    def _cancel(self, run_id: str) -> dict[str, Any]:
+        run = runs.load(self._database, run_id)
+        try:
+            export = None if run is None else self._settings.export(run.export)
+        except SettingsProblem:
+            export = None
+        return {"cancelled": self._starter.cancel(run_id, BY_OPERATOR, export)}
 
     def _check(self, connection: str) -> dict[str, Any]:
         findings = look_at(self._opener, connection)

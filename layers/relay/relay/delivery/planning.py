@@ -28,9 +28,14 @@ class Plan:
     reason: str | None = None
 
     @property
-    def waits_for_lost_call(self) -> bool:
-        """Whether something waits until a call nobody answered can have no effect any more."""
-        return any(decision.due is not None for decision in self.decisions.values())
+    def due(self) -> datetime | None:
+        """When the first call that nobody answered, and that something waits for, can have no effect any more."""
+        return min((decision.due for decision in self.decisions.values() if decision.due is not None), default=None)
+
+    @property
+    def sends(self) -> bool:
+        """Whether a call is to be made."""
+        return any(decision.do is Do.SEND for decision in self.decisions.values())
 
     @property
     def outcome(self) -> Outcome:

@@ -87,9 +87,17 @@ class Starter:
         self._cursors.second_pass(export, run, by)
         return True
 
-    def cancel(self, run_id: str, by: str) -> bool:
-        """End a run where it stands; what it has not reached is left to the next run. False when it is over."""
+    def cancel(self, run_id: str, by: str, export: Export | None) -> bool:
+        """End a run where it stands; what it has not reached is left to the next run. False when it is over.
+
+        Whoever it waited for is looked at once more, since it does so no longer; not where the settings of its export
+        are invalid (None).
+        """
         run = runs.load(self._database, run_id)
         if run is None or run.state in ENDED:
             return False
-        return runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), f"cancelled by {by}")
+        if not runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), f"cancelled by {by}"):
+            return False
+        if export is not None:
+            self._cursors.wakeups.look_again(export, runs.waiting(self._database, run_id))
+        return True

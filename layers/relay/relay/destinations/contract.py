@@ -174,7 +174,10 @@ class Destination(Protocol):
     call_size: int
     """The most steps one call takes."""
     lost_answer_bound: timedelta
-    """How long after a call with an unknown outcome its effect may still arrive."""
+    """How long after a call with an unknown outcome its effect may still arrive.
+
+    When a call was begun is reckoned back from its bound: a longer one than before makes older lost calls look older.
+    """
     import_bound: timedelta
     """How long an asynchronous import may stay open before what it does not confirm counts as refused."""
     streams: bool
@@ -244,10 +247,10 @@ class Destination(Protocol):
         ...
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
-        """Return a moment: what was about to be sent before it, and not answered, can have no effect any more.
+        """Return a moment: what was to be sent at or before it, and not answered, can have no effect any more.
 
-        Looked for while something waits for `lost_answer_bound`, which it cuts short; None where nothing shows it.
-        Raises as `send` does.
+        Asked while something waits for `lost_answer_bound`, which it cuts short; None where nothing shows it.
+        Raises as `send` does; Transient is as good as None.
         """
         ...
 

@@ -169,10 +169,10 @@ def decide(
 ) -> Decision:
     """Decide for one profile; a SEND carries the claim with the new flight `flight_id` open until now + bound.
 
-    What was opened before `cleared` and is not queued is known to be over before its bound is.
+    What was opened at or before `cleared` and is not queued is known to be over, whatever its bound.
     """
     takeoff = _Takeoff(flight_id, fate, now, now + bound, None if cleared is None else cleared + bound)
-    claim = _without_stale_flight(claim, takeoff)
+    claim = _without_old_echo(_without_stale_flight(claim, takeoff), takeoff)
     return (_join if wish.joins else _leave)(claim, wish, takeoff)
 
 
@@ -199,6 +199,13 @@ def _without_stale_flight(claim: Claim, takeoff: _Takeoff) -> Claim:
     return land(claim, taken=None) if takeoff.is_over(flight.until) else claim
 
 
+def _without_old_echo(claim: Claim, takeoff: _Takeoff) -> Claim:
+    """Forget a lost call that cannot arrive any more, so that nobody has to find that out again."""
+    if claim.echo_until is None or not takeoff.is_over(claim.echo_until):
+        return claim
+    return replace(claim, echo=None, echo_until=None)
+
+
 def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     claim = _with_claimant(claim, wish.claimant)
     wins = _winner(claim.claimants, wish.claimant) == wish.claimant
@@ -209,7 +216,7 @@ def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
     if not wins:
         return Decision(Do.DUPLICATE, claim)
-    if claim.sent == wish.digest and not _echoes(claim, wish, takeoff):
+    if claim.sent == wish.digest and not _echoes(claim, wish):
         return Decision(Do.SETTLED, claim)
     return _send(claim, wish, takeoff)
 
@@ -230,7 +237,7 @@ def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         return Decision(Do.RELEASED, replace(claim, claimants=others, look_again=claim.look_again | heir))
     if not wish.goodbye:
         return Decision(Do.RELEASED, replace(claim, claimants=others, sent=None))
-    if claim.sent is None and not _echoes(claim, wish, takeoff):
+    if claim.sent is None and not _echoes(claim, wish):
         return Decision(Do.RELEASED, replace(claim, claimants=others))
     return _send(claim, wish, takeoff)
 
@@ -252,7 +259,7 @@ def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     A flight that is still there is our own lost call with the same payload: it is repeated with its time, and its
     echo is remembered beyond the end of the repetition.
     """
-    if _echoes(claim, wish, takeoff):
+    if _echoes(claim, wish):
         return Decision(Do.LATER, claim, claim.echo_until)
     lost = claim.flight
     flight = Flight(
@@ -275,8 +282,8 @@ def _time_to_send(claim: Claim, wish: Wish) -> datetime:
     return wish.at if claim.sent_at is None else max(wish.at, claim.sent_at + TURN)
 
 
-def _echoes(claim: Claim, wish: Wish, takeoff: _Takeoff) -> bool:
-    return claim.echo_until is not None and not takeoff.is_over(claim.echo_until) and claim.echo != wish.digest
+def _echoes(claim: Claim, wish: Wish) -> bool:
+    return claim.echo_until is not None and claim.echo != wish.digest
 
 
 def _latest(*moments_or_none: datetime | None) -> datetime | None:

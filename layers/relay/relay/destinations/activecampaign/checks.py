@@ -117,7 +117,7 @@ def _exit_value_findings(export: Export, field: CustomField) -> list[Finding]:
             found.append(Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR))
         elif fitting and field.choices and not field.choices.issuperset(items_of(fitting)):
             message = (
-                f"custom field {options.exit_field} does not offer {name}: add it to its options or use another one"
+                f"custom field {options.exit_field} does not offer {name}: add that value to its options or use another"
             )
             found.append(Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR))
     return found
