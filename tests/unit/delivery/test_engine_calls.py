@@ -9,7 +9,7 @@ from relay.delivery.cases import Result
 from relay.delivery.consuming import ENOUGH_TIME
 from relay.domain.problems import Busy, ConnectionProblem, StaleSettings, Transient
 from relay.domain.runs import Outcome
-from relay.stores import flights, gates
+from relay.stores import flights, gates, runs
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Lost, person
 
@@ -143,6 +143,17 @@ def test_looks_for_a_run_that_waits_do_not_multiply_wake_ups() -> None:
     bench.clock.time = wake.due - timedelta(minutes=15)
     assert bench.consume(bench.look(2, thorough=True, run=run.id)) == []
     assert len(bench.checks.tasks) == 2
+
+
+def test_what_a_cancelled_run_has_not_told_is_left_to_the_next_one_where_nothing_streams() -> None:
+    bench = lost_and_changed()
+    bench.edit(stream=False)
+    run = bench.start()
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
+    assert runs.waiting(bench.database, run.id) == [person(2)]
+    assert bench.starter.cancel(run.id, "an operator", bench.export)
+    assert bench.queue.messages == []
 
 
 def test_after_the_run_has_ended_whoever_it_waited_for_has_wake_ups_of_their_own() -> None:

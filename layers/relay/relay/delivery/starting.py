@@ -90,14 +90,14 @@ class Starter:
     def cancel(self, run_id: str, by: str, export: Export | None) -> bool:
         """End a run where it stands; what it has not reached is left to the next run. False when it is over.
 
-        Whoever it waited for is looked at once more, since it does so no longer; not where the settings of its export
-        are invalid (None).
+        Whoever a streaming export waited for is looked at once more, since the run does so no longer. None stands for
+        an export whose settings are invalid.
         """
         run = runs.load(self._database, run_id)
         if run is None or run.state in ENDED:
             return False
         if not runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), f"cancelled by {by}"):
             return False
-        if export is not None:
+        if export is not None and export.stream:
             self._cursors.wakeups.look_again(export, runs.waiting(self._database, run_id))
         return True

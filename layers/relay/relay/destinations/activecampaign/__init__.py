@@ -130,7 +130,7 @@ class ActiveCampaign:
         return imports.report(client, account, export.options, kinds, queued, steps)
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
-        """Return before when whatever was to be sent has ended, as the account's overview of open imports shows."""
+        """Return up to when all that was to be sent is over, as the account's overview of open imports shows it."""
         return overview.cleared_before(Client(account), account.notes, now)
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
