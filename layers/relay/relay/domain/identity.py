@@ -1,0 +1,357 @@
+"""The identity record: what a destination holds for one identity at one target, and the rules that change it. Pure.
+
+There is one record for each (connection, target, identity). It is the only place that says what the destination holds,
+and everybody who wants to change that meets here: each change is one conditional write of this one item.
+
+The record knows two states and compares them. The *desired* state is what the exports say. The *acknowledged* state is
+what the destination last confirmed. An *open call* lies between them: a call whose final answer nobody knows yet.
+
+    next_step   what is to be done about a record now
+    answered    what a record says after an answer
+    claim, release, hand_over, begin, lapse   the other changes; each returns the new record
+
+Whoever reads or writes a record and does not carry out its next step makes sure that somebody does: a look at the
+responsible profile is put on the queue, or a wait into the list of waits.
+"""
+
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, Literal, NamedTuple, NewType
+
+from relay.domain.problems import RejectionKind
+
+MOST_CLAIMANTS = 16
+"""How many profiles of one record are kept; thousands of profiles may share a placeholder address."""
+
+CLOCK_MARGIN = timedelta(seconds=5)
+"""How far the clocks of two functions are apart at most. AWS keeps them within milliseconds; a call also takes a while
+from the last look at the clock until it leaves."""
+
+Digest = NewType("Digest", str)
+"""A keyed hash of the values a member is sent: 32 hexadecimal digits."""
+
+
+class _Out(Enum):
+    OUT = "OUT"
+
+
+class _Unknown(Enum):
+    UNKNOWN = "UNKNOWN"
+
+
+OUT: Final = _Out.OUT
+"""The identity is not in the target."""
+UNKNOWN: Final = _Unknown.UNKNOWN
+"""Nobody knows what the destination holds."""
+
+Content = Digest | Literal[_Out.OUT]
+"""What a call brings about: a member with these values, or nobody."""
+Acknowledged = Content | Literal[_Unknown.UNKNOWN]
+
+
+class Rest(Enum):
+    """What is to become of an identity that no profile wants."""
+
+    OUT = "OUT"
+    """It leaves the target."""
+    KEEP = "KEEP"
+    """Its export does not tell leaving: the destination keeps what it has."""
+    HOLD = "HOLD"
+    """A profile was turned away and may still want it: nothing is sent until a run has asked everybody."""
+
+
+class Authority(NamedTuple):
+    """In whose name a record is changed. Of two authorities over one target the later wins.
+
+    `epoch` grows each time the target passes to another export. `settings` grows with each edit of the export: it is
+    the time of the edit in milliseconds.
+    """
+
+    epoch: int = 0
+    settings: int = 0
+    export: str = ""
+
+
+class Basis(NamedTuple):
+    """What a digest was worked out from. The same basis gives the same digest, so nothing need be worked out again."""
+
+    settings: int
+    profile: int
+    rules: int
+
+
+class Wanted(NamedTuple):
+    """Profiles want the identity in the target. The smallest is the winner: its values are sent.
+
+    `digest` is None while the winner is new and has to be looked at; digest and basis belong to the winner.
+    """
+
+    by: tuple[str, ...]
+    digest: Digest | None = None
+    basis: Basis | None = None
+
+
+class Unwanted(NamedTuple):
+    """No profile wants the identity. `leaving` is whoever wanted it last, until that is settled."""
+
+    rest: Rest = Rest.OUT
+    leaving: str | None = None
+
+
+NOBODY: Final = Unwanted()
+
+
+class Call(NamedTuple):
+    """Calls that may still take effect; all of them have the same content.
+
+    `id` is the latest call's, None when that one is answered and only earlier ones are open. Nobody begins the call
+    after `send_by`; it has no effect after `deadline`. `earlier` is the deadline of the calls before it.
+    """
+
+    id: str | None
+    content: Content
+    send_by: datetime
+    deadline: datetime
+    earlier: datetime | None = None
+
+
+class Refused(NamedTuple):
+    """The destination does not take this content: the code of the rejection, since when, and under which settings.
+
+    `under` is a fingerprint of the settings of export and connection.
+    """
+
+    content: Content
+    kind: RejectionKind
+    code: str
+    at: datetime
+    under: str
+
+
+class Record(NamedTuple):
+    """One identity at one target; the default is an identity nobody has ever named."""
+
+    authority: Authority = Authority()
+    desired: Wanted | Unwanted = NOBODY
+    turned_away_at: datetime | None = None
+    """When a profile was last turned away because `MOST_CLAIMANTS` were kept."""
+    acknowledged: Acknowledged = OUT
+    since: datetime | None = None
+    """When the destination acknowledged that."""
+    open: Call | None = None
+    told_at: datetime | None = None
+    """The latest time sent with a call; never falls."""
+    evidence: str | None = None
+    """What the destination gave back with the last call that it took, for the next call."""
+    refused: Refused | None = None
+    not_before: datetime | None = None
+    """No call earlier than this."""
+
+    @property
+    def winner(self) -> str | None:
+        """Return the profile whose values are sent."""
+        return self.desired.by[0] if isinstance(self.desired, Wanted) else None
+
+    @property
+    def responsible(self) -> str | None:
+        """Return the profile to look at when something is to be done."""
+        return self.desired.by[0] if isinstance(self.desired, Wanted) else self.desired.leaving
+
+    def names(self, profile: str) -> bool:
+        """Return whether the record names a profile, so that its assignment has to name the record."""
+        if isinstance(self.desired, Wanted):
+            return profile in self.desired.by
+        return self.desired.leaving == profile
+
+
+class Do(Enum):
+    """What is to be done about a record."""
+
+    NOTHING = "nothing"
+    LOOK = "look"
+    """The winner is new: look at its profile."""
+    SEND = "send"
+    WAIT = "wait"
+
+
+class Step(NamedTuple):
+    """The next step; `until` is given with WAIT alone."""
+
+    do: Do
+    until: datetime | None = None
+
+
+NOTHING: Final = Step(Do.NOTHING)
+LOOK: Final = Step(Do.LOOK)
+SEND: Final = Step(Do.SEND)
+
+
+def wanted_content(record: Record) -> Content | None:
+    """Return what the destination should hold; None while nothing is to be sent (a new winner, KEEP, HOLD)."""
+    desired = record.desired
+    if isinstance(desired, Wanted):
+        return desired.digest
+    return OUT if desired.rest is Rest.OUT else None
+
+
+def next_step(record: Record, now: datetime, *, chance: bool = False) -> Step:
+    """Return what is to be done about a record that has no lapsed call (see `lapse`).
+
+    `chance` says that this look may try again what the destination has refused.
+    """
+    content = wanted_content(record)
+    if content is None:
+        return LOOK if isinstance(record.desired, Wanted) else NOTHING
+    if record.open is not None and record.open.content != content:
+        return Step(Do.WAIT, record.open.deadline)
+    if record.acknowledged == content:
+        return NOTHING
+    if record.refused is not None and record.refused.content == content and not chance:
+        return NOTHING
+    if record.not_before is not None and record.not_before > now:
+        return Step(Do.WAIT, record.not_before)
+    return SEND
+
+
+def lapse(record: Record, now: datetime) -> Record:
+    """End calls that can take no effect any more. What they did nobody knows, unless it is what was acknowledged."""
+    if record.open is None or record.open.deadline > now:
+        return record
+    same = record.acknowledged == record.open.content
+    return record._replace(open=None, acknowledged=record.acknowledged if same else UNKNOWN)
+
+
+def claim(record: Record, authority: Authority, profile: str, digest: Digest, basis: Basis, now: datetime) -> Record:
+    """Return the record once a profile wants the identity with these values.
+
+    The first claim under another owner of the target drops the former owner's claimants. A profile beyond
+    `MOST_CLAIMANTS` is turned away: it is not named, and runs look at it again.
+    """
+    desired, turned_away_at = record.desired, record.turned_away_at
+    if record.authority.epoch != authority.epoch:
+        desired = NOBODY if isinstance(desired, Wanted) else desired
+        turned_away_at = None
+    record = record._replace(authority=authority, desired=desired, turned_away_at=turned_away_at)
+    if isinstance(desired, Unwanted):
+        # What leaves without being told may have been removed by hand meanwhile: a return is sent again.
+        acknowledged = UNKNOWN if desired.rest is Rest.KEEP else record.acknowledged
+        return record._replace(desired=Wanted((profile,), digest, basis), acknowledged=acknowledged)
+    if profile not in desired.by:
+        if len(desired.by) >= MOST_CLAIMANTS:
+            return record._replace(turned_away_at=now)
+        desired = desired._replace(by=tuple(sorted((*desired.by, profile))))
+    elif desired.by[0] == profile and desired.basis is not None and desired.basis > basis:
+        return record
+    if desired.by[0] == profile:
+        desired = Wanted(desired.by, digest, basis)
+    return record._replace(desired=desired)
+
+
+def release(
+    record: Record, authority: Authority, profile: str, *, keep: bool, asked_since: datetime | None = None
+) -> Record:
+    """Return the record once a profile stands for the identity no more.
+
+    To be called only when a run under these settings has let every member claim. `keep` says that the export does not
+    tell leaving. `asked_since` is the start of a run that is in its second pass: whoever was turned away before it has
+    had the chance to claim.
+    """
+    if record.authority == Authority():
+        return record
+    turned_away_at = record.turned_away_at
+    if record.authority.epoch != authority.epoch:
+        # No profile of the present owner has claimed it.
+        turned_away_at = None
+    elif not record.names(profile):
+        return record
+    elif isinstance(record.desired, Wanted) and len(record.desired.by) > 1:
+        rest = tuple(other for other in record.desired.by if other != profile)
+        is_same_winner = rest[0] == record.desired.by[0]
+        desired = record.desired._replace(by=rest) if is_same_winner else Wanted(rest)
+        return record._replace(authority=authority, desired=desired)
+    record = record._replace(authority=authority)
+    if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - CLOCK_MARGIN:
+        turned_away_at = None
+    state = Rest.HOLD if turned_away_at is not None else Rest.KEEP if keep else Rest.OUT
+    is_settled = state is Rest.KEEP or (state is Rest.OUT and record.acknowledged is OUT and record.open is None)
+    return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
+
+
+def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -> Record:
+    """Return the record once two profiles have turned out to be one person: the survivor takes the alias' place."""
+    if not record.names(alias):
+        return record
+    desired = record.desired
+    if isinstance(desired, Unwanted):
+        return record._replace(authority=authority, desired=desired._replace(leaving=survivor))
+    by = tuple(sorted({survivor, *(other for other in desired.by if other != alias)}))
+    is_same_winner = by[0] == desired.by[0]
+    return record._replace(authority=authority, desired=desired._replace(by=by) if is_same_winner else Wanted(by))
+
+
+def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
+    """Return the record with a call open, before the call is made. Its next step must be SEND.
+
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time it carries; a
+    repeated call carries the time of the first, since nobody knows which of them arrives last.
+    """
+    content = wanted_content(record)
+    if content is None:
+        raise ValueError("nothing is to be sent for this record")
+    before = record.open
+    deadline = send_by + bound + CLOCK_MARGIN
+    earlier = None if before is None else before.deadline
+    call = Call(call_id, content, send_by, deadline if earlier is None else max(deadline, earlier), earlier)
+    told_at = at if record.told_at is None else max(at, record.told_at)
+    return record._replace(open=call, told_at=told_at, not_before=None)
+
+
+class Taken(NamedTuple):
+    """The destination did what the call asked; `evidence` is for the next call."""
+
+    evidence: str | None = None
+
+
+class NotTaken(NamedTuple):
+    """The destination certainly did nothing; no call before `not_before`."""
+
+    not_before: datetime | None = None
+
+
+class Over(NamedTuple):
+    """Every call of the record has ended; nobody knows what they did."""
+
+
+Answer = Taken | Refused | NotTaken | Over
+
+
+def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
+    """Return the record after an answer to its latest call; an answer to another call changes nothing.
+
+    Earlier calls with the same content may still be open then: the record stays open until their deadline.
+    """
+    call = record.open
+    if call is None or call.id != call_id:
+        return record
+    if isinstance(answer, Over):
+        return lapse(record, call.deadline)
+    rest = (
+        None
+        if call.earlier is None or call.earlier <= now
+        else call._replace(id=None, deadline=call.earlier, earlier=None)
+    )
+    record = record._replace(open=rest)
+    match answer:
+        case Taken(evidence):
+            desired = record.desired
+            if isinstance(desired, Unwanted) and desired.rest is Rest.OUT and call.content is OUT:
+                desired = NOBODY
+            return record._replace(
+                desired=desired, acknowledged=call.content, since=now, evidence=evidence, refused=None
+            )
+        case Refused():
+            return record._replace(refused=answer._replace(content=call.content))
+        case NotTaken(not_before):
+            if not_before is None or (record.not_before is not None and record.not_before >= not_before):
+                return record
+            return record._replace(not_before=not_before)

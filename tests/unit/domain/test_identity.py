@@ -1,0 +1,353 @@
+"""The rules of the identity record: examples that read as documentation, and properties that hold for any history."""
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay.domain.identity import (
+    CLOCK_MARGIN,
+    LOOK,
+    MOST_CLAIMANTS,
+    NOBODY,
+    NOTHING,
+    OUT,
+    SEND,
+    UNKNOWN,
+    Answer,
+    Authority,
+    Basis,
+    Digest,
+    Do,
+    NotTaken,
+    Over,
+    Record,
+    Refused,
+    Rest,
+    Taken,
+    Unwanted,
+    Wanted,
+    answered,
+    begin,
+    claim,
+    hand_over,
+    lapse,
+    next_step,
+    release,
+    wanted_content,
+)
+from relay.domain.problems import RejectionKind
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+BOUND = timedelta(minutes=30)
+MAIN = Authority(1, 100, "main")
+RED, BLUE = Digest("red"), Digest("blue")
+REFUSED = Refused(OUT, RejectionKind.DESTINATION, "excluded", NOON, "settings-1")
+
+
+def basis(settings: int = 100, profile: int = 1) -> Basis:
+    return Basis(settings, profile, 1)
+
+
+def claimed(record: Record, profile: str = "p2", digest: Digest = RED, *, version: int = 1) -> Record:
+    return claim(record, MAIN, profile, digest, basis(profile=version), NOON)
+
+
+def called(record: Record, call_id: str = "c1", *, now: datetime = NOON, at: datetime = NOON) -> Record:
+    return begin(record, call_id, send_by=now + MINUTE, bound=BOUND, at=at)
+
+
+def delivered(digest: Digest = RED, profile: str = "p2") -> Record:
+    return answered(called(claimed(Record(), profile, digest)), "c1", Taken(), NOON)
+
+
+def test_a_first_claim_is_sent() -> None:
+    assert next_step(claimed(Record()), NOON) == SEND
+
+
+def test_what_is_acknowledged_is_not_sent_again() -> None:
+    assert next_step(claimed(delivered()), NOON) == NOTHING
+
+
+def test_the_smallest_claimant_wins_and_the_others_values_are_not_sent() -> None:
+    record = claimed(delivered(RED, "p2"), "p5", BLUE)
+    assert record.winner == "p2"
+    assert next_step(record, NOON) == NOTHING
+
+
+def test_a_smaller_claimant_takes_over_with_its_values() -> None:
+    record = claimed(delivered(RED, "p2"), "p1", BLUE)
+    assert record.winner == "p1"
+    assert wanted_content(record) == BLUE
+
+
+def test_when_the_winner_leaves_the_next_one_is_looked_at() -> None:
+    record = release(claimed(delivered(RED, "p2"), "p5", BLUE), MAIN, "p2", keep=False)
+    assert record.winner == "p5"
+    assert next_step(record, NOON) == LOOK
+
+
+def test_an_identity_leaves_only_with_its_last_claimant() -> None:
+    record = claimed(delivered(RED, "p2"), "p5", BLUE)
+    record = release(record, MAIN, "p5", keep=False)
+    assert next_step(record, NOON) == NOTHING
+    record = release(record, MAIN, "p2", keep=False)
+    assert next_step(record, NOON) == SEND
+    assert wanted_content(record) is OUT
+    assert record.responsible == "p2"
+
+
+def test_once_leaving_is_acknowledged_nobody_is_responsible() -> None:
+    record = answered(called(release(delivered(), MAIN, "p2", keep=False)), "c1", Taken("evidence"), NOON)
+    assert (record.desired, record.acknowledged, record.evidence) == (NOBODY, OUT, "evidence")
+
+
+def test_an_export_that_keeps_sends_nothing_when_somebody_leaves_and_all_when_they_return() -> None:
+    record = release(delivered(), MAIN, "p2", keep=True)
+    assert next_step(record, NOON) == NOTHING
+    assert record.acknowledged == RED
+    assert next_step(claimed(record), NOON) == SEND
+
+
+def test_other_values_wait_until_an_open_call_can_take_no_effect() -> None:
+    record = claimed(called(claimed(Record(), digest=RED)), digest=BLUE, version=2)
+    step = next_step(record, NOON)
+    assert (step.do, step.until) == (Do.WAIT, NOON + MINUTE + BOUND + CLOCK_MARGIN)
+
+
+def test_the_same_values_are_sent_again_while_their_call_is_open() -> None:
+    assert next_step(called(claimed(Record())), NOON) == SEND
+
+
+def test_a_lapsed_call_leaves_open_what_the_destination_holds() -> None:
+    record = lapse(called(claimed(Record())), NOON + MINUTE + BOUND + CLOCK_MARGIN)
+    assert (record.acknowledged, record.open) == (UNKNOWN, None)
+
+
+def test_a_lapsed_call_that_repeated_what_was_acknowledged_changes_nothing() -> None:
+    kept = release(delivered(), MAIN, "p2", keep=True)
+    again = called(claimed(kept), "c2")._replace(acknowledged=RED)
+    assert lapse(again, NOON + timedelta(days=1)).acknowledged == RED
+
+
+def test_only_the_latest_calls_answer_counts() -> None:
+    record = called(called(claimed(Record()), "c1"), "c2")
+    assert answered(record, "c1", Taken(), NOON) == record
+
+
+def test_a_call_that_was_not_taken_leaves_its_predecessors_open() -> None:
+    first = called(claimed(Record()), "c1")
+    assert first.open is not None
+    record = answered(called(first, "c2", now=NOON + MINUTE), "c2", NotTaken(), NOON + MINUTE)
+    assert record.open is not None
+    assert (record.open.id, record.open.deadline) == (None, first.open.deadline)
+
+
+def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> None:
+    slow = begin(claimed(Record()), "c1", send_by=NOON, bound=timedelta(days=1), at=NOON)
+    quick = begin(slow, "c2", send_by=NOON, bound=MINUTE, at=NOON)
+    assert slow.open is not None
+    assert quick.open is not None
+    assert quick.open.deadline == slow.open.deadline
+
+
+def test_a_retry_carries_the_time_of_the_first_call() -> None:
+    record = called(claimed(Record()), "c1", at=NOON + MINUTE)
+    assert called(record, "c2", at=NOON).told_at == NOON + MINUTE
+
+
+def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
+    record = answered(called(claimed(Record())), "c1", REFUSED, NOON)
+    assert next_step(record, NOON) == NOTHING
+    assert next_step(record, NOON, chance=True) == SEND
+    assert next_step(claimed(record, digest=BLUE, version=2), NOON) == SEND
+
+
+def test_no_call_is_made_before_the_destination_wants_one() -> None:
+    record = answered(called(claimed(Record())), "c1", NotTaken(NOON + MINUTE), NOON)
+    assert next_step(record, NOON).until == NOON + MINUTE
+    assert next_step(record, NOON + MINUTE) == SEND
+
+
+def test_an_older_decision_never_replaces_a_newer_one() -> None:
+    record = claimed(Record(), digest=BLUE, version=7)
+    assert wanted_content(claimed(record, digest=RED, version=6)) == BLUE
+
+
+def test_ten_thousand_profiles_with_one_address_are_not_all_kept() -> None:
+    record = Record()
+    for number in range(10_000):
+        record = claimed(record, f"p{number:05d}")
+    assert isinstance(record.desired, Wanted)
+    assert len(record.desired.by) == MOST_CLAIMANTS
+    assert record.turned_away_at == NOON
+
+
+def test_nobody_leaves_while_somebody_who_was_turned_away_may_want_the_identity() -> None:
+    record = Record()
+    for number in range(MOST_CLAIMANTS + 1):
+        record = claimed(record, f"p{number:02d}")
+    record = answered(called(record), "c1", Taken(), NOON)
+    for number in range(MOST_CLAIMANTS):
+        record = release(record, MAIN, f"p{number:02d}", keep=False)
+    assert isinstance(record.desired, Unwanted)
+    assert record.desired.rest is Rest.HOLD
+    assert next_step(record, NOON) == NOTHING
+    last = f"p{MOST_CLAIMANTS - 1:02d}"
+    assert record.responsible == last
+    swept = release(record, MAIN, last, keep=False, asked_since=NOON + MINUTE)
+    assert next_step(swept, NOON) == SEND
+    fresh = release(record, MAIN, last, keep=False, asked_since=NOON)
+    assert next_step(fresh, NOON) == NOTHING
+
+
+def test_a_new_owner_of_the_target_drops_the_former_owners_claimants() -> None:
+    other = Authority(2, 50, "other")
+    record = claim(delivered(), other, "p9", BLUE, basis(50), NOON)
+    assert record.winner == "p9"
+    assert next_step(record, NOON) == SEND
+
+
+def test_what_the_new_owner_does_not_claim_leaves_once_it_is_released() -> None:
+    record = release(delivered(), Authority(2, 50, "other"), "p9", keep=False)
+    assert (wanted_content(record), record.responsible) == (OUT, "p9")
+
+
+def test_releasing_what_nobody_ever_named_does_nothing() -> None:
+    assert release(Record(), MAIN, "p1", keep=False) == Record()
+
+
+def test_two_profiles_that_turn_out_to_be_one_person_never_leave() -> None:
+    record = hand_over(delivered(RED, "p2"), MAIN, "p2", "p1")
+    assert record.winner == "p1"
+    assert next_step(record, NOON) == LOOK
+    assert next_step(claimed(record, "p1", RED), NOON) == NOTHING
+
+
+def test_a_survivor_who_wins_already_is_not_looked_at() -> None:
+    record = hand_over(claimed(delivered(RED, "p2"), "p5", BLUE), MAIN, "p5", "p2")
+    assert record.desired == delivered(RED, "p2").desired
+
+
+# Any history of one record, as workers that hold the latest version would write it.
+
+PROFILES = st.sampled_from([f"p{number}" for number in range(4)])
+ANSWERS: st.SearchStrategy[Answer] = st.one_of(
+    st.builds(Taken, st.none() | st.text(max_size=2)),
+    st.builds(NotTaken, st.none() | st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)),
+    st.just(REFUSED),
+    st.just(Over()),
+)
+MOVES = st.one_of(
+    st.tuples(st.just("claim"), PROFILES, st.sampled_from([RED, BLUE, Digest("green")])),
+    st.tuples(st.just("release"), PROFILES, st.booleans()),
+    st.tuples(st.just("hand over"), PROFILES, PROFILES),
+    st.tuples(st.just("send"), st.sampled_from([MINUTE, BOUND]), st.booleans()),
+    st.tuples(st.just("answer"), st.booleans(), ANSWERS),
+    st.tuples(st.just("later"), st.integers(1, 60), st.none()),
+    st.tuples(st.just("another owner"), PROFILES, st.sampled_from([RED, BLUE])),
+)
+
+
+class History:
+    """Plays moves on one record and holds what must be true after each."""
+
+    def __init__(self) -> None:
+        self.now, self.record, self.calls, self.version = NOON, Record(), 0, 1
+        self.authority = MAIN
+        self.may_land: dict[str, tuple[object, datetime]] = {}
+        """What every call made so far may still bring about, and until when."""
+
+    def play(self, kind: str, first: object, second: object) -> None:
+        before = self.record
+        self.record = lapse(self.record, self.now)
+        getattr(self, kind.replace(" ", "_"))(first, second)
+        self._check(before)
+
+    def claim(self, profile: str, digest: Digest) -> None:
+        self.version += 1
+        self.record = claim(self.record, self.authority, profile, digest, basis(profile=self.version), self.now)
+
+    def release(self, profile: str, keep: bool) -> None:
+        self.record = release(self.record, self.authority, profile, keep=keep)
+
+    def hand_over(self, alias: str, survivor: str) -> None:
+        self.record = hand_over(self.record, self.authority, alias, survivor)
+
+    def another_owner(self, profile: str, digest: Digest) -> None:
+        self.authority = Authority(self.authority.epoch + 1, self.authority.settings, "other")
+        self.claim(profile, digest)
+
+    def send(self, bound: timedelta, chance: bool) -> None:
+        if next_step(self.record, self.now, chance=chance) != SEND:
+            return
+        content = wanted_content(self.record)
+        for other, until in self.may_land.values():
+            assert other == content or until <= self.now, "a call with other content may still land"
+        self.calls += 1
+        record = begin(self.record, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=self.now)
+        self.record = record
+        self.may_land[f"c{self.calls}"] = (content, self.now + MINUTE + bound)
+
+    def answer(self, latest: bool, answer: Answer) -> None:
+        call_id = f"c{self.calls if latest else self.calls - 1}"
+        answers = self.record.open is not None and self.record.open.id == call_id
+        self.record = answered(self.record, call_id, answer, self.now)
+        if answers and isinstance(answer, Over):
+            self.may_land.clear()
+        elif answers:
+            self.may_land.pop(call_id, None)
+
+    def later(self, minutes: int, _: None) -> None:
+        self.now += minutes * MINUTE
+
+    def _check(self, before: Record) -> None:
+        record = self.record
+        assert before.told_at is None or (record.told_at is not None and record.told_at >= before.told_at)
+        if isinstance(record.desired, Wanted):
+            assert record.desired.by == tuple(sorted(set(record.desired.by)))
+            assert 0 < len(record.desired.by) <= MOST_CLAIMANTS
+            assert (record.desired.digest is None) == (record.desired.basis is None)
+        for content, until in self.may_land.values():
+            if until > self.now and record.acknowledged != content:
+                assert record.open is not None
+                assert record.open.content == content
+        step = next_step(record, self.now)
+        if step.do is Do.WAIT:
+            assert step.until is not None
+        if step.do in (Do.SEND, Do.LOOK):
+            assert record.responsible is not None, "something is to be done and nobody can be looked at"
+        if before.evidence != record.evidence:
+            assert record.acknowledged is not UNKNOWN
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(MOVES, max_size=40))
+def test_any_history_keeps_what_a_record_promises(moves: list[tuple[str, object, object]]) -> None:
+    history = History()
+    for move in moves:
+        history.play(*move)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(MOVES, max_size=30))
+def test_after_any_history_a_record_comes_to_rest(moves: list[tuple[str, object, object]]) -> None:
+    history = History()
+    for move in moves:
+        history.play(*move)
+    record = history.record
+    for number in range(6):
+        now = history.now + timedelta(days=number + 1)
+        record = lapse(record, now)
+        step = next_step(record, now, chance=True)
+        if step == NOTHING:
+            break
+        if step == LOOK:
+            assert record.winner is not None
+            record = claim(record, history.authority, record.winner, BLUE, basis(profile=10_000), now)
+        elif step == SEND:
+            record = answered(called(record, "last", now=now, at=now), "last", Taken(), now)
+    assert next_step(record, history.now + timedelta(days=9), chance=True) == NOTHING
+    content = wanted_content(record)
+    assert content is None or record.acknowledged == content
