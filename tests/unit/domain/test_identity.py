@@ -22,7 +22,7 @@ from relay.domain.identity import (
     NotTaken,
     Over,
     Record,
-    Refused,
+    Rejected,
     Rest,
     Taken,
     Unwanted,
@@ -43,7 +43,8 @@ MINUTE = timedelta(minutes=1)
 BOUND = timedelta(minutes=30)
 MAIN = Authority(1, 100, "main")
 RED, BLUE = Digest("red"), Digest("blue")
-REFUSED = Refused(OUT, RejectionKind.DESTINATION, "excluded", NOON, "settings-1")
+REFUSED = Rejected(RejectionKind.DESTINATION, "excluded", "settings-1")
+UNSURE = Rejected(RejectionKind.DESTINATION, "unconfirmed", "settings-1", is_certain=False)
 
 
 def basis(settings: int = 100, profile: int = 1) -> Basis:
@@ -164,6 +165,18 @@ def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
     assert next_step(claimed(record, digest=BLUE, version=2), NOON) == SEND
 
 
+def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:
+    record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
+    assert next_step(release(record, MAIN, "p2", keep=False), NOON) == SEND
+
+
+def test_the_next_change_is_sent_as_later_whatever_its_own_time_is() -> None:
+    record = claimed(delivered(), digest=BLUE, version=2)
+    sent = called(record, "c2", at=NOON - MINUTE)
+    assert sent.told_at is not None
+    assert sent.told_at > NOON
+
+
 def test_no_call_is_made_before_the_destination_wants_one() -> None:
     record = answered(called(claimed(Record())), "c1", NotTaken(NOON + MINUTE), NOON)
     assert next_step(record, NOON).until == NOON + MINUTE
@@ -236,7 +249,7 @@ PROFILES = st.sampled_from([f"p{number}" for number in range(4)])
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(Taken, st.none() | st.text(max_size=2)),
     st.builds(NotTaken, st.none() | st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)),
-    st.just(REFUSED),
+    st.sampled_from([REFUSED, UNSURE]),
     st.just(Over()),
 )
 MOVES = st.one_of(

@@ -27,6 +27,10 @@ CLOCK_MARGIN = timedelta(seconds=5)
 """How far the clocks of two functions are apart at most. AWS keeps them within milliseconds; a call also takes a while
 from the last look at the clock until it leaves."""
 
+TURN = timedelta(milliseconds=1)
+"""What is sent next of an identity is sent as so much later: what a destination does with equal times is documented
+nowhere."""
+
 Digest = NewType("Digest", str)
 """A keyed hash of the values a member is sent: 32 hexadecimal digits."""
 
@@ -292,8 +296,9 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
-    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time it carries; a
-    repeated call carries the time of the first, since nobody knows which of them arrives last.
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change; the
+    time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time of
+    the first, since nobody knows which of them arrives last.
     """
     content = wanted_content(record)
     if content is None:
@@ -302,7 +307,11 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
     deadline = send_by + bound + CLOCK_MARGIN
     earlier = None if before is None else before.deadline
     call = Call(call_id, content, send_by, deadline if earlier is None else max(deadline, earlier), earlier)
-    told_at = at if record.told_at is None else max(at, record.told_at)
+    told_at = record.told_at
+    if told_at is None:
+        told_at = at
+    elif before is None:
+        told_at = max(at, told_at + TURN)
     return record._replace(open=call, told_at=told_at, not_before=None)
 
 
@@ -310,6 +319,18 @@ class Taken(NamedTuple):
     """The destination did what the call asked; `evidence` is for the next call."""
 
     evidence: str | None = None
+
+
+class Rejected(NamedTuple):
+    """The destination does not take the content, for the reason `code`.
+
+    `is_certain` is False when nobody knows what it did with the call all the same.
+    """
+
+    kind: RejectionKind
+    code: str
+    under: str
+    is_certain: bool = True
 
 
 class NotTaken(NamedTuple):
@@ -322,7 +343,7 @@ class Over(NamedTuple):
     """Every call of the record has ended; nobody knows what they did."""
 
 
-Answer = Taken | Refused | NotTaken | Over
+Answer = Taken | Rejected | NotTaken | Over
 
 
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
@@ -349,8 +370,10 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
             return record._replace(
                 desired=desired, acknowledged=call.content, since=now, evidence=evidence, refused=None
             )
-        case Refused():
-            return record._replace(refused=answer._replace(content=call.content))
+        case Rejected(kind, code, under, is_certain):
+            acknowledged = record.acknowledged if is_certain else UNKNOWN
+            refused = Refused(call.content, kind, code, now, under)
+            return record._replace(acknowledged=acknowledged, refused=refused)
         case NotTaken(not_before):
             if not_before is None or (record.not_before is not None and record.not_before >= not_before):
                 return record

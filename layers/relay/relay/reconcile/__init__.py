@@ -1,0 +1,1 @@
+"""Reconciling: read desired and acknowledged state, send the difference, record the answer."""

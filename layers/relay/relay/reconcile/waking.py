@@ -1,0 +1,72 @@
+"""Making sure that somebody looks: messages that ask for a look, and waits that ask for one when they are due."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import NamedTuple, Protocol
+
+from relay.messages import CheckImport, Look, Page, by_shard, group
+from relay.queues import Message
+
+LONGEST_DELAY = timedelta(minutes=15)
+"""https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+
+
+class Sender(Protocol):
+    """A queue that takes messages; all of them are in it when it returns."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue; Busy when that fails."""
+        ...
+
+
+class Sleeper(NamedTuple):
+    """A profile to look at for an export of a connection, under settings that are at least these."""
+
+    connection: str
+    export: str
+    settings: int
+    profile: str
+
+
+class Waking:
+    """Puts messages on the destination queues and the Checks queue."""
+
+    def __init__(
+        self,
+        queue_of: Callable[[str], Sender],
+        checks: Sender,
+        destination_of: Callable[[str], str],
+        shards_of: Callable[[str], int],
+    ) -> None:
+        """`queue_of` and `shards_of` take a destination's name, `destination_of` a connection's."""
+        self._queue_of = queue_of
+        self._checks = checks
+        self._destination_of = destination_of
+        self._shards_of = shards_of
+
+    def look(self, sleepers: Iterable[Sleeper]) -> None:
+        """Ask for a look at profiles; one message names many of one export and shard."""
+        by_export: dict[tuple[str, str], list[Sleeper]] = {}
+        for sleeper in sleepers:
+            by_export.setdefault((sleeper.connection, sleeper.export), []).append(sleeper)
+        for (connection, export), found in sorted(by_export.items()):
+            destination = self._destination_of(connection)
+            settings = max(sleeper.settings for sleeper in found)
+            shards = by_shard({sleeper.profile for sleeper in found}, self._shards_of(destination))
+            self._queue_of(destination).send(
+                [Message(Look(connection, export, settings, ids).to_json(), group(connection, shard)) for shard, ids in shards]
+            )
+
+    def send_again(self, destination: str, messages: Iterable[tuple[Look | Page, str]]) -> None:
+        """Put messages at the tails of the groups they came from."""
+        bodies = [Message(body.to_json(), group_name) for body, group_name in messages]
+        if bodies:
+            self._queue_of(destination).send(bodies)
+
+    def go_on(self, destination: str, pages: Iterable[Page]) -> None:
+        """Send the pages of a run, each to the tail of its group."""
+        self.send_again(destination, [(page, group(page.connection, page.shard)) for page in pages])
+
+    def check_import(self, connection: str, call: str, number: int, delay: timedelta) -> None:
+        """Ask for a look at an import after a delay."""
+        self._checks.send([Message(CheckImport(connection, call, number).to_json(), delay=min(delay, LONGEST_DELAY))])

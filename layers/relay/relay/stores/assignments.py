@@ -1,0 +1,102 @@
+"""Assignments in DynamoDB: pk `connection/export#bucket`, sk profile id; identities lie here in clear."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+from relay.domain.assignment import Assignment, MappingRejection, Pair
+from relay.domain.keyed_hash import bucket_of
+from relay.domain.problems import RejectionKind
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
+
+FORMAT: Final = 1
+PAGE = 500
+
+
+class Stored(NamedTuple):
+    """An assignment and how often it was written; 0 when it is not stored."""
+
+    assignment: Assignment
+    version: int
+
+
+NONE: Final = Stored(Assignment(), 0)
+
+
+def key_of(export: str, profile: str) -> Key:
+    """Return where the assignment of a profile for an export (`connection/name`) lies."""
+    return Key(Table.ASSIGNMENTS, _partition(export, bucket_of(profile)), profile)
+
+
+def of_item(item: Item | None) -> Stored:
+    """Return what an item holds."""
+    return NONE if item is None else Stored(decode(str(item["doc"])), int(item["version"]))
+
+
+def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, Stored]:
+    """Return the assignments of all the profiles, the default for those not stored."""
+    items = database.get([key_of(export, profile) for profile in profiles])
+    return {profile: of_item(item) for profile, item in zip(profiles, items, strict=True)}
+
+
+def listing(database: Database, export: str, bucket: int, after: str) -> Iterator[tuple[str, Stored]]:
+    """Yield the assignments of one bucket sorted by profile id, those after a given id, reading page by page."""
+    while True:
+        page = database.query(Table.ASSIGNMENTS, _partition(export, bucket), after=after, limit=PAGE)
+        for item in page:
+            after = str(item["sk"])
+            yield after, of_item(item)
+        if len(page) < PAGE:
+            return
+
+
+def save(export: str, profile: str, assignment: Assignment, version: int) -> Write:
+    """Return the write of an assignment over the version that was read; an empty one is deleted."""
+    key = key_of(export, profile)
+    if version == 0:
+        return Put(key, {"doc": encode(assignment), "version": 1, "format": FORMAT}, {"pk": ABSENT})
+    if assignment.is_empty:
+        return Delete(key, {"version": version})
+    return Update(key, {"doc": encode(assignment), "version": version + 1}, expect={"version": version})
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def encode(assignment: Assignment) -> str:
+    """Return the stored form: identities by target, settings, since when, and a rejection."""
+    targets: dict[str, list[str]] = {}
+    for pair in sorted(assignment.pairs):
+        targets.setdefault(pair.target, []).append(pair.identity)
+    rejection = assignment.rejection
+    doc: list[Any] = [targets, assignment.settings, _milliseconds(assignment.since)]
+    if rejection is not None:
+        doc.append([rejection.kind.value, rejection.code, _milliseconds(rejection.at)])
+    return _encode(doc)
+
+
+def decode(text: str) -> Assignment:
+    """Read the stored form."""
+    targets, settings, since, *more = json.loads(text)
+    return Assignment(_pairs(targets), settings, _moment(since), _rejection(*more[0]) if more else None)
+
+
+def _pairs(targets: Mapping[str, Sequence[str]]) -> frozenset[Pair]:
+    return frozenset([Pair(target, identity) for target, identities in targets.items() for identity in identities])
+
+
+def _rejection(kind: str, code: str, at: int) -> MappingRejection:
+    return MappingRejection(RejectionKind(kind), code, datetime.fromtimestamp(at / 1000, UTC))
+
+
+def _partition(export: str, bucket: int) -> str:
+    return f"{export}#{bucket:02x}"
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,172 @@
+"""Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
+
+The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that form.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from relay.domain.identity import (
+    NOBODY,
+    OUT,
+    UNKNOWN,
+    Acknowledged,
+    Authority,
+    Basis,
+    Call,
+    Content,
+    Digest,
+    Record,
+    Refused,
+    Rest,
+    Unwanted,
+    Wanted,
+)
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.problems import RejectionKind
+from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+
+FORMAT: Final = 1
+
+FORGOTTEN_AFTER = timedelta(days=90)
+"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are still of use then."""
+
+NEVER: Final = 9_999_999_999
+"""`expires_at` of a record that is kept: an attribute that is always there need not be removed."""
+
+
+class Stored(NamedTuple):
+    """A record and how often it was written; 0 when it is not stored."""
+
+    record: Record
+    version: int
+
+
+ABSENT_RECORD: Final = Stored(Record(), 0)
+
+
+def key_of(keyed: KeyedHash, connection: str, target: str, identity: str) -> str:
+    """Return the key of a record."""
+    return keyed("identity", connection, target, identity)
+
+
+def load(database: Database, keys: Sequence[str]) -> dict[str, Stored]:
+    """Return the records by key, the default for those not stored."""
+    items = database.get([Key(Table.IDENTITIES, key) for key in keys])
+    return {
+        key: ABSENT_RECORD if item is None else Stored(decode(str(item["doc"])), int(item["version"]))
+        for key, item in zip(keys, items, strict=True)
+    }
+
+
+def save(key: str, record: Record, version: int, now: datetime) -> Write:
+    """Return the write of a record over the version that was read (0: it must not exist)."""
+    is_over = isinstance(record.desired, Unwanted) and record.open is None
+    expires_at = int((now + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
+    item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
+    place = Key(Table.IDENTITIES, key)
+    if version == 0:
+        return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
+    return Update(place, item, expect={"version": version})
+
+
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+
+
+def encode(record: Record) -> str:
+    """Return the stored form of a record."""
+    desired, call, refused = record.desired, record.open, record.refused
+    doc: list[Any] = [
+        list(record.authority),
+        [list(desired.by), desired.digest, None if desired.basis is None else list(desired.basis)]
+        if isinstance(desired, Wanted)
+        else [desired.rest.value, desired.leaving],
+        _milliseconds(record.turned_away_at),
+        _text(record.acknowledged),
+        _milliseconds(record.since),
+        None
+        if call is None
+        else [
+            call.id,
+            _text(call.content),
+            _milliseconds(call.send_by),
+            _milliseconds(call.deadline),
+            _milliseconds(call.earlier),
+        ],
+        _milliseconds(record.told_at),
+        record.evidence,
+        None
+        if refused is None
+        else [_text(refused.content), refused.kind.value, refused.code, _milliseconds(refused.at), refused.under],
+        _milliseconds(record.not_before),
+    ]
+    while doc[-1] is None:
+        doc.pop()
+    return _encode(doc)
+
+
+def decode(text: str) -> Record:
+    """Read the stored form of a record."""
+    doc = json.loads(text)
+    doc += [None] * (10 - len(doc))
+    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused, not_before = doc
+    return Record(
+        Authority(*authority),
+        _desired(desired),
+        _moment(turned_away_at),
+        _acknowledged(acknowledged),
+        _moment(since),
+        None if call is None else _call(call),
+        _moment(told_at),
+        evidence,
+        None if refused is None else _refused(refused),
+        _moment(not_before),
+    )
+
+
+def _desired(told: Sequence[Any]) -> Wanted | Unwanted:
+    if len(told) == 3:
+        by, digest, basis = told
+        return Wanted(tuple(by), digest, None if basis is None else Basis(*basis))
+    rest, leaving = told
+    return NOBODY if leaving is None and rest == Rest.OUT.value else Unwanted(Rest(rest), leaving)
+
+
+def _call(told: Sequence[Any]) -> Call:
+    call_id, content, send_by, deadline, earlier = told
+    return Call(call_id, _content(content), _time(send_by), _time(deadline), _moment(earlier))
+
+
+def _refused(told: Sequence[Any]) -> Refused:
+    content, kind, code, at, under = told
+    return Refused(_content(content), RejectionKind(kind), code, _time(at), under)
+
+
+# Digests are hexadecimal in lower case, so these words are none of them.
+_WORDS: Mapping[object, str] = {OUT: "OUT", UNKNOWN: "UNKNOWN"}
+
+
+def _text(content: Acknowledged) -> str:
+    return content if isinstance(content, str) else _WORDS[content]
+
+
+def _content(text: str) -> Content:
+    return OUT if text == "OUT" else Digest(text)
+
+
+def _acknowledged(text: str) -> Acknowledged:
+    return UNKNOWN if text == "UNKNOWN" else _content(text)
+
+
+def _milliseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else round(moment.timestamp() * 1000)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

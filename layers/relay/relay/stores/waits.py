@@ -1,0 +1,71 @@
+"""Waits: what is to be looked at again at a due time. One small item each, read once when it is due.
+
+pk `waits#n` (16 partitions, so that many waits at once do not meet one partition's limit), sk due time and what waits.
+An entry too many is a look in vain; the same wait written twice is one item.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from relay.domain import moments
+from relay.stores.database import Database, Delete, Key, Put, Table
+
+PARTITIONS: Final = 16
+READ_AT_ONCE: Final = 500
+"""The most waits of one partition that one look at the list takes."""
+
+
+class IdentityWait(NamedTuple):
+    """An identity record of a connection."""
+
+    due: datetime
+    connection: str
+    key: str
+
+
+class OutstandingWait(NamedTuple):
+    """A record of outstanding profiles of a run."""
+
+    due: datetime
+    run: str
+    record: str
+
+
+Wait = IdentityWait | OutstandingWait
+
+
+def put(database: Database, waits: Iterable[Wait]) -> None:
+    """Write waits."""
+    database.write([Put(_place(wait), {}) for wait in dict.fromkeys(waits)])
+
+
+def due(database: Database, now: datetime) -> Iterator[list[Wait]]:
+    """Yield the waits that are due, of one partition after the other, oldest first."""
+    last = moments.text(now)
+    for number in range(PARTITIONS):
+        items = database.query(Table.CONTROL, f"waits#{number:02d}", until=last, limit=READ_AT_ONCE)
+        if items:
+            yield [_wait(str(item["sk"])) for item in items]
+
+
+def drop(database: Database, waits: Iterable[Wait]) -> None:
+    """Delete waits."""
+    database.write([Delete(_place(wait)) for wait in dict.fromkeys(waits)])
+
+
+def _place(wait: Wait) -> Key:
+    if isinstance(wait, IdentityWait):
+        what = f"identity#{wait.connection}#{wait.key}"
+    else:
+        what = f"outstanding#{wait.run}#{wait.record}"
+    partition = f"waits#{crc32(what.encode()) % PARTITIONS:02d}"
+    return Key(Table.CONTROL, partition, f"{moments.text(wait.due)}#{what}")
+
+
+def _wait(text: str) -> Wait:
+    due, kind, first, second = text.split("#", 3)
+    if kind == "identity":
+        return IdentityWait(moments.parse(due), first, second)
+    return OutstandingWait(moments.parse(due), first, second)
