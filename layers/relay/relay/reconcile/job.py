@@ -17,16 +17,15 @@ SECOND_CHANCE = timedelta(hours=20)
 """What the destination itself refused is tried again by a run at most this often: a day, less the time by which one
 day's run may begin earlier than the day before."""
 
-AGREED_WITHIN = timedelta(seconds=5)
-"""What was acknowledged so shortly before a run began counts as delivered in it: clocks differ."""
-
 
 class Pass(NamedTuple):
-    """One pass of a run. The first delivers members and counts leavers, the second removes leavers."""
+    """A page of one pass of a run. The first pass delivers members and counts leavers, the second removes leavers."""
 
     run: str
-    started_at: datetime
+    began: datetime
     is_second: bool = False
+    page: str = ""
+    """The id under which the run keeps this page's outstanding profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +46,11 @@ class Job:
     until: datetime
     """When no new call may begin any more."""
     run: Pass | None = None
+
+    @property
+    def began(self) -> datetime | None:
+        """Return when the job's run began."""
+        return None if self.run is None else self.run.began
 
     @property
     def removes(self) -> bool:

@@ -9,20 +9,13 @@ from relay.clock import Clock
 from relay.domain.assignment import Pair
 from relay.domain.identity import Record, Wanted
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.reconcile.desired import Member, desired_of, left_at
-from relay.reconcile.job import AGREED_WITHIN, Job
+from relay.reconcile.job import Job
+from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
 from relay.stores.database import Database
 from relay.stores.identities import Stored
-
-
-class Verdict(NamedTuple):
-    """Where a member stands, and the reason of a rejection."""
-
-    column: Column
-    code: str | None = None
 
 
 class Leaver(NamedTuple):
@@ -60,6 +53,20 @@ class Survey:
 
     cases: list[Case] = field(default_factory=list)
     records: dict[str, Stored] = field(default_factory=dict)
+
+    def add(self, case: Case, records: Mapping[str, Stored]) -> None:
+        """Add a case of another survey, with the records it concerns."""
+        self.cases.append(case)
+        for key in (*case.members, *case.unwanted):
+            self.records[key] = records[key]
+
+    def of_members(self, case: Case) -> list[Record]:
+        """Return the records of what a profile wants."""
+        return [self.records[key].record for key in case.members]
+
+    def of_leavers(self, case: Case) -> list[Record]:
+        """Return the records of what a profile is assigned and wants no more."""
+        return [self.records[key].record for key in case.unwanted]
 
 
 class Surveyor:
@@ -118,7 +125,7 @@ class Surveyor:
             return None
         if case.assigned.assignment.settings != job.export.version:
             return None
-        basis, verdict = job.basis(case.version), Verdict(Column.UNCHANGED)
+        basis, verdict = job.basis(case.version), UNCHANGED
         for key in keys:
             record = records[key].record
             desired = record.desired
@@ -126,8 +133,8 @@ class Surveyor:
                 return None
             if record.open is not None or record.acknowledged != desired.digest:
                 return None
-            if agreed_in_run(job, record):
-                verdict = Verdict(Column.DELIVERED)
+            if agreed_since(record, job.began):
+                verdict = DELIVERED
         return verdict
 
     def _compare(self, job: Job, case: Case, profile: profiles.Profile | None, keys: Mapping[str, Pair]) -> None:
@@ -141,9 +148,3 @@ class Surveyor:
             if key not in case.members and job.authority(pair.target) is not None
         }
 
-
-def agreed_in_run(job: Job, record: Record) -> bool:
-    """Return whether the destination acknowledged the desired state since the job's run began."""
-    if job.run is None or record.since is None:
-        return False
-    return record.since >= job.run.started_at - AGREED_WITHIN

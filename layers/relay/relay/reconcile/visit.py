@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 from relay.domain import identity
 from relay.domain.assignment import Pair
-from relay.domain.identity import Authority, Record, Rest, Step, Unwanted, lapse, next_step
-from relay.domain.ledger import Column, LeaverColumn
+from relay.domain.identity import Authority, Record, Step, lapse, next_step
 from relay.domain.problems import StaleSettings
 from relay.reconcile.desired import Member
 from relay.reconcile.job import Job
-from relay.reconcile.survey import Case, Leaver, Verdict, agreed_in_run
+from relay.reconcile.survey import Case, Leaver
 from relay.stores.identities import Stored
 
 
@@ -59,53 +58,10 @@ def visit(job: Job, key: str, pair: Pair, visitors: Sequence[Visitor], stored: S
 def _changed(job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime) -> Record:
     if isinstance(role, Member):
         return identity.claim(record, authority, case.profile, role.digest, job.basis(case.version), now)
-    asked_since = job.run.started_at if job.run is not None and job.run.is_second else None
+    asked_since = job.run.began if job.run is not None and job.run.is_second else None
     return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=asked_since)
 
 
 def step_of(job: Job, record: Record, now: datetime) -> Step:
     """Return a record's next step in this job."""
     return next_step(record, now, chance=job.grants_chance(record.refused, now))
-
-
-def verdict_on(job: Job, record: Record, profile: str, now: datetime) -> Verdict:
-    """Return where a member stands, by one of its records."""
-    record = lapse(record, now)
-    if record.winner != profile:
-        return Verdict(Column.DUPLICATE)
-    if next_step(record, now) != identity.NOTHING:
-        return Verdict(Column.OUTSTANDING)
-    refused = record.refused
-    if refused is not None and record.acknowledged != refused.content == identity.wanted_content(record):
-        return Verdict(Column.REJECTED, refused.code)
-    return Verdict(Column.DELIVERED if agreed_in_run(job, record) else Column.UNCHANGED)
-
-
-def leaver_verdict_on(record: Record, profile: str, now: datetime) -> LeaverColumn:
-    """Return what became of a leaver, by one of its records."""
-    record = lapse(record, now)
-    if not record.names(profile):
-        return LeaverColumn.REMOVED
-    desired = record.desired
-    is_kept = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and next_step(record, now) == identity.NOTHING
-    return LeaverColumn.KEPT if is_kept else LeaverColumn.OUTSTANDING
-
-
-_RANK = {column: rank for rank, column in enumerate(
-    (Column.OUTSTANDING, Column.REJECTED, Column.DELIVERED, Column.UNCHANGED, Column.DUPLICATE)
-)}
-
-
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the one verdict on a profile with several records: open before final, trouble before success."""
-    return min(verdicts, key=lambda verdict: _RANK[verdict.column])
-
-
-_LEAVER_RANK = {column: rank for rank, column in enumerate(
-    (LeaverColumn.OUTSTANDING, LeaverColumn.KEPT, LeaverColumn.REMOVED)
-)}
-
-
-def worst_of_leaver(verdicts: Sequence[LeaverColumn]) -> LeaverColumn:
-    """Return the one verdict on a leaver with several records."""
-    return min(verdicts, key=lambda verdict: _LEAVER_RANK[verdict])

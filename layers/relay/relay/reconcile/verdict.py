@@ -1,0 +1,68 @@
+"""Verdicts: where a profile stands in a run, by its identity records alone. Pure."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from relay.domain.identity import NOTHING, Record, Rest, Unwanted, lapse, next_step, wanted_content
+from relay.domain.ledger import Column, LeaverColumn
+
+AGREED_WITHIN: Final = timedelta(seconds=5)
+"""What was acknowledged so shortly before a run began counts as delivered in it: clocks differ."""
+
+
+class Verdict(NamedTuple):
+    """Where a member stands, and the reason of a rejection."""
+
+    column: Column
+    code: str | None = None
+
+
+DUPLICATE: Final = Verdict(Column.DUPLICATE)
+OUTSTANDING: Final = Verdict(Column.OUTSTANDING)
+DELIVERED: Final = Verdict(Column.DELIVERED)
+UNCHANGED: Final = Verdict(Column.UNCHANGED)
+
+
+def agreed_since(record: Record, began: datetime | None) -> bool:
+    """Return whether the destination acknowledged the desired state since a run began."""
+    return began is not None and record.since is not None and record.since >= began - AGREED_WITHIN
+
+
+def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:
+    """Return where a member stands: open before final, trouble before success, and a duplicate only as a whole."""
+    return min((_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED)
+
+
+def _on_record(record: Record, profile: str, began: datetime | None, now: datetime) -> Verdict:
+    if record.winner != profile:
+        return DUPLICATE
+    if next_step(record, now) != NOTHING:
+        return OUTSTANDING
+    refused = record.refused
+    if refused is not None and record.acknowledged != refused.content == wanted_content(record):
+        return Verdict(Column.REJECTED, refused.code)
+    return DELIVERED if agreed_since(record, began) else UNCHANGED
+
+
+_ORDER = (Column.OUTSTANDING, Column.REJECTED, Column.DELIVERED, Column.UNCHANGED, Column.DUPLICATE)
+_RANKS = {column: rank for rank, column in enumerate(_ORDER)}
+
+
+def _rank(verdict: Verdict) -> int:
+    return _RANKS[verdict.column]
+
+
+def on_leaver(records: Iterable[Record], profile: str, now: datetime) -> LeaverColumn:
+    """Return what became of a leaver: open before refused before removed."""
+    found = {_on_left(lapse(record, now), profile, now) for record in records}
+    order = (LeaverColumn.OUTSTANDING, LeaverColumn.KEPT)
+    return next((column for column in order if column in found), LeaverColumn.REMOVED)
+
+
+def _on_left(record: Record, profile: str, now: datetime) -> LeaverColumn:
+    if not record.names(profile):
+        return LeaverColumn.REMOVED
+    desired = record.desired
+    is_kept = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and next_step(record, now) == NOTHING
+    return LeaverColumn.KEPT if is_kept else LeaverColumn.OUTSTANDING

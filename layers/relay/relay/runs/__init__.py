@@ -1,0 +1,1 @@
+"""Runs: full exports as cursors, and the ledger that says what became of everybody."""
