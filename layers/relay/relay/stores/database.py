@@ -1,4 +1,4 @@
-"""What the stores need of a database: consistent reads, sorted listings, small atomic groups of conditional writes."""
+"""What the stores need of a database: consistent reads, sorted listings, and conditional writes of single items."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,17 @@ Expectation = Mapping[str, str | int | bool | Missing]
 
 
 class Table(Enum):
-    """The stack's tables. `profiles` and `claims` have the key `pk` alone, the others `pk` and `sk`."""
+    """The stack's tables. `profiles` and `identities` have the key `pk` alone, the others `pk` and `sk`."""
 
     PROFILES = "profiles"
     SEGMENTS = "segments"
-    DELIVERIES = "deliveries"
-    CLAIMS = "claims"
+    ASSIGNMENTS = "assignments"
+    IDENTITIES = "identities"
     CONTROL = "control"
+
+
+SORTED_TABLES = frozenset({Table.SEGMENTS, Table.ASSIGNMENTS, Table.CONTROL})
+"""The tables whose key is `pk` and `sk`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a whole item (without its key attributes) if `expect` holds."""
+    """Write a whole item (without its key attributes), whatever is there; with `{"pk": ABSENT}` only where none is."""
 
     key: Key
     item: Item
@@ -68,31 +72,69 @@ class Delete:
 
 
 Write = Put | Update | Delete
-Group = Sequence[Write]
-"""Writes that happen all or not at all. At most 100, no key twice."""
 
-MAX_GROUP = 100
-"""https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+MAX_TRANSACTION = 100
+"""Writes of one transaction. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 
 
 class Database(Protocol):
-    """The operations every store is made of. All reads are consistent reads."""
+    """The operations every store is made of. All reads are consistent reads. All methods raise Busy."""
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the items (with `pk` and `sk`) in the order of the keys, None where there is none."""
         ...
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", prefix: str = "", limit: int | None = None
+        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: those greater than `after` and starting with `prefix`."""
+        """Return items of one partition sorted by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
         ...
 
-    def write(self, groups: Sequence[Group]) -> list[bool]:
-        """Apply each group atomically and say, in order, which applied; False means an expectation did not hold."""
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Apply each write by itself and say, in order, which applied; False means an expectation did not hold.
+
+        Writes of one key are applied in the order given. After Busy some may have been applied.
+        """
+        ...
+
+    def transact(self, writes: Sequence[Write]) -> bool:
+        """Apply writes of different keys all or not at all; False when an expectation did not hold.
+
+        Costs twice the write units: for what truly belongs together, and for counters, which must not be added to twice.
+        """
         ...
 
 
-def write_one(database: Database, *writes: Write) -> bool:
-    """Apply one atomic group; False when an expectation did not hold."""
-    return database.write([writes])[0]
+def check_key(key: Key) -> None:
+    """Refuse, with ValueError, a key that does not fit its table."""
+    if not key.pk or bool(key.sk) != (key.table in SORTED_TABLES):
+        raise ValueError(f"a key does not fit the table {key.table.value}")
+
+
+def check_write(write: Write) -> None:
+    """Refuse, with ValueError, what no database may be asked to do: these are defects, whatever is stored."""
+    check_key(write.key)
+    table = write.key.table.value
+    if isinstance(write, Put) and write.expect and dict(write.expect) != {"pk": ABSENT}:
+        raise ValueError(f"a put to {table} expects more than that there is no item: update it")
+    if isinstance(write, Update):
+        if not write.put and not write.add:
+            raise ValueError(f"an update of {table} changes nothing")
+        if write.put.keys() & write.add.keys():
+            raise ValueError(f"an update of {table} sets and adds to the same attribute")
+    item: Mapping[str, object] = write.item if isinstance(write, Put) else {}
+    item = {**write.put, **write.add} if isinstance(write, Update) else item
+    if "pk" in item or "sk" in item:
+        raise ValueError(f"a write to {table} names a key attribute in its item")
+    if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
+        raise ValueError(f"a write to {table} has values of unknown type in {bad}")
+
+
+def check_transaction(writes: Sequence[Write]) -> None:
+    """Refuse, with ValueError, a transaction that is empty, too large, or writes a key twice."""
+    if not 0 < len(writes) <= MAX_TRANSACTION:
+        raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes, not {len(writes)}")
+    if len({write.key for write in writes}) < len(writes):
+        raise ValueError("a transaction writes a key twice")
+    for write in writes:
+        check_write(write)

@@ -1,32 +1,42 @@
-"""The database on DynamoDB: few calls, bounded retries, and writes that stay right when an answer is lost."""
+"""The database on DynamoDB: few calls, bounded retries, and writes that stay right when an answer is lost.
 
+Many conditional writes of single items travel together as PartiQL statements, each with a condition and a result of its
+own, at the price of plain writes. What must happen together is a transaction, at twice the price.
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchExecuteStatement.html
+"""
+
+import base64
 import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any, Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay import aws
 from relay.domain.problems import Busy
-from relay.stores.database import MAX_GROUP, Expectation, Group, Item, Key, Missing, Put, Table, Update, Write
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
-PACK_FROM = 8
-"""From this many groups in one `write`, groups of a single write travel together in transactions too.
-
-A transaction costs twice the write units of plain writes but moves up to 100 items per round trip: measured on an
-emulator 6,800 items/s against 600/s. A few writes are not worth the price; bulk work is, because its function time
-and its latency cost more than the units.
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-capacity-handling
-"""
+from relay.stores.database import (
+    Delete,
+    Expectation,
+    Item,
+    Key,
+    Missing,
+    Put,
+    Table,
+    Update,
+    Write,
+    check_key,
+    check_transaction,
+    check_write,
+)
 
 MAX_KEYS = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 
-MAX_TRANSACTION_BYTES = 3_500_000
-"""Under the documented 4 MB, because our estimate does not count DynamoDB's own overhead per attribute."""
+MAX_STATEMENTS = 25
+"""Of one batch; also the most requests of one BatchWriteItem."""
 
 TRIES = 10
 """How often one call is sent before its trouble is handed on: about three seconds of pauses in all."""
@@ -35,14 +45,11 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 """Seconds; the pauses between tries double from the first to the longest, with full jitter."""
 
-SORTED_TABLES = frozenset({Table.SEGMENTS, Table.DELIVERIES, Table.CONTROL})
-"""The tables whose key is `pk` and `sk`; the key of the others is `pk` alone."""
-
 VARIABLES: Mapping[Table, str] = {table: f"RELAY_{table.name}_TABLE" for table in Table}
 """The environment variables that name the tables."""
 
 _HIGHEST = "\U0010ffff"
-_CHECK_FAILED = "ConditionalCheckFailed"
+_NOT_HELD = frozenset({"ConditionalCheckFailed", "ConditionalCheckFailedException", "DuplicateItem"})
 _BUSY = frozenset(
     {
         "InternalServerError",
@@ -60,107 +67,78 @@ _BUSY = frozenset(
 """Error codes and cancellation reasons that pass by waiting."""
 
 
+class Wire(Protocol):
+    """Calls DynamoDB: the request and the answer as its JSON says, but for binary values, which may be bytes."""
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send once; raises ClientError when DynamoDB refuses, another BotoCoreError when no answer comes."""
+        ...
+
+
 def connect(environment: Mapping[str, str]) -> "DynamoDatabase":
     """Return the database of the tables that `environment` names (see `VARIABLES`).
 
     A table that is not named may be missing until it is used; then KeyError names its variable.
     """
-    # boto3 takes 200 ms to import: whoever only handles keys and groups should not wait for it.
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": 4},
-        connect_timeout=2,
-        read_timeout=5,
-        max_pool_connections=10,
-    )
     tables = {table: environment[variable] for table, variable in VARIABLES.items() if variable in environment}
-    return DynamoDatabase(boto3.client("dynamodb", config=config), tables)
+    return DynamoDatabase(aws.dynamodb(environment), tables)
 
 
-def check_groups(groups: Sequence[Group]) -> None:
-    """Refuse, with ValueError, what no database may be asked to do: these are defects, whatever is stored."""
-    for group in groups:
-        if not 0 < len(group) <= MAX_GROUP:
-            raise ValueError(f"a group has 1 to {MAX_GROUP} writes, not {len(group)}")
-        if len({write.key for write in group}) < len(group):
-            raise ValueError("a group writes a key twice")
-        for write in group:
-            check_key(write.key)
-            if isinstance(write, Update):
-                if not write.put and not write.add:
-                    raise ValueError(f"an update of {write.key.table.value} changes nothing")
-                if write.put.keys() & write.add.keys():
-                    raise ValueError(f"an update of {write.key.table.value} sets and adds to the same attribute")
-            item: Mapping[str, object] = write.item if isinstance(write, Put) else {}
-            item = {**write.put, **write.add} if isinstance(write, Update) else item
-            if "pk" in item or "sk" in item:
-                raise ValueError(f"a write to {write.key.table.value} names a key attribute in its item")
-            if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
-                raise ValueError(f"a write to {write.key.table.value} has values of unknown type in {bad}")
-
-
-def check_key(key: Key) -> None:
-    """Refuse, with ValueError, a key that does not fit its table."""
-    if not key.pk or bool(key.sk) != (key.table in SORTED_TABLES):
-        raise ValueError(f"a key does not fit the table {key.table.value}")
-
-
-@dataclass
 class DynamoDatabase:
     """`Database` on DynamoDB.
 
-    Every method raises Busy when throttling, conflicts or network trouble outlast its tries; `taken` is then None
-    after a write, because some groups may have been applied. Other errors of DynamoDB are defects and pass through.
+    Every method raises Busy when throttling, conflicts or network trouble outlast its tries; after a write some may then
+    have been applied. Other errors of DynamoDB are defects and pass through as ClientError.
     """
 
-    client: "DynamoDBClient"
-    tables: Mapping[Table, str]
-    pack_from: int = PACK_FROM
-    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    def __init__(
+        self, wire: Wire, tables: Mapping[Table, str], *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._wire = wire
+        self._tables = tables
+        self._sleep = sleep
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         """Return the items in the order of the keys, None where there is none; a key may come more than once."""
         for key in keys:
             check_key(key)
         wanted = list(dict.fromkeys(keys))
-        found: dict[Key, Item] = {}
-        names = {self._name(table): table for table in {key.table for key in wanted}}
+        found: dict[tuple[str, str, str], Item] = {}
         for start in range(0, len(wanted), MAX_KEYS):
             request: dict[str, Any] = {}
             for key in wanted[start : start + MAX_KEYS]:
-                request.setdefault(self._name(key.table), {"ConsistentRead": True, "Keys": []})["Keys"].append(
-                    _key(key)
-                )
-            tries = _Tries(self.sleep)
+                name = self._name(key.table)
+                request.setdefault(name, {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
+            tries = _Tries(self._sleep)
             while request:
-                answer = self._call("batch_get_item", tries, RequestItems=request)
+                answer = self._call("BatchGetItem", {"RequestItems": request}, tries)
                 for name, items in answer["Responses"].items():
-                    for item in map(_unmarshal, items):
-                        found[Key(names[name], str(item["pk"]), str(item.get("sk", "")))] = item
+                    for raw in items:
+                        item = _unmarshal(raw)
+                        found[name, str(item["pk"]), str(item.get("sk", ""))] = item
                 request = answer.get("UnprocessedKeys", {})
                 if request:
                     tries.pause("throttled", "DynamoDB left keys unprocessed")
-        return [dict(found[key]) if key in found else None for key in keys]
+        return [found.get((self._name(key.table), key.pk, key.sk)) for key in keys]
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", prefix: str = "", limit: int | None = None
+        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: those greater than `after` and starting with `prefix`."""
+        """Return items of one partition sorted by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
         check_key(Key(table, pk, prefix or after or "?"))
-        outside = after > prefix and not after.startswith(prefix)
-        if outside or (limit is not None and limit <= 0):
+        last = min(part for part in (until, prefix + _HIGHEST) if part) if prefix or until else ""
+        first = max(after, prefix)
+        if (limit is not None and limit <= 0) or (last and first > last):
             return []
         condition, values, spare = "pk = :pk", {":pk": {"S": pk}}, 0
-        if prefix and after >= prefix:
-            # Only one condition on `sk` is allowed; `after` itself comes along and is dropped below.
-            condition, spare = condition + " AND sk BETWEEN :after AND :last", 1
-            values |= {":after": {"S": after}, ":last": {"S": prefix + _HIGHEST}}
-        elif prefix:
-            condition, values[":prefix"] = condition + " AND begins_with(sk, :prefix)", {"S": prefix}
-        elif after:
-            condition, values[":after"] = condition + " AND sk > :after", {"S": after}
+        if first and last:
+            # Only one condition on `sk` is allowed; `after` itself may come along and is dropped below.
+            condition, spare = condition + " AND sk BETWEEN :first AND :last", 1
+            values |= {":first": {"S": first}, ":last": {"S": last}}
+        elif last:
+            condition, values[":last"] = condition + " AND sk <= :last", {"S": last}
+        elif first:
+            condition, values[":first"] = condition + " AND sk > :first", {"S": first}
         request: dict[str, Any] = {
             "TableName": self._name(table),
             "ConsistentRead": True,
@@ -171,105 +149,131 @@ class DynamoDatabase:
         while True:
             if limit is not None:
                 request["Limit"] = limit - len(items) + spare
-            answer = self._call("query", _Tries(self.sleep), **request)
-            items += [item for item in map(_unmarshal, answer["Items"]) if item["sk"] != after]
+            answer = self._call("Query", request, _Tries(self._sleep))
+            items += [item for item in map(_unmarshal, answer["Items"]) if not after or item["sk"] != after]
             if "LastEvaluatedKey" not in answer or (limit is not None and len(items) >= limit):
                 return items[:limit]
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
-    def write(self, groups: Sequence[Group]) -> list[bool]:
-        """Apply each group atomically and say, in order, which applied; False means an expectation did not hold.
-
-        A lone write goes out plainly, for half the price of a transaction, except when it comes in company
-        (`PACK_FROM`) or adds to a counter: the SDK repeats a call whose answer was lost, and only a transaction's token
-        keeps an addition from happening twice. A lone conditional write whose answer was lost may therefore be
-        reported False although it applied: read again before drawing conclusions.
-
-        Groups that share a key are applied in the order given.
-        """
-        check_groups(groups)
-        applied = [False] * len(groups)
-        waiting = list(range(len(groups)))
-        tries = _Tries(self.sleep)
-        most = MAX_GROUP
-        while waiting:
-            pack = self._pack(groups, waiting, most)
-            if self._goes_plainly(groups, pack):
-                refused: set[int] = set() if self._write_plainly(groups[pack[0]][0], tries) else set(pack)
-                busy: set[int] = set()
-            else:
-                refused, busy = self._transact(groups, pack, tries)
-            if busy:
-                # A large transaction meets others more often: halve it while it does.
-                most = max(1, sum(len(groups[index]) for index in pack) // 2)
-                tries.pause("busy", "DynamoDB kept refusing a transaction for conflicts or throttling")
-            elif not refused:
-                most = MAX_GROUP
-            done = refused if refused or busy else set(pack)
-            for index in done - refused:
-                applied[index] = True
-            if done:
-                tries = _Tries(self.sleep)
-            waiting = [index for index in waiting if index not in done]
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Apply each write by itself and say, in order, which applied; False means an expectation did not hold."""
+        for write in writes:
+            check_write(write)
+        applied = [False] * len(writes)
+        for indices in _batches(writes):
+            part = [writes[index] for index in indices]
+            send = _SENDERS[_way(part[0])]
+            for index, is_applied in zip(indices, send(self, part), strict=True):
+                applied[index] = is_applied
         return applied
 
-    def _pack(self, groups: Sequence[Group], waiting: Sequence[int], most: int) -> list[int]:
-        """Return the groups that go out together next; never past an earlier group that shares a key."""
-        if self._goes_plainly(groups, waiting[:1]):
-            return [waiting[0]]
-        pack: list[int] = []
-        seen: set[Key] = set()
-        writes = size = 0
-        for index in waiting:
-            group = groups[index]
-            keys = {write.key for write in group}
-            weight = sum(map(_size, group))
-            if pack and (writes + len(group) > most or size + weight > MAX_TRANSACTION_BYTES):
-                break
-            if not keys & seen and not self._goes_plainly(groups, [index]):
-                pack.append(index)
-                writes, size = writes + len(group), size + weight
-            seen |= keys
-        return pack
+    def transact(self, writes: Sequence[Write]) -> bool:
+        """Apply writes of different keys all or not at all; False when an expectation did not hold.
 
-    def _goes_plainly(self, groups: Sequence[Group], pack: Sequence[int]) -> bool:
-        if len(groups) >= self.pack_from or len(pack) != 1 or len(groups[pack[0]]) != 1:
-            return False
-        write = groups[pack[0]][0]
-        return not (isinstance(write, Update) and write.add)
+        The token lets DynamoDB recognise a transaction that is sent again because its answer was lost.
+        """
+        check_transaction(writes)
+        request = {"TransactItems": [self._native(write) for write in writes], "ClientRequestToken": str(uuid.uuid4())}
+        tries = _Tries(self._sleep)
+        while True:
+            answer = self._call("TransactWriteItems", request, tries, passes=("TransactionCanceledException",))
+            if "Error" not in answer:
+                return True
+            codes = {reason.get("Code", "None") for reason in answer["CancellationReasons"]}
+            if codes & _NOT_HELD:
+                return False
+            if unknown := codes - _BUSY - {"None"}:
+                raise ValueError(f"DynamoDB cancelled a transaction for {sorted(unknown)}")
+            tries.pause("busy", "DynamoDB kept refusing a transaction for conflicts or throttling")
 
-    def _write_plainly(self, write: Write, tries: "_Tries") -> bool:
-        kind, request = next(iter(self._request(write).items()))
-        answer = self._call(f"{kind.lower()}_item", tries, **request, passes=("ConditionalCheckFailedException",))
-        return "Error" not in answer
+    def _execute(self, writes: Sequence[Write]) -> list[bool]:
+        """Send conditional writes of items of which it is known whether they exist."""
+        applied = [False] * len(writes)
+        waiting = list(range(len(writes)))
+        tries = _Tries(self._sleep)
+        while True:
+            request = {"Statements": [self._statement(writes[index]) for index in waiting]}
+            answer = self._call("BatchExecuteStatement", request, tries)
+            busy, not_held = [], []
+            for index, told in zip(waiting, answer["Responses"], strict=True):
+                code = told.get("Error", {}).get("Code")
+                if code is None:
+                    applied[index] = True
+                elif code in _NOT_HELD:
+                    not_held.append(index)
+                elif code in _BUSY:
+                    busy.append(index)
+                else:
+                    raise ValueError(f"DynamoDB refused a statement for {code}")
+            if not_held and tries.lost:
+                # An earlier try may have applied it: a statement has no token, so what is there now has to tell.
+                for index, mine in zip(not_held, self._is_there([writes[index] for index in not_held]), strict=True):
+                    applied[index] = mine
+            if not busy:
+                return applied
+            waiting = busy
+            tries.pause("throttled", "DynamoDB kept throttling statements")
 
-    def _transact(self, groups: Sequence[Group], pack: Sequence[int], tries: "_Tries") -> tuple[set[int], set[int]]:
-        """Send one transaction; return the groups whose expectations failed and those that met others at work."""
-        origin = [index for index in pack for _ in groups[index]]
-        answer = self._call(
-            "transact_write_items",
-            tries,
-            TransactItems=[self._request(write) for index in pack for write in groups[index]],
-            ClientRequestToken=str(uuid.uuid4()),
-            passes=("TransactionCanceledException",),
-        )
-        if "Error" not in answer:
-            return set(), set()
-        codes = [reason.get("Code", "None") for reason in answer["CancellationReasons"]]
-        if unknown := set(codes) - _BUSY - {_CHECK_FAILED, "None"}:
-            raise ValueError(f"DynamoDB cancelled a transaction for {sorted(unknown)}")
-        refused = {index for index, code in zip(origin, codes, strict=True) if code == _CHECK_FAILED}
-        busy = {index for index, code in zip(origin, codes, strict=True) if code in _BUSY} - refused
-        return refused, busy
+    def _is_there(self, writes: Sequence[Write]) -> list[bool]:
+        """Return whether items are as writes would have left them."""
+        items = self.get([write.key for write in writes])
+        return [
+            item is None
+            if isinstance(write, Delete)
+            else item is not None and _attributes(write).items() <= item.items()
+            for write, item in zip(writes, items, strict=True)
+        ]
 
-    def _request(self, write: Write) -> dict[str, dict[str, Any]]:
+    def _put_all(self, writes: Sequence[Write]) -> list[bool]:
+        """Send puts and deletes that expect nothing."""
+        request: dict[str, list[dict[str, Any]]] = {}
+        for write in writes:
+            entry = (
+                {"PutRequest": {"Item": _whole(write)}}
+                if isinstance(write, Put)
+                else {"DeleteRequest": {"Key": _key(write.key)}}
+            )
+            request.setdefault(self._name(write.key.table), []).append(entry)
+        tries = _Tries(self._sleep)
+        while request:
+            answer = self._call("BatchWriteItem", {"RequestItems": request}, tries)
+            request = answer.get("UnprocessedItems", {})
+            if request:
+                tries.pause("throttled", "DynamoDB left writes unprocessed")
+        return [True] * len(writes)
+
+    def _upsert(self, writes: Sequence[Write]) -> list[bool]:
+        """Send one update of an item that may not exist; sending it twice comes to the same."""
+        (request,) = self._native(writes[0]).values()
+        answer = self._call("UpdateItem", request, _Tries(self._sleep), passes=tuple(_NOT_HELD))
+        return ["Error" not in answer]
+
+    def _add(self, writes: Sequence[Write]) -> list[bool]:
+        """Send one addition: only a transaction's token keeps it from happening twice."""
+        return [self.transact(writes)]
+
+    def _statement(self, write: Write) -> dict[str, Any]:
+        name, key, expect = self._name(write.key.table), _key(write.key), dict(write.expect)
+        values: list[Any]
+        if isinstance(write, Put):
+            text = _insert(name, (*key, *write.item))
+            values = [*key.values(), *map(_marshal, write.item.values())]
+        else:
+            put = write.put if isinstance(write, Update) else {}
+            absent = tuple(attribute for attribute, value in expect.items() if isinstance(value, Missing))
+            equal = {attribute: value for attribute, value in expect.items() if not isinstance(value, Missing)}
+            text = _change(name, tuple(put), tuple(key), tuple(equal), absent)
+            values = [*map(_marshal, put.values()), *key.values(), *map(_marshal, equal.values())]
+        return {"Statement": text, "Parameters": values}
+
+    def _native(self, write: Write) -> dict[str, dict[str, Any]]:
         request: dict[str, Any] = {"TableName": self._name(write.key.table)}
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
         if conditions := list(_conditions(write.expect, names, values)):
             request["ConditionExpression"] = " AND ".join(conditions)
         if isinstance(write, Put):
-            request["Item"] = _key(write.key) | {name: _marshal(value) for name, value in write.item.items()}
+            request["Item"] = _whole(write)
         else:
             request["Key"] = _key(write.key)
         if isinstance(write, Update):
@@ -290,39 +294,41 @@ class DynamoDatabase:
 
     def _name(self, table: Table) -> str:
         try:
-            return self.tables[table]
+            return self._tables[table]
         except KeyError:
             raise KeyError(f"{VARIABLES[table]} is not set") from None
 
-    def _call(self, operation: str, tries: "_Tries", *, passes: Sequence[str] = (), **request: Any) -> dict[str, Any]:
+    def _call(
+        self, operation: str, request: Mapping[str, Any], tries: "_Tries", *, passes: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Call DynamoDB, waiting while it is busy; answers with a code in `passes` are returned, not raised."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         while True:
             try:
-                answer: dict[str, Any] = getattr(self.client, operation)(**request)
+                return self._wire.call(operation, request)
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code in passes:
                     return dict(error.response)
                 if code not in _BUSY:
                     raise
+                tries.lost |= code in ("InternalServerError", "ServiceUnavailable")
                 tries.pause(code, f"DynamoDB was too busy for {operation}")
             except BotoCoreError as error:
-                raise Busy(type(error).__name__, f"DynamoDB could not be reached for {operation}") from error
-            else:
-                return answer
+                tries.lost = True
+                tries.pause(type(error).__name__, f"DynamoDB could not be reached for {operation}")
 
 
 class _Tries:
     """Counts the tries of one call and waits between them, longer each time, with full jitter.
 
+    `lost` says that an earlier try may have been carried out.
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
 
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
         self._made = 1
+        self.lost = False
 
     def pause(self, code: str, what: str) -> None:
         """Wait before the next try; raise Busy when there is none left."""
@@ -330,6 +336,55 @@ class _Tries:
             raise Busy(code, what)
         self._sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._made)))  # noqa: S311 - jitter, not a secret
         self._made += 1
+
+
+_SENDERS: Mapping[str, Callable[[DynamoDatabase, Sequence[Write]], list[bool]]] = {
+    "execute": DynamoDatabase._execute,
+    "put all": DynamoDatabase._put_all,
+    "upsert": DynamoDatabase._upsert,
+    "add": DynamoDatabase._add,
+}
+
+
+def _way(write: Write) -> str:
+    """Return how a write travels: PartiQL's INSERT only creates, its UPDATE needs an existing item."""
+    if isinstance(write, Update):
+        if write.add:
+            return "add"
+        must_exist = any(not isinstance(value, Missing) for value in write.expect.values())
+        return "execute" if must_exist else "upsert"
+    return "execute" if write.expect else "put all"
+
+
+def _batches(writes: Sequence[Write]) -> Iterator[list[int]]:
+    """Cut writes, in their order, into batches that travel together; no key comes twice in one."""
+    batch: list[int] = []
+    keys: set[Key] = set()
+    for index, write in enumerate(writes):
+        most = MAX_STATEMENTS if _way(write) in ("execute", "put all") else 1
+        if batch and (len(batch) >= most or write.key in keys or _way(writes[batch[0]]) != _way(write)):
+            yield batch
+            batch, keys = [], set()
+        batch.append(index)
+        keys.add(write.key)
+    if batch:
+        yield batch
+
+
+@lru_cache(maxsize=256)
+def _insert(table: str, names: tuple[str, ...]) -> str:
+    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{chr(39)}{name}{chr(39)}: ?" for name in names)}}}'  # noqa: S608
+
+
+@lru_cache(maxsize=256)
+def _change(
+    table: str, put: tuple[str, ...], key: tuple[str, ...], equal: tuple[str, ...], absent: tuple[str, ...]
+) -> str:
+    conditions = [*(f'"{name}" = ?' for name in (*key, *equal)), *(f'"{name}" IS MISSING' for name in absent)]
+    where = f"WHERE {' AND '.join(conditions)}"
+    if not put:
+        return f'DELETE FROM "{table}" {where}'  # noqa: S608
+    return f'UPDATE "{table}" {" ".join(f"SET {chr(34)}{name}{chr(34)} = ?" for name in put)} {where}'  # noqa: S608
 
 
 def _conditions(expect: Expectation, names: dict[str, str], values: dict[str, Any]) -> Iterator[str]:
@@ -346,6 +401,14 @@ def _key(key: Key) -> dict[str, Any]:
     return {"pk": {"S": key.pk}, "sk": {"S": key.sk}} if key.sk else {"pk": {"S": key.pk}}
 
 
+def _whole(write: Put) -> dict[str, Any]:
+    return _key(write.key) | {name: _marshal(value) for name, value in write.item.items()}
+
+
+def _attributes(write: Write) -> Item:
+    return write.item if isinstance(write, Put) else write.put if isinstance(write, Update) else {}
+
+
 def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
     if isinstance(value, str):
         return {"S": value}
@@ -353,24 +416,18 @@ def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
         return {"BOOL": value}
     if isinstance(value, int):
         return {"N": str(value)}
-    return {"B": value}
+    return {"B": base64.b64encode(value).decode()}
 
 
 def _unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
     plain: Item = {}
     for name, typed in item.items():
         for kind, value in typed.items():
-            plain[name] = int(value) if kind == "N" else value
+            if kind == "N":
+                plain[name] = int(value)
+            elif kind == "B":
+                plain[name] = base64.b64decode(value)
+            else:
+                plain[name] = value
     return plain
 
-
-def _size(write: Write) -> int:
-    attributes: Mapping[str, Any] = {}
-    if isinstance(write, Put):
-        attributes = write.item
-    elif isinstance(write, Update):
-        attributes = {**write.put, **write.add}
-    return 200 + sum(
-        len(name) + (len(value.encode()) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 20)
-        for name, value in attributes.items()
-    )

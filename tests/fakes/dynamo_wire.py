@@ -1,0 +1,294 @@
+"""DynamoDB at the end of the wire: what it answers to the requests this project makes, with the units it would charge.
+
+It reads the statements and expressions that `relay.stores.dynamodb` writes and no others. A test may let it throttle,
+leave things unprocessed, lose answers, or refuse single statements.
+"""
+
+import base64
+import bisect
+import json
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+Attributes = dict[str, dict[str, Any]]
+"""An item as the wire has it: `{"pk": {"S": "..."}}`."""
+
+NOT_HELD = "ConditionalCheckFailed"
+
+
+class DynamoWire:
+    """Answers as DynamoDB. `before` and `after` are called around every call with its operation and request.
+
+    What `before` raises did not happen, what `after` raises did. `refusals` maps a partition key to error codes that the
+    next statements for it are answered with.
+    """
+
+    def __init__(
+        self,
+        *,
+        before: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,  # noqa: ARG005
+        after: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,  # noqa: ARG005
+    ) -> None:
+        self.before = before
+        self.after = after
+        self.refusals: dict[str, list[str]] = {}
+        self.calls: Counter[str] = Counter()
+        self.read_units: Counter[str] = Counter()
+        self.write_units: Counter[str] = Counter()
+        self._tables: dict[str, dict[str, dict[str, Attributes]]] = {}
+        self._sorted: dict[tuple[str, str], list[str]] = {}
+        self._tokens: dict[str, str | None] = {}
+        self._lock = threading.Lock()
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one call."""
+        request = json.loads(json.dumps(request))
+        self.before(operation, request)
+        with self._lock:
+            self.calls[operation] += 1
+            answer: dict[str, Any] = getattr(self, f"_{_snake(operation)}")(request)
+        self.after(operation, request)
+        return answer
+
+    # Reads.
+
+    def _batch_get_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, list[Attributes]] = {}
+        keys = [(name, key) for name, asked in request["RequestItems"].items() for key in asked["Keys"]]
+        if len(keys) > 100 or len({json.dumps(entry, sort_keys=True) for entry in keys}) < len(keys):
+            raise _refused("ValidationException", "BatchGetItem")
+        for name, key in keys:
+            item = self._item(name, key)
+            self.read_units[name] += _read_units(0 if item is None else _size(item))
+            if item is not None:
+                found.setdefault(name, []).append(item)
+        return {"Responses": found, "UnprocessedKeys": {}}
+
+    def _query(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name, values = request["TableName"], {k: v["S"] for k, v in request["ExpressionAttributeValues"].items()}
+        keys = self._keys(name, values[":pk"])
+        condition = request["KeyConditionExpression"]
+        start = bisect.bisect_left(keys, values.get(":first", ""))
+        if "sk > :first" in condition:
+            start = bisect.bisect_right(keys, values[":first"])
+        if "ExclusiveStartKey" in request:
+            start = bisect.bisect_right(keys, request["ExclusiveStartKey"]["sk"]["S"])
+        end = bisect.bisect_right(keys, values[":last"]) if ":last" in values else len(keys)
+        items: list[Attributes] = []
+        size = 0
+        for sk in keys[start : min(end, start + request.get("Limit", len(keys)))]:
+            items.append(self._tables[name][values[":pk"]][sk])
+            size += _size(items[-1])
+            if size > 1_000_000:
+                break
+        self.read_units[name] += _read_units(size)
+        answer: dict[str, Any] = {"Items": items, "Count": len(items)}
+        if items and start + len(items) < end:
+            answer["LastEvaluatedKey"] = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}
+        return answer
+
+    # Writes.
+
+    def _batch_execute_statement(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        statements = [_parsed(entry) for entry in request["Statements"]]
+        places = [(s.table, json.dumps(s.key, sort_keys=True)) for s in statements]
+        if not 0 < len(statements) <= 25 or len(set(places)) < len(places):
+            raise _refused("ValidationException", "BatchExecuteStatement")
+        return {"Responses": [self._executed(statement) for statement in statements]}
+
+    def _executed(self, statement: "_Statement") -> dict[str, Any]:
+        planned = self.refusals.get(statement.key["pk"]["S"], [])
+        if planned:
+            return {"Error": {"Code": planned.pop(0), "Message": "planned"}}
+        old = self._item(statement.table, statement.key)
+        if statement.verb == "INSERT":
+            if old is not None:
+                self.write_units[statement.table] += 1
+                return {"Error": {"Code": "DuplicateItem", "Message": "there is one"}}
+            new: Attributes | None = statement.put
+        else:
+            held = old is not None and statement.holds(old)
+            if not held:
+                self.write_units[statement.table] += 1
+                return {"Error": {"Code": NOT_HELD, "Message": "the conditional request failed"}}
+            new = None if statement.verb == "DELETE" else {**(old or {}), **statement.put}
+        if new is not None and _size(new) > 400 * 1024:
+            return {"Error": {"Code": "ValidationError", "Message": "Item size has exceeded the maximum allowed size"}}
+        self._store(statement.table, statement.key, new, factor=1)
+        return {"TableName": statement.table}
+
+    def _batch_write_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        entries = [(name, entry) for name, told in request["RequestItems"].items() for entry in told]
+        if not 0 < len(entries) <= 25:
+            raise _refused("ValidationException", "BatchWriteItem")
+        for name, entry in entries:
+            if "PutRequest" in entry:
+                item = entry["PutRequest"]["Item"]
+                self._store(name, _key_in(item), item, factor=1)
+            else:
+                self._store(name, entry["DeleteRequest"]["Key"], None, factor=1)
+        return {"UnprocessedItems": {}}
+
+    def _update_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if not self._holds(request):
+            self.write_units[request["TableName"]] += 1
+            raise _refused("ConditionalCheckFailedException", "UpdateItem")
+        self._apply("Update", request, factor=1)
+        return {}
+
+    def _transact_write_items(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        token, entries = request["ClientRequestToken"], request["TransactItems"]
+        text = json.dumps(entries, sort_keys=True)
+        if self._tokens.get(token) == text:
+            return {}
+        held = [self._holds(told) for entry in entries for told in entry.values()]
+        if not all(held):
+            reasons = [{"Code": "None" if one else NOT_HELD} for one in held]
+            raise _refused("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
+        for entry in entries:
+            for kind, told in entry.items():
+                self._apply(kind, told, factor=2)
+        self._tokens[token] = text
+        return {}
+
+    def _holds(self, request: Mapping[str, Any]) -> bool:
+        item = self._item(request["TableName"], request.get("Key") or _key_in(request["Item"]))
+        names, values = request.get("ExpressionAttributeNames", {}), request.get("ExpressionAttributeValues", {})
+        for condition in filter(None, request.get("ConditionExpression", "").split(" AND ")):
+            if missing := re.fullmatch(r"attribute_not_exists\((#e\d+)\)", condition):
+                if item is not None and names[missing[1]] in item:
+                    return False
+            else:
+                name, value = condition.split(" = ")
+                if item is None or item.get(names[name]) != values[value]:
+                    return False
+        return True
+
+    def _apply(self, kind: str, request: Mapping[str, Any], *, factor: int) -> None:
+        name, key = request["TableName"], request.get("Key") or _key_in(request["Item"])
+        if kind == "Put":
+            self._store(name, key, request["Item"], factor=factor)
+        elif kind == "Delete":
+            self._store(name, key, None, factor=factor)
+        else:
+            names, values = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
+            new = dict(self._item(name, key) or key)
+            for verb, parts in re.findall(r"(SET|ADD) (.*?)(?= ADD |$)", request["UpdateExpression"]):
+                for part in parts.split(", "):
+                    place, value = part.split(" = ") if verb == "SET" else part.split()
+                    attribute = names[place]
+                    if verb == "SET":
+                        new[attribute] = values[value]
+                    else:
+                        old = int(new.get(attribute, {"N": "0"})["N"])
+                        new[attribute] = {"N": str(old + int(values[value]["N"]))}
+            self._store(name, key, new, factor=factor)
+
+    # The items.
+
+    def _item(self, table: str, key: Mapping[str, Any]) -> Attributes | None:
+        return self._tables.get(table, {}).get(key["pk"]["S"], {}).get(key.get("sk", {"S": ""})["S"])
+
+    def _keys(self, table: str, pk: str) -> list[str]:
+        if (table, pk) not in self._sorted:
+            self._sorted[table, pk] = sorted(self._tables.get(table, {}).get(pk, {}))
+        return self._sorted[table, pk]
+
+    def _store(self, table: str, key: Mapping[str, Any], item: Attributes | None, *, factor: int) -> None:
+        pk, sk = key["pk"]["S"], key.get("sk", {"S": ""})["S"]
+        partition = self._tables.setdefault(table, {}).setdefault(pk, {})
+        old = partition.get(sk)
+        largest = max(0 if one is None else _size(one) for one in (old, item))
+        self.write_units[table] += factor * max(1, -(-largest // 1024))
+        if (old is None) != (item is None):
+            self._sorted.pop((table, pk), None)
+        if item is None:
+            partition.pop(sk, None)
+        else:
+            partition[sk] = item
+
+    def items(self, table: str) -> Iterator[Attributes]:
+        """Yield the items of a table."""
+        for partition in self._tables.get(table, {}).values():
+            yield from partition.values()
+
+    def forget_units(self) -> None:
+        """Begin to count calls and units anew."""
+        for counts in (self.calls, self.read_units, self.write_units):
+            counts.clear()
+
+
+class _Statement:
+    """A PartiQL statement as it was read: verb, table, key, what it sets and what it expects."""
+
+    def __init__(self, verb: str, table: str, put: Attributes, where: Attributes, missing: Sequence[str]) -> None:
+        self.verb = verb
+        self.table = table
+        self.put = put
+        self.key = _key_in(put if verb == "INSERT" else where)
+        self._where = where
+        self._missing = missing
+
+    def holds(self, item: Attributes) -> bool:
+        """Return whether an item is as the statement expects it."""
+        return all(item.get(name) == value for name, value in self._where.items()) and not any(
+            name in item for name in self._missing
+        )
+
+
+_WRITTEN = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM) "([^"]+)"')
+
+
+def _parsed(entry: Mapping[str, Any]) -> _Statement:
+    text, values = entry["Statement"], iter(entry["Parameters"])
+    table = _WRITTEN.match(text)
+    assert table is not None, text
+    verb = text.split()[0]
+    if verb == "INSERT":
+        put = {name: next(values) for name in re.findall(r"'([^']+)': \?", text)}
+        return _Statement(verb, table[1], put, {}, [])
+    before, where = text.split(" WHERE ")
+    put = {name: next(values) for name in re.findall(r'SET "([^"]+)" = \?', before)}
+    expected = {name: next(values) for name in re.findall(r'"([^"]+)" = \?', where)}
+    return _Statement(verb, table[1], put, expected, re.findall(r'"([^"]+)" IS MISSING', where))
+
+
+def _key_in(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in ("pk", "sk") if name in item}
+
+
+def _size(item: Attributes) -> int:
+    """Return the bytes DynamoDB charges for an item.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    size = 0
+    for name, typed in item.items():
+        size += len(name.encode())
+        for kind, value in typed.items():
+            if kind == "S":
+                size += len(value.encode())
+            elif kind == "N":
+                size += (len(value) + 1) // 2 + 1
+            elif kind == "B":
+                size += len(base64.b64decode(value))
+            else:
+                size += 1
+    return size
+
+
+def _read_units(size: int) -> int:
+    return max(1, -(-size // 4096))
+
+
+def _snake(operation: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
+
+
+def _refused(code: str, operation: str, **more: Any) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)  # type: ignore[typeddict-item]
