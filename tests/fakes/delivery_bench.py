@@ -7,19 +7,24 @@ import io
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from relay.delivery.cases import Job, Result
+from relay.delivery.checking import Checker, Samples, no_samples
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
+from relay.delivery.launching import Launcher
 from relay.delivery.messages import LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
+from relay.delivery.probing import Prober
+from relay.delivery.removing import Remover
+from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import STALLED_AFTER, Ticker
@@ -35,7 +40,9 @@ from relay.domain.profiles import Membership, Profile, Register
 from relay.domain.runs import Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Received
+from relay.schedules import Schedule, Timetable
 from relay.settings import Invalid, Listing, Outline, Settings, UnknownExport
+from relay.settings.inventory import Inventory
 from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock
@@ -183,7 +190,18 @@ class BenchSettings:
 
     def exports(self) -> Listing:
         valid = {key: export for key, export in self.saved.items() if key not in self.problems}
-        return Listing(valid, [Invalid(f"export {key}", problem) for key, problem in self.problems.items()])
+        invalid = {key: problem for key, problem in self.problems.items() if not key.startswith("source ")}
+        return Listing(
+            {key: export for key, export in valid.items() if export.connection not in invalid},
+            [Invalid(f"{'export' if '/' in key else 'connection'} {key}", problem) for key, problem in invalid.items()],
+        )
+
+    def export_keys(self) -> list[str]:
+        return sorted({*self.saved, *(key for key in self.problems if "/" in key)})
+
+    def source(self, name: str) -> None:
+        if f"source {name}" in self.problems:
+            raise self.problems[f"source {name}"]
 
     def export_outlines(self) -> Mapping[str, Outline]:
         return {}
@@ -229,6 +247,8 @@ class Bench:
         )
         self.queue, self.checks = Outbox(self.step), Outbox(self.step)
         self.settings = BenchSettings()
+        self.inventory = Inventory()
+        self.scheduled_now: Timetable | None = None
         self.log = io.StringIO()
         self.observe = Observability(self.log)
         self.hidden: list[tuple[str, float]] = []
@@ -392,15 +412,52 @@ class Bench:
             directory,
             self.clock,
             self.observe,
+            schedules=self.timetable,
+            more=[self.remover(directory).step],
         )
+
+    def remover(self, directory: Directory, **options: int) -> Remover:
+        return Remover(self.database, as_settings(self.settings), directory, self.clock, self.observe, **options)
 
     def tick(self, after: timedelta = timedelta()) -> None:
         self.clock.time += after
         self.ticker().tick()
 
-    def operator(self, own: frozenset[str] = frozenset()) -> Operator:
+    def timetable(self, own: Iterable[str] = ()) -> Timetable:
+        """Return schedules of exports' own, and a default schedule that starts the others, unless one was set."""
+        if self.scheduled_now is not None:
+            return self.scheduled_now
+        return Timetable([Schedule(key.replace("/", "."), key) for key in own], Schedule("relay-default", None))
+
+    def launcher(self) -> Launcher:
+        return Launcher(self.database, as_settings(self.settings), self.starter, self.observe)
+
+    def scheduled(self, own: frozenset[str] = frozenset()) -> ScheduledStarts:
+        return ScheduledStarts(self.launcher(), lambda: self.timetable(own), self.clock)
+
+    def prober(self) -> Prober:
+        return Prober(self.database, self.opener, self.clock, self.observe)
+
+    def account_checker(self, own: frozenset[str] = frozenset(), samples: Samples = no_samples) -> Checker:
+        return Checker(
+            self.database,
+            self.opener,
+            self.prober(),
+            lambda: self.timetable(own),
+            lambda: self.inventory,
+            samples=samples,
+        )
+
+    def operator(self, own: frozenset[str] = frozenset(), samples: Samples = no_samples) -> Operator:
         return Operator(
-            self.database, as_settings(self.settings), self.starter, self.opener, lambda: set(own), self.observe
+            self.database,
+            as_settings(self.settings),
+            self.starter,
+            self.launcher(),
+            self.scheduled(own),
+            self.account_checker(own, samples),
+            self.prober(),
+            self.observe,
         )
 
     def start(self) -> Run:

@@ -77,6 +77,7 @@ class Dimensions(TypedDict, total=False):
     source: str
     connection: str
     destination: str
+    subject: str
     outcome: str
 
 
@@ -98,6 +99,8 @@ class Count(Enum):
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
+    ATTENTION = "NeedsAttention"
+    UNSCHEDULED = "ExportsUnscheduled"
     BUDGET_PERCENT = "DailyBudgetPercent"
 
 

@@ -488,7 +488,7 @@ def test_the_calls_of_a_run_are_counted() -> None:
     bench = bench_with((0, 2, 4, 6), call_size=2)
     run = bench.start()
     bench.work_off()
-    assert bench.operator().picture(bench.run(run))["counts"]["calls"] == 2
+    assert bench.launcher().picture(bench.run(run))["counts"]["calls"] == 2
     assert bench.clock.now() - bench.run(run).started_at < timedelta(hours=1)
 
 

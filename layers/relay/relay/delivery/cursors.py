@@ -19,7 +19,7 @@ from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
+from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, rejects_too_many, total
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -186,7 +186,9 @@ class Cursors:
         if run.phase == 1:
             gates.pass_guard(self._database, export.connection, export.name, run.settings)
         if counts["outstanding"] == 0:
-            runs.change_state(self._database, run, RunState.FINISHED, now)
+            rejects = rejects_too_many(counts)
+            state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
+            runs.change_state(self._database, run, state, now, rejects)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""

@@ -135,6 +135,10 @@ class Settings:
                 problems[subject] = problem
         return Listing(valid, [Invalid(subject, problem) for subject, problem in problems.items()])
 
+    def export_keys(self) -> list[str]:
+        """Return what stands below the path of exports, valid or not: `connection/export` as a rule."""
+        return sorted(self._parameters.all())
+
     def export_outlines(self) -> dict[str, Outline]:
         """Return what SSM alone tells of the exports that can be read, by key; `exports` tells what is wrong."""
         outlines = {}

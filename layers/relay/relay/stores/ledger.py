@@ -4,7 +4,7 @@ A batch's mark (pk `ledger#batch id`, sk `batch`) and its counts (pk `ledger#sou
 transaction, so a redelivered message finds its mark and adds nothing.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
@@ -46,6 +46,16 @@ class Line:
     batch: str
     source: str
     counts: Counts
+    nobody: bool = False
+    """Whether the source's `profile_key` found nobody in any of its changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class InVain:
+    """How many changes in a row `profile_key` found nobody in, up to the last; whether these are all there were."""
+
+    changes: int
+    is_all: bool
 
 
 def record(database: Database, lines: Sequence[Line], now: datetime) -> list[Line]:
@@ -69,6 +79,17 @@ def totals(database: Database, source: str) -> Counts:
     return Counts(*(int(item.get(name, 0)) for name in _NAMES))
 
 
+def in_vain(database: Database, sources: Sequence[str]) -> dict[str, InVain]:
+    """Return the sources that found nobody in the last message they were sent."""
+    items = database.get([_totals(source) for source in sources])
+    found: dict[str, InVain] = {}
+    for source, item in zip(sources, items, strict=True):
+        nobody = 0 if item is None else int(item.get("nobody", 0))
+        if item is not None and nobody > 0:
+            found[source] = InVain(nobody, nobody >= sum(int(item.get(name, 0)) for name in _NAMES))
+    return found
+
+
 def _pages(lines: Sequence[Line]) -> Iterator[list[Line]]:
     by_source: dict[str, list[Line]] = {}
     for line in lines:
@@ -82,8 +103,14 @@ def _entering(lines: Sequence[Line], now: datetime) -> list[Write]:
     """Return the group that marks lines of one source and adds their counts."""
     expires_at = int((now + MARKS_KEPT).timestamp())
     marks: list[Write] = [Put(_mark(line.batch), {"expires_at": expires_at}, {"pk": ABSENT}) for line in lines]
-    counts: Mapping[str, int] = sum((line.counts for line in lines), Counts()).by_name()
-    return [*marks, Update(_totals(lines[0].source), add=counts)] if counts else marks
+    counts = sum((line.counts for line in lines), Counts())
+    if counts.changes == 0:
+        return marks
+    if all(line.nobody for line in lines):
+        totals = Update(_totals(lines[0].source), add={**counts.by_name(), "nobody": counts.changes})
+    else:
+        totals = Update(_totals(lines[0].source), put={"nobody": 0}, add=counts.by_name())
+    return [*marks, totals]
 
 
 def _mark(batch: str) -> Key:

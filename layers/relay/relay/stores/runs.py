@@ -100,6 +100,11 @@ def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None][::-1]
 
 
+def forget_pointers(database: Database, export: str) -> None:
+    """Delete which runs of an export are active and newest; the runs themselves are forgotten after `KEPT`."""
+    write_one(database, Delete(_active(export)), Delete(_newest(export)))
+
+
 def shards(database: Database, run: str) -> list[Shard]:
     """Return all shards of a run."""
     return [_shard_from(item) for item in database.query(Table.CONTROL, f"run#{run}", prefix="shard#")]

@@ -1,0 +1,77 @@
+"""What schedules ask for: runs, and nothing else. Whoever may write schedules can start any export, no more."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from relay.clock import Clock
+from relay.delivery.events import SCHEDULED, export_to_start
+from relay.delivery.launching import Launcher
+from relay.domain.problems import Problem, SettingsProblem, Transient
+from relay.observability import Fields
+from relay.schedules import Timetable
+from relay.stores import gates
+
+PAUSES = (5.0, 25.0)
+"""Seconds before a question that AWS did not answer is asked again: nobody repeats an event."""
+
+Answer = TypeVar("Answer")
+
+
+class ScheduledStarts:
+    """Answers the events of the export function, each with a JSON object."""
+
+    def __init__(self, launcher: Launcher, schedules: Callable[[], Timetable], clock: Clock) -> None:
+        self._launcher = launcher
+        self._schedules = schedules
+        self._clock = clock
+        self._observe = launcher.observe
+
+    def handle(self, event: Any) -> dict[str, Any]:
+        """Start what an event names (see `export_to_start`).
+
+        Raises EventProblem or SettingsProblem for an event that is refused, once it is logged: the invocation fails, so
+        that the function's error metric shows it.
+        """
+        key = None
+        try:
+            key = export_to_start(event)
+            return self.start_all() if key is None else self._start(key)
+        except Problem as problem:
+            where = Fields(field=getattr(problem, "field", "event"))
+            if key is not None:
+                where["export"] = key
+            self._observe.problem("refused event", problem, **where)
+            raise
+
+    def start_all(self) -> dict[str, Any]:
+        """Start every valid export without a schedule of its own; what is invalid is logged and starts nothing."""
+        listing = self._patiently(self._launcher.settings.exports)
+        for invalid in listing.problems:
+            self._observe.problem("settings", invalid.problem, subject=invalid.subject)
+        own = self._patiently(self._schedules).exports
+        return {"started": [self._start_or_say(key) for key in sorted(listing.valid) if key not in own]}
+
+    def _start_or_say(self, key: str) -> dict[str, Any]:
+        try:
+            return self._start(key)
+        except SettingsProblem as problem:
+            self._observe.problem("settings", problem, export=key)
+            return {"export": key, "error": str(problem)}
+
+    def _start(self, key: str) -> dict[str, Any]:
+        """Start one export; where passing trouble keeps it from that, a run is owed, which the tick starts."""
+        try:
+            return self._launcher.launch(key, SCHEDULED)
+        except Transient as problem:
+            self._observe.problem("start left to the tick", problem, export=key)
+            connection, name = key.split("/")
+            self._patiently(lambda: gates.owe_always(self._launcher.database, connection, name))
+            return {"export": key, "run": None, "reason": f"{problem}; a run is owed and starts by itself"}
+
+    def _patiently(self, ask: Callable[[], Answer]) -> Answer:
+        for pause in PAUSES:
+            try:
+                return ask()
+            except Transient:
+                self._clock.sleep(pause)
+        return ask()
