@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from relay.domain.changes import NO_IDENTITY, Change, from_json
+from relay.domain.changes import Change, from_json
 from relay.domain.keyed_hash import KeyedHash
 from relay.problem_details import Refusal
 from relay.settings import SourceSettings
 from relay.sources.intake import (
     MAX_MESSAGE_BYTES,
+    NO_IDENTITY,
     TOO_LARGE,
     WRONG_SHAPE,
     Intake,

@@ -19,7 +19,7 @@ from relay.settings import Outline
 from relay.stores import attempts, ledger, segments
 from relay.stores.database import Table
 from relay.stores.directory import Directory, Entry
-from relay.stores.ledger import Counts, Line
+from relay.stores.ledger import Counts, InVain, Line
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.routing_world import LOG, NOON, VISIBILITY, Crash, StillClock, World, change, member, profile_id
 
@@ -371,6 +371,37 @@ def test_dying_between_any_two_steps_loses_nothing() -> None:
             break
         steps += 1
     assert steps > 20
+
+
+def test_how_many_changes_in_a_row_found_nobody_is_known_by_source() -> None:
+    """Given a `profile_key` that finds nobody any more, Then the changes since it last found somebody are counted."""
+    world = World()
+    world.post(change(1, member("s/a")), change(None, rejection="no_identity"))
+    world.post(change(1, member("s/a")), source="well")
+    world.run()
+    assert ledger.in_vain(world.database, ["s", "well", "never"]) == {}
+
+    for _ in range(2):
+        world.post(change(None, rejection="no_identity"), change(None, rejection="no_identity"))
+        world.run()
+    assert ledger.in_vain(world.database, ["s", "well"]) == {"s": InVain(4, is_all=False)}
+
+    world.post(change(None, rejection="wrong_shape"))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"]) == {"s": InVain(5, is_all=False)}
+
+    world.post(change(None, rejection="no_identity"), change(2, member("s/a")))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"]) == {}
+
+
+def test_a_source_that_never_found_anybody_is_known() -> None:
+    world = World()
+    message = world.post(change(None, rejection="no_identity"))
+    records = world.receive(message)
+    world.router().route(records)
+    world.router().route(records)
+    assert ledger.in_vain(world.database, ["s"]) == {"s": InVain(1, is_all=True)}
 
 
 def test_dying_after_the_ledger_counts_nothing_twice() -> None:

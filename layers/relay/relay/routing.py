@@ -17,7 +17,7 @@ from typing import Protocol
 from relay.clock import Clock
 from relay.delivery.messages import LookAgain, by_shard, group
 from relay.domain import changes
-from relay.domain.changes import NO_IDENTITY, Change, ChangeBatch
+from relay.domain.changes import Change, ChangeBatch
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.merging import is_relevant, merge
 from relay.domain.problems import Conflict, Transient
@@ -312,7 +312,7 @@ class Router:
                 batch.batch.id,
                 batch.batch.source,
                 Counts(**counted[batch.batch.id]),
-                nobody=all(change.rejection == NO_IDENTITY for change in batch.batch.changes),
+                nobody=all(change.profile_id is None for change in batch.batch.changes),
             )
             for batch in batches
             if batch.batch.id not in failed

@@ -5,6 +5,7 @@ Whatever raises the alarm is told here too (both ask `attention`). Trouble of an
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from relay.delivery.attention import Attention, last_verdict, of_gate, of_runs, of_sources
@@ -12,6 +13,7 @@ from relay.delivery.opening import Opener
 from relay.delivery.probing import Prober, next_probe
 from relay.destinations.contract import Finding, Level
 from relay.domain import moments
+from relay.domain.deliveries import Delivery
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import BUCKETS
 from relay.domain.problems import Actor, Problem, Transient
@@ -26,9 +28,9 @@ from relay.stores.gates import CONNECTION
 EVERYTHING = "*"
 """What a check of all connections, sources and names is asked for by."""
 
-LOOKED_FOR = 8
-LOOKED_AT = 25
-"""In how many buckets of an export, and at how many profiles of each, the meaning of a rejection is looked for."""
+LOOKED_AT = 500
+A_BUCKET = 25
+"""At how many profiles of an export (and of each of its buckets) the meaning of a rejection is looked for."""
 
 Samples = Callable[[Export], Sequence[Finding]]
 """Works an export's mapping out on some stored profiles and returns what it finds."""
@@ -164,12 +166,15 @@ class Checker:
         if not codes:
             return ""
         code = max(codes, key=lambda code: (codes[code], code))
-        for bucket in range(0, BUCKETS, BUCKETS // LOOKED_FOR):
-            for delivery in deliveries.some(self._database, export.key, bucket, LOOKED_AT):
-                for refusal in delivery.refusals.values():
-                    if refusal.rejection.code == code:
-                        return f"{code} means: {refusal.rejection.detail}"
+        for delivery in islice(self._deliveries(export), LOOKED_AT):
+            for refusal in delivery.refusals.values():
+                if refusal.rejection.code == code:
+                    return f"{code} means: {refusal.rejection.detail}"
         return ""
+
+    def _deliveries(self, export: Export) -> Iterator[Delivery]:
+        for bucket in range(BUCKETS):
+            yield from deliveries.some(self._database, export.key, bucket, A_BUCKET)
 
     def _sources(self, names: Sequence[str]) -> Iterator[Finding]:
         for name in names:

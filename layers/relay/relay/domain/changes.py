@@ -10,9 +10,6 @@ from relay.domain import moments
 Json = Any
 """A value as `json.loads` returns it."""
 
-NO_IDENTITY = "no_identity"
-"""The rejection of a change in which the source's `profile_key` finds nothing."""
-
 
 @dataclass(frozen=True, slots=True)
 class MembershipChange:

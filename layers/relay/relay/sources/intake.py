@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from relay.domain.changes import NO_IDENTITY, Change, ChangeBatch, to_json
+from relay.domain.changes import Change, ChangeBatch, to_json
 from relay.domain.keyed_hash import KeyedHash
 from relay.problem_details import InputError, pointer, too_large
 from relay.sources.dialects import DIALECTS
@@ -20,6 +20,8 @@ MAX_MESSAGE_BYTES = 200_000
 hands to one call, a profile near DynamoDB's 400 KB per item could not be stored, and small messages spread over
 consumers. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+NO_IDENTITY = "no_identity"
+"""The rejection of a profile in which `profile_key` finds nothing."""
 WRONG_SHAPE = "wrong_shape"
 """The rejection of a profile that does not have the dialect's shape, among others that do."""
 TOO_LARGE = "too_large"

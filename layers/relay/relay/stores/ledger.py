@@ -47,7 +47,7 @@ class Line:
     source: str
     counts: Counts
     nobody: bool = False
-    """Whether the source's `profile_key` found nobody in any of its changes."""
+    """Whether none of its changes names a profile: nobody was found in any of them."""
 
 
 @dataclass(frozen=True, slots=True)
