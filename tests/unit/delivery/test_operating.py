@@ -216,5 +216,5 @@ def test_every_record_of_a_run_is_forgotten_after_a_while(bench: Bench) -> None:
         for partition in (f"run#{run.id}", f"runs#{MAIN}")
         for item in bench.database.query(Table.CONTROL, partition)
     ]
-    assert len(records) == 2 + run.shards
+    assert len(records) == 3 + run.shards
     assert {item["expires_at"] for item in records} == {int((run.started_at + runs.KEPT).timestamp())}

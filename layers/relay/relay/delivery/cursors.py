@@ -8,6 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result
@@ -18,7 +19,7 @@ from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Conflict, ExportProblem
+from relay.domain.problems import Busy, Conflict, ExportProblem
 from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, rejects_too_many, total
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
@@ -37,6 +38,9 @@ CHUNK = 250
 
 MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
+
+ASKING = timedelta(seconds=2)
+"""How long a shard waits for another one that asks the account."""
 
 EDITED = "the export's settings were edited during the run"
 
@@ -84,7 +88,7 @@ class Cursors:
         job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
-            _require_readiness(job)
+            self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
         page, counts, waiting = _count(page, results, run)
@@ -106,6 +110,22 @@ class Cursors:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
         return Counter(result.outcome.value for result in results.values())
+
+    def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
+        """Do not send a whole segment where the destination says beforehand that it cannot go.
+
+        The account is asked once per run: the first shard that comes asks, the others wait for it (Busy).
+        """
+        match runs.readiness(self._database, run, shard.index, self._clock.now()):
+            case runs.Readiness.WAIT:
+                raise Busy("asking", "another shard asks the account first", taken=False, retry_after=ASKING)
+            case runs.Readiness.ASK:
+                try:
+                    _ask(job)
+                except Exception:
+                    runs.ask_again(self._database, run)
+                    raise
+                runs.note_ready(self._database, run)
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:
@@ -197,8 +217,7 @@ class Cursors:
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
 
 
-def _require_readiness(job: Job) -> None:
-    """Do not send a whole segment where the destination says beforehand that it cannot go."""
+def _ask(job: Job) -> None:
     for finding in job.destination.check_before_run(job.account, job.export):
         if finding.level is Level.ERROR:
             raise ExportProblem("not_ready", finding.message)
