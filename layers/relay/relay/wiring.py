@@ -131,15 +131,14 @@ class Stack:
         """Starts runs."""
         return Starter(self.database, self.clock, self.cursors, registry.load)
 
-    @cached_property
-    def schedules(self) -> Schedules:
-        """What EventBridge Scheduler will start."""
+    def schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
+        """Return what tells which exports EventBridge Scheduler will start."""
         return Schedules(
             self.environment["RELAY_SCHEDULE_GROUP"],
             default=self.environment["RELAY_DEFAULT_SCHEDULE"],
             target=self.environment["RELAY_EXPORT_FUNCTION"],
             clock=self.clock,
-            kept_for=SCHEDULES_KEPT,
+            kept_for=kept_for,
         )
 
     @cached_property
@@ -150,7 +149,7 @@ class Stack:
     @cached_property
     def scheduled(self) -> ScheduledStarts:
         """What schedules ask for."""
-        return ScheduledStarts(self.launcher, self.schedules, self.clock)
+        return ScheduledStarts(self.launcher, self.schedules(), self.clock)
 
     def operator(self) -> Operator:
         """Return what answers operators."""
@@ -161,7 +160,7 @@ class Stack:
         inventories = Inventories(
             prefix, boto3.client("secretsmanager").list_secrets, boto3.client("ssm").describe_parameters
         )
-        checker = Checker(self.database, self.opener, prober, self.schedules, inventories)
+        checker = Checker(self.database, self.opener, prober, self.schedules(), inventories)
         return Operator(
             self.database, self.settings, self.starter, self.launcher, self.scheduled, checker, prober, self.observe
         )
@@ -196,6 +195,6 @@ class Stack:
             directory,
             self.clock,
             self.observe,
-            schedules=self.schedules,
+            schedules=self.schedules(SCHEDULES_KEPT),
             more=[Remover(self.database, self.settings, directory, self.clock, self.observe).step],
         )
