@@ -20,6 +20,9 @@
 - `run`: a full export starts, and so many hours pass
 - `memberships`: the times that are stored; `check`: of a connection; `event`: for the export function
 - `own_schedules`: what EventBridge Scheduler lists from now on
+
+In a step `{"$repeat": ["x", 1000]}` stands for a text of so many repeats. Of the project's own cases `title` says what
+happens, `right` what is right, and `expect` holds the right result (see `comparing`).
 """
 
 from __future__ import annotations
@@ -93,12 +96,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case file. `expect` holds those keys of the printed line that matter, with their right values."""
+    """A case file; `expect` is what `comparing` takes."""
 
     name: str
     setup: Setup
     steps: Sequence[Step]
-    expect: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, Any] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_case(file: Path) -> Case:
@@ -111,11 +114,11 @@ def read_case(file: Path) -> Case:
         raise CaseError(f"is not JSON: {error}") from None
     if not isinstance(told, dict) or not isinstance(told.get("steps"), list):
         raise CaseError("must be an object with a list of steps")
-    setup, expect = told.get("setup", {}), told.get("expect", {})
-    if not isinstance(setup, dict) or not isinstance(expect, dict):
-        raise CaseError("setup and expect must be objects")
-    steps = [_step(place, step) for place, step in enumerate(told["steps"], start=1)]
-    return Case(file.name, _setup(setup), steps, expect)
+    setup = told.get("setup", {})
+    if not isinstance(setup, dict):
+        raise CaseError("setup must be an object")
+    steps = [_step(place, _with_repeats(step)) for place, step in enumerate(told["steps"], start=1)]
+    return Case(file.name, _setup(setup), steps, told.get("expect", {}))
 
 
 def _setup(told: Mapping[str, Any]) -> Setup:
@@ -123,6 +126,17 @@ def _setup(told: Mapping[str, Any]) -> Setup:
     chosen = {name: value for name, value in told.items() if name in ours}
     sandbox = {name: value for name, value in told.items() if name not in ours | {"lenient"}}
     return Setup(**chosen, sandbox=sandbox)
+
+
+def _with_repeats(told: Any) -> Any:
+    if isinstance(told, list):
+        return [_with_repeats(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    if told.keys() == {"$repeat"}:
+        text, times = told["$repeat"]
+        return text * times
+    return {name: _with_repeats(value) for name, value in told.items()}
 
 
 def _step(place: int, told: Any) -> Step:
