@@ -82,7 +82,10 @@ class Replay:
 
     def _post(self, step: Step) -> None:
         body = step.value if isinstance(step.value, str) else json.dumps(step.value)
-        self._send(body, {"Authorization": f"Bearer {self._case.setup.secret}"})
+        headers = {"Authorization": f"Bearer {self._case.setup.secret}"}
+        if "id" in step.more:
+            headers["Idempotency-Key"] = step.more["id"]
+        self._send(body, headers)
 
     def _sign(self, step: Step) -> None:
         self._wait_a_moment()
