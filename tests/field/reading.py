@@ -14,7 +14,7 @@
 
 - `post`: a body, as JSON or (a text) as it stands, with the bearer token; `id` is its Idempotency-Key
 - `sign` (a key in base64) or `sign_raw` (a key as text): a signed body of `changes`; `id` is its webhook id, `before`
-  stands in front of the signature
+  stands in front of the signature, a blank between them
 - `later`: so many seconds pass; `until`: a moment comes
 - `settle`: everything queued is worked on until it rests, at most so many hours
 - `run`: a full export starts, and so many hours pass
@@ -107,7 +107,7 @@ class Case:
 def read_case(file: Path) -> Case:
     """Read a case file; CaseError when it is none."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CaseError(f"cannot be read: {error.strerror}") from None
     except ValueError as error:
