@@ -1,66 +1,79 @@
-"""EventBridge Scheduler as far as it is used: schedules of one group in pages of two, and the default schedule."""
+"""EventBridge Scheduler in memory: schedules by group, listed in pages."""
 
-from collections.abc import Iterator, Mapping
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
+from tests.fakes.secrets import refusal
 
-TARGET = "arn:aws:lambda:eu-west-1:111122223333:function:relay-export"
+FUNCTION = "relay-export"
 ROLE = "arn:aws:iam::111122223333:role/relay-scheduler"
 
 
-class FakeScheduler:
-    """Answers like boto3's Scheduler client; a schedule is what GetSchedule would tell of it."""
+def arn_of(function: str = FUNCTION) -> str:
+    return f"arn:aws:lambda:eu-west-1:111122223333:function:{function}"
 
-    def __init__(self, *schedules: Mapping[str, Any], group: str = "relay") -> None:
-        self.group = group
-        self.schedules = {(group, schedule["Name"]): dict(schedule) for schedule in schedules}
+
+class FakeScheduler:
+    """Answers like boto3's Scheduler client. `calls` keeps what was asked for.
+
+    A schedule that says only what `ListSchedules` tells (`Name` is required) is one of every night that starts the
+    export it is named after.
+    https://docs.aws.amazon.com/scheduler/latest/APIReference/API_ScheduleSummary.html
+    https://docs.aws.amazon.com/scheduler/latest/APIReference/API_GetSchedule.html
+    """
+
+    def __init__(self, schedules: Sequence[Mapping[str, Any]] = (), *, page: int = 2, function: str = FUNCTION) -> None:
+        self.schedules = list(schedules)
+        self.others: dict[str, Mapping[str, Any]] = {}
+        """Schedules of the group `default`, by name."""
         self.calls: list[str] = []
         self.failures: list[Exception] = []
         self.deleted_after_listing = False
+        self._page = page
+        self._function = function
 
-    def put(self, schedule: Mapping[str, Any], group: str | None = None) -> None:
-        self.schedules[self.group if group is None else group, schedule["Name"]] = dict(schedule)
-
-    def get_paginator(self, operation: Any, /) -> Any:
+    def get_paginator(self, operation: str, /) -> FakeScheduler:
         assert operation == "list_schedules"
-        scheduler = self
+        return self
 
-        class Paginator:
-            def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
-                scheduler._called("list")
-                listed = [_summary(told) for (group, _), told in scheduler.schedules.items() if group == GroupName]
-                if scheduler.deleted_after_listing:
-                    scheduler.schedules.clear()
-                for start in range(0, max(len(listed), 1), 2):
-                    yield {"Schedules": listed[start : start + 2]}
-
-        return Paginator()
+    def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
+        self._called("list")
+        listed = [_summary(self._filled(told, GroupName)) for told in self.schedules]
+        if self.deleted_after_listing:
+            self.schedules = []
+        for start in range(0, max(len(listed), 1), self._page):
+            yield {"Schedules": listed[start : start + self._page]}
 
     def get_schedule(self, *, Name: str, GroupName: str) -> Mapping[str, Any]:  # noqa: N803
         self._called(f"get {Name}")
-        if (GroupName, Name) not in self.schedules:
-            raise ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "GetSchedule")
-        return self.schedules[GroupName, Name]
+        if GroupName == "default":
+            found = [told for name, told in self.others.items() if name == Name]
+        else:
+            found = [told for told in self.schedules if told["Name"] == Name]
+        if not found:
+            raise refusal("ResourceNotFoundException")
+        return self._filled(found[0], GroupName)
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
         if self.failures:
             raise self.failures.pop(0)
 
+    def _filled(self, told: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+        started = json.dumps({"export": str(told["Name"]).replace(".", "/", 1)})
+        target = {"Arn": arn_of(self._function), "RoleArn": ROLE, "Input": started}
+        usual = {"State": "ENABLED", "ScheduleExpression": "cron(0 3 * * ? *)", "GroupName": group, "Target": target}
+        return {**usual, **told}
+
 
 def schedule(name: str, event: str | None, **changes: Any) -> dict[str, Any]:
-    """Return an enabled schedule of every night that sends an event to the export function; None: no input."""
-    target = {"Arn": TARGET, "RoleArn": ROLE} | ({} if event is None else {"Input": event})
-    return {
-        "Name": name,
-        "State": "ENABLED",
-        "ScheduleExpression": "cron(0 3 * * ? *)",
-        "ScheduleExpressionTimezone": "UTC",
-        "Target": target,
-        **changes,
-    }
+    """Return a schedule that sends an event to the export function; None: without an input."""
+    target = {"Arn": arn_of(), "RoleArn": ROLE} | ({} if event is None else {"Input": event})
+    return {"Name": name, "Target": target, **changes}
 
 
 def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {"Name": told["Name"], "State": told["State"], "Target": {"Arn": told["Target"]["Arn"]}}
+    return {"Name": told["Name"], "State": told["State"], "Target": {"Arn": told["Target"].get("Arn")}}

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from relay.domain.problems import Busy
 from relay.schedules import Schedules, Timetable
 from tests.fakes.clock import FakeClock
-from tests.fakes.scheduler import ROLE, TARGET, FakeScheduler, schedule
+from tests.fakes.scheduler import FUNCTION, ROLE, FakeScheduler, arn_of, schedule
 
 NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
 MAIN = '{"export": "letters/main"}'
@@ -17,13 +17,13 @@ EVERY = '{"exports": "default"}'
 
 
 def reader(client: FakeScheduler, **options: Any) -> Schedules:
-    told: dict[str, Any] = {"default": "relay-default", "target": TARGET, "clock": FakeClock(NOW), **options}
+    told: dict[str, Any] = {"default": "relay-default", "target": FUNCTION, "clock": FakeClock(NOW), **options}
     return Schedules("relay", client=client, **told)
 
 
 def timetable(*schedules: dict[str, Any], default: dict[str, Any] | None = None) -> Timetable:
-    client = FakeScheduler(*schedules)
-    client.put(schedule("relay-default", EVERY) if default is None else default, group="default")
+    client = FakeScheduler(schedules)
+    client.others["relay-default"] = schedule("relay-default", EVERY) if default is None else default
     return reader(client)()
 
 
@@ -54,13 +54,13 @@ def test_an_input_that_names_the_cause_as_older_pages_told_is_taken() -> None:
         ),
         ({"ScheduleExpression": "cron(0 3 1 1 ? 2024-2025)"}, "only years that are over"),
         ({"EndDate": NOW - timedelta(days=1)}, "end date"),
-        ({"Target": {"Arn": TARGET.replace("export", "other"), "RoleArn": ROLE, "Input": MAIN}}, "another target"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE}}, "not JSON, or none"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE, "Input": "letters/main"}}, "not JSON, or none"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE, "Input": "{}"}}, "starts nothing"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE, "Input": '"letters/main"'}}, "starts nothing"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE, "Input": '{"confirm": "run"}'}}, "starts nothing"),
-        ({"Target": {"Arn": TARGET, "RoleArn": ROLE, "Input": '{"export": "letters.main"}'}}, "slash"),
+        ({"Target": {"Arn": arn_of("relay-other"), "RoleArn": ROLE, "Input": MAIN}}, "another target"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE}}, "not JSON, or none"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": "letters/main"}}, "not JSON, or none"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": "{}"}}, "starts nothing"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '"letters/main"'}}, "starts nothing"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '{"confirm": "run"}'}}, "starts nothing"),
+        ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '{"export": "letters.main"}'}}, "slash"),
     ],
 )
 def test_what_will_start_nothing_counts_as_no_schedule_and_says_why(changes: dict[str, Any], problem: str) -> None:
@@ -80,7 +80,7 @@ def test_what_will_start_nothing_counts_as_no_schedule_and_says_why(changes: dic
         {"ScheduleExpression": "cron(0 3 1 1 ? 2025,2027)"},
         {"ScheduleExpression": "rate(1 day)"},
         {"EndDate": NOW + timedelta(days=1)},
-        {"Target": {"Arn": f"{TARGET}:live", "RoleArn": ROLE, "Input": MAIN}},
+        {"Target": {"Arn": f"{arn_of()}:live", "RoleArn": ROLE, "Input": MAIN}},
     ],
 )
 def test_what_is_still_to_come_counts(changes: dict[str, Any]) -> None:
@@ -104,19 +104,19 @@ def test_a_default_schedule_that_was_deleted_starts_nothing() -> None:
 
 
 def test_one_that_is_deleted_while_it_is_read_is_none() -> None:
-    client = FakeScheduler(schedule("letters.main", MAIN))
+    client = FakeScheduler([schedule("letters.main", MAIN)])
     client.deleted_after_listing = True
     assert reader(client)().exports == set()
 
 
 def test_only_what_is_enabled_is_asked_for() -> None:
-    client = FakeScheduler(schedule("letters.main", MAIN), schedule("letters.old", MAIN, State="DISABLED"))
+    client = FakeScheduler([schedule("letters.main", MAIN), schedule("letters.old", MAIN, State="DISABLED")])
     reader(client)()
     assert client.calls == ["list", "get letters.main", "get relay-default"]
 
 
 def test_what_was_read_is_kept_for_a_while() -> None:
-    clock, client = FakeClock(NOW), FakeScheduler(schedule("letters.main", MAIN))
+    clock, client = FakeClock(NOW), FakeScheduler([schedule("letters.main", MAIN)])
     schedules = reader(client, clock=clock, kept_for=timedelta(minutes=5))
     schedules()
     clock.advance(299)
@@ -127,6 +127,10 @@ def test_what_was_read_is_kept_for_a_while() -> None:
     assert client.calls.count("list") == 2
 
 
+def test_a_schedule_without_details_is_what_its_name_says() -> None:
+    assert timetable({"Name": "letters.main"}, {"Name": "letters.old", "State": "DISABLED"}).exports == {"letters/main"}
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -135,7 +139,7 @@ def test_what_was_read_is_kept_for_a_while() -> None:
     ],
 )
 def test_a_scheduler_that_does_not_answer_is_passing_trouble(failure: Exception) -> None:
-    client = FakeScheduler(schedule("letters.main", MAIN))
+    client = FakeScheduler([schedule("letters.main", MAIN)])
     client.failures = [failure]
     with pytest.raises(Busy):
         reader(client)()

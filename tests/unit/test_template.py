@@ -407,9 +407,7 @@ def test_the_functions_know_the_schedules(resources: dict[str, Resource]) -> Non
         assert _target(told["RELAY_SCHEDULE_GROUP"]) == "ScheduleGroup"
         assert told["RELAY_DEFAULT_SCHEDULE"] == default["Name"]
         # By name, because a function that refers to itself would make a circle.
-        assert told["RELAY_EXPORT_FUNCTION"]["Fn::Sub"].endswith(
-            ":function:" + functions["ExportFunction"]["FunctionName"]["Fn::Sub"]
-        )
+        assert told["RELAY_EXPORT_FUNCTION"] == functions["ExportFunction"]["FunctionName"]
 
 
 def test_ingest_has_a_reserved_concurrency_only_when_it_is_asked_for(

@@ -102,6 +102,8 @@ class Count(Enum):
     ATTENTION = "NeedsAttention"
     UNSCHEDULED = "ExportsUnscheduled"
     BUDGET_PERCENT = "DailyBudgetPercent"
+    WARNINGS = "Warnings"
+    """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""
 
 
 class Observability:

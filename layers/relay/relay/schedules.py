@@ -91,7 +91,7 @@ class Schedules:
         clock: Clock | None = None,
         kept_for: timedelta = timedelta(),
     ) -> None:
-        """`default` names the default schedule (of Scheduler's group `default`), `target` the export function's ARN."""
+        """`default` names the default schedule (of Scheduler's group `default`), `target` the export function."""
         self._group = group
         self._default = default
         self._target = target
@@ -151,7 +151,7 @@ def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime,
     arn = told.get("Target", {}).get("Arn")
     checks: tuple[Callable[[], str | None], ...] = (
         lambda: "is disabled" if told.get("State", "ENABLED") != "ENABLED" else None,
-        lambda: None if target is None or arn is None or _is_or_version_of(arn, target) else "has another target",
+        lambda: None if target is None or arn is None or _is_function(arn, target) else "has another target",
         lambda: None if listed else _over(told, now),
     )
     for problem in (check() for check in checks):
@@ -169,8 +169,9 @@ def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime,
         return Schedule(name, named, f"has an input that starts nothing ({problem.what})")
 
 
-def _is_or_version_of(arn: str, function: str) -> bool:
-    return arn == function or arn.startswith(f"{function}:")
+def _is_function(arn: str, name: str) -> bool:
+    """Whether an ARN is that of a function, or of a version or alias of it."""
+    return arn.partition(":function:")[2].partition(":")[0] == name
 
 
 def _over(told: Mapping[str, Any], now: datetime) -> str | None:

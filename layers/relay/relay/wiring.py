@@ -28,14 +28,14 @@ from relay.delivery.ticking import Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller
+from relay.destinations.contract import Caller, Destination
 from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
 from relay.queues import Queue
 from relay.schedules import Schedules
 from relay.settings import Settings
-from relay.settings.inventory import Inventories
+from relay.settings.inventory import Inventories, Inventory
 from relay.stores import dynamodb
 from relay.stores.database import Database
 from relay.stores.directory import Directory
@@ -51,6 +51,8 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = field(default_factory=SystemClock)
     observe: Observability = field(default_factory=Observability)
+    destinations: Callable[[str], Destination] = registry.load
+    """Destinations by name."""
 
     @cached_property
     def database(self) -> Database:
@@ -61,7 +63,9 @@ class Stack:
     def settings(self) -> Settings:
         """Sources, connections and exports."""
         seconds = float(self.environment.get("RELAY_SETTINGS_SECONDS", "30"))
-        return Settings(self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock)
+        return Settings(
+            self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock, destinations=self.destinations
+        )
 
     @cached_property
     def keyed(self) -> KeyedHash:
@@ -104,7 +108,7 @@ class Stack:
         return Opener(
             self.database,
             self.settings,
-            registry.load,
+            self.destinations,
             self.caller,
             self.sandboxes,
             self.pace.backlog,
@@ -114,7 +118,7 @@ class Stack:
     @cached_property
     def wakeups(self) -> Wakeups:
         """Everything that is put on a queue."""
-        return Wakeups(self.queue_of, self.checks, lambda name: registry.load(name).shards, self.clock)
+        return Wakeups(self.queue_of, self.checks, lambda name: self.destinations(name).shards, self.clock)
 
     @cached_property
     def engine(self) -> Engine:
@@ -129,7 +133,7 @@ class Stack:
     @cached_property
     def starter(self) -> Starter:
         """Starts runs."""
-        return Starter(self.database, self.clock, self.cursors, registry.load)
+        return Starter(self.database, self.clock, self.cursors, self.destinations)
 
     def schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
         """Return what tells which exports EventBridge Scheduler will start."""
@@ -140,6 +144,14 @@ class Stack:
             clock=self.clock,
             kept_for=kept_for,
         )
+
+    @cached_property
+    def inventories(self) -> Callable[[], Inventory]:
+        """The names of all sources and connections."""
+        import boto3
+
+        prefix, secrets, ssm = self.environment["RELAY_PREFIX"], boto3.client("secretsmanager"), boto3.client("ssm")
+        return Inventories(prefix, secrets.list_secrets, ssm.describe_parameters)
 
     @cached_property
     def launcher(self) -> Launcher:
@@ -153,14 +165,8 @@ class Stack:
 
     def operator(self) -> Operator:
         """Return what answers operators."""
-        import boto3
-
         prober = Prober(self.database, self.opener, self.clock, self.observe)
-        prefix = self.environment["RELAY_PREFIX"]
-        inventories = Inventories(
-            prefix, boto3.client("secretsmanager").list_secrets, boto3.client("ssm").describe_parameters
-        )
-        checker = Checker(self.database, self.opener, prober, self.schedules(), inventories)
+        checker = Checker(self.database, self.opener, prober, self.schedules(), self.inventories)
         return Operator(
             self.database, self.settings, self.starter, self.launcher, self.scheduled, checker, prober, self.observe
         )
