@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from local.processes import wait_for
 from local.stack import LocalStack
 from tests.stack.world import World
 
@@ -46,6 +47,24 @@ def test_a_schedule_starts_runs_and_nothing_else(stack: LocalStack, world: World
         assert answer.get("FunctionError"), event
         assert "errorMessage" in json.loads(answer["Payload"].read())
     world.until("the run's end", lambda: world.operator.show(started["run"])["state"] == "finished")
+
+
+def test_a_refused_event_of_a_schedule_is_kept_with_its_reason_and_not_repeated(stack: LocalStack) -> None:
+    """EventBridge Scheduler does not wait for an answer: what fails is to be found in the DLQ, once."""
+    function, queue = stack.outputs["ExportFunctionName"], stack.outputs["ExportDLQUrl"]
+    event = json.dumps({"version": "0", "source": "aws.scheduler", "detail": "{}"})
+    stack.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=event)
+
+    def failed() -> str | None:
+        answer = stack.client("sqs").receive_message(QueueUrl=queue, VisibilityTimeout=0)
+        return next((message["Body"] for message in answer.get("Messages", [])), None)
+
+    body = json.loads(wait_for("the failed event", 60, failed))
+    try:
+        assert body["requestPayload"] == json.loads(event)
+        assert "starts_nothing" in json.dumps(body["responsePayload"])
+    finally:
+        stack.client("sqs").purge_queue(QueueUrl=queue)
 
 
 def test_a_check_of_everything_tells_what_nobody_reads_and_what_nobody_starts(stack: LocalStack, world: World) -> None:

@@ -1,11 +1,12 @@
 """A check: all that is wrong with a connection and what it depends on, and who must do what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
 
 from relay.destinations.contract import Finding, Level
+from relay.domain.exports import Export
 from relay.domain.problems import Actor, Busy, ConnectionProblem, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
@@ -162,8 +163,9 @@ def test_a_run_that_rejected_everybody_is_told_with_what_the_reason_means(bench:
 
 
 def test_what_the_mapping_yields_for_stored_profiles_is_told(bench: Bench) -> None:
-    def samples(export: Any) -> list[Finding]:
-        return [Finding(export.key, Level.ERROR, "attributes.emial yields nothing", Actor.ADMINISTRATOR)]
+    def samples(exports: Sequence[Export]) -> list[Finding]:
+        message = "attributes.emial yields nothing"
+        return [Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR) for export in exports]
 
     checked = bench.operator(samples=samples).handle({"check": CONNECTION})
     assert "attributes.emial" in messages(checked, MAIN)

@@ -32,11 +32,11 @@ LOOKED_AT = 500
 A_BUCKET = 25
 """At how many profiles of an export (and of each of its buckets) the meaning of a rejection is looked for."""
 
-Samples = Callable[[Export], Sequence[Finding]]
-"""Works an export's mapping out on some stored profiles and returns what it finds."""
+Samples = Callable[[Sequence[Export]], Sequence[Finding]]
+"""Works the mappings of a connection's exports out on some stored profiles and returns what it finds."""
 
 
-def no_samples(export: Export) -> Sequence[Finding]:  # noqa: ARG001 - the name says what it takes
+def no_samples(exports: Sequence[Export]) -> Sequence[Finding]:  # noqa: ARG001 - the name says what it takes
     """Look at no profile."""
     return ()
 
@@ -105,6 +105,7 @@ class Checker:
         findings += self._account(connection, exports)
         for export in exports:
             findings += self._export(export, around.timetable)
+        findings += self._samples(exports)
         findings += self._sources(sorted(_sources_of(exports)))
         findings += [_of(waiting) for waiting in of_sources(self._database, exports)]
         stopped = self.stopped(connection)
@@ -157,7 +158,6 @@ class Checker:
             yield Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)
         elif timetable is not None:
             yield from _of_schedules(export, timetable)
-        yield from self._samples(export)
 
     def _likely_cause(self, export: Export) -> str:
         """Return what the most frequent rejection of an export's last run means, nothing where none is stored."""
