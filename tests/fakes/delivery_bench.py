@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from relay.delivery.cases import Job, Result
@@ -172,6 +173,7 @@ class BenchSettings:
     def __init__(self) -> None:
         self.saved: dict[str, Export] = {}
         self.problems: dict[str, SettingsProblem] = {}
+        self.profile_key = "identities.crm"
         self.secrets: dict[str, str] = {}
         self.fresh_secrets: dict[str, str] = {}
 
@@ -199,9 +201,10 @@ class BenchSettings:
     def export_keys(self) -> list[str]:
         return sorted({*self.saved, *(key for key in self.problems if "/" in key)})
 
-    def source(self, name: str) -> None:
+    def source(self, name: str) -> Any:
         if f"source {name}" in self.problems:
             raise self.problems[f"source {name}"]
+        return SimpleNamespace(name=name, profile_key=self.profile_key)
 
     def export_outlines(self) -> Mapping[str, Outline]:
         return {}

@@ -55,7 +55,8 @@ def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_
     (message,) = told.messages
     assert told.accepted == 2
     assert told.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
-    assert from_json(message).changes[0] == Change(None, NOON, memberships=[], rejection=NO_IDENTITY)
+    names = {"email": None}
+    assert from_json(message).changes[0] == Change(None, NOON, identities=names, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
 
 
@@ -116,3 +117,19 @@ def test_messages_hold_all_changes_in_order_and_fit(shape: list[tuple[str, int]]
     for message, following in pairwise(messages):
         both = {**message, "changes": [*message["changes"], following["changes"][0]]}
         assert encoded_size(both) > MAX_MESSAGE_BYTES - 10
+
+
+def test_of_a_profile_that_cannot_be_identified_only_the_names_of_its_identities_travel_on() -> None:
+    """A check tells them to whoever wrote a `profile_key` that finds nobody."""
+    identities = {"crmId": "c-1", "kim@example.com": "x", "e mail": "kim@example.com", "a" * 41: "x", "ok_2": ["y"]}
+    told = taken({"identities": identities, "attributes": {"email": "kim@example.com"}, "memberships": []})
+    [message] = told.messages
+    [change] = from_json(message).changes
+    assert (change.rejection, change.identities) == (NO_IDENTITY, {"crmId": None, "ok_2": None})
+    assert "kim" not in json.dumps(message)
+
+
+def test_so_many_names_travel_on_and_no_more() -> None:
+    told = taken({"identities": {f"name{number:02}": "x" for number in range(50)}, "attributes": {}, "memberships": []})
+    [change] = from_json(told.messages[0]).changes
+    assert len(change.identities) == 12

@@ -395,6 +395,17 @@ def test_how_many_changes_in_a_row_found_nobody_is_known_by_source() -> None:
     assert ledger.in_vain(world.database, ["s"]) == {}
 
 
+def test_the_names_of_identities_that_nobody_was_found_by_are_known() -> None:
+    world = World()
+    nobody = change(None, rejection="no_identity", identities={"crmId": None, "email": None})
+    world.post(nobody, change(None, rejection="no_identity", identities={"crmId": None}))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"])["s"].names == ("crmId", "email")
+    world.post(change(None, rejection="no_identity", identities={"ecid": None}))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"])["s"].names == ("ecid",)
+
+
 def test_a_source_that_never_found_anybody_is_known() -> None:
     world = World()
     message = world.post(change(None, rejection="no_identity"))

@@ -313,6 +313,7 @@ class Router:
                 batch.batch.source,
                 Counts(**counted[batch.batch.id]),
                 nobody=all(change.profile_id is None for change in batch.batch.changes),
+                names=tuple(sorted({name for change in batch.batch.changes for name in change.identities})),
             )
             for batch in batches
             if batch.batch.id not in failed

@@ -227,10 +227,14 @@ def test_a_source_that_is_gone_is_told(bench: Bench) -> None:
 
 
 def test_a_source_that_finds_nobody_is_told(bench: Bench) -> None:
-    lines = [ledger.Line("b1", "shop", ledger.Counts(rejected=30), nobody=True)]
+    lines = [ledger.Line("b1", "shop", ledger.Counts(rejected=30), nobody=True, names=("crmId", "ecid"))]
     ledger.record(bench.database, lines, bench.clock.now())
+    bench.settings.profile_key = "identities.crmm"
     checked = check(bench)
-    assert "found nobody in the last 30 changes" in messages(checked, "source shop")
+    message = messages(checked, "source shop")
+    assert "found nobody in the last 30 changes" in message
+    assert "identities.crmm" in message
+    assert "crmId, ecid" in message
     assert not checked["well"]
 
 

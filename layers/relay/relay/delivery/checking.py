@@ -21,7 +21,7 @@ from relay.domain.runs import RunState, rejections, total
 from relay.schedules import Timetable
 from relay.settings import Invalid, Listing, UnknownSource
 from relay.settings.inventory import Inventory
-from relay.stores import deliveries, gates, runs, segments
+from relay.stores import deliveries, gates, ledger, runs, segments
 from relay.stores.database import Database
 from relay.stores.gates import CONNECTION
 
@@ -107,7 +107,7 @@ class Checker:
             findings += self._export(export, around.timetable)
         findings += self._samples(exports)
         findings += self._sources(sorted(_sources_of(exports)))
-        findings += [_of(waiting) for waiting in of_sources(self._database, exports)]
+        findings += self._sources_in_vain(exports)
         stopped = self.stopped(connection)
         told = _told([*findings, *more])
         return {
@@ -186,6 +186,18 @@ class Checker:
             except Problem as problem:
                 message = f"{problem}; its webhooks are answered with 503"
                 yield Finding(f"source {name}", Level.ERROR, message, problem.actor)
+
+    def _sources_in_vain(self, exports: Sequence[Export]) -> Iterator[Finding]:
+        """Tell of sources that found nobody in what they were last sent, with the expression and what there was."""
+        for waiting in of_sources(self._database, exports):
+            name = waiting.subject.removeprefix("source ")
+            try:
+                told = f'it is "{self._settings.source(name).profile_key}"'
+            except Problem:
+                told = ""
+            names = ledger.in_vain(self._database, [name]).get(name, ledger.InVain(0, False)).names
+            there = f"the identities it was sent are called {', '.join(names)}" if names else ""
+            yield _of(waiting, "; ".join(filter(None, (told, there))))
 
     def _surroundings(self) -> "_Surroundings":
         """Read what single connections do not show."""

@@ -1,10 +1,11 @@
 """From a request's body to the messages of the Changes queue."""
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,6 +23,9 @@ consumers. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.ht
 
 NO_IDENTITY = "no_identity"
 """The rejection of a profile in which `profile_key` finds nothing."""
+MAX_NAMES = 12
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+
 WRONG_SHAPE = "wrong_shape"
 """The rejection of a profile that does not have the dialect's shape, among others that do."""
 TOO_LARGE = "too_large"
@@ -155,7 +159,7 @@ def _change(
 ) -> Change:
     key = key_of(incoming, profile_key)
     if key is None:
-        return _rejection(NO_IDENTITY, received_at)
+        return replace(_rejection(NO_IDENTITY, received_at), identities=dict.fromkeys(_names_of(incoming)))
     change = Change(
         profile_id=identity_hash(source, key),
         received_at=received_at,
@@ -168,6 +172,14 @@ def _change(
     return change if fits(source, change) else _rejection(TOO_LARGE, received_at)
 
 
+def _names_of(incoming: Incoming) -> list[str]:
+    """Return what a profile's identities are called: a check tells it beside a `profile_key` that finds nobody.
+
+    Only what looks like a name of a schema, since a sender may name its keys after people.
+    """
+    return sorted(filter(_NAME.fullmatch, incoming.identities))[:MAX_NAMES]
+
+
 def _rejection(code: str, received_at: datetime) -> Change:
-    # Nothing of it can be stored, so nothing of it travels on; it is only counted.
+    # Nothing of it can be stored, so nothing of it travels on (but names, of one nobody was found by); it is counted.
     return Change(profile_id=None, received_at=received_at, rejection=code)

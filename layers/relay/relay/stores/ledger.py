@@ -14,6 +14,9 @@ MARKS_KEPT = timedelta(days=60)
 """Longer than a message can come back: 4 days in the queue, 14 in the dead-letter queue, and again after a redrive."""
 
 
+MAX_NAMES = 12
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """What became of changes: in the store now, in it before, of no segment that is stored, or unusable."""
@@ -48,6 +51,8 @@ class Line:
     counts: Counts
     nobody: bool = False
     """Whether none of its changes names a profile: nobody was found in any of them."""
+    names: tuple[str, ...] = ()
+    """What identities are called in its changes; kept (some of them) where nobody was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class InVain:
 
     changes: int
     is_all: bool
+    names: tuple[str, ...] = ()
+    """What the identities in the last of them are called."""
 
 
 def record(database: Database, lines: Sequence[Line], now: datetime) -> list[Line]:
@@ -86,7 +93,8 @@ def in_vain(database: Database, sources: Sequence[str]) -> dict[str, InVain]:
     for source, item in zip(sources, items, strict=True):
         nobody = 0 if item is None else int(item.get("nobody", 0))
         if item is not None and nobody > 0:
-            found[source] = InVain(nobody, nobody >= sum(int(item.get(name, 0)) for name in _NAMES))
+            is_all = nobody >= sum(int(item.get(name, 0)) for name in _NAMES)
+            found[source] = InVain(nobody, is_all, tuple(filter(None, str(item.get("names", "")).split(","))))
     return found
 
 
@@ -107,7 +115,9 @@ def _entering(lines: Sequence[Line], now: datetime) -> list[Write]:
     if counts.changes == 0:
         return marks
     if all(line.nobody for line in lines):
-        totals = Update(_totals(lines[0].source), add={**counts.by_name(), "nobody": counts.changes})
+        names = ",".join(lines[-1].names[:MAX_NAMES])
+        added = {**counts.by_name(), "nobody": counts.changes}
+        totals = Update(_totals(lines[0].source), put={"names": names}, add=added)
     else:
         totals = Update(_totals(lines[0].source), put={"nobody": 0}, add=counts.by_name())
     return [*marks, totals]
