@@ -19,9 +19,12 @@ def test_mapping_problems() -> None:
     ("value", "expected"),
     [
         (" Anna@Example.COM ", "anna@example.com"),
-        (["", None, "b@example.com", "a@example.com"], "b@example.com"),
+        (["", None, "B@example.com", "a@example.com"], "a@example.com"),
+        (["a@example.com", "b@example.com"], "a@example.com"),
+        (["not an address", 17, None, "b@example.com"], "b@example.com"),
         ("o'brien+x@mail.example.co", "o'brien+x@mail.example.co"),
-        ("anna@exämple.example", "anna@exämple.example"),
+        ("anna@exämple.example", "anna@xn--exmple-cua.example"),
+        ("\ufeffAnna\u200b@example.com\u00a0", "anna@example.com"),
     ],
 )
 def test_an_address(value: Any, expected: str) -> None:
@@ -54,6 +57,7 @@ def test_no_address(value: Any) -> None:
         "anna\x00@example.com",
         "anna\ud83d@example.com",
         17,
+        ["anna", None, 17],
         {"address": "anna@example.com"},
         False,
     ],

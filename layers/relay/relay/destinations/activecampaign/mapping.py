@@ -9,6 +9,7 @@ from typing import Any
 
 from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
+from relay.domain.addresses import normal_address
 from relay.domain.problems import Rejection, RejectionKind
 
 EMAIL = "email"
@@ -18,12 +19,6 @@ LIST = "list"
 
 PLAIN_TARGETS = ("first_name", "last_name", "phone")
 _FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
-
-# https://help.activecampaign.com/hc/en-us/articles/360017846539-Use-the-Bulk-Contact-Importer-API lists what an address
-# may not hold. Blanks, control characters, empty labels and surrogate halves are ours: no mail server takes them.
-_LOCAL = r"[^\s\x00-\x1f\x7f\ud800-\udfff\"(),:;<>@\[\\\]]+"
-_LABEL = r"[^\s\x00-\x1f\x7f\ud800-\udfff\"(),:;<>@\[\\\].]+"
-_ADDRESS = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+(?:[^\W\d_]{{2,}}|xn--[a-z0-9-]+)")
 
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail address where the mapping looks for it")
 MALFORMED_EMAIL = Rejection(
@@ -48,17 +43,16 @@ def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 
 def identity_of(value: Any) -> list[str] | Rejection:
-    """Return the one e-mail, trimmed and in lower case; of several the first that is not blank counts."""
-    candidates = value if isinstance(value, list) else [value]
-    filled = [item for item in candidates if item is not None and item != "" and not _is_blank(item)]
-    if not filled:
-        return NO_EMAIL
-    if not isinstance(filled[0], str):
-        return MALFORMED_EMAIL
-    address = filled[0].strip().lower()
-    if ".." in address or not _ADDRESS.fullmatch(address):
-        return MALFORMED_EMAIL
-    return [address]
+    """Return the one e-mail, normalised (`normal_address`); of several the smallest, in whatever order they come.
+
+    What is no address does not count beside one that is.
+    """
+    candidates = value if isinstance(value, list | tuple) else [value]
+    filled = [item for item in candidates if item is not None and not (isinstance(item, str) and not item.strip())]
+    addresses = [address for item in filled if isinstance(item, str) and (address := normal_address(item)) is not None]
+    if addresses:
+        return [min(addresses)]
+    return MALFORMED_EMAIL if filled else NO_EMAIL
 
 
 def encode(target: str, value: Any) -> str | None:
@@ -143,7 +137,3 @@ def _encode_one(value: Any) -> str | None:
             return value.isoformat()
         case _:
             return None
-
-
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()
