@@ -19,7 +19,7 @@ def profile(**changed: Any) -> Incoming:
         "place": (),
         "snapshot": True,
         "identities": {"crmId": ["c-9", "c-5", "c-1"], "ECID": ["2", "10"], "gone": None},
-        "attributes": {"person": {"id": 12}, "vip": True, "blank": " ", "score": 1.5, "name": "Ada"},
+        "attributes": {"person": {"id": 12}, "vip": True, "blank": " ", "score": 1.5, "name": "Ada", "number": 1001.0},
         "memberships": [],
         "primary": {"crmId": {"c-5"}},
     }
@@ -36,6 +36,7 @@ def profile(**changed: Any) -> Incoming:
         ("identityMap.x", "x-1"),
         ("attributes.person.id", "12"),
         ("person.id", "12"),
+        ("attributes.number", "1001"),
         ("identities.email || attributes.name", "Ada"),
         ("[attributes.name, person.id]", "12"),
     ],

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import jmespath
 
 from relay.domain.changes import Json
+from relay.domain.values import id_of
 from relay.sources.reading import Incoming
 
 
@@ -53,11 +54,5 @@ def _chosen(candidates: Sequence[Json], primary: Iterable[str]) -> str | None:
 
 
 def _text(value: Json) -> str | None:
-    if isinstance(value, Mapping):
-        # An entry of Adobe's identityMap.
-        value = value.get("id", value.get("xdm:id"))
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return str(value)
-    return value if isinstance(value, str) and value.strip() else None
+    # An entry of Adobe's identityMap is an object.
+    return id_of(value.get("id", value.get("xdm:id")) if isinstance(value, Mapping) else value)

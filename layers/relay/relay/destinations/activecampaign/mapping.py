@@ -1,9 +1,7 @@
 """The targets of a mapping, and raw values to e-mails and encoded values. Pure."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
@@ -11,6 +9,7 @@ from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.domain.addresses import normal_address
 from relay.domain.problems import Rejection, RejectionKind
+from relay.domain.values import text_of
 
 EMAIL = "email"
 TAGS = "tags"
@@ -56,12 +55,12 @@ def identity_of(value: Any) -> list[str] | Rejection:
 
 
 def encode(target: str, value: Any) -> str | None:
-    """Encode a value; None (send nothing) for None, blank strings, empty lists, objects and infinite numbers.
+    """Encode a value (`text_of`); None where there is nothing to send.
 
     Tags and a list in a custom field become `||a||b||`; elsewhere the first item of a list that is not empty counts.
     """
     is_list = isinstance(value, list | tuple)
-    items = [item for item in (_encode_one(item) for item in (value if is_list else [value])) if item is not None]
+    items = [text for text in map(text_of, value if is_list else [value]) if text is not None]
     if not items:
         return None
     holds_several = target == TAGS or (is_list and field_id(target) is not None)
@@ -119,21 +118,3 @@ def leaving(target: str, options: ActiveCampaignOptions) -> Leaving:
     if kind == "field" and options.value_out is not None:
         return Leaving.SET_FIELD
     return Leaving.UNSUBSCRIBE if kind == "list" and options.on_exit == "unsubscribe" else Leaving.NOTHING
-
-
-def _encode_one(value: Any) -> str | None:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value.strip() or None
-        case int():
-            return str(value)
-        case float():
-            if not math.isfinite(value):
-                return None
-            return str(int(value)) if value.is_integer() else repr(value)
-        case datetime() | date():
-            return value.isoformat()
-        case _:
-            return None
