@@ -13,16 +13,6 @@ from tests.field.replaying import replay
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 
 STILL_WRONG: set[str] = {
-    "01-mapping-join-of-a-missing-name-run",
-    "02-mapping-join-of-a-missing-name-stream",
-    "03-mapping-contains-of-a-missing-list",
-    "04-mapping-length",
-    "05-mapping-sort-by",
-    "06-mapping-sum-of-texts",
-    "07-mapping-join-of-a-number",
-    "08-mapping-unknown-function",
-    "09-mapping-wrong-number-of-arguments",
-    "10-profile-key-unknown-function",
     "11-another-ecid-joins-then-exit",
     "12-px-another-ecid-joins-then-exit",
     "13-oldest-ecid-goes-then-exit",
