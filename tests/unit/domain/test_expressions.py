@@ -1,8 +1,10 @@
 """Expressions of the settings: refused when they can never work, and bounded and harmless when they are worked out."""
 
 import json
+import re
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import jmespath
@@ -125,6 +127,7 @@ def test_a_reason_repeats_no_literal_and_no_name_of_a_key() -> None:
         assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
 @given(st.text("ab.[]()|&@!*?:,'`\"{}<=> 019-\\\u00e9", max_size=30) | st.text(max_size=30))
 def test_any_text_is_an_expression_or_refused(text: str) -> None:
     try:
@@ -288,6 +291,22 @@ def test_the_longest_and_the_deepest() -> None:
     assert value(" || ".join(codes), {"a": "007"}) == "name 007"
     assert value(" | ".join(["@"] * (MAX_DEPTH - 1)), {"a": 1}) == {"a": 1}
     assert value("a", {"a": "x" * (MAX_CHARACTERS - 3)}) == "x" * (MAX_CHARACTERS - 3)
+
+
+def test_the_examples_of_the_page_on_mappings() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "mappings.md").read_text()
+    profile = json.loads(re.findall(r"```json\n(.*?)```", page, re.DOTALL)[0])
+    table = page.partition("| to get | write |")[2].partition("\n\n")[0]
+    cells = [line.split(" | ")[1].removesuffix(" |").strip("`") for line in table.splitlines()[2:]]
+    examples = [cell.replace("\\|", "|") for cell in cells]
+    assert [value(example, profile) for example in examples if "number" not in example] == [
+        *("Kim", "kim@example.com", "Kim Lee", "Kim Lee", "elsewhere", "no", "a"),
+    ]
+    profile["attributes"] = {"firstName": "Kim", "number": 7.0}
+    assert [value(example, profile) for example in examples if "[?@]" in example or "number" in example] == [
+        "Kim",
+        "No. 7",
+    ]
 
 
 def test_an_expression_is_compiled_once() -> None:
