@@ -13,7 +13,8 @@ An expression is bounded by what it says (MAX_LENGTH, MAX_NODES, MAX_DEPTH), by 
 by what it yields (MAX_CHARACTERS). Work and sizes are counted, not timed, so a profile's result is always the same.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -92,12 +93,13 @@ def compiled(text: str) -> Expression:
     if flaw is not None:
         raise ValueError(flaw)
     expression = Expression(text, tree)
-    try:
-        expression.value(_NO_PROFILE)
-    except Unfit as unfit:
-        # What grows without any data grows with all of them.
-        if str(unfit) == TOO_MUCH:
-            raise ValueError(f"{TOO_MUCH}, whatever the profile") from None
+    for view in _tiny_views(expression.paths):
+        try:
+            expression.value(view)
+        except Unfit as unfit:
+            # What is too much for hardly any data is too much for everybody.
+            if str(unfit) == TOO_MUCH:
+                raise ValueError(f"{TOO_MUCH}, whatever the profile") from None
     return expression
 
 
@@ -111,6 +113,20 @@ def _parsed(text: str) -> Node:
         near = f", near character {position + 1}" if isinstance(position, int) else ""
         raise ValueError(f"is not a JMESPath expression{near}: https://jmespath.org") from None
     return tree
+
+
+def _tiny_views(paths: Sequence[tuple[str, ...]]) -> Iterator[dict[str, Any]]:
+    """Yield views of next to nothing: at the end of each path nothing, then a text, a number, a list, an object."""
+    for leaf in ("null", '"a"', "1", '["a", "b"]', "[1, 2]", '[{"a": 1}]', '{"a": 1}'):
+        view: dict[str, Any] = {}
+        for path in paths:
+            place = view
+            for key in path[:-1]:
+                if not isinstance(place.get(key), dict):
+                    place[key] = {}
+                place = place[key]
+            place[path[-1]] = json.loads(leaf)
+        yield view
 
 
 def _tried(node: Node) -> Exception | None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, Final, TypeAlias
 
 from jmespath.exceptions import JMESPathTypeError
@@ -129,6 +128,9 @@ def _own_flaw(node: Node, signatures: Signatures) -> str | None:
 def _call_flaw(node: Node, signatures: Signatures) -> str | None:
     name, arguments = node["value"], node["children"]
     if name not in signatures:
+        # Needed for a slip only, and every start of a function would pay for it.
+        from difflib import get_close_matches
+
         near = get_close_matches(name, signatures, n=1, cutoff=0)
         return f"unknown function {name[:_LONGEST_NAME]}(); the nearest known one is {near[0]}()"
     signature = signatures[name]
