@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from relay.delivery.mapping_samples import MOST_PROFILES, MOST_QUERIES, Trial, look_at
-from relay.destinations import registry
-from relay.destinations.contract import Finding, Level
+from relay.destinations.activecampaign import DESTINATION as ACTIVECAMPAIGN
+from relay.destinations.contract import Destination, Finding, Level
+from relay.destinations.gainsight_px import DESTINATION as GAINSIGHT_PX
 from relay.domain.exports import Export
 from relay.domain.problems import Busy
 from relay.domain.profiles import Membership, Profile, Register
@@ -19,11 +20,12 @@ from tests.fakes.memory_database import MemoryDatabase
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 VIP, LAPSED = "shop/vip", "shop/lapsed"
+DESTINATIONS: dict[str, Destination] = {"activecampaign": ACTIVECAMPAIGN, "gainsight_px": GAINSIGHT_PX}
 OPTIONS = {"activecampaign": {"list_id": "7"}, "gainsight_px": {}}
 
 
 def export(destination: str = "activecampaign", segments: tuple[str, ...] = (VIP,), **mapping: str) -> Export:
-    options = registry.load(destination).options_model.model_validate(OPTIONS[destination])
+    options = DESTINATIONS[destination].options_model.model_validate(OPTIONS[destination])
     return Export("acme", "main", destination, True, True, segments, mapping, options, 1)
 
 
@@ -39,7 +41,7 @@ def member(number: int = 0, *, realized: bool = True, segment: str = VIP, **attr
 
 
 def tried(mapping: dict[str, str], *people: Profile, destination: str = "activecampaign") -> list[Finding]:
-    trial = Trial(replace(export(destination), mapping=mapping), registry.load(destination))
+    trial = Trial(replace(export(destination), mapping=mapping), DESTINATIONS[destination])
     for person in people or (member(1), member(2), member(3)):
         trial.add(person)
     return trial.findings()
@@ -128,7 +130,7 @@ def test_an_attribute_that_few_have_is_no_finding() -> None:
 
 
 def test_without_anybody_nothing_is_said() -> None:
-    assert Trial(export(email="attribute.email"), registry.load("activecampaign")).findings() == []
+    assert Trial(export(email="attribute.email"), ACTIVECAMPAIGN).findings() == []
 
 
 def test_gainsight_px_has_an_identity_too() -> None:
@@ -183,13 +185,13 @@ def stored(*people: Profile) -> CountingDatabase:
 
 def test_one_member_among_leavers_is_found() -> None:
     database = stored(*(member(number, realized=False) for number in range(30)), member(77))
-    (found,) = look_at(database, registry.load, [export(email="attributes.emial")])
+    (found,) = look_at(database, DESTINATIONS.__getitem__, [export(email="attributes.emial")])
     assert "for any of 1 profile tried" in found.message
 
 
 def test_members_of_any_of_the_segments_count() -> None:
     database = stored(member(1, segment="shop/other"), member(2, segment=LAPSED))
-    (found,) = look_at(database, registry.load, [export(segments=(VIP, LAPSED), email="attributes.emial")])
+    (found,) = look_at(database, DESTINATIONS.__getitem__, [export(segments=(VIP, LAPSED), email="attributes.emial")])
     assert "for any of 1 profile tried" in found.message
 
 
@@ -198,12 +200,12 @@ def test_the_sample_is_bounded() -> None:
     database = stored(*people)
     names = tuple(f"shop/s{number}" for number in range(50))
     database.queries = database.gets = 0
-    (found,) = look_at(database, registry.load, [export(segments=(VIP,), email="attributes.emial")])
+    (found,) = look_at(database, DESTINATIONS.__getitem__, [export(segments=(VIP,), email="attributes.emial")])
     assert f"for any of {MOST_PROFILES} profiles tried" in found.message
     assert database.queries <= MOST_QUERIES
     assert database.gets <= 2 * MOST_PROFILES
     database.queries = 0
-    assert look_at(database, registry.load, [export(segments=names, email="attributes.emial")]) == []
+    assert look_at(database, DESTINATIONS.__getitem__, [export(segments=names, email="attributes.emial")]) == []
     assert database.queries <= MOST_QUERIES
 
 
@@ -211,8 +213,10 @@ def test_the_time_for_all_exports_of_a_connection_is_bounded() -> None:
     database = stored(*(member(number) for number in range(300)))
     ticks = iter(range(10_000))
     exports = [export(email="attributes.emial")] * 3
-    look_at(database, registry.load, exports, lambda: float(next(ticks)))
+    found = look_at(database, DESTINATIONS.__getitem__, exports, lambda: float(next(ticks)))
     assert database.queries < 30
+    assert [finding.level for finding in found] == [Level.ERROR, Level.OK, Level.OK]
+    assert "no time was left" in found[-1].message
 
 
 def test_trouble_is_a_finding() -> None:
@@ -220,7 +224,7 @@ def test_trouble_is_a_finding() -> None:
         def query(self, *args: Any, **kwargs: Any) -> list[Item]:
             raise Busy("throttled", "DynamoDB is busy")
 
-    (found,) = look_at(Broken(), registry.load, [export(email="attributes.email")])
+    (found,) = look_at(Broken(), DESTINATIONS.__getitem__, [export(email="attributes.email")])
     assert (found.level, "DynamoDB is busy" in found.message) == (Level.WARNING, True)
 
 
