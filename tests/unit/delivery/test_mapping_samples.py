@@ -1,4 +1,4 @@
-"""What a sample of stored profiles says of a mapping: slips of spelling are told with what is there instead."""
+"""What a sample of stored profiles says of a mapping: misspelt names are told with what is there instead."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

@@ -1,7 +1,8 @@
-"""Working an export's mapping out on a sample of its members: what finds nothing in any of them is a slip of spelling.
+"""Working an export's mapping out on a sample of its members: what finds nothing in any of them is misspelt.
 
 Findings name the field, the expression, and the keys that exist where it looks. A key may be personal data, where a
-platform keys by person: only those are told that look like names of a schema and that more than one profile has.
+platform keys by person: only those are told that look like names of a schema and, of three profiles and more, are not
+one profile's alone.
 """
 
 import math

@@ -128,7 +128,7 @@ def _own_flaw(node: Node, signatures: Signatures) -> str | None:
 def _call_flaw(node: Node, signatures: Signatures) -> str | None:
     name, arguments = node["value"], node["children"]
     if name not in signatures:
-        # Needed for a slip only, and every start of a function would pay for it.
+        # Needed for mistakes only, and every start of a function would pay for it.
         from difflib import get_close_matches
 
         near = get_close_matches(name, signatures, n=1, cutoff=0)
