@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from relay.delivery.cases import Job, Result
-from relay.delivery.checking import Checker, Samples, no_samples
+from relay.delivery.checking import Checker
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine
@@ -441,24 +441,23 @@ class Bench:
     def prober(self) -> Prober:
         return Prober(self.database, self.opener, self.clock, self.observe)
 
-    def account_checker(self, own: frozenset[str] = frozenset(), samples: Samples = no_samples) -> Checker:
+    def account_checker(self, own: frozenset[str] = frozenset()) -> Checker:
         return Checker(
             self.database,
             self.opener,
             self.prober(),
             lambda: self.timetable(own),
             lambda: self.inventory,
-            samples=samples,
         )
 
-    def operator(self, own: frozenset[str] = frozenset(), samples: Samples = no_samples) -> Operator:
+    def operator(self, own: frozenset[str] = frozenset()) -> Operator:
         return Operator(
             self.database,
             as_settings(self.settings),
             self.starter,
             self.launcher(),
             self.scheduled(own),
-            self.account_checker(own, samples),
+            self.account_checker(own),
             self.prober(),
             self.observe,
         )

@@ -1,13 +1,12 @@
 """A check: all that is wrong with a connection and what it depends on, and who must do what."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from relay.destinations.contract import Finding, Level
-from relay.domain.exports import Export
-from relay.domain.problems import Actor, Busy, ConnectionProblem, SettingsProblem
+from relay.domain.problems import Busy, ConnectionProblem, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
 from relay.settings import UnknownSource
@@ -22,7 +21,7 @@ MAIN = f"{CONNECTION}/main"
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench(streams=False)
-    bench.store(2, email="2@x.example")
+    bench.store(2, email="2@x.example", name="Kim")
     return bench
 
 
@@ -162,13 +161,11 @@ def test_a_run_that_rejected_everybody_is_told_with_what_the_reason_means(bench:
     assert not checked["well"]
 
 
-def test_what_the_mapping_yields_for_stored_profiles_is_told(bench: Bench) -> None:
-    def samples(exports: Sequence[Export]) -> list[Finding]:
-        message = "attributes.emial yields nothing"
-        return [Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR) for export in exports]
-
-    checked = bench.operator(samples=samples).handle({"check": CONNECTION})
-    assert "attributes.emial" in messages(checked, MAIN)
+def test_a_check_tries_the_mapping_on_stored_profiles(bench: Bench) -> None:
+    bench.edit(mapping={"email": "attributes.emial", "name": "attributes.name"})
+    checked = check(bench)
+    assert "there is no emial in attributes, did you mean email?" in messages(checked, MAIN)
+    assert "2@x.example" not in messages(checked, MAIN)
     assert not checked["well"]
 
 

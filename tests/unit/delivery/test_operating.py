@@ -17,7 +17,7 @@ MAIN = f"{CONNECTION}/main"
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench(streams=False)
-    bench.store(2, email="2@x.example")
+    bench.store(2, email="2@x.example", name="Two")
     return bench
 
 

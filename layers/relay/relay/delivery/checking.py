@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from relay.delivery import mapping_samples
 from relay.delivery.attention import Attention, last_verdict, of_gate, of_runs, of_sources
 from relay.delivery.opening import Opener
 from relay.delivery.probing import Prober, next_probe
@@ -32,14 +33,6 @@ LOOKED_AT = 500
 A_BUCKET = 25
 """At how many profiles of an export (and of each of its buckets) the meaning of a rejection is looked for."""
 
-Samples = Callable[[Sequence[Export]], Sequence[Finding]]
-"""Works the mappings of a connection's exports out on some stored profiles and returns what it finds."""
-
-
-def no_samples(exports: Sequence[Export]) -> Sequence[Finding]:  # noqa: ARG001 - the name says what it takes
-    """Look at no profile."""
-    return ()
-
 
 class Checker:
     """Looks at connections; opens and starts nothing."""
@@ -51,8 +44,6 @@ class Checker:
         prober: Prober,
         schedules: Callable[[], Timetable],
         inventory: Callable[[], Inventory],
-        *,
-        samples: Samples = no_samples,
     ) -> None:
         self._database = database
         self._opener = opener
@@ -60,7 +51,6 @@ class Checker:
         self._prober = prober
         self._schedules = schedules
         self._inventory = inventory
-        self._samples = samples
 
     def connection(self, name: str) -> dict[str, Any]:
         """Look at a connection with its secret as it is now, its exports, and what these depend on."""
@@ -105,7 +95,7 @@ class Checker:
         findings += self._account(connection, exports)
         for export in exports:
             findings += self._export(export, around.timetable)
-        findings += self._samples(exports)
+        findings += mapping_samples.look_at(self._database, self._opener.destinations, exports)
         findings += self._sources(sorted(_sources_of(exports)))
         findings += self._sources_in_vain(exports)
         stopped = self.stopped(connection)

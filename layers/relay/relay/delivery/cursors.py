@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result
+from relay.delivery.cases import Case, Job, Result, tally
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -20,7 +20,17 @@ from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import Busy, Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, rejects_too_many, total
+from relay.domain.runs import (
+    Outcome,
+    Run,
+    RunState,
+    Shard,
+    buckets_of,
+    needs_confirmation,
+    rejects_too_many,
+    total,
+    warning_column,
+)
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -109,7 +119,7 @@ class Cursors:
         if not self._database.write([group])[0]:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
-        return Counter(result.outcome.value for result in results.values())
+        return tally(results.values())
 
     def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
         """Do not send a whole segment where the destination says beforehand that it cannot go.
@@ -272,7 +282,7 @@ def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
         columns["leaving"] = 1
     if outcome is Outcome.REJECTED:
         columns[f"rejected:{result.reason}"] = 1
-    return columns
+    return columns | dict.fromkeys(map(warning_column, result.warnings), 1)
 
 
 def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:
