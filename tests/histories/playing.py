@@ -152,7 +152,7 @@ class History:
                 run = str(item["pk"]).removeprefix("run#")
                 counts = total(runs.shards(database, run))
                 promise(ledger_adds_up(counts), f"run {run}: {dict(counts)}")
-                if item["state"] == "finished":
+                if item["state"] in ("finished", "many-rejected"):
                     promise(counts["outstanding"] == counts["leaving"] == 0, f"run {run} finished: {dict(counts)}")
         for queue in (self.world.queue, self.world.checks):
             promise(not queue.dead, f"{len(queue.dead)} messages of {queue.name} died")

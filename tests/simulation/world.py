@@ -477,7 +477,7 @@ class World:
             assert run is not None
             states[run.state.value] += 1
             counts = total(runs.shards(self.database, run_id))
-            if run.state.value == "finished":
+            if run.state.value in ("finished", "many-rejected"):
                 promise(counts["outstanding"] == 0, f"run {run_id} finished with {dict(counts)}")
                 promise(counts["leaving"] == 0, f"run {run_id} finished with {dict(counts)}")
         promise(states["running"] == 0, f"runs never end: {states}")

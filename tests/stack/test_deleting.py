@@ -88,7 +88,7 @@ def test_a_stack_that_is_deployed_again_finds_what_it_knew(stack: LocalStack, de
     world.stored()
     assert world.run(world.list_export)["counts"]["delivered"] == 2
 
-    # A slip: the stack made its data itself, and goes on with it all the same.
+    # By mistake: the stack made its data itself, and goes on with it all the same.
     done = deployer.deploy(Data="kept")
     assert done.returncode == 0, done.stdout + done.stderr
     assert world.run(world.list_export)["counts"]["unchanged"] == 2
@@ -101,7 +101,7 @@ def test_a_stack_that_is_deployed_again_finds_what_it_knew(stack: LocalStack, de
     queues = stack.client("sqs").list_queues(QueueNamePrefix=PREFIX).get("QueueUrls", [])
     assert queues == []
 
-    # Without saying that the data is there, nothing is made anew and nothing is lost.
+    # Without saying that the data is there, nothing is made and nothing is lost.
     assert deployer.deploy().returncode != 0
     conflicts = deployer.conflicts()
     assert conflicts

@@ -114,7 +114,9 @@ def test_a_stop_is_probed_at_once_when_an_operator_asks(world: World) -> None:
     told = world.operator.ask({"probe": world.list_connection})
     assert (told["opened"], told["stopped"]) == (["connection"], [])
     world.operator.tick()
-    world.until("the run that was owed", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished")
+    world.until(
+        "the run that makes up for it", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished"
+    )
 
 
 def _invoke(stack: LocalStack, command: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from relay.stores.database import Database
 from relay.stores.gates import Gate
 
 NOBODY_AT_LEAST = 20
-"""So many changes of a source in a row without anybody are no slip of its sender."""
+"""So many changes of a source in a row without anybody are no single mistake of its sender."""
 
 
 @dataclass(frozen=True, slots=True)

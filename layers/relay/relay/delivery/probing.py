@@ -37,13 +37,13 @@ class Prober:
         self._observe = observe
 
     def probe_if_due(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
-        """Probe a closed gate whose pause is over; return whether it was opened."""
+        """Probe what is stopped when its pause is over; return whether it was opened."""
         if self._clock.now() < next_probe(gate):
             return False
         return self.probe(connection, gate, exports)
 
     def probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
-        """Probe a closed gate now; open it when all is well, else keep the reason that it has now.
+        """Probe what is stopped now; open it when all is well, else keep the reason that it has now.
 
         A connection is well when its account is: an export that is not is stopped by itself.
         """
@@ -54,7 +54,7 @@ class Prober:
         return gates.reopen(self._database, connection, gate, self._clock.now())
 
     def look(self, connection: str, gate: Gate, exports: Sequence[Export]) -> Gate:
-        """Return a closed gate as it is now: with the reason found, or open (which is not stored) when all is well."""
+        """Return what is stopped as it is now: with the reason found, or open (which is not stored) when all is well."""
         concerned = exports if gate.scope != CONNECTION else ()
         try:
             self._check(connection, concerned)
@@ -79,7 +79,7 @@ class Prober:
 
 
 def next_probe(gate: Gate) -> datetime:
-    """Return when a closed gate is probed next, at the earliest."""
+    """Return when what is stopped is probed next, at the earliest."""
     last = max(
         moment for moment in (gate.probed_at, gate.since, datetime.min.replace(tzinfo=UTC)) if moment is not None
     )

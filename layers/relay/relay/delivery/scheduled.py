@@ -59,14 +59,14 @@ class ScheduledStarts:
             return {"export": key, "error": str(problem)}
 
     def _start(self, key: str) -> dict[str, Any]:
-        """Start one export; where passing trouble keeps it from that, a run is owed, which the tick starts."""
+        """Start one export; where passing trouble keeps it from that, the tick starts it."""
         try:
             return self._launcher.launch(key, SCHEDULED)
         except Transient as problem:
             self._observe.problem("start left to the tick", problem, export=key)
             connection, name = key.split("/")
             self._patiently(lambda: gates.owe_always(self._launcher.database, connection, name))
-            return {"export": key, "run": None, "reason": f"{problem}; a run is owed and starts by itself"}
+            return {"export": key, "run": None, "reason": f"{problem}; the run starts by itself in a minute or two"}
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         for pause in PAUSES:

@@ -1,4 +1,4 @@
-"""Every minute: the directory, probes of what is stopped, owed and activating runs, what stalled, what is left over."""
+"""Every minute: the directory, probes of what is stopped, runs that are due, what stalled, what is left over."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -123,7 +123,7 @@ class Ticker:
         self._imports(connection)
 
     def _is_stopped(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
-        """Probe a gate that is closed, when that is due; tell why it is closed now, if it still is."""
+        """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
         if not gate.closed or self._prober.probe_if_due(connection, gate, exports):
             return False
         self._tell(of_gate(connection, gates.load_one(self._database, connection, gate.scope)))

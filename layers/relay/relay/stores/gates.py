@@ -119,7 +119,7 @@ def _flaps(gate: Gate, code: str, now: datetime) -> int:
 
 
 def restate(database: Database, connection: str, gate: Gate, problem: Problem) -> Gate:
-    """Note that a closed gate has another reason now; return the gate as it is told from now on."""
+    """Note that what is stopped has another reason now; return it as it is told from now on."""
     if (gate.code, gate.reason, gate.actor) == (problem.code, problem.what, problem.actor):
         return gate
     told: Item = {"code": problem.code, "reason": problem.what, "actor": problem.actor.value}
