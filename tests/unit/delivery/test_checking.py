@@ -256,6 +256,7 @@ def test_a_check_of_everything_looks_at_every_connection_and_source(bench: Bench
         "unused": False,
     }
     assert told(checked["findings"]) == [("names", "warning"), ("source app", "error"), ("export vip/", "error")]
+    assert sum(len(report["findings"]) for report in checked["connections"]) == 1
     assert not checked["well"]
 
 

@@ -54,8 +54,9 @@ class Checker:
 
     def connection(self, name: str) -> dict[str, Any]:
         """Look at a connection with its secret as it is now, its exports, and what these depend on."""
-        around = self._surroundings()
-        return self._report(name, self._settings.exports(), around, around.findings)
+        around, listing = self._surroundings(), self._settings.exports()
+        tried = self._tried(export for export in listing.valid.values() if export.connection == name)
+        return self._report(name, listing, around, tried, around.findings)
 
     def everything(self) -> dict[str, Any]:
         """Look at every connection and source, and at names that are nearly those of settings."""
@@ -65,7 +66,9 @@ class Checker:
         unused = sorted(set(around.inventory.sources) - _sources_of(exports))
         findings = [*around.findings, *self._sources(unused)]
         findings += [_of_invalid(invalid) for invalid in listing.problems if _connection_of(invalid) not in connections]
-        reports = [self._report(connection, listing, around, ()) for connection in connections]
+        # All together, because trying takes some seconds.
+        tried = self._tried(exports)
+        reports = [self._report(connection, listing, around, tried) for connection in connections]
         well = all(report["well"] for report in reports) and _are_well(findings)
         return {"well": well, "connections": reports, "findings": _told(findings)}
 
@@ -84,8 +87,17 @@ class Checker:
             if gate.closed
         ]
 
+    def _tried(self, exports: Iterable[Export]) -> Sequence[Finding]:
+        """Try the mappings of exports on stored profiles."""
+        return mapping_samples.look_at(self._database, self._opener.destinations, list(exports))
+
     def _report(
-        self, connection: str, listing: Listing, around: "_Surroundings", more: Sequence[Finding]
+        self,
+        connection: str,
+        listing: Listing,
+        around: "_Surroundings",
+        tried: Sequence[Finding],
+        more: Sequence[Finding] = (),
     ) -> dict[str, Any]:
         exports = [export for export in listing.valid.values() if export.connection == connection]
         # What is wrong with the connection itself is read afresh below.
@@ -95,7 +107,7 @@ class Checker:
         findings += self._account(connection, exports)
         for export in exports:
             findings += self._export(export, around.timetable)
-        findings += mapping_samples.look_at(self._database, self._opener.destinations, exports)
+        findings += [finding for finding in tried if finding.subject in {export.key for export in exports}]
         findings += self._sources(sorted(_sources_of(exports)))
         findings += self._sources_in_vain(exports)
         stopped = self.stopped(connection)

@@ -54,7 +54,7 @@ class Prober:
         return gates.reopen(self._database, connection, gate, self._clock.now())
 
     def look(self, connection: str, gate: Gate, exports: Sequence[Export]) -> Gate:
-        """Return what is stopped as it is now: with the reason found, or open (which is not stored) when all is well."""
+        """Return what is stopped as it is now: with the reason found, or open (which is not stored) when well."""
         concerned = exports if gate.scope != CONNECTION else ()
         try:
             self._check(connection, concerned)
