@@ -32,6 +32,8 @@ class FakeScheduler:
         self.calls: list[str] = []
         self.failures: list[Exception] = []
         self.deleted_after_listing = False
+        self.locked: set[str] = set()
+        """Names of schedules that may be listed and not read."""
         self._page = page
         self._function = function
 
@@ -55,6 +57,8 @@ class FakeScheduler:
             found = [told for told in self.schedules if told["Name"] == Name]
         if not found:
             raise refusal("ResourceNotFoundException")
+        if Name in self.locked:
+            raise refusal("AccessDeniedException")
         return self._filled(found[0], GroupName)
 
     def _called(self, call: str) -> None:

@@ -109,6 +109,15 @@ def test_one_that_is_deleted_while_it_is_read_is_none() -> None:
     assert reader(client)().exports == set()
 
 
+def test_one_that_may_not_be_read_harms_no_other() -> None:
+    """Given a schedule that is encrypted with a key we have no right to, Then it counts as none and says why."""
+    client = FakeScheduler([{"Name": "letters.locked"}, {"Name": "letters.main"}])
+    client.locked = {"letters.locked"}
+    found = reader(client)()
+    assert found.exports == {"letters/main"}
+    assert "AccessDeniedException" in (found.own[0].problem or "")
+
+
 def test_only_what_is_enabled_is_asked_for() -> None:
     client = FakeScheduler([schedule("letters.main", MAIN), schedule("letters.old", MAIN, State="DISABLED")])
     reader(client)()

@@ -23,6 +23,9 @@ from relay.domain.problems import Busy, EventProblem
 ANYWHERE = timedelta(hours=12)
 """How far the clocks of the world lie behind UTC at most: for a time zone that this machine does not know."""
 
+_REFUSALS = ("AccessDeniedException", "ValidationException")
+"""What concerns the one schedule that was asked for."""
+
 _ONCE = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 _CRON = re.compile(r"cron\((?:\S+\s+){5}(\S+)\)")
 
@@ -116,38 +119,36 @@ class Schedules:
             )
             listed = [schedule for page in pages for schedule in page["Schedules"]]
             own = [self._look_at(told, now) for told in listed]
-            default = None if self._default is None else self._detail(self._default, "default")
+            default = None if self._default is None else self._read_one(self._default, "default", now)
         except ClientError as error:
             raise Busy("schedules_unavailable", f"Scheduler: {_code(error)}") from None
         except BotoCoreError as error:
             raise Busy("schedules_unavailable", f"Scheduler: {type(error).__name__}") from None
-        return Timetable(
-            own=[schedule for schedule in own if schedule is not None],
-            default=None if default is None else read_schedule(default, target=self._target, now=now),
-        )
+        return Timetable([schedule for schedule in own if schedule is not None], default)
 
     def _look_at(self, told: Mapping[str, Any], now: datetime) -> Schedule | None:
         """Read one; what the listing says already is not asked for. None when it is gone meanwhile."""
         listed = read_schedule(told, target=self._target, now=now, listed=True)
-        if listed.problem is not None:
-            return listed
-        detail = self._detail(told["Name"], self._group)
-        return None if detail is None else read_schedule(detail, target=self._target, now=now)
+        return listed if listed.problem is not None else self._read_one(listed.name, self._group, now)
 
-    def _detail(self, name: str, group: str) -> Mapping[str, Any] | None:
+    def _read_one(self, name: str, group: str, now: datetime) -> Schedule | None:
+        """Read one in full. One that may not be read (it is encrypted with a key of its own) harms no other."""
         assert self._client is not None  # noqa: S101 - made by the only caller
         try:
-            return self._client.get_schedule(Name=name, GroupName=group)
+            detail = self._client.get_schedule(Name=name, GroupName=group)
         except ClientError as error:
             if _code(error) == "ResourceNotFoundException":
                 return None
-            raise
+            if _code(error) not in _REFUSALS:
+                raise
+            return Schedule(name, _named(name), f"may not be read by the stack ({_code(error)})")
+        return read_schedule(detail, target=self._target, now=now)
 
 
 def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime, listed: bool = False) -> Schedule:
     """Return what a schedule, as GetSchedule (or, `listed`, ListSchedules) describes it, will start."""
     name = str(told["Name"])
-    named = name.replace(".", "/", 1) if "." in name else None
+    named = _named(name)
     arn = told.get("Target", {}).get("Arn")
     checks: tuple[Callable[[], str | None], ...] = (
         lambda: "is disabled" if told.get("State", "ENABLED") != "ENABLED" else None,
@@ -167,6 +168,11 @@ def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime,
         return Schedule(name, export_to_start(event))
     except EventProblem as problem:
         return Schedule(name, named, f"has an input that starts nothing ({problem.what})")
+
+
+def _named(name: str) -> str | None:
+    """Return the export that a schedule's name stands for."""
+    return name.replace(".", "/", 1) if "." in name else None
 
 
 def _is_function(arn: str, name: str) -> bool:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from relay.domain.problems import Busy, EventProblem, SettingsProblem
+from relay.domain.exports import Export
+from relay.domain.problems import Busy, EventProblem, SettingsProblem, Unexpected
+from relay.domain.runs import Run
 from relay.stores import gates, runs
 from tests.fakes.delivery_bench import CONNECTION, Bench
 
@@ -140,3 +142,25 @@ def test_settings_that_aws_does_not_tell_at_once_are_asked_for_again(bench: Benc
     answer = bench.scheduled().handle({"exports": "default"})
     assert [started["state"] for started in answer["started"]] == ["running"]
     assert 10 < sum(bench.clock.slept) < 60
+
+
+def test_an_export_that_meets_a_defect_keeps_no_other_from_starting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given three exports of which the second trips, When the default schedule fires, Then the invocation fails after
+    the others were started."""
+    for name in ("other", "third"):
+        bench.edit(name, options=name)
+    start = bench.starter.start
+
+    def trip(export: Export, cause: str, **options: Any) -> Run | None:
+        if export.name == "other":
+            raise KeyError("kim@example.com")
+        return start(export, cause, **options)
+
+    monkeypatch.setattr(bench.starter, "start", trip)
+    with pytest.raises(Unexpected) as told:
+        bench.scheduled().handle({"exports": "default"})
+    assert f"{CONNECTION}/other" in told.value.what
+    assert "kim" not in bench.log.getvalue() + str(told.value)
+    assert all(runs.active(bench.database, f"{CONNECTION}/{name}") for name in ("main", "third"))

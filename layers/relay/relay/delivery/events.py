@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from relay.domain.problems import EventProblem, SettingsProblem
+from relay.domain.problems import EventProblem, Problem, SettingsProblem, Unexpected
+from relay.observability import Observability
 from relay.settings.shapes import split_key
 
 EVERY_EXPORT = "default"
@@ -70,3 +71,11 @@ def refuse_others(rest: Mapping[str, Any]) -> None:
     for name in rest:
         told = name if isinstance(name, str) and _PRINTABLE.fullmatch(name) else "event"
         raise EventProblem("unknown_field", "is not understood here", field=told)
+
+
+def failed_event(error: Exception, observe: Observability) -> Problem:
+    """Log what kept an event from being done, and return what to raise instead, with no text but our own."""
+    observe.problem("event failed", error)
+    if isinstance(error, Problem):
+        return error.with_traceback(None)
+    return Unexpected("defect", f"a {type(error).__name__} was met; the log says where")

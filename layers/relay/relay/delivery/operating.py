@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from relay.delivery.checking import EVERYTHING, Checker
-from relay.delivery.events import EVERY_EXPORT, export_key, refuse_others
+from relay.delivery.events import EVERY_EXPORT, export_key, failed_event, refuse_others
 from relay.delivery.launching import Launcher
 from relay.delivery.probing import Prober
 from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.starting import Starter
 from relay.domain.exports import Export
-from relay.domain.problems import EventProblem, Problem, SettingsProblem, Unexpected
+from relay.domain.problems import EventProblem, SettingsProblem
 from relay.domain.runs import Run, RunState
 from relay.observability import Observability
 from relay.settings import Settings
@@ -70,12 +70,11 @@ class Operator:
         try:
             question, asked = self._question(event)
             return self._questions[question](asked)
-        except Problem as problem:
-            self._observe.problem("refused event", problem, field=getattr(problem, "field", "event"))
+        except (EventProblem, SettingsProblem) as problem:
+            self._observe.problem("refused event", problem, field=problem.field)
             raise
         except Exception as error:  # noqa: BLE001 - the runtime would log its text, which may hold personal data
-            self._observe.problem("defect", error)
-            raise Unexpected("defect", f"a {type(error).__name__} was met; the log says where") from None
+            raise failed_event(error, self._observe) from None
 
     def _question(self, event: Any) -> tuple[str, Any]:
         named = [name for name in self._questions if isinstance(event, Mapping) and name in event]

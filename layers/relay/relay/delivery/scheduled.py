@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from relay.clock import Clock
-from relay.delivery.events import SCHEDULED, export_to_start
+from relay.delivery.events import SCHEDULED, export_to_start, failed_event
 from relay.delivery.launching import Launcher
-from relay.domain.problems import Problem, SettingsProblem, Transient
+from relay.domain.problems import EventProblem, SettingsProblem, Transient, Unexpected
 from relay.observability import Fields
 from relay.schedules import Timetable
 from relay.stores import gates
@@ -29,34 +29,46 @@ class ScheduledStarts:
     def handle(self, event: Any) -> dict[str, Any]:
         """Start what an event names (see `export_to_start`).
 
-        Raises EventProblem or SettingsProblem for an event that is refused, once it is logged: the invocation fails, so
-        that the function's error metric shows it.
+        Raises EventProblem or SettingsProblem for an event that is refused, another Problem when it fails, once it is
+        logged: the invocation fails, so that the function's error metric shows it.
         """
         key = None
         try:
             key = export_to_start(event)
             return self.start_all() if key is None else self._start(key)
-        except Problem as problem:
-            where = Fields(field=getattr(problem, "field", "event"))
+        except (EventProblem, SettingsProblem) as problem:
+            where = Fields(field=problem.field)
             if key is not None:
                 where["export"] = key
             self._observe.problem("refused event", problem, **where)
             raise
+        except Exception as error:  # noqa: BLE001 - the runtime would log its text, which may hold personal data
+            raise failed_event(error, self._observe) from None
 
     def start_all(self) -> dict[str, Any]:
-        """Start every valid export without a schedule of its own; what is invalid is logged and starts nothing."""
+        """Start every valid export without a schedule of its own; what is invalid is logged and starts nothing.
+
+        Raises Unexpected at the end when an export could not be started.
+        """
         listing = self._patiently(self._launcher.settings.exports)
         for invalid in listing.problems:
             self._observe.problem("settings", invalid.problem, subject=invalid.subject)
         own = self._patiently(self._schedules).exports
-        return {"started": [self._start_or_say(key) for key in sorted(listing.valid) if key not in own]}
-
-    def _start_or_say(self, key: str) -> dict[str, Any]:
-        try:
-            return self._start(key)
-        except SettingsProblem as problem:
-            self._observe.problem("settings", problem, export=key)
-            return {"export": key, "error": str(problem)}
+        started, failed = [], []
+        for key in sorted(listing.valid):
+            if key in own:
+                continue
+            try:
+                started.append(self._start(key))
+            except SettingsProblem as problem:
+                self._observe.problem("settings", problem, export=key)
+                started.append({"export": key, "error": str(problem)})
+            except Exception as error:  # noqa: BLE001 - what one export meets must keep no other from starting
+                self._observe.problem("not started", error, export=key)
+                failed.append(key)
+        if failed:
+            raise Unexpected("not_started", f"{', '.join(failed)} could not be started; the log says why")
+        return {"started": started}
 
     def _start(self, key: str) -> dict[str, Any]:
         """Start one export; where passing trouble keeps it from that, the tick starts it."""
