@@ -6,6 +6,7 @@ RELAY_SEGMENTS_TABLE, RELAY_CONTROL_TABLE, and for each destination its queue, e
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -14,7 +15,8 @@ from relay.clock import SystemClock
 from relay.observability import Observability
 from relay.queues import Queue, failures, parse_records
 from relay.routing import Router
-from relay.settings import DEFAULT_SECONDS, Settings
+from relay.settings.doors import DEFAULT_SECONDS, ParametersDoor
+from relay.settings.exports import ExportOutlines
 from relay.stores import dynamodb
 from relay.stores.directory import Directory
 
@@ -31,7 +33,7 @@ def _router() -> Router:
     seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
     return Router(
         database,
-        Settings(os.environ["RELAY_PREFIX"], seconds=seconds, clock=clock),
+        ExportOutlines(ParametersDoor(os.environ["RELAY_PREFIX"], None, seconds, clock)),
         Directory(database, clock),
         _queue_for,
         visibility=timedelta(seconds=int(os.environ["RELAY_CHANGES_VISIBILITY_SECONDS"])),
@@ -43,3 +45,12 @@ def _router() -> Router:
 @cache
 def _queue_for(destination: str) -> Queue:
     return Queue(os.environ[f"RELAY_{destination.upper()}_QUEUE"])
+
+
+def _prepare() -> None:
+    # As in ingest: what goes wrong here is met again, and told, by the first call.
+    with suppress(Exception):
+        _router()
+
+
+_prepare()

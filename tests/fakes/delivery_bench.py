@@ -35,7 +35,10 @@ from relay.domain.profiles import Membership, Profile, Register
 from relay.domain.runs import Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Received
-from relay.settings import Invalid, Listing, Outline, Settings, UnknownExport
+from relay.settings.exports import Outline
+from relay.settings.names import UnknownExport
+from relay.settings.settings import Settings
+from relay.settings.shapes import Invalid, Listing
 from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock

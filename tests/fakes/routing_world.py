@@ -17,7 +17,7 @@ from relay.domain.profiles import Profile
 from relay.observability import Observability
 from relay.queues import Message, Received
 from relay.routing import Router
-from relay.settings import Outline
+from relay.settings.exports import Outline
 from relay.stores import ledger, profiles, segments
 from relay.stores.database import Key, Table
 from relay.stores.directory import Directory, Entry

@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
 from relay.problem_details import MAX_ERRORS
 from relay.queues import Queue
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.sources.intake import MAX_MESSAGE_BYTES
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueueClient
@@ -110,7 +109,7 @@ class TestAccepted:
 
     def test_a_signed_adobe_body_in_base64(self, endpoint: Endpoint) -> None:
         raw = (EVENTS / "webhook-adobe-http.json").read_text()
-        sent = datetime.now(UTC)
+        sent = endpoint.clock.now()
         headers = {
             "Webhook-Id": ["msg_1"],
             "Webhook-Timestamp": [str(int(sent.timestamp()))],
@@ -143,11 +142,11 @@ class TestAccepted:
         assert len(endpoint.client) == 0
 
     def test_a_large_request_is_split(self, endpoint: Endpoint) -> None:
-        changes = [{"identities": {"crm_id": str(n)}, "attributes": {"a": "x" * 50_000}} for n in range(60)]
+        changes = [{"identities": {"crm_id": str(n)}, "attributes": {"a": "x" * 60_000}} for n in range(30)]
 
         assert endpoint.post({"changes": changes})["statusCode"] == 202
 
-        assert sum(len(from_json(body).changes) for body in endpoint.client.bodies) == 60
+        assert sum(len(from_json(body).changes) for body in endpoint.client.bodies) == 30
         assert all(len(entry["MessageBody"]) <= MAX_MESSAGE_BYTES for entry in endpoint.client.sent)
 
     def test_a_profile_that_cannot_be_taken_is_told_and_the_others_are_queued(self, endpoint: Endpoint) -> None:
@@ -208,8 +207,34 @@ class TestRefused:
         ]
         assert len(endpoint.client) == 0
 
-    def test_a_body_too_large(self, endpoint: Endpoint) -> None:
-        told(endpoint.post('{"changes": []}' + " " * MAX_BODY_BYTES), 413)
+    @pytest.mark.parametrize("encoded", [False, True])
+    def test_a_body_too_large(self, endpoint: Endpoint, encoded: bool) -> None:
+        body = '{"changes": []}'.ljust(MAX_BODY_BYTES)
+        for text, status in ((body, 202), (body + " ", 413)):
+            sent = base64.b64encode(text.encode()).decode() if encoded else text
+            assert endpoint.post(sent, isBase64Encoded=encoded)["statusCode"] == status
+
+    @pytest.mark.parametrize("letter", ['\\"', "\\\\", "\n", "é", "я", "語", "😀"])
+    def test_the_largest_body_fits_into_an_event_whatever_is_in_it(self, endpoint: Endpoint, letter: str) -> None:
+        body = letter * (MAX_BODY_BYTES // len(letter.encode()))
+        event = json.loads((EVENTS / "ingest.json").read_text())
+        # API Gateway takes 10,240 bytes of headers.
+        event["headers"] |= {"X-Filling": '"' * 10_000}
+        event["multiValueHeaders"] |= {"X-Filling": ['"' * 10_000]}
+        assert len(json.dumps({**event, "body": body})) < 6 * 1024 * 1024
+
+    def test_many_unknown_sources(self, endpoint: Endpoint) -> None:
+        answers = [endpoint.post("{}", source=f"made-up-{number}") for number in range(1_000)]
+        assert {answer["statusCode"] for answer in answers} == {404, 429}
+        assert told(answers[-1], 429)["code"] == "too_many_unknown_sources"
+        assert answers[-1]["headers"]["Retry-After"] == "10"
+        assert endpoint.post({"changes": []})["statusCode"] == 429
+
+        endpoint.clock.advance(10)
+        assert endpoint.post({"changes": []})["statusCode"] == 202
+        for number in range(1_000):
+            endpoint.post("{}", source=f"others-{number}")
+        assert endpoint.post({"changes": []})["statusCode"] == 202
 
     def test_one_profile_too_large(self, endpoint: Endpoint) -> None:
         large = {"identities": {"crm_id": "c"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}

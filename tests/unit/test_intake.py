@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import SecretStr
 
 from relay.domain.changes import Change, from_json
 from relay.domain.keyed_hash import KeyedHash
 from relay.problem_details import Refusal
-from relay.settings import SourceSettings
+from relay.settings.sources import SourceSettings
 from relay.sources.intake import (
     MAX_MESSAGE_BYTES,
     NO_IDENTITY,
@@ -29,7 +28,7 @@ from relay.sources.intake import (
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHOP = SourceSettings(
-    name="shop", dialect="relay-json", auth="bearer", secret=SecretStr("token-1"), profile_key="identities.crm"
+    name="shop", dialect="relay-json", auth="bearer", secrets=("token-1",), profile_key="identities.crm"
 )
 HASH = KeyedHash("key")
 

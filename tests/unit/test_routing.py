@@ -15,7 +15,7 @@ from functions.route.app import handler
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch
 from relay.routing import MERGE_TRIES
-from relay.settings import Outline
+from relay.settings.exports import Outline
 from relay.stores import attempts, ledger, segments
 from relay.stores.database import Table
 from relay.stores.directory import Directory, Entry

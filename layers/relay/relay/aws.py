@@ -136,6 +136,12 @@ def ssm(environment: Environment = os.environ) -> ParametersReader:
     return _Parameters(_Service(SSM, environment)) if suffices(environment) else _boto3(SSM)
 
 
+def connect(client: object) -> None:
+    """Open the connection of a client of ours ahead of its first call (boto3 has no way to); raises BotoCoreError."""
+    if isinstance(client, _Client):
+        client.service.connect()
+
+
 def suffices(environment: Environment) -> bool:
     """Return whether this module does all that the environment asks for.
 
@@ -208,10 +214,12 @@ def signed(headers: Mapping[str, str], body: bytes, *, path: str, scope: Sequenc
     return f"AWS4-HMAC-SHA256 Credential={key_id}/{credential}, SignedHeaders={names}, Signature={signature}"
 
 
-class _Sqs:
-    def __init__(self, service: "_Service") -> None:
-        self.service = service
+@dataclass(frozen=True, slots=True)
+class _Client:
+    service: "_Service"
 
+
+class _Sqs(_Client):
     def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
         return self.service.call("SendMessageBatch", request)
 
@@ -219,18 +227,12 @@ class _Sqs:
         return self.service.call("ChangeMessageVisibility", request)
 
 
-class _Secrets:
-    def __init__(self, service: "_Service") -> None:
-        self.service = service
-
+class _Secrets(_Client):
     def get_secret_value(self, **request: Any) -> Mapping[str, Any]:
         return self.service.call("GetSecretValue", request)
 
 
-class _Parameters:
-    def __init__(self, service: "_Service") -> None:
-        self.service = service
-
+class _Parameters(_Client):
     def get_parameter(self, **request: Any) -> Mapping[str, Any]:
         answer = self.service.call("GetParameter", request)
         return {**answer, "Parameter": _dated(answer["Parameter"])}

@@ -92,6 +92,16 @@ def unknown_source() -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, "unknown_source", "There is no source of this name.")
 
 
+def too_many_unknown_sources() -> Refusal:
+    """429: so many unknown names were asked for that this one is not looked up; it may be a source, so not 404."""
+    return Refusal(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_unknown_sources",
+        "Too many requests name sources that are not known; send this one again.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
 def too_large(detail: str, errors: Sequence[InputError] = ()) -> Refusal:
     """413: the body, or one profile in it, is larger than can be taken."""
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail, errors)

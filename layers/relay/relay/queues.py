@@ -5,12 +5,12 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay import aws
+from relay.aws import QueueClient
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
 from relay.domain.problems import Busy
@@ -23,26 +23,6 @@ MAX_DELAY = timedelta(minutes=15)
 MAX_VISIBILITY_SECONDS = 12 * 60 * 60
 TRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
-
-_CLIENT = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-
-
-class QueueClient(Protocol):
-    """What is used of boto3's SQS client."""
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
-        ...
-
-    def change_message_visibility(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803
-        ReceiptHandle: str,  # noqa: N803
-        VisibilityTimeout: int,  # noqa: N803
-    ) -> Any:
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +57,10 @@ class Queue:
         self._fifo = url.endswith(".fifo")
         self._client = client
         self._clock = SystemClock() if clock is None else clock
+
+    def prepare(self) -> None:
+        """Make the client and open its connection ahead of the first call; raises BotoCoreError."""
+        aws.connect(self._sqs())
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send all messages, in calls of at most MAX_ENTRIES and MAX_BATCH_BYTES.
@@ -140,7 +124,7 @@ class Queue:
 
     def _sqs(self) -> QueueClient:
         if self._client is None:
-            self._client = boto3.client("sqs", config=_CLIENT)
+            self._client = aws.sqs()
         return self._client
 
 

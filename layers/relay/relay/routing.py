@@ -24,7 +24,7 @@ from relay.domain.problems import Conflict, Transient
 from relay.domain.profiles import Profile
 from relay.observability import Count, Observability
 from relay.queues import Message, Received
-from relay.settings import Outline
+from relay.settings.exports import Outline
 from relay.stores import attempts, ledger, profiles, segments
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry

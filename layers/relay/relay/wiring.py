@@ -27,7 +27,7 @@ from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
 from relay.queues import Queue
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import dynamodb
 from relay.stores.database import Database
 from relay.stores.directory import Directory
