@@ -1,12 +1,9 @@
 """Our own client of AWS on a socket, side by side with boto3: the same requests, retries and errors."""
 
 import json
-import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +23,11 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.retries import standard
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.fake_aws import Answer, AwsServer, by_tls, certificate, serving
 from relay import aws
-from tests.fakes.aws_server import Answer, AwsServer, serving
 
 LAMBDA = {
     "AWS_LAMBDA_FUNCTION_NAME": "relay-ingest",
@@ -83,26 +76,8 @@ def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a certificate of this machine, signed by itself, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "server.pem"
-    file.write_bytes(
-        made.public_bytes(serialization.Encoding.PEM)
-        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return file
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
 
 
 class TestAnswers:
@@ -224,23 +199,15 @@ class TestConnections:
 
 
 class TestTls:
-    @contextmanager
-    def served(self, certificate: Path) -> Iterator[AwsServer]:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        with serving(Answer(body={"SecretString": "x"}), context=context) as server:
-            yield server
-
-    def test_a_bundle_that_the_environment_names_is_trusted(self, certificate: Path) -> None:
-        with self.served(certificate) as server:
-            told = environment(server, AWS_CA_BUNDLE=str(certificate))
-            client = aws.secrets_manager(told)
-            assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
-            assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
+    def test_a_bundle_that_the_environment_names_is_trusted(self, trusted: Path) -> None:
+        with serving(Answer(body={"SecretString": "x"}), context=by_tls(trusted)) as server:
+            client = aws.secrets_manager(environment(server, AWS_CA_BUNDLE=str(trusted)))
+            for _ in range(2):
+                assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
         assert server.connections == 1
 
-    def test_nobody_else_is(self, certificate: Path) -> None:
-        with self.served(certificate) as server, pytest.raises(SSLError):
+    def test_nobody_else_is(self, trusted: Path) -> None:
+        with serving(context=by_tls(trusted)) as server, pytest.raises(SSLError):
             ours(server).get_secret_value(SecretId="x")
         assert server.asked == []
 

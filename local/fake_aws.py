@@ -1,14 +1,21 @@
-"""An AWS service on a real socket: answers as it is told to, and keeps what it was sent."""
+"""AWS on a socket of this machine: answers as it is told to, and keeps what it was sent. For tests and benchmarks."""
 
 import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,18 @@ class Asked:
 
     @property
     def json(self) -> Any:
+        """The body, read as JSON."""
         return json.loads(self.body)
 
 
 class AwsServer(ThreadingHTTPServer):
-    """Gives the answers in their order, and then the last one for ever."""
+    """Answers every request as `answer` says."""
 
     daemon_threads = True
 
-    def __init__(self, answers: Sequence[Answer], context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers = list(answers)
+        self.answer = answer
         self.asked: list[Asked] = []
         self.connections = 0
         self.is_over = threading.Event()
@@ -59,10 +67,12 @@ class AwsServer(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
+        """Where it listens."""
         scheme = "http" if self._context is None else "https"
         return f"{scheme}://localhost:{self.server_address[1]}"
 
     def get_request(self) -> tuple[socket.socket, Any]:
+        """Take the next connection."""
         connection, address = super().get_request()
         self.connections += 1
         if self._context is not None:
@@ -78,24 +88,22 @@ class _Handler(BaseHTTPRequestHandler):
     server: AwsServer
 
     def setup(self) -> None:
+        """Begin a connection."""
         super().setup()
         self._number = self.server.connections
 
     def finish(self) -> None:
+        """End a connection."""
         super().finish()
         self.server.ended.set()
 
     def do_POST(self) -> None:
-        self._take()
-
-    def do_GET(self) -> None:
-        self._take()
-
-    def _take(self) -> None:
+        """Answer a call."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self.server.asked.append(Asked(self._number, self.command, self.path, headers, body))
-        answer = self.server.answers.pop(0) if len(self.server.answers) > 1 else self.server.answers[0]
+        asked = Asked(self._number, self.command, self.path, headers, body)
+        self.server.asked.append(asked)
+        answer = self.server.answer(asked)
         if answer.silent:
             self.server.is_over.wait(10)
         if answer.silent or answer.hang_up:
@@ -110,14 +118,25 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text)
         self.close_connection = answer.then_close
 
+    # Credentials of a container are asked for so.
+    do_GET = do_POST  # noqa: N815 - named by http.server
+
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
         """Say nothing."""
 
 
 @contextmanager
 def serving(*answers: Answer, context: ssl.SSLContext | None = None) -> Iterator[AwsServer]:
-    """Serve on a free port of this machine."""
-    server = AwsServer(answers or [Answer()], context)
+    """Serve on a free port of this machine: the answers in their order, and then the last one for ever."""
+    waiting = list(answers) or [Answer()]
+    with serving_as(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0], context) as server:
+        yield server
+
+
+@contextmanager
+def serving_as(answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> Iterator[AwsServer]:
+    """Serve on a free port of this machine; with a `context` by TLS."""
+    server = AwsServer(answer, context)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
@@ -127,3 +146,31 @@ def serving(*answers: Answer, context: ssl.SSLContext | None = None) -> Iterator
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def certificate(folder: Path) -> Path:
+    """Return a file with a certificate for localhost, signed by itself and good for a day, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file = folder / "localhost.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    return file
+
+
+def by_tls(file: Path) -> ssl.SSLContext:
+    """Return what serves by TLS with the certificate of a file."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
