@@ -53,6 +53,10 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
+.PHONY: bench-ingest
+bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
+	@$(BENCHMARK)
+
 up: setup ## start the stack and the destination sandboxes here, and leave them running
 	@.venv/bin/python -m local.stack up
 

@@ -29,11 +29,12 @@ def handler(event: Mapping[str, Any], context: Any, *, router: Router | None = N
 @cache
 def _router() -> Router:
     clock = SystemClock()
-    database = dynamodb.connect(os.environ)
     seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
+    parameters = ParametersDoor(os.environ["RELAY_PREFIX"], None, seconds, clock)
+    database = dynamodb.connect(os.environ)
     return Router(
         database,
-        ExportOutlines(ParametersDoor(os.environ["RELAY_PREFIX"], None, seconds, clock)),
+        ExportOutlines(parameters),
         Directory(database, clock),
         _queue_for,
         visibility=timedelta(seconds=int(os.environ["RELAY_CHANGES_VISIBILITY_SECONDS"])),
