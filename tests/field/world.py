@@ -22,7 +22,7 @@ from relay.domain.runs import RunState
 from relay.queues import Message, Queue, Received
 from relay.routing import Router
 from relay.schedules import own_schedules
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import activations, deliveries, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Table
