@@ -277,7 +277,7 @@ class Bench:
         segments.note(self.database, dict.fromkeys([*inside, *outside]), now)
         old = profiles.load(self.database, [profile_id])[0] or Profile(profile_id, "shop")
         memberships = {segment: Membership(segment in inside, now, now) for segment in (*inside, *outside)}
-        attributes = {name: Register(value, now) for name, value in values.items()}
+        attributes = {name: Register(value, now, now) for name, value in values.items()}
         profiles.save(
             self.database,
             [
