@@ -23,6 +23,7 @@ from relay.queues import Message, Queue
 from relay.settings import DEFAULT_SECONDS, Settings, UnknownSource
 from relay.sources.authentication import MODES, authentic
 from relay.sources.intake import Intake, take_in
+from relay.sources.repeats import webhook_id_of
 
 MAX_BODY_BYTES = 5 * 1024 * 1024
 """Decoded. Lambda takes 6 MB, of which the event around the body and its base64 form have to have their part.
@@ -38,7 +39,10 @@ def handler(
     clock: Clock | None = None,
     observability: Observability | None = None,
 ) -> dict[str, Any]:
-    """Answer an API Gateway REST proxy event with 202, counts and the first rejections, or with problem details."""
+    """Answer an API Gateway REST proxy event.
+
+    With 202, counts, the first rejections and the first parts that were left out, or with problem details.
+    """
     observability = _observability() if observability is None else observability
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
@@ -75,11 +79,18 @@ def _take(event: Mapping[str, Any], source: str, *, settings: Settings, queue: Q
         raise problem_details.unknown_source() from None
     body = _body(event)
     mode = MODES[known.auth]
-    if not authentic(mode, known.secrets, _headers(event), body):
+    headers = _headers(event)
+    if not authentic(mode, known.secrets, headers, body):
         raise problem_details.unauthorized(mode.scheme)
     if len(body) > MAX_BODY_BYTES:
         raise problem_details.too_large(f"A body holds at most {MAX_BODY_BYTES} bytes.")
-    taken = take_in(body, source=known, identity_hash=KeyedHash(settings.identity_key()), received_at=received_at)
+    taken = take_in(
+        body,
+        source=known,
+        identity_hash=KeyedHash(settings.identity_key()),
+        received_at=received_at,
+        webhook_id=webhook_id_of(headers),
+    )
     queue.send([Message(message) for message in taken.messages])
     return taken
 
@@ -114,7 +125,10 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
         rejected=rejected,
+        left_out=sum(taken.left_out_counts.values()),
     )
+    for code, number in sorted(taken.left_out_counts.items()):
+        observability.count(Count.LEFT_OUT, number, source=source, outcome=code)
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
@@ -124,6 +138,11 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         "ignored_memberships": taken.ignored_memberships,
         "rejected": rejected,
         "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
+        "left_out": sum(taken.left_out_counts.values()),
+        "left_out_parts": [
+            {"code": part.code, "detail": part.error.detail, "pointer": part.error.pointer}
+            for part in taken.left_out[:MAX_ERRORS]
+        ],
     }
     return _answer(HTTPStatus.ACCEPTED, told, {"Content-Type": "application/json"})
 

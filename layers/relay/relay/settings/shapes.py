@@ -23,6 +23,7 @@ from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import compiled
+from relay.sources.segment_limit import segment_limit
 
 CONSENT = "I agree"
 COMMON_FIELDS = ("destination", "display_name", "privacy_consent", "description")
@@ -83,6 +84,15 @@ def _expression(value: str) -> str:
     return value
 
 
+def _limit(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return segment_limit(value, str(info.data.get("name", "")))
+    except ValueError as error:
+        raise PydanticCustomError("segments", "{reason}", {"reason": str(error)}) from None
+
+
 def _comma_list(value: Any) -> Any:
     return frozenset(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
@@ -113,6 +123,8 @@ class SourceSettings(BaseModel):
     profile_key: ExpressionText
     segment_namespaces: Annotated[frozenset[str], BeforeValidator(_comma_list)] = frozenset({DEFAULT_NAMESPACE})
     """Comma list; memberships of other namespaces are ignored (Adobe's dialect)."""
+    segments: Annotated[frozenset[str] | None, BeforeValidator(_limit)] = None
+    """The only segments whose memberships are kept, as references (see `segment_limit`); None keeps all."""
     description: str = ""
 
     @field_validator("secret", "previous_secret")
