@@ -8,7 +8,7 @@ import binascii
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
@@ -26,6 +26,7 @@ from relay.settings.names import UnknownSource
 from relay.settings.sources import Sources, TooManyStrangers
 from relay.sources.authentication import MODES, authentic
 from relay.sources.intake import Intake, take_in
+from relay.sources.repeats import webhook_id_of
 
 MAX_BODY_BYTES = 2_000_000
 """Decoded. Every JSON body up to this gets through, whatever is in it. API Gateway takes 10 MB, but hands a body to
@@ -45,7 +46,10 @@ def handler(
     clock: Clock | None = None,
     observability: Observability | None = None,
 ) -> dict[str, Any]:
-    """Answer an API Gateway REST proxy event with 202, counts and the first rejections, or with problem details."""
+    """Answer an API Gateway REST proxy event.
+
+    With 202, counts, the first rejections and the first parts that were left out, or with problem details.
+    """
     observability = _observability() if observability is None else observability
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
@@ -84,11 +88,18 @@ def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Qu
         raise problem_details.too_many_unknown_sources() from None
     body = _body(event)
     mode = MODES[known.auth]
-    if not authentic(mode, known.secrets, _headers(event), body, now=received_at):
+    headers = _headers(event)
+    if not authentic(mode, known.secrets, headers, body, now=received_at):
         raise problem_details.unauthorized(mode.scheme)
     if len(body) > MAX_BODY_BYTES:
         raise problem_details.too_large(f"A body holds at most {MAX_BODY_BYTES} bytes.")
-    taken = take_in(body, source=known, identity_hash=KeyedHash(settings.identity_key()), received_at=received_at)
+    taken = take_in(
+        body,
+        source=known,
+        identity_hash=KeyedHash(settings.identity_key()),
+        received_at=received_at,
+        webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
+    )
     queue.send([Message(message) for message in taken.messages])
     return taken
 
@@ -103,9 +114,13 @@ def _body(event: Mapping[str, Any]) -> bytes:
         raise problem_details.malformed_json("The body is not base64, though it is marked so.") from None
 
 
-def _headers(event: Mapping[str, Any]) -> dict[str, Sequence[str]]:
-    single = {name: [value] for name, value in (event.get("headers") or {}).items()}
-    return single | (event.get("multiValueHeaders") or {})
+def _headers(event: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return all values of each header, its name in lower case."""
+    found: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        found.setdefault(name.lower(), []).extend(values)
+    single = {name.lower(): [value] for name, value in (event.get("headers") or {}).items()}
+    return single | found
 
 
 def _request_id(event: Mapping[str, Any], context: Any) -> str:
@@ -122,7 +137,10 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
         rejected=rejected,
+        left_out=sum(taken.left_out_counts.values()),
     )
+    for code, number in sorted(taken.left_out_counts.items()):
+        observability.count(Count.LEFT_OUT, number, source=source, outcome=code)
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
@@ -132,6 +150,11 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         "ignored_memberships": taken.ignored_memberships,
         "rejected": rejected,
         "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
+        "left_out": sum(taken.left_out_counts.values()),
+        "left_out_parts": [
+            {"code": part.code, "detail": part.error.detail, "pointer": part.error.pointer}
+            for part in taken.left_out[:MAX_ERRORS]
+        ],
     }
     return _answer(HTTPStatus.ACCEPTED, told, {"Content-Type": "application/json"})
 

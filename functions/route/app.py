@@ -1,7 +1,8 @@
 """Changes queue -> profile store -> destination queues.
 
 Environment: RELAY_PREFIX, RELAY_SETTINGS_SECONDS (optional), RELAY_CHANGES_VISIBILITY_SECONDS, RELAY_PROFILES_TABLE,
-RELAY_SEGMENTS_TABLE, RELAY_CONTROL_TABLE, and for each destination its queue, e.g. RELAY_GAINSIGHT_PX_QUEUE.
+RELAY_SEGMENTS_TABLE, RELAY_CONTROL_TABLE, RELAY_CHANGES_QUEUE, and for each destination its queue, e.g.
+RELAY_GAINSIGHT_PX_QUEUE.
 """
 
 import os
@@ -37,6 +38,7 @@ def _router() -> Router:
         ExportOutlines(parameters),
         Directory(database, clock),
         _queue_for,
+        Queue(os.environ["RELAY_CHANGES_QUEUE"]),
         visibility=timedelta(seconds=int(os.environ["RELAY_CHANGES_VISIBILITY_SECONDS"])),
         clock=clock,
         observability=Observability(),

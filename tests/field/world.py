@@ -159,6 +159,7 @@ class World:
             self.settings,
             Directory(self.database, self.clock),
             self.stack.queue_of,
+            self.changes,
             visibility=self.changes.visibility,
             clock=self.clock,
             observability=self.stack.observe,

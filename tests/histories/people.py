@@ -64,8 +64,8 @@ class People:
                 changed[segment] = Membership(segment in person.inside, self._qualified(before), now)
         profile = replace(
             old,
-            attributes={name: Register(value, now) for name, value in person.attributes.items()},
-            identities={name: Register(value, now) for name, value in person.identities.items()},
+            attributes={name: Register(value, now, now) for name, value in person.attributes.items()},
+            identities={name: Register(value, now, now) for name, value in person.identities.items()},
             memberships=changed,
         )
         profiles.save(self._database, [profile], now)

@@ -196,6 +196,7 @@ class World:
                 self.settings,
                 Directory(self.database, self.clock),
                 self.queues.__getitem__,
+                self.changes,
                 visibility=self.changes.visibility,
                 clock=self.clock,
                 observability=self.observe,  # type: ignore[arg-type]
@@ -296,7 +297,7 @@ class World:
             attributes = {"email": self.chance.choice(EMAILS), "name": self.chance.choice("ABC")}
             attributes["backup"] = self.chance.choice(EMAILS)
         return Change(
-            profile_id=self.chance.choice(self.people) if self.chance.random() > 0.03 else None,
+            profile_ids=(self.chance.choice(self.people),) if self.chance.random() > 0.03 else (),
             received_at=now,
             attributes=attributes,
             memberships=[MembershipChange(s, self.chance.random() < 0.6, at) for s in segments],

@@ -161,6 +161,10 @@ class TestSource:
             ({**SOURCE, "previous_secrets": TOKEN}, "value", "unknown key; known are dialect, auth, secret"),
             ({**SOURCE, TOKEN: "secret"}, "value", "unknown key"),
             ({**SOURCE, "secret": 5}, "secret", "must be a text"),
+            ({**SOURCE, "segments": ","}, "segments", "must name at least one segment"),
+            ({**SOURCE, "segments": "[]"}, "segments", "must name at least one segment"),
+            ({**SOURCE, "segments": "[vip"}, "segments", "begins like a JSON list"),
+            ({**SOURCE, "segments": "[1]"}, "segments", "must be a JSON list of texts"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(
@@ -174,6 +178,20 @@ class TestSource:
         assert caught.value.field == field
         assert reason in caught.value.what
         assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("segments", "kept"),
+        [
+            ("vip", {"vip"}),
+            (" vip , lapsed,", {"vip", "lapsed"}),
+            ("vip, of 2026\nlapsed\r\n\n", {"vip, of 2026", "lapsed"}),
+            ('["vip, of 2026", "lapsed"]', {"vip, of 2026", "lapsed"}),
+            ("shop/vip", {"vip", "shop/vip"}),
+        ],
+    )
+    def test_a_source_may_be_limited_to_segments(self, console: Console, segments: str, kept: set[str]) -> None:
+        console.write_source(**SOURCE, segments=segments)
+        assert set(console.settings.source("shop").segments or ()) == {f"shop/{one}" for one in kept}
 
     def test_every_fault_is_told_at_once(self, console: Console) -> None:
         console.write_source(dialect="xml", secret=TOKEN)

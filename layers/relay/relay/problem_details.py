@@ -107,13 +107,17 @@ def too_large(detail: str, errors: Sequence[InputError] = ()) -> Refusal:
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail, errors)
 
 
-def wrong_shape(errors: Sequence[InputError]) -> Refusal:
-    """422: JSON, but not what the source's dialect says; nothing of the request was taken."""
+def wrong_shape(errors: Sequence[InputError], sender: str | None = None) -> Refusal:
+    """422: JSON, but not what the source's dialect says; nothing of the request was taken.
+
+    `sender` is whose shape the body seems to have (`relay.sources.recognising`).
+    """
+    seems = "" if sender is None else f" It looks like the shape of {sender}."
     more = " There may be more errors than are told." if len(errors) >= MAX_ERRORS else ""
     return Refusal(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "wrong_shape",
-        "The body does not have the shape of this source's dialect; nothing of it was taken." + more,
+        "The body does not have the shape of this source's dialect; nothing of it was taken." + seems + more,
         errors,
     )
 

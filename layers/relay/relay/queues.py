@@ -14,6 +14,7 @@ from relay.aws import QueueClient
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
 from relay.domain.problems import Busy
+from relay.json_text import json_text
 
 MAX_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
@@ -50,7 +51,7 @@ class Received:
 
 
 class Queue:
-    """One queue. Bodies travel as compact ASCII JSON: SQS refuses some Unicode characters in the clear."""
+    """One queue. Bodies travel as compact JSON (`relay.json_text`)."""
 
     def __init__(self, url: str, *, client: QueueClient | None = None, clock: Clock | None = None) -> None:
         self._url = url
@@ -86,7 +87,7 @@ class Queue:
             return
 
     def _entry(self, message: Message) -> dict[str, Any]:
-        entry: dict[str, Any] = {"MessageBody": json.dumps(message.body, separators=(",", ":"), allow_nan=False)}
+        entry: dict[str, Any] = {"MessageBody": json_text(message.body)}
         if _size(entry) > MAX_BATCH_BYTES:
             raise ValueError(f"a message of {_size(entry)} bytes")
         if self._fifo:

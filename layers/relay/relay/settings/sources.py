@@ -14,6 +14,7 @@ from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import compiled
+from relay.sources.segment_limit import segment_limit
 
 STRANGERS_AT_ONCE = 100
 """How many names that it has not found yet one process looks up at once: more than anybody has sources."""
@@ -41,6 +42,8 @@ class SourceSettings:
     profile_key: str
     segment_namespaces: frozenset[str] = frozenset({DEFAULT_NAMESPACE})
     """Memberships of other namespaces are ignored (Adobe's dialect)."""
+    segments: frozenset[str] | None = None
+    """The only segments whose memberships are kept, as references (see `segment_limit`); None keeps all."""
     description: str = ""
 
 
@@ -96,8 +99,9 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "auth": _one_of(MODES),
         "secret": secret_fault,
         "previous_secret": secret_fault,
-        "profile_key": _expression_fault,
+        "profile_key": _fault_of(compiled),
         "segment_namespaces": _nothing,
+        "segments": _fault_of(lambda text: segment_limit(text, name)),
         "description": _nothing,
     }
     found = [(key, check(told[key]) if key in told else _absent(key)) for key, check in checks.items()]
@@ -113,6 +117,7 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         secrets=tuple(told[key] for key in ("secret", "previous_secret") if key in told),
         profile_key=told["profile_key"],
         segment_namespaces=frozenset(filter(None, listed)),
+        segments=segment_limit(told["segments"], name) if "segments" in told else None,
         description=told.get("description", ""),
     )
 
@@ -152,9 +157,12 @@ def _one_of(known: Iterable[str]) -> Callable[[str], str | None]:
     return lambda value: None if value in known else f"must be one of {', '.join(known)}"
 
 
-def _expression_fault(value: str) -> str | None:
-    try:
-        compiled(value)
-    except ValueError as error:
-        return str(error)
-    return None
+def _fault_of(read: Callable[[str], object]) -> Callable[[str], str | None]:
+    def check(value: str) -> str | None:
+        try:
+            read(value)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    return check
