@@ -23,7 +23,7 @@ from relay.problem_details import MAX_ERRORS, Refusal
 from relay.queues import Message, Queue
 from relay.settings.doors import DEFAULT_SECONDS
 from relay.settings.names import UnknownSource
-from relay.settings.sources import Sources, TooManyStrangers
+from relay.settings.sources import Sources, TooManyUnknownSources
 from relay.sources.authentication import MODES, authentic
 from relay.sources.intake import Intake, take_in
 from relay.sources.repeats import webhook_id_of
@@ -84,7 +84,7 @@ def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Qu
         known = settings.source(source)
     except UnknownSource:
         raise problem_details.unknown_source() from None
-    except TooManyStrangers:
+    except TooManyUnknownSources:
         raise problem_details.too_many_unknown_sources() from None
     body = _body(event)
     mode = MODES[known.auth]

@@ -13,7 +13,7 @@ from relay.settings.doors import MAX_KEPT
 from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
 from relay.settings.settings import Settings
-from relay.settings.sources import STRANGERS_AT_ONCE, TooManyStrangers
+from relay.settings.sources import UNKNOWN_LOOKUPS_AT_ONCE, TooManyUnknownSources
 from tests.fakes import newsletter_tool
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
@@ -253,20 +253,20 @@ class TestKeeping:
     def test_made_up_names_cost_few_calls_and_push_out_nobody(self, console: Console) -> None:
         console.settings.source("shop")
         for number in range(2 * MAX_KEPT):
-            with pytest.raises((UnknownSource, TooManyStrangers)):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
                 console.settings.source(f"made-up-{number}")
         console.settings.source("shop")
 
-        assert len(console.secrets.reads) == STRANGERS_AT_ONCE
+        assert len(console.secrets.reads) == UNKNOWN_LOOKUPS_AT_ONCE
         console.clock.advance(60)
         console.settings.source("shop")
         assert console.secrets.reads.count("relay/sources/shop") == 2
 
     def test_a_new_source_is_seen_within_a_minute_of_a_flood(self, console: Console) -> None:
         for number in range(2 * MAX_KEPT):
-            with pytest.raises((UnknownSource, TooManyStrangers)):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
                 console.settings.source(f"made-up-{number}")
-        with pytest.raises(TooManyStrangers):
+        with pytest.raises(TooManyUnknownSources):
             console.settings.source("new")
 
         console.write_source("new", **SOURCE)
@@ -275,13 +275,13 @@ class TestKeeping:
 
     def test_a_source_that_was_found_is_read_again_whatever_else_is_asked_for(self, console: Console) -> None:
         console.settings.source("shop")
-        for number in range(STRANGERS_AT_ONCE):
-            with pytest.raises((UnknownSource, TooManyStrangers)):
+        for number in range(UNKNOWN_LOOKUPS_AT_ONCE):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
                 console.settings.source(f"made-up-{number}")
         console.secrets["relay/sources/shop"] = {**SOURCE, "profile_key": "attributes.id"}
         console.clock.time += timedelta(seconds=30)
-        for number in range(STRANGERS_AT_ONCE):
-            with pytest.raises((UnknownSource, TooManyStrangers)):
+        for number in range(UNKNOWN_LOOKUPS_AT_ONCE):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
                 console.settings.source(f"others-{number}")
         assert console.settings.source("shop").profile_key == "attributes.id"
 

@@ -10,7 +10,7 @@ Fault = tuple[str, str]
 """A field and what is wrong with it."""
 
 _LONGEST_KEY = 64
-"""A longer key is no slip of the pen, and comparing it would take long."""
+"""A longer key is no mistyped one, and comparing it would take long."""
 _SHORTEST_HIDDEN = 4
 """Shorter values would strike out parts of ordinary words."""
 BYTE_ORDER_MARK = "\ufeff"
@@ -36,7 +36,7 @@ def unknown_key(key: str, known: Collection[str]) -> str:
 
     The key itself is not named: in a secret it may be a value that was pasted into the wrong column.
     """
-    # Imported here, because only a slip needs it.
+    # Imported here, because only a mistyped key needs it.
     from difflib import get_close_matches
 
     told = f"has an unknown key; known are {', '.join(known)}"

@@ -16,9 +16,9 @@ from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import compiled
 from relay.sources.segment_limit import segment_limit
 
-STRANGERS_AT_ONCE = 100
+UNKNOWN_LOOKUPS_AT_ONCE = 100
 """How many names that it has not found yet one process looks up at once: more than anybody has sources."""
-STRANGERS_PER_SECOND = 2.0
+UNKNOWN_LOOKUPS_PER_SECOND = 2.0
 """How many it looks up in the long run, so that requests for made-up names cost next to nothing.
 
 A list of the names there are would cost less, but ListSecrets may lag behind by five minutes, and its right shows
@@ -26,7 +26,7 @@ every secret of the account. https://docs.aws.amazon.com/secretsmanager/latest/a
 """
 
 
-class TooManyStrangers(Busy):
+class TooManyUnknownSources(Busy):
     """So many unknown names were looked up just now that this one has to wait."""
 
 
@@ -64,18 +64,18 @@ class Sources:
         self._prefix = prefix.strip("/")
         clock = SystemClock() if clock is None else clock
         self._secrets = SecretsDoor(secrets, seconds, clock)
-        self._strangers = _Allowance(STRANGERS_AT_ONCE, STRANGERS_PER_SECOND, clock)
+        self._unknown_lookups = _TokenBucket(UNKNOWN_LOOKUPS_AT_ONCE, UNKNOWN_LOOKUPS_PER_SECOND, clock)
         self._identity_key: str | None = None
 
     def source(self, name: str) -> SourceSettings:
         """Return a source.
 
-        Raises UnknownSource when there is none, TooManyStrangers when it cannot be looked up for a moment.
+        Raises UnknownSource when there is none, TooManyUnknownSources when it cannot be looked up for a moment.
         """
         unknown = UnknownSource("unknown_source", "there is no source of this name", field="source")
         if not is_name(name):
             raise unknown
-        texts = self._secrets.fields(f"{self._prefix}/sources/{name}", unknown, admit=self._strangers.use)
+        texts = self._secrets.fields(f"{self._prefix}/sources/{name}", unknown, admit=self._unknown_lookups.use)
         return source_of(name, texts)
 
     def identity_key(self) -> str:
@@ -122,8 +122,8 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
     )
 
 
-class _Allowance:
-    """A supply of `most` that refills by `per_second`."""
+class _TokenBucket:
+    """Tokens: `most` of them, refilled by `per_second`."""
 
     def __init__(self, most: int, per_second: float, clock: Clock) -> None:
         self._most = most
@@ -133,12 +133,12 @@ class _Allowance:
         self._at: datetime | None = None
 
     def use(self) -> None:
-        """Take one; raises TooManyStrangers when there is none."""
+        """Take a token; raises TooManyUnknownSources when there is none."""
         now = self._clock.now()
         passed = 0.0 if self._at is None else max(0.0, (now - self._at).total_seconds())
         self._left, self._at = min(self._most, self._left + passed * self._per_second), now
         if self._left < 1:
-            raise TooManyStrangers("too_many_unknown_sources", "too many names of sources that are not known")
+            raise TooManyUnknownSources("too_many_unknown_sources", "too many names of sources that are not known")
         self._left -= 1
 
 
