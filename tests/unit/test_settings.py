@@ -240,6 +240,15 @@ class TestKeeping:
         with pytest.raises(SettingsProblem):
             console.settings.source("shop")
 
+    def test_a_source_is_checked_once_for_each_time_it_is_read(self, console: Console) -> None:
+        first = console.settings.source("shop")
+        assert console.settings.source("shop") is first
+        console.clock.advance(30)
+        assert console.settings.source("shop") == first
+        console.write_source(**{**SOURCE, "profile_key": "attributes.id"})
+        console.clock.advance(30)
+        assert console.settings.source("shop").profile_key == "attributes.id"
+
     def test_what_was_not_there_is_looked_up_once(self, console: Console) -> None:
         for _ in range(3):
             with pytest.raises(UnknownSource):

@@ -65,6 +65,7 @@ class Sources:
         clock = SystemClock() if clock is None else clock
         self._secrets = SecretsDoor(secrets, seconds, clock)
         self._unknown_lookups = _TokenBucket(UNKNOWN_LOOKUPS_AT_ONCE, UNKNOWN_LOOKUPS_PER_SECOND, clock)
+        self._checked: dict[str, tuple[Mapping[str, str], SourceSettings]] = {}
         self._identity_key: str | None = None
 
     def source(self, name: str) -> SourceSettings:
@@ -76,7 +77,11 @@ class Sources:
         if not is_name(name):
             raise unknown
         texts = self._secrets.fields(f"{self._prefix}/sources/{name}", unknown, admit=self._unknown_lookups.use)
-        return source_of(name, texts)
+        checked = self._checked.get(name)
+        if checked is None or checked[0] is not texts:
+            # Once for each time that it is read, not for each request.
+            checked = self._checked[name] = texts, source_of(name, texts)
+        return checked[1]
 
     def identity_key(self) -> str:
         """Return the stack's key for profile ids and identity hashes; made once, so kept for good."""
