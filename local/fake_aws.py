@@ -160,6 +160,9 @@ def certificate(folder: Path) -> Path:
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        # Python 3.13 and later insist on these.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_key_usage(), critical=True)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
@@ -168,6 +171,20 @@ def certificate(folder: Path) -> Path:
     file = folder / "localhost.pem"
     file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
     return file
+
+
+def _key_usage() -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def by_tls(file: Path) -> ssl.SSLContext:

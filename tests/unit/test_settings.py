@@ -357,6 +357,12 @@ class TestConnection:
         assert "*** is too short" in caught.value.what
         assert "s3cret" not in str(caught.value)
 
+    @pytest.mark.parametrize("mark", ["\ufeff", "\u200b", " \u2060"])
+    def test_what_came_along_with_a_copied_value_is_taken_off(self, console: Console, mark: str) -> None:
+        marked = {key: f"{mark}{value}{mark}" for key, value in CONNECTION.items() if key != "api_key"}
+        console.write_connection(**marked, api_key=API_KEY)
+        assert console.settings.connection("readers").destination == "newsletter"
+
     def test_a_key_that_nobody_knows_names_the_nearest(self, console: Console) -> None:
         console.write_connection(**{**CONNECTION, "api_keys": "x"})
         with pytest.raises(SettingsProblem, match="; the nearest is api_key"):

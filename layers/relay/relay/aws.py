@@ -245,15 +245,12 @@ class _Parameters(_Client):
 class _Service:
     """One service, over one connection at a time that is kept open."""
 
-    def __init__(
-        self, api: Api, environment: Environment, *, sleep: Callable[[float], None] = time.sleep, tries: int = TRIES
-    ) -> None:
+    def __init__(self, api: Api, environment: Environment, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api = api
         self._environment = environment
         self._region = _region(environment) or ""
         self._url = urlsplit(endpoint(api, environment))
         self._sleep = sleep
-        self._tries = tries
         self._connection: HTTPConnection | None = None
         self._lock = threading.Lock()
 
@@ -266,7 +263,7 @@ class _Service:
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer. Raises ClientError when the service refuses, another BotoCoreError when none comes."""
         body = json.dumps(request, separators=(",", ":")).encode()
-        for attempt in range(1, self._tries + 1):
+        for attempt in range(1, TRIES + 1):
             try:
                 with self._lock:
                     status, code_told, text = self._exchange(operation, body)
@@ -277,7 +274,7 @@ class _Service:
                 passes = status in _TRANSIENT_STATUS or refusal.response["Error"]["Code"] in _RETRIED_CODES
             except (NoConnection, HTTPClientError) as trouble:
                 error, passes = trouble, True
-            if not passes or attempt == self._tries:
+            if not passes or attempt == TRIES:
                 raise error
             self._sleep(random.random() * LONGEST_PAUSE_SECONDS)  # noqa: S311 - spreads the retries of many
         raise AssertionError

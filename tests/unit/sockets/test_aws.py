@@ -1,6 +1,7 @@
 """Our own client of AWS on a socket, side by side with boto3: the same requests, retries and errors."""
 
 import json
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -144,6 +145,15 @@ class TestAnswers:
             client(server).get_secret_value(SecretId="x")
         assert len(server.asked) == 2
 
+    def test_before_the_second_try_a_part_of_a_second_passes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(aws, "LONGEST_PAUSE_SECONDS", 1.0)
+        pauses: list[float] = []
+        for _ in range(20):
+            with serving(Answer(503)) as server, pytest.raises(ClientError):
+                aws._Service(aws.SQS, environment(server), sleep=pauses.append).call("SendMessageBatch", {})
+        assert len(pauses) == 20
+        assert 0 <= min(pauses) < max(pauses) <= 1
+
     def test_nobody_listens(self, client: Callable[[AwsServer], Any]) -> None:
         with serving() as server:
             pass
@@ -205,6 +215,13 @@ class TestTls:
             for _ in range(2):
                 assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
         assert server.connections == 1
+
+    def test_the_strictness_of_later_pythons_is_borne(self, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        strict = ssl.create_default_context(cafile=trusted)
+        strict.verify_flags |= ssl.VERIFY_X509_STRICT
+        monkeypatch.setattr(aws, "_trust", lambda _: strict)
+        with serving(Answer(body={"SecretString": "x"}), context=by_tls(trusted)) as server:
+            assert ours(server).get_secret_value(SecretId="x")["SecretString"] == "x"
 
     def test_nobody_else_is(self, trusted: Path) -> None:
         with serving(context=by_tls(trusted)) as server, pytest.raises(SSLError):

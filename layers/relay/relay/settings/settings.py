@@ -13,7 +13,7 @@ from relay.domain.problems import SettingsProblem, StaleSettings
 from relay.settings.doors import DEFAULT_SECONDS, Parameter, ParametersDoor
 from relay.settings.explaining import explained
 from relay.settings.exports import ExportOutlines, Outline, read_export
-from relay.settings.faults import MISSING
+from relay.settings.faults import MISSING, trimmed
 from relay.settings.names import UnknownConnection, require_name, split_key
 from relay.settings.shapes import COMMON_FIELDS, CONSENT, Invalid, Listing
 from relay.settings.sources import Sources
@@ -46,7 +46,7 @@ class Settings(Sources):
         unknown = UnknownConnection("unknown_connection", "there is no connection of this name", field="connection")
         require_name(name, "connection")
         texts = self._secrets.fields(f"{self._prefix}/connections/{name}", unknown, fresh=fresh)
-        common = {key: texts.get(key, "").strip() for key in COMMON_FIELDS}
+        common = {key: trimmed(texts.get(key, "")) for key in COMMON_FIELDS}
         for required in ("destination", "display_name"):
             if not common[required]:
                 raise SettingsProblem("missing", MISSING, field=required)
