@@ -12,9 +12,9 @@
 
 `steps`, each an object with one of these keys:
 
-- `post`: a body, as JSON or (a text) as it stands, with the bearer token
+- `post`: a body, as JSON or (a text) as it stands, with the bearer token; `id` is its Idempotency-Key
 - `sign` (a key in base64) or `sign_raw` (a key as text): a signed body of `changes`; `id` is its webhook id, `before`
-  stands in front of the signature
+  stands in front of the signature, a blank between them
 - `later`: so many seconds pass; `until`: a moment comes
 - `settle`: everything queued is worked on until it rests, at most so many hours
 - `run`: a full export starts, and so many hours pass
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS: Mapping[str, frozenset[str]] = {
-    "post": frozenset(),
+    "post": frozenset({"id"}),
     "sign": frozenset({"changes", "id", "before"}),
     "sign_raw": frozenset({"changes", "id", "before"}),
     "later": frozenset(),
@@ -107,7 +107,7 @@ class Case:
 def read_case(file: Path) -> Case:
     """Read a case file; CaseError when it is none."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CaseError(f"cannot be read: {error.strerror}") from None
     except ValueError as error:
@@ -147,6 +147,8 @@ def _step(place: int, told: Any) -> Step:
     if unknown := sorted(more.keys() - STEPS[kinds[0]]):
         raise CaseError(f"step {place}: {kinds[0]} does not take {', '.join(unknown)}")
     step = Step(kinds[0], told[kinds[0]], more)
+    if not all(isinstance(more.get(name, ""), str) for name in ("id", "before")):
+        raise CaseError(f"step {place}: id and before are texts")
     try:
         _check_value(step)
     except CaseError as error:
@@ -161,9 +163,8 @@ def _check_value(step: Step) -> None:
         case "until":
             step.moment()
         case "sign" | "sign_raw":
-            texts = [step.value, *(step.more[name] for name in ("id", "before") if name in step.more)]
-            if "changes" not in step.more or not all(isinstance(text, str) for text in texts):
-                raise CaseError(f"{step.kind}: must be a text, with changes; id and before are texts")
+            if not isinstance(step.value, str) or "changes" not in step.more:
+                raise CaseError(f"{step.kind}: must be a text, with changes")
         case "own_schedules":
             if not isinstance(step.value, list) or not all(isinstance(s, dict) and "Name" in s for s in step.value):
                 raise CaseError("own_schedules: must be a list of schedules with a Name")

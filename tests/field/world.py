@@ -29,7 +29,7 @@ from relay.stores.database import Table
 from relay.stores.directory import Directory
 from relay.stores.profiles import load as load_profiles
 from relay.wiring import Stack
-from tests.fakes.invocations import EventSource, Invocations, Wire
+from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
 from tests.fakes.scheduler import FakeScheduler
@@ -89,7 +89,7 @@ class World:
             EventSource(self.checks, self._alone(lambda batch: self._checker.consume(batch, self.clock.seconds_left))),
         ]
         self._routing = sources[0]
-        self.invocations = Invocations(self.clock, Steady(), sources, self._tick)
+        self.invocations = Invocations(self.clock, Steady(), sources, self._tick, killed=self.observe.defects.append)
         self._have_run_for_a_while()
 
     # What stands in for AWS and the vendor.
@@ -176,9 +176,7 @@ class World:
 
     # Functions. An error that no function expects fails the invocation, as on Lambda, and is seen.
 
-    def _alone(
-        self, consume: Callable[[Sequence[Received]], Sequence[str]]
-    ) -> Callable[[Sequence[Received]], Sequence[str]]:
+    def _alone(self, consume: Consume) -> Consume:
         def attempt(batch: Sequence[Received]) -> Sequence[str]:
             try:
                 return consume(batch)
@@ -221,13 +219,14 @@ class World:
             self.rejected.update(code for code in codes if code is not None)
         self.changes.send(messages)
 
-    def export_function(self, event: Any) -> Any:
-        """Return the answer of the export function; raises what it raises."""
+    def export_function(self, event: Any) -> tuple[Any, str | None]:
+        """Return the answer of the export function, or what made the invocation fail."""
         stack = self.stack
-        operator = Operator(
-            stack.database, stack.settings, stack.starter, stack.opener, self.own_schedules, stack.observe
-        )
-        return export_function(event, CONTEXT, operator=operator)
+        parts = (stack.database, stack.settings, stack.starter, stack.opener, self.own_schedules, stack.observe)
+        try:
+            return export_function(event, CONTEXT, operator=Operator(*parts)), None
+        except Exception as error:  # noqa: BLE001 - Lambda counts the invocation as failed, whatever it is
+            return None, f"{type(error).__name__}: {error}"
 
     def own_schedules(self) -> set[str]:
         """Return the exports that have a schedule of their own."""
