@@ -99,6 +99,7 @@ class World:
 
     def _settings(self, setup: Setup) -> Settings:
         secrets, parameters = FakeSecrets(), FakeParameters()
+        self.parameters = parameters
         secrets[f"{PREFIX}/stack/identity-key"] = "the-identity-key-of-the-field-cases"
         source = json.dumps(
             {

@@ -1,9 +1,12 @@
 """From bodies to messages: nothing lost, nothing too large."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +36,7 @@ SHOP = SourceSettings(
 )
 OTHER_SHOP = replace(SHOP, name="other-shop")
 HASH = KeyedHash("key")
+LAYER = str(Path(__file__).parents[2] / "layers" / "relay")
 
 
 def taken(*changes: dict[str, Any], source: SourceSettings = SHOP, webhook_id: str | None = None) -> Intake:
@@ -66,6 +70,15 @@ def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_
     assert told.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
     assert from_json(message).changes[0] == Change((), NOON, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
+
+
+def test_reading_needs_neither_pydantic_nor_boto3_nor_requests() -> None:
+    """The first answer of a cold function waits for every import."""
+    heavy = ("pydantic", "boto3", "botocore", "requests")
+    program = f"import sys, relay.sources.intake; print([m for m in sys.modules if m.split('.')[0] in {heavy}])"
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, check=True, capture_output=True, text=True, env={"PYTHONPATH": LAYER})
+    assert run.stdout.strip() == "[]"
 
 
 def test_no_changes_make_no_message() -> None:

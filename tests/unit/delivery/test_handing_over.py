@@ -223,6 +223,26 @@ def test_a_run_counts_survivors_and_nobody_as_leaving(imports: bool) -> None:
     assert bench.counts(again) == {"selected": len(MANY), "unchanged": len(MANY), "told": len(MANY)}
 
 
+def test_an_alias_that_waits_for_its_own_lost_call_is_counted_by_one_pass() -> None:
+    bench = bench_with()
+    bench.store(10, email=BOB)
+    bench.deliver(10)
+    bench.clock.advance(60)
+    bench.store(OLD, name="New name")
+    bench.tool.script = [Lost()]
+    with pytest.raises(Transient):
+        bench.deliver(OLD)
+    bench.join(OLD, SURVIVOR)
+    # Somebody leaves, so there is a second pass.
+    bench.leave(10)
+    bench.clock.advance(60)
+    run = bench.start()
+    bench.work_off()
+    assert bench.run(run).state is RunState.FINISHED
+    assert bench.counts(run).get("outstanding", 0) == 0
+    assert bench.tool.holds() == {ANN: {"name": "New name"}}
+
+
 def test_an_alias_is_not_selected_when_it_has_handed_over() -> None:
     bench = bench_with()
     bench.join(OLD, SURVIVOR)

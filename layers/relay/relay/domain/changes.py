@@ -86,28 +86,30 @@ class ChangeBatch:
 
 def to_json(batch: ChangeBatch) -> dict[str, Json]:
     """Return the message body of a batch."""
+    return message_of(batch.id, batch.source, [change_to_json(change) for change in batch.changes])
+
+
+def message_of(batch_id: str, source: str, changes: Sequence[Json]) -> dict[str, Json]:
+    """Return the message body of a batch of changes that are JSON already (see `change_to_json`)."""
+    return {"format": FORMAT, "id": batch_id, "source": source, "changes": list(changes)}
+
+
+def change_to_json(change: Change) -> dict[str, Json]:
+    """Return a change as it lies in a message."""
     return {
-        "format": FORMAT,
-        "id": batch.id,
-        "source": batch.source,
-        "changes": [
-            {
-                "profile": list(change.profile_ids),
-                "received_at": moments.text(change.received_at),
-                "position": change.position,
-                "webhook_id": change.webhook_id,
-                "at": None if change.at is None else moments.text(change.at),
-                "snapshot": change.snapshot,
-                "identities": {name: None if ids is None else list(ids) for name, ids in change.identities.items()},
-                "attributes": dict(change.attributes),
-                "memberships": [
-                    {"segment": m.segment, "realized": m.realized, "at": moments.text(m.at), "name": m.name}
-                    for m in change.memberships
-                ],
-                "rejection": change.rejection,
-            }
-            for change in batch.changes
+        "profile": list(change.profile_ids),
+        "received_at": moments.text(change.received_at),
+        "position": change.position,
+        "webhook_id": change.webhook_id,
+        "at": None if change.at is None else moments.text(change.at),
+        "snapshot": change.snapshot,
+        "identities": {name: None if ids is None else list(ids) for name, ids in change.identities.items()},
+        "attributes": dict(change.attributes),
+        "memberships": [
+            {"segment": m.segment, "realized": m.realized, "at": moments.text(m.at), "name": m.name}
+            for m in change.memberships
         ],
+        "rejection": change.rejection,
     }
 
 

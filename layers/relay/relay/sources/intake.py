@@ -3,13 +3,14 @@
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
-from relay.domain.changes import MAX_IDS, Change, ChangeBatch, MembershipChange, to_json
+from relay.domain.changes import MAX_IDS, Change, MembershipChange, change_to_json, message_of
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import InputError, pointer, too_large
@@ -102,19 +103,32 @@ def take_in(
     for position, incoming in enumerate(reading.profiles):
         request.add(incoming, position)
     large = [rejected for rejected in request.rejections if rejected.code == TOO_LARGE]
-    if large and len(request.rejections) == len(request.changes):
+    if large and len(request.rejections) == len(request.packed):
         detail = f"is larger than {MAX_MESSAGE_BYTES} bytes"
         raise too_large("A profile is too large.", [InputError(detail, rejected.pointer) for rejected in large])
     for error in reading.misshapen:
         request.reject(WRONG_SHAPE, error.pointer)
     return Intake(
-        messages=list(in_messages(source.name, request.changes)),
-        accepted=len(request.changes),
+        messages=list(_messages(source.name, request.packed)),
+        accepted=len(request.packed),
         ignored_memberships=request.ignored_memberships,
         rejections=request.rejections,
         left_out=[*reading.left_out, *request.left_out],
         left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A change as it will lie in a message, and how many bytes of it it takes."""
+
+    body: dict[str, Any]
+    size: int
+
+    @classmethod
+    def of(cls, change: Change) -> "_Packed":
+        body = change_to_json(change)
+        return cls(body, json_size(body) + len(","))
 
 
 class _Request:
@@ -139,7 +153,7 @@ class _Request:
             if webhook_id is None
             else identity_hash("webhook", source.name, webhook_id, hashlib.sha256(raw).hexdigest())[:_ID_LENGTH]
         )
-        self.changes: list[Change] = []
+        self.packed: list[_Packed] = []
         self.rejections: list[Rejected] = []
         self.left_out: list[LeftOut] = []
         self.left_out_counts: Counter[str] = Counter()
@@ -164,21 +178,23 @@ class _Request:
             attributes=incoming.attributes,
             memberships=memberships,
         )
-        changes = [whole] if fits(self._source.name, whole) else list(_cut(self._source.name, whole))
-        if not changes:
+        packed = _Packed.of(whole)
+        room = _room(self._source.name)
+        parts = [packed] if packed.size <= room else list(_cut(whole, packed.size - room, room))
+        if not parts:
             self.reject(TOO_LARGE, pointer(incoming.place))
             return
-        self.changes += changes
+        self.packed += parts
         self.left_out += incoming.left_out
         self.left_out_counts.update(incoming.left_out_counts)
-        if changes[0] is not whole:
+        if packed.size > room:
             detail = f"is larger than {MAX_MESSAGE_BYTES} bytes: beside its memberships only what has room is taken"
             self.left_out.append(LeftOut(TOO_LARGE, InputError(detail, pointer(incoming.place))))
             self.left_out_counts[TOO_LARGE] += 1
 
     def reject(self, code: str, place: str) -> None:
         """Add a change of which nothing travels on: it is only counted."""
-        self.changes.append(Change((), self._received_at, rejection=code))
+        self.packed.append(_Packed.of(Change((), self._received_at, rejection=code)))
         self.rejections.append(Rejected(code, place))
 
     def _kept(self, memberships: Sequence[MembershipChange]) -> Sequence[MembershipChange]:
@@ -186,12 +202,11 @@ class _Request:
         return memberships if kept is None else [one for one in memberships if one.segment in kept]
 
 
-def _cut(source: str, change: Change) -> Iterator[Change]:
-    """Yield the changes that travel instead of one that is too large: all its memberships, and what else has room.
+def _cut(change: Change, excess: int, room: int) -> Iterator[_Packed]:
+    """Yield what travels instead of a change that is too large: all its memberships, and what else has room.
 
-    What is left out may have been set before, so the rest is no snapshot. Yields none when nothing is left to tell.
+    What is left out may have been set before, so the rest is no snapshot. Yields nothing when nothing is left to tell.
     """
-    excess = _size(change) - _room(source)
     sizes = {key: json_size({key: value}) for key, value in change.attributes.items()}
     attributes = dict(change.attributes)
     for key in sorted(sizes, key=lambda key: (-sizes[key], key)):
@@ -200,54 +215,53 @@ def _cut(source: str, change: Change) -> Iterator[Change]:
         excess -= sizes[key] - 1
         del attributes[key]
     rest = replace(change, snapshot=False, attributes=attributes)
-    if rest.memberships:
-        yield from _in_parts(source, rest if fits(source, rest) else rest.memberships_alone())
-    elif attributes and fits(source, rest):
-        yield rest
+    packed = _Packed.of(rest)
+    if packed.size <= room:
+        if rest.memberships or attributes:
+            yield packed
+    elif rest.memberships:
+        yield from _in_parts(rest.memberships_alone(), room)
 
 
-def _in_parts(source: str, change: Change) -> Iterator[Change]:
-    if fits(source, change):
-        yield change
+def _in_parts(change: Change, room: int) -> Iterator[_Packed]:
+    packed = _Packed.of(change)
+    if packed.size <= room:
+        yield packed
         return
     middle = len(change.memberships) // 2
     for part in (change.memberships[:middle], change.memberships[middle:]):
-        yield from _in_parts(source, replace(change, memberships=part))
+        yield from _in_parts(replace(change, memberships=part), room)
 
 
-def in_messages(source: str, changes: Sequence[Change]) -> Iterator[dict[str, Any]]:
+def in_messages(source: str, changes: Iterable[Change]) -> Iterator[dict[str, Any]]:
     """Cut changes into message bodies of at most MAX_MESSAGE_BYTES, in their order.
 
     Raises ValueError for a change that is too large by itself (see `fits`).
     """
-    room = _room(source)
-    waiting: list[Change] = []
-    taken = 0
-    for change in changes:
-        size = _size(change)
-        if size > room:
-            raise ValueError(f"a change of {size} bytes")
-        if taken + size > room:
-            yield _message(source, waiting)
-            waiting, taken = [], 0
-        waiting.append(change)
-        taken += size
-    if waiting:
-        yield _message(source, waiting)
+    return _messages(source, map(_Packed.of, changes))
 
 
 def fits(source: str, change: Change) -> bool:
     """Return whether a change can travel in a message."""
-    return _size(change) <= _room(source)
+    return _Packed.of(change).size <= _room(source)
 
 
+def _messages(source: str, packed: Iterable[_Packed]) -> Iterator[dict[str, Any]]:
+    room = _room(source)
+    waiting: list[dict[str, Any]] = []
+    taken = 0
+    for one in packed:
+        if one.size > room:
+            raise ValueError(f"a change of {one.size} bytes")
+        if taken + one.size > room:
+            yield message_of(str(uuid.uuid4()), source, waiting)
+            waiting, taken = [], 0
+        waiting.append(one.body)
+        taken += one.size
+    if waiting:
+        yield message_of(str(uuid.uuid4()), source, waiting)
+
+
+@lru_cache(maxsize=64)
 def _room(source: str) -> int:
-    return MAX_MESSAGE_BYTES - json_size(to_json(ChangeBatch(str(uuid.uuid4()), source, [])))
-
-
-def _size(change: Change) -> int:
-    return json_size(to_json(ChangeBatch("", "", [change]))["changes"][0]) + len(",")
-
-
-def _message(source: str, changes: Sequence[Change]) -> dict[str, Any]:
-    return to_json(ChangeBatch(str(uuid.uuid4()), source, changes))
+    return MAX_MESSAGE_BYTES - json_size(message_of(str(uuid.uuid4()), source, []))

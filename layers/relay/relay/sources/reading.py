@@ -166,7 +166,7 @@ class Parts:
             detail = "must be a text that is not empty, or a whole number"
             (self.leave_out if is_nothing else self.leave_out_value)(UNFIT_IDENTITY, detail, *inner)
             return None
-        flaw = f"is longer than {MAX_IDENTITY} characters" if len(text) > MAX_IDENTITY else flaw_of(text)
+        flaw = f"is longer than {MAX_IDENTITY} characters" if len(text) > MAX_IDENTITY else _flaw_of_text(text)
         if flaw is not None:
             self.leave_out_value(UNFIT_IDENTITY, flaw, *inner)
             return None
@@ -179,7 +179,7 @@ class Parts:
 
     def namespace(self, told: str, *inner: str | int) -> bool:
         """Return whether a name can stand for identities."""
-        flaw = flaw_of(told)
+        flaw = _flaw_of_text(told)
         if flaw is not None:
             self.leave_out_value(UNFIT_IDENTITY, flaw, *inner, told)
         return flaw is None
@@ -188,10 +188,7 @@ class Parts:
         """Return the reference `source/segment` of a platform's segment id; None when it is none."""
         text = id_of(told)
         reference = f"{self._source}/{text}"
-        if text is None:
-            flaw: str | None = "must be a text that is not empty"
-        else:
-            flaw = flaw_of(text)
+        flaw = "must be a text that is not empty" if text is None else _flaw_of_text(text)
         if flaw is None and (len(text or "") > MAX_SEGMENT or len(reference.encode()) > MAX_SEGMENT_BYTES):
             flaw = f"is longer than {MAX_SEGMENT} characters or {MAX_SEGMENT_BYTES} bytes"
         if flaw is not None:
@@ -246,6 +243,11 @@ class Parts:
     def refuse(self, detail: str) -> None:
         """Refuse the whole profile; raises Misshapen."""
         raise Misshapen([InputError(detail, pointer(self._place)), *(part.error for part in self._left_out)])
+
+
+def _flaw_of_text(text: str) -> str | None:
+    # Most are plain, and there are many.
+    return None if text.isascii() else flaw_of(text)
 
 
 def name_of(told: Any) -> str | None:
