@@ -125,6 +125,8 @@ class SimClock:
 class World:
     """One schedule. `calm` switches all trouble off; the relay must then get everything right by itself."""
 
+    router: type[TrippingRouter] = TrippingRouter
+
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.chance = random.Random(seed)
@@ -233,7 +235,7 @@ class World:
     def route(self) -> bool:
         batch = self.changes.receive()
         if batch:
-            router = TrippingRouter(
+            router = self.router(
                 self.database,
                 self.settings,
                 Directory(self.database, self.clock),

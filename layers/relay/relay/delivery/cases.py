@@ -54,7 +54,7 @@ class Case:
     outcome: Outcome | None = None
     changed_at: datetime | None = None
     survivor: str | None = None
-    """Where this id is an alias now: the profile that has all it had, and takes over what it was told."""
+    """Where this id is an alias now: the profile that takes over what it was told, if it was told anything."""
 
     @property
     def reason(self) -> str | None:
@@ -94,14 +94,19 @@ class Surveyor:
 
         Raises StaleSettings when a delivery was written under newer settings than the job's.
         """
-        found = profiles.follow(self._database, profile_ids)
+        found = profiles.read(self._database, profile_ids)
         deliveries = delivery_store.load(self._database, job.export.key, profile_ids)
+        # Who takes over is asked only where there is something to take over.
+        if aliases := [one for one in profile_ids if isinstance(found[one], Alias) and deliveries[one].told]:
+            found |= profiles.follow(self._database, aliases)
         return [self._case(job, profile, found, deliveries[profile]) for profile in profile_ids]
 
     def _case(self, job: Job, profile_id: str, found: Mapping[str, Stored], delivery: Delivery) -> Case:
         stored_as = found[profile_id]
         profile = stored_as if isinstance(stored_as, Profile) else None
-        survivor = profiles.root_of(profile_id, found) if isinstance(stored_as, Alias) else None
+        survivor = None
+        if isinstance(stored_as, Alias):
+            survivor = profiles.root_of(profile_id, found) if delivery.told else stored_as.of
         if delivery.settings > job.export.version:
             raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
         now = self._clock.now()
