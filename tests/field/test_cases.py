@@ -13,28 +13,8 @@ from tests.field.replaying import replay
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 
 STILL_WRONG: set[str] = {
-    "01-mapping-join-of-a-missing-name-run",
-    "02-mapping-join-of-a-missing-name-stream",
-    "03-mapping-contains-of-a-missing-list",
-    "04-mapping-length",
-    "05-mapping-sort-by",
-    "06-mapping-sum-of-texts",
-    "07-mapping-join-of-a-number",
-    "08-mapping-unknown-function",
-    "09-mapping-wrong-number-of-arguments",
-    "10-profile-key-unknown-function",
     "37-schedule-without-input",
     "38-disabled-schedule-counts-as-own",
-    "44-mapping-max-by-of-mixed-values",
-    "46-mapping-identity-cannot-be-worked-out",
-    "47-px-to-string-of-null",
-    "48-mapping-to-string-of-null",
-    "49-mapping-that-can-only-fail",
-    "50-profile-key-with-wrong-number-of-arguments",
-    "52-mapping-tags-of-a-text",
-    "53-mapping-custom-field-of-a-text",
-    "54-mapping-nested-too-deeply",
-    "55-mapping-that-grows",
 }
 """Names of cases whose result is still wrong; a case that has become right fails until its name is taken out."""
 

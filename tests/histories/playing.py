@@ -89,7 +89,9 @@ class History:
 
     def _round(self) -> None:
         acts = [self._change, self._change, self._trouble, self._trouble, self._by_hand, self._by_hand, self._run]
-        acts.append(self._join)
+        if self.seed % 2:
+            # In the other half everybody stays who they are.
+            acts.append(self._join)
         for _ in range(self.chance.randint(3, 8)):
             self.chance.choice(acts)()
             pause = self.chance.choice([0.5, 5, 30, 200, 200, 1500])

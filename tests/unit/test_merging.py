@@ -148,8 +148,18 @@ _requests = st.lists(st.lists(_changes, min_size=1, max_size=3), min_size=1, max
 
 @given(_requests, st.data())
 def test_a_message_that_comes_again_changes_nothing(told_: list[list[Change]], data: st.DataObject) -> None:
-    """However often and late, as long as it does not overtake the first one."""
-    first = [request(*changes, at=place, webhook_id=f"id-{place}") for place, changes in enumerate(told_)]
+    """However often and late, as long as it does not overtake the first one. (Each request has a time of its own.)"""
+    first = [
+        request(
+            *(
+                each if each.at is None else replace(each, at=each.at + timedelta(milliseconds=place))
+                for each in changes
+            ),
+            at=place,
+            webhook_id=f"id-{place}",
+        )
+        for place, changes in enumerate(told_)
+    ]
     again = data.draw(st.lists(st.sampled_from(range(len(first))), max_size=4))
     profile = merged(*(change for changes in first for change in changes))
     repeated = merged(
@@ -288,6 +298,9 @@ def test_what_is_told_again_with_its_own_time_need_not_be_written() -> None:
     timed = change(at=after(1), snapshot=True, identities={"crm": ["1"]}, attributes={"plan": "x"})
     assert not merge(merged(timed), replace(timed, received_at=after(200))).changed
     assert merge(merged(timed), replace(timed, received_at=after(200), attributes={"plan": "y"})).changed
+    known = replace(timed, webhook_id="a")
+    assert not merge(merged(known), replace(known, received_at=after(200), webhook_id="b")).changed
+    assert merge(merged(timed), known).profile.receipts == {}
     untimed = replace(timed, at=None)
     assert merge(merged(untimed), replace(untimed, received_at=after(200))).changed
 

@@ -24,7 +24,7 @@ MAIN = f"{CONNECTION}/main"
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench(streams=False)
-    bench.store(2, email="2@x.example")
+    bench.store(2, email="2@x.example", name="Two")
     return bench
 
 
@@ -184,6 +184,15 @@ def test_a_check_shows_the_account_the_exports_and_what_is_stopped(bench: Bench)
     checked = bench.operator().handle({"check": CONNECTION})
     assert checked["stopped"] == [{"scope": "export#main", "code": "list_gone", "reason": "the list is gone"}]
     assert not checked["well"]
+
+
+def test_a_check_tries_the_mapping_on_stored_profiles(bench: Bench) -> None:
+    bench.edit(mapping={"email": "attributes.emial", "name": "attributes.name"})
+    checked = bench.operator().handle({"check": CONNECTION})
+    [finding] = checked["findings"]
+    assert (checked["well"], finding["subject"], finding["who_must_act"]) == (False, MAIN, "administrator")
+    assert "there is no emial in attributes, did you mean email? There are email, name" in finding["message"]
+    assert "2@x.example" not in finding["message"]
 
 
 def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) -> None:

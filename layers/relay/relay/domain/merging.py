@@ -56,6 +56,9 @@ def merge(profile: Profile, change: Change) -> Merged:
     was = replace(profile, memberships=_without_old_exits(profile.memberships, oldest))
     new = join(was, told)
     new = replace(new, memberships=_without_old_exits(new.memberships, oldest))
+    if not (clamped or change.at is None) and is_same(replace(was, receipts=new.receipts), new):
+        # Where its receipt decided nothing and nothing else is new, a message is not worth remembering.
+        new = replace(new, receipts=was.receipts)
     return Merged(new, changed=not is_same(was, new), clamped=clamped)
 
 
@@ -123,7 +126,7 @@ def _told_by(change: Change, profile: Profile) -> tuple[Profile, int]:
         clamped += late
         memberships.append((told.segment, Membership(told.realized, qualified, receipt)))
     floor = (at, receipt) if change.snapshot else None
-    # Where its receipt decides nothing, a message need not be known again.
+    # A qualification has a time of its own, whenever it is received.
     is_kept = change.webhook_id is not None and (change.sets_values or clamped > 0)
     return Profile(
         profile.id,

@@ -41,7 +41,7 @@ def parse(text: str) -> datetime:
     https://experienceleague.adobe.com/docs/experience-platform/destinations/catalog/streaming/http-destination.html
     Raises ValueError on anything else, and on a time whose UTC form lies before year 1 or after year 9999.
     """
-    return datetime.fromisoformat(text) if _is_stored_form(text) else in_utc(as_written(text))
+    return in_utc(as_written(text))
 
 
 def as_written(text: str) -> datetime:
@@ -49,6 +49,8 @@ def as_written(text: str) -> datetime:
 
     Raises ValueError on anything else.
     """
+    if _is_plain(text):
+        return datetime.fromisoformat(text)
     match = _WRITTEN.fullmatch(text)
     if match is None:
         is_unix = _SECONDS.fullmatch(text) is not None or _MILLISECONDS.fullmatch(text) is not None
@@ -88,6 +90,8 @@ def in_utc(moment: datetime) -> datetime:
 
     Raises ValueError when its UTC form lies before year 1 or after year 9999.
     """
+    if moment.tzinfo is UTC:
+        return moment
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError:
@@ -105,14 +109,18 @@ def from_milliseconds(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _is_stored_form(text: str) -> bool:
-    """Whether a text has the shape that `text` writes. Stores hold many of them, and Python's own reader is faster."""
+def _is_plain(text: str) -> bool:
+    """Whether a text has the shape of `2026-04-30T09:30:00Z`, with 0, 3 or 6 digits of a fraction.
+
+    Nearly all times have it, those that `text` writes among them, and of this shape Python's own reader takes only what
+    we take, ten times as fast.
+    """
     return (
-        len(text) == 27
-        and text[26] == "Z"
-        and text[19] == "."
-        and text[16] == text[13] == ":"
+        len(text) in (20, 24, 27)
+        and text[-1] == "Z"
+        and text[4] == text[7] == "-"
         and text[10] == "T"
-        and text[7] == text[4] == "-"
+        and text[13] == text[16] == ":"
         and text[11:13] < "24"
+        and text[19] in "Z."
     )

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from relay.domain.expressions import compiled
 from relay.domain.problems import SettingsProblem
 from relay.settings.doors import Parameter, ParametersDoor
 from relay.settings.faults import MISSING, Fault, problem, trimmed, unknown_key
 from relay.settings.names import split_key
-from relay.sources.profile_key import compiled
 
 MAX_SEGMENTS = 50
 MAX_SEGMENT_BYTES = 1_024

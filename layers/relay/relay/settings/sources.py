@@ -6,6 +6,7 @@ from datetime import datetime
 
 from relay.aws import SecretsReader
 from relay.clock import Clock, SystemClock
+from relay.domain.expressions import compiled
 from relay.domain.problems import Busy, SettingsProblem
 from relay.settings.doors import DEFAULT_SECONDS, SecretsDoor
 from relay.settings.faults import MISSING, problem, trimmed, unknown_key
@@ -13,7 +14,6 @@ from relay.settings.names import UnknownSource, is_name
 from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
-from relay.sources.profile_key import compiled
 from relay.sources.segment_limit import segment_limit
 
 UNKNOWN_LOOKUPS_AT_ONCE = 100

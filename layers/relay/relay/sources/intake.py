@@ -11,11 +11,12 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from relay.domain.changes import MAX_IDS, Change, MembershipChange, change_to_json, message_of
+from relay.domain.expressions import Expression, compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import InputError, pointer, too_large
 from relay.sources.dialects import DIALECTS
-from relay.sources.profile_key import Expression, compiled, keys_of
+from relay.sources.profile_key import keys_of
 from relay.sources.reading import TOO_LARGE, Incoming, LeftOut
 
 MAX_MESSAGE_BYTES = 200_000
