@@ -190,7 +190,7 @@ class AbsentEngine(Engine):
 
     def __init__(self, *parts: Any, **named: Any) -> None:
         super().__init__(*parts, **named)
-        self._handing_over.hand_over = lambda job, case: False  # type: ignore[method-assign]
+        self._handing_over.hand_over = lambda job, cases: set()  # type: ignore[method-assign]
 
     def survey(self, job: Any, profile_ids: Any) -> list[Any]:
         # And whoever is an alias has nothing to do any more.

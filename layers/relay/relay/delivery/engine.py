@@ -73,7 +73,7 @@ class Engine:
         """Do what surveyed cases need; as `deliver`."""
         results: dict[str, Result] = {}
         cases = list(cases)
-        aliases = {case.profile for case in cases if self._handing_over.hand_over(job, case)}
+        aliases = self._handing_over.hand_over(job, cases)
         queue = [case for case in cases if case.profile not in aliases]
         queue += self.survey(job, sorted(aliases)) if aliases else []
         lost_races = 0

@@ -7,7 +7,7 @@ claim. Dying in between is made up for by the message that comes again: as long 
 is woken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from relay.clock import Clock
@@ -36,20 +36,26 @@ class HandingOver:
         self._settling = settling
         self._wakeups = wakeups
 
-    def hand_over(self, job: Job, case: Case) -> bool:
-        """Hand over what the case's id was told, if it is an alias; return whether there was anything.
+    def hand_over(self, job: Job, cases: Iterable[Case]) -> set[str]:
+        """Hand over what the aliases among the cases were told, and wake the survivors; return the aliases' ids.
 
-        Raises StaleSettings when the survivor's delivery was written under newer settings, Conflict when others kept
+        Raises StaleSettings when a survivor's delivery was written under newer settings, Conflict when others kept
         writing.
         """
-        if case.survivor is None or not case.stored.told:
-            return False
-        keys = sorted(case.stored.told)
-        for start in range(0, len(keys), AT_ONCE):
-            self._pass_on(job, case.profile, case.survivor, keys[start : start + AT_ONCE])
-        self._settling.flush(job.export, keys)
-        self._wakeups.look_again(job.export, [case.survivor])
-        return True
+        survivors: dict[str, str] = {}
+        claims_of_all: set[str] = set()
+        for case in cases:
+            if case.survivor is None or not case.stored.told:
+                continue
+            keys = sorted(case.stored.told)
+            for start in range(0, len(keys), AT_ONCE):
+                self._pass_on(job, case.profile, case.survivor, keys[start : start + AT_ONCE])
+            survivors[case.profile] = case.survivor
+            claims_of_all.update(keys)
+        if survivors:
+            self._settling.flush(job.export, sorted(claims_of_all))
+            self._wakeups.look_again(job.export, set(survivors.values()))
+        return set(survivors)
 
     def _pass_on(self, job: Job, alias: str, survivor: str, keys: Sequence[str]) -> None:
         export, now = job.export, self._clock.now()
