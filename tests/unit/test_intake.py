@@ -210,7 +210,7 @@ def test_a_change_that_fits_no_message_is_a_defect_of_the_caller() -> None:
         list(in_messages("shop", [large]))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["x", "é", "\U0001f600", '"', "\uffff", "\n"]), st.integers(0, 15_000)), max_size=25
