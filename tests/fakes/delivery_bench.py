@@ -32,18 +32,22 @@ from relay.delivery.ticking import STALLED_AFTER, Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import claim_key
 from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, OpenImport, Step
+from relay.domain import merging
 from relay.domain.claims import Claim, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Problem, Rejection, SettingsProblem, StaleSettings, Transient
-from relay.domain.profiles import Membership, Profile, Register
+from relay.domain.profiles import Alias, Membership, Profile, Register
 from relay.domain.runs import Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Received
 from relay.schedules import Schedule, Timetable
-from relay.settings import Invalid, Listing, Outline, Settings, UnknownExport
+from relay.settings.exports import Outline
 from relay.settings.inventory import Inventory
+from relay.settings.names import UnknownExport
+from relay.settings.settings import Settings
+from relay.settings.shapes import Invalid, Listing
 from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock
@@ -300,7 +304,7 @@ class Bench:
         segments.note(self.database, dict.fromkeys([*inside, *outside]), now)
         old = profiles.load(self.database, [profile_id])[0] or Profile(profile_id, "shop")
         memberships = {segment: Membership(segment in inside, now, now) for segment in (*inside, *outside)}
-        attributes = {name: Register(value, now) for name, value in values.items()}
+        attributes = {name: Register(value, now, now) for name, value in values.items()}
         profiles.save(
             self.database,
             [
@@ -317,6 +321,17 @@ class Bench:
     def leave(self, number: int, *segments_left: str) -> str:
         """Let a profile leave segments, VIP unless others are named."""
         return self.store(number, inside=(), outside=segments_left or (VIP,))
+
+    def join(self, number: int, survivor: int) -> None:
+        """Let a profile turn out to be the same person as another one: as route writes it."""
+        ids = [person(survivor), person(number)]
+        kept, gone = profiles.load(self.database, ids)
+        assert gone is not None
+        whole = merging.join(kept or Profile(person(survivor), "shop"), gone)
+        inside = [segment for segment, held in whole.memberships.items() if held.realized]
+        segments.add(self.database, [(segment, person(survivor)) for segment in inside])
+        profiles.save(self.database, [whole], self.clock.now())
+        profiles.save_aliases(self.database, [Alias(person(number), person(survivor), self.clock.now(), gone.version)])
 
     # What it did.
 

@@ -22,8 +22,8 @@ from relay.domain.runs import RunState
 from relay.queues import Message, Queue, Received
 from relay.routing import Router
 from relay.schedules import Schedules
-from relay.settings import Settings
 from relay.settings.inventory import Inventory
+from relay.settings.settings import Settings
 from relay.stores import activations, deliveries, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Table
@@ -101,6 +101,7 @@ class World:
 
     def _settings(self, setup: Setup) -> Settings:
         secrets, parameters = FakeSecrets(), FakeParameters()
+        self.parameters = parameters
         secrets[f"{PREFIX}/stack/identity-key"] = "the-identity-key-of-the-field-cases"
         source = json.dumps(
             {
@@ -168,6 +169,7 @@ class World:
             self.settings,
             Directory(self.database, self.clock),
             self.stack.queue_of,
+            self.changes,
             visibility=self.changes.visibility,
             clock=self.clock,
             observability=self.stack.observe,

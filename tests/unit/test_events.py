@@ -14,7 +14,7 @@ from relay.domain.exports import Export
 from relay.domain.runs import RunState
 from relay.observability import Observability
 from relay.queues import Queue
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import gates, runs
 from relay.stores.flights import QueuedImport, load_import, record_import
 from tests.fakes.clock import FakeClock

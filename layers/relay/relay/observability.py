@@ -59,6 +59,7 @@ class Fields(TypedDict, total=False):
     accepted: int
     ignored_memberships: int
     rejected: int
+    left_out: int
     merged: int
     stale: int
     ignored: int
@@ -87,10 +88,12 @@ class Count(Enum):
     ACCEPTED = "ChangesAccepted"
     REJECTED = "ChangesRejected"
     IGNORED_MEMBERSHIPS = "MembershipsIgnored"
+    LEFT_OUT = "PartsLeftOut"
     REFUSED_REQUESTS = "RequestsRefused"
     MERGED = "ChangesMerged"
     STALE = "ChangesStale"
     IGNORED = "ChangesIgnored"
+    PROFILES_JOINED = "ProfilesJoined"
     UNROUTED = "LooksUnrouted"
     FROM_THE_FUTURE = "TimesFromTheFuture"
     DELIVERED = "ProfilesDelivered"

@@ -34,8 +34,8 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
 from relay.queues import Queue
 from relay.schedules import Schedules
-from relay.settings import Settings
 from relay.settings.inventory import Inventories, Inventory
+from relay.settings.settings import Settings
 from relay.stores import dynamodb
 from relay.stores.database import Database
 from relay.stores.directory import Directory

@@ -9,8 +9,8 @@ from relay.destinations.contract import Finding, Level
 from relay.domain.problems import Busy, ConnectionProblem, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
-from relay.settings import UnknownSource
 from relay.settings.inventory import Inventory
+from relay.settings.names import UnknownSource
 from relay.stores import gates, ledger
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, VIP, Bench

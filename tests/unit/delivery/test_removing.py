@@ -10,7 +10,7 @@ from relay.delivery.removing import KEPT
 from relay.domain.exports import Export
 from relay.domain.problems import SettingsProblem
 from relay.domain.runs import RunState
-from relay.settings import UnknownConnection
+from relay.settings.names import UnknownConnection
 from relay.stores import gates, runs
 from relay.stores.database import Table
 from relay.stores.directory import Directory

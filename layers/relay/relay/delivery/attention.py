@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RunProblem, SettingsProblem
 from relay.domain.runs import WAITS_FOR_SOMEBODY, Run, RunState
-from relay.settings import Listing
+from relay.settings.shapes import Listing
 from relay.stores import gates, ledger, runs
 from relay.stores.database import Database
 from relay.stores.gates import Gate

@@ -20,8 +20,9 @@ from relay.domain.keyed_hash import BUCKETS
 from relay.domain.problems import Actor, Problem, Transient
 from relay.domain.runs import RunState, rejections, total
 from relay.schedules import Timetable
-from relay.settings import Invalid, Listing, UnknownSource
 from relay.settings.inventory import Inventory
+from relay.settings.names import UnknownSource
+from relay.settings.shapes import Invalid, Listing
 from relay.stores import deliveries, gates, ledger, runs, segments
 from relay.stores.database import Database
 from relay.stores.gates import CONNECTION

@@ -247,6 +247,9 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
+    if case.survivor is not None:
+        # The first pass has had it hand over; one that became an alias since has a message of its own.
+        return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 

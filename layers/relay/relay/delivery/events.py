@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.domain.problems import EventProblem, Problem, SettingsProblem, Unexpected
 from relay.observability import Observability
-from relay.settings.shapes import split_key
+from relay.settings.names import split_key
 
 EVERY_EXPORT = "default"
 """What `{"exports": "default"}` stands for: all exports that have no schedule of their own."""

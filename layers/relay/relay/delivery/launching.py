@@ -8,7 +8,7 @@ from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.runs import ENDED, Run, ledger_adds_up, total
 from relay.observability import Observability
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import gates, runs
 from relay.stores.database import Database
 from relay.stores.gates import Gate

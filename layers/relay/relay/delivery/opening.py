@@ -9,7 +9,8 @@ from relay.delivery.cases import Job
 from relay.destinations.contract import Account, Caller, Destination, Quota
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import ExportProblem, SettingsProblem
-from relay.settings import Settings, UnknownConnection, UnknownExport
+from relay.settings.names import UnknownConnection, UnknownExport
+from relay.settings.settings import Settings
 from relay.stores import gates, segments
 from relay.stores.database import Database
 from relay.stores.gates import Gate

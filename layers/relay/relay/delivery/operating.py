@@ -13,8 +13,8 @@ from relay.domain.exports import Export
 from relay.domain.problems import EventProblem, SettingsProblem
 from relay.domain.runs import Run, RunState
 from relay.observability import Observability
-from relay.settings import Settings
-from relay.settings.shapes import is_name
+from relay.settings.names import is_name
+from relay.settings.settings import Settings
 from relay.stores import gates, runs
 from relay.stores.database import Database
 from relay.stores.gates import CONNECTION

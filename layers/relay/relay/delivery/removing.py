@@ -16,8 +16,9 @@ from relay.domain.claims import Claim, claimant_of
 from relay.domain.keyed_hash import BUCKETS
 from relay.domain.problems import SettingsProblem
 from relay.observability import Observability
-from relay.settings import Listing, Settings, UnknownConnection
-from relay.settings.shapes import is_name
+from relay.settings.names import UnknownConnection, is_name
+from relay.settings.settings import Settings
+from relay.settings.shapes import Listing
 from relay.stores import activations, claims, deliveries, documents, flights, gates, registry, runs
 from relay.stores.database import Database, Delete, Group, Key, Put, Table
 from relay.stores.directory import Directory

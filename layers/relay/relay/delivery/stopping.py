@@ -6,7 +6,7 @@ from relay.clock import Clock
 from relay.domain.exports import Connection
 from relay.domain.problems import ExportProblem, Problem, SettingsProblem, Transient
 from relay.observability import Observability
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import gates
 from relay.stores.database import Database
 from relay.stores.gates import Gate

@@ -17,7 +17,7 @@ from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.schedules import Timetable
-from relay.settings import Listing
+from relay.settings.shapes import Listing
 from relay.stores import activations, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.domain.problems import Busy
-from relay.settings.shapes import is_name
+from relay.settings.names import is_name
 
 Listing = Callable[..., Mapping[str, Any]]
 """An operation of boto3 that lists names page by page.

@@ -1,14 +1,16 @@
 """The ledger of changes: every message of the Changes queue counted exactly once, whatever happens around it.
 
 A batch's mark (pk `ledger#batch id`, sk `batch`) and its counts (pk `ledger#source`, sk `totals`) are written in one
-transaction, so a redelivered message finds its mark and adds nothing.
+transaction, so a redelivered message finds its mark and adds nothing. The mark names the changes that were set apart:
+each goes on in a message of its own, which is sent after the mark is written and before the batch's own message is
+acknowledged. So every change is counted or lies in a queue, at every moment.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
-from relay.stores.database import ABSENT, MAX_GROUP, Database, Key, Put, Table, Update, Write, write_one
+from relay.stores.database import ABSENT, MAX_GROUP, Database, Item, Key, Put, Table, Update, Write, write_one
 
 MARKS_KEPT = timedelta(days=60)
 """Longer than a message can come back: 4 days in the queue, 14 in the dead-letter queue, and again after a redrive."""
@@ -19,7 +21,7 @@ MAX_NAMES = 12
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of changes: in the store now, in it before, of no segment that is stored, or unusable."""
+    """What became of changes: in the store now, in it before, without content, or unusable."""
 
     merged: int = 0
     stale: int = 0
@@ -44,11 +46,13 @@ _NAMES = tuple(field.name for field in fields(Counts))
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One message's entry."""
+    """One message's entry. `apart` are the places of changes that it does not count: they go on by themselves."""
 
     batch: str
     source: str
     counts: Counts
+    apart: tuple[int, ...] = ()
+    """The changes that were set apart, by their places in the batch."""
     nobody: bool = False
     """Whether none of its changes names a profile: nobody was found in any of them."""
     names: tuple[str, ...] = ()
@@ -65,8 +69,16 @@ class InVain:
     """What the identities in the last of them are called."""
 
 
-def record(database: Database, lines: Sequence[Line], now: datetime) -> list[Line]:
-    """Enter the lines that are not entered yet, each batch once; return those entered now."""
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The lines entered now, and by batch which of its changes were set apart when it was entered, now or before."""
+
+    entered: Sequence[Line]
+    apart: Mapping[str, tuple[int, ...]]
+
+
+def record(database: Database, lines: Sequence[Line], now: datetime) -> Recorded:
+    """Enter the lines that are not entered yet, each batch once."""
     lines = list({line.batch: line for line in lines}.values())
     marks = database.get([_mark(line.batch) for line in lines])
     fresh = [line for line, mark in zip(lines, marks, strict=True) if mark is None]
@@ -77,7 +89,14 @@ def record(database: Database, lines: Sequence[Line], now: datetime) -> list[Lin
             entered += page
         else:
             entered += [line for line in page if write_one(database, *_entering([line], now))]
-    return entered
+    apart = {line.batch: line.apart for line in entered if line.apart}
+    ours = {line.batch for line in entered}
+    raced = [line.batch for line in fresh if line.batch not in ours]
+    for mark in [*marks, *database.get([_mark(batch) for batch in raced])]:
+        if mark is not None and "apart" in mark:
+            batch = str(mark["pk"]).removeprefix(_MARK)
+            apart[batch] = tuple(map(int, str(mark["apart"]).split(",")))
+    return Recorded(entered, apart)
 
 
 def totals(database: Database, source: str) -> Counts:
@@ -110,7 +129,10 @@ def _pages(lines: Sequence[Line]) -> Iterator[list[Line]]:
 def _entering(lines: Sequence[Line], now: datetime) -> list[Write]:
     """Return the group that marks lines of one source and adds their counts."""
     expires_at = int((now + MARKS_KEPT).timestamp())
-    marks: list[Write] = [Put(_mark(line.batch), {"expires_at": expires_at}, {"pk": ABSENT}) for line in lines]
+    marks: list[Write] = []
+    for line in lines:
+        apart: Item = {"apart": ",".join(map(str, line.apart))} if line.apart else {}
+        marks.append(Put(_mark(line.batch), {"expires_at": expires_at, **apart}, {"pk": ABSENT}))
     counts = sum((line.counts for line in lines), Counts())
     if counts.changes == 0:
         return marks
@@ -123,9 +145,12 @@ def _entering(lines: Sequence[Line], now: datetime) -> list[Write]:
     return [*marks, totals]
 
 
+_MARK = "ledger#"
+
+
 def _mark(batch: str) -> Key:
-    return Key(Table.CONTROL, f"ledger#{batch}", "batch")
+    return Key(Table.CONTROL, f"{_MARK}{batch}", "batch")
 
 
 def _totals(source: str) -> Key:
-    return Key(Table.CONTROL, f"ledger#{source}", "totals")
+    return Key(Table.CONTROL, f"{_MARK}{source}", "totals")
