@@ -8,9 +8,10 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result
+from relay.delivery.cases import Case, Job, Result, tally
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -18,8 +19,18 @@ from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
+from relay.domain.problems import Busy, Conflict, ExportProblem
+from relay.domain.runs import (
+    Outcome,
+    Run,
+    RunState,
+    Shard,
+    buckets_of,
+    needs_confirmation,
+    rejects_too_many,
+    total,
+    warning_column,
+)
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -37,6 +48,9 @@ CHUNK = 250
 
 MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
+
+ASKING = timedelta(seconds=2)
+"""How long a shard waits for another one that asks the account."""
 
 EDITED = "the export's settings were edited during the run"
 
@@ -84,7 +98,7 @@ class Cursors:
         job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
-            _require_readiness(job)
+            self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
         page, counts, waiting = _count(page, results, run)
@@ -105,7 +119,23 @@ class Cursors:
         if not self._database.write([group])[0]:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
-        return Counter(result.outcome.value for result in results.values())
+        return tally(results.values())
+
+    def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
+        """Do not send a whole segment where the destination says beforehand that it cannot go.
+
+        The account is asked once per run: the first shard that comes asks, the others wait for it (Busy).
+        """
+        match runs.readiness(self._database, run, shard.index, self._clock.now()):
+            case runs.Readiness.WAIT:
+                raise Busy("asking", "another shard asks the account first", taken=False, retry_after=ASKING)
+            case runs.Readiness.ASK:
+                try:
+                    _ask(job)
+                except Exception:
+                    runs.ask_again(self._database, run)
+                    raise
+                runs.note_ready(self._database, run)
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:
@@ -186,7 +216,9 @@ class Cursors:
         if run.phase == 1:
             gates.pass_guard(self._database, export.connection, export.name, run.settings)
         if counts["outstanding"] == 0:
-            runs.change_state(self._database, run, RunState.FINISHED, now)
+            rejects = rejects_too_many(counts)
+            state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
+            runs.change_state(self._database, run, state, now, rejects)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""
@@ -195,8 +227,7 @@ class Cursors:
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
 
 
-def _require_readiness(job: Job) -> None:
-    """Do not send a whole segment where the destination says beforehand that it cannot go."""
+def _ask(job: Job) -> None:
     for finding in job.destination.check_before_run(job.account, job.export):
         if finding.level is Level.ERROR:
             raise ExportProblem("not_ready", finding.message)
@@ -216,6 +247,9 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
+    if case.survivor is not None:
+        # The first pass has had it hand over; one that became an alias since has a message of its own.
+        return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 
@@ -251,7 +285,7 @@ def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
         columns["leaving"] = 1
     if outcome is Outcome.REJECTED:
         columns[f"rejected:{result.reason}"] = 1
-    return columns
+    return columns | dict.fromkeys(map(warning_column, result.warnings), 1)
 
 
 def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:
