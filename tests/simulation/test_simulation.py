@@ -54,6 +54,12 @@ def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], 
             ) from error
 
 
+@pytest.mark.parametrize("seed", [145784497])
+def test_a_schedule_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    """A run waited for somebody in both passes, and counted them in place of somebody else who left."""
+    play(seed)
+
+
 def test_a_seed_plays_the_same_schedule_every_time() -> None:
     seed = secrets.randbelow(10**6)
     one, other = (play(seed, 60) for _ in range(2))

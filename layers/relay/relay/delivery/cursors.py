@@ -163,9 +163,11 @@ class Cursors:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
         cases: list[Case] = []
         joins, leaves, looked_at, position = 0, 0, 0, shard.after
+        # Whom the run waits for since its first pass is counted when that wait ends, and only then.
+        awaited = set(runs.waiting(self._database, run.id)) if shard.phase == 2 else set()
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
             for case in self._engine.survey(job, chunk):
-                if shard.phase == 1 or _leaves_for_good(case, run):
+                if shard.phase == 1 or (case.profile not in awaited and _leaves_for_good(case, run)):
                     cases.append(case)
                     joins += len(case.joins)
                     leaves += len(case.leaves)
