@@ -14,6 +14,7 @@ from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
+from relay.settings import UNREADABLE, Invalid
 from relay.stores import activations, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database
@@ -60,6 +61,7 @@ class Ticker:
         for invalid in listing.problems:
             self._observe.problem("settings", invalid.problem, subject=invalid.subject)
             self._observe.count(Count.STOPPED)
+            self._owe_unreadable(invalid)
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
@@ -68,6 +70,19 @@ class Ticker:
                 self._connection(connection, exports)
             except Exception as error:  # noqa: BLE001 - a defect met in one connection must harm no other, and be seen
                 self._observe.problem("tick", error, connection=connection)
+
+    def _owe_unreadable(self, invalid: Invalid) -> None:
+        """Note that an export whose parameter may not be read owes a run: changes pass it by, and no edit will show."""
+        kind, _, key = invalid.subject.partition(" ")
+        if kind != "export" or invalid.problem.code != UNREADABLE:
+            return
+        connection, _, name = key.partition("/")
+        try:
+            _, gate = gates.load(self._database, connection, name)
+            if not gate.owed:
+                gates.owe_always(self._database, connection, name)
+        except Exception as error:  # noqa: BLE001 - a defect met in one export must harm no other, and be seen
+            self._observe.problem("tick", error, export=key)
 
     def _connection(self, connection: str, exports: Sequence[Export]) -> None:
         destination = self._opener.destinations(exports[0].destination)

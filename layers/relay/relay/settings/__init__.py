@@ -19,7 +19,15 @@ from relay.destinations import registry
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import SettingsProblem, StaleSettings
-from relay.settings.doors import MAX_KEPT, Parameter, ParametersDoor, ParametersReader, SecretsDoor, SecretsReader
+from relay.settings.doors import (
+    MAX_KEPT,
+    UNREADABLE,
+    Parameter,
+    ParametersDoor,
+    ParametersReader,
+    SecretsDoor,
+    SecretsReader,
+)
 from relay.settings.explaining import explained
 from relay.settings.shapes import (
     COMMON_FIELDS,
@@ -40,6 +48,7 @@ from relay.settings.shapes import (
 __all__ = [
     "DEFAULT_SECONDS",
     "MAX_KEPT",
+    "UNREADABLE",
     "Invalid",
     "Listing",
     "Outline",
@@ -130,7 +139,7 @@ class Settings:
                 subject = f"connection {connection}"
                 self.connection(connection)
                 subject = f"export {key}"
-                valid[key] = self._export(connection, name, parameter)
+                valid[key] = self._export(connection, name, _readable(parameter))
             except SettingsProblem as problem:
                 problems[subject] = problem
         return Listing(valid, [Invalid(subject, problem) for subject, problem in problems.items()])
@@ -141,6 +150,7 @@ class Settings:
         for key, parameter in self._parameters.all().items():
             try:
                 connection, name = split_key(key)
+                parameter = _readable(parameter)
                 text = _read_export(parameter)
             except SettingsProblem:
                 continue
@@ -179,6 +189,12 @@ class Settings:
             options=options,
             version=parameter.version,
         )
+
+
+def _readable(parameter: Parameter | SettingsProblem) -> Parameter:
+    if isinstance(parameter, SettingsProblem):
+        raise parameter.with_traceback(None)
+    return parameter
 
 
 def _read_export(parameter: Parameter) -> ExportText:
