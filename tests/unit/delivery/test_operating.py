@@ -163,7 +163,7 @@ def test_an_unknown_run_is_told(bench: Bench, question: str) -> None:
 @pytest.mark.parametrize("event", [{}, {"exports": "some"}, {"export": 7}, {"run": "x"}])
 def test_a_wrong_event_is_answered_with_what_there_is(bench: Bench, event: Mapping[str, Any]) -> None:
     answer = bench.operator().handle(event)
-    assert answer == {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
+    assert answer == {"error": "an event names exports, export, retry, confirm, cancel, show, runs or check"}
 
 
 class Pages:

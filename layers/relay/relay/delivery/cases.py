@@ -1,8 +1,12 @@
 """Cases: how a profile stands between what is wished and what was told. Reading only."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
 
 from relay.clock import Clock
 from relay.delivery.wishes import OUT, left_at, wish_of
@@ -11,15 +15,32 @@ from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection, RejectionKind, StaleSettings
+from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Profile
-from relay.domain.runs import Outcome
+from relay.domain.runs import RETRY_ALL, Outcome, Run
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
 
 SECOND_CHANCE = timedelta(hours=24)
 """What the destination itself refused is tried again by runs, at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What an operator asked a run to try again: rejections of a code (or `RETRY_ALL`) from before the run began."""
+
+    code: str
+    before: datetime
+
+    @classmethod
+    def of(cls, run: Run) -> "Retry | None":
+        """Return what a run was asked to try again, if anything."""
+        return None if run.retry is None else cls(run.retry, run.started_at)
+
+    def includes(self, refusal: Refusal) -> bool:
+        """Return whether a refusal is meant. What was tried again and refused once more is not."""
+        return self.code in (RETRY_ALL, refusal.rejection.code) and refusal.at < self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,7 @@ class Job:
     """On the first pass of a run leavers are counted, not removed."""
     until: datetime | None = None
     """When no new call may begin any more."""
+    retry: Retry | None = None
     guarded: bool = True
     """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 
@@ -93,15 +115,20 @@ class Surveyor:
         """
         stored = dict(zip(profile_ids, profiles.load(self._database, profile_ids), strict=True))
         deliveries = delivery_store.load(self._database, job.export.key, profile_ids)
-        return [self._case(job, profile, stored[profile], deliveries[profile]) for profile in profile_ids]
+        settings = self.settings_of(job)
+        return [self._case(job, settings, profile, stored[profile], deliveries[profile]) for profile in profile_ids]
 
-    def _case(self, job: Job, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
+    def settings_of(self, job: Job) -> str:
+        """Return what names the settings of a job's export and connection; as a keyed hash it gives no secret away."""
+        return self._keyed("settings", str(job.export.version), json.dumps(_plain(job.account.connection.settings)))
+
+    def _case(self, job: Job, settings: str, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
         if delivery.settings > job.export.version:
             raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
         now = self._clock.now()
         wished = wish_of(job.export, job.destination, profile, self._keyed)
         difference = compare(wished.wanted, delivery, thorough=job.thorough)
-        refusals = self._standing_refusals(wished.wanted, wished.rejection, delivery)
+        refusals = self._standing_refusals(wished.wanted, wished.rejection, delivery, settings)
         stored, delivery = delivery, replace(delivery, refusals=refusals)
         held = {key for key in refusals if key != MAPPING and not self._due_again(job, refusals[key])}
         difference = Difference(
@@ -134,11 +161,15 @@ class Surveyor:
         return job.hold_leavers or (not job.guarded and stored.settings < job.export.version)
 
     def _standing_refusals(
-        self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery
+        self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery, settings: str
     ) -> dict[str, Refusal]:
-        """Return the refusals that still say something about today's wish."""
+        """Return the refusals that still say something about today's wish, under today's settings."""
         wishes = {key: wanted[key].digest if key in wanted else OUT for key in {*wanted, *delivery.told}}
-        standing = {key: refusal for key, refusal in delivery.refusals.items() if wishes.get(key) == refusal.digest}
+        standing = {
+            key: refusal
+            for key, refusal in delivery.refusals.items()
+            if (wishes.get(key), settings) == (refusal.digest, refusal.settings)
+        }
         if rejection is not None:
             old = delivery.refusals.get(MAPPING)
             same = old is not None and old.rejection == rejection
@@ -146,12 +177,17 @@ class Surveyor:
         return standing
 
     def _due_again(self, job: Job, refusal: Refusal) -> bool:
-        """Whether a run tries again: what the destination may take by now, and every goodbye it has refused."""
-        return (
-            (refusal.rejection.kind is RejectionKind.DESTINATION or refusal.digest == OUT)
-            and job.run is not None
-            and self._clock.now() - refusal.at >= SECOND_CHANCE
-        )
+        """Whether a run tries again what the destination refused and may take by now."""
+        if job.run is None:
+            return False
+        return self._clock.now() - refusal.at >= SECOND_CHANCE if job.retry is None else job.retry.includes(refusal)
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as JSON can hold them, those that are kept from logs included."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in sorted(type(value).model_fields)}
+    return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
 
 
 def _outcome_of_nothing(job: Job, delivery: Delivery, rejected: bool, wanted: Mapping[str, Want]) -> Outcome:

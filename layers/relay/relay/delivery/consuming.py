@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.delivery.cases import Result
+from relay.delivery.cases import Result, Retry
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
@@ -262,7 +262,7 @@ class Consumer:
         found: dict[str, Result] = {}
         for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
             ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
-            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
+            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED), retry=Retry.of(run))
             results = self._engine.deliver(job, ids)
             self._owe_held(opened.job.export, results)
             self._end_waits(run_id, shard, results)

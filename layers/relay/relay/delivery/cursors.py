@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result
+from relay.delivery.cases import Case, Job, Result, Retry
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -81,7 +81,13 @@ class Cursors:
             if redelivered:
                 self._continue(job.export, run, shard)
             return Counter()
-        job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
+        job = replace(
+            job,
+            run=RunTag(run.id, shard.index, shard.phase),
+            hold_leavers=shard.phase == 1,
+            guarded=True,
+            retry=Retry.of(run),
+        )
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
             _require_readiness(job)

@@ -207,11 +207,14 @@ class Engine:
 
     def _call(self, job: Job, flight: str, sends: Sequence[Send]) -> None:
         entries = [send.entry for send in sends]
+        settings = self._surveyor.settings_of(job)
         answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
-            self._settling.settle(job.export, flight, entries, answer.refused, memos=answer.memos, sent_in=job.run)
+            self._settling.settle(
+                job.export, flight, entries, answer.refused, settings=settings, memos=answer.memos, sent_in=job.run
+            )
         else:
-            self._record_import(job, flight, entries, answer.import_id, answer.queued, answer.refused)
+            self._record_import(job, flight, entries, answer.import_id, answer.queued, answer.refused, settings)
         for index, send in enumerate(sends):
             refusal = answer.refused.get(index)
             # Of a profile with several calls one moves the ledger: the profile is outstanding only while that one is.
@@ -228,6 +231,7 @@ class Engine:
         import_id: str,
         queued: int | None,
         refused: Mapping[int, Rejection],
+        settings: str,
     ) -> None:
         """Refused rows are settled at once; the others when the import check says so."""
         if refused:
@@ -237,13 +241,16 @@ class Engine:
                 flight,
                 [entries[row] for row in rows],
                 {place: refused[row] for place, row in enumerate(rows)},
+                settings=settings,
                 sent_in=job.run,
             )
         rest = [entry for row, entry in enumerate(entries) if row not in refused]
         now = self._clock.now()
         flights.record_import(
             self._database,
-            QueuedImport(flight, job.export.connection, job.export.name, import_id, queued, now, now),
+            QueuedImport(
+                flight, job.export.connection, job.export.name, import_id, queued, now, now, settings=settings
+            ),
             rest,
         )
         self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)

@@ -236,7 +236,12 @@ class ImportChecker:
         told = [index for index in range(len(entries)) if index not in report.open]
         refused = {place: report.refused[index] for place, index in enumerate(told) if index in report.refused}
         concerned = self._settling.settle(
-            job.export, queued.flight, [entries[index] for index in told], refused, ledger=True
+            job.export,
+            queued.flight,
+            [entries[index] for index in told],
+            refused,
+            settings=queued.settings,
+            ledger=True,
         )
         if report.open:
             rest = [entries[index] for index in sorted(report.open)]

@@ -1,5 +1,6 @@
 """What schedules and operators ask of exports: start runs, confirm and cancel them, show them."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from relay.destinations.contract import Level
 from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.problems import SettingsProblem
-from relay.domain.runs import ENDED, Run, ledger_adds_up, total
+from relay.domain.runs import ENDED, RETRY_ALL, Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.settings import Settings
 from relay.stores import gates, runs
@@ -19,6 +20,9 @@ from relay.stores.database import Database
 BY_OPERATOR = "an operator"
 ON_DEMAND = "on demand"
 SCHEDULE = "schedule"
+RETRY = "retry"
+
+_CODE = re.compile("[a-z][a-z0-9_]{0,59}")
 
 
 class Operator:
@@ -45,6 +49,8 @@ class Operator:
 
         - `{"exports": "default"}`: start every export without a schedule of its own;
         - `{"export": "connection/export"}`: start one on demand; its own schedule adds `"cause": "schedule"`;
+        - `{"retry": "connection/export", "code": "bounced"}`: start one that at once tries again what was rejected
+          with this code (with any, when none is named);
         - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`;
         - `{"check": "connection"}`: look at an account and its exports.
         """
@@ -53,6 +59,8 @@ class Operator:
                 return self._start_all()
             case {"export": str(key)}:
                 return self._start(key, str(event.get("cause", ON_DEMAND)))
+            case {"retry": str(key)}:
+                return self._retry(key, event.get("code", RETRY_ALL))
             case {"confirm": str(run)}:
                 return self._confirm(run)
             case {"cancel": str(run)}:
@@ -65,7 +73,7 @@ class Operator:
             case {"check": str(connection)}:
                 return self._check(connection)
             case _:
-                return {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
+                return {"error": "an event names exports, export, retry, confirm, cancel, show, runs or check"}
 
     def _start_all(self) -> dict[str, Any]:
         listing = self._settings.exports()
@@ -74,17 +82,25 @@ class Operator:
         own = self._own_schedules()
         return {"started": [self._start(key, SCHEDULE) for key in sorted(listing.valid) if key not in own]}
 
-    def _start(self, key: str, cause: str) -> dict[str, Any]:
+    def _start(self, key: str, cause: str, *, retry: str | None = None) -> dict[str, Any]:
         try:
             export = self._settings.export(key)
         except SettingsProblem as problem:
             self._observe.problem("settings", problem, export=key)
             return {"export": key, "error": str(problem)}
-        run = self._starter.start(export, cause)
+        run = self._starter.start(export, cause, retry=retry)
         if run is None:
             return {"export": key, "run": None, "reason": self._why_not(export, cause)}
         self._observe.info("run", export=key, run=run.id, outcome=run.state.value)
         return self.picture(run)
+
+    def _retry(self, key: str, code: object) -> dict[str, Any]:
+        if not isinstance(code, str) or _CODE.fullmatch(code) is None:
+            return {"export": key, "error": "code is one of those that a run counts as rejected:<code>"}
+        answer = self._start(key, RETRY, retry=code)
+        if answer.get("run", key) is None:
+            answer["reason"] += "; the rejections were not tried again: ask again when that is over"
+        return answer
 
     def _why_not(self, export: Export, cause: str) -> str:
         """Return what stands in the way of a run that could not start. A schedule's follows the one that is active."""
@@ -148,6 +164,7 @@ class Operator:
             "cause": run.cause,
             "state": run.state.value,
             "reason": run.reason,
+            "retry": run.retry,
             "pass": run.phase,
             "settings": run.settings,
             "started_at": moments.text(run.started_at),

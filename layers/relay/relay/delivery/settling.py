@@ -52,6 +52,7 @@ class Settling:
         entries: Sequence[Entry],
         refused: Mapping[int, Rejection],
         *,
+        settings: str,
         memos: Mapping[int, str] | None = None,
         sent_in: RunTag | None = None,
         ledger: bool = False,
@@ -59,6 +60,7 @@ class Settling:
         """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
         Whoever waited is woken.
+        `settings` are those the flight was sent under, as `Refusal.settings`.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
         """
@@ -66,7 +68,7 @@ class Settling:
         for start in range(0, len(entries), CHUNK):
             part = range(start, min(start + CHUNK, len(entries)))
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
-            runs_moved, owed = self._settle_part(export, flight, verdicts, sent_in, ledger)
+            runs_moved, owed = self._settle_part(export, flight, verdicts, settings, sent_in, ledger)
             concerned |= runs_moved
             if owed:
                 self.flush(export, sorted(owed))
@@ -80,6 +82,7 @@ class Settling:
         export: Export,
         flight: str,
         verdicts: Sequence[_Verdict],
+        settings: str,
         sent_in: RunTag | None,
         ledger: bool,
     ) -> tuple[set[str], set[str]]:
@@ -102,7 +105,8 @@ class Settling:
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
                 tags = claim.flight.runs if ledger else ()
                 delivery = changed.get(entry.profile, deliveries[entry.profile])
-                delivery = self._told(delivery, entry, rejection, landed)
+                refusal = None if rejection is None else Refusal(rejection, entry.digest, self._clock.now(), settings)
+                delivery = _told(delivery, entry, refusal, landed)
                 marks = {tag.mark for tag in tags}
                 changed[entry.profile] = replace(
                     delivery,
@@ -120,20 +124,6 @@ class Settling:
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         # Not a Conflict: the call was made, and whoever made it must not take it for one that never took off.
         raise Busy("contention", "a flight could not be settled")
-
-    def _told(self, delivery: Delivery, entry: Entry, rejection: Rejection | None, landed: Claim) -> Delivery:
-        told, refusals = dict(delivery.told), dict(delivery.refusals)
-        if rejection is not None:
-            refusals[entry.claim] = Refusal(rejection, entry.digest, self._clock.now())
-            return replace(delivery, refusals=refusals)
-        refusals.pop(entry.claim, None)
-        if entry.joins:
-            told[entry.claim] = Told(entry.target, entry.identity, entry.digest)
-        elif landed.to_wake:
-            told[entry.claim] = Told(entry.target, entry.identity, gone=True)
-        else:
-            told.pop(entry.claim, None)
-        return replace(delivery, told=told, refusals=refusals)
 
     def flush(self, export: Export, keys: Sequence[str]) -> None:
         """Wake everybody who waits at claims with no flight, then forget that they waited."""
@@ -162,6 +152,21 @@ class Settling:
             if gone:
                 told = {key: told for key, told in delivery.told.items() if key not in gone}
                 self._database.write([[delivery_store.save(export.key, profile, replace(delivery, told=told))]])
+
+
+def _told(delivery: Delivery, entry: Entry, refusal: Refusal | None, landed: Claim) -> Delivery:
+    told, refusals = dict(delivery.told), dict(delivery.refusals)
+    if refusal is not None:
+        refusals[entry.claim] = refusal
+        return replace(delivery, refusals=refusals)
+    refusals.pop(entry.claim, None)
+    if entry.joins:
+        told[entry.claim] = Told(entry.target, entry.identity, entry.digest)
+    elif landed.to_wake:
+        told[entry.claim] = Told(entry.target, entry.identity, gone=True)
+    else:
+        told.pop(entry.claim, None)
+    return replace(delivery, told=told, refusals=refusals)
 
 
 def _from_outstanding(rejection: Rejection | None) -> dict[str, int]:

@@ -95,7 +95,10 @@ class Conflict(Problem):
 
 
 class RejectionKind(StrEnum):
-    """`data`: not tried again until the payload changes; `destination`: tried again by later runs, at most daily."""
+    """Who found it: our own mapping (`data`), or the destination.
+
+    What an answer of a destination refused is tried again by later runs, at most daily, whatever its kind: it may pass.
+    """
 
     DATA = "data"
     DESTINATION = "destination"

@@ -49,6 +49,8 @@ class QueuedImport:
     """When it was last looked at."""
     looks: int = 0
     """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
+    settings: str = ""
+    """The settings it was sent under, as `Refusal.settings`."""
 
 
 def _header(connection: str, flight: str) -> Key:
@@ -84,6 +86,7 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "queued_at": moments.text(queued.queued_at),
         "looked_at": moments.text(queued.looked_at),
         "looks": queued.looks,
+        "settings": queued.settings,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
@@ -132,6 +135,7 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         queued_at=moments.parse(str(header["queued_at"])),
         looked_at=moments.parse(str(header["looked_at"])),
         looks=int(header.get("looks", 0)),
+        settings=str(header.get("settings", "")),
     )
 
 

@@ -212,6 +212,8 @@ def _header_item(run: Run, version: int) -> Item:
         item["reason"] = run.reason
     if run.confirmed_by is not None:
         item["confirmed_by"] = run.confirmed_by
+    if run.retry is not None:
+        item["retry"] = run.retry
     return item
 
 
@@ -228,6 +230,7 @@ def _run(run: str, item: Item) -> Run:
         ended_at=moments.parse(str(item["ended_at"])) if "ended_at" in item else None,
         reason=str(item["reason"]) if "reason" in item else None,
         confirmed_by=str(item["confirmed_by"]) if "confirmed_by" in item else None,
+        retry=str(item["retry"]) if "retry" in item else None,
         version=int(item["version"]),
     )
 
