@@ -10,14 +10,17 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from relay.delivery.engine import Engine
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
+from relay.domain import claims
 from relay.domain.exports import Export
 from relay.queues import Message
+from tests.simulation.crowded_world import CrowdedWorld, play_crowded
 from tests.simulation.queues import SimQueue
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import BrokenPromise, World, play
@@ -51,6 +54,24 @@ def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], 
                 f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
                 f"--schedules 1 --seed {seed}{wide}"
             ) from error
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_no_crowd_breaks_a_promise(chunk: int, first_seed: int) -> None:
+    for seed in range(first_seed + chunk, first_seed + SCHEDULES // 4, CHUNKS):
+        try:
+            play_crowded(seed)
+        except Exception as error:
+            raise AssertionError(
+                f"schedule {seed} broke a promise: {error}\n"
+                f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
+                f"--schedules 1 --seed {seed} --crowded"
+            ) from error
+
+
+def test_a_claim_that_forgets_whom_it_turned_away_is_noticed() -> None:
+    with patch.object(claims, "_with_more", lambda claim, now: claim):
+        assert notices(CrowdedWorld, with_what=play_crowded)
 
 
 def test_a_seed_plays_the_same_schedule_every_time() -> None:
@@ -147,7 +168,7 @@ class StaleEngine(Engine):
     """Overrides what has changed since."""
 
     def _plans(self, job: Any, cases: Any) -> Any:  # type: ignore[override]
-        return super()._plans(job, cases, {}, {})
+        return super()._plans(job, cases, {}, {}, {})
 
 
 class StaleWorld(World):
@@ -165,11 +186,11 @@ def test_a_part_that_trips_is_no_proof() -> None:
         notices(StaleWorld)
 
 
-def notices(broken: Callable[[int], World]) -> bool:
+def notices(broken: Callable[[int], World], *, with_what: Callable[..., World] = play) -> bool:
     """Return whether a promise is broken. A part that only trips over what it overrides raises what it tripped over."""
     for seed in range(ENOUGH):
         try:
-            play(seed, make=broken)
+            with_what(seed, make=broken)
         except BrokenPromise:
             return True
     return False

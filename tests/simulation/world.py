@@ -446,6 +446,16 @@ class World:
 
     def check_converged(self, name: str) -> None:
         """The destination holds exactly what the store wishes, save what it refuses, with the winner's values."""
+        destination, wished = self.destinations[name], self._wished(name)
+        promise(destination.held == wished, f"{name} holds {destination.held}, wished {wished}")
+        promise(not destination.complaints, ", ".join(destination.complaints))
+
+    def check_nobody_is_missing(self, name: str) -> None:
+        """The destination holds at least everybody whom the store wishes to be there."""
+        missing = self._wished(name).keys() - self.destinations[name].held.keys()
+        promise(not missing, f"{name} misses {missing}")
+
+    def _wished(self, name: str) -> dict[tuple[str, str], dict[str, str]]:
         destination, export = self.destinations[name], self.settings.exports_now[f"{name}/main"]
         wished: dict[tuple[str, str], dict[str, str]] = {}
         for profile in sorted(self.people, reverse=True):
@@ -454,8 +464,7 @@ class World:
             for want in wish.wanted.values():
                 if want.identity not in destination.refuses:
                     wished[want.target, want.identity] = dict(want.values)
-        promise(destination.held == wished, f"{name} holds {destination.held}, wished {wished}")
-        promise(not destination.complaints, ", ".join(destination.complaints))
+        return wished
 
     def check_reasons(self, name: str) -> None:
         """Every member that is not delivered has a rejection with a reason."""

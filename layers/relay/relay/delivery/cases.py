@@ -57,6 +57,8 @@ class Job:
     until: datetime | None = None
     """When no new call may begin any more."""
     retry: Retry | None = None
+    asked: datetime | None = None
+    """On the second pass of a run: since when every member has had the chance to claim its identities."""
     guarded: bool = True
     """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 

@@ -8,6 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Retry
@@ -37,6 +38,9 @@ CHUNK = 250
 
 MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
+
+CLOCKS = timedelta(minutes=2)
+"""How far apart the clocks of functions may be, with the time that `Claim.more` may lag behind (`claims.NEWS`)."""
 
 EDITED = "the export's settings were edited during the run"
 
@@ -87,6 +91,7 @@ class Cursors:
             hold_leavers=shard.phase == 1,
             guarded=True,
             retry=Retry.of(run),
+            asked=run.started_at - CLOCKS if shard.phase == 2 else None,
         )
         before = calls()
         if (shard.phase, shard.after) == (1, ""):

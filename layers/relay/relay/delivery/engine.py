@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
-from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
+from relay.delivery.planning import Plan, Send, name_flight, part_of, plan_of, sends_of, without_shared_changes
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
@@ -25,7 +25,7 @@ from relay.domain.problems import Conflict, Problem, Rejection, Transient
 from relay.domain.runs import Outcome
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
-from relay.stores import flights
+from relay.stores import flights, gates
 from relay.stores.database import Database, Group, Write
 from relay.stores.flights import Entry, QueuedImport
 
@@ -70,18 +70,24 @@ class Engine:
     def perform(self, job: Job, cases: Iterable[Case]) -> dict[str, Result]:
         """Do what surveyed cases need; as `deliver`."""
         results: dict[str, Result] = {}
+        carried_out: dict[str, Plan] = {}
         queue, lost_races = list(cases), 0
         while lost_races < LOST_RACES:
-            settled = [case for case in queue if case.outcome is not None]
+            settled = [case for case in queue if case.outcome is not None and case.profile not in carried_out]
             self._tidy(job, settled)
             results.update((case.profile, Result(case.outcome, case.reason)) for case in settled if case.outcome)
-            work = [case for case in queue if case.outcome is None]
+            parts = [part_of(case, carried_out.get(case.profile)) for case in queue if case.outcome is None]
+            work = [part for part in parts if part.difference]
             if not work:
                 return results
-            now_cases, later = without_shared_claims(work)
-            raced = self._round(job, now_cases, results)
+            done, later, raced = self._round(job, work, carried_out)
+            carried_out.update((plan.case.profile, plan) for plan in done)
+            results.update((plan.case.profile, plan.result) for plan in done)
             lost_races += bool(raced)
-            queue = later + self.survey(job, raced)
+            whole = {case.profile: case for case in queue}
+            unfinished = [plan.case.profile for plan in done if not plan.covers(whole[plan.case.profile])]
+            put_off = [whole[plan.case.profile] for plan in later]
+            queue = put_off + self.survey(job, [plan.case.profile for plan in raced] + unfinished)
         raise Conflict("contention", "other deliveries kept writing the same claims")
 
     def _tidy(self, job: Job, cases: Sequence[Case]) -> None:
@@ -98,27 +104,32 @@ class Engine:
         if groups:
             self._database.write(groups)
 
-    def _round(self, job: Job, cases: Sequence[Case], results: dict[str, Result]) -> list[str]:
-        """Work on cases that share no claim; return the profiles whose intent lost a race."""
+    def _round(
+        self, job: Job, cases: Sequence[Case], before: Mapping[str, Plan]
+    ) -> tuple[list[Plan], list[Plan], list[Plan]]:
+        """Carry out what can be done together, after what was done `before` for the same profiles.
+
+        Returns the plans that were carried out, those put off to the next round, and those whose intent lost a race.
+        """
         keys = [key for case in cases for key in (*case.difference.joins, *case.difference.leaves)]
         claims = claim_store.load(self._database, keys)
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
         fates = flights.fates(self._database, job.export.connection, open_flights)
-        plans = self._plans(job, cases, claims, fates)
+        plans = self._plans(job, cases, claims, fates, before)
         if any(plan.due is not None for plan in plans) and (cleared := self._cleared_before(job)) is not None:
-            plans = self._plans(job, cases, claims, fates, cleared)
+            plans = self._plans(job, cases, claims, fates, before, cleared)
+        plans, later = without_shared_changes(plans, claims)
         sends = [send for plan in plans for send in sends_of(plan)]
         calls = self._name_flights(job, sends)
         applied = self._write_intents(job, plans, claims)
-        raced = [plan.case.profile for plan, ok in zip(plans, applied, strict=True) if not ok]
+        raced = [plan for plan, ok in zip(plans, applied, strict=True) if not ok]
         ready = [plan for plan, ok in zip(plans, applied, strict=True) if ok]
         self._wake(job, ready)
-        lost = set(raced)
+        lost = {plan.case.profile for plan in raced}
         self._make_calls(
             job, {flight: [send for send in part if send.entry.profile not in lost] for flight, part in calls.items()}
         )
-        results.update((plan.case.profile, plan.result) for plan in ready)
-        return raced
+        return ready, later, raced
 
     def _cleared_before(self, job: Job) -> datetime | None:
         """Ask what is over. While that cannot be had whoever waits waits on, and the others need not."""
@@ -133,9 +144,11 @@ class Engine:
         cases: Sequence[Case],
         claims: Mapping[str, Claim],
         fates: Mapping[str, Fate],
+        before: Mapping[str, Plan],
         cleared: datetime | None = None,
     ) -> list[Plan]:
-        return [plan_of(job, case, claims, fates, self._clock.now(), cleared) for case in cases]
+        now = self._clock.now()
+        return [plan_of(job, case, claims, fates, now, cleared, before.get(case.profile)) for case in cases]
 
     def _name_flights(self, job: Job, sends: Sequence[Send]) -> dict[str, list[Send]]:
         """Cut the steps into calls and write each call's flight id into the intents."""
@@ -169,7 +182,12 @@ class Engine:
         return writes
 
     def _wake(self, job: Job, plans: Sequence[Plan]) -> None:
-        """Pay the wake-ups that were found or made, and have ourselves woken where nobody else will."""
+        """Pay the wake-ups that were found or made, and have ourselves woken where nobody else will.
+
+        Where the last who claimed an identity leaves, a run asks those who were turned away from it.
+        """
+        if any(decision.claim.wants_asking for plan in plans for decision in plan.decisions.values()):
+            gates.owe_always(self._database, job.export.connection, job.export.name)
         owed = {key for plan in plans for key, decision in plan.decisions.items() if decision.claim.to_wake}
         if owed:
             self._settling.flush(job.export, sorted(owed))
