@@ -83,6 +83,16 @@ class Case:
         first = self.delivery.refusals.get(MAPPING) or next(iter(self.delivery.refusals.values()), None)
         return None if first is None else first.rejection.code
 
+    def after(self, stored: Delivery) -> "Case":
+        """Return the case as it goes on when a part of it was worked on, with the delivery as it is now."""
+        given_up = self.stored.refusals.keys() - self.delivery.refusals.keys()
+        standing = {
+            key: refusal
+            for key, refusal in stored.refusals.items()
+            if key not in given_up or refusal != self.stored.refusals[key]
+        }
+        return replace(self, stored=stored, delivery=replace(stored, refusals=standing))
+
     @property
     def joins(self) -> Mapping[str, Want]:
         """What may have to be sent for it, by claim key."""

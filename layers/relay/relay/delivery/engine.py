@@ -73,7 +73,7 @@ class Engine:
         carried_out: dict[str, Plan] = {}
         queue, lost_races = list(cases), 0
         while lost_races < LOST_RACES:
-            settled = [case for case in queue if case.outcome is not None and case.profile not in carried_out]
+            settled = [case for case in queue if case.outcome is not None]
             self._tidy(job, settled)
             results.update((case.profile, Result(case.outcome, case.reason)) for case in settled if case.outcome)
             parts = [part_of(case, carried_out.get(case.profile)) for case in queue if case.outcome is None]
@@ -85,10 +85,15 @@ class Engine:
             results.update((plan.case.profile, plan.result) for plan in done)
             lost_races += bool(raced)
             whole = {case.profile: case for case in queue}
-            unfinished = [plan.case.profile for plan in done if not plan.covers(whole[plan.case.profile])]
-            put_off = [whole[plan.case.profile] for plan in later]
-            queue = put_off + self.survey(job, [plan.case.profile for plan in raced] + unfinished)
+            queue = [whole[plan.case.profile] for plan in later]
+            queue += self._rest(job, [case for plan in done if not plan.covers(case := whole[plan.case.profile])])
+            queue += self.survey(job, [plan.case.profile for plan in raced])
         raise Conflict("contention", "other deliveries kept writing the same claims")
+
+    def _rest(self, job: Job, cases: Sequence[Case]) -> list[Case]:
+        """Return cases of which a part was carried out, with their deliveries as they are now."""
+        stored = delivery_store.load(self._database, job.export.key, [case.profile for case in cases])
+        return [case.after(stored[case.profile]) for case in cases]
 
     def _tidy(self, job: Job, cases: Sequence[Case]) -> None:
         """Keep new reasons of rejection, drop old ones, and drop deliveries that say nothing any more."""

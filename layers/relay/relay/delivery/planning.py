@@ -86,7 +86,7 @@ _WORST_FIRST = (
 )
 
 
-CLAIMS_AT_ONCE = 90
+CLAIMS_AT_ONCE = 80
 """Claims of one profile that are worked on in one round: with its delivery they are written in one transaction."""
 
 

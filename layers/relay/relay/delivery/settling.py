@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
@@ -17,8 +17,8 @@ from relay.stores import runs
 from relay.stores.database import Database, Write
 from relay.stores.flights import Entry
 
-CHUNK = 40
-"""Entries settled in one transaction: a claim and a delivery each, and the counters of the runs they belong to."""
+CHUNK = 90
+"""Claims and deliveries that are settled in one transaction, together with the counters of the runs concerned."""
 
 ATTEMPTS = 40
 
@@ -65,8 +65,7 @@ class Settling:
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
         """
         concerned: set[str] = set()
-        for start in range(0, len(entries), CHUNK):
-            part = range(start, min(start + CHUNK, len(entries)))
+        for part in _chunks(entries):
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
             runs_moved, owed = self._settle_part(export, flight, verdicts, settings, sent_in, ledger)
             concerned |= runs_moved
@@ -152,6 +151,18 @@ class Settling:
             if gone:
                 told = {key: told for key, told in delivery.told.items() if key not in gone}
                 self._database.write([[delivery_store.save(export.key, profile, replace(delivery, told=told))]])
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[range]:
+    """Yield ranges of entries whose claims and deliveries fit into one transaction."""
+    start, profiles = 0, set[str]()
+    for index, entry in enumerate(entries):
+        profiles.add(entry.profile)
+        if index + 1 - start + len(profiles) > CHUNK:
+            yield range(start, index)
+            start, profiles = index, {entry.profile}
+    if entries:
+        yield range(start, len(entries))
 
 
 def _told(delivery: Delivery, entry: Entry, refusal: Refusal | None, landed: Claim) -> Delivery:

@@ -25,6 +25,9 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-api
 MAX_KEYS = 100
 """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html"""
 
+MAX_ITEM_BYTES = 400 * 1024
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items"""
+
 MAX_TRANSACTION_BYTES = 3_500_000
 """Under the documented 4 MB, because our estimate does not count DynamoDB's own overhead per attribute."""
 
@@ -97,6 +100,8 @@ def check_groups(groups: Sequence[Group]) -> None:
             item = {**write.put, **write.add} if isinstance(write, Update) else item
             if "pk" in item or "sk" in item:
                 raise ValueError(f"a write to {write.key.table.value} names a key attribute in its item")
+            if _size(write) > MAX_ITEM_BYTES:
+                raise ValueError(f"an item of {write.key.table.value} is larger than 400 KB")
             if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
                 raise ValueError(f"a write to {write.key.table.value} has values of unknown type in {bad}")
 
