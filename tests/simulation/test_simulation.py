@@ -20,8 +20,8 @@ from relay.delivery.wakeups import Wakeups
 from relay.domain import claims
 from relay.domain.exports import Export
 from relay.queues import Message
+from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld, play_crowded
-from tests.simulation.queues import SimQueue
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import BrokenPromise, World, play
 

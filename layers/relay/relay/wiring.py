@@ -22,7 +22,7 @@ from relay.delivery.ticking import Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller
+from relay.destinations.contract import Caller, Destination
 from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
@@ -40,6 +40,8 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = field(default_factory=SystemClock)
     observe: Observability = field(default_factory=Observability)
+    destinations: Callable[[str], Destination] = registry.load
+    """Destinations by name."""
 
     @cached_property
     def database(self) -> Database:
@@ -50,7 +52,9 @@ class Stack:
     def settings(self) -> Settings:
         """Sources, connections and exports."""
         seconds = float(self.environment.get("RELAY_SETTINGS_SECONDS", "30"))
-        return Settings(self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock)
+        return Settings(
+            self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock, destinations=self.destinations
+        )
 
     @cached_property
     def keyed(self) -> KeyedHash:
@@ -93,7 +97,7 @@ class Stack:
         return Opener(
             self.database,
             self.settings,
-            registry.load,
+            self.destinations,
             self.caller,
             self.sandboxes,
             self.pace.backlog,
@@ -103,7 +107,7 @@ class Stack:
     @cached_property
     def wakeups(self) -> Wakeups:
         """Everything that is put on a queue."""
-        return Wakeups(self.queue_of, self.checks, lambda name: registry.load(name).shards, self.clock)
+        return Wakeups(self.queue_of, self.checks, lambda name: self.destinations(name).shards, self.clock)
 
     @cached_property
     def engine(self) -> Engine:
@@ -118,7 +122,7 @@ class Stack:
     @cached_property
     def starter(self) -> Starter:
         """Starts runs."""
-        return Starter(self.database, self.clock, self.cursors, registry.load)
+        return Starter(self.database, self.clock, self.cursors, self.destinations)
 
     def consumer(self, destination: str) -> Consumer:
         """Return what works on a destination's queue."""

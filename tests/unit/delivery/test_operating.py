@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from relay.stores import gates, runs
 from relay.stores.database import Table
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, Bench
+from tests.fakes.scheduler import FakeScheduler
 
 MAIN = f"{CONNECTION}/main"
 
@@ -166,26 +167,8 @@ def test_a_wrong_event_is_answered_with_what_there_is(bench: Bench, event: Mappi
     assert answer == {"error": "an event names exports, export, retry, confirm, cancel, show, runs or check"}
 
 
-class Pages:
-    """EventBridge Scheduler with two pages of schedules."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def get_paginator(self, operation: str, /) -> Any:
-        scheduler = self
-
-        class Paginator:
-            def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
-                scheduler.asked.append((operation, GroupName))
-                yield {"Schedules": [{"Name": "letters.main"}, {"Name": "somebody-elses"}]}
-                yield {"Schedules": [{"Name": "letters.weekly.report"}]}
-
-        return Paginator()
-
-
 def test_own_schedules_are_named_after_their_exports() -> None:
-    scheduler = Pages()
+    scheduler = FakeScheduler([{"Name": name} for name in ("letters.main", "somebody-elses", "letters.weekly.report")])
     assert own_schedules("relay", scheduler) == {"letters/main", "letters/weekly.report"}
     assert scheduler.asked == [("list_schedules", "relay")]
 
