@@ -126,7 +126,7 @@ class LossyQueue(SimQueue):
 
 class ForgetfulWorld(World):
     def _engine(self) -> Engine:
-        return ForgetfulEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return ForgetfulEngine(*self._engine_parts(), **self._engine_options())
 
     def _settling(self) -> Settling:
         return ForgetfulSettling(self.database, self.clock, self._wakeups())
@@ -134,12 +134,12 @@ class ForgetfulWorld(World):
 
 class RecklessWorld(World):
     def _engine(self) -> Engine:
-        return RecklessEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return RecklessEngine(*self._engine_parts(), **self._engine_options())
 
 
 class ImpatientWorld(World):
     def _engine(self) -> Engine:
-        return ImpatientEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return ImpatientEngine(*self._engine_parts(), **self._engine_options())
 
 
 class LossyWorld(World):
@@ -173,7 +173,7 @@ class StaleEngine(Engine):
 
 class StaleWorld(World):
     def _engine(self) -> Engine:
-        return StaleEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return StaleEngine(*self._engine_parts(), **self._engine_options())
 
 
 @pytest.mark.parametrize("broken", [ForgetfulWorld, RecklessWorld, ImpatientWorld, LossyWorld, DeafWorld])

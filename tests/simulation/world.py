@@ -21,6 +21,7 @@ from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.opening import Opener
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
@@ -68,7 +69,7 @@ class Silence:
         self.defects: list[BaseException] = []
 
     def problem(self, event: str, error: BaseException, **_: Any) -> None:
-        if event in ("defect", "unreadable message", "not routed", "tick") and not hasattr(error, "actor"):
+        if event in ("defect", "set aside", "unreadable message", "not routed", "tick") and not hasattr(error, "actor"):
             self.defects.append(error)
 
     def info(self, event: str, **_: Any) -> None: ...
@@ -179,7 +180,14 @@ class World:
         return Cursors(self.database, self.clock, self._engine(), self._wakeups())
 
     def _engine(self) -> Engine:
-        return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return Engine(*self._engine_parts(), **self._engine_options())
+
+    def _engine_parts(self) -> tuple[MemoryDatabase, KeyedHash, SimClock, Wakeups]:
+        return self.database, self.keyed, self.clock, self._wakeups()
+
+    def _engine_options(self) -> dict[str, Any]:
+        aside = SettingAside(self.database, self.clock, self.observe)  # type: ignore[arg-type]
+        return {"new_id": lambda: next(self._ids), "aside": aside}
 
     def _settling(self) -> Settling:
         return Settling(self.database, self.clock, self._wakeups())

@@ -98,6 +98,7 @@ class Count(Enum):
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
+    SET_ASIDE = "ProfilesSetAside"
     BUDGET_PERCENT = "DailyBudgetPercent"
     WARNINGS = "Warnings"
     """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""

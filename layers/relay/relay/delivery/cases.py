@@ -15,7 +15,7 @@ from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection, StaleSettings
+from relay.domain.problems import DEFECT, Rejection, StaleSettings
 from relay.domain.profiles import Profile
 from relay.domain.runs import RETRY_ALL, Outcome, Run
 from relay.stores import deliveries as delivery_store
@@ -76,10 +76,22 @@ class Case:
     rejected: bool = False
     outcome: Outcome | None = None
     changed_at: datetime | None = None
+    defect: bool = False
+    """It could not be compared: a defect of ours concerns the profile, and nothing is known of it here."""
+    set_aside: bool = False
+    """It is on record that a defect concerned the profile before."""
+
+    @classmethod
+    def with_defect(cls, profile: str, outcome: Outcome) -> "Case":
+        """Return what stands for a profile that could not be compared."""
+        nothing = Delivery()
+        return cls(profile, nothing, nothing, Difference({}, {}), {}, rejected=True, outcome=outcome, defect=True)
 
     @property
     def reason(self) -> str | None:
         """The code of a standing rejection."""
+        if self.defect:
+            return DEFECT
         first = self.delivery.refusals.get(MAPPING) or next(iter(self.delivery.refusals.values()), None)
         return None if first is None else first.rejection.code
 

@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
 from relay.delivery.planning import Plan, Send, name_flight, part_of, plan_of, sends_of, without_shared_changes
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
 from relay.domain.claims import AWAITED, Claim, Fate, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Rejection, Transient
+from relay.domain.problems import DEFECT, Conflict, Problem, Rejection, Transient
 from relay.domain.runs import Outcome
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
@@ -47,6 +48,7 @@ class Engine:
         wakeups: Wakeups,
         *,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        aside: SettingAside | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -54,14 +56,28 @@ class Engine:
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
+        self.aside = SettingAside(database, clock) if aside is None else aside
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
-        """Compare wish and delivery of profiles (`Surveyor.survey`)."""
-        return self._surveyor.survey(job, profile_ids)
+        """Compare wish and delivery of profiles (`Surveyor.survey`); one that a defect concerns is set aside."""
+        known = self.aside.known(job.export, profile_ids)
+        cases: dict[str, Case] = {}
+
+        def compare(part: Sequence[str]) -> None:
+            for case in self._surveyor.survey(job, part):
+                cases[case.profile] = replace(case, set_aside=case.profile in known)
+
+        failed = self.aside.by_parts(profile_ids, compare, alone=known)
+        for profile in failed:
+            outcome = self._outcome_of_defect(job, profile)
+            cases[profile] = replace(Case.with_defect(profile, outcome), set_aside=profile in known)
+        self.aside.note(job.export, failed)
+        return [cases[profile] for profile in profile_ids]
 
     def deliver(self, job: Job, profile_ids: Sequence[str]) -> dict[str, Result]:
         """Look at profiles and make the destination agree; the outcome of each.
 
+        A defect of ours sets aside the profile that it concerns, as rejected; only what cannot be attributed is raised.
         Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
         Conflict when others kept writing.
         """
@@ -69,6 +85,60 @@ class Engine:
 
     def perform(self, job: Job, cases: Iterable[Case]) -> dict[str, Result]:
         """Do what surveyed cases need; as `deliver`."""
+        results: dict[str, Result] = {}
+        surveyed: dict[str, Case] = {}
+        for case in cases:
+            if case.defect and case.outcome is not None:
+                results[case.profile] = Result(case.outcome, case.reason)
+            else:
+                surveyed[case.profile] = case
+        begun: set[str] = set()
+
+        def work(part: Sequence[str]) -> None:
+            """Work as a redelivered message would on those it is not the first try for."""
+            again = begun.intersection(part)
+            begun.update(part)
+            fresh = [surveyed[profile] for profile in part if profile not in again]
+            afresh = self._surveyor.survey(replace(job, thorough=True), sorted(again)) if again else []
+            results.update(self._perform(job, fresh + afresh))
+
+        known = {profile for profile, case in surveyed.items() if case.set_aside}
+        failed = self.aside.by_parts(surveyed, work, alone=known)
+        for profile in failed:
+            outcome = self._outcome_of_defect(job, profile)
+            results[profile] = Result(outcome, DEFECT if outcome is Outcome.REJECTED else None)
+            self._withdraw(job, profile)
+        self.aside.note(job.export, failed)
+        self.aside.forget(job.export, known - failed.keys())
+        return results
+
+    def _withdraw(self, job: Job, profile: str) -> None:
+        try:
+            self._settling.withdraw(job.export, profile)
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001, S110 - its claims may be what went wrong; then others wait for the next run
+            pass
+
+    def _outcome_of_defect(self, job: Job, profile: str) -> Outcome:
+        """Return how a profile that is set aside counts: as outstanding while an import of it moves the ledger."""
+        return Outcome.OUTSTANDING if job.run is not None and self._is_counted(job, profile) else Outcome.REJECTED
+
+    def _is_counted(self, job: Job, profile: str) -> bool:
+        connection, run = job.export.connection, job.run
+        for queued in flights.open_imports(self._database, connection):
+            found = flights.load_import(self._database, connection, queued.flight)
+            if found is not None and any(entry.profile == profile and entry.run == run for entry in found[1]):
+                return True
+        try:
+            delivery = delivery_store.load(self._database, job.export.key, [profile])[profile]
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong with the profile may be just its delivery
+            return False
+        return run is not None and run.mark == delivery.counted_in
+
+    def _perform(self, job: Job, cases: Sequence[Case]) -> dict[str, Result]:
         results: dict[str, Result] = {}
         carried_out: dict[str, Plan] = {}
         queue, lost_races = list(cases), 0
@@ -87,7 +157,7 @@ class Engine:
             whole = {case.profile: case for case in queue}
             queue = [whole[plan.case.profile] for plan in later]
             queue += self._rest(job, [case for plan in done if not plan.covers(case := whole[plan.case.profile])])
-            queue += self.survey(job, [plan.case.profile for plan in raced])
+            queue += self._surveyor.survey(job, [plan.case.profile for plan in raced])
         raise Conflict("contention", "other deliveries kept writing the same claims")
 
     def _rest(self, job: Job, cases: Sequence[Case]) -> list[Case]:
@@ -222,9 +292,10 @@ class Engine:
                         "out_of_time", "the function's time is nearly over; the rest is sent in its next one"
                     )
                 self._call(job, flight, sends)
-            except Problem as problem:
-                idle = waiting[position if problem.taken is False else position + 1 :]
-                ids = [flight for flight, _ in idle]
+            except Exception as error:
+                # Whether a call was made that ended in a defect, nobody knows.
+                never_made = isinstance(error, Problem) and error.taken is False
+                ids = [flight for flight, _ in waiting[position if never_made else position + 1 :]]
                 flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
                 raise
 

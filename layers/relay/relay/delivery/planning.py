@@ -163,7 +163,7 @@ def plan_of(
         plan.decisions[key] = decision
         if decision.do in (Do.SEND, Do.PENDING):
             plan.tagged = True
-        outcome = _outcome_of(decision, wish.claimant, job.run, fate)
+        outcome = _outcome_of(decision, case, wish.claimant, job.run, fate)
         if outcome is not None:
             plan.outcomes.append(outcome)
         told = _told_after(decision, case, key)
@@ -192,6 +192,7 @@ def sends_of(plan: Plan) -> Iterable[Send]:
                     at=flight.at,
                     values={} if want is None else want.values,
                     memo=decision.claim.memo,
+                    run=next(iter(flight.runs), None),
                 ),
             )
 
@@ -213,7 +214,7 @@ def _wishes(job: Job, case: Case) -> Iterable[tuple[str, Wish]]:
         yield key, Wish(claimant, False, OUT, case.left_at[key], goodbye)
 
 
-def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:
+def _outcome_of(decision: Decision, case: Case, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:
     """Return the outcome of a decision that needs no call of ours; None for a SEND."""
     match decision.do:
         case Do.SEND:
@@ -224,6 +225,8 @@ def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fat
             return Outcome.OUTSTANDING if decision.claim.counts(claimant, run, fate) else Outcome.WAITING
         case Do.DUPLICATE:
             return Outcome.DUPLICATE
+        case Do.SETTLED if run is not None and run.mark == case.delivery.sent_in:
+            return Outcome.DELIVERED
         case Do.SETTLED | Do.RELEASED | Do.HOLD:
             return Outcome.UNCHANGED
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 from relay.clock import Clock
 from relay.delivery.wakeups import Wakeups
-from relay.domain.claims import Claim, RunTag, land
+from relay.domain.claims import Claim, Fate, RunTag, claimant_of, land, without
 from relay.domain.deliveries import Delivery, Refusal, Told
 from relay.domain.exports import Export
-from relay.domain.problems import Busy, Rejection
+from relay.domain.problems import Busy, Problem, Rejection
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
-from relay.stores import runs
+from relay.stores import flights, runs
 from relay.stores.database import Database, Write
 from relay.stores.flights import Entry
 
@@ -123,6 +123,45 @@ class Settling:
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         # Not a Conflict: the call was made, and whoever made it must not take it for one that never took off.
         raise Busy("contention", "a flight could not be settled")
+
+    def set_aside(self, export: Export, flight: str, entry: Entry) -> None:
+        """End a row of an import that ended but cannot be settled: count it, once, and let others have its identity."""
+        now = self._clock.now()
+        ledger: list[Write] = [flights.set_row_aside(flight, entry.claim, now)]
+        if entry.run is not None:
+            ledger.append(runs.count_aside(entry.run.run, entry.run.shard))
+        try:
+            claim = claim_store.load(self._database, [entry.claim])[entry.claim]
+            if claim.flight is None or claim.flight.id != flight:
+                return
+            landed = without(land(claim, taken=None), claim.flight.claimant)
+            if self._database.write([[claim_store.save(entry.claim, landed, now), *ledger]])[0]:
+                self.flush(export, [entry.claim])
+                return
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001, S110 - the claim may be what went wrong; the run must not wait for it
+            pass
+        self._database.write([ledger])
+
+    def withdraw(self, export: Export, profile: str) -> None:
+        """Take a profile that was set aside off the claims that it began a call for, so that others have them.
+
+        A queued import will be settled as any other.
+        """
+        told = delivery_store.load(self._database, export.key, [profile])[profile].told
+        claimant = claimant_of(export.name, profile)
+        claims = claim_store.load(self._database, sorted(told))
+        own = {
+            key: claim.flight.id
+            for key, claim in claims.items()
+            if claim.flight is not None and claim.flight.claimant == claimant and claimant in claim.claimants
+        }
+        fates = flights.fates(self._database, export.connection, set(own.values()))
+        begun = {key: without(claims[key], claimant) for key, flight in own.items() if fates[flight] is not Fate.QUEUED}
+        self._database.write([[claim_store.save(key, claim, self._clock.now())] for key, claim in begun.items()])
+        waiting = {waiter for claim in begun.values() for waiter in claim.look_again}
+        self._wakeups.wake(export, waiting)
 
     def flush(self, export: Export, keys: Sequence[str]) -> None:
         """Wake everybody who waits at claims with no flight, then forget that they waited."""

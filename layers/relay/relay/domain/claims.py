@@ -427,6 +427,13 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
     )
 
 
+def without(claim: Claim, claimant: str) -> Claim:
+    """Return the claim without a claimant that cannot be worked on; the next one is left in `look_again`."""
+    claimants = claim.claimants - {claimant}
+    heir = {Waiter(_winner(claimants, claimant))} if claimants else set()
+    return replace(claim, claimants=claimants, look_again=claim.look_again | heir)
+
+
 def to_json(claim: Claim) -> dict[str, Any]:
     """Return the stored form of a claim (without its version)."""
     flight = claim.flight

@@ -104,6 +104,9 @@ class RejectionKind(StrEnum):
     DESTINATION = "destination"
 
 
+DEFECT = "defect"
+"""The code of a profile that was set aside because something went wrong in our own code."""
+
 UNCONFIRMED = "unconfirmed"
 """The code of a rejection where the destination neither took nor refused: what it holds is open."""
 

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.domain import moments
-from relay.domain.claims import Fate
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, Update, write_one
+from relay.domain.claims import Fate, RunTag
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, write_one
 
 FORGOTTEN_AFTER = timedelta(days=2)
 """Longer than any bound of a flight, after which its header says nothing any more."""
@@ -33,6 +33,8 @@ class Entry:
     values: Mapping[str, str]
     memo: str | None = None
     """Only for the call itself: an import check has no use for it, so it is not stored with a queued import."""
+    run: RunTag | None = None
+    """The run whose ledger the end of an import moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,22 @@ def open_imports(database: Database, connection: str) -> list[QueuedImport]:
     return [_queued_import(connection, item) for item in items if item["fate"] == Fate.QUEUED.value]
 
 
+def _row_aside(flight: str, claim: str) -> Key:
+    return Key(Table.CONTROL, f"flight#{flight}", f"aside#{claim}")
+
+
+def set_row_aside(flight: str, claim: str, now: datetime) -> Put:
+    """Return the write that says, once, that a row of an import was counted though its claim could not be settled."""
+    return Put(_row_aside(flight, claim), {"expires_at": int((now + FORGOTTEN_AFTER).timestamp())}, {"pk": ABSENT})
+
+
+def rows_aside(database: Database, flight: str) -> set[str]:
+    """Return the claims of an import's rows that were set aside."""
+    prefix = "aside#"
+    items = database.query(Table.CONTROL, f"flight#{flight}", prefix=prefix)
+    return {str(item["sk"])[len(prefix) :] for item in items}
+
+
 def note_look(database: Database, queued: QueuedImport, looks: int, now: datetime) -> None:
     """Note that an import was looked at and is still open, and the number of its next look."""
     seen: Item = {"looked_at": moments.text(now), "looks": looks}
@@ -149,9 +167,11 @@ def _entry_to_json(entry: Entry) -> list[Any]:
         entry.digest,
         moments.text(entry.at),
         dict(entry.values),
+        None if entry.run is None else [entry.run.run, entry.run.shard, entry.run.phase],
     ]
 
 
 def _entry_from_json(row: Sequence[Any]) -> Entry:
-    profile, claim, target, identity, joins, digest, at, values = row
-    return Entry(profile, claim, target, identity, joins, digest, moments.parse(at), values)
+    profile, claim, target, identity, joins, digest, at, values, *tags = row
+    run = RunTag(*tags[0]) if tags and tags[0] is not None else None
+    return Entry(profile, claim, target, identity, joins, digest, moments.parse(at), values, run=run)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.domain import moments
+from relay.domain.problems import DEFECT, Problem
 from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
 from relay.stores.database import (
     ABSENT,
@@ -18,6 +19,8 @@ from relay.stores.database import (
     Write,
     write_one,
 )
+
+_SET_ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
@@ -33,6 +36,10 @@ def _shard(run: str, shard: int) -> Key:
 
 def _waiting(run: str, profile: str) -> Key:
     return Key(Table.CONTROL, f"run#{run}", f"waiting#{profile}")
+
+
+def _aside(run: str, profile: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", f"aside#{profile}")
 
 
 def _listed(export: str, run: str) -> Key:
@@ -113,14 +120,23 @@ def shard(database: Database, run: str, index: int) -> Shard | None:
 
 def waiting(database: Database, run: str) -> list[str]:
     """Return the profiles whose outcome a run waits for."""
-    prefix = "waiting#"
+    given_up = set(_named(database, run, "aside#"))
+    return [profile for profile in _named(database, run, "waiting#") if profile not in given_up]
+
+
+def _named(database: Database, run: str, prefix: str) -> list[str]:
     return [str(item["sk"])[len(prefix) :] for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
 
 
 def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list[str]:
     """Return those of the profiles whose outcome the run still waits for."""
-    items = database.get([_waiting(run, profile) for profile in profiles])
-    return [profile for profile, item in zip(profiles, items, strict=True) if item is not None]
+    items = database.get([place(run, profile) for profile in profiles for place in (_waiting, _aside)])
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return [
+        profile
+        for profile, (waits, given_up) in zip(profiles, pairs, strict=True)
+        if waits is not None and given_up is None
+    ]
 
 
 def move(
@@ -164,9 +180,28 @@ def end_wait(database: Database, run: str, index: int, profile: str, outcome: Ou
     return write_one(database, *writes)
 
 
+def give_up_wait(database: Database, run: str, index: int, profile: str, now: datetime) -> None:
+    """Count an awaited profile as set aside, once, even where the record that it is awaited cannot be written."""
+    try:
+        end_wait(database, run, index, profile, Outcome.REJECTED, DEFECT)
+    except Problem:
+        raise
+    except Exception:  # noqa: BLE001 - whatever is wrong with that record, the run must not wait for ever
+        write_one(
+            database,
+            Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
+            count(run, index, _SET_ASIDE),
+        )
+
+
 def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
     """Return the write that moves profiles between columns."""
     return Update(_shard(run, index), {}, _columns(counts))
+
+
+def count_aside(run: str, index: int) -> Update:
+    """Return the write that moves an outstanding profile to those set aside."""
+    return count(run, index, _SET_ASIDE)
 
 
 def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:

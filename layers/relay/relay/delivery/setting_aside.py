@@ -1,0 +1,133 @@
+"""Setting aside: what goes wrong in our own code concerns the profile that it was met with, and nobody else.
+
+Where work on several profiles fails with something that is none of our problems, it is done once more for one half and
+the other, down to the one that fails alone. That one is recorded, counted as rejected and shown; the others go on.
+Doing it once more is what a redelivered message does after a crash, so it needs no rule of its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+import relay
+from relay.clock import Clock
+from relay.domain.exports import Export
+from relay.domain.problems import Problem
+from relay.observability import Count, Observability, places
+from relay.stores import defects
+from relay.stores.database import Database
+from relay.stores.defects import Defect
+
+MOST_IN_A_ROW = 10
+"""So many that failed alone, and nothing that went well between them: then it is not the profiles.
+
+A broken deploy must neither work on a million profiles one by one nor set them all aside: their messages fail, as they
+do for everything that cannot be attributed to a profile, and wait in the dead-letter queue for the next deploy.
+"""
+
+Item = TypeVar("Item")
+
+
+@cache
+def code_version() -> str:
+    """Return what names the code that runs: a hash of the library's files."""
+    digest = hashlib.sha256()
+    root = Path(relay.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class SettingAside:
+    """Finds whom a defect concerns, and remembers it. One for each process: it counts failures across messages."""
+
+    def __init__(self, database: Database, clock: Clock, observe: Observability | None = None) -> None:
+        self._database = database
+        self._clock = clock
+        self._observe = Observability() if observe is None else observe
+        self._in_a_row = 0
+
+    def by_parts(
+        self,
+        items: Iterable[Item],
+        attempt: Callable[[Sequence[Item]], None],
+        give_up: Callable[[Item], None] = lambda item: None,  # noqa: ARG005 - says what it takes
+        alone: Collection[Item] = (),
+    ) -> dict[Item, Exception]:
+        """Do `attempt` for all items together; where that fails, for parts of them, in order.
+
+        An item that fails alone, and failed before, is given up, which is done at its place in the order; those given
+        up are returned. Items named in `alone` failed another time: they are tried by themselves, after the others.
+        What `attempt` has done for a part must do no harm when it is done once more.
+        Raises what `attempt` raises when that is a Problem, or when `MOST_IN_A_ROW` failed.
+        """
+        suspects = set(alone)
+        together: list[Item] = []
+        waiting: list[list[Item]] = []
+        for item in items:
+            if item in suspects:
+                waiting.append([item])
+            else:
+                together.append(item)
+        if together:
+            waiting.append(together)
+        failed: dict[Item, Exception] = {}
+        while waiting:
+            part = waiting.pop()
+            try:
+                attempt(part)
+            except Problem:
+                raise
+            except Exception as error:
+                again = _again(part, suspects)
+                suspects.update(part)
+                if again:
+                    waiting += again
+                    continue
+                self._in_a_row += 1
+                if self._in_a_row >= MOST_IN_A_ROW:
+                    raise
+                give_up(part[0])
+                failed[part[0]] = error
+            else:
+                self._in_a_row = 0
+        return failed
+
+    def known(self, export: Export, profiles: Sequence[str]) -> set[str]:
+        """Return those of the profiles that are recorded as set aside."""
+        if not profiles:
+            return set()
+        return defects.between(self._database, export.key, min(profiles), max(profiles)).intersection(profiles)
+
+    def note(self, export: Export, failed: Mapping[str, Exception]) -> None:
+        """Record profiles as set aside, log and count them."""
+        if not failed:
+            return
+        now = self._clock.now()
+        defects.note(
+            self._database,
+            export.key,
+            [
+                Defect(profile, type(error).__name__, tuple(places(error)), code_version(), now)
+                for profile, error in failed.items()
+            ],
+        )
+        for profile, error in failed.items():
+            self._observe.problem("set aside", error, export=export.key, profile=profile)
+        self._observe.count(Count.SET_ASIDE, len(failed))
+
+    def forget(self, export: Export, profiles: Collection[str]) -> None:
+        """Forget that profiles were set aside: they went well."""
+        if profiles:
+            defects.forget(self._database, export.key, profiles)
+
+
+def _again(part: list[Item], suspects: Collection[Item]) -> list[list[Item]]:
+    """Return the parts in which a part that failed is tried again: its halves, or the same once more."""
+    if len(part) > 1:
+        middle = len(part) // 2
+        return [part[middle:], part[:middle]]
+    return [] if part[0] in suspects else [part]
