@@ -111,7 +111,7 @@ class World:
         return Wakeups(lambda _: self.queue, self.checks, lambda _: self.side.destination.shards, self.clock)
 
     def _engine(self) -> Engine:
-        aside = SettingAside(self.database, self.clock, self.observe)
+        aside = SettingAside(self.database, self.clock, self.observe.as_observability())
         new_id = lambda: next(self._ids)  # noqa: E731
         return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=new_id, aside=aside)
 

@@ -275,7 +275,7 @@ class Consumer:
             runs.give_up_wait(self._database, run_id, shard_of(profile, run.shards), profile, self._clock.now())
             found[profile] = Result(Outcome.REJECTED, DEFECT)
 
-        self._engine.aside.note(opened.job.export, self._engine.aside.by_parts(named, look, give_up))
+        self._engine.aside.note(opened.job.export, self._engine.aside.by_parts("await", named, look, give_up))
         if named:
             self._cursors.finish_if_over(opened.job.export, run_id)
         return found

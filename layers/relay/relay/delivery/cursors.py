@@ -108,7 +108,7 @@ class Cursors:
         results = self._engine.perform(job, page.cases)
         step = _Step(self._database, self._clock, run, shard, page, results, lambda: calls() - before)
         if page.cases:
-            failed = self.aside.by_parts([case.profile for case in page.cases], step.count, step.count_aside)
+            failed = self.aside.by_parts("count", [case.profile for case in page.cases], step.count, step.count_aside)
             self.aside.note(job.export, failed)
         else:
             step.count(())
@@ -147,7 +147,6 @@ class Cursors:
             wanted, failed = (set(chunk), set[str]()) if shard.phase == 1 else self._leavers(job, run, looked)
             for case in looked:
                 defects += case.defect
-                # Whoever was set aside before this pass is counted already.
                 aside += case.profile in failed and not case.set_aside
                 if case.profile in wanted:
                     cases.append(case)
@@ -169,7 +168,7 @@ class Cursors:
         def choose(part: Sequence[str]) -> None:
             leavers.update(profile for profile in part if _leaves_for_good(known[profile], run))
 
-        failed = self.aside.by_parts(known, choose)
+        failed = self.aside.by_parts("choose", known, choose)
         self.aside.note(job.export, failed)
         return leavers, (failed.keys() | {case.profile for case in cases if case.defect}) - leavers
 
@@ -239,9 +238,12 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """A leaver of the first pass: one that changed since the run began is left to its own message or the next run.
 
     Whoever an earlier try of this page began a call for is looked at again, since that call may move the ledger.
+    Whoever was set aside on the first pass is counted already, and left to the next run.
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
+    if case.set_aside:
+        return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 
@@ -297,9 +299,11 @@ class _Step:
         counts = Counter({"selected": 1, "rejected": 1, f"rejected:{DEFECT}": 1})
         if self._results[profile].outcome is Outcome.OUTSTANDING:
             counts = Counter(selected=1, outstanding=1)
-        self._move([profile], counts, [])
+        self._move([profile], counts, [], aside=[profile])
 
-    def _move(self, profiles: Sequence[str], counts: Counter[str], waiting: Sequence[str]) -> None:
+    def _move(
+        self, profiles: Sequence[str], counts: Counter[str], waiting: Sequence[str], aside: Sequence[str] = ()
+    ) -> None:
         shard, page = self.shard, self._page
         is_last = not page.cases or (profiles[-1:] == [page.cases[-1].profile])
         place = page.to if is_last else profiles[-1] if profiles else shard.after
@@ -316,6 +320,7 @@ class _Step:
             done=done,
             counts=counts,
             waiting=waiting,
+            aside=aside,
             now=self._clock.now(),
         )
         if not self._database.write([group])[0]:

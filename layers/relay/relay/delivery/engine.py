@@ -67,7 +67,7 @@ class Engine:
             for case in self._surveyor.survey(job, part):
                 cases[case.profile] = replace(case, set_aside=case.profile in known)
 
-        failed = self.aside.by_parts(profile_ids, compare, alone=known)
+        failed = self.aside.by_parts("compare", profile_ids, compare, alone=known)
         for profile in failed:
             outcome = self._outcome_of_defect(job, profile)
             cases[profile] = replace(Case.with_defect(profile, outcome), set_aside=profile in known)
@@ -103,7 +103,7 @@ class Engine:
             results.update(self._perform(job, fresh + afresh))
 
         known = {profile for profile, case in surveyed.items() if case.set_aside}
-        failed = self.aside.by_parts(surveyed, work, alone=known)
+        failed = self.aside.by_parts("deliver", surveyed, work, alone=known)
         for profile in failed:
             outcome = self._outcome_of_defect(job, profile)
             results[profile] = Result(outcome, DEFECT if outcome is Outcome.REJECTED else None)

@@ -132,8 +132,9 @@ class ImportChecker:
             if run is not None:
                 shard = shard_of(profile, run.shards)
                 runs.give_up_wait(self._database, run.id, shard, profile, self._clock.now())
+                self._cursors.finish_if_over(export, run.id)
 
-        self._aside.note(export, self._aside.by_parts(wake.profiles, look_again, give_up))
+        self._aside.note(export, self._aside.by_parts("wake", wake.profiles, look_again, give_up))
 
     def _is_cleared(self, wake: WakeLater) -> bool:
         """Whether the lost call a wake-up waits for is known to be over before its bound is; asked in peace only."""
@@ -243,9 +244,11 @@ class ImportChecker:
             refused.update({part[place]: rejection for place, rejection in report.refused.items()})
             still_open.update(part[place] for place in report.open)
 
-        failed: dict[int, Exception] = {}
+        failed = {index: entry.unread for index, entry in enumerate(entries) if entry.unread is not None}
         try:
-            failed = self._aside.by_parts(range(len(entries)), ask)
+            failed |= self._aside.by_parts(
+                "report", [index for index in range(len(entries)) if index not in failed], ask
+            )
         except (Busy, ConnectionProblem, ExportProblem):
             raise
         except Exception:
@@ -254,7 +257,7 @@ class ImportChecker:
             finished = False
         if finished or not over:
             return ImportReport(finished, refused, frozenset(still_open)), failed
-        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED)), {}
+        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED)), failed
 
     def _settle(
         self,
@@ -296,15 +299,13 @@ class ImportChecker:
 
         for index in failed:
             give_up(index)
-        failed = {**failed, **self._aside.by_parts(told, settle, give_up)}
+        failed = {**failed, **self._aside.by_parts("settle", told, settle, give_up)}
         self._aside.note(job.export, {entries[index].profile: error for index, error in failed.items()})
         if report.open:
             rest = [entries[index] for index in sorted(report.open)]
             looks = check.attempt + 1
             self._wakeups.check_import(check.connection, check.export, check.flight, looks, REST_PAUSE)
-            flights.record_import(
-                self._database, replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest
-            )
+            self._keep_rest(replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest)
         else:
             flights.forget(self._database, queued.connection, queued.flight)
         refused = sum(index in report.refused and index not in failed for index in ended)
@@ -321,6 +322,16 @@ class ImportChecker:
         self._observe.count(Count.PROFILES_REJECTED, rejected, connection=queued.connection)
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
+
+    def _keep_rest(self, queued: QueuedImport, rest: Sequence[Entry]) -> None:
+        """Keep only the rows that are still open; where that meets a defect all stay, and are asked for once more."""
+        try:
+            flights.record_import(self._database, queued, rest)
+        except Problem:
+            raise
+        except Exception as error:  # noqa: BLE001 - one row's defect must not hold up the import
+            self._observe.problem("the rest of an import was not kept", error, connection=queued.connection)
+            flights.note_look(self._database, queued, queued.looks, self._clock.now())
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
         later = replace(check, attempt=check.attempt + 1)

@@ -6,6 +6,7 @@ Doing it once more is what a redelivered message does after a crash, so it needs
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -48,10 +49,11 @@ class SettingAside:
         self._database = database
         self._clock = clock
         self._observe = Observability() if observe is None else observe
-        self._in_a_row = 0
+        self._in_a_row: Counter[str] = Counter()
 
     def by_parts(
         self,
+        work: str,
         items: Iterable[Item],
         attempt: Callable[[Sequence[Item]], None],
         give_up: Callable[[Item], None] = lambda item: None,  # noqa: ARG005 - says what it takes
@@ -62,6 +64,7 @@ class SettingAside:
         An item that fails alone, and failed before, is given up, which is done at its place in the order; those given
         up are returned. Items named in `alone` failed another time: they are tried by themselves, after the others.
         What `attempt` has done for a part must do no harm when it is done once more.
+        `work` names what is done: of each kind of work it is counted by itself how many failed in a row.
         Raises what `attempt` raises when that is a Problem, or when `MOST_IN_A_ROW` failed.
         """
         suspects = set(alone)
@@ -87,13 +90,13 @@ class SettingAside:
                 if again:
                     waiting += again
                     continue
-                self._in_a_row += 1
-                if self._in_a_row >= MOST_IN_A_ROW:
+                self._in_a_row[work] += 1
+                if self._in_a_row[work] >= MOST_IN_A_ROW:
                     raise
                 give_up(part[0])
                 failed[part[0]] = error
             else:
-                self._in_a_row = 0
+                self._in_a_row[work] = 0
         return failed
 
     def known(self, export: Export, profiles: Sequence[str]) -> set[str]:

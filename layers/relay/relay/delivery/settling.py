@@ -1,7 +1,7 @@
 """Ending flights: record what a destination took or refused, move the ledger, wake those who waited."""
 
 import random
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +21,9 @@ CHUNK = 90
 """Claims and deliveries that are settled in one transaction, together with the counters of the runs concerned."""
 
 ATTEMPTS = 40
+
+MOST_WOKEN = 1_000
+"""How many claims are remembered whose waiters were woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Settling:
         self._database = database
         self._clock = clock
         self._wakeups = wakeups
+        self._woken: OrderedDict[str, int] = OrderedDict()
+        """The versions of claims whose waiters were woken by this process."""
 
     def settle(
         self,
@@ -166,9 +171,14 @@ class Settling:
     def flush(self, export: Export, keys: Sequence[str]) -> None:
         """Wake everybody who waits at claims with no flight, then forget that they waited."""
         owed = {key: claim for key, claim in claim_store.load(self._database, keys).items() if claim.to_wake}
-        if not owed:
-            return
-        self._wakeups.wake(export, {waiter for claim in owed.values() for waiter in claim.look_again})
+        # Where it cannot be forgotten that they waited, whoever looks at the claim would wake all of them again, and so
+        # would each of them.
+        asleep = {key: claim for key, claim in owed.items() if self._woken.get(key) != claim.version}
+        self._wakeups.wake(export, {waiter for claim in asleep.values() for waiter in claim.look_again})
+        for key, claim in asleep.items():
+            self._woken[key] = claim.version
+            while len(self._woken) > MOST_WOKEN:
+                self._woken.popitem(last=False)
         for key, claim in owed.items():
             self._forget_waiters(key, claim)
 

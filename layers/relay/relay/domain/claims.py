@@ -428,10 +428,11 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
 
 
 def without(claim: Claim, claimant: str) -> Claim:
-    """Return the claim without a claimant that cannot be worked on; the next one is left in `look_again`."""
+    """Return the claim without a claimant that cannot be worked on, nor be woken; the next is left in `look_again`."""
     claimants = claim.claimants - {claimant}
     heir = {Waiter(_winner(claimants, claimant))} if claimants else set()
-    return replace(claim, claimants=claimants, look_again=claim.look_again | heir)
+    waiters = {waiter for waiter in claim.look_again if waiter.claimant != claimant}
+    return replace(claim, claimants=claimants, look_again=frozenset(waiters | heir))
 
 
 def to_json(claim: Claim) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.domain import moments
@@ -35,6 +35,8 @@ class Entry:
     """Only for the call itself: an import check has no use for it, so it is not stored with a queued import."""
     run: RunTag | None = None
     """The run whose ledger the end of an import moves."""
+    unread: Exception | None = None
+    """Why a stored row could not be read: then only its profile, claim and run are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def load_import(database: Database, connection: str, flight: str) -> tuple[Queue
         return None
     packed = entries["packed"]
     rows = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
-    return _queued_import(connection, header), [_entry_from_json(row) for row in rows]
+    return _queued_import(connection, header), [_read_row(row) for row in rows]
 
 
 def open_imports(database: Database, connection: str) -> list[QueuedImport]:
@@ -169,6 +171,16 @@ def _entry_to_json(entry: Entry) -> list[Any]:
         dict(entry.values),
         None if entry.run is None else [entry.run.run, entry.run.shard, entry.run.phase],
     ]
+
+
+def _read_row(row: Sequence[Any]) -> Entry:
+    """Read a row; one that cannot be read must not hold up the import of all."""
+    try:
+        return _entry_from_json(row)
+    except Exception as error:  # noqa: BLE001 - a defect concerns the row alone; it is handed on with it
+        profile, claim, *_, tag = row
+        run = None if tag is None else RunTag(*tag)
+        return Entry(profile, claim, "", "", True, "", datetime.min.replace(tzinfo=UTC), {}, run=run, unread=error)
 
 
 def _entry_from_json(row: Sequence[Any]) -> Entry:

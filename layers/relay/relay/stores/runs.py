@@ -20,7 +20,7 @@ from relay.stores.database import (
     write_one,
 )
 
-_SET_ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
+_ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
@@ -149,14 +149,19 @@ def move(
     done: bool,
     counts: Mapping[str, int],
     waiting: Iterable[str],
+    aside: Iterable[str],
     now: datetime,
 ) -> list[Write]:
-    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began."""
+    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began.
+
+    `aside` names those counted as set aside instead of as waiting: nobody counts them once more.
+    """
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
     waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
     return [
         Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
         *(Put(_waiting(run, profile), waits) for profile in waiting),
+        *(Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}) for profile in aside),
     ]
 
 
@@ -190,7 +195,7 @@ def give_up_wait(database: Database, run: str, index: int, profile: str, now: da
         write_one(
             database,
             Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
-            count(run, index, _SET_ASIDE),
+            count_aside(run, index),
         )
 
 
@@ -201,7 +206,7 @@ def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
 
 def count_aside(run: str, index: int) -> Update:
     """Return the write that moves an outstanding profile to those set aside."""
-    return count(run, index, _SET_ASIDE)
+    return count(run, index, _ASIDE)
 
 
 def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:
