@@ -23,7 +23,7 @@ from relay.stores import attempts, defects, flights, profiles, runs
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores.database import Group, Table
-from tests.fakes.delivery_bench import CONNECTION, KEYED, VIP, Bench, BenchDestination, Lost, person
+from tests.fakes.delivery_bench import CONNECTION, KEYED, LAPSED, VIP, Bench, BenchDestination, Lost, person
 from tests.fakes.faults import FaultyDatabase, PlantedError, Victim, functions_of, planted
 from tests.simulation.destinations import SimDestination
 
@@ -426,24 +426,51 @@ def test_check_shows_who_is_set_aside_where_and_since_when_and_who_must_act() ->
     assert "odd" not in json.dumps(answer)
 
 
-def test_it_is_logged_and_counted_without_personal_data(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_logged_without_personal_data() -> None:
     bench = told_bench(0)
     bench.store(VICTIM, email=email(VICTIM), name="odd")
     breaking(bench, {"odd"})
-    capsys.readouterr()
     bench.consume(bench.look(0, VICTIM))
 
     [line] = [line for line in bench.logged() if line["message"] == "set aside"]
-    assert (line["level"], line["error"], line["profile"], line["export"]) == (
-        "ERROR",
-        "KeyError",
-        person(VICTIM),
-        MAIN,
-    )
+    told = (line["level"], line["error"], line["profile"], line["export"])
+    assert told == ("ERROR", "KeyError", person(VICTIM), MAIN)
     assert email(VICTIM) not in bench.log.getvalue()
     assert "odd" not in bench.log.getvalue()
-    metrics = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
-    assert [metric["ProfilesSetAside"] for metric in metrics if "ProfilesSetAside" in metric] == [[1.0]]
+
+
+def set_aside_by_tick(bench: Bench, capsys: pytest.CaptureFixture[str]) -> float:
+    """Return what the metric that the alarm looks at shows of a tick."""
+    capsys.readouterr()
+    bench.tick()
+    lines = [json.loads(text) for text in capsys.readouterr().out.splitlines()]
+    return sum(sum(line["ProfilesSetAside"]) for line in lines if "ProfilesSetAside" in line)
+
+
+def test_the_alarm_is_raised_as_long_as_somebody_is_set_aside(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = told_bench(0)
+    bench.store(VICTIM, email=email(VICTIM), name="odd")
+    broken = breaking(bench, {"odd"})
+    assert set_aside_by_tick(bench, capsys) == 0
+    bench.consume(bench.look(0, VICTIM))
+    assert set_aside_by_tick(bench, capsys) == 1
+    broken.trips_over = ()
+    bench.work_off()
+    assert set_aside_by_tick(bench, capsys) == 0
+
+
+def test_one_who_concerns_no_export_any_more_is_forgotten_by_the_next_run() -> None:
+    bench = told_bench(0)
+    bench.edit(segments=(VIP, LAPSED))
+    bench.store(VICTIM, inside=(LAPSED,), email=email(VICTIM), name="odd")
+    breaking(bench, {"odd"})
+    bench.consume(bench.look(0, VICTIM))
+    assert recorded(bench) == [person(VICTIM)]
+    bench.edit(segments=(VIP,))
+    bench.clock.advance(3600)
+    bench.start()
+    bench.work_off()
+    assert recorded(bench) == []
 
 
 def test_a_later_look_that_goes_well_takes_it_off_the_record() -> None:

@@ -11,9 +11,6 @@ from relay.domain.problems import Actor, Problem
 from relay.stores import defects
 from relay.stores.defects import Defect
 
-MOST_SHOWN = 1_000
-"""Profiles of one export that are looked through."""
-
 
 def look_at(opener: Opener, connection: str) -> list[Finding]:
     """Check a connection with its secret as it is now, and all its exports, without changing anything.
@@ -39,7 +36,7 @@ def look_at(opener: Opener, connection: str) -> list[Finding]:
 def _set_aside(opener: Opener, export: Export) -> Iterator[Finding]:
     """Yield one finding for each place in our code where profiles met a defect."""
     by_place: dict[tuple[str, str], list[Defect]] = {}
-    for defect in defects.of_export(opener.database, export.key, MOST_SHOWN):
+    for defect in defects.of_export(opener.database, export.key, defects.MOST_SHOWN):
         by_place.setdefault((defect.error, " < ".join(reversed(defect.places))), []).append(defect)
     for (error, places), found in sorted(by_place.items()):
         newest = max(found, key=lambda defect: defect.at)

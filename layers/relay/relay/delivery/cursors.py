@@ -21,7 +21,7 @@ from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import DEFECT, Conflict, ExportProblem
 from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
-from relay.stores import deliveries, gates, runs, segments
+from relay.stores import defects, deliveries, gates, runs, segments
 from relay.stores.database import Database
 
 SCAN = 15_000
@@ -210,8 +210,8 @@ class Cursors:
             return
         if run.phase == 1:
             gates.pass_guard(self._database, export.connection, export.name, run.settings)
-        if counts["outstanding"] == 0:
-            runs.change_state(self._database, run, RunState.FINISHED, now)
+        if counts["outstanding"] == 0 and runs.change_state(self._database, run, RunState.FINISHED, now):
+            defects.forget_older(self._database, export.key, run.started_at - CLOCKS)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""

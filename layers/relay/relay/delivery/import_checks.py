@@ -245,10 +245,12 @@ class ImportChecker:
             still_open.update(part[place] for place in report.open)
 
         failed = {index: entry.unread for index, entry in enumerate(entries) if entry.unread is not None}
+        rows = [index for index in range(len(entries)) if index not in failed]
         try:
-            failed |= self._aside.by_parts(
-                "report", [index for index in range(len(entries)) if index not in failed], ask
-            )
+            if rows:
+                failed |= self._aside.by_parts("report", rows, ask)
+            else:
+                ask(rows)
         except (Busy, ConnectionProblem, ExportProblem):
             raise
         except Exception:

@@ -16,7 +16,7 @@ import relay
 from relay.clock import Clock
 from relay.domain.exports import Export
 from relay.domain.problems import Problem
-from relay.observability import Count, Observability, places
+from relay.observability import Observability, places
 from relay.stores import defects
 from relay.stores.database import Database
 from relay.stores.defects import Defect
@@ -106,7 +106,7 @@ class SettingAside:
         return defects.between(self._database, export.key, min(profiles), max(profiles)).intersection(profiles)
 
     def note(self, export: Export, failed: Mapping[str, Exception]) -> None:
-        """Record profiles as set aside, log and count them."""
+        """Record profiles as set aside, and log them."""
         if not failed:
             return
         now = self._clock.now()
@@ -120,7 +120,6 @@ class SettingAside:
         )
         for profile, error in failed.items():
             self._observe.problem("set aside", error, export=export.key, profile=profile)
-        self._observe.count(Count.SET_ASIDE, len(failed))
 
     def forget(self, export: Export, profiles: Collection[str]) -> None:
         """Forget that profiles were set aside: they went well."""

@@ -15,7 +15,7 @@ from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProb
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.settings import UNREADABLE, Invalid
-from relay.stores import activations, flights, gates, runs
+from relay.stores import activations, defects, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
@@ -90,6 +90,9 @@ class Ticker:
         if self._directory.read().get(connection) != entry:
             self._directory.keep(connection, entry)
         self._show_budget(connection)
+        for export in exports:
+            set_aside = defects.of_export(self._database, export.key, defects.MOST_SHOWN)
+            self._observe.count(Count.SET_ASIDE, len(set_aside))
         stopped = gates.load_all(self._database, connection)
         gate = stopped.get(CONNECTION, Gate(CONNECTION))
         if gate.closed and not self._probe(connection, gate, exports):

@@ -15,6 +15,9 @@ KEPT = timedelta(days=90)
 
 PAGE = 500
 
+MOST_SHOWN = 1_000
+"""How many profiles of an export are counted and shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Defect:
@@ -54,6 +57,12 @@ def note(database: Database, export: str, defects: Iterable[Defect]) -> None:
 def forget(database: Database, export: str, profiles: Iterable[str]) -> None:
     """Delete records of profiles that went well since."""
     database.write([[Delete(_key(export, profile))] for profile in profiles])
+
+
+def forget_older(database: Database, export: str, than: datetime) -> None:
+    """Delete records of before a run that has looked at everybody whom the export concerns."""
+    old = [defect.profile for defect in of_export(database, export, MOST_SHOWN) if defect.at < than]
+    forget(database, export, old)
 
 
 def between(database: Database, export: str, first: str, last: str) -> set[str]:
