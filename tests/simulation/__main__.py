@@ -11,6 +11,7 @@ from functools import partial
 from os import cpu_count
 
 from tests.simulation.crowded_world import play_crowded
+from tests.simulation.flawed_world import play_flawed
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import World, play
 
@@ -18,6 +19,7 @@ KINDS: dict[str, Callable[[int, int], World]] = {
     "plain": play,
     "wide": partial(play, make=WiderWorld),
     "crowded": play_crowded,
+    "flawed": play_flawed,
 }
 
 
@@ -46,6 +48,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--crowded", action="store_const", dest="kind", const="crowded", help="with claims that name very few"
+    )
+    parser.add_argument(
+        "--flawed", action="store_const", dest="kind", const="flawed", help="with defects that some profiles meet"
     )
     options = parser.parse_args()
     print(f"seeds {options.seed} to {options.seed + options.schedules - 1}")

@@ -1,7 +1,7 @@
 """Thousands of random schedules; and proof that the simulation notices when something is broken.
 
-RELAY_SCHEDULES says how many schedules to play (2000, half of them in the wider world), RELAY_SEED the first seed (a
-random one, printed).
+RELAY_SCHEDULES says how many schedules to play (2000, half of them in the wider world; a quarter of that besides in
+each of the crowded and the flawed world), RELAY_SEED the first seed (a random one, printed).
 """
 
 import os
@@ -22,6 +22,7 @@ from relay.domain.exports import Export
 from relay.queues import Message
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld, play_crowded
+from tests.simulation.flawed_world import FlawedWorld, play_flawed
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import BrokenPromise, World, play
 
@@ -57,21 +58,29 @@ def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], 
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
-def test_no_crowd_breaks_a_promise(chunk: int, first_seed: int) -> None:
+@pytest.mark.parametrize(("kind", "play_it"), [("crowded", play_crowded), ("flawed", play_flawed)])
+def test_neither_a_crowd_nor_a_defect_breaks_a_promise(
+    chunk: int, kind: str, play_it: Callable[[int], World], first_seed: int
+) -> None:
     for seed in range(first_seed + chunk, first_seed + SCHEDULES // 4, CHUNKS):
         try:
-            play_crowded(seed)
+            play_it(seed)
         except Exception as error:
             raise AssertionError(
                 f"schedule {seed} broke a promise: {error}\n"
                 f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
-                f"--schedules 1 --seed {seed} --crowded"
+                f"--schedules 1 --seed {seed} --{kind}"
             ) from error
 
 
 def test_a_claim_that_forgets_whom_it_turned_away_is_noticed() -> None:
     with patch.object(claims, "_with_more", lambda claim, now: claim):
         assert notices(CrowdedWorld, with_what=play_crowded)
+
+
+def test_a_row_of_an_import_that_is_set_aside_and_not_counted_is_noticed() -> None:
+    with patch.object(Settling, "set_aside", lambda *_: None):
+        assert notices(FlawedWorld, with_what=play_flawed)
 
 
 def test_a_seed_plays_the_same_schedule_every_time() -> None:

@@ -272,7 +272,7 @@ class Consumer:
                 found.update(results)
 
         def give_up(profile: str) -> None:
-            runs.give_up_wait(self._database, run_id, shard_of(profile, run.shards), profile, self._clock.now())
+            self._engine.aside.end_wait(opened.job.export, run, profile)
             found[profile] = Result(Outcome.REJECTED, DEFECT)
 
         self._engine.aside.note(opened.job.export, self._engine.aside.by_parts("await", named, look, give_up))

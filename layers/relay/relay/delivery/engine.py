@@ -69,7 +69,7 @@ class Engine:
 
         failed = self.aside.by_parts("compare", profile_ids, compare, alone=known)
         for profile in failed:
-            outcome = self._outcome_of_defect(job, profile)
+            outcome = self.aside.outcome(job.export, job.run, profile)
             cases[profile] = replace(Case.with_defect(profile, outcome), set_aside=profile in known)
         self.aside.note(job.export, failed)
         return [cases[profile] for profile in profile_ids]
@@ -105,7 +105,7 @@ class Engine:
         known = {profile for profile, case in surveyed.items() if case.set_aside}
         failed = self.aside.by_parts("deliver", surveyed, work, alone=known)
         for profile in failed:
-            outcome = self._outcome_of_defect(job, profile)
+            outcome = self.aside.outcome(job.export, job.run, profile)
             results[profile] = Result(outcome, DEFECT if outcome is Outcome.REJECTED else None)
             self._withdraw(job, profile)
         self.aside.note(job.export, failed)
@@ -119,24 +119,6 @@ class Engine:
             raise
         except Exception:  # noqa: BLE001, S110 - its claims may be what went wrong; then others wait for the next run
             pass
-
-    def _outcome_of_defect(self, job: Job, profile: str) -> Outcome:
-        """Return how a profile that is set aside counts: as outstanding while an import of it moves the ledger."""
-        return Outcome.OUTSTANDING if job.run is not None and self._is_counted(job, profile) else Outcome.REJECTED
-
-    def _is_counted(self, job: Job, profile: str) -> bool:
-        connection, run = job.export.connection, job.run
-        for queued in flights.open_imports(self._database, connection):
-            found = flights.load_import(self._database, connection, queued.flight)
-            if found is not None and any(entry.profile == profile and entry.run == run for entry in found[1]):
-                return True
-        try:
-            delivery = delivery_store.load(self._database, job.export.key, [profile])[profile]
-        except Problem:
-            raise
-        except Exception:  # noqa: BLE001 - what is wrong with the profile may be just its delivery
-            return False
-        return run is not None and run.mark == delivery.counted_in
 
     def _perform(self, job: Job, cases: Sequence[Case]) -> dict[str, Result]:
         results: dict[str, Result] = {}

@@ -8,7 +8,7 @@ from relay.clock import Clock
 from relay.delivery.cases import Job
 from relay.delivery.consuming import RetryLater, backoff
 from relay.delivery.cursors import Cursors
-from relay.delivery.messages import CheckImport, WakeLater, from_json, shard_of
+from relay.delivery.messages import CheckImport, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
 from relay.delivery.stopping import Stopping
@@ -130,8 +130,7 @@ class ImportChecker:
         def give_up(profile: str) -> None:
             run = None if wake.run is None else runs.load(self._database, wake.run)
             if run is not None:
-                shard = shard_of(profile, run.shards)
-                runs.give_up_wait(self._database, run.id, shard, profile, self._clock.now())
+                self._aside.end_wait(export, run, profile)
                 self._cursors.finish_if_over(export, run.id)
 
         self._aside.note(export, self._aside.by_parts("wake", wake.profiles, look_again, give_up))
@@ -232,15 +231,14 @@ class ImportChecker:
         """
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
-        finished, refused, still_open = True, dict[int, Rejection](), set[int]()
+        answers, refused, still_open = set[bool](), dict[int, Rejection](), set[int]()
 
         def ask(part: Sequence[int]) -> None:
-            nonlocal finished
             steps = [_step(entries[index]) for index in part]
             contacts = queued.queued if len(part) == len(entries) else None
             asked = OpenImport(queued.import_id, queued.queued_at, now, contacts, lambda: seconds_left() >= LAST_CALLS)
             report = job.destination.import_report(job.account, job.export, asked, steps)
-            finished = finished and report.finished
+            answers.add(report.finished)
             refused.update({part[place]: rejection for place, rejection in report.refused.items()})
             still_open.update(part[place] for place in report.open)
 
@@ -256,7 +254,9 @@ class ImportChecker:
         except Exception:
             if not over:
                 raise
-            finished = False
+            answers.add(False)
+        # While every row met a defect nobody knows whether the import has ended.
+        finished = answers == {True}
         if finished or not over:
             return ImportReport(finished, refused, frozenset(still_open)), failed
         return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED)), failed

@@ -14,10 +14,13 @@ from typing import TypeVar
 
 import relay
 from relay.clock import Clock
+from relay.delivery.messages import shard_of
+from relay.domain.claims import AWAITED, RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import Problem
+from relay.domain.runs import Outcome, Run
 from relay.observability import Observability, places
-from relay.stores import defects
+from relay.stores import defects, deliveries, flights, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 
@@ -98,6 +101,30 @@ class SettingAside:
             else:
                 self._in_a_row[work] = 0
         return failed
+
+    def outcome(self, export: Export, run: RunTag | None, profile: str) -> Outcome:
+        """Return how a profile that is set aside counts: as outstanding while an import of it moves a run's ledger."""
+        is_counted = run is not None and self._is_counted(export, run, profile)
+        return Outcome.OUTSTANDING if is_counted else Outcome.REJECTED
+
+    def _is_counted(self, export: Export, run: RunTag, profile: str) -> bool:
+        for queued in flights.open_imports(self._database, export.connection):
+            found = flights.load_import(self._database, export.connection, queued.flight)
+            if found is not None and any(entry.profile == profile and entry.run == run for entry in found[1]):
+                return True
+        try:
+            delivery = deliveries.load(self._database, export.key, [profile])[profile]
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong with the profile may be just its delivery
+            return False
+        return run.mark == delivery.counted_in
+
+    def end_wait(self, export: Export, run: Run, profile: str) -> None:
+        """Have a run wait no more for a profile, which is set aside."""
+        tag = RunTag(run.id, shard_of(profile, run.shards), AWAITED)
+        outcome = self.outcome(export, tag, profile)
+        runs.give_up_wait(self._database, tag.run, tag.shard, profile, outcome, self._clock.now())
 
     def known(self, export: Export, profiles: Sequence[str]) -> set[str]:
         """Return those of the profiles that are recorded as set aside."""

@@ -185,17 +185,21 @@ def end_wait(database: Database, run: str, index: int, profile: str, outcome: Ou
     return write_one(database, *writes)
 
 
-def give_up_wait(database: Database, run: str, index: int, profile: str, now: datetime) -> None:
-    """Count an awaited profile as set aside, once, even where the record that it is awaited cannot be written."""
+def give_up_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, now: datetime) -> None:
+    """Count an awaited profile as set aside, once, even where the record that it is awaited cannot be written.
+
+    With the outcome OUTSTANDING an import will count it.
+    """
+    is_rejected = outcome is Outcome.REJECTED
     try:
-        end_wait(database, run, index, profile, Outcome.REJECTED, DEFECT)
+        end_wait(database, run, index, profile, outcome, DEFECT if is_rejected else None)
     except Problem:
         raise
     except Exception:  # noqa: BLE001 - whatever is wrong with that record, the run must not wait for ever
         write_one(
             database,
             Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
-            count_aside(run, index),
+            *([count_aside(run, index)] if is_rejected else []),
         )
 
 
