@@ -40,7 +40,7 @@ WHOLE_MESSAGES = {
     *(f"delivery.consuming.Consumer.{name}" for name in ("_look_for_run", "_owe_held", "_after_trouble")),
     *(f"delivery.import_checks.ImportChecker.{name}" for name in ("consume", "_handle", "_check", "_look", "_wake")),
     *(f"delivery.import_checks.ImportChecker.{name}" for name in ("_report", "_settle", "_keep_rest", "_look_later")),
-    *(f"delivery.cursors.Cursors.{name}" for name in ("advance", "_leavers")),
+    *(f"delivery.cursors.Cursors.{name}" for name in ("advance", "_leavers", "wake")),
     *(f"delivery.engine.Engine.{name}" for name in ("survey", "deliver", "perform")),
     "stores.runs.waiting",
 }

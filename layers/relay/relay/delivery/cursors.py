@@ -132,6 +132,22 @@ class Cursors:
             ],
         )
 
+    def wake(self, export: Export, profiles: Sequence[str], run_id: str | None) -> None:
+        """Have profiles looked at again, for the run that waits for them if there is one."""
+        run = None if run_id is None else runs.load(self._database, run_id)
+
+        def look_again(part: Sequence[str]) -> None:
+            self.wakeups.look_again(export, part, run_id)
+
+        def give_up(profile: str) -> None:
+            if run is not None:
+                self.aside.end_wait(export, run, profile)
+
+        failed = self.aside.by_parts("wake", profiles, look_again, give_up)
+        self.aside.note(export, failed)
+        if failed and run is not None:
+            self.finish_if_over(export, run.id)
+
     def send_anew(self, export: Export, cursor: Cursor) -> None:
         """Send a cursor whose page takes more than one go to the tail of its group; it does not count as stalled."""
         self.wakeups.go_on(export, [cursor])

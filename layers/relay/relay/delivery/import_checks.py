@@ -123,17 +123,7 @@ class ImportChecker:
             export = self._opener.settings.export(f"{wake.connection}/{wake.export}")
         except SettingsProblem:
             return
-
-        def look_again(part: Sequence[str]) -> None:
-            self._wakeups.look_again(export, part, wake.run)
-
-        def give_up(profile: str) -> None:
-            run = None if wake.run is None else runs.load(self._database, wake.run)
-            if run is not None:
-                self._aside.end_wait(export, run, profile)
-                self._cursors.finish_if_over(export, run.id)
-
-        self._aside.note(export, self._aside.by_parts("wake", wake.profiles, look_again, give_up))
+        self._cursors.wake(export, wake.profiles, wake.run)
 
     def _is_cleared(self, wake: WakeLater) -> bool:
         """Whether the lost call a wake-up waits for is known to be over before its bound is; asked in peace only."""

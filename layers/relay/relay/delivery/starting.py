@@ -101,5 +101,5 @@ class Starter:
         if not runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), f"cancelled by {by}"):
             return False
         if export is not None and export.stream:
-            self._cursors.wakeups.look_again(export, runs.waiting(self._database, run_id))
+            self._cursors.wake(export, runs.waiting(self._database, run_id), None)
         return True

@@ -179,7 +179,7 @@ class Ticker:
             self._cursors.finish_if_over(export, run.id)
             stalled = shards if all(_stalled(shard.moved_at, now) for shard in shards) else []
             if stalled:
-                self._wakeups.look_again(export, runs.waiting(self._database, run.id), run.id)
+                self._cursors.wake(export, runs.waiting(self._database, run.id), run.id)
         else:
             stalled = [shard for shard in shards if not shard.done and _stalled(shard.moved_at, now)]
             self._cursors.resume(export, run, stalled)
