@@ -4,6 +4,7 @@ from collections.abc import Callable
 from random import Random
 from unittest.mock import patch
 
+from relay.delivery import planning
 from relay.domain import claims
 from tests.simulation.world import SOURCE, World, play
 
@@ -30,7 +31,8 @@ class CrowdedWorld(World):
 
 
 def play_crowded(seed: int, actions: int = 250, *, make: Callable[[int], World] = CrowdedWorld) -> World:
-    """Play one schedule with claims that name very few."""
+    """Play one schedule with claims that name very few, and perhaps with profiles worked on claim by claim."""
     chance = Random(seed)
-    with patch.multiple(claims, MOST_CLAIMANTS=chance.randint(1, 2), MOST_WAITERS=chance.randint(0, 2)):
+    few = patch.multiple(claims, MOST_CLAIMANTS=chance.randint(1, 2), MOST_WAITERS=chance.randint(0, 2))
+    with few, patch.object(planning, "CLAIMS_AT_ONCE", chance.choice((1, planning.CLAIMS_AT_ONCE))):
         return play(seed, actions, make=make)

@@ -294,7 +294,7 @@ def test_those_who_wait_for_one_call_are_all_looked_at_again() -> None:
 
 
 def settle(bench: Bench, *, confirm: bool = False) -> None:
-    """Let the clock and the queues do their work until nothing is owed any more."""
+    """Let the clock and the queues do their work until no run is due any more."""
     for _ in range(20):
         bench.tick(after=STALLED_AFTER + timedelta(minutes=1))
         bench.work_off()

@@ -43,7 +43,7 @@ MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
 
 CLOCKS = timedelta(minutes=2)
-"""How far apart the clocks of functions may be, with the time that `Claim.more` may lag behind (`claims.NEWS`)."""
+"""How far apart the clocks of functions may be, and how far `Claim.more` may lag behind (`claims.REFRESHED_AFTER`)."""
 
 EDITED = "the export's settings were edited during the run"
 

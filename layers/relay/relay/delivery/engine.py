@@ -99,8 +99,8 @@ class Engine:
             again = begun.intersection(part)
             begun.update(part)
             fresh = [surveyed[profile] for profile in part if profile not in again]
-            afresh = self._surveyor.survey(replace(job, thorough=True), sorted(again)) if again else []
-            results.update(self._perform(job, fresh + afresh))
+            once_more = self._surveyor.survey(replace(job, thorough=True), sorted(again)) if again else []
+            results.update(self._perform(job, fresh + once_more))
 
         known = {profile for profile, case in surveyed.items() if case.set_aside}
         failed = self.aside.by_parts("deliver", surveyed, work, alone=known)
@@ -125,7 +125,7 @@ class Engine:
         carried_out: dict[str, Plan] = {}
         queue, lost_races = list(cases), 0
         while lost_races < LOST_RACES:
-            settled = [case for case in queue if case.outcome is not None]
+            settled = [case for case in queue if case.outcome is not None and case.profile not in carried_out]
             self._tidy(job, settled)
             results.update((case.profile, Result(case.outcome, case.reason)) for case in settled if case.outcome)
             parts = [part_of(case, carried_out.get(case.profile)) for case in queue if case.outcome is None]

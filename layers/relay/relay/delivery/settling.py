@@ -173,9 +173,9 @@ class Settling:
         owed = {key: claim for key, claim in claim_store.load(self._database, keys).items() if claim.to_wake}
         # Where it cannot be forgotten that they waited, whoever looks at the claim would wake all of them again, and so
         # would each of them.
-        asleep = {key: claim for key, claim in owed.items() if self._woken.get(key) != claim.version}
-        self._wakeups.wake(export, {waiter for claim in asleep.values() for waiter in claim.look_again})
-        for key, claim in asleep.items():
+        not_woken = {key: claim for key, claim in owed.items() if self._woken.get(key) != claim.version}
+        self._wakeups.wake(export, {waiter for claim in not_woken.values() for waiter in claim.look_again})
+        for key, claim in not_woken.items():
             self._woken[key] = claim.version
             while len(self._woken) > MOST_WOKEN:
                 self._woken.popitem(last=False)

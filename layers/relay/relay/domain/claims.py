@@ -30,10 +30,10 @@ MOST_CLAIMANTS = 16
 MOST_WAITERS = 32
 """How many claimants wait in one claim to be woken; others are looked at again by the clock."""
 
-NEWS = timedelta(minutes=1)
+REFRESHED_AFTER = timedelta(minutes=1)
 """`Claim.more` is not written again sooner than this: it may be so much older than the last turning-away."""
 
-WITHOUT_A_WORD = timedelta(minutes=10)
+UNNAMED_LOOK = timedelta(minutes=10)
 """When those are looked at again who wait for a queued import and are not named in its claim."""
 
 TURN = timedelta(milliseconds=1)
@@ -288,7 +288,7 @@ def _wait(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> Decisi
     if takeoff.fate is not Fate.QUEUED:
         return Decision(Do.WAIT, waiting, flight.until)
     named = any(waiter.claimant == wish.claimant for waiter in waiting.look_again)
-    return Decision(Do.WAIT, waiting, None if named else takeoff.now + WITHOUT_A_WORD)
+    return Decision(Do.WAIT, waiting, None if named else takeoff.now + UNNAMED_LOOK)
 
 
 def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -353,7 +353,7 @@ def _with_claimant(claim: Claim, claimant: str, now: datetime) -> Claim:
 
 
 def _with_more(claim: Claim, now: datetime) -> Claim:
-    return claim if claim.more is not None and now - claim.more < NEWS else replace(claim, more=now)
+    return claim if claim.more is not None and now - claim.more < REFRESHED_AFTER else replace(claim, more=now)
 
 
 def _first(claimants: frozenset[str], like: str, flight: Flight | None) -> frozenset[str]:
@@ -430,9 +430,9 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
 def without(claim: Claim, claimant: str) -> Claim:
     """Return the claim without a claimant that cannot be worked on, nor be woken; the next is left in `look_again`."""
     claimants = claim.claimants - {claimant}
-    heir = {Waiter(_winner(claimants, claimant))} if claimants else set()
+    next_one = {Waiter(_winner(claimants, claimant))} if claimants else set()
     waiters = {waiter for waiter in claim.look_again if waiter.claimant != claimant}
-    return replace(claim, claimants=claimants, look_again=frozenset(waiters | heir))
+    return replace(claim, claimants=claimants, look_again=frozenset(waiters | next_one))
 
 
 def to_json(claim: Claim) -> dict[str, Any]:
