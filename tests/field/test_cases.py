@@ -12,108 +12,10 @@ from tests.field.replaying import replay
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 
-STILL_WRONG: set[str] = {
-    "01-mapping-join-of-a-missing-name-run",
-    "02-mapping-join-of-a-missing-name-stream",
-    "03-mapping-contains-of-a-missing-list",
-    "04-mapping-length",
-    "05-mapping-sort-by",
-    "06-mapping-sum-of-texts",
-    "07-mapping-join-of-a-number",
-    "08-mapping-unknown-function",
-    "09-mapping-wrong-number-of-arguments",
-    "10-profile-key-unknown-function",
-    "101-plain-text-as-a-signing-secret",
-    "102-stray-entries-in-a-signature-list",
-    "103-signing-secret-with-byte-order-mark",
-    "105-segment-name-over-the-key-size",
-    "11-another-ecid-joins-then-exit",
-    "12-px-another-ecid-joins-then-exit",
-    "13-oldest-ecid-goes-then-exit",
-    "14-one-request-last-value-loses",
-    "15-one-request-address-corrected",
-    "16-one-request-cleared-then-set",
-    "17-clock-ahead-old-join-told-again",
-    "18-clock-ahead-old-attributes-told-again",
-    "19-attributes-beside-a-segment-nobody-exports",
-    "20-address-first-beside-another-segment",
-    "21-adobe-attributes-beside-a-segment-nobody-exports",
-    "22-exit-lost-by-half-an-emoji",
-    "23-exit-lost-by-an-empty-second-identity",
-    "24-exit-lost-by-a-null-second-identity",
-    "25-adobe-exit-lost-by-a-null-phone",
-    "26-adobe-exit-lost-by-another-segment",
-    "27-epoch-milliseconds-in-a-date-field",
-    "28-time-without-T-is-read-eight-hours-off",
-    "29-rfc3339-lower-case-z",
-    "30-address-with-zero-width-space",
-    "31-address-with-byte-order-mark-or-soft-hyphen",
-    "32-address-composed-and-decomposed",
-    "33-signing-secret-with-v1-prefix",
-    "34-px-identify-id-1001.0",
-    "35-exit-lost-when-the-profile-is-full",
-    "36-size-limit-counts-escapes",
-    "37-schedule-without-input",
-    "38-disabled-schedule-counts-as-own",
-    "39-source-secret-with-byte-order-mark",
-    "40-same-webhook-id-again-after-a-newer-change",
-    "41-addresses-in-another-order-unsubscribe",
-    "42-profile-key-address-in-two-spellings",
-    "44-mapping-max-by-of-mixed-values",
-    "46-mapping-identity-cannot-be-worked-out",
-    "47-px-to-string-of-null",
-    "48-mapping-to-string-of-null",
-    "49-mapping-that-can-only-fail",
-    "50-profile-key-with-wrong-number-of-arguments",
-    "52-mapping-tags-of-a-text",
-    "53-mapping-custom-field-of-a-text",
-    "54-mapping-nested-too-deeply",
-    "55-mapping-that-grows",
-    "56-another-ecid-becomes-primary-then-exit",
-    "57-ids-replaced-one-by-one-then-exit",
-    "58-two-profiles-turn-out-to-be-one-then-exit",
-    "60-px-two-profiles-turn-out-to-be-one",
-    "61-key-with-blanks-around-it",
-    "63-ids-of-one-profile-in-another-order",
-    "64-one-request-nine-then-ten",
-    "66-one-request-identities-corrected",
-    "67-clock-ahead-times-as-told",
-    "70-same-idempotency-key-after-a-newer-change",
-    "71-same-webhook-id-after-the-value-was-cleared",
-    "72-membership-kept-before-an-export-names-it",
-    "73-address-before-the-exported-segment-in-a-run",
-    "74-exit-beside-attributes-that-are-null",
-    "75-exit-beside-a-membership-without-a-time",
-    "76-exit-beside-an-identity-that-is-a-number",
-    "77-exit-beside-half-an-emoji-in-an-identity",
-    "78-exit-beside-an-unknown-key",
-    "79-exit-beside-a-time-that-cannot-be-read",
-    "81-adobe-body-in-which-nothing-can-be-read",
-    "85-unix-milliseconds-as-text-in-a-date-field",
-    "87-date-with-an-offset-in-a-datetime-field",
-    "88-time-without-separators-in-a-datetime-field",
-    "89-lower-case-time-in-a-datetime-field",
-    "90-address-with-an-international-domain",
-    "92-address-in-capitals-and-decomposed",
-    "94-addresses-in-another-order-with-keep",
-    "97-key-written-as-a-double",
-    "98-px-numbers-as-ids",
-}
-"""Names of cases whose result is still wrong; a case that has become right fails until its name is taken out."""
 
-
-def _parameters() -> list[object]:
-    wrong = pytest.mark.xfail(strict=True, raises=AssertionError, reason="still wrong")
-    return [pytest.param(case, id=case.stem, marks=[wrong] if case.stem in STILL_WRONG else []) for case in CASES]
-
-
-@pytest.mark.parametrize("file", _parameters())
+@pytest.mark.parametrize("file", CASES, ids=lambda file: file.stem)
 def test_a_case_has_the_right_result(file: Path) -> None:
     case = read_case(file)
     assert case.expect
     found = differences(case.expect, replay(case))
     assert not found, "\n".join(found)
-
-
-def test_every_case_that_is_still_wrong_is_there() -> None:
-    assert {case.stem for case in CASES} >= STILL_WRONG

@@ -15,7 +15,10 @@ class CrowdedWorld(World):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.all_asked = False
-        self.people = [self.keyed(SOURCE, str(number)) for number in range(self.chance.randint(6, 14))]
+        self.people = [
+            [self.keyed(SOURCE, f"{number}.{device}") for device in range(self.chance.choice([1, 1, 2]))]
+            for number in range(self.chance.randint(6, 14))
+        ]
 
     def full_runs(self) -> None:
         # Who leaves on a second pass makes room for those who are looked at by the next run.

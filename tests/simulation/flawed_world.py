@@ -81,7 +81,7 @@ class FlawedWorld(World):
             destination.trips_over = {address} if what == "address" else set()
         operation = self.chance.choice(("get", "write"))
         if what == "profile":
-            database.victim = Victim(frozenset({self.chance.choice(self.people)}))
+            database.victim = Victim(frozenset({self.chance.choice(self.ids)}))
             database.fault = (operation, self.chance.choice((Table.DELIVERIES, Table.CONTROL)))
         elif what == "claim":
             database.victim = Victim(frozenset(self._claims_on(address)))

@@ -19,12 +19,13 @@ from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
 from relay.domain import claims
 from relay.domain.exports import Export
+from relay.domain.runs import Outcome
 from relay.queues import Message
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld, play_crowded
 from tests.simulation.flawed_world import FlawedWorld, play_flawed
 from tests.simulation.wider_world import WiderWorld
-from tests.simulation.world import BrokenPromise, World, play
+from tests.simulation.world import BrokenPromise, TrippingRouter, World, play
 
 SCHEDULES = int(os.environ.get("RELAY_SCHEDULES", "2000"))
 CHUNKS = 10
@@ -81,6 +82,12 @@ def test_a_claim_that_forgets_whom_it_turned_away_is_noticed() -> None:
 def test_a_row_of_an_import_that_is_set_aside_and_not_counted_is_noticed() -> None:
     with patch.object(Settling, "set_aside", lambda *_: None):
         assert notices(FlawedWorld, with_what=play_flawed)
+
+
+@pytest.mark.parametrize("seed", [145784497])
+def test_a_schedule_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    """A run waited for somebody in both passes, and counted them in place of somebody else who left."""
+    play(seed)
 
 
 def test_a_seed_plays_the_same_schedule_every_time() -> None:
@@ -185,7 +192,68 @@ class StaleWorld(World):
         return StaleEngine(*self._engine_parts(), **self._engine_options())
 
 
-@pytest.mark.parametrize("broken", [ForgetfulWorld, RecklessWorld, ImpatientWorld, LossyWorld, DeafWorld])
+class SilentRouter(TrippingRouter):
+    """Makes aliases of profiles and wakes nobody who was told of them."""
+
+    def _say_look_again(self, works: Any, outlines: Any) -> None:
+        for work in works:
+            work.given_up = set()
+            work.ids = {work.profile.id}
+        super()._say_look_again(works, outlines)
+
+
+class SilentWorld(World):
+    router = SilentRouter
+
+
+class DoublingRouter(TrippingRouter):
+    """Sends changes on by themselves, and counts them where they came from, too."""
+
+    def _enter(self, batches: Any, works: Any) -> list[str]:
+        for batch in batches:
+            for place in range(len(batch.batch.changes)):
+                if any(work.defect and told.batch is batch for work in works for told in work.told):
+                    self._send_on([batch], {batch.batch.id: [place]})
+        return super()._enter(batches, works)
+
+
+class DoublingWorld(World):
+    router = DoublingRouter
+
+
+class AbsentEngine(Engine):
+    """Lets aliases leave instead of handing over."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self._handing_over.hand_over = lambda job, cases: set()  # type: ignore[method-assign]
+
+    def survey(self, job: Any, profile_ids: Any) -> list[Any]:
+        # And whoever is an alias has nothing to do any more.
+        return [
+            replace(case, outcome=Outcome.ABSENT) if case.survivor is not None else case
+            for case in super().survey(job, profile_ids)
+        ]
+
+
+class AbsentWorld(World):
+    def _engine(self) -> Engine:
+        return AbsentEngine(*self._engine_parts(), **self._engine_options())
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ForgetfulWorld,
+        RecklessWorld,
+        ImpatientWorld,
+        LossyWorld,
+        DeafWorld,
+        SilentWorld,
+        DoublingWorld,
+        AbsentWorld,
+    ],
+)
 def test_a_broken_part_is_noticed(broken: Callable[[int], World]) -> None:
     assert notices(broken)
 

@@ -140,7 +140,7 @@ def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed()
 
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
     assert bench.claim(ANN).flight is None
-    assert bench.run(run).state is RunState.FINISHED
+    assert bench.run(run).state is RunState.MANY_REJECTED
 
 
 def test_what_was_never_confirmed_is_taken_back_when_the_profile_leaves() -> None:

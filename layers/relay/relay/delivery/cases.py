@@ -1,7 +1,8 @@
 """Cases: how a profile stands between what is wished and what was told. Reading only."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,11 +17,12 @@ from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import DEFECT, Rejection, StaleSettings
-from relay.domain.profiles import Profile
-from relay.domain.runs import RETRY_ALL, Outcome, Run
+from relay.domain.profiles import Alias, Profile
+from relay.domain.runs import RETRY_ALL, Outcome, Run, warning_column
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
+from relay.stores.profiles import Stored
 
 SECOND_CHANCE = timedelta(hours=24)
 """What the destination itself refused is tried again by runs, at most this often."""
@@ -74,8 +76,12 @@ class Case:
     difference: Difference
     left_at: Mapping[str, datetime]
     rejected: bool = False
+    warnings: tuple[str, ...] = ()
+    """Codes of what is left out of its values."""
     outcome: Outcome | None = None
     changed_at: datetime | None = None
+    survivor: str | None = None
+    """Where this id is an alias now: the profile that takes over what it was told, if it was told anything."""
     defect: bool = False
     """It could not be compared: a defect of ours concerns the profile, and nothing is known of it here."""
     set_aside: bool = False
@@ -118,10 +124,20 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a profile, and the code of its rejection."""
+    """What became of a profile, the code of its rejection, and the codes of warnings."""
 
     outcome: Outcome
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def tally(results: Iterable[Result]) -> Counter[str]:
+    """Count profiles by outcome, and by the column of each warning."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts[result.outcome.value] += 1
+        counts.update(map(warning_column, result.warnings))
+    return counts
 
 
 class Surveyor:
@@ -137,16 +153,24 @@ class Surveyor:
 
         Raises StaleSettings when a delivery was written under newer settings than the job's.
         """
-        stored = dict(zip(profile_ids, profiles.load(self._database, profile_ids), strict=True))
+        found = profiles.read(self._database, profile_ids)
         deliveries = delivery_store.load(self._database, job.export.key, profile_ids)
+        # Who takes over is asked only where there is something to take over.
+        if aliases := [one for one in profile_ids if isinstance(found[one], Alias) and deliveries[one].told]:
+            found |= profiles.follow(self._database, aliases)
         settings = self.settings_of(job)
-        return [self._case(job, settings, profile, stored[profile], deliveries[profile]) for profile in profile_ids]
+        return [self._case(job, settings, profile, found, deliveries[profile]) for profile in profile_ids]
 
     def settings_of(self, job: Job) -> str:
         """Return what names the settings of a job's export and connection; as a keyed hash it gives no secret away."""
         return self._keyed("settings", str(job.export.version), json.dumps(_plain(job.account.connection.settings)))
 
-    def _case(self, job: Job, settings: str, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
+    def _case(self, job: Job, settings: str, profile_id: str, found: Mapping[str, Stored], delivery: Delivery) -> Case:
+        stored_as = found[profile_id]
+        profile = stored_as if isinstance(stored_as, Profile) else None
+        survivor = None
+        if isinstance(stored_as, Alias):
+            survivor = profiles.root_of(profile_id, found) if delivery.told else stored_as.of
         if delivery.settings > job.export.version:
             raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
         now = self._clock.now()
@@ -165,7 +189,8 @@ class Surveyor:
         if not difference:
             outcome = Outcome.OUTSTANDING if counted else _outcome_of_nothing(job, delivery, rejected, wished.wanted)
         elif difference.leaves and self._holds(job, stored) and job.destination.says_goodbye(job.export):
-            outcome = Outcome.OUTSTANDING if counted else Outcome.HELD
+            # An alias leaves nothing: it hands over.
+            outcome = None if survivor is not None else Outcome.OUTSTANDING if counted else Outcome.HELD
         return Case(
             profile=profile_id,
             stored=stored,
@@ -176,8 +201,10 @@ class Surveyor:
                 for key, told in difference.leaves.items()
             },
             rejected=rejected,
+            warnings=wished.warnings,
             outcome=outcome,
-            changed_at=None if profile is None else profile.changed_at,
+            changed_at=None if stored_as is None else stored_as.changed_at,
+            survivor=survivor,
         )
 
     def _holds(self, job: Job, stored: Delivery) -> bool:

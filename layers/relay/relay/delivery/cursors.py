@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result, Retry
+from relay.delivery.cases import Case, Job, Result, Retry, tally
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -19,8 +19,18 @@ from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import DEFECT, Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
+from relay.domain.problems import DEFECT, Busy, Conflict, ExportProblem
+from relay.domain.runs import (
+    Outcome,
+    Run,
+    RunState,
+    Shard,
+    buckets_of,
+    needs_confirmation,
+    rejects_too_many,
+    total,
+    warning_column,
+)
 from relay.stores import defects, deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -44,6 +54,8 @@ MOST_WAITING = 80
 
 CLOCKS = timedelta(minutes=2)
 """How far apart the clocks of functions may be, and how far `Claim.more` may lag behind (`claims.REFRESHED_AFTER`)."""
+ASKING = timedelta(seconds=2)
+"""How long a shard waits for another one that asks the account."""
 
 EDITED = "the export's settings were edited during the run"
 
@@ -103,7 +115,7 @@ class Cursors:
         )
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
-            _require_readiness(job)
+            self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
         step = _Step(self._database, self._clock, run, shard, page, results, lambda: calls() - before)
@@ -113,7 +125,23 @@ class Cursors:
         else:
             step.count(())
         self._continue(job.export, run, step.shard)
-        return Counter(result.outcome.value for result in results.values())
+        return tally(results.values())
+
+    def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
+        """Do not send a whole segment where the destination says beforehand that it cannot go.
+
+        The account is asked once per run: the first shard that comes asks, the others wait for it (Busy).
+        """
+        match runs.readiness(self._database, run, shard.index, self._clock.now()):
+            case runs.Readiness.WAIT:
+                raise Busy("asking", "another shard asks the account first", taken=False, retry_after=ASKING)
+            case runs.Readiness.ASK:
+                try:
+                    _ask(job)
+                except Exception:
+                    runs.ask_again(self._database, run)
+                    raise
+                runs.note_ready(self._database, run)
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:
@@ -158,12 +186,15 @@ class Cursors:
         cases: list[Case] = []
         joins, leaves, looked_at, position = 0, 0, 0, shard.after
         defects = aside = 0
+        # Whom the run waits for since its first pass is counted when that wait ends, and only then.
+        awaited = runs.waited_for(self._database, run.id) if shard.phase == 2 else set()
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
             looked = self._engine.survey(job, chunk)
             wanted, failed = (set(chunk), set[str]()) if shard.phase == 1 else self._leavers(job, run, looked)
+            wanted -= awaited
             for case in looked:
                 defects += case.defect
-                aside += case.profile in failed and not case.set_aside
+                aside += case.profile in failed - awaited and not case.set_aside
                 if case.profile in wanted:
                     cases.append(case)
                     joins += len(case.joins)
@@ -226,8 +257,11 @@ class Cursors:
             return
         if run.phase == 1:
             gates.pass_guard(self._database, export.connection, export.name, run.settings)
-        if counts["outstanding"] == 0 and runs.change_state(self._database, run, RunState.FINISHED, now):
-            defects.forget_older(self._database, export.key, run.started_at - CLOCKS)
+        if counts["outstanding"] == 0:
+            rejects = rejects_too_many(counts)
+            state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
+            if runs.change_state(self._database, run, state, now, rejects):
+                defects.forget_older(self._database, export.key, run.started_at - CLOCKS)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""
@@ -236,8 +270,7 @@ class Cursors:
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
 
 
-def _require_readiness(job: Job) -> None:
-    """Do not send a whole segment where the destination says beforehand that it cannot go."""
+def _ask(job: Job) -> None:
     for finding in job.destination.check_before_run(job.account, job.export):
         if finding.level is Level.ERROR:
             raise ExportProblem("not_ready", finding.message)
@@ -258,7 +291,8 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
-    if case.set_aside:
+    if case.set_aside or case.survivor is not None:
+        # The first pass has had an alias hand over; one that became an alias since has a message of its own.
         return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
@@ -361,7 +395,7 @@ def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
         columns["leaving"] = 1
     if outcome is Outcome.REJECTED:
         columns[f"rejected:{result.reason}"] = 1
-    return columns
+    return columns | dict.fromkeys(map(warning_column, result.warnings), 1)
 
 
 def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:

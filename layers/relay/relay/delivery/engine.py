@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
+from relay.delivery.handing_over import HandingOver
 from relay.delivery.planning import Plan, Send, name_flight, part_of, plan_of, sends_of, without_shared_changes
 from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
@@ -56,6 +57,7 @@ class Engine:
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
+        self._handing_over = HandingOver(database, clock, self._settling, wakeups)
         self.aside = SettingAside(database, clock) if aside is None else aside
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
@@ -123,11 +125,16 @@ class Engine:
     def _perform(self, job: Job, cases: Sequence[Case]) -> dict[str, Result]:
         results: dict[str, Result] = {}
         carried_out: dict[str, Plan] = {}
-        queue, lost_races = list(cases), 0
+        aliases = self._handing_over.hand_over(job, cases)
+        queue = [case for case in cases if case.profile not in aliases]
+        queue += self._surveyor.survey(job, sorted(aliases)) if aliases else []
+        lost_races = 0
         while lost_races < LOST_RACES:
             settled = [case for case in queue if case.outcome is not None and case.profile not in carried_out]
             self._tidy(job, settled)
-            results.update((case.profile, Result(case.outcome, case.reason)) for case in settled if case.outcome)
+            results.update(
+                (case.profile, Result(case.outcome, case.reason, case.warnings)) for case in settled if case.outcome
+            )
             parts = [part_of(case, carried_out.get(case.profile)) for case in queue if case.outcome is None]
             work = [part for part in parts if part.difference]
             if not work:

@@ -367,6 +367,16 @@ def _first(claimants: frozenset[str], like: str, flight: Flight | None) -> froze
     return calling | frozenset(in_order[:MOST_CLAIMANTS])
 
 
+def handed_over(claim: Claim, claimant: str, survivor: str, now: datetime) -> Claim:
+    """Replace a claimant by another, so that the identity is never without one.
+
+    A claimant whose own call is open stays beside it until that ends.
+    """
+    if claim.flight is None or claim.flight.claimant != claimant:
+        claim = replace(claim, claimants=claim.claimants - {claimant})
+    return _with_claimant(claim, survivor, now)
+
+
 def _winner(claimants: frozenset[str], like: str) -> str:
     """Return the smallest claimant of the same export as `like`; of any export when that has none."""
     export_name, _ = profile_of(like)

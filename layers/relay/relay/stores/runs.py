@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from relay.domain import moments
 from relay.domain.problems import DEFECT, Problem
@@ -11,6 +12,7 @@ from relay.stores.database import (
     ABSENT,
     Database,
     Delete,
+    Expectation,
     Item,
     Key,
     Put,
@@ -24,6 +26,18 @@ _ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
+
+
+ASKS_FOR = timedelta(minutes=3)
+"""Longer than a function's time-out: who has been asking the account for so long has died."""
+
+
+class Readiness(Enum):
+    """Whether a run's account was asked: it was, this one shall, or somebody else does right now."""
+
+    READY = "ready"
+    ASK = "ask"
+    WAIT = "wait"
 
 
 def _header(run: str) -> Key:
@@ -44,6 +58,10 @@ def _aside(run: str, profile: str) -> Key:
 
 def _listed(export: str, run: str) -> Key:
     return Key(Table.CONTROL, f"runs#{export}", run)
+
+
+def _readiness(run: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", "ready")
 
 
 def _active(export: str) -> Key:
@@ -107,6 +125,11 @@ def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None][::-1]
 
 
+def forget_pointers(database: Database, export: str) -> None:
+    """Delete which runs of an export are active and newest; the runs themselves are forgotten after `KEPT`."""
+    write_one(database, Delete(_active(export)), Delete(_newest(export)))
+
+
 def shards(database: Database, run: str) -> list[Shard]:
     """Return all shards of a run."""
     return [_shard_from(item) for item in database.query(Table.CONTROL, f"run#{run}", prefix="shard#")]
@@ -122,6 +145,11 @@ def waiting(database: Database, run: str) -> list[str]:
     """Return the profiles whose outcome a run waits for."""
     given_up = set(_named(database, run, "aside#"))
     return [profile for profile in _named(database, run, "waiting#") if profile not in given_up]
+
+
+def waited_for(database: Database, run: str) -> set[str]:
+    """Return the profiles whose outcome a run waits for, or waited for in vain: they are counted beside its pages."""
+    return {*_named(database, run, "waiting#"), *_named(database, run, "aside#")}
 
 
 def _named(database: Database, run: str, prefix: str) -> list[str]:
@@ -211,6 +239,30 @@ def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
 def count_aside(run: str, index: int) -> Update:
     """Return the write that moves an outstanding profile to those set aside."""
     return count(run, index, _ASIDE)
+
+
+def readiness(database: Database, run: Run, shard: int, now: datetime) -> Readiness:
+    """Return whether the account was asked for a run. With ASK it is for this shard to ask; nobody else does."""
+    item = database.get([_readiness(run.id)])[0]
+    if item is not None and item["ready"]:
+        return Readiness.READY
+    # Who asked before and begins again has died: messages of one shard are handled one at a time.
+    dead = item is None or int(item["by"]) == shard or now - moments.parse(str(item["at"])) > ASKS_FOR
+    if not dead:
+        return Readiness.WAIT
+    expect: Expectation = {"pk": ABSENT} if item is None else {"by": int(item["by"]), "at": str(item["at"])}
+    asks: Item = {"ready": False, "by": shard, "at": moments.text(now), "expires_at": _expiry(run)}
+    return Readiness.ASK if write_one(database, Put(_readiness(run.id), asks, expect)) else Readiness.WAIT
+
+
+def note_ready(database: Database, run: Run) -> None:
+    """Note that the account was asked and takes the run."""
+    write_one(database, Update(_readiness(run.id), {"ready": True}))
+
+
+def ask_again(database: Database, run: Run) -> None:
+    """Note that the account did not answer: whoever comes next asks."""
+    write_one(database, Delete(_readiness(run.id), {"ready": False}))
 
 
 def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:
