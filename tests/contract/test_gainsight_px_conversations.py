@@ -246,16 +246,25 @@ def test_a_feature_that_is_switched_off(subject: GainsightPxSubject, feature: st
     assert Level.ERROR in levels(subject)
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("shows_as", ["400", "404"])
 @pytest.mark.parametrize("known_to_px", ["id", "external_id"])
-def test_a_membership_by_the_wrong_reference_stops_the_export(subject: GainsightPxSubject, known_to_px: str) -> None:
-    """And only it: the connection is well."""
-    change(subject, segment_ref=known_to_px, deleted_segment="404")
+def test_a_membership_by_the_wrong_reference_stops_the_export(
+    subject: GainsightPxSubject, known_to_px: str, shows_as: str, members: int
+) -> None:
+    """However few there are, nobody is blamed; and only the export stops: the connection is well."""
+    change(subject, segment_ref=known_to_px, deleted_segment=shows_as)
     subject.export = subject.export_with({"segment_ref": "id" if known_to_px == "external_id" else "external_id"})
-    with pytest.raises(ExportProblem, match="segment_ref"):
-        subject.deliver([subject.step(1)])
+    with pytest.raises(ExportProblem, match=r"segment_unknown.*segment_ref"):
+        subject.deliver([subject.step(number) for number in range(members)])
     assert {one.level for one in subject.destination.check(subject.account(), [])} == {Level.OK}
     subject.export = subject.export_with({"segment_ref": known_to_px})
     assert subject.deliver([subject.step(1)]) == {}
+
+
+def test_an_identity_px_refuses_under_either_reference_is_to_blame_itself(subject: GainsightPxSubject) -> None:
+    change(subject, unknown_users="reject", segment_ref="id")
+    assert codes(subject.deliver([subject.step(1)])) == {0: "identity_refused"}
 
 
 @pytest.mark.parametrize("shows_as", ["400", "404"])

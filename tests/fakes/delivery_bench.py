@@ -26,6 +26,7 @@ from relay.delivery.operating import Operator
 from relay.delivery.probing import Prober
 from relay.delivery.removing import Remover
 from relay.delivery.scheduled import ScheduledStarts
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import STALLED_AFTER, Ticker
@@ -263,7 +264,14 @@ class Bench:
         self._ids = (f"{number:06x}" for number in itertools.count(1))
         self.wakeups = Wakeups(lambda _: self.queue, self.checks, lambda _: self.tool.shards, self.clock)
         self.opener = self.new_opener()
-        self.engine = Engine(self.database, KEYED, self.clock, self.wakeups, new_id=lambda: next(self._ids))
+        self.engine = Engine(
+            self.database,
+            KEYED,
+            self.clock,
+            self.wakeups,
+            new_id=lambda: next(self._ids),
+            aside=SettingAside(self.database, self.clock, self.observe),
+        )
         self.cursors = Cursors(self.database, self.clock, self.engine, self.wakeups, scan=scan)
         self.settling = Settling(self.database, self.clock, self.wakeups)
         self.starter = Starter(

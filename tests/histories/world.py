@@ -19,6 +19,7 @@ from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.opening import Opener
 from relay.delivery.pace import Pace
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
@@ -110,7 +111,9 @@ class World:
         return Wakeups(lambda _: self.queue, self.checks, lambda _: self.side.destination.shards, self.clock)
 
     def _engine(self) -> Engine:
-        return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        aside = SettingAside(self.database, self.clock, self.observe.as_observability())
+        new_id = lambda: next(self._ids)  # noqa: E731
+        return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=new_id, aside=aside)
 
     def _cursors(self) -> Cursors:
         return Cursors(self.database, self.clock, self._engine(), self._wakeups())

@@ -1,7 +1,7 @@
 """Thousands of random schedules; and proof that the simulation notices when something is broken.
 
-RELAY_SCHEDULES says how many schedules to play (2000, half of them in the wider world), RELAY_SEED the first seed (a
-random one, printed).
+RELAY_SCHEDULES says how many schedules to play (2000, half of them in the wider world; a quarter of that besides in
+each of the crowded and the flawed world), RELAY_SEED the first seed (a random one, printed).
 """
 
 import os
@@ -10,16 +10,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from relay.delivery.engine import Engine
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
+from relay.domain import claims
 from relay.domain.exports import Export
 from relay.domain.runs import Outcome
 from relay.queues import Message
 from tests.fakes.simulated_queue import SimQueue
+from tests.simulation.crowded_world import CrowdedWorld, play_crowded
+from tests.simulation.flawed_world import FlawedWorld, play_flawed
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import BrokenPromise, TrippingRouter, World, play
 
@@ -52,6 +56,32 @@ def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], 
                 f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
                 f"--schedules 1 --seed {seed}{wide}"
             ) from error
+
+
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.parametrize(("kind", "play_it"), [("crowded", play_crowded), ("flawed", play_flawed)])
+def test_neither_a_crowd_nor_a_defect_breaks_a_promise(
+    chunk: int, kind: str, play_it: Callable[[int], World], first_seed: int
+) -> None:
+    for seed in range(first_seed + chunk, first_seed + SCHEDULES // 4, CHUNKS):
+        try:
+            play_it(seed)
+        except Exception as error:
+            raise AssertionError(
+                f"schedule {seed} broke a promise: {error}\n"
+                f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
+                f"--schedules 1 --seed {seed} --{kind}"
+            ) from error
+
+
+def test_a_claim_that_forgets_whom_it_turned_away_is_noticed() -> None:
+    with patch.object(claims, "_with_more", lambda claim, now: claim):
+        assert notices(CrowdedWorld, with_what=play_crowded)
+
+
+def test_a_row_of_an_import_that_is_set_aside_and_not_counted_is_noticed() -> None:
+    with patch.object(Settling, "set_aside", lambda *_: None):
+        assert notices(FlawedWorld, with_what=play_flawed)
 
 
 @pytest.mark.parametrize("seed", [145784497])
@@ -112,7 +142,7 @@ class LossyQueue(SimQueue):
 
 class ForgetfulWorld(World):
     def _engine(self) -> Engine:
-        return ForgetfulEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return ForgetfulEngine(*self._engine_parts(), **self._engine_options())
 
     def _settling(self) -> Settling:
         return ForgetfulSettling(self.database, self.clock, self._wakeups())
@@ -120,12 +150,12 @@ class ForgetfulWorld(World):
 
 class RecklessWorld(World):
     def _engine(self) -> Engine:
-        return RecklessEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return RecklessEngine(*self._engine_parts(), **self._engine_options())
 
 
 class ImpatientWorld(World):
     def _engine(self) -> Engine:
-        return ImpatientEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return ImpatientEngine(*self._engine_parts(), **self._engine_options())
 
 
 class LossyWorld(World):
@@ -154,12 +184,12 @@ class StaleEngine(Engine):
     """Overrides what has changed since."""
 
     def _plans(self, job: Any, cases: Any) -> Any:  # type: ignore[override]
-        return super()._plans(job, cases, {}, {})
+        return super()._plans(job, cases, {}, {}, {})
 
 
 class StaleWorld(World):
     def _engine(self) -> Engine:
-        return StaleEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return StaleEngine(*self._engine_parts(), **self._engine_options())
 
 
 class SilentRouter(TrippingRouter):
@@ -208,7 +238,7 @@ class AbsentEngine(Engine):
 
 class AbsentWorld(World):
     def _engine(self) -> Engine:
-        return AbsentEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return AbsentEngine(*self._engine_parts(), **self._engine_options())
 
 
 @pytest.mark.parametrize(
@@ -233,11 +263,11 @@ def test_a_part_that_trips_is_no_proof() -> None:
         notices(StaleWorld)
 
 
-def notices(broken: Callable[[int], World]) -> bool:
+def notices(broken: Callable[[int], World], *, with_what: Callable[..., World] = play) -> bool:
     """Return whether a promise is broken. A part that only trips over what it overrides raises what it tripped over."""
     for seed in range(ENOUGH):
         try:
-            play(seed, make=broken)
+            with_what(seed, make=broken)
         except BrokenPromise:
             return True
     return False

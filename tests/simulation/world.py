@@ -22,6 +22,7 @@ from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.opening import Opener
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
@@ -103,7 +104,7 @@ class Silence:
     def problem(self, event: str, error: BaseException, **_: Any) -> None:
         if isinstance(error, Tripped):
             return
-        if event in ("defect", "unreadable message", "not routed", "tick") and not hasattr(error, "actor"):
+        if event in ("defect", "set aside", "unreadable message", "not routed", "tick") and not hasattr(error, "actor"):
             self.defects.append(error)
 
     def info(self, event: str, **_: Any) -> None: ...
@@ -223,7 +224,14 @@ class World:
         return Cursors(self.database, self.clock, self._engine(), self._wakeups())
 
     def _engine(self) -> Engine:
-        return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+        return Engine(*self._engine_parts(), **self._engine_options())
+
+    def _engine_parts(self) -> tuple[MemoryDatabase, KeyedHash, SimClock, Wakeups]:
+        return self.database, self.keyed, self.clock, self._wakeups()
+
+    def _engine_options(self) -> dict[str, Any]:
+        aside = SettingAside(self.database, self.clock, self.observe)  # type: ignore[arg-type]
+        return {"new_id": lambda: next(self._ids), "aside": aside}
 
     def _settling(self) -> Settling:
         return Settling(self.database, self.clock, self._wakeups())
@@ -550,6 +558,16 @@ class World:
 
     def check_converged(self, name: str) -> None:
         """The destination holds exactly what the store wishes, save what it refuses, with the winner's values."""
+        destination, wished = self.destinations[name], self._wished(name)
+        promise(destination.held == wished, f"{name} holds {destination.held}, wished {wished}")
+        promise(not destination.complaints, ", ".join(destination.complaints))
+
+    def check_nobody_is_missing(self, name: str) -> None:
+        """The destination holds at least everybody whom the store wishes to be there."""
+        missing = self._wished(name).keys() - self.destinations[name].held.keys()
+        promise(not missing, f"{name} misses {missing}")
+
+    def _wished(self, name: str) -> dict[tuple[str, str], dict[str, str]]:
         destination, export = self.destinations[name], self.settings.exports_now[f"{name}/main"]
         wished: dict[tuple[str, str], dict[str, str]] = {}
         for profile in sorted(self.ids, reverse=True):
@@ -558,8 +576,7 @@ class World:
             for want in wish.wanted.values():
                 if want.identity not in destination.refuses:
                     wished[want.target, want.identity] = dict(want.values)
-        promise(destination.held == wished, f"{name} holds {destination.held}, wished {wished}")
-        promise(not destination.complaints, ", ".join(destination.complaints))
+        return wished
 
     def check_reasons(self, name: str) -> None:
         """Every member that is not delivered has a rejection with a reason."""

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.destinations import registry
-from relay.domain.problems import Busy, SettingsProblem, StaleSettings
+from relay.domain.problems import Actor, Busy, SettingsProblem, StaleSettings
 from relay.settings.doors import MAX_KEPT
 from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
@@ -514,6 +514,51 @@ class TestListing:
             "export readers/broken": "invalid",
             "export readers/Loud": "invalid_name",
         }
+
+    @pytest.mark.parametrize(
+        "code", ["AccessDeniedException", "InvalidKeyId", "KMSInvalidStateException", "KMSNotFoundException"]
+    )
+    def test_a_parameter_that_may_not_be_decrypted_harms_no_other(self, console: Console, code: str) -> None:
+        console.ssm.secure("/relay/exports/readers/locked", EXPORT, locked=refusal(code))
+        console.ssm.secure("/relay/exports/readers/secure", EXPORT)
+        console.write_export("readers/zulu", **EXPORT)
+
+        listing = console.settings.exports()
+
+        assert set(listing.valid) == {"readers/weekly", "readers/secure", "readers/zulu"}
+        [invalid] = listing.problems
+        assert (invalid.subject, invalid.problem.code) == ("export readers/locked", "unreadable")
+        assert invalid.problem.field == "export"
+        assert invalid.problem.actor is Actor.ADMINISTRATOR
+        assert code in invalid.problem.what
+        assert set(console.settings.export_outlines()) == set(listing.valid)
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.export("readers/locked")
+        assert caught.value.code == "unreadable"
+
+    @pytest.mark.parametrize(
+        "locked",
+        [
+            refusal("AccessDeniedException"),
+            refusal("DecryptionFailure"),
+            refusal("KMSInvalidStateException"),
+            refusal("InvalidRequestException"),
+            b"binary",
+            "no JSON",
+        ],
+        ids=["access", "decryption", "kms", "deleted", "binary", "text"],
+    )
+    def test_a_secret_that_cannot_be_read_harms_no_other_connection(self, console: Console, locked: Any) -> None:
+        console.secrets["relay/connections/locked"] = locked
+        console.write_export("locked/one", **EXPORT)
+
+        listing = console.settings.exports()
+
+        assert set(listing.valid) == {"readers/weekly"}
+        [invalid] = listing.problems
+        assert invalid.subject == "connection locked"
+        assert invalid.problem.field == "secret"
+        assert invalid.problem.actor is Actor.ADMINISTRATOR
 
     def test_outlines_need_no_secret(self, console: Console) -> None:
         console.write_export("readers/broken", state="active")

@@ -305,14 +305,11 @@ def test_every_function_has_an_alarm_on_errors(resources: dict[str, Resource]) -
     assert all(_fires_above(alarm, 0) for alarm in alarms)
 
 
-def test_a_stopped_connection_raises_an_alarm(resources: dict[str, Resource]) -> None:
+@pytest.mark.parametrize("metric", ["ConnectionStopped", "ProfilesSetAside"])
+def test_what_the_clock_counts_raises_an_alarm(resources: dict[str, Resource], metric: str) -> None:
     functions = _of(resources, "AWS::Lambda::Function")
     variables = functions["TickFunction"]["Environment"]["Variables"]
-    (alarm,) = (
-        alarm
-        for alarm in _of(resources, "AWS::CloudWatch::Alarm").values()
-        if alarm["MetricName"] == "ConnectionStopped"
-    )
+    (alarm,) = (alarm for alarm in _of(resources, "AWS::CloudWatch::Alarm").values() if alarm["MetricName"] == metric)
     assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
     assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
     assert _fires_above(alarm, 0)

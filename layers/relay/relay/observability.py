@@ -102,6 +102,7 @@ class Count(Enum):
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
+    SET_ASIDE = "ProfilesSetAside"
     ATTENTION = "NeedsAttention"
     UNSCHEDULED = "ExportsUnscheduled"
     BUDGET_PERCENT = "DailyBudgetPercent"

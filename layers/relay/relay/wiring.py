@@ -22,6 +22,7 @@ from relay.delivery.pace import Pace
 from relay.delivery.probing import Prober
 from relay.delivery.removing import Remover
 from relay.delivery.scheduled import ScheduledStarts
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
@@ -123,7 +124,8 @@ class Stack:
     @cached_property
     def engine(self) -> Engine:
         """The delivery engine."""
-        return Engine(self.database, self.keyed, self.clock, self.wakeups)
+        aside = SettingAside(self.database, self.clock, self.observe)
+        return Engine(self.database, self.keyed, self.clock, self.wakeups, aside=aside)
 
     @cached_property
     def cursors(self) -> Cursors:

@@ -62,10 +62,17 @@ def test_an_unreadable_message_fails_alone() -> None:
     assert len(bench.sent) == 1
 
 
-def test_a_defect_fails_only_its_own_messages_and_is_seen() -> None:
+def test_a_defect_that_is_nobodys_fails_only_its_own_messages_and_is_seen() -> None:
     bench = bench_with(2)
     bench.edit("other", segments=("shop/other",))
-    bench.tool.script = [KeyError("a defect")]
+    plain = bench.tool.owned
+
+    def owned(export: Export) -> frozenset[str]:
+        if export.name == "main":
+            raise KeyError("a defect")
+        return plain(export)
+
+    bench.tool.owned = owned  # type: ignore[method-assign]
     other = bench.look(2, export="other", settings=1)
 
     failed = bench.consume(bench.look(2), bench.look(4), other)

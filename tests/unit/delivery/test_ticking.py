@@ -544,3 +544,20 @@ def test_a_refused_run_is_counted_until_one_goes_well_or_the_export_is_paused(
     bench.start()
     bench.tick()
     assert alarms(capsys) == 0
+
+
+def test_an_export_that_could_not_be_read_gets_one_run_when_it_can_be_again() -> None:
+    """Given a parameter that may not be decrypted for a while, and changes that route could not pass on meanwhile."""
+    bench = quiet()
+    bench.settings.problems[bench.export.key] = SettingsProblem("unreadable", "may not be decrypted", field="export")
+    for _ in range(3):
+        bench.tick(after=MINUTE)
+    assert causes(bench) == []
+
+    del bench.settings.problems[bench.export.key]
+    bench.tick(after=MINUTE)
+    bench.work_off()
+    bench.tick(after=MINUTE)
+
+    assert causes(bench) == ["owed"]
+    assert bench.tool.holds() == {"2@x.example": {}}

@@ -241,7 +241,7 @@ class TestMembership:
         ("answer", "stays"), [(reply(400), False), (reply(500), True), (Transient("timeout", "no answer"), True)]
     )
     def test_a_type_px_never_took_may_be_set_right(self, answer: Reply | Exception, stays: bool) -> None:
-        account = account_of(connection(**BY_KEY), created(1), answer, created(1), DONE)
+        account = account_of(connection(**BY_KEY), created(1), answer, created(1), reply(400), DONE)
         with contextlib.suppress(Transient):
             self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
         assert (self.px.check_before_run(account, export()) != []) == stays

@@ -258,12 +258,12 @@ class TestLosing:
 
     def test_one_px_has_after_all_keeps_its_id(self) -> None:
         """The PUT is refused for a reason of its own: making it known again gives the same id, and nothing changes."""
-        px = known(refusal(400), refusal(400), shown())
+        px = known(refusal(400), refusal(400), shown(), refusal(400))
         (rejection,) = PX.send(px, export(), [step()]).refused.values()
         assert rejection.code == "identity_refused"
 
     def test_it_is_looked_after_once_a_call(self) -> None:
-        px = known(refusal(400), refusal(400), shown(), refusal(400), refusal(400), DONE)
+        px = known(refusal(400), *[refusal(400), shown(), refusal(400)], *[refusal(400)] * 3, DONE)
         assert set(PX.send(px, export(), [step(f"u{number}") for number in range(3)]).refused) == {0, 1}
 
     def test_the_check_tells_that_it_came_back_empty_until_everybody_is_told_again(self) -> None:

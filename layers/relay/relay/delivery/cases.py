@@ -1,9 +1,13 @@
 """Cases: how a profile stands between what is wished and what was told. Reading only."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, SecretStr
 
 from relay.clock import Clock
 from relay.delivery.wishes import OUT, left_at, wish_of
@@ -12,9 +16,9 @@ from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection, RejectionKind, StaleSettings
+from relay.domain.problems import DEFECT, Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
-from relay.domain.runs import Outcome, warning_column
+from relay.domain.runs import RETRY_ALL, Outcome, Run, warning_column
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
@@ -22,6 +26,23 @@ from relay.stores.profiles import Stored
 
 SECOND_CHANCE = timedelta(hours=24)
 """What the destination itself refused is tried again by runs, at most this often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """What an operator asked a run to try again: rejections of a code (or `RETRY_ALL`) from before the run began."""
+
+    code: str
+    before: datetime
+
+    @classmethod
+    def of(cls, run: Run) -> "Retry | None":
+        """Return what a run was asked to try again, if anything."""
+        return None if run.retry is None else cls(run.retry, run.started_at)
+
+    def includes(self, refusal: Refusal) -> bool:
+        """Return whether a refusal is meant. What was tried again and refused once more is not."""
+        return self.code in (RETRY_ALL, refusal.rejection.code) and refusal.at < self.before
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,9 @@ class Job:
     """On the first pass of a run leavers are counted, not removed."""
     until: datetime | None = None
     """When no new call may begin any more."""
+    retry: Retry | None = None
+    asked: datetime | None = None
+    """On the second pass of a run: since when every member has had the chance to claim its identities."""
     guarded: bool = True
     """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 
@@ -58,12 +82,34 @@ class Case:
     changed_at: datetime | None = None
     survivor: str | None = None
     """Where this id is an alias now: the profile that takes over what it was told, if it was told anything."""
+    defect: bool = False
+    """It could not be compared: a defect of ours concerns the profile, and nothing is known of it here."""
+    set_aside: bool = False
+    """It is on record that a defect concerned the profile before."""
+
+    @classmethod
+    def with_defect(cls, profile: str, outcome: Outcome) -> "Case":
+        """Return what stands for a profile that could not be compared."""
+        nothing = Delivery()
+        return cls(profile, nothing, nothing, Difference({}, {}), {}, rejected=True, outcome=outcome, defect=True)
 
     @property
     def reason(self) -> str | None:
         """The code of a standing rejection."""
+        if self.defect:
+            return DEFECT
         first = self.delivery.refusals.get(MAPPING) or next(iter(self.delivery.refusals.values()), None)
         return None if first is None else first.rejection.code
+
+    def after(self, stored: Delivery) -> "Case":
+        """Return the case as it goes on when a part of it was worked on, with the delivery as it is now."""
+        given_up = self.stored.refusals.keys() - self.delivery.refusals.keys()
+        standing = {
+            key: refusal
+            for key, refusal in stored.refusals.items()
+            if key not in given_up or refusal != self.stored.refusals[key]
+        }
+        return replace(self, stored=stored, delivery=replace(stored, refusals=standing))
 
     @property
     def joins(self) -> Mapping[str, Want]:
@@ -112,9 +158,14 @@ class Surveyor:
         # Who takes over is asked only where there is something to take over.
         if aliases := [one for one in profile_ids if isinstance(found[one], Alias) and deliveries[one].told]:
             found |= profiles.follow(self._database, aliases)
-        return [self._case(job, profile, found, deliveries[profile]) for profile in profile_ids]
+        settings = self.settings_of(job)
+        return [self._case(job, settings, profile, found, deliveries[profile]) for profile in profile_ids]
 
-    def _case(self, job: Job, profile_id: str, found: Mapping[str, Stored], delivery: Delivery) -> Case:
+    def settings_of(self, job: Job) -> str:
+        """Return what names the settings of a job's export and connection; as a keyed hash it gives no secret away."""
+        return self._keyed("settings", str(job.export.version), json.dumps(_plain(job.account.connection.settings)))
+
+    def _case(self, job: Job, settings: str, profile_id: str, found: Mapping[str, Stored], delivery: Delivery) -> Case:
         stored_as = found[profile_id]
         profile = stored_as if isinstance(stored_as, Profile) else None
         survivor = None
@@ -125,7 +176,7 @@ class Surveyor:
         now = self._clock.now()
         wished = wish_of(job.export, job.destination, profile, self._keyed)
         difference = compare(wished.wanted, delivery, thorough=job.thorough)
-        refusals = self._standing_refusals(wished.wanted, wished.rejection, delivery)
+        refusals = self._standing_refusals(wished.wanted, wished.rejection, delivery, settings)
         stored, delivery = delivery, replace(delivery, refusals=refusals)
         held = {key for key in refusals if key != MAPPING and not self._due_again(job, refusals[key])}
         difference = Difference(
@@ -161,11 +212,15 @@ class Surveyor:
         return job.hold_leavers or (not job.guarded and stored.settings < job.export.version)
 
     def _standing_refusals(
-        self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery
+        self, wanted: Mapping[str, Want], rejection: Rejection | None, delivery: Delivery, settings: str
     ) -> dict[str, Refusal]:
-        """Return the refusals that still say something about today's wish."""
+        """Return the refusals that still say something about today's wish, under today's settings."""
         wishes = {key: wanted[key].digest if key in wanted else OUT for key in {*wanted, *delivery.told}}
-        standing = {key: refusal for key, refusal in delivery.refusals.items() if wishes.get(key) == refusal.digest}
+        standing = {
+            key: refusal
+            for key, refusal in delivery.refusals.items()
+            if (wishes.get(key), settings) == (refusal.digest, refusal.settings)
+        }
         if rejection is not None:
             old = delivery.refusals.get(MAPPING)
             same = old is not None and old.rejection == rejection
@@ -173,12 +228,17 @@ class Surveyor:
         return standing
 
     def _due_again(self, job: Job, refusal: Refusal) -> bool:
-        """Whether a run tries again: what the destination may take by now, and every goodbye it has refused."""
-        return (
-            (refusal.rejection.kind is RejectionKind.DESTINATION or refusal.digest == OUT)
-            and job.run is not None
-            and self._clock.now() - refusal.at >= SECOND_CHANCE
-        )
+        """Whether a run tries again what the destination refused and may take by now."""
+        if job.run is None:
+            return False
+        return self._clock.now() - refusal.at >= SECOND_CHANCE if job.retry is None else job.retry.includes(refusal)
+
+
+def _plain(value: Any) -> Any:
+    """Return settings as JSON can hold them, those that are kept from logs included."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in sorted(type(value).model_fields)}
+    return value.get_secret_value() if isinstance(value, SecretStr) else repr(value)
 
 
 def _outcome_of_nothing(job: Job, delivery: Delivery, rejected: bool, wanted: Mapping[str, Want]) -> Outcome:

@@ -12,6 +12,7 @@ from relay.delivery import mapping_samples
 from relay.delivery.attention import Attention, last_verdict, of_gate, of_runs, of_sources
 from relay.delivery.opening import Opener
 from relay.delivery.probing import Prober, next_probe
+from relay.delivery.setting_aside import code_version
 from relay.destinations.contract import Finding, Level
 from relay.domain import moments
 from relay.domain.deliveries import Delivery
@@ -23,8 +24,9 @@ from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource
 from relay.settings.shapes import Invalid, Listing
-from relay.stores import deliveries, gates, ledger, runs, segments
+from relay.stores import defects, deliveries, gates, ledger, runs, segments
 from relay.stores.database import Database
+from relay.stores.defects import Defect
 from relay.stores.gates import CONNECTION
 
 EVERYTHING = "*"
@@ -147,6 +149,7 @@ class Checker:
             _of(waiting, self._likely_cause(export) if waiting.problem.code == RunState.MANY_REJECTED else "")
             for waiting in of_runs(self._database, export)
         )
+        yield from _of_defects(self._database, export)
         unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
         if unseen:
             message = (
@@ -294,3 +297,19 @@ def _told(findings: Iterable[Finding]) -> list[dict[str, Any]]:
         }
         for finding in findings
     ]
+
+
+def _of_defects(database: Database, export: Export) -> Iterator[Finding]:
+    """Yield one finding for each place in our code where profiles of an export met a defect."""
+    by_place: dict[tuple[str, str], list[Defect]] = {}
+    for defect in defects.of_export(database, export.key, defects.MOST_SHOWN):
+        by_place.setdefault((defect.error, " < ".join(reversed(defect.places))), []).append(defect)
+    for (error, places), found in sorted(by_place.items()):
+        newest = max(found, key=lambda defect: defect.at)
+        number = f"{len(found)} profile{'' if len(found) == 1 else 's'}"
+        code = "this code" if newest.code == code_version() else f"code {newest.code}, not the one that runs now"
+        message = (
+            f"{number} set aside because of a defect of ours, {error} at {places}, last at "
+            f"{moments.text(newest.at)} under {code}: report it; every run tries them again"
+        )
+        yield Finding(export.key, Level.ERROR, message, Actor.US)

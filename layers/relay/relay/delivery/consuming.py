@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.delivery.cases import Result, tally
+from relay.delivery.cases import Result, Retry, tally
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
@@ -18,6 +18,7 @@ from relay.delivery.stopping import Stopping
 from relay.domain.claims import AWAITED, RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import (
+    DEFECT,
     Busy,
     Conflict,
     ConnectionProblem,
@@ -260,16 +261,24 @@ class Consumer:
         if run is None or run.state in ENDED:
             return {}
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
-        awaited = runs.still_waiting(self._database, run_id, named)
         found: dict[str, Result] = {}
-        for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
-            ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
-            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
-            results = self._engine.deliver(job, ids)
-            self._owe_held(opened.job.export, results)
-            self._end_waits(run_id, shard, results)
-            found |= results
-        if awaited:
+
+        def look(part: Sequence[str]) -> None:
+            awaited = runs.still_waiting(self._database, run_id, part)
+            for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
+                ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
+                job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED), retry=Retry.of(run))
+                results = self._engine.deliver(job, ids)
+                self._owe_held(opened.job.export, results)
+                self._end_waits(run_id, shard, results)
+                found.update(results)
+
+        def give_up(profile: str) -> None:
+            self._engine.aside.end_wait(opened.job.export, run, profile)
+            found[profile] = Result(Outcome.REJECTED, DEFECT)
+
+        self._engine.aside.note(opened.job.export, self._engine.aside.by_parts("await", named, look, give_up))
+        if named:
             self._cursors.finish_if_over(opened.job.export, run_id)
         return found
 

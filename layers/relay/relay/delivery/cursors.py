@@ -6,12 +6,12 @@ counts and move the cursor in one transaction, then send the continuation to the
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result, tally
+from relay.delivery.cases import Case, Job, Result, Retry, tally
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -19,7 +19,7 @@ from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Busy, Conflict, ExportProblem
+from relay.domain.problems import DEFECT, Busy, Conflict, ExportProblem
 from relay.domain.runs import (
     Outcome,
     Run,
@@ -31,7 +31,7 @@ from relay.domain.runs import (
     total,
     warning_column,
 )
-from relay.stores import deliveries, gates, runs, segments
+from relay.stores import defects, deliveries, gates, runs, segments
 from relay.stores.database import Database
 
 SCAN = 15_000
@@ -46,9 +46,14 @@ LISTING = 500
 CHUNK = 250
 """Profiles read at a time while a page fills."""
 
+MOST_ASIDE = 100
+"""A page ends where so many profiles were set aside: each of them takes tries of its own."""
+
 MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
 
+CLOCKS = timedelta(minutes=2)
+"""How far apart the clocks of functions may be, and how far `Claim.more` may lag behind (`claims.REFRESHED_AFTER`)."""
 ASKING = timedelta(seconds=2)
 """How long a shard waits for another one that asks the account."""
 
@@ -57,11 +62,15 @@ EDITED = "the export's settings were edited during the run"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one step of a cursor looked at: cases in order, where the cursor goes, and whether the shard is through."""
+    """What one step of a cursor looked at: cases in order, where the cursor goes, and whether the shard is through.
+
+    `aside` counts those of a second pass that were set aside before it was known whether they leave.
+    """
 
     cases: Sequence[Case]
     to: str
     done: bool
+    aside: int = 0
 
 
 class Cursors:
@@ -71,6 +80,7 @@ class Cursors:
         self._database = database
         self._clock = clock
         self._engine = engine
+        self.aside = engine.aside
         self.wakeups = wakeups
         self._scan = scan
 
@@ -95,30 +105,26 @@ class Cursors:
             if redelivered:
                 self._continue(job.export, run, shard)
             return Counter()
-        job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
+        job = replace(
+            job,
+            run=RunTag(run.id, shard.index, shard.phase),
+            hold_leavers=shard.phase == 1,
+            guarded=True,
+            retry=Retry.of(run),
+            asked=run.started_at - CLOCKS if shard.phase == 2 else None,
+        )
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
             self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
         results = self._engine.perform(job, page.cases)
-        page, counts, waiting = _count(page, results, run)
-        if shard.phase == 2:
-            counts = _from_held(counts, shard, page.done)
-        counts["calls"] = calls() - before
-        group = runs.move(
-            run.id,
-            shard.index,
-            phase=shard.phase,
-            after=shard.after,
-            to=page.to,
-            done=page.done,
-            counts=counts,
-            waiting=waiting,
-            now=self._clock.now(),
-        )
-        if not self._database.write([group])[0]:
-            raise Conflict("cursor", "somebody else moved the cursor")
-        self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
+        step = _Step(self._database, self._clock, run, shard, page, results, lambda: calls() - before)
+        if page.cases:
+            failed = self.aside.by_parts("count", [case.profile for case in page.cases], step.count, step.count_aside)
+            self.aside.note(job.export, failed)
+        else:
+            step.count(())
+        self._continue(job.export, run, step.shard)
         return tally(results.values())
 
     def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
@@ -154,6 +160,22 @@ class Cursors:
             ],
         )
 
+    def wake(self, export: Export, profiles: Sequence[str], run_id: str | None) -> None:
+        """Have profiles looked at again, for the run that waits for them if there is one."""
+        run = None if run_id is None else runs.load(self._database, run_id)
+
+        def look_again(part: Sequence[str]) -> None:
+            self.wakeups.look_again(export, part, run_id)
+
+        def give_up(profile: str) -> None:
+            if run is not None:
+                self.aside.end_wait(export, run, profile)
+
+        failed = self.aside.by_parts("wake", profiles, look_again, give_up)
+        self.aside.note(export, failed)
+        if failed and run is not None:
+            self.finish_if_over(export, run.id)
+
     def send_anew(self, export: Export, cursor: Cursor) -> None:
         """Send a cursor whose page takes more than one go to the tail of its group; it does not count as stalled."""
         self.wakeups.go_on(export, [cursor])
@@ -163,21 +185,39 @@ class Cursors:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
         cases: list[Case] = []
         joins, leaves, looked_at, position = 0, 0, 0, shard.after
+        defects = aside = 0
         # Whom the run waits for since its first pass is counted when that wait ends, and only then.
-        awaited = set(runs.waiting(self._database, run.id)) if shard.phase == 2 else set()
+        awaited = runs.waited_for(self._database, run.id) if shard.phase == 2 else set()
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
-            for case in self._engine.survey(job, chunk):
-                if shard.phase == 1 or (case.profile not in awaited and _leaves_for_good(case, run)):
+            looked = self._engine.survey(job, chunk)
+            wanted, failed = (set(chunk), set[str]()) if shard.phase == 1 else self._leavers(job, run, looked)
+            wanted -= awaited
+            for case in looked:
+                defects += case.defect
+                aside += case.profile in failed - awaited and not case.set_aside
+                if case.profile in wanted:
                     cases.append(case)
                     joins += len(case.joins)
                     leaves += len(case.leaves)
                 position = case.profile
-                if job.destination.page_is_full(job.export, joins, leaves):
-                    return Page(cases, position, done=False)
+                if job.destination.page_is_full(job.export, joins, leaves) or defects >= MOST_ASIDE:
+                    return Page(cases, position, done=False, aside=aside)
             looked_at += len(chunk)
             if looked_at >= self._scan:
-                return Page(cases, position, done=False)
-        return Page(cases, position, done=True)
+                return Page(cases, position, done=False, aside=aside)
+        return Page(cases, position, done=True, aside=aside)
+
+    def _leavers(self, job: Job, run: Run, cases: Sequence[Case]) -> tuple[set[str], set[str]]:
+        """Return who is to be removed by a second pass, and of whom that cannot be told for a defect of ours."""
+        known = {case.profile: case for case in cases}
+        leavers: set[str] = set()
+
+        def choose(part: Sequence[str]) -> None:
+            leavers.update(profile for profile in part if _leaves_for_good(known[profile], run))
+
+        failed = self.aside.by_parts("choose", known, choose)
+        self.aside.note(job.export, failed)
+        return leavers, (failed.keys() | {case.profile for case in cases if case.defect}) - leavers
 
     def _ids(self, export: Export, shard: Shard, shards: int) -> Iterator[str]:
         """Yield the ids of members and of everyone ever told, sorted, each once, after the cursor."""
@@ -220,7 +260,8 @@ class Cursors:
         if counts["outstanding"] == 0:
             rejects = rejects_too_many(counts)
             state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
-            runs.change_state(self._database, run, state, now, rejects)
+            if runs.change_state(self._database, run, state, now, rejects):
+                defects.forget_older(self._database, export.key, run.started_at - CLOCKS)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""
@@ -246,30 +287,97 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """A leaver of the first pass: one that changed since the run began is left to its own message or the next run.
 
     Whoever an earlier try of this page began a call for is looked at again, since that call may move the ledger.
+    Whoever was set aside on the first pass is counted already, and left to the next run.
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
-    if case.survivor is not None:
-        # The first pass has had it hand over; one that became an alias since has a message of its own.
+    if case.set_aside or case.survivor is not None:
+        # The first pass has had an alias hand over; one that became an alias since has a message of its own.
         return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 
 
-def _count(page: Page, results: dict[str, Result], run: Run) -> tuple[Page, Counter[str], list[str]]:
-    """Sum up a page; it is cut short where more would wait than one transaction can record."""
-    counts: Counter[str] = Counter()
-    waiting: list[str] = []
-    last = ""
-    for case in page.cases:
-        result = results[case.profile]
-        if result.outcome is Outcome.WAITING:
-            if len(waiting) == MOST_WAITING:
-                return Page(page.cases, last, done=False), counts, waiting
-            waiting.append(case.profile)
-        counts.update(_columns(case, result, run))
-        last = case.profile
-    return page, counts, waiting
+class _Step:
+    """Adds a page's counts and moves the cursor, in one transaction; in parts of the page where that meets a defect."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        run: Run,
+        shard: Shard,
+        page: Page,
+        results: Mapping[str, Result],
+        calls: Callable[[], int],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._run = run
+        self._page = page
+        self._results = results
+        self._calls = calls
+        self._cases = {case.profile: case for case in page.cases}
+        self._extra = Counter(aside=page.aside)
+        self._called = 0
+        self._is_cut = False
+        self.shard = shard
+
+    def count(self, profiles: Sequence[str]) -> None:
+        """Move the cursor over profiles that follow where it stands.
+
+        Where more profiles would wait than one transaction can record the page ends, and the rest is left to the next.
+        """
+        if self._is_cut:
+            return
+        counts: Counter[str] = Counter()
+        waiting: list[str] = []
+        counted: list[str] = []
+        for profile in profiles:
+            result = self._results[profile]
+            if result.outcome is Outcome.WAITING:
+                if len(waiting) == MOST_WAITING:
+                    self._is_cut = True
+                    break
+                waiting.append(profile)
+            counts.update(_columns(self._cases[profile], result, self._run))
+            counted.append(profile)
+        self._move(counted, counts, waiting)
+
+    def count_aside(self, profile: str) -> None:
+        """Move the cursor over a profile that cannot be counted otherwise."""
+        counts = Counter({"selected": 1, "rejected": 1, f"rejected:{DEFECT}": 1})
+        if self._results[profile].outcome is Outcome.OUTSTANDING:
+            counts = Counter(selected=1, outstanding=1)
+        self._move([profile], counts, [], aside=[profile])
+
+    def _move(
+        self, profiles: Sequence[str], counts: Counter[str], waiting: Sequence[str], aside: Sequence[str] = ()
+    ) -> None:
+        shard, page = self.shard, self._page
+        is_last = not page.cases or (profiles[-1:] == [page.cases[-1].profile])
+        place = page.to if is_last else profiles[-1] if profiles else shard.after
+        done = page.done and is_last
+        if shard.phase == 2:
+            counts = _from_held(counts + self._extra, shard, done)
+        counts["calls"] = self._calls() - self._called
+        group = runs.move(
+            self._run.id,
+            shard.index,
+            phase=shard.phase,
+            after=shard.after,
+            to=place,
+            done=done,
+            counts=counts,
+            waiting=waiting,
+            aside=aside,
+            now=self._clock.now(),
+        )
+        if not self._database.write([group])[0]:
+            raise Conflict("cursor", "somebody else moved the cursor")
+        self._extra.clear()
+        self._called += counts["calls"]
+        self.shard = replace(shard, after=place, done=done, counts=Counter(shard.counts) + counts)
 
 
 def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
@@ -295,10 +403,13 @@ def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:
     held = shard.counts.get("leaving", 0)
     handled = counts["selected"]
     rest = max(held - handled, 0) if done else 0
+    aside = min(rest, shard.counts.get("aside", 0) + counts["aside"])
     moves = Counter({name: number for name, number in counts.items() if name not in ("told", "selected")})
     moves["outstanding"] -= min(handled, held) + rest
     moves["leaving"] -= min(handled, held) + rest
-    moves["unchanged"] += rest
+    moves["unchanged"] += rest - aside
+    moves["rejected"] += aside
+    moves[f"rejected:{DEFECT}"] += aside
     moves["selected"] += max(handled - held, 0)
     return moves
 

@@ -15,18 +15,19 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
 from relay.delivery.handing_over import HandingOver
-from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
+from relay.delivery.planning import Plan, Send, name_flight, part_of, plan_of, sends_of, without_shared_changes
+from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
 from relay.domain.claims import AWAITED, Claim, Fate, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Rejection, Transient
+from relay.domain.problems import DEFECT, Conflict, Problem, Rejection, Transient
 from relay.domain.runs import Outcome
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
-from relay.stores import flights
+from relay.stores import flights, gates
 from relay.stores.database import Database, Group, Write
 from relay.stores.flights import Entry, QueuedImport
 
@@ -48,6 +49,7 @@ class Engine:
         wakeups: Wakeups,
         *,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        aside: SettingAside | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -56,14 +58,28 @@ class Engine:
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
         self._handing_over = HandingOver(database, clock, self._settling, wakeups)
+        self.aside = SettingAside(database, clock) if aside is None else aside
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
-        """Compare wish and delivery of profiles (`Surveyor.survey`)."""
-        return self._surveyor.survey(job, profile_ids)
+        """Compare wish and delivery of profiles (`Surveyor.survey`); one that a defect concerns is set aside."""
+        known = self.aside.known(job.export, profile_ids)
+        cases: dict[str, Case] = {}
+
+        def compare(part: Sequence[str]) -> None:
+            for case in self._surveyor.survey(job, part):
+                cases[case.profile] = replace(case, set_aside=case.profile in known)
+
+        failed = self.aside.by_parts("compare", profile_ids, compare, alone=known)
+        for profile in failed:
+            outcome = self.aside.outcome(job.export, job.run, profile)
+            cases[profile] = replace(Case.with_defect(profile, outcome), set_aside=profile in known)
+        self.aside.note(job.export, failed)
+        return [cases[profile] for profile in profile_ids]
 
     def deliver(self, job: Job, profile_ids: Sequence[str]) -> dict[str, Result]:
         """Look at profiles and make the destination agree; the outcome of each.
 
+        A defect of ours sets aside the profile that it concerns, as rejected; only what cannot be attributed is raised.
         Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
         Conflict when others kept writing.
         """
@@ -72,25 +88,71 @@ class Engine:
     def perform(self, job: Job, cases: Iterable[Case]) -> dict[str, Result]:
         """Do what surveyed cases need; as `deliver`."""
         results: dict[str, Result] = {}
-        cases = list(cases)
+        surveyed: dict[str, Case] = {}
+        for case in cases:
+            if case.defect and case.outcome is not None:
+                results[case.profile] = Result(case.outcome, case.reason)
+            else:
+                surveyed[case.profile] = case
+        begun: set[str] = set()
+
+        def work(part: Sequence[str]) -> None:
+            """Work as a redelivered message would on those it is not the first try for."""
+            again = begun.intersection(part)
+            begun.update(part)
+            fresh = [surveyed[profile] for profile in part if profile not in again]
+            once_more = self._surveyor.survey(replace(job, thorough=True), sorted(again)) if again else []
+            results.update(self._perform(job, fresh + once_more))
+
+        known = {profile for profile, case in surveyed.items() if case.set_aside}
+        failed = self.aside.by_parts("deliver", surveyed, work, alone=known)
+        for profile in failed:
+            outcome = self.aside.outcome(job.export, job.run, profile)
+            results[profile] = Result(outcome, DEFECT if outcome is Outcome.REJECTED else None)
+            self._withdraw(job, profile)
+        self.aside.note(job.export, failed)
+        self.aside.forget(job.export, known - failed.keys())
+        return results
+
+    def _withdraw(self, job: Job, profile: str) -> None:
+        try:
+            self._settling.withdraw(job.export, profile)
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001, S110 - its claims may be what went wrong; then others wait for the next run
+            pass
+
+    def _perform(self, job: Job, cases: Sequence[Case]) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        carried_out: dict[str, Plan] = {}
         aliases = self._handing_over.hand_over(job, cases)
         queue = [case for case in cases if case.profile not in aliases]
-        queue += self.survey(job, sorted(aliases)) if aliases else []
+        queue += self._surveyor.survey(job, sorted(aliases)) if aliases else []
         lost_races = 0
         while lost_races < LOST_RACES:
-            settled = [case for case in queue if case.outcome is not None]
+            settled = [case for case in queue if case.outcome is not None and case.profile not in carried_out]
             self._tidy(job, settled)
             results.update(
                 (case.profile, Result(case.outcome, case.reason, case.warnings)) for case in settled if case.outcome
             )
-            work = [case for case in queue if case.outcome is None]
+            parts = [part_of(case, carried_out.get(case.profile)) for case in queue if case.outcome is None]
+            work = [part for part in parts if part.difference]
             if not work:
                 return results
-            now_cases, later = without_shared_claims(work)
-            raced = self._round(job, now_cases, results)
+            done, later, raced = self._round(job, work, carried_out)
+            carried_out.update((plan.case.profile, plan) for plan in done)
+            results.update((plan.case.profile, plan.result) for plan in done)
             lost_races += bool(raced)
-            queue = later + self.survey(job, raced)
+            whole = {case.profile: case for case in queue}
+            queue = [whole[plan.case.profile] for plan in later]
+            queue += self._rest(job, [case for plan in done if not plan.covers(case := whole[plan.case.profile])])
+            queue += self._surveyor.survey(job, [plan.case.profile for plan in raced])
         raise Conflict("contention", "other deliveries kept writing the same claims")
+
+    def _rest(self, job: Job, cases: Sequence[Case]) -> list[Case]:
+        """Return cases of which a part was carried out, with their deliveries as they are now."""
+        stored = delivery_store.load(self._database, job.export.key, [case.profile for case in cases])
+        return [case.after(stored[case.profile]) for case in cases]
 
     def _tidy(self, job: Job, cases: Sequence[Case]) -> None:
         """Keep new reasons of rejection, drop old ones, and drop deliveries that say nothing any more."""
@@ -106,27 +168,32 @@ class Engine:
         if groups:
             self._database.write(groups)
 
-    def _round(self, job: Job, cases: Sequence[Case], results: dict[str, Result]) -> list[str]:
-        """Work on cases that share no claim; return the profiles whose intent lost a race."""
+    def _round(
+        self, job: Job, cases: Sequence[Case], before: Mapping[str, Plan]
+    ) -> tuple[list[Plan], list[Plan], list[Plan]]:
+        """Carry out what can be done together, after what was done `before` for the same profiles.
+
+        Returns the plans that were carried out, those put off to the next round, and those whose intent lost a race.
+        """
         keys = [key for case in cases for key in (*case.difference.joins, *case.difference.leaves)]
         claims = claim_store.load(self._database, keys)
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
         fates = flights.fates(self._database, job.export.connection, open_flights)
-        plans = self._plans(job, cases, claims, fates)
+        plans = self._plans(job, cases, claims, fates, before)
         if any(plan.due is not None for plan in plans) and (cleared := self._cleared_before(job)) is not None:
-            plans = self._plans(job, cases, claims, fates, cleared)
+            plans = self._plans(job, cases, claims, fates, before, cleared)
+        plans, later = without_shared_changes(plans, claims)
         sends = [send for plan in plans for send in sends_of(plan)]
         calls = self._name_flights(job, sends)
         applied = self._write_intents(job, plans, claims)
-        raced = [plan.case.profile for plan, ok in zip(plans, applied, strict=True) if not ok]
+        raced = [plan for plan, ok in zip(plans, applied, strict=True) if not ok]
         ready = [plan for plan, ok in zip(plans, applied, strict=True) if ok]
         self._wake(job, ready)
-        lost = set(raced)
+        lost = {plan.case.profile for plan in raced}
         self._make_calls(
             job, {flight: [send for send in part if send.entry.profile not in lost] for flight, part in calls.items()}
         )
-        results.update((plan.case.profile, plan.result) for plan in ready)
-        return raced
+        return ready, later, raced
 
     def _cleared_before(self, job: Job) -> datetime | None:
         """Ask what is over. While that cannot be had whoever waits waits on, and the others need not."""
@@ -141,9 +208,11 @@ class Engine:
         cases: Sequence[Case],
         claims: Mapping[str, Claim],
         fates: Mapping[str, Fate],
+        before: Mapping[str, Plan],
         cleared: datetime | None = None,
     ) -> list[Plan]:
-        return [plan_of(job, case, claims, fates, self._clock.now(), cleared) for case in cases]
+        now = self._clock.now()
+        return [plan_of(job, case, claims, fates, now, cleared, before.get(case.profile)) for case in cases]
 
     def _name_flights(self, job: Job, sends: Sequence[Send]) -> dict[str, list[Send]]:
         """Cut the steps into calls and write each call's flight id into the intents."""
@@ -177,7 +246,12 @@ class Engine:
         return writes
 
     def _wake(self, job: Job, plans: Sequence[Plan]) -> None:
-        """Pay the wake-ups that were found or made, and have ourselves woken where nobody else will."""
+        """Pay the wake-ups that were found or made, and have ourselves woken where nobody else will.
+
+        Where the last who claimed an identity leaves, a run asks those who were turned away from it.
+        """
+        if any(decision.claim.wants_asking for plan in plans for decision in plan.decisions.values()):
+            gates.owe_always(self._database, job.export.connection, job.export.name)
         owed = {key for plan in plans for key, decision in plan.decisions.items() if decision.claim.to_wake}
         if owed:
             self._settling.flush(job.export, sorted(owed))
@@ -207,19 +281,23 @@ class Engine:
                         "out_of_time", "the function's time is nearly over; the rest is sent in its next one"
                     )
                 self._call(job, flight, sends)
-            except Problem as problem:
-                idle = waiting[position if problem.taken is False else position + 1 :]
-                ids = [flight for flight, _ in idle]
+            except Exception as error:
+                # Whether a call was made that ended in a defect, nobody knows.
+                never_made = isinstance(error, Problem) and error.taken is False
+                ids = [flight for flight, _ in waiting[position if never_made else position + 1 :]]
                 flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
                 raise
 
     def _call(self, job: Job, flight: str, sends: Sequence[Send]) -> None:
         entries = [send.entry for send in sends]
+        settings = self._surveyor.settings_of(job)
         answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
-            self._settling.settle(job.export, flight, entries, answer.refused, memos=answer.memos, sent_in=job.run)
+            self._settling.settle(
+                job.export, flight, entries, answer.refused, settings=settings, memos=answer.memos, sent_in=job.run
+            )
         else:
-            self._record_import(job, flight, entries, answer.import_id, answer.queued, answer.refused)
+            self._record_import(job, flight, entries, answer.import_id, answer.queued, answer.refused, settings)
         for index, send in enumerate(sends):
             refusal = answer.refused.get(index)
             # Of a profile with several calls one moves the ledger: the profile is outstanding only while that one is.
@@ -236,6 +314,7 @@ class Engine:
         import_id: str,
         queued: int | None,
         refused: Mapping[int, Rejection],
+        settings: str,
     ) -> None:
         """Refused rows are settled at once; the others when the import check says so."""
         if refused:
@@ -245,13 +324,16 @@ class Engine:
                 flight,
                 [entries[row] for row in rows],
                 {place: refused[row] for place, row in enumerate(rows)},
+                settings=settings,
                 sent_in=job.run,
             )
         rest = [entry for row, entry in enumerate(entries) if row not in refused]
         now = self._clock.now()
         flights.record_import(
             self._database,
-            QueuedImport(flight, job.export.connection, job.export.name, import_id, queued, now, now),
+            QueuedImport(
+                flight, job.export.connection, job.export.name, import_id, queued, now, now, settings=settings
+            ),
             rest,
         )
         self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)

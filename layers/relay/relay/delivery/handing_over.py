@@ -69,7 +69,7 @@ class HandingOver:
             if not passed:
                 return
             before = claims.load(self._database, list(passed))
-            after = {key: handed_over(claim, old_claimant, new_claimant) for key, claim in before.items()}
+            after = {key: handed_over(claim, old_claimant, new_claimant, now) for key, claim in before.items()}
             back = {key: told for key, told in passed.items() if old_claimant not in after[key].claimants}
             writes: list[Write] = [
                 deliveries.save(export.key, profile, delivery)

@@ -1,6 +1,6 @@
 """The Checks queue: what became of asynchronous imports, and wake-ups whose time has come."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -81,6 +81,7 @@ class ImportChecker:
         self._clock = clock
         self._retry_later = retry_later
         self._observe = observe
+        self._aside = cursors.aside
 
     def consume(self, received: Sequence[Received], seconds_left: Callable[[], float]) -> list[str]:
         """Handle a batch; return the ids of the messages SQS must keep."""
@@ -122,7 +123,7 @@ class ImportChecker:
             export = self._opener.settings.export(f"{wake.connection}/{wake.export}")
         except SettingsProblem:
             return
-        self._wakeups.look_again(export, wake.profiles, wake.run)
+        self._cursors.wake(export, wake.profiles, wake.run)
 
     def _is_cleared(self, wake: WakeLater) -> bool:
         """Whether the lost call a wake-up waits for is known to be over before its bound is; asked in peace only."""
@@ -165,7 +166,7 @@ class ImportChecker:
             self._look_later(check, queued, LONGEST_DELAY)
             return
         try:
-            report = self._report(job, queued, entries, seconds_left)
+            report, failed = self._report(job, queued, entries, seconds_left)
         except Busy:
             raise
         except Transient as problem:
@@ -184,7 +185,7 @@ class ImportChecker:
         else:
             gates.note_success(self._database, check.connection, connection_gate)
             if report.finished:
-                self._settle(job, check, queued, entries, report)
+                self._settle(job, check, queued, entries, report, failed)
             else:
                 self._look_later(check, queued, _pause(check))
 
@@ -213,59 +214,126 @@ class ImportChecker:
 
     def _report(
         self, job: Job, queued: QueuedImport, entries: Sequence[Entry], seconds_left: Callable[[], float]
-    ) -> ImportReport:
-        """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
-        steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
+    ) -> tuple[ImportReport, dict[int, Exception]]:
+        """Ask the destination; an import that never ends is over at its bound, with nothing confirmed.
+
+        Where that meets a defect of ours parts of the import are asked about; returned are also the rows it concerns.
+        """
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
-        asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued, lambda: seconds_left() >= LAST_CALLS)
-        try:
+        answers, refused, still_open = set[bool](), dict[int, Rejection](), set[int]()
+
+        def ask(part: Sequence[int]) -> None:
+            steps = [_step(entries[index]) for index in part]
+            contacts = queued.queued if len(part) == len(entries) else None
+            asked = OpenImport(queued.import_id, queued.queued_at, now, contacts, lambda: seconds_left() >= LAST_CALLS)
             report = job.destination.import_report(job.account, job.export, asked, steps)
-        except Transient:
+            answers.add(report.finished)
+            refused.update({part[place]: rejection for place, rejection in report.refused.items()})
+            still_open.update(part[place] for place in report.open)
+
+        failed = {index: entry.unread for index, entry in enumerate(entries) if entry.unread is not None}
+        rows = [index for index in range(len(entries)) if index not in failed]
+        try:
+            if rows:
+                failed |= self._aside.by_parts("report", rows, ask)
+            else:
+                ask(rows)
+        except (Busy, ConnectionProblem, ExportProblem):
+            raise
+        except Exception:
             if not over:
                 raise
-            report = ImportReport(False)
-        if report.finished or not over:
-            return report
-        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED))
+            answers.add(False)
+        # While every row met a defect nobody knows whether the import has ended.
+        finished = answers == {True}
+        if finished or not over:
+            return ImportReport(finished, refused, frozenset(still_open)), failed
+        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED)), failed
 
     def _settle(
-        self, job: Job, check: CheckImport, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport
+        self,
+        job: Job,
+        check: CheckImport,
+        queued: QueuedImport,
+        entries: Sequence[Entry],
+        report: ImportReport,
+        failed: Mapping[int, Exception],
     ) -> None:
-        """Record what is known; what the destination was not asked about yet stays in flight for the next look."""
-        told = [index for index in range(len(entries)) if index not in report.open]
-        refused = {place: report.refused[index] for place, index in enumerate(told) if index in report.refused}
-        concerned = self._settling.settle(
-            job.export, queued.flight, [entries[index] for index in told], refused, ledger=True
-        )
+        """Record what is known; what the destination was not asked about yet stays in flight for the next look.
+
+        A row that a defect of ours concerns, as those in `failed`, is set aside.
+        """
+        aside = flights.rows_aside(self._database, queued.flight)
+        ended = [
+            index for index in range(len(entries)) if index not in report.open and entries[index].claim not in aside
+        ]
+        told = [index for index in ended if index not in failed]
+        concerned: set[str] = set()
+
+        def settle(part: Sequence[int]) -> None:
+            refused = {place: report.refused[index] for place, index in enumerate(part) if index in report.refused}
+            concerned.update(
+                self._settling.settle(
+                    job.export,
+                    queued.flight,
+                    [entries[index] for index in part],
+                    refused,
+                    settings=queued.settings,
+                    ledger=True,
+                )
+            )
+
+        def give_up(index: int) -> None:
+            self._settling.set_aside(job.export, queued.flight, entries[index])
+            tag = entries[index].run
+            concerned.update(() if tag is None else (tag.run,))
+
+        for index in failed:
+            give_up(index)
+        failed = {**failed, **self._aside.by_parts("settle", told, settle, give_up)}
+        self._aside.note(job.export, {entries[index].profile: error for index, error in failed.items()})
         if report.open:
             rest = [entries[index] for index in sorted(report.open)]
             looks = check.attempt + 1
             self._wakeups.check_import(check.connection, check.export, check.flight, looks, REST_PAUSE)
-            flights.record_import(
-                self._database, replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest
-            )
+            self._keep_rest(replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest)
         else:
             flights.forget(self._database, queued.connection, queued.flight)
-        rejected = len(report.refused)
+        refused = sum(index in report.refused and index not in failed for index in ended)
+        delivered, rejected = len(ended) - refused - len(failed), refused + len(failed)
         self._observe.info(
             "import settled",
             connection=queued.connection,
             export=job.export.key,
             import_id=queued.import_id,
-            delivered=len(told) - rejected,
+            delivered=delivered,
             rejected=rejected,
         )
-        self._observe.count(Count.DELIVERED, len(told) - rejected, connection=queued.connection)
+        self._observe.count(Count.DELIVERED, delivered, connection=queued.connection)
         self._observe.count(Count.PROFILES_REJECTED, rejected, connection=queued.connection)
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
+
+    def _keep_rest(self, queued: QueuedImport, rest: Sequence[Entry]) -> None:
+        """Keep only the rows that are still open; where that meets a defect all stay, and are asked for once more."""
+        try:
+            flights.record_import(self._database, queued, rest)
+        except Problem:
+            raise
+        except Exception as error:  # noqa: BLE001 - one row's defect must not hold up the import
+            self._observe.problem("the rest of an import was not kept", error, connection=queued.connection)
+            flights.note_look(self._database, queued, queued.looks, self._clock.now())
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
         later = replace(check, attempt=check.attempt + 1)
         # First: a message lost after the note would be the last of this import for some minutes.
         self._wakeups.check_import(later.connection, later.export, later.flight, later.attempt, pause)
         flights.note_look(self._database, queued, later.attempt, self._clock.now())
+
+
+def _step(entry: Entry) -> Step:
+    return Step(entry.target, entry.identity, entry.joins, entry.at, entry.values)
 
 
 def _pause(check: CheckImport) -> timedelta:

@@ -23,13 +23,14 @@ class Launcher:
         self.observe = observe
         self._starter = starter
 
-    def launch(self, key: str, cause: str) -> dict[str, Any]:
+    def launch(self, key: str, cause: str, *, retry: str | None = None) -> dict[str, Any]:
         """Start a run of the export `connection/export`; return it, or `run` None and the reason why none started.
 
+        `retry` asks it to try rejections again, as `Run.retry`.
         Raises SettingsProblem when there is no such export or it is invalid, Transient when AWS does not answer.
         """
         export = self.settings.export(key)
-        run = self._starter.start(export, cause)
+        run = self._starter.start(export, cause, retry=retry)
         if run is None:
             return {"export": key, "run": None, "reason": self._why_not(export, cause)}
         self.observe.info("run", export=key, run=run.id, outcome=run.state.value)
@@ -60,6 +61,7 @@ class Launcher:
             "cause": run.cause,
             "state": run.state.value,
             "reason": run.reason,
+            "retry": run.retry,
             "pass": run.phase,
             "settings": run.settings,
             "started_at": moments.text(run.started_at),

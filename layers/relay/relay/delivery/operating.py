@@ -1,5 +1,6 @@
 """What operators ask: start runs, confirm and cancel them, show them, check and probe connections."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.starting import Starter
 from relay.domain.exports import Export
 from relay.domain.problems import EventProblem, SettingsProblem
-from relay.domain.runs import Run, RunState
+from relay.domain.runs import RETRY_ALL, Run, RunState
 from relay.observability import Observability
 from relay.settings.names import is_name
 from relay.settings.settings import Settings
@@ -21,6 +22,12 @@ from relay.stores.gates import CONNECTION
 
 BY_OPERATOR = "an operator"
 ON_DEMAND = "on demand"
+RETRY = "retry"
+
+_BESIDES = {"retry": ("code",)}
+"""What may stand beside a question."""
+
+_CODE = re.compile("[a-z][a-z0-9_]{0,59}")
 
 
 class Operator:
@@ -48,6 +55,7 @@ class Operator:
         self._questions: Mapping[str, Callable[[Any], dict[str, Any]]] = {
             "exports": self._start_all,
             "export": self._start,
+            "retry": self._retry,
             "confirm": self._confirm,
             "cancel": self._cancel,
             "show": self._show,
@@ -61,6 +69,8 @@ class Operator:
 
         - `{"exports": "default"}`: start every export without a schedule of its own;
         - `{"export": "connection/export"}`: start one;
+        - `{"retry": "connection/export", "code": "bounced"}`: start one that at once tries again what was rejected
+          with this code (with any, when none is named);
         - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`;
         - `{"check": "connection"}`: look at an account and all it depends on; `{"check": "*"}`: at everything;
         - `{"probe": "connection"}`: probe what is stopped now, instead of in some minutes.
@@ -80,8 +90,9 @@ class Operator:
         named = [name for name in self._questions if isinstance(event, Mapping) and name in event]
         if len(named) != 1:
             raise EventProblem("no_question", f"names one of {', '.join(self._questions)}", field="event")
-        refuse_others({name: value for name, value in event.items() if name != named[0]})
-        return named[0], event[named[0]]
+        besides = _BESIDES.get(named[0], ())
+        refuse_others({name: value for name, value in event.items() if name not in (named[0], *besides)})
+        return named[0], event if besides else event[named[0]]
 
     def _start_all(self, asked: Any) -> dict[str, Any]:
         if asked != EVERY_EXPORT:
@@ -90,6 +101,15 @@ class Operator:
 
     def _start(self, asked: Any) -> dict[str, Any]:
         return self._launcher.launch(export_key(asked, field="export"), ON_DEMAND)
+
+    def _retry(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        code = event.get("code", RETRY_ALL)
+        if not isinstance(code, str) or _CODE.fullmatch(code) is None:
+            raise EventProblem("not_a_code", "must be one of those that a run counts as rejected:<code>", field="code")
+        answer = self._launcher.launch(export_key(event["retry"], field="retry"), RETRY, retry=code)
+        if answer["run"] is None:
+            answer["reason"] += "; the rejections were not tried again: ask again when that is over"
+        return answer
 
     def _confirm(self, asked: Any) -> dict[str, Any]:
         run = self._run(asked, "confirm")

@@ -1,13 +1,13 @@
 """Plans: what each case does in one round, decided from the claims that were read. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from relay.delivery.cases import Case, Job, Result
 from relay.delivery.wishes import OUT
 from relay.domain.claims import Claim, Decision, Do, Fate, RunTag, Wish, claimant_of, decide
-from relay.domain.deliveries import Told
+from relay.domain.deliveries import Difference, Told
 from relay.domain.runs import Outcome
 from relay.stores.flights import Entry
 
@@ -16,7 +16,8 @@ from relay.stores.flights import Entry
 class Plan:
     """What a case does in one round: decisions by claim key, and what the delivery says once they are written.
 
-    `outcomes` and `reason` are filled up by the calls the plan leads to.
+    `outcomes` and `reason` are filled up by the calls the plan leads to. A profile of many claims is worked on in
+    parts: its next plan begins with what its last one came to.
     """
 
     case: Case
@@ -24,13 +25,21 @@ class Plan:
     told: dict[str, Told]
     counted: bool
     """The run's ledger counts this profile already, by an import that was queued before."""
-    outcomes: list[Outcome] = field(default_factory=list)
+    done: frozenset[str]
+    """The keys of the claims that were decided about, by this plan and those before it."""
+    tagged: bool
+    """A call of this profile moves the run's ledger already."""
+    outcomes: list[Outcome]
     reason: str | None = None
 
     @property
     def due(self) -> datetime | None:
         """When the first call that nobody answered, and that something waits for, can have no effect any more."""
         return min((decision.due for decision in self.decisions.values() if decision.due is not None), default=None)
+
+    def covers(self, case: Case) -> bool:
+        """Whether nothing of a case is left to be decided."""
+        return {*case.difference.joins, *case.difference.leaves} <= self.done
 
     @property
     def sends(self) -> bool:
@@ -80,15 +89,44 @@ _WORST_FIRST = (
 )
 
 
-def without_shared_claims(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
-    """Split cases into those that share no claim with an earlier one, and the rest."""
-    taken: set[str] = set()
-    now: list[Case] = []
-    later: list[Case] = []
-    for case in sorted(cases, key=lambda case: case.profile):
-        keys = {*case.difference.joins, *case.difference.leaves}
-        (later if keys & taken else now).append(case)
-        taken |= keys
+CLAIMS_AT_ONCE = 80
+"""Claims of one profile that are worked on in one round: with its delivery they are written in one transaction."""
+
+
+def part_of(case: Case, before: Plan | None) -> Case:
+    """Return a case with those of its claims that are worked on next, after those of the profile's plan before."""
+    done = frozenset() if before is None else before.done
+    joins, leaves = case.difference.joins, case.difference.leaves
+    keys = [key for key in (*joins, *leaves) if key not in done]
+    if not done and len(keys) <= CLAIMS_AT_ONCE:
+        return case
+    part = frozenset(keys[:CLAIMS_AT_ONCE])
+    return replace(
+        case,
+        difference=Difference(
+            {key: want for key, want in joins.items() if key in part},
+            {key: told for key, told in leaves.items() if key in part},
+        ),
+    )
+
+
+def without_shared_changes(plans: Sequence[Plan], claims: Mapping[str, Claim]) -> tuple[list[Plan], list[Plan]]:
+    """Split plans, smaller profiles first, into those that can be carried out together, and the rest.
+
+    A claim that one of them changes is seen otherwise by the others. Only a duplicate that changes nothing need not
+    look at it again: whoever wins later wakes it, or it was turned away.
+    """
+    changed: set[str] = set()
+    now: list[Plan] = []
+    later: list[Plan] = []
+    for plan in sorted(plans, key=lambda plan: plan.case.profile):
+        own = {key for key, decision in plan.decisions.items() if decision.claim != claims[key]}
+        seen = {key for key, decision in plan.decisions.items() if decision.do is not Do.DUPLICATE}
+        if (own | seen) & changed:
+            later.append(plan)
+        else:
+            now.append(plan)
+            changed |= own
     return now, later
 
 
@@ -99,28 +137,36 @@ def plan_of(
     fates: Mapping[str, Fate],
     now: datetime,
     cleared: datetime | None = None,
+    before: Plan | None = None,
 ) -> Plan:
-    """Decide about every claim of a case. At most one flight of a profile moves the run's ledger."""
+    """Decide about every claim of a case, a part of one `before` which others were worked on.
+
+    At most one flight of a profile moves the run's ledger.
+    """
     counted = job.run is not None and job.run.mark == case.delivery.counted_in
-    plan = Plan(case, {}, dict(case.delivery.told), counted)
+    done = frozenset({*case.difference.joins, *case.difference.leaves})
+    plan = Plan(case, {}, dict(case.delivery.told), counted, done, tagged=False, outcomes=[])
+    if before is not None:
+        plan.done |= before.done
+        plan.tagged, plan.outcomes, plan.reason = before.tagged, list(before.outcomes), before.reason
     run = None if counted else job.run
-    tags_flight = True
     for key, wish in _wishes(job, case, now):
         claim = claims[key]
         fate = Fate.UNKNOWN if claim.flight is None else fates[claim.flight.id]
         decision = decide(
             claim,
-            replace(wish, run=run, tags_flight=tags_flight),
+            replace(wish, run=run, tags_flight=not plan.tagged),
             flight_id="",
             fate=fate,
             now=now,
             bound=job.destination.lost_answer_bound,
             cleared=cleared,
+            asked=job.asked,
         )
         plan.decisions[key] = decision
         if decision.do in (Do.SEND, Do.PENDING):
-            tags_flight = False
-        outcome = _outcome_of(decision, wish.claimant, job.run, fate)
+            plan.tagged = True
+        outcome = _outcome_of(decision, case, wish.claimant, job.run, fate)
         if outcome is not None:
             plan.outcomes.append(outcome)
         told = _told_after(decision, case, key)
@@ -149,6 +195,7 @@ def sends_of(plan: Plan) -> Iterable[Send]:
                     at=flight.at,
                     values={} if want is None else want.values,
                     memo=decision.claim.memo,
+                    run=next(iter(flight.runs), None),
                 ),
             )
 
@@ -171,7 +218,7 @@ def _wishes(job: Job, case: Case, now: datetime) -> Iterable[tuple[str, Wish]]:
         yield key, Wish(claimant, False, OUT, min(case.left_at[key], now), goodbye)
 
 
-def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:
+def _outcome_of(decision: Decision, case: Case, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:
     """Return the outcome of a decision that needs no call of ours; None for a SEND."""
     match decision.do:
         case Do.SEND:
@@ -182,7 +229,9 @@ def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fat
             return Outcome.OUTSTANDING if decision.claim.counts(claimant, run, fate) else Outcome.WAITING
         case Do.DUPLICATE:
             return Outcome.DUPLICATE
-        case Do.SETTLED | Do.RELEASED:
+        case Do.SETTLED if run is not None and run.mark == case.delivery.sent_in:
+            return Outcome.DELIVERED
+        case Do.SETTLED | Do.RELEASED | Do.HOLD:
             return Outcome.UNCHANGED
 
 

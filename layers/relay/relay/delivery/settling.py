@@ -1,26 +1,29 @@
 """Ending flights: record what a destination took or refused, move the ledger, wake those who waited."""
 
 import random
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
 from relay.delivery.wakeups import Wakeups
-from relay.domain.claims import Claim, RunTag, land
+from relay.domain.claims import Claim, Fate, RunTag, claimant_of, land, without
 from relay.domain.deliveries import Delivery, Refusal, Told
 from relay.domain.exports import Export
-from relay.domain.problems import Busy, Rejection
+from relay.domain.problems import Busy, Problem, Rejection
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
-from relay.stores import runs
+from relay.stores import flights, runs
 from relay.stores.database import Database, Write
 from relay.stores.flights import Entry
 
-CHUNK = 40
-"""Entries settled in one transaction: a claim and a delivery each, and the counters of the runs they belong to."""
+CHUNK = 90
+"""Claims and deliveries that are settled in one transaction, together with the counters of the runs concerned."""
 
 ATTEMPTS = 40
+
+MOST_WOKEN = 1_000
+"""How many claims are remembered whose waiters were woken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class Settling:
         self._database = database
         self._clock = clock
         self._wakeups = wakeups
+        self._woken: OrderedDict[str, int] = OrderedDict()
+        """The versions of claims whose waiters were woken by this process."""
 
     def settle(
         self,
@@ -52,6 +57,7 @@ class Settling:
         entries: Sequence[Entry],
         refused: Mapping[int, Rejection],
         *,
+        settings: str,
         memos: Mapping[int, str] | None = None,
         sent_in: RunTag | None = None,
         ledger: bool = False,
@@ -59,14 +65,14 @@ class Settling:
         """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
         Whoever waited is woken.
+        `settings` are those the flight was sent under, as `Refusal.settings`.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
         """
         concerned: set[str] = set()
-        for start in range(0, len(entries), CHUNK):
-            part = range(start, min(start + CHUNK, len(entries)))
+        for part in _chunks(entries):
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
-            runs_moved, owed = self._settle_part(export, flight, verdicts, sent_in, ledger)
+            runs_moved, owed = self._settle_part(export, flight, verdicts, settings, sent_in, ledger)
             concerned |= runs_moved
             if owed:
                 self.flush(export, sorted(owed))
@@ -80,6 +86,7 @@ class Settling:
         export: Export,
         flight: str,
         verdicts: Sequence[_Verdict],
+        settings: str,
         sent_in: RunTag | None,
         ledger: bool,
     ) -> tuple[set[str], set[str]]:
@@ -102,7 +109,8 @@ class Settling:
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
                 tags = claim.flight.runs if ledger else ()
                 delivery = changed.get(entry.profile, deliveries[entry.profile])
-                delivery = self._told(delivery, entry, rejection, landed)
+                refusal = None if rejection is None else Refusal(rejection, entry.digest, self._clock.now(), settings)
+                delivery = _told(delivery, entry, refusal, landed)
                 marks = {tag.mark for tag in tags}
                 changed[entry.profile] = replace(
                     delivery,
@@ -121,26 +129,56 @@ class Settling:
         # Not a Conflict: the call was made, and whoever made it must not take it for one that never took off.
         raise Busy("contention", "a flight could not be settled")
 
-    def _told(self, delivery: Delivery, entry: Entry, rejection: Rejection | None, landed: Claim) -> Delivery:
-        told, refusals = dict(delivery.told), dict(delivery.refusals)
-        if rejection is not None:
-            refusals[entry.claim] = Refusal(rejection, entry.digest, self._clock.now())
-            return replace(delivery, refusals=refusals)
-        refusals.pop(entry.claim, None)
-        if entry.joins:
-            told[entry.claim] = Told(entry.target, entry.identity, entry.digest)
-        elif landed.to_wake:
-            told[entry.claim] = Told(entry.target, entry.identity, gone=True)
-        else:
-            told.pop(entry.claim, None)
-        return replace(delivery, told=told, refusals=refusals)
+    def set_aside(self, export: Export, flight: str, entry: Entry) -> None:
+        """End a row of an import that ended but cannot be settled: count it, once, and let others have its identity."""
+        now = self._clock.now()
+        ledger: list[Write] = [flights.set_row_aside(flight, entry.claim, now)]
+        if entry.run is not None:
+            ledger.append(runs.count_aside(entry.run.run, entry.run.shard))
+        try:
+            claim = claim_store.load(self._database, [entry.claim])[entry.claim]
+            if claim.flight is None or claim.flight.id != flight:
+                return
+            landed = without(land(claim, taken=None), claim.flight.claimant)
+            if self._database.write([[claim_store.save(entry.claim, landed, now), *ledger]])[0]:
+                self.flush(export, [entry.claim])
+                return
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001, S110 - the claim may be what went wrong; the run must not wait for it
+            pass
+        self._database.write([ledger])
+
+    def withdraw(self, export: Export, profile: str) -> None:
+        """Take a profile that was set aside off the claims that it began a call for, so that others have them.
+
+        A queued import will be settled as any other.
+        """
+        told = delivery_store.load(self._database, export.key, [profile])[profile].told
+        claimant = claimant_of(export.name, profile)
+        claims = claim_store.load(self._database, sorted(told))
+        own = {
+            key: claim.flight.id
+            for key, claim in claims.items()
+            if claim.flight is not None and claim.flight.claimant == claimant and claimant in claim.claimants
+        }
+        fates = flights.fates(self._database, export.connection, set(own.values()))
+        begun = {key: without(claims[key], claimant) for key, flight in own.items() if fates[flight] is not Fate.QUEUED}
+        self._database.write([[claim_store.save(key, claim, self._clock.now())] for key, claim in begun.items()])
+        waiting = {waiter for claim in begun.values() for waiter in claim.look_again}
+        self._wakeups.wake(export, waiting)
 
     def flush(self, export: Export, keys: Sequence[str]) -> None:
         """Wake everybody who waits at claims with no flight, then forget that they waited."""
         owed = {key: claim for key, claim in claim_store.load(self._database, keys).items() if claim.to_wake}
-        if not owed:
-            return
-        self._wakeups.wake(export, {waiter for claim in owed.values() for waiter in claim.look_again})
+        # Where it cannot be forgotten that they waited, whoever looks at the claim would wake all of them again, and so
+        # would each of them.
+        not_woken = {key: claim for key, claim in owed.items() if self._woken.get(key) != claim.version}
+        self._wakeups.wake(export, {waiter for claim in not_woken.values() for waiter in claim.look_again})
+        for key, claim in not_woken.items():
+            self._woken[key] = claim.version
+            while len(self._woken) > MOST_WOKEN:
+                self._woken.popitem(last=False)
         for key, claim in owed.items():
             self._forget_waiters(key, claim)
 
@@ -162,6 +200,33 @@ class Settling:
             if gone:
                 told = {key: told for key, told in delivery.told.items() if key not in gone}
                 self._database.write([[delivery_store.save(export.key, profile, replace(delivery, told=told))]])
+
+
+def _chunks(entries: Sequence[Entry]) -> Iterator[range]:
+    """Yield ranges of entries whose claims and deliveries fit into one transaction."""
+    start, profiles = 0, set[str]()
+    for index, entry in enumerate(entries):
+        profiles.add(entry.profile)
+        if index + 1 - start + len(profiles) > CHUNK:
+            yield range(start, index)
+            start, profiles = index, {entry.profile}
+    if entries:
+        yield range(start, len(entries))
+
+
+def _told(delivery: Delivery, entry: Entry, refusal: Refusal | None, landed: Claim) -> Delivery:
+    told, refusals = dict(delivery.told), dict(delivery.refusals)
+    if refusal is not None:
+        refusals[entry.claim] = refusal
+        return replace(delivery, refusals=refusals)
+    refusals.pop(entry.claim, None)
+    if entry.joins:
+        told[entry.claim] = Told(entry.target, entry.identity, entry.digest)
+    elif landed.to_wake:
+        told[entry.claim] = Told(entry.target, entry.identity, gone=True)
+    else:
+        told.pop(entry.claim, None)
+    return replace(delivery, told=told, refusals=refusals)
 
 
 def _from_outstanding(rejection: Rejection | None) -> dict[str, int]:

@@ -31,9 +31,10 @@ class Starter:
         self._destinations = destinations
         self._new_id = new_id
 
-    def start(self, export: Export, cause: str, *, afresh: bool = True) -> Run | None:
+    def start(self, export: Export, cause: str, *, afresh: bool = True, retry: str | None = None) -> Run | None:
         """Start a run and return it; None when another is active, or when it is owed instead (gate closed, paused).
 
+        `retry` asks it to try rejections again, as `Run.retry`.
         A run that waits for confirmation gives way to one that counts `afresh`, or under other settings.
         A segment the store has never seen is a configuration error, not an empty set: then the returned run is
         refused and says so.
@@ -53,6 +54,7 @@ class Starter:
             shards=self._destinations(export.destination).shards,
             settings=export.version,
             started_at=now,
+            retry=retry,
         )
         unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
         if unseen:
@@ -99,5 +101,5 @@ class Starter:
         if not runs.change_state(self._database, run, RunState.CANCELLED, self._clock.now(), f"cancelled by {by}"):
             return False
         if export is not None and export.stream:
-            self._cursors.wakeups.look_again(export, runs.waiting(self._database, run_id))
+            self._cursors.wake(export, runs.waiting(self._database, run_id), None)
         return True

@@ -17,8 +17,9 @@ from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.schedules import Timetable
-from relay.settings.shapes import Listing
-from relay.stores import activations, flights, gates, runs
+from relay.settings.doors import UNREADABLE
+from relay.settings.shapes import Invalid, Listing
+from relay.stores import activations, defects, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
@@ -90,6 +91,8 @@ class Ticker:
         """Tell what waits for somebody beside what single connections have."""
         for waiting in (*of_settings(listing), *of_sources(self._database, listing.valid.values())):
             self._tell(waiting)
+        for invalid in listing.problems:
+            self._owe_unreadable(invalid)
         if self._schedules is None:
             return
         timetable = self._schedules()
@@ -97,6 +100,15 @@ class Ticker:
             if export.active and not export.stream and not timetable.will_start(export.key):
                 self._observe.info("no schedule will start it", export=export.key)
                 self._observe.count(Count.UNSCHEDULED)
+
+    def _owe_unreadable(self, invalid: Invalid) -> None:
+        """Have an export whose parameter may not be read run once it can: changes pass it by, and no edit will show."""
+        kind, _, key = invalid.subject.partition(" ")
+        if kind == "export" and invalid.problem.code == UNREADABLE:
+            connection, _, name = key.partition("/")
+            _, gate = gates.load(self._database, connection, name)
+            if not gate.owed:
+                gates.owe_always(self._database, connection, name)
 
     def _tell(self, waiting: Attention) -> None:
         """Log what waits for somebody as it is now, and count it for the alarm, whose text cannot change."""
@@ -110,6 +122,9 @@ class Ticker:
         if self._directory.read().get(connection) != entry:
             self._directory.keep(connection, entry)
         self._show_budget(connection)
+        for export in exports:
+            set_aside = defects.of_export(self._database, export.key, defects.MOST_SHOWN)
+            self._observe.count(Count.SET_ASIDE, len(set_aside))
         stored = gates.load_all(self._database, connection)
         if self._is_stopped(connection, stored.get(CONNECTION, Gate(CONNECTION)), exports):
             return
@@ -170,7 +185,7 @@ class Ticker:
             self._cursors.finish_if_over(export, run.id)
             stalled = shards if all(_stalled(shard.moved_at, now) for shard in shards) else []
             if stalled:
-                self._wakeups.look_again(export, runs.waiting(self._database, run.id), run.id)
+                self._cursors.wake(export, runs.waiting(self._database, run.id), run.id)
         else:
             stalled = [shard for shard in shards if not shard.done and _stalled(shard.moved_at, now)]
             self._cursors.resume(export, run, stalled)

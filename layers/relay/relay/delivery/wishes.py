@@ -13,6 +13,16 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.profiles import Profile
 
+MOST_PAIRS = 5000
+"""Pairs of an identity and a target that one profile may stand for in one export: what its delivery has room for, also
+while it has to leave as many others."""
+
+TOO_MANY_IDENTITIES = Rejection(
+    RejectionKind.DATA,
+    "too_many_identities",
+    f"the profile has more identities than fit: identities times targets (its segments) may be {MOST_PAIRS} at most",
+)
+
 OUT = "out"
 """The digest of leaving: it carries no values."""
 
@@ -63,6 +73,8 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
     identities = destination.identity_of(identity, export)
     if isinstance(identities, Rejection):
         return Wished({}, identities)
+    if len(identities) * len(qualified) > MOST_PAIRS:
+        return Wished({}, TOO_MANY_IDENTITIES)
     values = {}
     warnings: tuple[str, ...] = ()
     for target, expression in export.mapping.items():

@@ -6,6 +6,8 @@ in this module is a pure transition; the engine writes the new claim only if nob
 - The smallest claimant (of the export that has the target) wins and is sent; the others are duplicates.
 - The identity leaves the destination only when its last claimant leaves.
 - While a flight is open nobody else sends: they leave their name in `look_again` and are woken when it ends.
+- A claim names at most `MOST_CLAIMANTS` and `MOST_WAITERS`, so that ten thousand profiles with one placeholder address
+  neither make it too large nor write it ten thousand times. Whoever is not named is looked at again by runs.
 """
 
 from collections.abc import Mapping
@@ -21,6 +23,18 @@ UNSURE = "?"
 
 AWAITED = 0
 """The pass of a flight whose profile a run waited for: neither pass' cursor counts it."""
+
+MOST_CLAIMANTS = 16
+"""How many claimants one claim names: the smallest. Others are turned away as duplicates, and `Claim.more` says so."""
+
+MOST_WAITERS = 32
+"""How many claimants wait in one claim to be woken; others are looked at again by the clock."""
+
+REFRESHED_AFTER = timedelta(minutes=1)
+"""`Claim.more` is not written again sooner than this: it may be so much older than the last turning-away."""
+
+UNNAMED_LOOK = timedelta(minutes=10)
+"""When those are looked at again who wait for a queued import and are not named in its claim."""
 
 TURN = timedelta(milliseconds=1)
 """A change of direction is sent at least this much later than what was sent before: ties are undocumented."""
@@ -83,6 +97,8 @@ class Waiter:
 class Claim:
     """The state of one (connection, target, identity).
 
+    `more` is when somebody who wants the identity was last turned away: then it must not be taken out when the last
+    claimant leaves, until a run has given everybody the chance to claim.
     `sent` is the digest of what the destination holds: None for nothing, `UNSURE` when a lost answer left it open.
     A lost answer with digest `echo` may still arrive until `echo_until`; until then nothing else is sent.
     `memo` is what the destination asked to remember when it last took a step for the identity.
@@ -96,7 +112,13 @@ class Claim:
     echo: str | None = None
     echo_until: datetime | None = None
     memo: str | None = None
+    more: datetime | None = None
     version: int = 0
+
+    @property
+    def wants_asking(self) -> bool:
+        """Nobody is known to want the identity, but somebody who was turned away may: only a run can ask."""
+        return self.more is not None and not self.claimants
 
     @property
     def to_wake(self) -> bool:
@@ -130,6 +152,8 @@ class Do(Enum):
     DUPLICATE = "duplicate"
     SETTLED = "settled"
     RELEASED = "released"
+    HOLD = "hold"
+    """Nobody known wants the identity, but somebody who was turned away may: nothing is told until a run has asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +178,7 @@ class Decision:
     do: Do
     claim: Claim
     due: datetime | None = None
-    """With LATER, and with WAIT on a lost answer of our own: when to look again."""
+    """With LATER, and with WAIT where it cannot be relied on that somebody wakes us: when to look again."""
 
 
 def decide(
@@ -166,12 +190,14 @@ def decide(
     now: datetime,
     bound: timedelta,
     cleared: datetime | None = None,
+    asked: datetime | None = None,
 ) -> Decision:
     """Decide for one profile; a SEND carries the claim with the new flight `flight_id` open until now + bound.
 
-    What was opened at or before `cleared` and is not queued is known to be over, whatever its bound.
+    What was opened at or before `cleared` and is not queued is known to be over, whatever its bound. Since `asked` all
+    who may want an identity had the chance to claim it: who was turned away before that need not be thought of.
     """
-    takeoff = _Takeoff(flight_id, fate, now, now + bound, None if cleared is None else cleared + bound)
+    takeoff = _Takeoff(flight_id, fate, now, now + bound, None if cleared is None else cleared + bound, asked)
     claim = _without_old_echo(_without_stale_flight(claim, takeoff), takeoff)
     return (_join if wish.joins else _leave)(claim, wish, takeoff)
 
@@ -183,6 +209,7 @@ class _Takeoff:
     now: datetime
     until: datetime
     cleared_until: datetime | None
+    asked: datetime | None
 
     def is_over(self, until: datetime) -> bool:
         """Whether a call that may arrive until then cannot any more."""
@@ -207,13 +234,13 @@ def _without_old_echo(claim: Claim, takeoff: _Takeoff) -> Claim:
 
 
 def _join(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
-    claim = _with_claimant(claim, wish.claimant)
+    claim = _with_claimant(claim, wish.claimant, takeoff.now)
     wins = _winner(claim.claimants, wish.claimant) == wish.claimant
     flight = claim.flight
     if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
     if flight is not None and (wins or not flight.joins):
-        return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
+        return _wait(claim, flight, wish, takeoff)
     if not wins:
         return Decision(Do.DUPLICATE, claim)
     if claim.sent == wish.digest and not _echoes(claim, wish):
@@ -229,8 +256,8 @@ def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
     flight = claim.flight
     if flight is not None and flight.claimant == wish.claimant:
         return _own_flight(claim, flight, wish, takeoff)
-    if flight is not None and not flight.joins:
-        return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff))
+    if flight is not None and not (flight.joins and others):
+        return _wait(claim, flight, wish, takeoff)
     if others:
         next_one = _winner(others, wish.claimant)
         heir = {Waiter(next_one)} if flight is None and not next_one < wish.claimant else set()
@@ -239,7 +266,9 @@ def _leave(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
         return Decision(Do.RELEASED, replace(claim, claimants=others, sent=None))
     if claim.sent is None and not _echoes(claim, wish):
         return Decision(Do.RELEASED, replace(claim, claimants=others))
-    return _send(claim, wish, takeoff)
+    if claim.more is not None and (takeoff.asked is None or claim.more >= takeoff.asked):
+        return Decision(Do.HOLD, replace(claim, claimants=others))
+    return _send(replace(claim, more=None), wish, takeoff)
 
 
 def _own_flight(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -250,7 +279,16 @@ def _own_flight(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> 
         return Decision(Do.PENDING, claim)
     if same and not queued:
         return _send(claim, wish, takeoff)
-    return Decision(Do.WAIT, _with_waiter(claim, wish, takeoff), None if queued else flight.until)
+    return _wait(claim, flight, wish, takeoff)
+
+
+def _wait(claim: Claim, flight: Flight, wish: Wish, takeoff: _Takeoff) -> Decision:
+    """Wait for the end of a flight. Whoever made the call may never come back: then its bound ends the wait."""
+    waiting = _with_waiter(claim, wish, takeoff)
+    if takeoff.fate is not Fate.QUEUED:
+        return Decision(Do.WAIT, waiting, flight.until)
+    named = any(waiter.claimant == wish.claimant for waiter in waiting.look_again)
+    return Decision(Do.WAIT, waiting, None if named else takeoff.now + UNNAMED_LOOK)
 
 
 def _send(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Decision:
@@ -290,10 +328,11 @@ def _latest(*moments_or_none: datetime | None) -> datetime | None:
     return max((moment for moment in moments_or_none if moment is not None), default=None)
 
 
-def _with_claimant(claim: Claim, claimant: str) -> Claim:
+def _with_claimant(claim: Claim, claimant: str, now: datetime) -> Claim:
     """Add a claimant; the winner it supersedes is woken, because what it was told no longer holds.
 
-    The same profile's claim for another export ends: the target has passed from that export to this one.
+    The same profile's claim for another export ends: the target has passed from that export to this one. Where there
+    are too many, the last are turned away; one whose call is open stays, and does not count.
     """
     if claimant in claim.claimants:
         return claim
@@ -301,18 +340,41 @@ def _with_claimant(claim: Claim, claimant: str) -> Claim:
     kept = frozenset(other for other in claim.claimants if profile_of(other)[1] != profile)
     winner = _winner(kept | {claimant}, claimant)
     old = _winner(kept, claimant) if kept else claimant
-    loser = {Waiter(old)} if winner == claimant and old != claimant else set()
-    return replace(claim, claimants=kept | {claimant}, look_again=claim.look_again | loser)
+    claimants = _first(kept | {claimant}, claimant, claim.flight)
+    if len(claimants) <= len(kept):
+        claim = _with_more(claim, now)
+    if claimant not in claimants:
+        return claim
+    claim = replace(claim, claimants=claimants)
+    if winner != claimant or old == claimant:
+        return claim
+    # Without a flight the old winner may believe itself told, and nobody else would make it look again.
+    return _with_name(claim, Waiter(old), at_most=None if claim.flight is None else MOST_WAITERS)
 
 
-def handed_over(claim: Claim, claimant: str, survivor: str) -> Claim:
+def _with_more(claim: Claim, now: datetime) -> Claim:
+    return claim if claim.more is not None and now - claim.more < REFRESHED_AFTER else replace(claim, more=now)
+
+
+def _first(claimants: frozenset[str], like: str, flight: Flight | None) -> frozenset[str]:
+    """Return the smallest claimants, those of the same export as `like` first, and the one whose call is open.
+
+    A claim for another export is on its way out: the target has passed from that export to this one.
+    """
+    export_name, _ = profile_of(like)
+    calling = claimants & ({flight.claimant} if flight is not None else set())
+    in_order = sorted(claimants - calling, key=lambda claimant: (profile_of(claimant)[0] != export_name, claimant))
+    return calling | frozenset(in_order[:MOST_CLAIMANTS])
+
+
+def handed_over(claim: Claim, claimant: str, survivor: str, now: datetime) -> Claim:
     """Replace a claimant by another, so that the identity is never without one.
 
     A claimant whose own call is open stays beside it until that ends.
     """
     if claim.flight is None or claim.flight.claimant != claimant:
         claim = replace(claim, claimants=claim.claimants - {claimant})
-    return _with_claimant(claim, survivor)
+    return _with_claimant(claim, survivor, now)
 
 
 def _winner(claimants: frozenset[str], like: str) -> str:
@@ -324,7 +386,14 @@ def _winner(claimants: frozenset[str], like: str) -> str:
 def _with_waiter(claim: Claim, wish: Wish, takeoff: _Takeoff) -> Claim:
     counted = wish.run is None or claim.counts(wish.claimant, wish.run, takeoff.fate)
     waiter = Waiter(wish.claimant, None if counted or wish.run is None else wish.run.run)
-    return claim if waiter in claim.look_again else replace(claim, look_again=claim.look_again | {waiter})
+    return _with_name(claim, waiter, at_most=MOST_WAITERS)
+
+
+def _with_name(claim: Claim, waiter: Waiter, *, at_most: int | None) -> Claim:
+    """Name somebody to be woken, unless there are too many."""
+    if waiter in claim.look_again or (at_most is not None and len(claim.look_again) >= at_most):
+        return claim
+    return replace(claim, look_again=claim.look_again | {waiter})
 
 
 def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected: bool = False) -> Claim:
@@ -368,10 +437,20 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
     )
 
 
+def without(claim: Claim, claimant: str) -> Claim:
+    """Return the claim without a claimant that cannot be worked on, nor be woken; the next is left in `look_again`."""
+    claimants = claim.claimants - {claimant}
+    next_one = {Waiter(_winner(claimants, claimant))} if claimants else set()
+    waiters = {waiter for waiter in claim.look_again if waiter.claimant != claimant}
+    return replace(claim, claimants=claimants, look_again=frozenset(waiters | next_one))
+
+
 def to_json(claim: Claim) -> dict[str, Any]:
     """Return the stored form of a claim (without its version)."""
     flight = claim.flight
     body: dict[str, Any] = {"claimants": sorted(claim.claimants)}
+    if claim.more is not None:
+        body["more"] = moments.text(claim.more)
     if flight is not None:
         body["flight"] = {
             "id": flight.id,
@@ -403,6 +482,7 @@ def from_json(body: Mapping[str, Any], version: int) -> Claim:
     flight = body.get("flight")
     return Claim(
         claimants=frozenset(body["claimants"]),
+        more=moments.parse(body["more"]) if "more" in body else None,
         flight=None
         if flight is None
         else Flight(

@@ -28,11 +28,16 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A rejection, the digest of what was refused, and when: not tried again for the same payload."""
+    """A rejection, the digest of what was refused, and when: not tried again for the same payload.
+
+    `settings` names the settings of export and connection that it was sent under, without repeating them; "" where
+    that was not kept.
+    """
 
     rejection: Rejection
     digest: str
     at: datetime
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +98,19 @@ def compare(wanted: Mapping[str, Want], delivery: Delivery, *, thorough: bool) -
 
 
 def to_json(delivery: Delivery) -> dict[str, Any]:
-    """Return the stored form (without its version)."""
+    """Return the stored form (without its version). What is alike stands together, for the sake of compression."""
+    told = sorted(delivery.told.items(), key=lambda pair: (pair[1].identity, pair[1].target))
     return {
-        "told": {key: [t.target, t.identity, t.digest, t.gone] for key, t in delivery.told.items()},
+        "told": {key: [t.target, t.identity, t.digest, t.gone] for key, t in told},
         "refusals": {
-            key: [r.rejection.kind.value, r.rejection.code, r.rejection.detail, r.digest, moments.text(r.at)]
+            key: [
+                r.rejection.kind.value,
+                r.rejection.code,
+                r.rejection.detail,
+                r.digest,
+                moments.text(r.at),
+                r.settings,
+            ]
             for key, r in delivery.refusals.items()
         },
         "settings": delivery.settings,
@@ -113,8 +126,8 @@ def from_json(body: Mapping[str, Any], version: int) -> Delivery:
     return Delivery(
         told={key: Told(*told) for key, told in body["told"].items()},
         refusals={
-            key: Refusal(Rejection(RejectionKind(kind), code, detail), digest, moments.parse(at))
-            for key, (kind, code, detail, digest, at) in body["refusals"].items()
+            key: Refusal(Rejection(RejectionKind(kind), code, detail), digest, moments.parse(at), *settings)
+            for key, (kind, code, detail, digest, at, *settings) in body["refusals"].items()
         },
         settings=body["settings"],
         sent_in=body["sent_in"],

@@ -119,11 +119,17 @@ class Conflict(Problem):
 
 
 class RejectionKind(StrEnum):
-    """`data`: not tried again until the payload changes; `destination`: tried again by later runs, at most daily."""
+    """Who found it: our own mapping (`data`), or the destination.
+
+    What an answer of a destination refused is tried again by later runs, at most daily, whatever its kind: it may pass.
+    """
 
     DATA = "data"
     DESTINATION = "destination"
 
+
+DEFECT = "defect"
+"""The code of a profile that was set aside because something went wrong in our own code."""
 
 UNCONFIRMED = "unconfirmed"
 """The code of a rejection where the destination neither took nor refused: what it holds is open."""

@@ -42,6 +42,10 @@ class Outcome(StrEnum):
     """Neither a member nor ever told: not selected."""
 
 
+RETRY_ALL = "all"
+"""`Run.retry` where every rejection is tried again, whatever its code."""
+
+
 class RunState(StrEnum):
     """Where a run stands."""
 
@@ -83,7 +87,10 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One full export of an export's segments."""
+    """One full export of an export's segments.
+
+    `retry` is set where an operator asked for rejections to be tried again: those of this code, or `RETRY_ALL`.
+    """
 
     id: str
     export: str
@@ -96,6 +103,7 @@ class Run:
     ended_at: datetime | None = None
     reason: str | None = None
     confirmed_by: str | None = None
+    retry: str | None = None
     version: int = 0
 
 

@@ -21,6 +21,9 @@ DEFAULT_SECONDS = 30.0
 MAX_KEPT = 1_000
 """The most settings of a kind kept in memory, and the most names of what is not there or cannot be used."""
 
+UNREADABLE = "unreadable"
+"""The code of a parameter or secret that this function may not read or decrypt."""
+
 
 class SecretsDoor:
     """Reads secrets. Methods raise `unknown` when there is no such secret, another SettingsProblem or Busy."""
@@ -74,6 +77,13 @@ class Parameter:
     version: int
 
 
+def readable(parameter: Parameter | SettingsProblem) -> Parameter:
+    """Return a parameter of a listing; raises the SettingsProblem that kept it from being read."""
+    if isinstance(parameter, SettingsProblem):
+        raise parameter.with_traceback(None)
+    return parameter
+
+
 class ParametersDoor:
     """Reads the parameters of exports, by their keys `connection/export`."""
 
@@ -81,7 +91,7 @@ class ParametersDoor:
         self._path = f"/{prefix.strip('/')}/exports/"
         self._client = client
         self._kept = _Kept[Parameter](seconds, clock)
-        self._listings = _Kept[Mapping[str, Parameter]](seconds, clock)
+        self._listings = _Kept[Mapping[str, Parameter | SettingsProblem]](seconds, clock)
 
     def one(self, key: str, *, at_least: int = 0) -> Parameter:
         """Return a parameter, read afresh when what is kept is older than version `at_least`.
@@ -94,8 +104,8 @@ class ParametersDoor:
             usable=(lambda parameter: parameter.version >= at_least) if at_least else None,
         )
 
-    def all(self) -> Mapping[str, Parameter]:
-        """Return all parameters by key; raises Busy."""
+    def all(self) -> Mapping[str, Parameter | SettingsProblem]:
+        """Return all parameters by key, or why one cannot be read (see `readable`); raises Busy."""
         return self._listings.get(self._path, self._read_all)
 
     def _read(self, key: str) -> Parameter:
@@ -105,26 +115,42 @@ class ParametersDoor:
             code = _code(error)
             if code == "ParameterNotFound":
                 raise UnknownExport("unknown_export", "there is no export of this name", field="export") from None
-            if code == "AccessDeniedException":
+            if _is_locked(code):
                 raise SettingsProblem(
-                    "unreadable", "this function may not read the parameter", field="export"
+                    UNREADABLE,
+                    f"may not be read or decrypted by this function ({code}): keep it as a String, or let the stack's "
+                    "roles use its key",
+                    field="export",
                 ) from None
             raise _no_answer("SSM", code) from None
         except BotoCoreError as error:
             raise _no_answer("SSM", type(error).__name__) from None
         return _parameter_of(answer["Parameter"])
 
-    def _read_all(self) -> Mapping[str, Parameter]:
-        found: dict[str, Parameter] = {}
+    def _read_all(self) -> Mapping[str, Parameter | SettingsProblem]:
+        """Read what needs no decryption page by page, and each SecureString by itself.
+
+        A page that shall be decrypted fails as a whole when one of its parameters may not be.
+        """
+        found: dict[str, Parameter | SettingsProblem] = {}
         token: dict[str, str] = {}
         while True:
             try:
-                page = self._ssm().get_parameters_by_path(Path=self._path, Recursive=True, WithDecryption=True, **token)
+                page = self._ssm().get_parameters_by_path(
+                    Path=self._path, Recursive=True, WithDecryption=False, **token
+                )
             except ClientError as error:
                 raise _no_answer("SSM", _code(error)) from None
             except BotoCoreError as error:
                 raise _no_answer("SSM", type(error).__name__) from None
-            found.update({told["Name"].removeprefix(self._path): _parameter_of(told) for told in page["Parameters"]})
+            for told in page["Parameters"]:
+                key = told["Name"].removeprefix(self._path)
+                try:
+                    found[key] = self._read(key) if told["Type"] == "SecureString" else _parameter_of(told)
+                except UnknownExport:
+                    continue  # It was deleted between the two calls.
+                except SettingsProblem as problem:
+                    found[key] = problem
             if not page.get("NextToken"):
                 return found
             token = {"NextToken": page["NextToken"]}
@@ -217,11 +243,20 @@ def _secret_problem(error: ClientError, unknown: SettingsProblem) -> SettingsPro
         return SettingsProblem(
             "pending_deletion", "is scheduled for deletion: restore it, or delete what still uses it", field="secret"
         )
-    if code in ("AccessDeniedException", "DecryptionFailure"):
+    if _is_locked(code):
         return SettingsProblem(
-            "unreadable", f"may not be read or decrypted by this function ({code}): correct its policy", field="secret"
+            UNREADABLE, f"may not be read or decrypted by this function ({code}): correct its policy", field="secret"
         )
     return _no_answer("Secrets Manager", code)
+
+
+def _is_locked(code: str) -> bool:
+    """Return whether a refusal is about one secret or parameter and its key, and passes only when somebody acts.
+
+    https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html,
+    https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html; both hand on what KMS says.
+    """
+    return code in ("AccessDeniedException", "DecryptionFailure", "InvalidKeyId") or code.startswith("KMS")
 
 
 def _no_answer(service: str, code: str) -> Busy:

@@ -8,7 +8,7 @@ from typing import Any
 
 from relay.domain.expressions import compiled
 from relay.domain.problems import SettingsProblem
-from relay.settings.doors import Parameter, ParametersDoor
+from relay.settings.doors import Parameter, ParametersDoor, readable
 from relay.settings.faults import MISSING, Fault, problem, trimmed, unknown_key
 from relay.settings.names import split_key
 
@@ -61,10 +61,11 @@ class ExportOutlines:
         for key, parameter in self._parameters.all().items():
             try:
                 connection, name = split_key(key)
-                text = read_export(parameter)
+                read = readable(parameter)
+                text = read_export(read)
             except SettingsProblem:
                 continue
-            outlines[key] = Outline(connection, name, text.active, text.stream, text.segments, parameter.version)
+            outlines[key] = Outline(connection, name, text.active, text.stream, text.segments, read.version)
         return outlines
 
 

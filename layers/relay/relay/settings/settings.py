@@ -10,7 +10,7 @@ from relay.destinations import registry
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import SettingsProblem, StaleSettings
-from relay.settings.doors import DEFAULT_SECONDS, Parameter, ParametersDoor
+from relay.settings.doors import DEFAULT_SECONDS, Parameter, ParametersDoor, readable
 from relay.settings.explaining import explained
 from relay.settings.exports import ExportOutlines, Outline, read_export
 from relay.settings.faults import MISSING, trimmed
@@ -82,7 +82,7 @@ class Settings(Sources):
                 subject = f"connection {connection}"
                 self.connection(connection)
                 subject = f"export {key}"
-                valid[key] = self._export(connection, name, parameter)
+                valid[key] = self._export(connection, name, readable(parameter))
             except SettingsProblem as problem:
                 problems[subject] = problem
         return Listing(valid, [Invalid(subject, problem) for subject, problem in problems.items()])

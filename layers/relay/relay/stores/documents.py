@@ -1,6 +1,7 @@
 """Versioned JSON documents: how nested records lie in the flat items of the database."""
 
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,14 @@ from relay.stores.database import ABSENT, Delete, Expectation, Item, Key, Put
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
+PACKED_FROM = 20_000
+"""Characters from which a document is kept compressed: an item has room for 400 KB."""
+
+
 def body_of(item: Item) -> Any:
     """Return the nested value of an item."""
-    return json.loads(str(item["doc"]))
+    packed = item.get("packed")
+    return json.loads(zlib.decompress(packed) if isinstance(packed, bytes) else str(item["doc"]))
 
 
 def version_of(item: Item) -> int:
@@ -27,7 +33,9 @@ def unchanged_since(version: int) -> Expectation:
 
 def put(key: Key, body: Mapping[str, Any], version: int, **attributes: str | int) -> Put:
     """Write a document over the version that was read (0: none)."""
-    return Put(key, {"doc": _encode(body), "version": version + 1, **attributes}, unchanged_since(version))
+    text = _encode(body)
+    document: Item = {"doc": text} if len(text) < PACKED_FROM else {"packed": zlib.compress(text.encode())}
+    return Put(key, {**document, "version": version + 1, **attributes}, unchanged_since(version))
 
 
 def delete(key: Key, version: int) -> Delete:

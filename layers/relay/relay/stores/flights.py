@@ -8,12 +8,12 @@ import json
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from relay.domain import moments
-from relay.domain.claims import Fate
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, Update, write_one
+from relay.domain.claims import Fate, RunTag
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, write_one
 
 FORGOTTEN_AFTER = timedelta(days=2)
 """Longer than any bound of a flight, after which its header says nothing any more."""
@@ -33,6 +33,10 @@ class Entry:
     values: Mapping[str, str]
     memo: str | None = None
     """Only for the call itself: an import check has no use for it, so it is not stored with a queued import."""
+    run: RunTag | None = None
+    """The run whose ledger the end of an import moves."""
+    unread: Exception | None = None
+    """Why a stored row could not be read: then only its profile, claim and run are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class QueuedImport:
     """When it was last looked at."""
     looks: int = 0
     """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
+    settings: str = ""
+    """The settings it was sent under, as `Refusal.settings`."""
 
 
 def _header(connection: str, flight: str) -> Key:
@@ -84,6 +90,7 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "queued_at": moments.text(queued.queued_at),
         "looked_at": moments.text(queued.looked_at),
         "looks": queued.looks,
+        "settings": queued.settings,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
@@ -102,13 +109,29 @@ def load_import(database: Database, connection: str, flight: str) -> tuple[Queue
         return None
     packed = entries["packed"]
     rows = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
-    return _queued_import(connection, header), [_entry_from_json(row) for row in rows]
+    return _queued_import(connection, header), [_read_row(row) for row in rows]
 
 
 def open_imports(database: Database, connection: str) -> list[QueuedImport]:
     """Return the imports of a connection that no check has settled yet, oldest first."""
     items = database.query(Table.CONTROL, f"flights#{connection}")
     return [_queued_import(connection, item) for item in items if item["fate"] == Fate.QUEUED.value]
+
+
+def _row_aside(flight: str, claim: str) -> Key:
+    return Key(Table.CONTROL, f"flight#{flight}", f"aside#{claim}")
+
+
+def set_row_aside(flight: str, claim: str, now: datetime) -> Put:
+    """Return the write that says, once, that a row of an import was counted though its claim could not be settled."""
+    return Put(_row_aside(flight, claim), {"expires_at": int((now + FORGOTTEN_AFTER).timestamp())}, {"pk": ABSENT})
+
+
+def rows_aside(database: Database, flight: str) -> set[str]:
+    """Return the claims of an import's rows that were set aside."""
+    prefix = "aside#"
+    items = database.query(Table.CONTROL, f"flight#{flight}", prefix=prefix)
+    return {str(item["sk"])[len(prefix) :] for item in items}
 
 
 def note_look(database: Database, queued: QueuedImport, looks: int, now: datetime) -> None:
@@ -132,6 +155,7 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         queued_at=moments.parse(str(header["queued_at"])),
         looked_at=moments.parse(str(header["looked_at"])),
         looks=int(header.get("looks", 0)),
+        settings=str(header.get("settings", "")),
     )
 
 
@@ -145,9 +169,21 @@ def _entry_to_json(entry: Entry) -> list[Any]:
         entry.digest,
         moments.text(entry.at),
         dict(entry.values),
+        None if entry.run is None else [entry.run.run, entry.run.shard, entry.run.phase],
     ]
 
 
+def _read_row(row: Sequence[Any]) -> Entry:
+    """Read a row; one that cannot be read must not hold up the import of all."""
+    try:
+        return _entry_from_json(row)
+    except Exception as error:  # noqa: BLE001 - a defect concerns the row alone; it is handed on with it
+        profile, claim, *_, tag = row
+        run = None if tag is None else RunTag(*tag)
+        return Entry(profile, claim, "", "", True, "", datetime.min.replace(tzinfo=UTC), {}, run=run, unread=error)
+
+
 def _entry_from_json(row: Sequence[Any]) -> Entry:
-    profile, claim, target, identity, joins, digest, at, values = row
-    return Entry(profile, claim, target, identity, joins, digest, moments.parse(at), values)
+    profile, claim, target, identity, joins, digest, at, values, *tags = row
+    run = RunTag(*tags[0]) if tags and tags[0] is not None else None
+    return Entry(profile, claim, target, identity, joins, digest, moments.parse(at), values, run=run)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from relay.domain import moments
+from relay.domain.problems import DEFECT, Problem
 from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
 from relay.stores.database import (
     ABSENT,
@@ -20,6 +21,8 @@ from relay.stores.database import (
     Write,
     write_one,
 )
+
+_ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
@@ -47,6 +50,10 @@ def _shard(run: str, shard: int) -> Key:
 
 def _waiting(run: str, profile: str) -> Key:
     return Key(Table.CONTROL, f"run#{run}", f"waiting#{profile}")
+
+
+def _aside(run: str, profile: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", f"aside#{profile}")
 
 
 def _listed(export: str, run: str) -> Key:
@@ -136,14 +143,28 @@ def shard(database: Database, run: str, index: int) -> Shard | None:
 
 def waiting(database: Database, run: str) -> list[str]:
     """Return the profiles whose outcome a run waits for."""
-    prefix = "waiting#"
+    given_up = set(_named(database, run, "aside#"))
+    return [profile for profile in _named(database, run, "waiting#") if profile not in given_up]
+
+
+def waited_for(database: Database, run: str) -> set[str]:
+    """Return the profiles whose outcome a run waits for, or waited for in vain: they are counted beside its pages."""
+    return {*_named(database, run, "waiting#"), *_named(database, run, "aside#")}
+
+
+def _named(database: Database, run: str, prefix: str) -> list[str]:
     return [str(item["sk"])[len(prefix) :] for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
 
 
 def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list[str]:
     """Return those of the profiles whose outcome the run still waits for."""
-    items = database.get([_waiting(run, profile) for profile in profiles])
-    return [profile for profile, item in zip(profiles, items, strict=True) if item is not None]
+    items = database.get([place(run, profile) for profile in profiles for place in (_waiting, _aside)])
+    pairs = zip(items[::2], items[1::2], strict=True)
+    return [
+        profile
+        for profile, (waits, given_up) in zip(profiles, pairs, strict=True)
+        if waits is not None and given_up is None
+    ]
 
 
 def move(
@@ -156,14 +177,19 @@ def move(
     done: bool,
     counts: Mapping[str, int],
     waiting: Iterable[str],
+    aside: Iterable[str],
     now: datetime,
 ) -> list[Write]:
-    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began."""
+    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began.
+
+    `aside` names those counted as set aside instead of as waiting: nobody counts them once more.
+    """
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
     waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
     return [
         Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
         *(Put(_waiting(run, profile), waits) for profile in waiting),
+        *(Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}) for profile in aside),
     ]
 
 
@@ -187,9 +213,32 @@ def end_wait(database: Database, run: str, index: int, profile: str, outcome: Ou
     return write_one(database, *writes)
 
 
+def give_up_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, now: datetime) -> None:
+    """Count an awaited profile as set aside, once, even where the record that it is awaited cannot be written.
+
+    With the outcome OUTSTANDING an import will count it.
+    """
+    is_rejected = outcome is Outcome.REJECTED
+    try:
+        end_wait(database, run, index, profile, outcome, DEFECT if is_rejected else None)
+    except Problem:
+        raise
+    except Exception:  # noqa: BLE001 - whatever is wrong with that record, the run must not wait for ever
+        write_one(
+            database,
+            Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
+            *([count_aside(run, index)] if is_rejected else []),
+        )
+
+
 def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
     """Return the write that moves profiles between columns."""
     return Update(_shard(run, index), {}, _columns(counts))
+
+
+def count_aside(run: str, index: int) -> Update:
+    """Return the write that moves an outstanding profile to those set aside."""
+    return count(run, index, _ASIDE)
 
 
 def readiness(database: Database, run: Run, shard: int, now: datetime) -> Readiness:
@@ -259,6 +308,8 @@ def _header_item(run: Run, version: int) -> Item:
         item["reason"] = run.reason
     if run.confirmed_by is not None:
         item["confirmed_by"] = run.confirmed_by
+    if run.retry is not None:
+        item["retry"] = run.retry
     return item
 
 
@@ -275,6 +326,7 @@ def _run(run: str, item: Item) -> Run:
         ended_at=moments.parse(str(item["ended_at"])) if "ended_at" in item else None,
         reason=str(item["reason"]) if "reason" in item else None,
         confirmed_by=str(item["confirmed_by"]) if "confirmed_by" in item else None,
+        retry=str(item["retry"]) if "retry" in item else None,
         version=int(item["version"]),
     )
 

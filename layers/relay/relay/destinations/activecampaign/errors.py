@@ -9,7 +9,9 @@ from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row,
 from relay.domain.problems import Rejection, RejectionKind
 
 MALFORMED = Rejection(
-    RejectionKind.DATA, "malformed", "ActiveCampaign refuses the record as malformed: check its values at the source"
+    RejectionKind.DESTINATION,
+    "malformed",
+    "ActiveCampaign refuses the record as malformed: check its values at the source",
 )
 UNREADABLE = Rejection(
     RejectionKind.DESTINATION,
@@ -20,12 +22,14 @@ TOO_LARGE = Rejection(
     RejectionKind.DATA, "too_large", "the record alone is larger than ActiveCampaign takes in one call"
 )
 UNFIT_VALUE = Rejection(
-    RejectionKind.DATA,
+    RejectionKind.DESTINATION,
     "unfit_value",
     "a value does not fit the type of its custom field (a date, a number, one choice): correct mapping or value",
 )
 TAG_REFUSED = Rejection(
-    RejectionKind.DATA, "tag_refused", "ActiveCampaign refuses the name of a tag: correct the mapping or the value"
+    RejectionKind.DESTINATION,
+    "tag_refused",
+    "ActiveCampaign refuses the name of a tag: correct the mapping or the value",
 )
 UNSUBSCRIBED = Rejection(
     RejectionKind.DESTINATION,

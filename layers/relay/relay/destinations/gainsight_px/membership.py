@@ -66,19 +66,20 @@ def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
 
 
 def _send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
-    call = _Call(client, export, steps)
-    call.references()
     proof = Proof(client.account.notes, export)
+    call = _Call(client, export, steps, proof)
+    call.references()
     return Answer(refused=isolate(range(len(steps)), call.attempt, REFUSED_IDENTITY, proof))
 
 
 class _Call:
     """The steps of one call, sent as a whole or in parts."""
 
-    def __init__(self, client: Client, export: Export, steps: Sequence[Step]) -> None:
+    def __init__(self, client: Client, export: Export, steps: Sequence[Step], proof: Proof) -> None:
         self._client = client
         self._export = export
         self._steps = steps
+        self._proof = proof
         self._segments = Segments(client, export.options)
         self._identity_type = IdentityType(client, export)
         self._type_to_tell = self._identity_type.to_tell()
@@ -104,6 +105,8 @@ class _Call:
                 raise ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN)
         if is_success(reply):
             return None
+        if reply.status in _CONTENT_REFUSED and len(part) == 1:
+            self._require_right_reference(part)
         if reply.status in REFUSALS:
             with nothing_written():
                 # When it is not the connection's fault, PX does not want to hear of the segment either.
@@ -113,8 +116,24 @@ class _Call:
         blame.raise_noted(self._client, door, reply)
         return {}
 
-    def _update(self, part: Sequence[int]) -> Reply:
-        body = body_of([self._steps[index] for index in part], self.references(), self._type_to_tell)
+    def _require_right_reference(self, part: Sequence[int]) -> None:
+        """Raise ExportProblem when PX takes a refused step under the other of the segment's two names.
+
+        How PX refuses a name it does not know is not documented, and a 400 may be about the identity as well. So before
+        anything of the export was ever taken, the very same step is tried under the other name.
+        """
+        if self._proof.is_there():
+            return
+        target = self._steps[part[0]].target
+        other = self._segments.other_reference(name_in(target))
+        if other != self.references()[target] and is_success(self._update(part, {target: other})):
+            problem = ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN)
+            problem.taken = None
+            raise problem
+
+    def _update(self, part: Sequence[int], references: Mapping[str, str] | None = None) -> Reply:
+        steps = [self._steps[index] for index in part]
+        body = body_of(steps, self.references() if references is None else references, self._type_to_tell)
         try:
             reply = self._client.call("POST", UPDATE, json=body)
         except Transient as problem:

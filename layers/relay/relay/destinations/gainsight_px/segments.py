@@ -68,6 +68,10 @@ class Segments:
             self._known[segment] = known
         return segment if self._options.segment_ref == "external_id" else self._known[segment].id
 
+    def other_reference(self, segment: str) -> str:
+        """Return the other name of a segment whose `reference` was asked for: our external id, or PX's id."""
+        return self._known[segment].id if self._options.segment_ref == "external_id" else segment
+
     def look_after(self, segments: Iterable[str]) -> bool:
         """Ask PX whether it still has the segments and make those again that it lost; True when one was lost.
 
