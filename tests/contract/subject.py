@@ -16,13 +16,44 @@ from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account, Answer, Destination, OpenImport, Quota, Step
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import Rejection
+from relay.domain.problems import Busy, Rejection
 from tests.fakes.scripted_caller import DictNotes
 from tests.fakes.wsgi_session import WsgiAdapter, wsgi_session
 
 BASE_URL = "http://sandbox.invalid"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 _NUMBERS = itertools.count(1)
+
+
+class OurLimit:
+    """Our own side at its limit, at a call (pace) or a note (the database) that a test picks by its number."""
+
+    def __init__(self) -> None:
+        self.met = 0
+        """Calls and notes so far."""
+        self.at: int | None = None
+
+    def meet(self) -> None:
+        """Count, and raise when it is the one."""
+        self.met += 1
+        if self.met == self.at:
+            raise Busy("throttled", "our own side is at its limit")
+
+
+class LimitedNotes(DictNotes):
+    """Notes whose database can be at its limit."""
+
+    def __init__(self, limit: OurLimit) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def get(self, key: str) -> str | None:
+        self._limit.meet()
+        return super().get(key)
+
+    def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
+        self._limit.meet()
+        return super().keep(key, value, replaces=replaces)
 
 
 class PassingTime:
@@ -57,7 +88,8 @@ class Subject(ABC):
 
     def __init__(self) -> None:
         self.time = PassingTime()
-        self.notes = DictNotes()
+        self.limit = OurLimit()
+        self.notes = LimitedNotes(self.limit)
         self.memos: dict[tuple[str, str], str] = {}
         self.app = self.create_app()
         self.sandbox: FlaskClient = self.app.test_client()
@@ -170,6 +202,7 @@ class Subject(ABC):
         return self.sandbox.get("/_sandbox/counters").get_json()
 
     def _pace(self, quota: Quota) -> None:
+        self.limit.meet()
         self.paced.append(quota)
         self.time.pass_(quota.per / quota.calls / timedelta(seconds=1))
 

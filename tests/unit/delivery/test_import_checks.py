@@ -12,6 +12,7 @@ from relay.delivery.messages import CheckImport, WakeLater
 from relay.delivery.ticking import STALLED_AFTER
 from relay.domain.problems import (
     UNCONFIRMED,
+    Busy,
     ConnectionProblem,
     ExportProblem,
     Rejection,
@@ -141,6 +142,18 @@ def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed()
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
     assert bench.claim(ANN).flight is None
     assert bench.run(run).state is RunState.FINISHED
+
+
+def test_our_own_limit_ends_no_import_whatever_its_age() -> None:
+    bench, run, check = importing()
+    land(bench)
+    bench.clock.time += bench.tool.import_bound + timedelta(seconds=1)
+    bench.tool.script = [Busy("pace", "no slot is free", taken=False)]
+
+    assert bench.check(check) == ["m0"]
+    assert bench.counts(run) == {"selected": 1, "outstanding": 1}
+    assert bench.check(check) == []
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
 
 
 def test_what_was_never_confirmed_is_taken_back_when_the_profile_leaves() -> None:

@@ -221,6 +221,8 @@ class ImportChecker:
         asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued, lambda: seconds_left() >= LAST_CALLS)
         try:
             report = job.destination.import_report(job.account, job.export, asked, steps)
+        except Busy:
+            raise
         except Transient:
             if not over:
                 raise

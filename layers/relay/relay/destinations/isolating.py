@@ -50,10 +50,14 @@ class Proof:
         return self.notes.get(self._key)
 
 
-def _in_the_middle(problem: Problem) -> Transient:
+def in_the_middle(problem: Problem, done: str) -> Transient:
+    """Return the problem of a call of which a part was taken: as a whole it is neither done nor undone.
+
+    `done` says which part. Our own limit stays our own (Busy): it says nothing of the destination.
+    """
     kind = Busy if isinstance(problem, Busy | Conflict) else Transient
     pause = problem.retry_after if isinstance(problem, Transient) else None
-    return kind(problem.code, f"part of the call was taken, then: {problem.what}", retry_after=pause)
+    return kind(problem.code, f"{done}, then: {problem.what}", retry_after=pause)
 
 
 def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proof) -> dict[int, Rejection]:
@@ -76,7 +80,7 @@ def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proo
         except Problem as problem:
             if not taken:
                 raise
-            raise _in_the_middle(problem) from None
+            raise in_the_middle(problem, "part of the call was taken") from None
         if named is None:
             if not taken:
                 proof.keep()
