@@ -126,7 +126,7 @@ class World:
             connection.name,
             pace=partial(self._pace, connection.name),
             log=self.observe.info,
-            hold=partial(self._pace.hold, connection.name),
+            hold=partial(self._pace.hold_all, connection.name),
             session=self._session,
             monotonic=self.clock.timestamp,
         )

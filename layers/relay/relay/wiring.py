@@ -83,7 +83,7 @@ class Stack:
             connection.name,
             pace=partial(self.pace, connection.name),
             log=partial(self.observe.info, destination=connection.destination),
-            hold=partial(self.pace.hold, connection.name),
+            hold=partial(self.pace.hold_all, connection.name),
         )
         return caller, lambda: sum(caller.counts.values())
 

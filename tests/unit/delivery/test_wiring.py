@@ -15,6 +15,7 @@ from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.wsgi_session import WsgiAdapter, wsgi_session
 
 QUOTA = Quota("rest", 5, timedelta(seconds=1))
+IMPORTS = Quota("bulk", 97, timedelta(minutes=1))
 LETTERS = Connection("letters", "tool", "letters", "a secret")
 
 
@@ -34,10 +35,12 @@ def test_a_rest_one_call_is_asked_for_holds_every_caller_of_the_account(stack: S
     account, _ = stack.opener.account(LETTERS)
     assert account.call("GET", "https://tool.example/", quota=QUOTA).status == 429
     other, _ = stack.opener.account(LETTERS)
-    assert other.backlog(QUOTA) == timedelta(seconds=40)
+    for quota in (QUOTA, IMPORTS):
+        assert other.backlog(quota) == timedelta(seconds=40)
 
 
 def test_a_destination_can_hold_a_quota_itself(stack: Stack) -> None:
     account, _ = stack.opener.account(LETTERS)
     account.hold(QUOTA, timedelta(seconds=30))
     assert account.backlog(QUOTA) == timedelta(seconds=30)
+    assert account.backlog(IMPORTS) == timedelta()

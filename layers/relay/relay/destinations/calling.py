@@ -63,7 +63,7 @@ class HttpCaller:
     """The `Caller` of one connection.
 
     `pace` is called before every attempt and may wait or raise Transient. `hold` is told how long an answer asks us to
-    leave its quota alone, so that everybody else who talks to the account does, too; it raises nothing. `log` is called
+    rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing. `log` is called
     once after every attempt as `log("destination call", connection=, operation=, method=, path=, status=,
     milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code. Headers, bodies,
     queries and ids in paths are left out.
@@ -78,7 +78,7 @@ class HttpCaller:
         *,
         pace: Callable[[Quota], None],
         log: Callable[..., None],
-        hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None,  # noqa: ARG005 - says what it takes
+        hold: Callable[[timedelta], None] = lambda wait: None,  # noqa: ARG005 - says what it takes
         session: requests.Session | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -133,7 +133,7 @@ class HttpCaller:
             raise outcome
         rest = retry_after(outcome) if outcome.status in SLOW_DOWN else None
         if rest is not None:
-            self._hold(quota, rest)
+            self._hold(rest)
         return outcome
 
     def _attempt(

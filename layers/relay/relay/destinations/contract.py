@@ -159,7 +159,8 @@ class Account:
     hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None  # noqa: ARG005 - the name says what it takes
     """Keeps everybody who talks to the account from calling under a quota for some time, an hour at most.
 
-    For a limit that a destination does not tell by 429 or 503 with `Retry-After`: with those `call` does it."""
+    For a limit of one quota's own. A 429 or 503 with `Retry-After` holds back every call to the account, and `call`
+    sees to that."""
 
 
 class Destination(Protocol):
