@@ -63,10 +63,10 @@ class HttpCaller:
     """The `Caller` of one connection.
 
     `pace` is called before every attempt and may wait or raise Transient. `hold` is told how long an answer asks us to
-    rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing. `log` is called
-    once after every attempt as `log("destination call", connection=, operation=, method=, path=, status=,
-    milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code. Headers, bodies,
-    queries and ids in paths are left out.
+    rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing.
+    `log` is called once after every attempt as `log("destination call", connection=, operation=, method=, path=,
+    status=, milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code.
+    Headers, bodies, queries and ids in paths are left out.
     """
 
     counts: Counter[tuple[str, int]]
