@@ -55,7 +55,9 @@ class ActiveCampaignSide(Side):
             fields={1: "text", MARK: "text"},
             processing_seconds=self.chance.choice([2.0, 6.0, 200.0]),
             success_lists=self.chance.choice(["created", "created_or_updated"]),
-            excluded_at=self.chance.choice(["import", "queue"]),
+            excluded_at=self.chance.choice(["both", "queue", "import"]),
+            removed_in_import=self.chance.choice(["subscribes", "refuses"]),
+            ids_filter=self.chance.random() < 0.7,
         )
         return create_app(config, clock=self.clock.timestamp, sleep=self.clock.advance)
 
