@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -102,6 +103,22 @@ def test_one_alone_is_neither_revived_nor_written(status: int, code: str) -> Non
     assert writes(subject) == 0
     assert subject.held_values(subject.identity(1)) == {}
     assert standing(subject, 1)["by"] == "hand"
+
+
+@pytest.mark.parametrize("in_import", ["subscribes", "refuses"])
+def test_who_was_removed_without_objecting_is_subscribed(subject: ActiveCampaignSubject, in_import: str) -> None:
+    assert subject.sandbox.post("/_sandbox/settings", json={"removed_in_import": in_import}).status_code == 200
+    subject.backlog = min(subject.backlog, timedelta(seconds=1))
+    plant(subject, 1, 91)
+    assert join(subject, 1, 0) == {}
+    assert standing(subject, 1)["status"] == 1
+
+
+def test_a_standing_nobody_documented_has_a_code_of_its_own() -> None:
+    subject = UnsubscribingSubject()
+    plant(subject, 1, 17)
+    assert join(subject, 1, 0) == {0: "unknown_status"}
+    assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (17, "hand")
 
 
 def test_with_resubscribe_off_nobody_comes_back(subject: ActiveCampaignSubject) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
+from relay.delivery import first_runs
 from relay.delivery.cases import Job
 from relay.destinations.contract import Account, Caller, Destination, Quota
 from relay.domain.exports import Connection, Export
@@ -73,6 +74,7 @@ class Opener:
             partial(self.backlog, connection.name),
             partial(segments.name_of, self.database),
             partial(self.hold, connection.name),
+            partial(first_runs.exceeds, self.database),
         )
         return account, calls
 

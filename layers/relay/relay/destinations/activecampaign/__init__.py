@@ -11,7 +11,7 @@ from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.client import REST, Client, Queued
 from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
-from relay.destinations.activecampaign.rows import Contact, contact_of, most_bytes, row_of
+from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, row_of
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.calling import encode_json
@@ -23,7 +23,7 @@ from relay.domain.problems import Rejection
 # https://developers.activecampaign.com/reference/bulk-import-contacts
 MAX_CONTACTS = 250
 MAX_BODY_BYTES = 399_999
-_ENVELOPE_BYTES = len(encode_json({"contacts": []}))
+_ENVELOPE_BYTES = len(encode_json({"contacts": [], "exclude_automations": True}))
 
 FEW = 10
 """Up to so many contacts the vendor asks for single calls."""
@@ -87,10 +87,13 @@ class ActiveCampaign:
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         """Cut by number and by encoded size; few contacts, and those with a way of their own, go one by one.
 
-        One address comes once in a call: an import has no order within.
+        One address comes once in a call: an import has no order within. Where no automation may start, only those with
+        a way of their own go one by one: single calls have no such option.
         """
         calls: list[list[int]] = []
         cut = _cut(export.options, steps)
+        if export.options.exclude_automations:
+            return cut
         singles = sum(len(call) == 1 and _takes_calls(steps[call[0]], export.options) for call in cut)
         for call in cut:
             if 1 < len(call) <= FEW and singles == 0 and account.backlog(REST) <= TOLERATED_BACKLOG:
@@ -115,7 +118,7 @@ class ActiveCampaign:
             return Answer(refused={0: TOO_LARGE})
         if not fitting:
             return Answer(refused=unfit)
-        if len(steps) == 1:
+        if len(steps) == 1 and _goes_by_single_calls(steps[0], export.options):
             way = contacts.join if steps[0].joins else contacts.leave
             return way(client, Tags(client, account.notes), export.options, steps[0], fitting[0])
         answer = _import(client, export.options, steps, fitting, Proof(account.notes, export))
@@ -139,7 +142,7 @@ class ActiveCampaign:
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         """Look at the key, the contact limit, and each export's list and custom fields."""
-        return checks.findings(Client(account), account.notes, exports)
+        return checks.findings(Client(account), account.notes, exports, account.first_run_exceeds)
 
 
 def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
@@ -151,6 +154,11 @@ def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
     return step.memo is not None if step.joins else _leaves_alone(step.target, options)
+
+
+def _goes_by_single_calls(step: Step, options: ActiveCampaignOptions) -> bool:
+    """Whether a step that is sent alone goes by single calls, which may start automations."""
+    return not options.exclude_automations or _goes_alone(step, options)
 
 
 def _takes_calls(step: Step, options: ActiveCampaignOptions) -> bool:
@@ -189,7 +197,7 @@ def _import(
     queued: list[Queued] = []
 
     def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
-        result = client.bulk_import([row_of(steps[index], fitting[index], options) for index in part])
+        result = client.bulk_import(body_of([row_of(steps[index], fitting[index], options) for index in part], options))
         if isinstance(result, Queued):
             queued.append(result)
             return None

@@ -1,7 +1,7 @@
 """The few calls of ActiveCampaign's API v3 that an export needs."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
@@ -42,12 +42,15 @@ class ListStatus(IntEnum):
     """How a contact stands with a list.
 
     https://community.activecampaign.com/t/retrieve-opt-ins-opt-outs-or-bounces-since-a-specific-date/17698
+    REMOVED: another integration took the contact off, and nobody objected:
+    https://help.activecampaign.com/hc/en-us/articles/360021838379-API-contact-with-91-as-list-subscription-status
     """
 
     UNCONFIRMED = 0
     SUBSCRIBED = 1
     UNSUBSCRIBED = 2
     BOUNCED = 3
+    REMOVED = 91
 
 
 RESUBSCRIBING = 4
@@ -123,10 +126,11 @@ class Client:
         self._call = account.call
         self._hold = account.hold
 
-    def bulk_import(self, contacts: Sequence[Mapping[str, Any]]) -> Queued | RowsRefused:
-        """Queue an import of 1 to 250 contacts in a body below 400,000 bytes."""
+    def bulk_import(self, body: Mapping[str, Any]) -> Queued | RowsRefused:
+        """Queue an import: a body below 400,000 bytes with 1 to 250 `contacts`."""
+        contacts = body["contacts"]
         quota = BULK_SINGLE if len(contacts) == 1 else BULK
-        row, reply = self._ask("POST", "import/bulk_import", BULK_TABLE, json={"contacts": contacts}, quota=quota)
+        row, reply = self._ask("POST", "import/bulk_import", BULK_TABLE, json=body, quota=quota)
         if row is not None:
             return RowsRefused(_named_rows(reply, len(contacts)))
         return Queued(reply.body["batchId"], _count(reply.body.get("queued_contacts")))

@@ -4,6 +4,7 @@ that a bulk import does not have.
 Reads come before writes: a contact that must not be subscribed is not written at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus, ReadRefused
@@ -13,6 +14,7 @@ from relay.destinations.activecampaign.errors import (
     OPT_IN_PENDING,
     TAG_REFUSED,
     UNCONFIRMED,
+    UNKNOWN_STATUS,
     UNREADABLE,
     UNSUBSCRIBED,
 )
@@ -25,17 +27,24 @@ from relay.domain.problems import Problem, Rejection, Transient
 
 DONE = Answer()
 
+OBJECTIONS: Mapping[ListStatus | None, Rejection] = {
+    ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
+    ListStatus.BOUNCED: BOUNCED,
+    ListStatus.UNCONFIRMED: OPT_IN_PENDING,
+}
+"""What a list entry says against subscribing its contact, by status; a status nobody documented is not here."""
+
 
 def standing_in_the_way(entry: ListEntry | None, memo: str | None, *, resubscribe: bool) -> Rejection | None:
     """Return why a contact with this list entry must not be subscribed; None when it may be, or is.
 
     One whom this export unsubscribed may come back only while the entry is exactly what our own call left.
     """
-    if entry is None or entry.status is ListStatus.SUBSCRIBED:
+    if entry is None or entry.status in (ListStatus.SUBSCRIBED, ListStatus.REMOVED):
         return None
-    if entry.status is ListStatus.UNSUBSCRIBED:
-        return None if resubscribe and memo == entry.fingerprint else UNSUBSCRIBED
-    return BOUNCED if entry.status is ListStatus.BOUNCED else OPT_IN_PENDING
+    if entry.status is ListStatus.UNSUBSCRIBED and resubscribe and memo == entry.fingerprint:
+        return None
+    return OBJECTIONS.get(entry.status, UNKNOWN_STATUS)
 
 
 def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:

@@ -41,6 +41,12 @@ OPT_IN_PENDING = Rejection(
     "opt_in_pending",
     "the contact has not confirmed its subscription to the list yet: only the contact can do that",
 )
+UNKNOWN_STATUS = Rejection(
+    RejectionKind.DESTINATION,
+    "unknown_status",
+    "the contact stands with the list in a way that ActiveCampaign does not document, so it was left alone: look at "
+    "the contact in ActiveCampaign",
+)
 EXCLUDED = Rejection(
     RejectionKind.DESTINATION,
     "excluded",

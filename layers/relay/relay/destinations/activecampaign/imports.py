@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from relay.destinations.activecampaign import contacts
 from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus, ReadRefused, Room
+from relay.destinations.activecampaign.contacts import OBJECTIONS
 from relay.destinations.activecampaign.errors import (
-    BOUNCED,
     EXCLUDED,
     IMPORT_REFUSED,
-    OPT_IN_PENDING,
     OVER_LIMIT,
     UNCONFIRMED,
-    UNSUBSCRIBED,
+    UNKNOWN_STATUS,
 )
 from relay.destinations.activecampaign.fields import Kinds
 from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
@@ -48,12 +48,6 @@ IMPORT_BOUND = timedelta(hours=24)
 """An import that has not ended by then is looked up contact by contact. Others tell customers to allow for a day:
 https://docs.amperity.com/operator/destination_active_campaign.html"""
 
-_REASONS = {
-    ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
-    ListStatus.BOUNCED: BOUNCED,
-    ListStatus.UNCONFIRMED: OPT_IN_PENDING,
-}
-
 
 def report(
     client: Client,
@@ -85,8 +79,9 @@ def report(
             failed |= state.failed
     look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
     refused, unexplained = _refusals(account, queued, steps, failed, look_up)
-    contacts = queued.contacts
-    accounted_for = contacts is not None and contacts >= len(steps) and failed <= {step.identity for step in steps}
+    accounted_for = (
+        queued.contacts is not None and queued.contacts >= len(steps) and failed <= {step.identity for step in steps}
+    )
     if complete and accounted_for:
         return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
     doubtful = [index for index in range(len(steps)) if index not in refused and index not in unexplained]
@@ -158,12 +153,23 @@ class _LookUp:
             entry = None if known is None else self._client.list_entry(known, self._options.list_id)
         except ReadRefused:
             return IMPORT_REFUSED
-        if entry is not None and entry.status is not None:
-            return replace(_REASONS.get(entry.status, IMPORT_REFUSED), is_certain=False)
+        if entry is not None and entry.status is ListStatus.REMOVED:
+            return self._subscribed(step)
+        if entry is not None and entry.status is not ListStatus.SUBSCRIBED:
+            return replace(OBJECTIONS.get(entry.status, UNKNOWN_STATUS), is_certain=False)
+        if entry is not None:
+            return IMPORT_REFUSED
         is_full = self._is_full()
         if is_full:
             return replace(OVER_LIMIT, is_certain=known is None)
         return EXCLUDED if known is None and is_full is False else IMPORT_REFUSED
+
+    def _subscribed(self, step: Step) -> Rejection | None:
+        """Subscribe by single calls one who was removed without objecting, unless those could start automations."""
+        contact = contact_of(step, self._options, self._kinds)
+        if self._options.exclude_automations or isinstance(contact, Rejection):
+            return IMPORT_REFUSED
+        return contacts.join(self._client, self._tags, self._options, step, contact).refused.get(0)
 
     def _is_full(self) -> bool | None:
         """Whether the account has reached its contact limit; None where that may not be seen."""

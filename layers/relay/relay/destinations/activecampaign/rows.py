@@ -5,7 +5,7 @@ https://developers.activecampaign.com/reference/bulk-import-contacts
 https://developers.activecampaign.com/reference/sync-a-contacts-data
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,11 +77,22 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
 
 def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:
     """Return a bulk import's row for a step."""
+    row = contact.for_import
     if step.joins:
-        return contact.for_import | {"subscribe": [{"listid": int(options.list_id)}]}
-    if leaving(step.target, options) is Leaving.UNSUBSCRIBE:
-        return contact.for_import | {"unsubscribe": [{"listid": int(name_in(step.target))}]}
-    return contact.for_import
+        row["subscribe"] = [{"listid": int(options.list_id)}]
+    elif leaving(step.target, options) is Leaving.UNSUBSCRIBE:
+        row["unsubscribe"] = [{"listid": int(name_in(step.target))}]
+    return row | _about_automations(options)
+
+
+def body_of(rows: Sequence[Mapping[str, Any]], options: ActiveCampaignOptions) -> dict[str, Any]:
+    """Return the body of a bulk import."""
+    return {"contacts": list(rows)} | _about_automations(options)
+
+
+def _about_automations(options: ActiveCampaignOptions) -> dict[str, Any]:
+    """Return what is said at both places where the docs put it: their prose the payload, their example each contact."""
+    return {"exclude_automations": True} if options.exclude_automations else {}
 
 
 def most_bytes(step: Step, options: ActiveCampaignOptions) -> int:
