@@ -114,6 +114,25 @@ def test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more(subjec
     assert imports == [400, 200]
 
 
+# Automations.
+
+
+@pytest.mark.parametrize("place", ["payload", "contact", "either"])
+@pytest.mark.parametrize("options", [{}, {"exclude_automations": True}])
+@pytest.mark.parametrize("backlog", [0, 60])
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_automations_start_unless_the_export_excludes_them(
+    subject: ActiveCampaignSubject, options: dict[str, Any], place: str, backlog: int, count: int
+) -> None:
+    """Whichever of the two documented places the account heeds."""
+    set_up(subject, exclude_automations_at=place)
+    subject.backlog = timedelta(seconds=backlog)
+    subject.export = subject.export_with(options)
+    assert subject.deliver([subject.step(number) for number in range(count)]) == {}
+    assert len(subject.subscribed()) == count
+    assert subject.counters()["automations_started"] == (0 if options else count)
+
+
 # Reasons.
 
 

@@ -30,14 +30,8 @@ from tests.fakes.scripted_caller import asked_of
 
 BUSY = timedelta(seconds=0.51)
 FREE = timedelta(seconds=0.5)
-WAYS: list[dict[str, Any]] = [
-    {},
-    {"exclude_automations": True},
-    UNSUBSCRIBE,
-    {**UNSUBSCRIBE, "resubscribe": False},
-    SET_FIELD,
-    REMOVE_TAG,
-]
+BULK_UNSUBSCRIBE: dict[str, Any] = {**UNSUBSCRIBE, "resubscribe": False}
+WAYS: list[dict[str, Any]] = [{}, {"exclude_automations": True}, UNSUBSCRIBE, BULK_UNSUBSCRIBE, SET_FIELD, REMOVE_TAG]
 
 
 def cut(given_steps: list[Step], the_export: Export | None = None, *, backlog: timedelta = FREE) -> list[list[int]]:

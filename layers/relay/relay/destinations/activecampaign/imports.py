@@ -79,9 +79,8 @@ def report(
             failed |= state.failed
     look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
     refused, unexplained = _refusals(account, queued, steps, failed, look_up)
-    accounted_for = (
-        queued.contacts is not None and queued.contacts >= len(steps) and failed <= {step.identity for step in steps}
-    )
+    all_queued = queued.contacts is not None and queued.contacts >= len(steps)
+    accounted_for = all_queued and failed <= {step.identity for step in steps}
     if complete and accounted_for:
         return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
     doubtful = [index for index in range(len(steps)) if index not in refused and index not in unexplained]
