@@ -165,7 +165,14 @@ class Subject(ABC):
             session=wsgi_session(self.adapter),
             monotonic=self.time,
         )
-        return Account(self.connection, caller, self.notes, BASE_URL, backlog=lambda _: self.backlog)
+        return Account(
+            self.connection,
+            caller,
+            self.notes,
+            BASE_URL,
+            backlog=lambda _: self.backlog,
+            memo_at=lambda target, identity: self.memos.get((target, identity)),
+        )
 
     def step(self, number: int, *, joins: bool = True, word: str | None = "word", after: int = 0) -> Step:
         """Return a step of person `number` for the first target, `after` seconds later than the start."""

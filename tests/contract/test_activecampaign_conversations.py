@@ -176,14 +176,14 @@ def test_a_wrong_key_however_it_is_answered(subject: ActiveCampaignSubject, flav
 
 
 def test_a_check_finds_what_is_missing(subject: ActiveCampaignSubject) -> None:
-    broken = replace(subject.export_with({"list_id": "8", "exit_field": "99"}), name="broken")
+    broken = replace(subject.export_with({"list_id": "80", "exit_field": "99"}), name="broken")
     findings = subject.destination.check(subject.account(), [subject.export, broken])
     assert [(found.subject.partition("/")[2], found.level) for found in findings[2:]] == [
         ("everyone", Level.OK),
         ("broken", Level.ERROR),
         ("broken", Level.ERROR),
     ]
-    assert "list 8" in findings[3].message
+    assert "list 80" in findings[3].message
     assert "field 99" in findings[4].message
 
 

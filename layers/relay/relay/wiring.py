@@ -14,6 +14,7 @@ from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
+from relay.delivery.memos import memo_at
 from relay.delivery.opening import Opener
 from relay.delivery.pace import Pace
 from relay.delivery.settling import Settling
@@ -98,7 +99,11 @@ class Stack:
             self.sandboxes,
             self.pace.backlog,
             self.pace.hold,
+            self._memo_at,
         )
+
+    def _memo_at(self, connection: str, target: str, identity: str) -> str | None:
+        return memo_at(self.database, self.keyed, connection, target, identity)
 
     @cached_property
     def wakeups(self) -> Wakeups:

@@ -161,6 +161,8 @@ class Account:
 
     For a limit of one quota's own. A 429 or 503 with `Retry-After` holds back every call to the account, and `call`
     sees to that."""
+    memo_at: Callable[[str, str], str | None] = lambda target, identity: None  # noqa: ARG005 - says what it takes
+    """What the destination asked to remember of an identity at another target of the connection, as in `Step.memo`."""
     first_run_exceeds: Callable[[Export, int], bool] = lambda export, count: False  # noqa: ARG005 - says what it takes
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 

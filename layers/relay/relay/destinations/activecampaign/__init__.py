@@ -13,7 +13,6 @@ from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
 from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, row_of
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
-from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
 from relay.destinations.isolating import Proof, isolate
@@ -120,7 +119,7 @@ class ActiveCampaign:
             return Answer(refused=unfit)
         if len(steps) == 1 and _goes_by_single_calls(steps[0], export.options):
             way = contacts.join if steps[0].joins else contacts.leave
-            return way(client, Tags(client, account.notes), export.options, steps[0], fitting[0])
+            return way(account, export.options, steps[0], fitting[0])
         answer = _import(client, export.options, steps, fitting, Proof(account.notes, export))
         return Answer({**unfit, **answer.refused}, answer.import_id, answer.queued)
 

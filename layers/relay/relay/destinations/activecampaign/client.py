@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from hashlib import sha256
@@ -90,6 +90,10 @@ class ListEntry:
     status: ListStatus | None
     """None for one that nobody documented."""
     fingerprint: str
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """The contact's unsubscriptions from other lists (and standings nobody documented): fingerprints by list id.
+
+    Empty where only the one entry was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +160,19 @@ class Client:
 
     def list_entry(self, contact_id: str, list_id: str) -> ListEntry | None:
         """Return the contact's entry on a list, None when it was never on it."""
-        for entry in self._records(
-            f"contacts/{quote(contact_id, safe='')}/contactLists", "contactLists", CONTACT_TABLE
-        ):
-            if str(entry.get("list")) == list_id:
-                return _list_entry(entry)
-        return None
+        path = f"contacts/{quote(contact_id, safe='')}/contactLists"
+        found = {
+            str(entry.get("list")): _list_entry(entry) for entry in self._records(path, "contactLists", CONTACT_TABLE)
+        }
+        if list_id not in found:
+            return None
+        objections = (ListStatus.UNSUBSCRIBED, None)
+        elsewhere = {
+            number: entry.fingerprint
+            for number, entry in found.items()
+            if number != list_id and entry.status in objections
+        }
+        return replace(found[list_id], elsewhere=elsewhere)
 
     def sync(self, contact: Mapping[str, Any]) -> str | None:
         """Create or update one contact by its address; return its id, None when it is refused.

@@ -77,7 +77,7 @@ def report(
             return ImportReport(finished=False)
         if state is not None:
             failed |= state.failed
-    look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
+    look_up = _LookUp(account, client, options, kinds)
     refused, unexplained = _refusals(account, queued, steps, failed, look_up)
     all_queued = queued.contacts is not None and queued.contacts >= len(steps)
     accounted_for = all_queued and failed <= {step.identity for step in steps}
@@ -111,9 +111,10 @@ def _refusals(
 class _LookUp:
     """Looks at single contacts: up to five calls each."""
 
-    def __init__(self, client: Client, tags: Tags, options: ActiveCampaignOptions, kinds: Kinds) -> None:
+    def __init__(self, account: Account, client: Client, options: ActiveCampaignOptions, kinds: Kinds) -> None:
+        self._account = account
         self._client = client
-        self._tags = tags
+        self._tags = Tags(client, account.notes)
         self._options = options
         self._kinds = kinds
         self._room: list[Room | None] = []
@@ -168,7 +169,7 @@ class _LookUp:
         contact = contact_of(step, self._options, self._kinds)
         if self._options.exclude_automations or isinstance(contact, Rejection):
             return IMPORT_REFUSED
-        return contacts.join(self._client, self._tags, self._options, step, contact).refused.get(0)
+        return contacts.join(self._account, self._options, step, contact).refused.get(0)
 
     def _is_full(self) -> bool | None:
         """Whether the account has reached its contact limit; None where that may not be seen."""
