@@ -9,10 +9,11 @@ from pydantic import BaseModel
 from relay.destinations.activecampaign import checks, contacts, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.client import REST, Client, Queued
-from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
+from relay.destinations.activecampaign.errors import MALFORMED, TAGS_USED_UP, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
-from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, row_of
+from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, own_tags, row_of
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
+from relay.destinations.activecampaign.tags import TagNames
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
 from relay.destinations.isolating import Proof, isolate
@@ -115,6 +116,9 @@ class ActiveCampaign:
         fitting = {index: contact for index, contact in enumerate(written) if isinstance(contact, Contact)}
         if len(steps) == 1 and _ENVELOPE_BYTES + most_bytes(steps[0], export.options) > MAX_BODY_BYTES:
             return Answer(refused={0: TOO_LARGE})
+        for index in _beyond_tags(account, export, fitting):
+            unfit[index] = TAGS_USED_UP
+            del fitting[index]
         if not fitting:
             return Answer(refused=unfit)
         if len(steps) == 1 and _goes_by_single_calls(steps[0], export.options):
@@ -153,6 +157,14 @@ def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
     return step.memo is not None if step.joins else _leaves_alone(step.target, options)
+
+
+def _beyond_tags(account: Account, export: Export, fitting: Mapping[int, Contact]) -> list[int]:
+    """Return those whose tags would be more different ones than an export may use."""
+    wanted = {index: own_tags(contact.tags, export.options) for index, contact in fitting.items() if contact.tags}
+    names = list(dict.fromkeys(name for tags in wanted.values() for name in sorted(tags)))
+    admitted = TagNames(account.notes, export).admit(names) if names else set[str]()
+    return [index for index, tags in wanted.items() if not tags <= admitted]
 
 
 def _goes_by_single_calls(step: Step, options: ActiveCampaignOptions) -> bool:

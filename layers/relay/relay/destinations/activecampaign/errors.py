@@ -8,6 +8,12 @@ from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
 from relay.domain.problems import Rejection, RejectionKind
 
+MOST_TAGS = 50
+"""Different tags of one profile. One contact by single calls takes up to three calls for each."""
+
+MOST_TAG_NAMES = 1_000
+"""Different tags that an export uses under one version of its settings: it never fills the account with tags."""
+
 MALFORMED = Rejection(
     RejectionKind.DATA, "malformed", "ActiveCampaign refuses the record as malformed: check its values at the source"
 )
@@ -26,6 +32,17 @@ UNFIT_VALUE = Rejection(
 )
 TAG_REFUSED = Rejection(
     RejectionKind.DATA, "tag_refused", "ActiveCampaign refuses the name of a tag: correct the mapping or the value"
+)
+TOO_MANY_TAGS = Rejection(
+    RejectionKind.DATA,
+    "too_many_tags",
+    f"the profile has more than {MOST_TAGS} tags: map fewer, or correct the value",
+)
+TAGS_USED_UP = Rejection(
+    RejectionKind.DATA,
+    "tags_used_up",
+    f"the export has used {MOST_TAG_NAMES:,} different tags since its settings were last edited, and uses no more: map "
+    "a value that has fewer, or save the export again to let it go on",
 )
 UNSUBSCRIBED = Rejection(
     RejectionKind.DESTINATION,

@@ -5,11 +5,11 @@ https://developers.activecampaign.com/reference/bulk-import-contacts
 https://developers.activecampaign.com/reference/sync-a-contacts-data
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.destinations.activecampaign.errors import TAG_REFUSED, UNFIT_VALUE
+from relay.destinations.activecampaign.errors import MOST_TAGS, TAG_REFUSED, TOO_MANY_TAGS, UNFIT_VALUE
 from relay.destinations.activecampaign.fields import Kinds, fit, items_of
 from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.settings import LONGEST_TAG, ActiveCampaignOptions
@@ -68,11 +68,21 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
             return UNFIT_VALUE
         if fitting:
             fields[number] = fitting
-    tags = tuple(items_of(values[TAGS])) if TAGS in values else ()
+    tags = tuple({tag.lower(): tag for tag in items_of(values[TAGS])}.values()) if TAGS in values else ()
     if any(len(tag) > LONGEST_TAG for tag in tags):
         return TAG_REFUSED
+    if len(own_tags(tags, options)) > MOST_TAGS:
+        return TOO_MANY_TAGS
     names = {name: values[name] for name in PLAIN_TARGETS if name in values}
     return Contact(email=step.identity, names=names, fields=fields, tags=tags)
+
+
+def own_tags(tags: Iterable[str], options: ActiveCampaignOptions) -> frozenset[str]:
+    """Return the different tags that come from the profile, not from the export's options; in lower case.
+
+    ActiveCampaign tells tags apart without regard to case.
+    """
+    return frozenset(tag.lower() for tag in tags) - {(options.tag or "").lower()}
 
 
 def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:
