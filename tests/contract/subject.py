@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,13 +16,18 @@ from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account, Answer, Destination, OpenImport, Quota, Step
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import Busy, Rejection
+from relay.domain.problems import Busy, Problem, Rejection
 from tests.fakes.scripted_caller import DictNotes
 from tests.fakes.wsgi_session import WsgiAdapter, wsgi_session
 
 BASE_URL = "http://sandbox.invalid"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 _NUMBERS = itertools.count(1)
+
+
+def busy() -> Problem:
+    """Return our own limit."""
+    return Busy("throttled", "our own side is at its limit")
 
 
 class OurLimit:
@@ -32,12 +37,13 @@ class OurLimit:
         self.met = 0
         """Calls and notes so far."""
         self.at: int | None = None
+        self.problem: Callable[[], Problem] = busy
 
     def meet(self) -> None:
         """Count, and raise when it is the one."""
         self.met += 1
         if self.met == self.at:
-            raise Busy("throttled", "our own side is at its limit")
+            raise self.problem()
 
 
 class LimitedNotes(DictNotes):

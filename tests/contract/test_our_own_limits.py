@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from relay.delivery.time_limits import out_of_time
 from relay.destinations.gainsight_px.blame import MOST_HELD
-from relay.domain.problems import Busy, ConnectionProblem, Problem
+from relay.domain.problems import Busy, Conflict, ConnectionProblem, Problem
 from tests.contract.conftest import SUBJECTS, name_of
 from tests.contract.gainsight_px_subject import GainsightPxSubject
-from tests.contract.subject import Subject
+from tests.contract.subject import Subject, busy
 
 ALWAYS: int | None = None
 
@@ -81,14 +82,16 @@ CONVERSATIONS: Mapping[str, Conversation] = {
 }
 
 
-def _converse(kind: type[Subject], conversation: Conversation, at: int | None) -> tuple[int, object]:
+def _converse(
+    kind: type[Subject], conversation: Conversation, at: int | None, limit: Callable[[], Problem] = busy
+) -> tuple[int, object]:
     """Have a conversation in which one call or note is too many for our side; return how many there were, and the end.
 
     The end is the problem it was, or the result.
     """
     subject = kind()
     conversation.after(subject)
-    subject.limit.met, subject.limit.at = 0, at
+    subject.limit.met, subject.limit.at, subject.limit.problem = 0, at, limit
     try:
         end = conversation.does(subject)
     except Problem as problem:
@@ -97,15 +100,18 @@ def _converse(kind: type[Subject], conversation: Conversation, at: int | None) -
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)
+@pytest.mark.parametrize("limit", [busy, out_of_time])
 @pytest.mark.parametrize("kind", SUBJECTS, ids=name_of)
-def test_our_own_limit_is_met_as_such_at_every_call(kind: type[Subject], name: str) -> None:
+def test_our_own_limit_is_met_as_such_at_every_call(
+    kind: type[Subject], limit: Callable[[], Problem], name: str
+) -> None:
     conversation = CONVERSATIONS[name]
     met, good = _converse(kind, conversation, None)
     assert not isinstance(good, Problem)
     for at in range(1, met + 1):
-        _, end = _converse(kind, conversation, at)
+        _, end = _converse(kind, conversation, at, limit)
         # What can be done without the call that had no room may be done: then it is as good as with it.
-        assert isinstance(end, Busy) or end == good, f"{at} of {met}: {end!r}"
+        assert isinstance(end, Busy | Conflict) or end == good, f"{at} of {met}: {end!r}"
 
 
 def test_a_new_name_of_a_segment_waits_for_room_as_all_else() -> None:

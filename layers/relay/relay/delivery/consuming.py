@@ -15,6 +15,7 @@ from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
 from relay.delivery.opening import GateClosed, Opened, Opener, Paused
 from relay.delivery.stopping import Stopping
+from relay.delivery.time_limits import OUT_OF_TIME
 from relay.domain.claims import AWAITED, RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import (
@@ -39,9 +40,6 @@ FIRST_BACKOFF = timedelta(seconds=5)
 
 MOST_RECEIVES = 25
 """After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""
-
-OUT_OF_TIME = "out_of_time"
-"""The engine's code for calls it did not begin because the function's time is nearly over."""
 
 ENOUGH_TIME = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""

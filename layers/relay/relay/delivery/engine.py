@@ -16,6 +16,7 @@ from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
 from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
 from relay.delivery.settling import Settling
+from relay.delivery.time_limits import out_of_time, within
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
 from relay.domain.claims import AWAITED, Claim, Fate, RunTag
@@ -194,10 +195,8 @@ class Engine:
         waiting = [(flight, sends) for flight, sends in calls.items() if sends]
         for position, (flight, sends) in enumerate(waiting):
             try:
-                if job.until is not None and self._clock.now() >= job.until:
-                    raise Conflict(
-                        "out_of_time", "the function's time is nearly over; the rest is sent in its next one"
-                    )
+                if not self._is_time_left(job):
+                    raise out_of_time()
                 self._call(job, flight, sends)
             except Problem as problem:
                 idle = waiting[position if problem.taken is False else position + 1 :]
@@ -205,9 +204,13 @@ class Engine:
                 flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
                 raise
 
+    def _is_time_left(self, job: Job) -> bool:
+        return job.until is None or self._clock.now() < job.until
+
     def _call(self, job: Job, flight: str, sends: Sequence[Send]) -> None:
         entries = [send.entry for send in sends]
-        answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
+        account = within(job.account, lambda: self._is_time_left(job))
+        answer = job.destination.send(account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
             self._settling.settle(job.export, flight, entries, answer.refused, memos=answer.memos, sent_in=job.run)
         else:

@@ -24,7 +24,7 @@ from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.contract import Account, Answer, Step
-from relay.domain.problems import Problem, Rejection, Transient
+from relay.domain.problems import Conflict, Problem, Rejection, Transient
 
 DONE = Answer()
 
@@ -126,7 +126,7 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
         return Answer(refused={0: MALFORMED})
     try:
         left = client.list_entry(contact_id, list_id) or left
-    except Transient:
+    except (Transient, Conflict):
         # What the writing call showed may read the same; if it does not, the way back is unclear and stays shut.
         return Answer(memos={0: memo_of(left, entry.elsewhere)})
     except Problem as problem:
