@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST, ReadRefused
-from relay.destinations.activecampaign.imports import ASKED_ANYWAY, IMPORT_BOUND
+from relay.destinations.activecampaign.imports import ASKED_ANYWAY
 from relay.destinations.contract import ImportReport, Reply, Step
 from relay.domain.problems import ConnectionProblem, Transient
 from tests.contract.activecampaign_replies import (

@@ -6,8 +6,9 @@ from itertools import chain
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST
-from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE, IMPORT_BOUND, LOOKED_UP_AT_ONCE
+from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE, LOOKED_UP_AT_ONCE
 from relay.destinations.contract import ImportReport, Reply, Step
 from tests.contract.activecampaign_replies import (
     NOBODY,

@@ -28,7 +28,7 @@ from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores import flights
 from relay.stores.database import Database, Group, Write
-from relay.stores.flights import Entry, QueuedImport
+from relay.stores.flights import Entry, Known, QueuedImport
 
 LOST_RACES = 12
 """How often cases are looked at again because others wrote meanwhile, before the message is put back."""
@@ -104,7 +104,9 @@ class Engine:
         keys = [key for case in cases for key in (*case.difference.joins, *case.difference.leaves)]
         claims = claim_store.load(self._database, keys)
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
-        fates = flights.fates(self._database, job.export.connection, open_flights)
+        known = flights.known(self._database, job.export.connection, open_flights)
+        claims = {key: _with_known_bound(claim, known) for key, claim in claims.items()}
+        fates = {flight: each.fate for flight, each in known.items()}
         plans = self._plans(job, cases, claims, fates)
         if any(plan.due is not None for plan in plans) and (cleared := self._cleared_before(job)) is not None:
             plans = self._plans(job, cases, claims, fates, cleared)
@@ -201,7 +203,11 @@ class Engine:
             except Problem as problem:
                 idle = waiting[position if problem.taken is False else position + 1 :]
                 ids = [flight for flight, _ in idle]
-                flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
+                now = self._clock.now()
+                flights.record_failures(self._database, job.export.connection, ids, now)
+                if problem.taken is None and problem.effect_within is not None:
+                    until = now + problem.effect_within
+                    flights.record_answer(self._database, job.export.connection, flight, until, now)
                 raise
 
     def _is_time_left(self, job: Job) -> bool:
@@ -250,6 +256,15 @@ class Engine:
             rest,
         )
         self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)
+
+
+def _with_known_bound(claim: Claim, known: Mapping[str, Known]) -> Claim:
+    """Return a claim whose open flight lasts no longer than is known of its call."""
+    flight = claim.flight
+    until = None if flight is None else known[flight.id].until
+    if flight is None or until is None or until >= flight.until:
+        return claim
+    return replace(claim, flight=replace(flight, until=until))
 
 
 def _without_dead_marks(delivery: Delivery, run: RunTag | None) -> Delivery:

@@ -59,14 +59,34 @@ def _entries(flight: str) -> Key:
     return Key(Table.CONTROL, f"flight#{flight}", "entries")
 
 
-def fates(database: Database, connection: str, flights: Collection[str]) -> dict[str, Fate]:
-    """Return what became of flights whose end is not recorded in their claims."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a flight beyond its claims; `until` is when its effect can no longer arrive, where that is."""
+
+    fate: Fate = Fate.UNKNOWN
+    until: datetime | None = None
+
+
+def known(database: Database, connection: str, flights: Collection[str]) -> dict[str, Known]:
+    """Return what is known of flights whose end is not recorded in their claims."""
     ids = sorted(flights)
     items = database.get([_header(connection, flight) for flight in ids])
     return {
-        flight: Fate.UNKNOWN if item is None else Fate(str(item["fate"]))
+        flight: Known()
+        if item is None
+        else Known(Fate(str(item["fate"])), moments.parse(str(item["until"])) if "until" in item else None)
         for flight, item in zip(ids, items, strict=True)
     }
+
+
+def record_answer(database: Database, connection: str, flight: str, until: datetime, now: datetime) -> None:
+    """Note that a call was answered, though not with what it did: its effect can arrive until then, and not longer."""
+    item: Item = {
+        "fate": Fate.UNKNOWN.value,
+        "until": moments.text(until),
+        "expires_at": int((now + FORGOTTEN_AFTER).timestamp()),
+    }
+    write_one(database, Put(_header(connection, flight), item))
 
 
 def record_failures(database: Database, connection: str, flights: Iterable[str], now: datetime) -> None:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from relay.destinations.activecampaign import checks, contacts, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
+from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT, IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST, Client, Queued
 from relay.destinations.activecampaign.errors import MALFORMED, TAGS_USED_UP, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
@@ -45,8 +46,8 @@ class ActiveCampaign:
     identity = mapping_rules.EMAIL
     shards = 4
     call_size = MAX_CONTACTS
-    lost_answer_bound = imports.IMPORT_BOUND
-    import_bound = imports.IMPORT_BOUND + timedelta(hours=1)
+    lost_answer_bound = IMPORT_BOUND
+    import_bound = IMPORT_BOUND + timedelta(hours=1)
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
@@ -214,7 +215,7 @@ def _import(
             return None
         return {part[position]: MALFORMED for position in result.named}
 
-    refused = isolate(sorted(fitting), attempt, MALFORMED, proof)
+    refused = isolate(sorted(fitting), attempt, MALFORMED, proof, ANSWERED_IMPORT)
     counts = [each.contacts for each in queued]
     return Answer(
         refused=refused,

@@ -6,6 +6,7 @@ Reads come before writes: a contact that must not be subscribed is not written a
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus, ReadRefused
 from relay.destinations.activecampaign.errors import (
@@ -136,6 +137,11 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
 
 
 def half_done(problem: Problem) -> Problem:
-    """Return the problem of a call after another one of the same step was taken: nobody may think nothing was done."""
+    """Return the problem of a call after another one of the same step was taken: nobody may think nothing was done.
+
+    What was taken was answered, and what certainly was not does nothing later.
+    """
+    if problem.taken is False:
+        problem.effect_within = timedelta()
     problem.taken = None
     return problem

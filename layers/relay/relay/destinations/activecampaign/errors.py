@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
 from relay.domain.problems import Rejection, RejectionKind
@@ -109,6 +110,23 @@ def _id_of(reply: Reply, key: str) -> Any:
     return record.get("id") if isinstance(record, Mapping) else None
 
 
+ANSWERS_ITSELF = (500, 503)
+"""Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
+
+502, 504, 520 and more come from a proxy before it, which does not know what goes on behind it.
+"""
+
+
+def _trouble(effect_within: timedelta) -> Row:
+    return Row(
+        ANSWERS_ITSELF,
+        Outcome.TRANSIENT,
+        "unavailable",
+        "ActiveCampaign has a problem of its own",
+        effect_within=effect_within,
+    )
+
+
 TABLE: Table = (
     # A wrong key can answer 200 with the log-in page: https://github.com/rudderlabs/rudder-transformer/pull/5350
     Row(
@@ -126,6 +144,7 @@ TABLE: Table = (
     ),
     Row((402,), Outcome.CONNECTION, "unpaid", "ActiveCampaign has blocked the account for a payment problem"),
     Row((404,), Outcome.CONNECTION, "not_found", "ActiveCampaign does not know the address: check api_host"),
+    _trouble(timedelta()),
     *DEFAULT_TABLE,
 )
 
@@ -145,7 +164,9 @@ BULK_TABLE: Table = (
         "unexpected_answer",
         "the bulk import answered without the id of an import",
         when=lambda reply: reply.body is not None and not _is_filled_text(_object_of(reply, "batchId")),
+        effect_within=ANSWERED_IMPORT,
     ),
+    _trouble(ANSWERED_IMPORT),
     *TABLE,
 )
 """Anything else with 400 names rows or calls for splitting."""
@@ -190,6 +211,7 @@ SYNC_TABLE: Table = (
         "unexpected_answer",
         "contact/sync answered without the id of the contact",
         when=lambda reply: reply.body is not None and _id_of(reply, "contact") is None,
+        effect_within=timedelta(),
     ),
     *TABLE,
 )
@@ -203,6 +225,7 @@ LIST_TABLE: Table = (
         "unexpected_answer",
         "contactLists answered without the list entry",
         when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactList"), Mapping),
+        effect_within=timedelta(),
     ),
     *TABLE,
 )
@@ -220,6 +243,7 @@ CONTACT_TAG_TABLE: Table = (
         "unexpected_answer",
         "contactTags answered without the tag's association",
         when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactTag"), Mapping),
+        effect_within=timedelta(),
     ),
     *TAG_TABLE,
 )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from relay.destinations.activecampaign import contacts
+from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus, ReadRefused, Room
 from relay.destinations.activecampaign.contacts import OBJECTIONS
 from relay.destinations.activecampaign.errors import (
@@ -43,10 +44,6 @@ ASKED_ANYWAY = timedelta(minutes=10)
 
 So long an unknown id may also be one that ActiveCampaign does not show yet.
 """
-
-IMPORT_BOUND = timedelta(hours=24)
-"""An import that has not ended by then is looked up contact by contact. Others tell customers to allow for a day:
-https://docs.amperity.com/operator/destination_active_campaign.html"""
 
 
 def report(
