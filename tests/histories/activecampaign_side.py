@@ -15,8 +15,8 @@ from relay.destinations.activecampaign import ActiveCampaign
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
+from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import activecampaign_trouble
-from tests.histories.clock import HistoryClock
 from tests.histories.people import Person, Wanted
 from tests.histories.side import SEGMENTS, Side, Stored
 
@@ -40,7 +40,7 @@ class ActiveCampaignSide(Side):
 
     name = "activecampaign"
 
-    def __init__(self, chance: Random, clock: HistoryClock) -> None:
+    def __init__(self, chance: Random, clock: VirtualClock) -> None:
         super().__init__(chance, clock)
         self.account: ActiveCampaignAccount = self.app.extensions["sandbox"]
         self.hand: dict[str, int] = {}

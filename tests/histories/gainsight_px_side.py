@@ -15,8 +15,8 @@ from relay.destinations.contract import Destination
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.exports import Export
+from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import trouble
-from tests.histories.clock import HistoryClock
 from tests.histories.people import Person
 from tests.histories.side import SEGMENTS, Side, Stored
 from tests.histories.trouble import Place
@@ -38,7 +38,7 @@ class GainsightPxSide(Side):
 
     name = "gainsight_px"
 
-    def __init__(self, chance: Random, clock: HistoryClock) -> None:
+    def __init__(self, chance: Random, clock: VirtualClock) -> None:
         super().__init__(chance, clock)
         self.account: GainsightPxAccount = self.app.extensions["sandbox"]
         self._unknown = chance.choice([0.08, 0.08, 0.3])

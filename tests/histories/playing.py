@@ -11,8 +11,8 @@ from relay.domain.runs import ledger_adds_up, total
 from relay.queues import Message
 from relay.stores import deliveries, runs
 from relay.stores.database import Table
+from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import ActiveCampaignSide
-from tests.histories.clock import HistoryClock
 from tests.histories.gainsight_px_side import GainsightPxSide
 from tests.histories.promises import promise
 from tests.histories.side import SEGMENTS, Side, Stored
@@ -41,7 +41,7 @@ class History:
     def __init__(self, seed: int, name: str) -> None:
         self.seed = seed
         self.chance = random.Random(f"{name} {seed}")
-        clock = HistoryClock()
+        clock = VirtualClock()
         self.side = SIDES[name](self.chance, clock)
         self.world = World(self.chance, self.side, clock)
         self.crowd = self.chance.randint(30, 120)

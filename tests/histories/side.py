@@ -15,7 +15,7 @@ from local.sandboxes.limits import Quota
 from relay.destinations.contract import Destination
 from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
-from tests.histories.clock import HistoryClock
+from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.people import Person, Wanted
 
 SEGMENTS = ("shop/vip", "shop/lapsed")
@@ -44,7 +44,7 @@ class Side(ABC):
 
     name: str
 
-    def __init__(self, chance: Random, clock: HistoryClock) -> None:
+    def __init__(self, chance: Random, clock: VirtualClock) -> None:
         self.chance = chance
         self.clock = clock
         self.export: Export = self._export()

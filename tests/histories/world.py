@@ -13,8 +13,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import requests
-
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
@@ -30,71 +28,31 @@ from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Caller
 from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Problem
 from relay.domain.runs import Run, RunState
 from relay.queues import Received
 from relay.stores import gates, runs
 from relay.stores.directory import Directory
+from tests.fakes.invocations import EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
-from tests.fakes.wsgi_session import WsgiAdapter, wsgi_session
-from tests.histories.clock import HistoryClock, Killed
+from tests.fakes.observing import Observed
+from tests.fakes.simulated_queue import SimQueue
+from tests.fakes.virtual_clock import Killed, VirtualClock
+from tests.fakes.wsgi_session import wsgi_session
 from tests.histories.people import People
 from tests.histories.promises import promise
 from tests.histories.settings import StillSettings
 from tests.histories.side import Side
-from tests.simulation.queues import SimQueue
-
-TIME_OUT = timedelta(seconds=120)
-"""Of every function, as in the template; the queues there hide a message for 12 minutes and drop it after 30 tries."""
 
 BASE_URL = "http://sandbox.invalid"
-TICK = timedelta(minutes=1)
-
-
-class Wire(WsgiAdapter):
-    """The way to the sandbox; an invocation whose time is up when an answer arrives never sees it."""
-
-    def __init__(self, side: Side, clock: HistoryClock) -> None:
-        super().__init__(side.app, clock.timestamp)
-        self._clock = clock
-
-    def send(self, request: requests.PreparedRequest, *more: Any, **named: Any) -> requests.Response:
-        self.requests.clear()
-        try:
-            return super().send(request, *more, **named)
-        finally:
-            self._clock.live_or_die()
-
-
-class Notice:
-    """Observability that keeps a line of what happened, and remembers defects."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self._tell = tell
-        self.defects: list[BaseException] = []
-
-    def info(self, event: str, **fields: Any) -> None:
-        if event == "destination call":
-            self._tell(f"{fields['method']} {fields['path']} {fields['status']} {fields.get('problem', '')}")
-        else:
-            # Ids of imports are drawn by the sandbox, not from the seed.
-            self._tell(f"{event} { {name: value for name, value in fields.items() if name != 'import_id'} }")
-
-    def problem(self, event: str, error: BaseException, **fields: Any) -> None:
-        self._tell(f"{event}: {error} {fields}")
-        if not isinstance(error, Problem):
-            self.defects.append(error)
-
-    def count(self, metric: Any, value: int = 1, **_: Any) -> None: ...
 
 
 class World:
     """The relay of one history; everything random is drawn from `chance`."""
 
-    def __init__(self, chance: random.Random, side: Side, clock: HistoryClock) -> None:
+    def __init__(self, chance: random.Random, side: Side, clock: VirtualClock) -> None:
         self.chance, self.side, self.clock = chance, side, clock
         self.told: deque[str] = deque(maxlen=20_000)
-        self.observe: Any = Notice(self.tell)
+        self.observe = Observed(self.tell)
         self.death_rate = chance.choice([0.0, 0.0, 0.0005])
         self.kills = 0
         self.queue = self._queue("destination", fifo=True)
@@ -104,9 +62,16 @@ class World:
         self.people = People(self.database, self.keyed, chance, clock.now)
         self.settings = StillSettings(side.connection, side.export)
         self._pace = Pace(self.database, clock)
-        self._session = wsgi_session(Wire(side, clock))
+        self._session = wsgi_session(Wire(side.app, clock))
         self._ids = (f"{number:06x}" for number in itertools.count(1))
-        self._ticked = clock.now()
+        self.invocations = Invocations(
+            clock,
+            chance,
+            [EventSource(self.queue, self._consume), EventSource(self.checks, self._check_imports)],
+            lambda: self._ticker().tick(),
+            killed=self._killed,
+            over=self._check,
+        )
 
     def _queue(self, name: str, *, fifo: bool) -> SimQueue:
         return SimQueue(name, fifo, self.clock.now, self._step, self.chance)
@@ -158,97 +123,55 @@ class World:
 
     def _consumer(self) -> Consumer:
         retry = self.queue.retry_later
-        parts = (self._opener(), self._engine(), self._cursors(), self.clock, retry, self.observe)
+        parts = (self._opener(), self._engine(), self._cursors(), self.clock, retry, self.observe.as_observability())
         return Consumer(self.database, *parts)
 
     def _checker(self) -> ImportChecker:
         settling = Settling(self.database, self.clock, self._wakeups())
         retry = self.checks.retry_later
-        parts = (settling, self._cursors(), self._wakeups(), self.clock, retry, self.observe)
+        parts = (settling, self._cursors(), self._wakeups(), self.clock, retry, self.observe.as_observability())
         return ImportChecker(self.database, self._opener(), *parts)
 
     def _ticker(self) -> Ticker:
         directory = Directory(self.database, self.clock, max_age=timedelta())
-        parts = (self._opener(), self.starter(), self._cursors(), self._wakeups(), directory, self.clock, self.observe)
-        return Ticker(self.database, *parts)
+        parts = (self._opener(), self.starter(), self._cursors(), self._wakeups(), directory, self.clock)
+        return Ticker(self.database, *parts, self.observe.as_observability())
 
     # Invocations.
 
-    def invoke(self, work: Callable[[], Sequence[str]], queue: SimQueue | None, batch: Sequence[Received]) -> None:
-        """Run one invocation to its end, or to its time-out; then its messages come back as SQS would bring them."""
-        self.clock.deadline = self.clock.now() + TIME_OUT
-        try:
-            failed = work()
-        except Killed as killed:
-            self.kills += 1
-            self.tell(f"killed: {killed}")
-            return
-        finally:
-            self.clock.deadline = None
-        if queue is not None:
-            queue.finish(batch, failed)
-        self._check()
+    def _consume(self, batch: Sequence[Received]) -> Sequence[str]:
+        return self._consumer().consume(batch, self.clock.seconds_left)
 
-    def _work_once(self) -> bool:
-        """Hand out one batch of a queue; return whether there was one."""
-        kinds: list[tuple[SimQueue, Callable[[], Any]]] = [(self.queue, self._consumer), (self.checks, self._checker)]
-        self.chance.shuffle(kinds)
-        for queue, make in kinds:
-            batch = queue.receive()
-            if batch:
-                part = make()
-                self.invoke(lambda: part.consume(batch, self.clock.seconds_left), queue, batch)  # noqa: B023
-                return True
-        return False
+    def _check_imports(self, batch: Sequence[Received]) -> Sequence[str]:
+        return self._checker().consume(batch, self.clock.seconds_left)
 
-    def _tick_if_due(self) -> None:
-        if self.clock.now() - self._ticked >= TICK:
-            self._ticked = self.clock.now()
-            self.invoke(self._tick, None, ())
-
-    def _tick(self) -> list[str]:
-        self._ticker().tick()
-        return []
+    def _killed(self, killed: Killed) -> None:
+        self.kills += 1
+        self.tell(f"killed: {killed}")
 
     def run_until(self, moment: datetime) -> None:
         """Let the relay work until a moment has come."""
-        while self.clock.now() < moment:
-            worked = self._work_once()
-            self._tick_if_due()
-            if not worked:
-                self._skip(moment)
+        self.invocations.run_until(moment)
 
     def rest(self, within: timedelta) -> None:
         """Let the relay work until nothing is left to do."""
         end = self.clock.now() + within
         while True:
-            while self._work_once():
-                self._tick_if_due()
+            while self.invocations.work_once():
+                self.invocations.tick_if_due()
                 promise(self.clock.now() < end, f"not at rest within {within}: {self.unrest()}")
             self.confirm_run()
             if not self.unrest():
                 return
             promise(self.clock.now() < end, f"not at rest within {within}: {self.unrest()}")
-            self._skip(end)
-            self._tick_if_due()
-
-    def _skip(self, end: datetime) -> None:
-        """Go to the next moment at which something happens."""
-        now = self.clock.now()
-        parcels = (*self.queue.parcels, *self.checks.parcels)
-        moments = [parcel.visible_at for parcel in parcels if parcel.visible_at > now]
-        self.clock.time = max(min([*moments, self._ticked + TICK, end]), now + timedelta(milliseconds=1))
+            self.invocations.skip(end)
+            self.invocations.tick_if_due()
 
     # Runs.
 
     def start_run(self) -> None:
         self.tell("a run is asked for")
-
-        def work() -> list[str]:
-            self.starter().start(self.side.export, "schedule")
-            return []
-
-        self.invoke(work, None, ())
+        self.invocations.invoke(lambda: self.starter().start(self.side.export, "schedule"))
 
     def active_run(self) -> Run | None:
         active = runs.active(self.database, self.side.export.key)
@@ -260,12 +183,7 @@ class World:
         if run is None or run.state is not RunState.NEEDS_CONFIRMATION:
             return
         self.tell("the run is confirmed")
-
-        def work() -> list[str]:
-            self.starter().confirm(self.side.export, run.id, "operator")
-            return []
-
-        self.invoke(work, None, ())
+        self.invocations.invoke(lambda: self.starter().confirm(self.side.export, run.id, "operator"))
 
     def unrest(self) -> Mapping[str, Any]:
         """Return what is still to be done; empty when the relay is at rest."""

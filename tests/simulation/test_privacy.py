@@ -12,7 +12,7 @@ from relay.domain.changes import Change
 from relay.observability import Observability
 from relay.queues import Message
 from relay.stores.database import Table
-from tests.simulation.queues import SimQueue
+from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.world import Silence, World, play
 
 PLANTED = ("x.example", "nonsense", "zebulon")

@@ -18,7 +18,7 @@ from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
 from relay.domain.exports import Export
 from relay.queues import Message
-from tests.simulation.queues import SimQueue
+from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import BrokenPromise, World, play
 

@@ -37,8 +37,8 @@ from relay.stores import deliveries, ledger, profiles, runs
 from relay.stores.database import Table
 from relay.stores.directory import Directory
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.destinations import SimDestination
-from tests.simulation.queues import SimQueue
 from tests.simulation.settings import SimSettings
 
 START = datetime(2026, 5, 1, 8, tzinfo=UTC)

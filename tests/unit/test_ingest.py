@@ -231,6 +231,26 @@ class TestRefused:
         assert answer["headers"]["Retry-After"] == "10"
         assert len(endpoint.client) == 0
 
+    @pytest.mark.parametrize(
+        ("profile_key", "reason"),
+        [
+            ("lower(identities.crm_id[0])", "profile_key: unknown function lower()"),
+            ("join(identities.crm_id)", "profile_key: join() takes 2 arguments, and has 1"),
+            ("identities.crm_id[0", "profile_key: is not a JMESPath expression, near character 20"),
+            ("[@,@]" + "|[@,@]" * 40, "profile_key: takes more than"),
+        ],
+    )
+    def test_a_profile_key_that_can_never_work_is_told_in_the_log(
+        self, endpoint: Endpoint, profile_key: str, reason: str
+    ) -> None:
+        source = {"dialect": "relay-json", "auth": "bearer", "secret": TOKEN, "profile_key": profile_key}
+        endpoint.secrets["relay/sources/shop"] = source
+        answer = endpoint.post({"changes": [{"identities": {"crm_id": "c"}}]})
+        assert told(answer, 503)["code"] == "source_not_usable"
+        [line] = [json.loads(line) for line in endpoint.log.getvalue().splitlines() if "source not usable" in line]
+        assert (line["source"], line["reason"][: len(reason)]) == ("shop", reason)
+        assert len(endpoint.client) == 0
+
     def test_a_defect_tells_nothing(self) -> None:
         endpoint = Endpoint(FakeQueueClient([RuntimeError(PLANTED)]))
         told(endpoint.post({"changes": [{"identities": {"crm_id": PLANTED}}]}), 500)

@@ -99,6 +99,8 @@ class Count(Enum):
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
     BUDGET_PERCENT = "DailyBudgetPercent"
+    WARNINGS = "Warnings"
+    """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""
 
 
 class Observability:

@@ -23,7 +23,7 @@ from relay.delivery.ticking import Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller
+from relay.destinations.contract import Caller, Destination
 from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
@@ -41,6 +41,8 @@ class Stack:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     clock: Clock = field(default_factory=SystemClock)
     observe: Observability = field(default_factory=Observability)
+    destinations: Callable[[str], Destination] = registry.load
+    """Destinations by name."""
 
     @cached_property
     def database(self) -> Database:
@@ -51,7 +53,9 @@ class Stack:
     def settings(self) -> Settings:
         """Sources, connections and exports."""
         seconds = float(self.environment.get("RELAY_SETTINGS_SECONDS", "30"))
-        return Settings(self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock)
+        return Settings(
+            self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock, destinations=self.destinations
+        )
 
     @cached_property
     def keyed(self) -> KeyedHash:
@@ -94,7 +98,7 @@ class Stack:
         return Opener(
             self.database,
             self.settings,
-            registry.load,
+            self.destinations,
             self.caller,
             self.sandboxes,
             self.pace.backlog,
@@ -108,7 +112,7 @@ class Stack:
     @cached_property
     def wakeups(self) -> Wakeups:
         """Everything that is put on a queue."""
-        return Wakeups(self.queue_of, self.checks, lambda name: registry.load(name).shards, self.clock)
+        return Wakeups(self.queue_of, self.checks, lambda name: self.destinations(name).shards, self.clock)
 
     @cached_property
     def engine(self) -> Engine:
@@ -123,7 +127,7 @@ class Stack:
     @cached_property
     def starter(self) -> Starter:
         """Starts runs."""
-        return Starter(self.database, self.clock, self.cursors, registry.load)
+        return Starter(self.database, self.clock, self.cursors, self.destinations)
 
     def consumer(self, destination: str) -> Consumer:
         """Return what works on a destination's queue."""

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from relay.stores import gates, runs
 from relay.stores.database import Table
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, Bench
+from tests.fakes.scheduler import FakeScheduler
 
 MAIN = f"{CONNECTION}/main"
 
@@ -23,7 +24,7 @@ MAIN = f"{CONNECTION}/main"
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench(streams=False)
-    bench.store(2, email="2@x.example")
+    bench.store(2, email="2@x.example", name="Two")
     return bench
 
 
@@ -166,26 +167,8 @@ def test_a_wrong_event_is_answered_with_what_there_is(bench: Bench, event: Mappi
     assert answer == {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
 
 
-class Pages:
-    """EventBridge Scheduler with two pages of schedules."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
-
-    def get_paginator(self, operation: str, /) -> Any:
-        scheduler = self
-
-        class Paginator:
-            def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
-                scheduler.asked.append((operation, GroupName))
-                yield {"Schedules": [{"Name": "letters.main"}, {"Name": "somebody-elses"}]}
-                yield {"Schedules": [{"Name": "letters.weekly.report"}]}
-
-        return Paginator()
-
-
 def test_own_schedules_are_named_after_their_exports() -> None:
-    scheduler = Pages()
+    scheduler = FakeScheduler([{"Name": name} for name in ("letters.main", "somebody-elses", "letters.weekly.report")])
     assert own_schedules("relay", scheduler) == {"letters/main", "letters/weekly.report"}
     assert scheduler.asked == [("list_schedules", "relay")]
 
@@ -201,6 +184,15 @@ def test_a_check_shows_the_account_the_exports_and_what_is_stopped(bench: Bench)
     checked = bench.operator().handle({"check": CONNECTION})
     assert checked["stopped"] == [{"scope": "export#main", "code": "list_gone", "reason": "the list is gone"}]
     assert not checked["well"]
+
+
+def test_a_check_tries_the_mapping_on_stored_profiles(bench: Bench) -> None:
+    bench.edit(mapping={"email": "attributes.emial", "name": "attributes.name"})
+    checked = bench.operator().handle({"check": CONNECTION})
+    [finding] = checked["findings"]
+    assert (checked["well"], finding["subject"], finding["who_must_act"]) == (False, MAIN, "administrator")
+    assert "there is no emial in attributes, did you mean email? There are email, name" in finding["message"]
+    assert "2@x.example" not in finding["message"]
 
 
 def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) -> None:

@@ -51,6 +51,7 @@ def test_a_key_that_cannot_be_one(key: str) -> None:
         {"list_id": "seven"},
         {"list_id": "0"},
         {"list_id": True},
+        {"list_id": 7.5},
         {"list_id": "7", "on_exit": "delete"},
         {"list_id": "7", "tags": ["x"]},
         {"list_id": "7", "on_exit": "set_field"},
@@ -72,8 +73,9 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
         ActiveCampaignOptions.model_validate(options)
 
 
-def test_a_list_id_written_as_a_number() -> None:
-    assert ActiveCampaignOptions.model_validate({"list_id": 7}).list_id == "7"
+@pytest.mark.parametrize("number", [7, 7.0, "7", " 7 "])
+def test_a_list_id_written_as_a_number(number: Any) -> None:
+    assert ActiveCampaignOptions.model_validate({"list_id": number}).list_id == "7"
 
 
 @pytest.mark.parametrize("on_exit", ["keep", "unsubscribe"])

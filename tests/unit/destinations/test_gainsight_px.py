@@ -96,7 +96,9 @@ class TestSettings:
             {"segment_ref": "name"},
             {"max_identities_per_call": 0},
             {"max_identities_per_call": 10_001},
+            {"max_identities_per_call": 1.5},
             {"tell_again": -1},
+            {"tell_again": True},
             {"mode": "attributes"},
             {"attributes": {"aep/a": "inA"}},
             {"create_users": True},
@@ -111,13 +113,24 @@ class TestSettings:
         with pytest.raises(ValidationError):
             export(**options)
 
+    def test_whole_numbers_written_as_doubles(self) -> None:
+        options = export(max_identities_per_call=1e3, tell_again=2.0).options
+        assert (options.max_identities_per_call, options.tell_again) == (1000, 2)
+
 
 class TestIdentity:
     px = GainsightPx()
 
     @pytest.mark.parametrize(
         ("value", "expected"),
-        [("u1", ["u1"]), (" U1 ", [" U1 "]), (17, ["17"]), (0, ["0"]), (["", None, "b", " "], ["b"])],
+        [
+            ("u1", ["u1"]),
+            (" U1 ", [" U1 "]),
+            (17, ["17"]),
+            (0, ["0"]),
+            (1001.0, ["1001"]),
+            (["", None, "b", " "], ["b"]),
+        ],
     )
     def test_an_id_is_passed_on_exactly_as_it_is(self, value: Any, expected: list[str]) -> None:
         assert self.px.identity_of(value, export()) == expected
@@ -139,7 +152,7 @@ class TestIdentity:
         assert isinstance(found, Rejection)
         assert found.code == "no_identity"
 
-    @pytest.mark.parametrize("value", [True, 1.5, {"id": "u1"}, ["\ud83d"], [["u1"]]])
+    @pytest.mark.parametrize("value", [True, 1.5, 1e300, {"id": "u1"}, ["\ud83d"], [["u1"]]])
     def test_malformed(self, value: Any) -> None:
         found = self.px.identity_of(value, export())
         assert isinstance(found, Rejection)

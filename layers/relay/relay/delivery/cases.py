@@ -1,6 +1,7 @@
 """Cases: how a profile stands between what is wished and what was told. Reading only."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Rejection, RejectionKind, StaleSettings
 from relay.domain.profiles import Profile
-from relay.domain.runs import Outcome
+from relay.domain.runs import Outcome, warning_column
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
@@ -50,6 +51,8 @@ class Case:
     difference: Difference
     left_at: Mapping[str, datetime]
     rejected: bool = False
+    warnings: tuple[str, ...] = ()
+    """Codes of what is left out of its values."""
     outcome: Outcome | None = None
     changed_at: datetime | None = None
 
@@ -72,10 +75,20 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a profile, and the code of its rejection."""
+    """What became of a profile, the code of its rejection, and the codes of warnings."""
 
     outcome: Outcome
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def tally(results: Iterable[Result]) -> Counter[str]:
+    """Count profiles by outcome, and by the column of each warning."""
+    counts: Counter[str] = Counter()
+    for result in results:
+        counts[result.outcome.value] += 1
+        counts.update(map(warning_column, result.warnings))
+    return counts
 
 
 class Surveyor:
@@ -125,6 +138,7 @@ class Surveyor:
                 for key, told in difference.leaves.items()
             },
             rejected=rejected,
+            warnings=wished.warnings,
             outcome=outcome,
             changed_at=None if profile is None else profile.changed_at,
         )

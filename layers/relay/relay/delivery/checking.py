@@ -1,5 +1,6 @@
 """Looking at one connection and its exports for an operator: what is wrong, and who must do what."""
 
+from relay.delivery import mapping_samples
 from relay.delivery.opening import Opener
 from relay.destinations.contract import Finding, Level
 from relay.domain.problems import Problem
@@ -23,4 +24,4 @@ def look_at(opener: Opener, connection: str) -> list[Finding]:
         findings += opener.destinations(settled.destination).check(account, exports)
     except Problem as problem:
         findings.append(Finding("connection", Level.ERROR, str(problem), problem.actor))
-    return findings
+    return findings + mapping_samples.look_at(opener.database, opener.destinations, exports)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.delivery.cases import Result
+from relay.delivery.cases import Result, tally
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
@@ -28,7 +28,7 @@ from relay.domain.problems import (
     StaleSettings,
     Transient,
 )
-from relay.domain.runs import ENDED, Outcome, RunState
+from relay.domain.runs import ENDED, Outcome, RunState, warnings_in
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
 from relay.settings import UnknownConnection, UnknownExport
@@ -214,7 +214,7 @@ class Consumer:
         raise problem
 
     def _work(self, unit: _Unit, opened: Opened) -> Counter[str]:
-        """Do a unit's work; return how many profiles came to which outcome."""
+        """Do a unit's work; return how many profiles came to which outcome, and had which warning."""
         if unit.cursor is not None:
             return self._cursors.advance(opened.job, unit.cursor, redelivered=unit.redelivered, calls=opened.calls)
         looks = [look for look in unit.looks if opened.job.export.stream or look.thorough]
@@ -228,7 +228,7 @@ class Consumer:
             looked = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
             self._owe_held(opened.job.export, looked)
             results |= looked
-        return Counter(result.outcome.value for result in results.values())
+        return tally(results.values())
 
     def _tell(self, unit: _Unit, opened: Opened, outcomes: Counter[str]) -> None:
         """Log one line and add to the metrics."""
@@ -248,6 +248,8 @@ class Consumer:
         self._observe.info("worked", **line)
         for outcome, metric in _METRICS.items():
             self._observe.count(metric, outcomes[outcome], connection=export.connection)
+        for code, number in warnings_in(outcomes).items():
+            self._observe.count(Count.WARNINGS, number, connection=export.connection, outcome=code)
         self._observe.count(Count.CALLS, opened.calls(), connection=export.connection)
 
     def _look_for_run(self, opened: Opened, run_id: str, looks: Sequence[LookAgain]) -> dict[str, Result]:

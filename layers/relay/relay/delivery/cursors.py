@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
-from relay.delivery.cases import Case, Job, Result
+from relay.delivery.cases import Case, Job, Result, tally
 from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor
 from relay.delivery.wakeups import Wakeups
@@ -19,7 +19,7 @@ from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total
+from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total, warning_column
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -105,7 +105,7 @@ class Cursors:
         if not self._database.write([group])[0]:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
-        return Counter(result.outcome.value for result in results.values())
+        return tally(results.values())
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:
@@ -251,7 +251,7 @@ def _columns(case: Case, result: Result, run: Run) -> dict[str, int]:
         columns["leaving"] = 1
     if outcome is Outcome.REJECTED:
         columns[f"rejected:{result.reason}"] = 1
-    return columns
+    return columns | dict.fromkeys(map(warning_column, result.warnings), 1)
 
 
 def _from_held(counts: Counter[str], shard: Shard, done: bool) -> Counter[str]:

@@ -75,7 +75,9 @@ class Engine:
         while lost_races < LOST_RACES:
             settled = [case for case in queue if case.outcome is not None]
             self._tidy(job, settled)
-            results.update((case.profile, Result(case.outcome, case.reason)) for case in settled if case.outcome)
+            results.update(
+                (case.profile, Result(case.outcome, case.reason, case.warnings)) for case in settled if case.outcome
+            )
             work = [case for case in queue if case.outcome is None]
             if not work:
                 return results

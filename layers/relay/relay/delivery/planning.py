@@ -51,7 +51,8 @@ class Plan:
     def result(self) -> Result:
         """The outcome, with the code of a rejection."""
         outcome = self.outcome
-        return Result(outcome, (self.reason or self.case.reason) if outcome is Outcome.REJECTED else None)
+        reason = (self.reason or self.case.reason) if outcome is Outcome.REJECTED else None
+        return Result(outcome, reason, self.case.warnings)
 
 
 @dataclass(slots=True)

@@ -4,29 +4,33 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from typing import Any
-
-import jmespath
-from jmespath.parser import ParsedResult
 
 from relay.destinations.contract import Destination
 from relay.domain.deliveries import Want
 from relay.domain.exports import Export
+from relay.domain.expressions import Unfit, compiled
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection
+from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.profiles import Profile
 
 OUT = "out"
 """The digest of leaving: it carries no values."""
 
+UNFIT_EXPRESSION = "unfit_expression"
+"""An expression of the mapping cannot be worked out for a profile. A warning: the profile goes without that value. A
+rejection where it is the identity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wished:
-    """The claims a profile wants, by claim key, or why it cannot be taken. Neither when it is no member."""
+    """The claims a profile wants, by claim key, or why it cannot be taken. Neither when it is no member.
+
+    `warnings` are codes, each once, of what is left out of its values.
+    """
 
     wanted: Mapping[str, Want]
     rejection: Rejection | None = None
+    warnings: tuple[str, ...] = ()
 
 
 NOTHING = Wished({})
@@ -52,15 +56,25 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
     if not qualified:
         return NOTHING
     view = profile.view()
-    identities = destination.identity_of(_mapped(export.mapping[destination.identity], view), export)
+    try:
+        identity = compiled(export.mapping[destination.identity]).value(view)
+    except Unfit as unfit:
+        return Wished({}, _unfit_identity(destination.identity, unfit))
+    identities = destination.identity_of(identity, export)
     if isinstance(identities, Rejection):
         return Wished({}, identities)
     values = {}
+    warnings: tuple[str, ...] = ()
     for target, expression in export.mapping.items():
-        if target != destination.identity:
-            encoded = destination.encode(target, _mapped(expression, view))
-            if encoded is not None:
-                values[target] = encoded
+        if target == destination.identity:
+            continue
+        try:
+            encoded = destination.encode(target, compiled(expression).value(view))
+        except Unfit:
+            warnings = (UNFIT_EXPRESSION,)
+            continue
+        if encoded is not None:
+            values[target] = encoded
     values = dict(destination.complete(export, values))
     digest = keyed("payload", _encode(values))
     return Wished(
@@ -68,7 +82,8 @@ def wish_of(export: Export, destination: Destination, profile: Profile | None, k
             claim_key(keyed, export.connection, target, identity): Want(target, identity, digest, at, values)
             for target, at in qualified.items()
             for identity in identities
-        }
+        },
+        warnings=warnings,
     )
 
 
@@ -80,10 +95,6 @@ def left_at(export: Export, destination: Destination, profile: Profile | None, t
     return max(exits, default=now)
 
 
-def _mapped(expression: str, view: Mapping[str, Any]) -> Any:
-    return _compiled(expression).search(view)
-
-
-@lru_cache(maxsize=1024)
-def _compiled(expression: str) -> ParsedResult:
-    return jmespath.compile(expression)
+def _unfit_identity(field: str, unfit: Unfit) -> Rejection:
+    what = f"the expression of mapping.{field} cannot be worked out for this profile: {unfit}"
+    return Rejection(RejectionKind.DATA, UNFIT_EXPRESSION, what)

@@ -12,6 +12,19 @@ COUNTS = ("selected", "delivered", "unchanged", "rejected", "duplicate", "outsta
 """The ledger of a run: selected = delivered + unchanged + rejected + duplicate + outstanding, at every moment."""
 
 
+_WARNING = "warning:"
+
+
+def warning_column(code: str) -> str:
+    """Return the name under which profiles with a warning are counted, beside the ledger."""
+    return f"{_WARNING}{code}"
+
+
+def warnings_in(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many profiles were counted with each warning, by its code."""
+    return {name.removeprefix(_WARNING): number for name, number in counts.items() if name.startswith(_WARNING)}
+
+
 class Outcome(StrEnum):
     """What became of one profile in one look; the values are the ledger's columns."""
 

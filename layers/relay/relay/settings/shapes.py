@@ -18,11 +18,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from relay.domain.exports import Export
+from relay.domain.expressions import compiled
 from relay.domain.problems import SettingsProblem
 from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
-from relay.sources.profile_key import compiled
 
 CONSENT = "I agree"
 COMMON_FIELDS = ("destination", "display_name", "privacy_consent", "description")

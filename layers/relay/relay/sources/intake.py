@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from relay.domain.changes import Change, ChangeBatch, to_json
+from relay.domain.expressions import Expression, compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.problem_details import InputError, pointer, too_large
 from relay.sources.dialects import DIALECTS
-from relay.sources.profile_key import Expression, compiled, key_of
+from relay.sources.profile_key import key_of
 from relay.sources.reading import Incoming
 
 MAX_MESSAGE_BYTES = 200_000

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from relay.domain import moments
 from relay.domain.changes import Json, MembershipChange
+from relay.domain.values import whole
 from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
 from relay.sources.json_body import flaw_of
 
@@ -98,20 +99,23 @@ def read_each(told: Iterable[tuple[Place, Any]], read_one: Callable[[Place, Any]
 
 
 def moment_of(value: Any, *, zoned: bool) -> datetime:
-    """Read a time of a body; ValueError (with a text that can be shown) when it is none.
+    """Read a time of a body (`relay.domain.moments`); ValueError (with a text that can be shown) when it is none.
 
-    `zoned` demands `Z` or an offset; otherwise a time without one is UTC. Times before 1970 are refused: no platform
-    means them.
+    `zoned` demands `Z` or an offset of a text that is no UNIX time; otherwise a time without one is UTC. Times before
+    1970 are refused: no platform means them.
     """
-    if not isinstance(value, str):
-        raise ValueError("must be an ISO 8601 time as text")
+    number = whole(value)
     try:
-        moment = moments.parse(value)
-        naive = zoned and datetime.fromisoformat(value).tzinfo is None
+        if isinstance(number, int) and not isinstance(number, bool):
+            return moments.from_unix(number)
+        written = moments.as_written(value) if isinstance(value, str) else None
+        moment = None if written is None else moments.in_utc(written)
     except ValueError:
-        raise ValueError("must be an ISO 8601 time") from None
-    if naive:
-        raise ValueError("must be an ISO 8601 time with Z or an offset")
+        written = moment = None
+    if written is None or moment is None:
+        raise ValueError("must be a time such as 2026-04-30T09:30:00Z, or UNIX seconds or milliseconds")
+    if zoned and written.tzinfo is None:
+        raise ValueError("must be a time with Z or an offset")
     if moment < _EPOCH:
         raise ValueError("must not be before 1970")
     return moment

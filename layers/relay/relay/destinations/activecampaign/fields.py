@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from relay.domain import moments
+
 MULTIPLE = re.compile(r"\|\|(?:.+\|\|)?", re.DOTALL)
 """Several values in one text, `||a||b||`: how ActiveCampaign writes them and how `mapping.encode` writes a list."""
 
@@ -34,8 +36,9 @@ def items_of(value: str) -> list[str]:
 def fit(kind: str | None, value: str) -> str | None:
     """Return the value as a field of this type takes it, None when it cannot; nothing ("") of a text of no values.
 
-    A `date` takes the date of any ISO 8601 date or time, a `datetime` gets an offset (UTC where there is none), a
-    choice takes one value, a multiple choice any number of them, a number digits. Texts and unknown types take all.
+    A `date` takes the date of any date or time (`relay.domain.moments`) as it is written, whatever its offset; a
+    `datetime` gets an offset (UTC where there is none). A choice takes one value, a multiple choice any number of them,
+    a number digits. Texts and unknown types take all.
     """
     if not items_of(value):
         return ""
@@ -45,7 +48,7 @@ def fit(kind: str | None, value: str) -> str | None:
             return None if moment is None else moment.date().isoformat()
         case "datetime":
             moment = _moment(_only(value))
-            return None if moment is None else _aware(moment).isoformat(timespec="seconds")
+            return None if moment is None else _zoned(moment).isoformat(timespec="seconds")
         case str() if kind in _NUMBERS:
             return _only(value) if _NUMBER.fullmatch(_only(value)) else None
         case str() if kind in _ONE_OF:
@@ -66,10 +69,10 @@ def _only(value: str) -> str:
 
 def _moment(value: str) -> datetime | None:
     try:
-        return datetime.fromisoformat(value)
+        return moments.as_written(value)
     except ValueError:
         return None
 
 
-def _aware(moment: datetime) -> datetime:
+def _zoned(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

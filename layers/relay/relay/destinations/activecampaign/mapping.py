@@ -1,15 +1,15 @@
 """The targets of a mapping, and raw values to e-mails and encoded values. Pure."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
 from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
+from relay.domain.addresses import normal_address
 from relay.domain.problems import Rejection, RejectionKind
+from relay.domain.values import text_of
 
 EMAIL = "email"
 TAGS = "tags"
@@ -18,12 +18,6 @@ LIST = "list"
 
 PLAIN_TARGETS = ("first_name", "last_name", "phone")
 _FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
-
-# https://help.activecampaign.com/hc/en-us/articles/360017846539-Use-the-Bulk-Contact-Importer-API lists what an address
-# may not hold. Blanks, control characters, empty labels and surrogate halves are ours: no mail server takes them.
-_LOCAL = r"[^\s\x00-\x1f\x7f\ud800-\udfff\"(),:;<>@\[\\\]]+"
-_LABEL = r"[^\s\x00-\x1f\x7f\ud800-\udfff\"(),:;<>@\[\\\].]+"
-_ADDRESS = re.compile(rf"{_LOCAL}@(?:{_LABEL}\.)+(?:[^\W\d_]{{2,}}|xn--[a-z0-9-]+)")
 
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail address where the mapping looks for it")
 MALFORMED_EMAIL = Rejection(
@@ -48,26 +42,25 @@ def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
 
 
 def identity_of(value: Any) -> list[str] | Rejection:
-    """Return the one e-mail, trimmed and in lower case; of several the first that is not blank counts."""
-    candidates = value if isinstance(value, list) else [value]
-    filled = [item for item in candidates if item is not None and item != "" and not _is_blank(item)]
-    if not filled:
-        return NO_EMAIL
-    if not isinstance(filled[0], str):
-        return MALFORMED_EMAIL
-    address = filled[0].strip().lower()
-    if ".." in address or not _ADDRESS.fullmatch(address):
-        return MALFORMED_EMAIL
-    return [address]
+    """Return the one e-mail, normalised (`normal_address`); of several the smallest, in whatever order they come.
+
+    What is no address does not count beside one that is.
+    """
+    candidates = value if isinstance(value, list | tuple) else [value]
+    filled = [item for item in candidates if item is not None and not (isinstance(item, str) and not item.strip())]
+    addresses = [address for item in filled if isinstance(item, str) and (address := normal_address(item)) is not None]
+    if addresses:
+        return [min(addresses)]
+    return MALFORMED_EMAIL if filled else NO_EMAIL
 
 
 def encode(target: str, value: Any) -> str | None:
-    """Encode a value; None (send nothing) for None, blank strings, empty lists, objects and infinite numbers.
+    """Encode a value (`text_of`); None where there is nothing to send.
 
     Tags and a list in a custom field become `||a||b||`; elsewhere the first item of a list that is not empty counts.
     """
     is_list = isinstance(value, list | tuple)
-    items = [item for item in (_encode_one(item) for item in (value if is_list else [value])) if item is not None]
+    items = [text for text in map(text_of, value if is_list else [value]) if text is not None]
     if not items:
         return None
     holds_several = target == TAGS or (is_list and field_id(target) is not None)
@@ -125,25 +118,3 @@ def leaving(target: str, options: ActiveCampaignOptions) -> Leaving:
     if kind == "field" and options.value_out is not None:
         return Leaving.SET_FIELD
     return Leaving.UNSUBSCRIBE if kind == "list" and options.on_exit == "unsubscribe" else Leaving.NOTHING
-
-
-def _encode_one(value: Any) -> str | None:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return value.strip() or None
-        case int():
-            return str(value)
-        case float():
-            if not math.isfinite(value):
-                return None
-            return str(int(value)) if value.is_integer() else repr(value)
-        case datetime() | date():
-            return value.isoformat()
-        case _:
-            return None
-
-
-def _is_blank(value: Any) -> bool:
-    return isinstance(value, str) and not value.strip()

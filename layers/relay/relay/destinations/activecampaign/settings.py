@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from relay.domain.values import id_of
+
 _HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII)
 
 
@@ -26,7 +28,7 @@ def _stripped(value: object) -> object:
 
 
 def _digits(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _stripped(value)
+    return _stripped(value) if isinstance(value, str) else (id_of(value) or value)
 
 
 Id = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[1-9][0-9]{0,17}$")]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from relay.domain.problems import Rejection, RejectionKind
+from relay.domain.values import id_of
 
 IDENTITY = "IDENTIFY_ID"
 
@@ -34,15 +35,16 @@ def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> lis
 
     `first` is the smallest, so that the same one is taken however the platform orders a namespace that day; a mapping
     such as `identities.ecid[0]` takes the platform's first.
-    An id is passed on exactly as it is, blanks and case included: PX knows the value its identify call was given.
+    An id is passed on exactly as it is, blanks and case included: PX knows the value its identify call was given. A
+    whole number is its digits, also where the platform writes it as `1001.0`.
     """
-    candidates = value if isinstance(value, list) else [value]
+    candidates = value if isinstance(value, list | tuple) else [value]
     found: set[str] = set()
     for item in candidates:
         if item is None or (isinstance(item, str) and not item.strip()):
             continue
-        text = str(item) if isinstance(item, int) and not isinstance(item, bool) else item
-        if not isinstance(text, str) or not _can_be_sent(text):
+        text = id_of(item)
+        if text is None or not _can_be_sent(text):
             return MALFORMED_IDENTITY
         found.add(text)
     if not found:

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
+from relay.domain.values import whole
+
 
 def _stripped(value: object) -> object:
     return value.strip() if isinstance(value, str) else value
@@ -33,9 +35,9 @@ class GainsightPxOptions(BaseModel):
 
     mode: Literal["segments", "attributes"] = "segments"
     multiple_identities: Literal["first", "all", "reject"] = "first"
-    tell_again: Annotated[int, Field(strict=True, ge=0)] = 0
+    tell_again: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=0)] = 0
     segment_ref: Literal["id", "external_id"] = "id"
-    max_identities_per_call: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 1000
+    max_identities_per_call: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1, le=10_000)] = 1000
     identity_type: Literal["IDENTIFY_ID", "GLOBAL_ID"] = "IDENTIFY_ID"
     segment_names: dict[str, Text] = {}
     segment_descriptions: dict[str, Text] = {}

@@ -11,7 +11,7 @@ class Killed(BaseException):
     """The process is gone, by its time-out or by bad luck: nothing may catch this."""
 
 
-class HistoryClock:
+class VirtualClock:
     """Moves only when told or slept on; `deadline` is when the running invocation's time is up."""
 
     def __init__(self) -> None:
