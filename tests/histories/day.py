@@ -19,8 +19,8 @@ from relay.domain.exports import Export
 from relay.domain.runs import Run, ledger_adds_up, total
 from relay.queues import Message
 from relay.stores import deliveries, runs
+from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import LIST, MARK, OTHER_LIST, ActiveCampaignSide
-from tests.histories.clock import HistoryClock
 from tests.histories.people import Person
 from tests.histories.side import SEGMENTS
 from tests.histories.world import World
@@ -31,7 +31,7 @@ LOOK_UPS = "^/api/3/contacts"
 
 
 class _Side(ActiveCampaignSide):
-    def __init__(self, clock: HistoryClock, options: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    def __init__(self, clock: VirtualClock, options: Mapping[str, Any], config: Mapping[str, Any]) -> None:
         self._options = options
         self._config = config
         super().__init__(Random(0), clock)
@@ -56,7 +56,7 @@ class Day:
 
     def __init__(self, people: int, options: Mapping[str, Any] | None = None, **config: Any) -> None:
         """`config` are settings of the sandbox."""
-        self.clock = HistoryClock()
+        self.clock = VirtualClock()
         self.side = _Side(self.clock, options or {}, config)
         self.account: ActiveCampaignAccount = self.side.account
         self.world = World(Random(0), self.side, self.clock)
