@@ -81,9 +81,11 @@ def test_an_interrupted_import_is_looked_up_by_its_tags() -> None:
     subject = ActiveCampaignTaggingSubject()
     plant(subject, 2, lists={"7": 1}, firstName="word", fields={"1": "word of field"})
     subject.sandbox.post("/_sandbox/import_outcomes", json=[{"status": "interrupted"}])
-    # Subscribed and with the same values, but without the tag.
-    refused = subject.deliver([subject.step(1), subject.step(2)])
-    assert {index: rejection.code for index, rejection in refused.items()} == {1: "unconfirmed"}
+    # Subscribed and with the same values, but without the tag: so that one alone is sent again.
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    assert subject.members() == {subject.identity(1), subject.identity(2)}
+    sent = [body for body in subject.adapter.json_bodies() if "contact" in body or "contacts" in body]
+    assert [len(body.get("contacts", [0])) for body in sent] == [2, 1]
 
 
 def test_a_known_tag_costs_one_call() -> None:

@@ -12,15 +12,16 @@ from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection, RejectionKind, StaleSettings
+from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind, StaleSettings
 from relay.domain.profiles import Profile
 from relay.domain.runs import Outcome, warning_column
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
 
-SECOND_CHANCE = timedelta(hours=24)
-"""What the destination itself refused is tried again by runs, at most this often."""
+SECOND_CHANCE = timedelta(hours=20)
+"""What the destination itself refused is tried again by runs, at most this often: daily, by a schedule too whose runs
+begin and end a little earlier on one day than on another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Job:
     """On the first pass of a run leavers are counted, not removed."""
     until: datetime | None = None
     """When no new call may begin any more."""
+    tries: int = 0
+    """How often the profiles were sent before in imports that came to nothing."""
     guarded: bool = True
     """Whether a run has passed the guard under these settings; until then nobody told under older ones is removed."""
 
@@ -160,7 +163,12 @@ class Surveyor:
         return standing
 
     def _due_again(self, job: Job, refusal: Refusal) -> bool:
-        """Whether a run tries again: what the destination may take by now, and every goodbye it has refused."""
+        """Whether a run tries again: what the destination may take by now, and every goodbye it has refused.
+
+        What it neither took nor refused is sent again by whatever run comes next.
+        """
+        if refusal.rejection.code == UNCONFIRMED and job.run is not None:
+            return True
         return (
             (refusal.rejection.kind is RejectionKind.DESTINATION or refusal.digest == OUT)
             and job.run is not None

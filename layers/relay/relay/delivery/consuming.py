@@ -225,7 +225,8 @@ class Consumer:
         profiles -= results.keys()
         thorough = unit.redelivered or any(look.thorough for look in looks)
         if profiles:
-            looked = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+            tries = max(look.tries for look in looks)
+            looked = self._engine.deliver(replace(opened.job, thorough=thorough, tries=tries), sorted(profiles))
             self._owe_held(opened.job.export, looked)
             results |= looked
         return tally(results.values())
@@ -259,10 +260,11 @@ class Consumer:
             return {}
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
         awaited = runs.still_waiting(self._database, run_id, named)
+        tries = max((look.tries for look in looks if look.run == run_id), default=0)
         found: dict[str, Result] = {}
         for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
             ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
-            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED))
+            job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED), tries=tries)
             results = self._engine.deliver(job, ids)
             self._owe_held(opened.job.export, results)
             self._end_waits(run_id, shard, results)

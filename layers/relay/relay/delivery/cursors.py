@@ -56,7 +56,7 @@ class Cursors:
     def __init__(self, database: Database, clock: Clock, engine: Engine, wakeups: Wakeups, *, scan: int = SCAN) -> None:
         self._database = database
         self._clock = clock
-        self._engine = engine
+        self.engine = engine
         self.wakeups = wakeups
         self._scan = scan
 
@@ -86,7 +86,7 @@ class Cursors:
         if (shard.phase, shard.after) == (1, ""):
             _require_readiness(job)
         page = self._read(job, run, shard)
-        results = self._engine.perform(job, page.cases)
+        results = self.engine.perform(job, page.cases)
         page, counts, waiting = _count(page, results, run)
         if shard.phase == 2:
             counts = _from_held(counts, shard, page.done)
@@ -134,7 +134,7 @@ class Cursors:
         cases: list[Case] = []
         joins, leaves, looked_at, position = 0, 0, 0, shard.after
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
-            for case in self._engine.survey(job, chunk):
+            for case in self.engine.survey(job, chunk):
                 if shard.phase == 1 or _leaves_for_good(case, run):
                     cases.append(case)
                     joins += len(case.joins)

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
+from relay.delivery.confirming import Confirmation, Confirming
 from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
 from relay.delivery.settling import Settling
 from relay.delivery.time_limits import out_of_time, within
@@ -55,10 +56,15 @@ class Engine:
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
+        self._confirming = Confirming(database, keyed, clock)
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
         """Compare wish and delivery of profiles (`Surveyor.survey`)."""
         return self._surveyor.survey(job, profile_ids)
+
+    def confirm(self, job: Job, profile_ids: Sequence[str]) -> Confirmation:
+        """Look whether profiles that ended as unconfirmed are as wanted by now (`Confirming.confirm`)."""
+        return self._confirming.confirm(job, profile_ids)
 
     def deliver(self, job: Job, profile_ids: Sequence[str]) -> dict[str, Result]:
         """Look at profiles and make the destination agree; the outcome of each.
@@ -254,7 +260,7 @@ class Engine:
         now = self._clock.now()
         flights.record_import(
             self._database,
-            QueuedImport(flight, job.export.connection, job.export.name, import_id, queued, now, now),
+            QueuedImport(flight, job.export.connection, job.export.name, import_id, queued, now, now, tries=job.tries),
             rest,
         )
         self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)

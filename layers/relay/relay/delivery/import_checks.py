@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Job
+from relay.delivery.confirming import LOOKS_AFTER
 from relay.delivery.consuming import RetryLater, backoff
 from relay.delivery.cursors import Cursors
-from relay.delivery.messages import CheckImport, WakeLater, from_json
+from relay.delivery.messages import CheckImport, Confirm, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
 from relay.delivery.stopping import Stopping
+from relay.delivery.time_limits import within
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import ImportReport, OpenImport, Step
 from relay.domain.problems import (
@@ -40,6 +42,15 @@ ENOUGH_TIME = 45.0
 LAST_CALLS = 30.0
 """Seconds that must be left for one more contact to be looked up; the rest is left to the next look."""
 
+LAST_CALL = 15.0
+"""Seconds that must be left for one more call about a contact."""
+
+MOST_TRIES = 3
+"""How often a step is sent in imports that come to nothing, before it ends as unconfirmed."""
+
+UNSEEN_PAUSE = timedelta(minutes=1)
+"""Before those are looked at who could not be for want of time or calls."""
+
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 REST_PAUSE = timedelta(seconds=2)
@@ -49,6 +60,13 @@ ORPHANED = timedelta(days=1)
 """How long an import whose export is gone is taken to be in flight: the export may be made again."""
 
 EXPORT_DELETED = "its export was deleted"
+
+CAME_TO_NOTHING = Rejection(
+    RejectionKind.DESTINATION,
+    UNCONFIRMED,
+    "the destination's import of the contact failed or was interrupted; it is tried again by a later run",
+    is_certain=False,
+)
 
 NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
@@ -100,6 +118,8 @@ class ImportChecker:
                 self._check(task, seconds_left)
             elif isinstance(task, WakeLater):
                 self._wake(task)
+            elif isinstance(task, Confirm):
+                self._confirm(task, seconds_left)
             else:
                 raise ValueError("a message of another queue")
         except Problem as problem:
@@ -135,6 +155,35 @@ class ImportChecker:
         except Problem:
             return False
         return cleared is not None and wake.due - job.destination.lost_answer_bound <= cleared
+
+    def _confirm(self, task: Confirm, seconds_left: Callable[[], float]) -> None:
+        """Look at contacts that ended as unconfirmed. Trouble stops nothing: runs send them again anyway."""
+        if task.due > self._clock.now():
+            self._wakeups.postpone(task)
+            return
+        try:
+            job = self._job(task, fresh=False)
+        except SettingsProblem:
+            return
+        connection_gate, export_gate = gates.load(self._database, task.connection, task.export)
+        if connection_gate.closed or export_gate.closed:
+            return
+        job = replace(job, account=within(job.account, lambda: seconds_left() >= LAST_CALLS))
+        try:
+            seen = self._cursors.engine.confirm(job, task.profiles)
+        except Busy:
+            raise
+        except Problem as problem:
+            self._observe.problem("unconfirmed contacts not looked at", problem, export=job.export.key)
+            self._wakeups.confirm(job.export, task.profiles, self._clock.now() + LONGEST_DELAY, task.look)
+            return
+        now = self._clock.now()
+        if seen.unseen:
+            self._wakeups.confirm(job.export, seen.unseen, now + UNSEEN_PAUSE, task.look)
+        if seen.missing and task.look + 1 < len(LOOKS_AFTER):
+            due = task.due + LOOKS_AFTER[task.look + 1] - LOOKS_AFTER[task.look]
+            self._wakeups.confirm(job.export, seen.missing, max(due, now), task.look + 1)
+        self._observe.info("unconfirmed contacts looked at", export=job.export.key, delivered=seen.found)
 
     def _check(self, check: CheckImport, seconds_left: Callable[[], float]) -> None:
         """Look at an import that is still open, unless that was done already: a message may have a double."""
@@ -204,7 +253,7 @@ class ImportChecker:
             raise Conflict("run", "somebody else changed the run")
         flights.forget(self._database, check.connection, check.flight)
 
-    def _job(self, check: CheckImport | WakeLater, *, fresh: bool) -> Job:
+    def _job(self, check: CheckImport | WakeLater | Confirm, *, fresh: bool) -> Job:
         settings = self._opener.settings
         connection = settings.connection(check.connection, fresh=fresh)
         export = settings.export(f"{check.connection}/{check.export}")
@@ -218,9 +267,17 @@ class ImportChecker:
         steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
-        asked = OpenImport(queued.import_id, queued.queued_at, now, queued.queued, lambda: seconds_left() >= LAST_CALLS)
+        asked = OpenImport(
+            queued.import_id,
+            queued.queued_at,
+            now,
+            queued.queued,
+            queued.note,
+            is_time_left=lambda: seconds_left() >= LAST_CALLS,
+        )
+        account = within(job.account, lambda: seconds_left() >= LAST_CALL)
         try:
-            report = job.destination.import_report(job.account, job.export, asked, steps)
+            report = job.destination.import_report(account, job.export, asked, steps)
         except Busy:
             raise
         except Transient:
@@ -235,21 +292,27 @@ class ImportChecker:
         self, job: Job, check: CheckImport, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport
     ) -> None:
         """Record what is known; what the destination was not asked about yet stays in flight for the next look."""
-        told = [index for index in range(len(entries)) if index not in report.open]
-        refused = {place: report.refused[index] for place, index in enumerate(told) if index in report.refused}
+        again = report.again if self._may_send_again(job, queued) else frozenset()
+        given_up = dict.fromkeys(report.again - again, CAME_TO_NOTHING)
+        outcomes = {**report.refused, **given_up}
+        told = [index for index in range(len(entries)) if index not in report.open | again]
+        refused = {place: outcomes[index] for place, index in enumerate(told) if index in outcomes}
         concerned = self._settling.settle(
             job.export, queued.flight, [entries[index] for index in told], refused, ledger=True
         )
+        if again:
+            sent_again = [entries[index] for index in sorted(again)]
+            self._settling.send_again(job.export, queued.flight, sent_again, queued.tries + 1)
         if report.open:
             rest = [entries[index] for index in sorted(report.open)]
             looks = check.attempt + 1
-            self._wakeups.check_import(check.connection, check.export, check.flight, looks, REST_PAUSE)
-            flights.record_import(
-                self._database, replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest
-            )
+            pause = REST_PAUSE if told or again else _pause(check)
+            self._wakeups.check_import(check.connection, check.export, check.flight, looks, pause)
+            seen = replace(queued, queued=None, note=report.note, looked_at=self._clock.now(), looks=looks)
+            flights.record_import(self._database, seen, rest)
         else:
             flights.forget(self._database, queued.connection, queued.flight)
-        rejected = len(report.refused)
+        rejected = len(refused)
         self._observe.info(
             "import settled",
             connection=queued.connection,
@@ -262,6 +325,11 @@ class ImportChecker:
         self._observe.count(Count.PROFILES_REJECTED, rejected, connection=queued.connection)
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
+
+    def _may_send_again(self, job: Job, queued: QueuedImport) -> bool:
+        """Whether steps of an import that came to nothing are sent again: a few times, while the export acts."""
+        is_acting = job.export.stream or runs.active(self._database, job.export.key) is not None
+        return queued.tries + 1 < MOST_TRIES and job.export.active and is_acting
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
         later = replace(check, attempt=check.attempt + 1)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
+from relay.delivery.confirming import LOOKS_AFTER
 from relay.delivery.wakeups import Wakeups
-from relay.domain.claims import Claim, RunTag, land
+from relay.domain.claims import AWAITED, Claim, RunTag, land
 from relay.domain.deliveries import Delivery, Refusal, Told
 from relay.domain.exports import Export
-from relay.domain.problems import Busy, Rejection
+from relay.domain.problems import UNCONFIRMED, Busy, Rejection
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores import runs
@@ -19,6 +20,9 @@ from relay.stores.flights import Entry
 
 CHUNK = 40
 """Entries settled in one transaction: a claim and a delivery each, and the counters of the runs they belong to."""
+
+RELEASED = 30
+"""Entries whose flight ends without an outcome in one transaction: a claim, a delivery and a wait of a run each."""
 
 ATTEMPTS = 40
 
@@ -58,7 +62,7 @@ class Settling:
     ) -> set[str]:
         """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
-        Whoever waited is woken.
+        Whoever waited is woken, and who ended as unconfirmed is looked at again later.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
         """
@@ -73,7 +77,50 @@ class Settling:
             leavers = [verdict.entry.profile for verdict in verdicts if not verdict.entry.joins]
             if leavers:
                 self.drop_gone(export, leavers)
+        unconfirmed = {entries[index].profile for index, rejection in refused.items() if rejection.code == UNCONFIRMED}
+        if unconfirmed:
+            due = self._clock.now() + LOOKS_AFTER[0]
+            self._wakeups.confirm(export, sorted(unconfirmed), due, 0)
         return concerned
+
+    def send_again(self, export: Export, flight: str, entries: Sequence[Entry], tries: int) -> None:
+        """End a flight of an import that came to nothing, and have its profiles looked at: they are sent again.
+
+        `tries` is how often they were sent before. The runs that count them as outstanding go on waiting for them.
+        """
+        for start in range(0, len(entries), RELEASED):
+            owed = self._release_part(export, flight, entries[start : start + RELEASED])
+            if owed:
+                self.flush(export, sorted(owed))
+        active = runs.active(self._database, export.key)
+        self._wakeups.look_again(export, {entry.profile for entry in entries}, active, tries)
+
+    def _release_part(self, export: Export, flight: str, entries: Sequence[Entry]) -> set[str]:
+        """End a chunk of a flight in one transaction; return the claims that owe wake-ups."""
+        for _ in range(ATTEMPTS):
+            now = self._clock.now()
+            claims = claim_store.load(self._database, [entry.claim for entry in entries])
+            deliveries = delivery_store.load(self._database, export.key, sorted({entry.profile for entry in entries}))
+            writes: dict[tuple[str, str], Write] = {}
+            owed: set[str] = set()
+            for entry in entries:
+                claim = claims[entry.claim]
+                if claim.flight is None or claim.flight.id != flight:
+                    continue
+                landed = land(claim, taken=None)
+                if landed.to_wake:
+                    owed.add(entry.claim)
+                writes["claim", entry.claim] = claim_store.save(entry.claim, landed, now)
+                for tag in claim.flight.runs:
+                    writes[tag.run, entry.profile] = runs.begin_wait(tag.run, entry.profile, now)
+                    if tag.phase != AWAITED:
+                        # A page that died before its cursor moved counts them as outstanding all the same.
+                        counted = replace(deliveries[entry.profile], counted_in=tag.mark)
+                        writes["delivery", entry.profile] = delivery_store.save(export.key, entry.profile, counted)
+            if not writes or self._database.write([list(writes.values())])[0]:
+                return owed
+            self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+        raise Busy("contention", "a flight could not be ended")
 
     def _settle_part(
         self,

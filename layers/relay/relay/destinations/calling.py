@@ -15,7 +15,7 @@ import requests
 from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, ReadTimeout, RequestException
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-from relay.destinations.contract import Quota, Reply
+from relay.destinations.contract import Params, Quota, Reply
 from relay.destinations.error_table import retry_after
 from relay.destinations.public_addresses import PrivateAddressError, PublicAddressesAdapter
 from relay.domain.problems import ConnectionProblem, Problem, Transient
@@ -97,7 +97,7 @@ class HttpCaller:
         *,
         quota: Quota,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:
@@ -141,7 +141,7 @@ class HttpCaller:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
+        params: Params | None,
         body: bytes | Mapping[str, str] | None,
         deadline: float,
     ) -> Reply | Problem:

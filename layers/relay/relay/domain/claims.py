@@ -358,6 +358,11 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
     )
 
 
+def shown(claim: Claim, digest: str | None) -> Claim:
+    """Note what a look at the destination has shown: the payload it holds, or None for nothing."""
+    return replace(claim, sent=digest)
+
+
 def to_json(claim: Claim) -> dict[str, Any]:
     """Return the stored form of a claim (without its version)."""
     flight = claim.flight

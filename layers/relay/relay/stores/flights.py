@@ -49,6 +49,10 @@ class QueuedImport:
     """When it was last looked at."""
     looks: int = 0
     """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
+    note: str | None = None
+    """What the destination asked to be told at the next look, once one has found the import ended."""
+    tries: int = 0
+    """How often its steps were sent before, in imports that came to nothing."""
 
 
 def _header(connection: str, flight: str) -> Key:
@@ -104,9 +108,12 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "queued_at": moments.text(queued.queued_at),
         "looked_at": moments.text(queued.looked_at),
         "looks": queued.looks,
+        "tries": queued.tries,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
+    if queued.note is not None:
+        header["note"] = queued.note
     packed = zlib.compress(json.dumps([_entry_to_json(entry) for entry in entries]).encode(), level=1)
     write_one(
         database,
@@ -152,6 +159,8 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         queued_at=moments.parse(str(header["queued_at"])),
         looked_at=moments.parse(str(header["looked_at"])),
         looks=int(header.get("looks", 0)),
+        note=str(header["note"]) if "note" in header else None,
+        tries=int(header.get("tries", 0)),
     )
 
 

@@ -137,16 +137,20 @@ def move(
 ) -> list[Write]:
     """Return the group that adds a page's counts and moves the cursor, if it still is where the page began."""
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
-    waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
     return [
         Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
-        *(Put(_waiting(run, profile), waits) for profile in waiting),
+        *(begin_wait(run, profile, now) for profile in waiting),
     ]
 
 
 def note_nudge(database: Database, run: str, index: int, now: datetime) -> None:
     """Note that a shard's message was sent again, as if it had moved."""
     write_one(database, Update(_shard(run, index), {"moved_at": moments.text(now)}))
+
+
+def begin_wait(run: str, profile: str, now: datetime) -> Write:
+    """Return the write that has a run wait for the outcome of a profile that its ledger counts as outstanding."""
+    return Put(_waiting(run, profile), {"state": "waiting", "expires_at": int((now + KEPT).timestamp())})
 
 
 def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:

@@ -132,9 +132,13 @@ class ActiveCampaign:
         self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         """Look at an import. `steps` are those that were queued, without the ones `send` refused."""
-        client = Client(account)
-        kinds = checks.kinds_for(client, account.notes, export)
-        return imports.report(client, account, export.options, kinds, queued, steps)
+        kinds = checks.kinds_for(Client(account), account.notes, export)
+        return imports.report(account, export.options, kinds, queued, steps)
+
+    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        """Look contacts up, some at a time."""
+        kinds = checks.kinds_for(Client(account), account.notes, export)
+        return imports.confirm(account, export.options, kinds, steps)
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         """Return up to when all that was to be sent is over, as the account's overview of open imports shows it."""

@@ -78,9 +78,9 @@ class Tags:
         return association is None or self._client.remove_tag(association)
 
     def has(self, contact_id: str, names: Sequence[str]) -> bool:
-        """Return whether a contact has all these tags."""
-        ids = {self._found(name) for name in names}
-        return not ids or ids <= self._client.tags_of(contact_id).keys()
+        """Return whether a contact has all these tags. One that is on it by the kept id need not be searched for."""
+        on = self._client.tags_of(contact_id).keys() if names else set()
+        return all(self._notes.get(_note(name)) in on or self._found(name) in on for name in names)
 
     def _add(self, contact_id: str, name: str) -> bool:
         known = self._known_or_made(name)
