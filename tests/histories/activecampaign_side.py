@@ -149,7 +149,9 @@ class ActiveCampaignSide(Side):
         self.clock.advance(1)
         self.post("contacts", {"email": email, "lists": {str(OTHER_LIST): status}})
         self.clock.advance(1)
-        if status == UNSUBSCRIBED and standing is not None and standing.status == UNSUBSCRIBED:
+        if status == SUBSCRIBED:
+            self.had_enough.discard(email)
+        elif standing is not None and standing.status == UNSUBSCRIBED:
             self.had_enough.add(email)
         return f"{email} sets its subscription to the other list to {status} by hand"
 

@@ -263,8 +263,12 @@ class ImportChecker:
     def _report(
         self, job: Job, queued: QueuedImport, entries: Sequence[Entry], seconds_left: Callable[[], float]
     ) -> ImportReport:
-        """Ask the destination; an import that never ends is over at its bound, with nothing confirmed."""
-        steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in entries]
+        """Ask the destination about the entries that no look has told of yet.
+
+        An import that never ends is over at its bound, with nothing confirmed.
+        """
+        asked_about = entries[queued.again :]
+        steps = [Step(entry.target, entry.identity, entry.joins, entry.at, entry.values) for entry in asked_about]
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
         asked = OpenImport(
@@ -286,31 +290,41 @@ class ImportChecker:
             report = ImportReport(False)
         if report.finished or not over:
             return report
-        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED))
+        return ImportReport(True, dict.fromkeys(range(len(steps)), NEVER_ENDED))
 
     def _settle(
         self, job: Job, check: CheckImport, queued: QueuedImport, entries: Sequence[Entry], report: ImportReport
     ) -> None:
-        """Record what is known; what the destination was not asked about yet stays in flight for the next look."""
+        """Record what is known; what the destination was not asked about yet stays in flight for the next look.
+
+        What is to be sent again waits until all was looked at, so that it goes together.
+        """
+        set_aside, asked_about = entries[: queued.again], entries[queued.again :]
         again = report.again if self._may_send_again(job, queued) else frozenset()
-        given_up = dict.fromkeys(report.again - again, CAME_TO_NOTHING)
-        outcomes = {**report.refused, **given_up}
-        told = [index for index in range(len(entries)) if index not in report.open | again]
+        outcomes = {**report.refused, **dict.fromkeys(report.again - again, CAME_TO_NOTHING)}
+        told = [index for index in range(len(asked_about)) if index not in report.open | again]
         refused = {place: outcomes[index] for place, index in enumerate(told) if index in outcomes}
         concerned = self._settling.settle(
-            job.export, queued.flight, [entries[index] for index in told], refused, ledger=True
+            job.export, queued.flight, [asked_about[index] for index in told], refused, ledger=True
         )
-        if again:
-            sent_again = [entries[index] for index in sorted(again)]
-            self._settling.send_again(job.export, queued.flight, sent_again, queued.tries + 1)
+        set_aside = [*set_aside, *(asked_about[index] for index in sorted(again))]
         if report.open:
-            rest = [entries[index] for index in sorted(report.open)]
+            rest = [asked_about[index] for index in sorted(report.open)]
             looks = check.attempt + 1
             pause = REST_PAUSE if told or again else _pause(check)
             self._wakeups.check_import(check.connection, check.export, check.flight, looks, pause)
-            seen = replace(queued, queued=None, note=report.note, looked_at=self._clock.now(), looks=looks)
-            flights.record_import(self._database, seen, rest)
+            seen = replace(
+                queued,
+                queued=None,
+                note=report.note,
+                again=len(set_aside),
+                looked_at=self._clock.now(),
+                looks=looks,
+            )
+            flights.record_import(self._database, seen, [*set_aside, *rest])
         else:
+            if set_aside:
+                self._settling.send_again(job.export, queued.flight, set_aside, queued.tries + 1)
             flights.forget(self._database, queued.connection, queued.flight)
         rejected = len(refused)
         self._observe.info(
@@ -327,9 +341,14 @@ class ImportChecker:
             self._cursors.finish_if_over(job.export, run)
 
     def _may_send_again(self, job: Job, queued: QueuedImport) -> bool:
-        """Whether steps of an import that came to nothing are sent again: a few times, while the export acts."""
-        is_acting = job.export.stream or runs.active(self._database, job.export.key) is not None
-        return queued.tries + 1 < MOST_TRIES and job.export.active and is_acting
+        """Whether steps of an import that came to nothing are sent again: a few times, while the export acts.
+
+        One that does not stream acts in its runs; what the last run began is brought to its end, unless it was ended.
+        """
+        if queued.tries + 1 >= MOST_TRIES or not job.export.active:
+            return False
+        last = None if job.export.stream else runs.newest(self._database, job.export.key)
+        return last is None or last.state not in (RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED)
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
         later = replace(check, attempt=check.attempt + 1)

@@ -51,6 +51,8 @@ class QueuedImport:
     """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
     note: str | None = None
     """What the destination asked to be told at the next look, once one has found the import ended."""
+    again: int = 0
+    """How many of its entries, the first ones, are to be sent again once all others were looked at."""
     tries: int = 0
     """How often its steps were sent before, in imports that came to nothing."""
 
@@ -109,6 +111,7 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "looked_at": moments.text(queued.looked_at),
         "looks": queued.looks,
         "tries": queued.tries,
+        "again": queued.again,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
@@ -160,6 +163,7 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         looked_at=moments.parse(str(header["looked_at"])),
         looks=int(header.get("looks", 0)),
         note=str(header["note"]) if "note" in header else None,
+        again=int(header.get("again", 0)),
         tries=int(header.get("tries", 0)),
     )
 
