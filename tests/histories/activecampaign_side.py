@@ -115,23 +115,23 @@ class ActiveCampaignSide(Side):
         email = known[0]
         contact = self.account.contact_by_email(email)
         roll = self.chance.random()
-        if roll < 0.15:
+        if roll < 0.2:
             outcome = activecampaign_trouble.import_outcome(self.chance, self._email_of(people))
             self.post("import_outcomes", [outcome])
-            is_lost = "seconds" in outcome and self.chance.random() < 0.7
+            is_lost = "seconds" in outcome and self.chance.random() < 0.9
             if is_lost:
                 self.post("faults", [activecampaign_trouble.LOST])
             return f"the next import ends {outcome}" + " and is not answered" * is_lost
-        if roll < 0.22:
+        if roll < 0.27:
             word = self.chance.choice(["excluded", "bounced"])
             self.post("contacts", {"email": email, word: True})
             return f"{email} is {word}"
-        if roll < 0.26 and self.hand.get(email) != UNSUBSCRIBED:
+        if roll < 0.31 and self.hand.get(email) != UNSUBSCRIBED:
             self._deleted.add(email)
             self.had_enough.discard(email)
             return f"{email} is deleted" if self.account.delete(email) else None
         standing = self._standing(contact)
-        if roll < 0.3:
+        if roll < 0.35:
             return self._at_other_list(email)
         again = standing is not None and standing.status == UNSUBSCRIBED and self.chance.random() < 0.3
         status = SUBSCRIBED if again else UNSUBSCRIBED
