@@ -10,6 +10,7 @@ import pytest
 from relay.delivery.import_checks import MOST_TRIES, ORPHANED
 from relay.delivery.messages import CheckImport, WakeLater
 from relay.delivery.ticking import STALLED_AFTER
+from relay.destinations.contract import ImportReport
 from relay.domain.problems import (
     UNCONFIRMED,
     Busy,
@@ -26,6 +27,7 @@ from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Crash, person
 
 ANN = "ann@x.example"
+NOT_FOUND = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
 
 
 def importing(*emails: str) -> tuple[Bench, Run, Message]:
@@ -142,6 +144,24 @@ def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed()
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
     assert bench.claim(ANN).flight is None
     assert bench.run(run).state is RunState.FINISHED
+
+
+def test_a_change_never_overtakes_an_import_that_was_given_up_and_may_still_come() -> None:
+    bench, run, check = importing()
+    [job] = bench.tool.imports
+    given_up = ImportReport(finished=True, refused={0: NOT_FOUND}, may_come=True)
+    bench.tool.import_report = lambda *_: given_up  # type: ignore[method-assign]
+    assert bench.check(check) == []
+    assert bench.run(run).state is RunState.FINISHED
+    bench.store(0, name="Bea")
+    bench.deliver(0)
+    bench.tool._land(job)
+    assert bench.tool.holds() == {ANN: {}}
+
+    bench.clock.time += bench.tool.import_bound
+    bench.deliver(0)
+    bench.tool.land_some(everything=True)
+    assert bench.tool.holds() == {ANN: {"name": "Bea"}}
 
 
 def test_our_own_limit_ends_no_import_whatever_its_age() -> None:
@@ -328,7 +348,7 @@ def test_with_too_little_time_left_a_message_goes_back() -> None:
 def test_an_unconfirmed_row_leaves_open_what_the_destination_holds() -> None:
     bench = Bench(imports=True)
     bench.tool.refuses = frozenset({ANN})
-    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
+    bench.tool.rejection = NOT_FOUND
     bench.store(2, email=ANN)
     bench.deliver(2)
     bench.work_off()
@@ -452,7 +472,7 @@ def test_a_change_that_waits_for_such_an_import_is_the_one_that_is_sent() -> Non
 def unconfirmed(*, streams: bool = True) -> tuple[Bench, Run, list[float]]:
     """Return a bench with one unconfirmed contact, its run, and the hours after which it is looked at again."""
     bench = Bench(imports=True, streams=streams)
-    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
+    bench.tool.rejection = NOT_FOUND
     bench.tool.refuses = frozenset({ANN})
     bench.store(2, email=ANN, name="A")
     run = bench.start()

@@ -305,7 +305,12 @@ class ImportChecker:
         told = [index for index in range(len(asked_about)) if index not in report.open | again]
         refused = {place: outcomes[index] for place, index in enumerate(told) if index in outcomes}
         concerned = self._settling.settle(
-            job.export, queued.flight, [asked_about[index] for index in told], refused, ledger=True
+            job.export,
+            queued.flight,
+            [asked_about[index] for index in told],
+            refused,
+            ledger=True,
+            lasts=report.may_come,
         )
         set_aside = [*set_aside, *(asked_about[index] for index in sorted(again))]
         if report.open:

@@ -59,18 +59,20 @@ class Settling:
         memos: Mapping[int, str] | None = None,
         sent_in: RunTag | None = None,
         ledger: bool = False,
+        lasts: bool = False,
     ) -> set[str]:
         """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
         Whoever waited is woken, and who ended as unconfirmed is looked at again later.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
+        `lasts`: whether the flight may take effect all the same; then another payload waits for its bound.
         """
         concerned: set[str] = set()
         for start in range(0, len(entries), CHUNK):
             part = range(start, min(start + CHUNK, len(entries)))
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
-            runs_moved, owed = self._settle_part(export, flight, verdicts, sent_in, ledger)
+            runs_moved, owed = self._settle_part(export, flight, verdicts, sent_in, ledger, lasts)
             concerned |= runs_moved
             if owed:
                 self.flush(export, sorted(owed))
@@ -129,6 +131,7 @@ class Settling:
         verdicts: Sequence[_Verdict],
         sent_in: RunTag | None,
         ledger: bool,
+        lasts: bool,
     ) -> tuple[set[str], set[str]]:
         """Settle a chunk in one transaction; return the runs it moved and the claims that owe wake-ups."""
         for _ in range(ATTEMPTS):
@@ -143,7 +146,13 @@ class Settling:
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
-                landed = land(claim, taken=verdict.taken, memo=verdict.memo, rejected=verdict.rejection is not None)
+                landed = land(
+                    claim,
+                    taken=verdict.taken,
+                    memo=verdict.memo,
+                    rejected=verdict.rejection is not None,
+                    lasts=lasts,
+                )
                 if landed.to_wake:
                     owed.add(entry.claim)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))

@@ -87,6 +87,8 @@ class ImportReport:
     open: frozenset[int] = frozenset()
     again: frozenset[int] = frozenset()
     note: str | None = None
+    may_come: bool = False
+    """Whether the import may take effect all the same: it was given up, for want of a sign that it ended."""
 
 
 class Level(Enum):

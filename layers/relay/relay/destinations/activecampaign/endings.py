@@ -24,8 +24,8 @@ class Ending:
     """How all parts of an import have ended. `done` are ids of contacts, `failed` addresses in lower case."""
 
     is_complete: bool
-    may_be_sent_again: bool
-    """Whether it has failed or was interrupted, so that nothing more of it will come."""
+    is_over: bool
+    """Whether nothing more of it will come: it completed, failed, or was interrupted."""
     done: frozenset[str]
     failed: frozenset[str]
 
@@ -61,7 +61,7 @@ def ending_of(client: Client, import_id: str, *, is_young: bool, is_over: bool) 
             done |= state.done
             failed |= state.failed
     is_complete = all(status == "completed" for status in statuses)
-    return Ending(is_complete, not is_complete and None not in statuses, frozenset(done), frozenset(failed))
+    return Ending(is_complete, None not in statuses, frozenset(done), frozenset(failed))
 
 
 def doubt_about(notes: Notes, ending: Ending, queued: OpenImport, steps: Sequence[Step]) -> Doubt:

@@ -84,13 +84,15 @@ def report(
         learn(account.notes, are_named=False)
     elif doubt is Doubt.PERHAPS_NAMED and not left:
         learn(account.notes, are_named=True)
-    again = {index for index in doubtful if ending.may_be_sent_again and refused.get(index) is UNCONFIRMED}
+    came_to_nothing = ending.is_over and not ending.is_complete
+    again = {index for index in doubtful if came_to_nothing and refused.get(index) is UNCONFIRMED}
     return ImportReport(
         finished=True,
         refused={index: why for index, why in refused.items() if index not in again},
         open=frozenset(left),
         again=frozenset(again),
         note=doubt,
+        may_come=not ending.is_over,
     )
 
 
