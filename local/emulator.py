@@ -22,6 +22,21 @@ def _with_parameter_paths(resource_of: Callable[..., str]) -> Callable[..., str]
     return fixed
 
 
+def _with_schedule_groups(resource_of: Callable[..., str]) -> Callable[..., str]:
+    """Name the group of a schedule, which the emulator takes to be in the group `default` whatever was asked for.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridgescheduler.html
+    """
+
+    def fixed(service: str, *request: Any) -> str:
+        resource = resource_of(service, *request)
+        *_, body, query, _region, _account = request
+        group = iam_actions._param(body, query, "groupName") if service == "scheduler" else None  # noqa: SLF001
+        return resource.replace(":schedule/default/", f":schedule/{group}/") if group else resource
+
+    return fixed
+
+
 _SINGLE = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
@@ -50,6 +65,7 @@ def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], Non
 if __name__ == "__main__":
     # Before anything else of the emulator is imported, because it takes these functions over by name.
     iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
+    iam_actions.extract_resource_arn = _with_schedule_groups(iam_actions.extract_resource_arn)
     iam_actions.extract_iam_action = _with_batches_as_singles(iam_actions.extract_iam_action)
     iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]

@@ -114,7 +114,7 @@ class Administrator:
             Target={
                 "Arn": outputs["ExportFunctionArn"],
                 "RoleArn": outputs["SchedulerRoleArn"],
-                "Input": json.dumps({"export": key, "cause": "schedule"}),
+                "Input": json.dumps({"export": key}),
             },
         )
 
@@ -135,16 +135,16 @@ class Operator:
 
     def start(self, key: str) -> dict[str, Any]:
         """Ask for a run; `run` is None in the answer when it could not start, and `reason` says why."""
-        return self._export({"export": key})
+        return self.ask({"export": key})
 
     def runs(self, key: str) -> list[dict[str, Any]]:
         """Return the run records of an export, newest first."""
-        found: list[dict[str, Any]] = self._export({"runs": key})["runs"]
+        found: list[dict[str, Any]] = self.ask({"runs": key})["runs"]
         return found
 
     def show(self, run: str) -> dict[str, Any]:
         """Return one run record."""
-        return self._export({"show": run})
+        return self.ask({"show": run})
 
     def tick(self) -> None:
         """Do now what the clock would do within a minute."""
@@ -157,8 +157,9 @@ class Operator:
         told = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(told[name]) for name in names)
 
-    def _export(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        answer: dict[str, Any] = self._invoke("ExportFunctionName", event)
+    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the admin function answers to an event."""
+        answer: dict[str, Any] = self._invoke("AdminFunctionName", event)
         return answer
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:

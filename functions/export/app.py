@@ -1,22 +1,17 @@
-"""Starts runs when a schedule fires or an operator asks; shows, confirms and cancels them."""
+"""Starts runs when a schedule fires; it does nothing else, so that whoever may write schedules can do nothing else."""
 
-import os
-from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
-from relay.delivery.operating import Operator
-from relay.schedules import own_schedules
+from relay.delivery.scheduled import ScheduledStarts
 from relay.wiring import Stack
 
 
 @cache
-def _operator() -> Operator:
-    stack = Stack()
-    own = partial(own_schedules, os.environ["RELAY_SCHEDULE_GROUP"])
-    return Operator(stack.database, stack.settings, stack.starter, stack.opener, own, stack.observe)
+def _starts() -> ScheduledStarts:
+    return Stack().scheduled
 
 
-def handler(event: Mapping[str, Any], context: Any, *, operator: Operator | None = None) -> dict[str, Any]:
-    """Do what the event asks (see `Operator.handle`)."""
-    return (operator or _operator()).handle(event)
+def handler(event: Any, context: Any, *, starts: ScheduledStarts | None = None) -> dict[str, Any]:
+    """Start what the event names (see `ScheduledStarts.handle`); an event that is refused fails the invocation."""
+    return (starts or _starts()).handle(event)

@@ -9,6 +9,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -20,12 +21,19 @@ from relay.domain.problems import SettingsProblem, Transient
 from relay.observability import Count, Observability
 from relay.problem_details import MAX_ERRORS, Refusal
 from relay.queues import Message, Queue
-from relay.settings import DEFAULT_SECONDS, Settings, UnknownSource
+from relay.settings.doors import DEFAULT_SECONDS
+from relay.settings.names import UnknownSource
+from relay.settings.sources import Sources, TooManyUnknownSources
 from relay.sources.authentication import MODES, authentic
 from relay.sources.intake import Intake, take_in
+from relay.sources.repeats import webhook_id_of
 
-MAX_BODY_BYTES = 5 * 1024 * 1024
-"""Decoded. Lambda takes 6 MB, of which the event around the body and its base64 form have to have their part.
+MAX_BODY_BYTES = 2_000_000
+"""Decoded. Every JSON body up to this gets through, whatever is in it. API Gateway takes 10 MB, but hands a body to
+Lambda as a JSON text inside an event of at most 6 MiB. There quotes, backslashes and line breaks take twice the bytes,
+and letters beyond ASCII up to three times (`\\u00e9` for the two bytes of an e with an accent). The rest of the event
+takes less than 100 kB: headers have at most 10,240 bytes, and stand in it twice.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
@@ -33,12 +41,15 @@ def handler(
     event: Mapping[str, Any],
     context: Any,
     *,
-    settings: Settings | None = None,
+    settings: Sources | None = None,
     queue: Queue | None = None,
     clock: Clock | None = None,
     observability: Observability | None = None,
 ) -> dict[str, Any]:
-    """Answer an API Gateway REST proxy event with 202, counts and the first rejections, or with problem details."""
+    """Answer an API Gateway REST proxy event.
+
+    With 202, counts, the first rejections and the first parts that were left out, or with problem details.
+    """
     observability = _observability() if observability is None else observability
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
@@ -46,7 +57,7 @@ def handler(
         taken = _take(
             event,
             source,
-            settings=_settings() if settings is None else settings,
+            settings=_sources() if settings is None else settings,
             queue=_queue() if queue is None else queue,
             clock=SystemClock() if clock is None else clock,
         )
@@ -67,19 +78,28 @@ def handler(
     return _accepted(taken, source, request_id, observability)
 
 
-def _take(event: Mapping[str, Any], source: str, *, settings: Settings, queue: Queue, clock: Clock) -> Intake:
+def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Queue, clock: Clock) -> Intake:
     received_at = clock.now()
     try:
         known = settings.source(source)
     except UnknownSource:
         raise problem_details.unknown_source() from None
+    except TooManyUnknownSources:
+        raise problem_details.too_many_unknown_sources() from None
     body = _body(event)
     mode = MODES[known.auth]
-    if not authentic(mode, known.secrets, _headers(event), body):
+    headers = _headers(event)
+    if not authentic(mode, known.secrets, headers, body, now=received_at):
         raise problem_details.unauthorized(mode.scheme)
     if len(body) > MAX_BODY_BYTES:
         raise problem_details.too_large(f"A body holds at most {MAX_BODY_BYTES} bytes.")
-    taken = take_in(body, source=known, identity_hash=KeyedHash(settings.identity_key()), received_at=received_at)
+    taken = take_in(
+        body,
+        source=known,
+        identity_hash=KeyedHash(settings.identity_key()),
+        received_at=received_at,
+        webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
+    )
     queue.send([Message(message) for message in taken.messages])
     return taken
 
@@ -94,10 +114,13 @@ def _body(event: Mapping[str, Any]) -> bytes:
         raise problem_details.malformed_json("The body is not base64, though it is marked so.") from None
 
 
-def _headers(event: Mapping[str, Any]) -> dict[str, str]:
-    single = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    several = {name.lower(): values for name, values in (event.get("multiValueHeaders") or {}).items()}
-    return {name: ", ".join(values) for name, values in several.items()} | single
+def _headers(event: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return all values of each header, its name in lower case."""
+    found: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        found.setdefault(name.lower(), []).extend(values)
+    single = {name.lower(): [value] for name, value in (event.get("headers") or {}).items()}
+    return single | found
 
 
 def _request_id(event: Mapping[str, Any], context: Any) -> str:
@@ -114,7 +137,10 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
         rejected=rejected,
+        left_out=sum(taken.left_out_counts.values()),
     )
+    for code, number in sorted(taken.left_out_counts.items()):
+        observability.count(Count.LEFT_OUT, number, source=source, outcome=code)
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
@@ -124,6 +150,11 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         "ignored_memberships": taken.ignored_memberships,
         "rejected": rejected,
         "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
+        "left_out": sum(taken.left_out_counts.values()),
+        "left_out_parts": [
+            {"code": part.code, "detail": part.error.detail, "pointer": part.error.pointer}
+            for part in taken.left_out[:MAX_ERRORS]
+        ],
     }
     return _answer(HTTPStatus.ACCEPTED, told, {"Content-Type": "application/json"})
 
@@ -139,9 +170,9 @@ def _answer(status: HTTPStatus, body: Mapping[str, Any], headers: Mapping[str, s
 
 
 @cache
-def _settings() -> Settings:
+def _sources() -> Sources:
     seconds = float(os.environ.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
-    return Settings(os.environ["RELAY_PREFIX"], seconds=seconds)
+    return Sources(os.environ["RELAY_PREFIX"], seconds=seconds)
 
 
 @cache
@@ -152,3 +183,15 @@ def _queue() -> Queue:
 @cache
 def _observability() -> Observability:
     return Observability()
+
+
+def _prepare() -> None:
+    # A starting function has a whole processor, a request only its share. Trouble here is met again, and told, by the
+    # first request; a start that failed would be tried again and again without telling any sender.
+    with suppress(Exception):
+        _observability()
+        _queue().prepare()
+        _sources().identity_key()
+
+
+_prepare()

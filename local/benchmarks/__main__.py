@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px [options]`."""
+"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest [options]`."""
 
 import argparse
 import json
@@ -7,20 +7,22 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
-from local.benchmarks import activecampaign, gainsight_px
+from local.benchmarks import activecampaign, gainsight_px, ingest
 from local.benchmarks.apart import EndedEarlyError
+from local.benchmarks.report import Report
 from local.processes import LocalStackError
 from local.screen import Screen
 
-_BENCHMARKS = {"activecampaign": activecampaign, "gainsight-px": gainsight_px}
+_FULL = {"activecampaign": activecampaign, "gainsight-px": gainsight_px}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a benchmark and show its figures; return 0 when every goal is met."""
     parser = argparse.ArgumentParser(prog="python -m local.benchmarks", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for name, module in _BENCHMARKS.items():
+    for name, module in _FULL.items():
         kind = kinds.add_parser(name)
         kind.add_argument("--profiles", type=int, default=10_000, metavar="N", help="(default %(default)s)")
         kind.add_argument(
@@ -30,14 +32,17 @@ def main(arguments: Sequence[str]) -> int:
             metavar="N",
             help="the destination's limits and delays pass N times faster than the wall clock (default %(default)s)",
         )
+    start = kinds.add_parser("ingest")
+    start.add_argument("--starts", type=int, default=ingest.STARTS, metavar="N", help="(default %(default)s)")
+    for kind in kinds.choices.values():
         kind.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    if options.profiles < 1 or options.time_scale <= 0:
-        parser.error("--profiles and --time-scale must be above zero")
+    if any(getattr(options, name, 1) <= 0 for name in ("profiles", "time_scale", "starts")):
+        parser.error("--profiles, --time-scale and --starts must be above zero")
     screen = Screen(sys.stdout)
     try:
         with tempfile.TemporaryDirectory(prefix="audience-relay-") as folder:
-            report = _BENCHMARKS[options.kind].benchmark(Path(folder), options.profiles, options.time_scale)
+            report = _report(Path(folder), options)
     except (EndedEarlyError, LocalStackError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -48,6 +53,14 @@ def main(arguments: Sequence[str]) -> int:
     else:
         report.show(screen)
     return 1 if report.missed else 0
+
+
+def _report(folder: Path, options: argparse.Namespace) -> Report:
+    if options.kind == "ingest":
+        return ingest.benchmark(folder, options.starts)
+    full: ModuleType = _FULL[options.kind]
+    report: Report = full.benchmark(folder, options.profiles, options.time_scale)
+    return report
 
 
 if __name__ == "__main__":

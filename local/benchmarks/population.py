@@ -92,14 +92,14 @@ def _profile(profile_id: str, number: int, inside: Sequence[str], since: datetim
         id=profile_id,
         source=SOURCE,
         identities={
-            "crm_id": Register([f"HB-{200_000 + number}"], at),
-            "email": Register([f"customer{number}@harbour-books.example"], at),
+            "crm_id": Register([f"HB-{200_000 + number}"], at, at),
+            "email": Register([f"customer{number}@harbour-books.example"], at, at),
         },
         attributes={
-            "first_name": Register(first_name, at),
-            "last_name": Register(last_name, at),
-            "phone": Register(phone, at),
-            "tier": Register(tier, at),
+            "first_name": Register(first_name, at, at),
+            "last_name": Register(last_name, at, at),
+            "phone": Register(phone, at, at),
+            "tier": Register(tier, at, at),
         },
         memberships={segment: Membership(True, at, at) for segment in inside},
     )

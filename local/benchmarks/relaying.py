@@ -27,7 +27,8 @@ from relay.domain.problems import StaleSettings
 from relay.domain.runs import Run, RunState, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Queue
-from relay.settings import Settings, UnknownConnection, UnknownExport
+from relay.settings.names import UnknownConnection, UnknownExport
+from relay.settings.settings import Settings
 from relay.stores import runs
 from relay.stores.database import Database
 from relay.wiring import Stack

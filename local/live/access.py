@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from relay.aws import SecretsReader
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection
 from relay.domain.problems import Busy, SettingsProblem
-from relay.settings import Settings
-from relay.settings.doors import SecretsReader
 from relay.settings.explaining import explained
+from relay.settings.settings import Settings
 
 DEFAULT_PREFIX = "audience-relay"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -12,9 +12,9 @@ from local.live import access, activecampaign, gainsight_px
 from local.live.access import CannotRunError
 from local.live.live_account import open_account
 from local.live.report import Report
+from relay.aws import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.destinations import registry
-from relay.settings.doors import SecretsReader
 
 FITS, DOES_NOT_FIT, COULD_NOT_RUN = 0, 1, 2
 

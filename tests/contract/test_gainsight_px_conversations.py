@@ -432,7 +432,7 @@ class Delivery:
         inside = {f"aep/{name}": Membership(realized, at or now, now) for name, realized in memberships.items()}
         segments.add(self.database, [(segment, PERSON) for segment in inside])
         old = profiles.load(self.database, [PERSON])[0] or Profile(PERSON, "aep")
-        identities = {"ECID": Register(list(ids), now)}
+        identities = {"ECID": Register(list(ids), now, now)}
         changed = replace(old, identities=identities, memberships={**old.memberships, **inside})
         profiles.save(self.database, [changed], now)
         return self.deliver()

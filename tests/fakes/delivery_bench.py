@@ -7,35 +7,47 @@ import io
 import itertools
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from relay.delivery.cases import Job, Result
+from relay.delivery.checking import Checker
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
+from relay.delivery.launching import Launcher
 from relay.delivery.messages import Confirm, LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
+from relay.delivery.probing import Prober
+from relay.delivery.removing import Remover
+from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import STALLED_AFTER, Ticker
 from relay.delivery.wakeups import Wakeups
 from relay.delivery.wishes import claim_key
 from relay.destinations.contract import Account, Answer, Caller, Finding, ImportReport, Level, OpenImport, Step
+from relay.domain import merging
 from relay.domain.claims import Claim, RunTag
 from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Problem, Rejection, SettingsProblem, StaleSettings, Transient
-from relay.domain.profiles import Membership, Profile, Register
+from relay.domain.profiles import Alias, Membership, Profile, Register
 from relay.domain.runs import Run, ledger_adds_up, total
 from relay.observability import Observability
 from relay.queues import Message, Received
-from relay.settings import Invalid, Listing, Outline, Settings, UnknownExport
+from relay.schedules import Schedule, Timetable
+from relay.settings.exports import Outline
+from relay.settings.inventory import Inventory
+from relay.settings.names import UnknownExport
+from relay.settings.settings import Settings
+from relay.settings.shapes import Invalid, Listing
 from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock
@@ -165,6 +177,7 @@ class BenchSettings:
     def __init__(self) -> None:
         self.saved: dict[str, Export] = {}
         self.problems: dict[str, SettingsProblem] = {}
+        self.profile_key = "identities.crm"
         self.secrets: dict[str, str] = {}
         self.fresh_secrets: dict[str, str] = {}
 
@@ -183,7 +196,19 @@ class BenchSettings:
 
     def exports(self) -> Listing:
         valid = {key: export for key, export in self.saved.items() if key not in self.problems}
-        return Listing(valid, [Invalid(f"export {key}", problem) for key, problem in self.problems.items()])
+        invalid = {key: problem for key, problem in self.problems.items() if not key.startswith("source ")}
+        return Listing(
+            {key: export for key, export in valid.items() if export.connection not in invalid},
+            [Invalid(f"{'export' if '/' in key else 'connection'} {key}", problem) for key, problem in invalid.items()],
+        )
+
+    def export_keys(self) -> list[str]:
+        return sorted({*self.saved, *(key for key in self.problems if "/" in key)})
+
+    def source(self, name: str) -> Any:
+        if f"source {name}" in self.problems:
+            raise self.problems[f"source {name}"]
+        return SimpleNamespace(name=name, profile_key=self.profile_key)
 
     def export_outlines(self) -> Mapping[str, Outline]:
         return {}
@@ -229,6 +254,8 @@ class Bench:
         )
         self.queue, self.checks = Outbox(self.step), Outbox(self.step)
         self.settings = BenchSettings()
+        self.inventory = Inventory()
+        self.scheduled_now: Timetable | None = None
         self.log = io.StringIO()
         self.observe = Observability(self.log)
         self.hidden: list[tuple[str, float]] = []
@@ -277,7 +304,7 @@ class Bench:
         segments.note(self.database, dict.fromkeys([*inside, *outside]), now)
         old = profiles.load(self.database, [profile_id])[0] or Profile(profile_id, "shop")
         memberships = {segment: Membership(segment in inside, now, now) for segment in (*inside, *outside)}
-        attributes = {name: Register(value, now) for name, value in values.items()}
+        attributes = {name: Register(value, now, now) for name, value in values.items()}
         profiles.save(
             self.database,
             [
@@ -294,6 +321,17 @@ class Bench:
     def leave(self, number: int, *segments_left: str) -> str:
         """Let a profile leave segments, VIP unless others are named."""
         return self.store(number, inside=(), outside=segments_left or (VIP,))
+
+    def join(self, number: int, survivor: int) -> None:
+        """Let a profile turn out to be the same person as another one: as route writes it."""
+        ids = [person(survivor), person(number)]
+        kept, gone = profiles.load(self.database, ids)
+        assert gone is not None
+        whole = merging.join(kept or Profile(person(survivor), "shop"), gone)
+        inside = [segment for segment, held in whole.memberships.items() if held.realized]
+        segments.add(self.database, [(segment, person(survivor)) for segment in inside])
+        profiles.save(self.database, [whole], self.clock.now())
+        profiles.save_aliases(self.database, [Alias(person(number), person(survivor), self.clock.now(), gone.version)])
 
     # What it did.
 
@@ -392,15 +430,51 @@ class Bench:
             directory,
             self.clock,
             self.observe,
+            schedules=self.timetable,
+            more=[self.remover(directory).step],
         )
+
+    def remover(self, directory: Directory, **options: int) -> Remover:
+        return Remover(self.database, as_settings(self.settings), directory, self.clock, self.observe, **options)
 
     def tick(self, after: timedelta = timedelta()) -> None:
         self.clock.time += after
         self.ticker().tick()
 
+    def timetable(self, own: Iterable[str] = ()) -> Timetable:
+        """Return schedules of exports' own, and a default schedule that starts the others, unless one was set."""
+        if self.scheduled_now is not None:
+            return self.scheduled_now
+        return Timetable([Schedule(key.replace("/", "."), key) for key in own], Schedule("relay-default", None))
+
+    def launcher(self) -> Launcher:
+        return Launcher(self.database, as_settings(self.settings), self.starter, self.observe)
+
+    def scheduled(self, own: frozenset[str] = frozenset()) -> ScheduledStarts:
+        return ScheduledStarts(self.launcher(), lambda: self.timetable(own), self.clock)
+
+    def prober(self) -> Prober:
+        return Prober(self.database, self.opener, self.clock, self.observe)
+
+    def account_checker(self, own: frozenset[str] = frozenset()) -> Checker:
+        return Checker(
+            self.database,
+            self.opener,
+            self.prober(),
+            lambda: self.timetable(own),
+            lambda: self.inventory,
+        )
+
     def operator(self, own: frozenset[str] = frozenset()) -> Operator:
         return Operator(
-            self.database, as_settings(self.settings), self.starter, self.opener, lambda: set(own), self.observe
+            self.database,
+            as_settings(self.settings),
+            self.starter,
+            self.launcher(),
+            self.scheduled(own),
+            self.account_checker(own),
+            self.prober(),
+            self.observe,
         )
 
     def start(self) -> Run:

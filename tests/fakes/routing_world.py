@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,8 @@ from relay.domain.problems import Busy
 from relay.domain.profiles import Profile
 from relay.observability import Observability
 from relay.queues import Message, Received
-from relay.routing import Router
-from relay.settings import Outline
+from relay.routing import Room, Router
+from relay.settings.exports import Outline
 from relay.stores import ledger, profiles, segments
 from relay.stores.database import Key, Table
 from relay.stores.directory import Directory, Entry
@@ -26,6 +26,10 @@ from tests.fakes.memory_database import MemoryDatabase
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 VISIBILITY = timedelta(minutes=3)
+
+
+CHANGES = "changes"
+"""The name of the Changes queue among the others."""
 
 
 class Crash(BaseException):
@@ -54,9 +58,11 @@ def member(segment: str, seconds: float = 0, *, realized: bool = True, name: str
     return MembershipChange(segment, realized, NOON + timedelta(seconds=seconds - 1000), name)
 
 
-def change(profile: int | None, *memberships: MembershipChange, **told: Any) -> Change:
-    identifier = None if profile is None else profile_id(profile)
-    return Change(identifier, **{"received_at": NOON, "memberships": list(memberships), **told})
+def change(profile: int | Sequence[int] | None, *memberships: MembershipChange, **told: Any) -> Change:
+    """Return a change of a profile named by one or more numbers, or by none."""
+    numbers = () if profile is None else (profile,) if isinstance(profile, int) else profile
+    ids = tuple(sorted(map(profile_id, numbers)))
+    return Change(ids, **{"received_at": NOON, "memberships": list(memberships), **told})
 
 
 @dataclass
@@ -73,6 +79,12 @@ class Shelf:
         if self.broken:
             raise Busy("queue_unavailable", "test")
         self.sent += messages
+        if self.name == CHANGES:
+            for message in messages:
+                self.world.batches.append(changes.from_json(message.body))
+                self.world.post_text(json.dumps(message.body))
+            self.world.step(f"sent {self.name}")
+            return
         for message in messages:
             look = LookAgain.from_json(message.body)
             for identifier in look.profiles:
@@ -102,6 +114,7 @@ class World:
             "ac/weekly": Outline("ac", "weekly", True, None, ("s/a",), 9),
         }
         self.queues: dict[str, Shelf] = {}
+        self.room = Room()
         self.waiting: dict[str, tuple[str, int]] = {}
         self.batches: list[ChangeBatch] = []
         self.seen: dict[tuple[str, str], object] = {}
@@ -135,9 +148,11 @@ class World:
             self,
             self._directory(),
             self.queue,
+            self.queue(CHANGES),
             visibility=VISIBILITY,
             clock=self.clock,
             observability=_OBSERVABILITY,
+            room=self.room,
         )
 
     def post(self, *told: Change, batch: str | None = None, source: str = "s") -> str:
@@ -175,9 +190,21 @@ class World:
         return failed
 
     def profile(self, number: int) -> Profile:
-        [found] = profiles.load(self.database, [profile_id(number)])
-        assert found is not None
-        return found
+        """Return the profile that an id stands for."""
+        found = profiles.follow(self.database, [profile_id(number)])
+        profile = found[profiles.root_of(profile_id(number), found)]
+        assert isinstance(profile, Profile)
+        return profile
+
+    def stored(self) -> dict[str, object]:
+        """Return what is known of the profile that each id stands for, whichever of its ids is the profile's."""
+        ids = [str(item["pk"]) for item in self.database.items(Table.PROFILES)]
+        found = profiles.follow(self.database, ids)
+        whole = {identifier: found[profiles.root_of(identifier, found)] for identifier in ids}
+        return {
+            identifier: replace(profile, id="", version=0, changed_at=None) if isinstance(profile, Profile) else None
+            for identifier, profile in whole.items()
+        }
 
     def visible(self, identifier: str) -> object:
         """Return what a consumer sees of a profile, without running hooks."""
@@ -185,7 +212,7 @@ class World:
         if key not in self.database:
             return None
         item = self.database[key]
-        return {name: item[name] for name in ("identities", "attributes", "memberships")}
+        return {name: item[name] for name in ("identities", "attributes", "memberships") if name in item}
 
     def totals(self, source: str = "s") -> Counts:
         return ledger.totals(self.database, source)
@@ -194,20 +221,29 @@ class World:
         return segments.listing(self.database, segment, bucket_of(profile_id(number)))
 
     def check_the_ledger(self) -> None:
-        """Each batch is in the ledger or waits, and the totals are those of the batches in it."""
-        marked = {
-            batch.id: batch
-            for batch in self.batches
-            if Key(Table.CONTROL, f"ledger#{batch.id}", "batch") in self.database
+        """Every change is counted once, or it waits: in the message it came in, or in one of its own."""
+        batches = {batch.id: batch for batch in self.batches}
+        marks = {
+            name: self.database[key]
+            for name in batches
+            if (key := Key(Table.CONTROL, f"ledger#{name}", "batch")) in self.database
         }
-        waiting = {json.loads(body)["id"] for body, _ in self.waiting.values()}
-        assert {batch.id for batch in self.batches} <= set(marked) | waiting
-        assert self.totals().changes == sum(len(batch.changes) for batch in marked.values())
+        waiting = {json.loads(body).get("id") for body, _ in self.waiting.values() if body.startswith("{")}
+        assert batches.keys() <= marks.keys() | waiting
+        counted = 0
+        for name, mark in marks.items():
+            apart = str(mark["apart"]).split(",") if "apart" in mark else []
+            assert name in waiting or {f"{name}.{place}" for place in apart} <= batches.keys()
+            counted += len(batches[name].changes) - len(apart)
+        assert self.totals().changes == counted
 
     def check_all_is_told(self) -> None:
-        """The consumers have seen every profile as it is now, for every streaming export of its segments."""
+        """The consumers have seen every id as it is now, for every streaming export of its segments.
+
+        A profile that became an alias has nothing of its own any more, and they have seen that, too.
+        """
         for item in self.database.items(Table.PROFILES):
-            identifier, memberships = str(item["pk"]), json.loads(str(item["memberships"]))
+            identifier, memberships = str(item["pk"]), json.loads(str(item.get("memberships", "{}")))
             for segment, (realized, _, _) in memberships.items():
                 if realized:
                     assert identifier in segments.listing(self.database, segment, bucket_of(identifier))
@@ -218,13 +254,13 @@ class World:
 
 def _wish(visible: object, own: Sequence[str]) -> object:
     """Return what an export of these segments makes of a profile: who is in, and for those their values."""
-    if not isinstance(visible, dict):
+    if not isinstance(visible, dict) or "memberships" not in visible:
         return None
     inside = {segment for segment, (realized, _, _) in json.loads(visible["memberships"]).items() if realized}
     if not inside & set(own):
         return None
     registers = {
-        name: {key: value for key, (value, _) in json.loads(visible[name]).items() if value is not None}
+        name: {key: value for key, (value, *_) in json.loads(visible[name]).items() if value is not None}
         for name in ("identities", "attributes")
     }
     return registers, inside & set(own)

@@ -10,9 +10,9 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
+from functions.admin.app import handler as admin_function
 from functions.export.app import handler as export_function
 from functions.ingest.app import handler as ingest_function
-from relay.delivery.operating import Operator
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Caller, Destination
@@ -21,8 +21,9 @@ from relay.domain.problems import SettingsProblem
 from relay.domain.runs import RunState
 from relay.queues import Message, Queue, Received
 from relay.routing import Router
-from relay.schedules import own_schedules
-from relay.settings import Settings
+from relay.schedules import Schedules
+from relay.settings.inventory import Inventory
+from relay.settings.settings import Settings
 from relay.stores import activations, deliveries, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Table
@@ -32,7 +33,7 @@ from relay.wiring import Stack
 from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
-from tests.fakes.scheduler import FakeScheduler
+from tests.fakes.scheduler import FUNCTION, FakeScheduler, schedule
 from tests.fakes.secrets import FakeParameters, FakeSecrets
 from tests.fakes.simulated_queue import SimQueue
 from tests.fakes.steady import Steady
@@ -42,6 +43,7 @@ from tests.field.reading import CaseError, Setup
 from tests.field.vendors import VENDORS, Vendor
 
 PREFIX = "audience-relay"
+DEFAULT_SCHEDULE = f"{PREFIX}-default"
 SOURCE = "shop"
 CONNECTION = "acme"
 EXPORT = f"{CONNECTION}/everyone"
@@ -99,6 +101,7 @@ class World:
 
     def _settings(self, setup: Setup) -> Settings:
         secrets, parameters = FakeSecrets(), FakeParameters()
+        self.parameters = parameters
         secrets[f"{PREFIX}/stack/identity-key"] = "the-identity-key-of-the-field-cases"
         source = json.dumps(
             {
@@ -129,7 +132,8 @@ class World:
         return own if name == own.name else registry.load(name)
 
     def _stack(self) -> Stack:
-        environment = {"RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}"}
+        environment = {"RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}", "RELAY_PREFIX": PREFIX}
+        self.scheduler.others[DEFAULT_SCHEDULE] = schedule(DEFAULT_SCHEDULE, '{"exports": "default"}')
         stack = Stack(environment, self.clock, self.observe.as_observability(), self._destination)
         session = wsgi_session(Wire(self.vendor.app, self.clock))
 
@@ -150,8 +154,14 @@ class World:
             checks=self.checks,
             queue_of=lambda destination: self.queue,
             caller=caller,
+            schedules=self._schedules,
+            inventories=lambda: Inventory([SOURCE], [CONNECTION]),
         )
         return stack
+
+    def _schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
+        options: dict[str, Any] = {"default": DEFAULT_SCHEDULE, "target": FUNCTION, "client": self.scheduler}
+        return Schedules(PREFIX, **options, clock=self.clock, kept_for=kept_for)
 
     def _make_router(self) -> Router:
         return Router(
@@ -159,6 +169,7 @@ class World:
             self.settings,
             Directory(self.database, self.clock),
             self.stack.queue_of,
+            self.changes,
             visibility=self.changes.visibility,
             clock=self.clock,
             observability=self.stack.observe,
@@ -219,16 +230,21 @@ class World:
 
     def export_function(self, event: Any) -> tuple[Any, str | None]:
         """Return the answer of the export function, or what made the invocation fail."""
-        stack = self.stack
-        parts = (stack.database, stack.settings, stack.starter, stack.opener, self.own_schedules, stack.observe)
+        return self._invoke(partial(export_function, event, CONTEXT, starts=self.stack.scheduled))
+
+    def admin_function(self, event: Any) -> tuple[Any, str | None]:
+        """Return the answer of the admin function, or what made the invocation fail."""
+        return self._invoke(partial(admin_function, event, CONTEXT, operator=self.stack.operator()))
+
+    def _invoke(self, function: Callable[[], Any]) -> tuple[Any, str | None]:
         try:
-            return export_function(event, CONTEXT, operator=Operator(*parts)), None
+            return function(), None
         except Exception as error:  # noqa: BLE001 - Lambda counts the invocation as failed, whatever it is
             return None, f"{type(error).__name__}: {error}"
 
     def own_schedules(self) -> set[str]:
-        """Return the exports that have a schedule of their own."""
-        return own_schedules(PREFIX, self.scheduler)
+        """Return the exports that a schedule of their own will start."""
+        return self.stack.schedules()().exports
 
     # Time.
 

@@ -10,9 +10,10 @@ from typing import Any
 
 from relay.delivery.wishes import wish_of
 from relay.destinations.contract import Destination
+from relay.domain import merging
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.profiles import Membership, Profile, Register
+from relay.domain.profiles import Alias, Membership, Profile, Register
 from relay.stores import profiles, segments
 from relay.stores.database import Database
 
@@ -47,6 +48,8 @@ class People:
         self._chance = chance
         self._now = now
         self.everybody: list[Person] = []
+        self.aliases: list[str] = []
+        """The ids of those who turned out to be somebody else."""
 
     def id_of(self, person: Person) -> str:
         return self._keyed("shop", str(person.number))
@@ -64,12 +67,31 @@ class People:
                 changed[segment] = Membership(segment in person.inside, self._qualified(before), now)
         profile = replace(
             old,
-            attributes={name: Register(value, now) for name, value in person.attributes.items()},
-            identities={name: Register(value, now) for name, value in person.identities.items()},
+            attributes={name: Register(value, now, now) for name, value in person.attributes.items()},
+            identities={name: Register(value, now, now) for name, value in person.identities.items()},
             memberships=changed,
         )
         profiles.save(self._database, [profile], now)
         return profile_id
+
+    def join(self, one: Person, other: Person) -> tuple[str, str]:
+        """Let two people turn out to be one, as route writes it; return both ids, the survivor's first."""
+        survivor, gone = sorted((one, other), key=self.id_of)
+        ids = self.id_of(survivor), self.id_of(gone)
+        kept, lost = profiles.load(self._database, ids)
+        assert kept is not None
+        assert lost is not None
+        whole = merging.join(kept, lost)
+        survivor.inside = {segment for segment, held in whole.memberships.items() if held.realized}
+        survivor.attributes = {name: register.value for name, register in whole.attributes.items()}
+        survivor.identities = {name: register.value for name, register in whole.identities.items()}
+        now = self._now()
+        segments.add(self._database, [(segment, ids[0]) for segment in sorted(survivor.inside)])
+        profiles.save(self._database, [whole], now)
+        profiles.save_aliases(self._database, [Alias(ids[1], ids[0], now, lost.version)])
+        self.everybody.remove(gone)
+        self.aliases.append(ids[1])
+        return ids
 
     def _qualified(self, before: Membership | None) -> datetime:
         at = self._now() - timedelta(seconds=self._chance.randint(0, 600))

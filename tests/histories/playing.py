@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -65,6 +66,8 @@ class History:
         stored = self._stored()
         differences = self.side.differences(stored)
         promise(not differences, "; ".join(differences[:5]))
+        aliases = deliveries.load(self.world.database, self.side.export.key, self.world.people.aliases)
+        promise(not any(delivery.told for delivery in aliases.values()), "an alias has not handed over")
         writes = self.side.counters()["write_calls"]
         self._full_run()
         counted = self.side.counters()
@@ -86,6 +89,9 @@ class History:
 
     def _round(self) -> None:
         acts = [self._change, self._change, self._trouble, self._trouble, self._by_hand, self._by_hand, self._run]
+        if self.seed % 2:
+            # In the other half everybody stays who they are.
+            acts.append(self._join)
         for _ in range(self.chance.randint(3, 8)):
             self.chance.choice(acts)()
             pause = self.chance.choice([0.5, 5, 30, 200, 200, 1500])
@@ -110,6 +116,16 @@ class History:
                 self.side.edit(person, self.crowd)
             changed.append(self.world.people.store(person, SEGMENTS))
         self.world.tell(f"{len(changed)} people change")
+        self._look_at(changed)
+
+    def _join(self) -> None:
+        """Some pairs of people turn out to be one each."""
+        people = list(self.world.people.some(2, 8))
+        joined = [self.world.people.join(one, other) for one, other in zip(people[::2], people[1::2], strict=False)]
+        self.world.tell(f"{len(joined)} pairs of people become one each: {joined}")
+        self._look_at([one for pair in joined for one in pair])
+
+    def _look_at(self, changed: Sequence[str]) -> None:
         export = self.side.export
         if export.stream:
             self.world.queue.send(
@@ -152,7 +168,7 @@ class History:
                 run = str(item["pk"]).removeprefix("run#")
                 counts = total(runs.shards(database, run))
                 promise(ledger_adds_up(counts), f"run {run}: {dict(counts)}")
-                if item["state"] == "finished":
+                if item["state"] in ("finished", "many-rejected"):
                     promise(counts["outstanding"] == counts["leaving"] == 0, f"run {run} finished: {dict(counts)}")
         for queue in (self.world.queue, self.world.checks):
             promise(not queue.dead, f"{len(queue.dead)} messages of {queue.name} died")

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from relay.domain.exports import Connection, Export
-from relay.settings import Listing, Outline, Settings
+from relay.settings.exports import Outline
+from relay.settings.settings import Settings
+from relay.settings.shapes import Listing
 
 
 @dataclass(frozen=True, slots=True)

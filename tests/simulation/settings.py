@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import StaleSettings
-from relay.settings import Listing, Outline
+from relay.settings.exports import Outline
+from relay.settings.shapes import Listing
 
 SEEN_WITHIN = timedelta(seconds=30)
 

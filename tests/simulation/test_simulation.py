@@ -17,10 +17,11 @@ from relay.delivery.engine import Engine
 from relay.delivery.settling import Settling
 from relay.delivery.wakeups import Wakeups
 from relay.domain.exports import Export
+from relay.domain.runs import Outcome
 from relay.queues import Message
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.wider_world import WiderWorld
-from tests.simulation.world import BrokenPromise, World, play
+from tests.simulation.world import BrokenPromise, TrippingRouter, World, play
 
 SCHEDULES = int(os.environ.get("RELAY_SCHEDULES", "2000"))
 CHUNKS = 10
@@ -51,6 +52,12 @@ def test_no_random_schedule_breaks_a_promise(chunk: int, world: Callable[[int], 
                 f"replay it with: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
                 f"--schedules 1 --seed {seed}{wide}"
             ) from error
+
+
+@pytest.mark.parametrize("seed", [145784497])
+def test_a_schedule_that_once_broke_a_promise_keeps_it(seed: int) -> None:
+    """A run waited for somebody in both passes, and counted them in place of somebody else who left."""
+    play(seed)
 
 
 def test_a_seed_plays_the_same_schedule_every_time() -> None:
@@ -155,7 +162,68 @@ class StaleWorld(World):
         return StaleEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
 
 
-@pytest.mark.parametrize("broken", [ForgetfulWorld, RecklessWorld, ImpatientWorld, LossyWorld, DeafWorld])
+class SilentRouter(TrippingRouter):
+    """Makes aliases of profiles and wakes nobody who was told of them."""
+
+    def _say_look_again(self, works: Any, outlines: Any) -> None:
+        for work in works:
+            work.given_up = set()
+            work.ids = {work.profile.id}
+        super()._say_look_again(works, outlines)
+
+
+class SilentWorld(World):
+    router = SilentRouter
+
+
+class DoublingRouter(TrippingRouter):
+    """Sends changes on by themselves, and counts them where they came from, too."""
+
+    def _enter(self, batches: Any, works: Any) -> list[str]:
+        for batch in batches:
+            for place in range(len(batch.batch.changes)):
+                if any(work.defect and told.batch is batch for work in works for told in work.told):
+                    self._send_on([batch], {batch.batch.id: [place]})
+        return super()._enter(batches, works)
+
+
+class DoublingWorld(World):
+    router = DoublingRouter
+
+
+class AbsentEngine(Engine):
+    """Lets aliases leave instead of handing over."""
+
+    def __init__(self, *parts: Any, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self._handing_over.hand_over = lambda job, cases: set()  # type: ignore[method-assign]
+
+    def survey(self, job: Any, profile_ids: Any) -> list[Any]:
+        # And whoever is an alias has nothing to do any more.
+        return [
+            replace(case, outcome=Outcome.ABSENT) if case.survivor is not None else case
+            for case in super().survey(job, profile_ids)
+        ]
+
+
+class AbsentWorld(World):
+    def _engine(self) -> Engine:
+        return AbsentEngine(self.database, self.keyed, self.clock, self._wakeups(), new_id=lambda: next(self._ids))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ForgetfulWorld,
+        RecklessWorld,
+        ImpatientWorld,
+        LossyWorld,
+        DeafWorld,
+        SilentWorld,
+        DoublingWorld,
+        AbsentWorld,
+    ],
+)
 def test_a_broken_part_is_noticed(broken: Callable[[int], World]) -> None:
     assert notices(broken)
 

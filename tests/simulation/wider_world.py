@@ -10,7 +10,8 @@ from relay.delivery.opening import Opener
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import SettingsProblem
 from relay.queues import Message
-from relay.settings import Invalid, Listing, UnknownExport
+from relay.settings.names import UnknownExport
+from relay.settings.shapes import Invalid, Listing
 from tests.simulation.settings import SimSettings
 from tests.simulation.world import World
 

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from local.processes import wait_for
 from local.stack import LocalStack
 from tests.stack.world import World
 
@@ -31,6 +32,91 @@ def test_runs_are_started_and_listed_and_accounts_checked_from_the_terminal(stac
     assert checked["well"], checked
     assert {finding["subject"] for finding in checked["findings"]} == {"connection", "contact limit", world.list_export}
     world.until("the run's end", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished")
+
+
+def test_a_schedule_starts_runs_and_nothing_else(stack: LocalStack, world: World) -> None:
+    """Whoever may write schedules gets at the export function; confirming and the rest is not to be had there."""
+    world.put_list("customers")
+    world.post_shop([world.shop_change(1)])
+    world.stored()
+    started = world.operator.start(world.list_export)
+    for event in ({"cancel": started["run"]}, {"confirm": started["run"]}, {"version": "0", "detail": "{}"}, {}):
+        answer = stack.client("lambda").invoke(
+            FunctionName=stack.outputs["ExportFunctionName"], Payload=json.dumps(event)
+        )
+        assert answer.get("FunctionError"), event
+        assert "errorMessage" in json.loads(answer["Payload"].read())
+    world.until("the run's end", lambda: world.operator.show(started["run"])["state"] == "finished")
+
+
+def test_a_refused_event_of_a_schedule_is_kept_with_its_reason_and_not_repeated(stack: LocalStack) -> None:
+    """EventBridge Scheduler does not wait for an answer: what fails is to be found in the DLQ, once."""
+    function, queue = stack.outputs["ExportFunctionName"], stack.outputs["ExportDLQUrl"]
+    event = json.dumps({"version": "0", "source": "aws.scheduler", "detail": "{}"})
+    stack.client("lambda").invoke(FunctionName=function, InvocationType="Event", Payload=event)
+
+    def failed() -> str | None:
+        answer = stack.client("sqs").receive_message(QueueUrl=queue, VisibilityTimeout=0)
+        return next((message["Body"] for message in answer.get("Messages", [])), None)
+
+    body = json.loads(wait_for("the failed event", 60, failed))
+    try:
+        assert body["requestPayload"] == json.loads(event)
+        assert "starts_nothing" in json.dumps(body["responsePayload"])
+    finally:
+        stack.client("sqs").purge_queue(QueueUrl=queue)
+
+
+def test_a_check_of_everything_tells_what_nobody_reads_and_what_nobody_starts(stack: LocalStack, world: World) -> None:
+    world.put_list("customers")
+    world.post_shop([world.shop_change(1)])
+    world.stored()
+    world.administrator.schedule(world.list_export, "at(2020-01-01T00:00:00)")
+    stray = f"{stack.prefix}/source/{world.name}"
+    stack.client("secretsmanager").create_secret(Name=stray, SecretString="{}")
+    broken = f"{stack.prefix}/sources/{world.name}-broken"
+    stack.client("secretsmanager").create_secret(Name=broken, SecretString="{}")
+    stack.client("ssm").put_parameter(Name=f"/{stack.prefix}/export/{world.name}/x", Value="{}", Type="String")
+
+    told = world.operator.ask({"check": "*"})
+
+    findings = {(found["subject"], found["message"]) for found in told["findings"]}
+    assert any(subject == "names" and stray in message for subject, message in findings)
+    assert any(f"/{stack.prefix}/export/{world.name}/x" in message for _, message in findings)
+    assert any(subject == f"source {world.name}-broken" and "dialect" in message for subject, message in findings)
+    (report,) = (report for report in told["connections"] if report["connection"] == world.list_connection)
+    assert report["well"], report
+    assert any("one time, which is over" in found["message"] for found in report["findings"])
+
+
+def test_the_default_schedule_starts_an_export_whose_own_schedule_is_over(stack: LocalStack, world: World) -> None:
+    world.put_list("customers")
+    world.post_shop([world.shop_change(1)])
+    world.stored()
+    world.administrator.schedule(world.list_export, "at(2020-01-01T00:00:00)")
+    answer = world.operator.ask({"exports": "default"})
+    started = {run["export"]: run for run in answer["started"]}
+    assert started[world.list_export]["cause"] == "schedule"
+    world.ended(started[world.list_export]["run"])
+
+
+def test_a_stop_is_probed_at_once_when_an_operator_asks(world: World) -> None:
+    world.put_list("customers", api_key="wrong")
+    world.post_shop([world.shop_change(1)])
+    world.stored()
+    world.operator.start(world.list_export)
+    world.until("the stop", lambda: world.stopped_gate(world.list_connection) is not None)
+    told = world.operator.ask({"probe": world.list_connection})
+    assert (told["opened"], len(told["stopped"])) == ([], 1)
+
+    world.put_list_connection("sandbox-api-key")
+
+    told = world.operator.ask({"probe": world.list_connection})
+    assert (told["opened"], told["stopped"]) == (["connection"], [])
+    world.operator.tick()
+    world.until(
+        "the run that makes up for it", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished"
+    )
 
 
 def _invoke(stack: LocalStack, command: str) -> dict[str, Any]:

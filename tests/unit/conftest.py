@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 UNIT = Path(__file__).parent
-SANDBOXES = UNIT / "sandboxes"
+ON_SOCKETS = {UNIT / "sandboxes", UNIT / "sockets"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests open no sockets; the sandboxes' own tests may talk to them on this machine."""
+    """Unit tests open no sockets; those of the sandboxes and of our own client may talk to this machine."""
     for item in items:
-        if SANDBOXES in item.path.parents:
+        if ON_SOCKETS.intersection(item.path.parents):
             item.add_marker(pytest.mark.allow_hosts(["127.0.0.1", "localhost"]))
         elif UNIT in item.path.parents:
             # pytest hands over the items of every directory, not only of this one.

@@ -1,5 +1,9 @@
-"""Who may post: tokens and signatures, before and after a rotation."""
+"""Who may post: tokens and signatures, before and after a rotation. The reference library signs."""
 
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from relay.sources.authentication import MODES, authentic
+from relay.sources.authentication import MODES, Headers, Mode
+from relay.sources.authentication import authentic as authentic_at
 
 BEARER = MODES["bearer"]
 SIGNED = MODES["standard-webhooks"]
@@ -16,12 +21,24 @@ PREVIOUS = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 BODY = b'{"test": 2432232314}'
 
 
-def signed(secret: str, body: bytes = BODY, age: timedelta = timedelta(0)) -> dict[str, str]:
-    sent = datetime.now(UTC) - age
+NOW = datetime(2026, 5, 1, 8, tzinfo=UTC)
+KEY = base64.b64decode(SECRET.removeprefix("whsec_"))
+# Its base64 has characters that base64url writes otherwise.
+ODD_KEY = b"\xfb\xef\xbe\xff\xff\xff" * 5
+
+
+def authentic(mode: Mode, secrets: Sequence[str], headers: Headers, body: bytes) -> bool:
+    return authentic_at(mode, secrets, headers, body, now=NOW)
+
+
+def signed(
+    secret: str | bytes, body: bytes = BODY, age: timedelta = timedelta(0), lead: str = "webhook"
+) -> dict[str, str]:
+    sent = NOW - age
     return {
-        "Webhook-Id": "msg_1",
-        "WEBHOOK-TIMESTAMP": str(int(sent.timestamp())),
-        "webhook-signature": Webhook(secret).sign("msg_1", sent, body.decode()),
+        f"{lead}-Id".title(): "msg_1",
+        f"{lead}-TIMESTAMP".upper(): str(int(sent.timestamp())),
+        f"{lead}-signature": Webhook(secret).sign("msg_1", sent, body.decode()),
     }
 
 
@@ -54,16 +71,109 @@ def test_both_secrets_are_taken_while_one_replaces_the_other() -> None:
         assert authentic(SIGNED, [SECRET, PREVIOUS], signed(secret), BODY)
 
 
-def test_the_published_vector_signs_alike() -> None:
-    sent = datetime.fromtimestamp(1614265330, UTC)
-    signature = Webhook(SECRET).sign("msg_p5jXN8AQM9LWM0D4loKWxJek", sent, BODY.decode())
-    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+def test_the_published_vector_is_taken() -> None:
+    headers = {
+        "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        "webhook-timestamp": "1614265330",
+        "webhook-signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",
+    }
+    assert authentic_at(SIGNED, [SECRET], headers, BODY, now=datetime.fromtimestamp(1614265330, UTC))
 
 
-def test_a_signature_among_others() -> None:
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "v1a,AAAA v1,AAAA {good}",
+        "{good} v1,AAAA",
+        "v1,AAAA  {good}",
+        " {good} ",
+        "v1 {good}",
+        "v1,a,b {good}",
+        ", {good},",
+        "v1, {good}",
+        "v1,, {good}",
+        "v1,AAAA,{good}",
+        "v1,€ {good}",
+        "v2,AAAA\t{good}",
+    ],
+)
+def test_a_good_signature_counts_whatever_else_is_listed(listed: str) -> None:
     headers = signed(SECRET)
-    headers["webhook-signature"] = "v1a,AAAA v1,AAAA " + headers["webhook-signature"]
+    headers["webhook-signature"] = listed.format(good=headers["webhook-signature"])
     assert authentic(SIGNED, [SECRET], headers, BODY)
+
+
+def test_header_values_that_came_in_several_lines() -> None:
+    headers: dict[str, str | list[str]] = {**signed(SECRET)}
+    headers["webhook-signature"] = ["v1,AAAA", str(headers["webhook-signature"])]
+    assert authentic(SIGNED, [SECRET], headers, BODY)
+    assert authentic(BEARER, ["token-1"], {"Authorization": ["Basic x", "Bearer token-1"]}, b"")
+    assert not authentic(BEARER, ["token-1"], {"Authorization": ["Basic x", "Bearer token-2"]}, b"")
+
+
+def test_the_names_of_headers_that_svix_sends() -> None:
+    assert authentic(SIGNED, [SECRET], signed(SECRET, lead="svix"), BODY)
+    assert not authentic(SIGNED, [PREVIOUS], signed(SECRET, lead="svix"), BODY)
+
+
+def test_headers_of_one_family_do_not_help_another() -> None:
+    whole = signed(SECRET, lead="svix")
+    del whole["svix-signature"]
+    assert not authentic(SIGNED, [SECRET], {**whole, "webhook-signature": signed(SECRET)["webhook-signature"]}, BODY)
+
+
+def written(key: bytes, *, url: bool = False, padded: bool = True) -> str:
+    text = (base64.urlsafe_b64encode if url else base64.b64encode)(key).decode()
+    return text if padded else text.rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        f"v1,{SECRET}",
+        f"v1, {SECRET}",
+        "v1,whsec_ " + SECRET.removeprefix("whsec_"),
+        f"{SECRET}=",
+        f"{SECRET}==",
+        SECRET.removeprefix("whsec_"),
+    ],
+)
+def test_a_secret_as_senders_show_it(secret: str) -> None:
+    assert SIGNED.secret_problem(secret) is None
+    assert authentic(SIGNED, [secret], signed(KEY), BODY)
+
+
+@pytest.mark.parametrize("url", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("key", [ODD_KEY, ODD_KEY[:-1], ODD_KEY[:-2]])
+def test_a_key_in_base64_or_base64url(key: bytes, url: bool, padded: bool) -> None:
+    secret = "whsec_" + written(key, url=url, padded=padded)
+    assert SIGNED.secret_problem(secret) is None
+    assert authentic(SIGNED, [secret], signed(key), BODY)
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_a_signature_in_base64_or_base64url(url: bool) -> None:
+    bodies = (str(number).encode() for number in range(100))
+    made = ((body, signed(SECRET, body)) for body in bodies)
+    body, headers = next((body, told) for body, told in made if {*"+/"} <= {*told["webhook-signature"]})
+    if url:
+        headers["webhook-signature"] = headers["webhook-signature"].replace("+", "-").replace("/", "_").rstrip("=")
+    assert authentic(SIGNED, [SECRET], headers, body)
+
+
+@pytest.mark.parametrize("text", ["a plain text, that is no base64", "a-plain-text-secret-of-a-sender"])
+def test_a_sender_whose_key_is_the_text_of_the_secret(text: str) -> None:
+    assert SIGNED.secret_problem(text) is None
+    assert authentic(SIGNED, [text], signed(text.encode()), BODY)
+
+
+def test_a_body_that_is_no_text() -> None:
+    body = b"\xff\xfe{}"
+    stamp = str(int(NOW.timestamp()))
+    made = hmac.new(KEY, b".".join([b"m", stamp.encode(), body]), hashlib.sha256).digest()
+    headers = {"webhook-id": "m", "webhook-timestamp": stamp, "webhook-signature": f"v1,{written(made)}"}
+    assert authentic(SIGNED, [SECRET], headers, body)
 
 
 @pytest.mark.parametrize("age", [timedelta(minutes=6), timedelta(minutes=-6)])
@@ -81,9 +191,11 @@ def test_a_malformed_signature_is_a_wrong_one(signature: str) -> None:
     assert not authentic(SIGNED, [SECRET], {**signed(SECRET), "webhook-signature": signature}, BODY)
 
 
-@pytest.mark.parametrize("timestamp", ["", "nan", "inf", "1e400", "-1", "now"])
+@pytest.mark.parametrize("timestamp", ["", "nan", "inf", "1e400", "-1", "now", "٣", "9" * 400, "1777622400.0"])
 def test_a_malformed_timestamp_is_a_wrong_one(timestamp: str) -> None:
-    assert not authentic(SIGNED, [SECRET], {**signed(SECRET), "WEBHOOK-TIMESTAMP": timestamp}, BODY)
+    made = hmac.new(KEY, f"msg_1.{timestamp}.".encode() + BODY, hashlib.sha256).digest()
+    headers = {"webhook-id": "msg_1", "webhook-timestamp": timestamp, "webhook-signature": f"v1,{written(made)}"}
+    assert not authentic(SIGNED, [SECRET], headers, BODY)
 
 
 @given(st.text(), st.text(), st.text(), st.binary())
@@ -109,7 +221,20 @@ def test_no_header_and_no_body_breaks_it(authorization: str, timestamp: str, sig
         ("standard-webhooks", "whsec_", False),
         ("standard-webhooks", "whsec_QUJD", False),
         ("standard-webhooks", "whsec_é", False),
+        ("standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL...", False),
+        ("standard-webhooks", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL", False),
+        ("standard-webhooks", f"{SECRET} {PREVIOUS}", False),
+        ("standard-webhooks", "v1,", False),
+        ("standard-webhooks", "a short text", False),
+        ("standard-webhooks", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", False),
+        ("standard-webhooks", "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", False),
     ],
 )
 def test_secrets_that_cannot_work_are_told(mode: str, secret: str, usable: bool) -> None:
     assert (MODES[mode].secret_problem(secret) is None) is usable
+
+
+def test_what_is_wrong_with_a_secret_is_told() -> None:
+    assert "base64" in str(SIGNED.secret_problem("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL..."))
+    assert "asymmetric" in str(SIGNED.secret_problem("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    assert "U+FEFF" in str(BEARER.secret_problem("tok\ufeffen"))

@@ -12,16 +12,20 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from functions.ingest.app import MAX_BODY_BYTES
 from local.benchmarks import __main__ as benchmarks
-from local.benchmarks import activecampaign, gainsight_px
+from local.benchmarks import activecampaign, gainsight_px, ingest
 from local.benchmarks.apart import EndedEarlyError, apart
 from local.benchmarks.disk_database import DiskDatabase, Loading
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.population import Population, store
 from local.benchmarks.queues import RECEIVES, VISIBILITY, Queues
 from local.benchmarks.report import Figure, Goal, Report
+from local.fake_aws import Asked
 from relay.queues import Message, Received
+from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from relay.stores.database import Database, Group, Key, Put, Table, Update, write_one
 from tests.fakes.memory_database import MemoryDatabase
@@ -291,3 +295,59 @@ def test_a_process_that_fails_is_told(capfd: pytest.CaptureFixture[str]) -> None
     with pytest.raises(EndedEarlyError, match="sleep failed"):
         apart(time.sleep, -1)
     assert "ValueError" in capfd.readouterr().err
+
+
+def started(imported: float = 80, first: float = 3, warm: float = 0.5, heavy: Sequence[str] = ()) -> dict[str, Any]:
+    return {
+        "import": imported,
+        "first": first,
+        "warm": [[warm] * 3, [2 * warm] * 3, [900 * warm] * 3],
+        "statuses": [202],
+        "heavy": list(heavy),
+    }
+
+
+def test_ingest_is_reckoned_by_the_share_of_a_processor() -> None:
+    starts = [started(imported) for imported in (70, 80, 500)]
+    report = Report("ingest", {}, ingest._figures(starts, 1, 2_000_000))
+
+    assert report.missed == []
+    assert report.value("cold_at_1769_ms") == 83
+    assert report.value("cold_at_1024_ms") == pytest.approx(83 * 1769 / 1024)
+    assert report.value("largest_at_512_ms") == pytest.approx(450 * 1769 / 512)
+    assert report.value("warm_1_ms") == 0.5
+
+
+@pytest.mark.parametrize(
+    ("start", "calls", "missed"),
+    [
+        (started(imported=300), 1, ["cold_at_1024_ms"]),
+        (started(warm=1.1), 1, ["warm_1_ms"]),
+        (started(heavy=["boto3"]), 1, ["slow_imports"]),
+        (started(), 2, ["warm_calls"]),
+        (started(warm=2), 1, ["warm_1_ms", "largest_at_1024_ms"]),
+    ],
+)
+def test_each_goal_of_ingest_can_be_missed(start: dict[str, Any], calls: float, missed: list[str]) -> None:
+    report = Report("ingest", {}, ingest._figures([start], calls, 2_000_000))
+    assert [figure.name for figure in report.missed] == missed
+
+
+def test_ingest_is_reckoned_for_what_the_template_gives_it() -> None:
+    template = yaml_parse((ingest.ROOT / "template.yaml").read_text())
+    properties = template["Resources"]["IngestFunction"]["Properties"]
+    assert properties["MemorySize"] == ingest.DEPLOYED_MB in ingest.MEMORY_MB
+    assert properties["Timeout"] == ingest.TIMEOUT_SECONDS
+    assert max(ingest.SIZES) == MAX_PROFILES
+    assert len(ingest._event(MAX_PROFILES)["body"]) <= MAX_BODY_BYTES
+
+
+def test_the_calls_of_a_warm_request_are_those_after_the_first_message() -> None:
+    def asked(operation: str) -> Asked:
+        return Asked(1, "POST", "/", {"x-amz-target": f"service.{operation}"}, b"{}")
+
+    start = [asked("GetSecretValue")] * 2
+    warm = [asked("SendMessageBatch")] * (1 + ingest.SIZES[1])
+    assert ingest._warm_calls(start + warm + [asked("SendMessageBatch")] * 50) == 1
+    slow = [asked("SendMessageBatch"), *[asked("GetSecretValue"), asked("SendMessageBatch")] * ingest.SIZES[1]]
+    assert ingest._warm_calls(start + slow) == 2

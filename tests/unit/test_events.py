@@ -14,7 +14,7 @@ from relay.domain.exports import Export
 from relay.domain.runs import RunState
 from relay.observability import Observability
 from relay.queues import Queue
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import gates, runs
 from relay.stores.flights import QueuedImport, load_import, record_import
 from tests.fakes.clock import FakeClock
@@ -71,7 +71,7 @@ def test_every_function_has_an_event() -> None:
     assert [name for name in FUNCTIONS if not (ROOT / "events" / f"{name}.json").exists()] == []
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("ingest", "export", "tick")])
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("ingest", "export", "admin", "tick")])
 def test_an_event_from_sqs_has_what_sqs_sends(name: str) -> None:
     for record in event(name)["Records"]:
         assert record.keys() >= {"messageId", "receiptHandle", "body", "attributes", "eventSource", "eventSourceARN"}
@@ -163,8 +163,14 @@ def test_the_function_of_checks_takes_its_event() -> None:
 
 def test_the_export_function_takes_its_event() -> None:
     bench = bench_with("newsletter", "readers")
-    answer = handler_of("export")(event("export"), Context(), operator=bench.operator())
+    answer = handler_of("export")(event("export"), Context(), starts=bench.scheduled())
     assert [started["state"] for started in answer["started"]] == ["running"]
+
+
+def test_the_admin_function_takes_its_event() -> None:
+    bench = bench_with("newsletter", "vip")
+    answer = handler_of("admin")(event("admin"), Context(), operator=bench.operator())
+    assert (answer["export"], answer["state"]) == ("newsletter/vip", "running")
 
 
 def test_the_tick_takes_its_event() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.domain.expressions import compiled
-from relay.sources.profile_key import key_of
+from relay.sources.profile_key import keys_of
 from relay.sources.reading import Incoming
 
 RAW = {
@@ -19,35 +19,52 @@ def profile(**changed: Any) -> Incoming:
         "raw": RAW,
         "place": (),
         "snapshot": True,
-        "identities": {"crmId": ["c-9", "c-5", "c-1"], "ECID": ["2", "10"], "gone": None},
+        "identities": {"crmId": ["c-9", "c-5", "c-1"], "ECID": ["2", "10"], "gone": None, "half": ["\ud83d", "h"]},
         "attributes": {"person": {"id": 12}, "vip": True, "blank": " ", "score": 1.5, "name": "Ada", "number": 1001.0},
         "memberships": [],
-        "primary": {"crmId": {"c-5"}},
     }
     return Incoming(**{**fields, **changed})
 
 
 @pytest.mark.parametrize(
-    ("expression", "key"),
+    ("expression", "keys"),
     [
-        ("identities.crmId", "c-5"),
-        ("identities.ECID", "10"),
-        ("identityMap.crmId", "c-5"),
-        ("identityMap.crmId[0].id", "c-9"),
-        ("identityMap.x", "x-1"),
-        ("attributes.person.id", "12"),
-        ("person.id", "12"),
-        ("attributes.number", "1001"),
-        ("identities.email || attributes.name", "Ada"),
-        ("[attributes.name, person.id]", "12"),
+        ("identities.crmId", {"c-9", "c-5", "c-1"}),
+        ("identities.crmId[0]", {"c-9"}),
+        ("identities.ECID", {"2", "10"}),
+        ("identities.half", {"h"}),
+        ("identityMap.crmId", {"c-9", "c-5", "c-1"}),
+        ("identityMap.crmId[?primary].id", {"c-5"}),
+        ("identityMap.crmId[0].id", {"c-9"}),
+        ("identityMap.x", {"x-1"}),
+        ("attributes.person.id", {"12"}),
+        ("person.id", {"12"}),
+        ("identities.email || attributes.name", {"Ada"}),
+        ("[attributes.name, person.id]", {"Ada", "12"}),
     ],
 )
-def test_the_identifying_value(expression: str, key: str) -> None:
-    assert key_of(profile(), compiled(expression)) == key
+def test_the_identifying_values(expression: str, keys: set[str]) -> None:
+    assert keys_of(profile(), compiled(expression)) == keys
 
 
-def test_without_a_primary_the_smallest_is_taken() -> None:
-    assert key_of(profile(primary={}), compiled("identities.crmId")) == "c-1"
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("c-1", " c-1\t", True),
+        ("c-1", "C-1", False),
+        (1001, 1001.0, True),
+        (1001, "1001", True),
+        ("1001", "1001.0", False),
+        ("Kim@Example.com", "kim@example.com ", True),
+        ("kim@b\u00fccher.example", "kim@xn--bcher-kva.example", True),
+        ("Kim@Example@com", "kim@example@com", False),
+        ("Kim @ home", "kim @ home", False),
+    ],
+)
+def test_how_identifying_values_are_compared(one: Any, other: Any, is_same: bool) -> None:
+    keys = [keys_of(profile(attributes={"key": value}), compiled("attributes.key")) for value in (one, other)]
+    assert all(len(found) == 1 for found in keys)
+    assert (keys[0] == keys[1]) is is_same
 
 
 @pytest.mark.parametrize(
@@ -67,4 +84,4 @@ def test_without_a_primary_the_smallest_is_taken() -> None:
     ],
 )
 def test_what_identifies_nobody(expression: str) -> None:
-    assert key_of(profile(), compiled(expression)) is None
+    assert not keys_of(profile(), compiled(expression))

@@ -16,13 +16,15 @@ LATER = NOON + timedelta(hours=1)
 PROFILE = Profile(
     id=profile_id(1),
     source="s",
-    identities={"email": Register(["a@example.com"], NOON), "crm": Register(None, NOON)},
-    identities_floor=NOON,
+    identities={"email": Register(["a@example.com"], NOON, LATER), "crm": Register(None, NOON, NOON)},
+    identities_floor=(NOON, LATER),
+    attributes_floor=(NOON, NOON),
     attributes={
-        "näme": Register("Zoë \ud83d", NOON),
-        "nested": Register({"b": [1, 1.5, True, None], "a": ""}, NOON),
+        "näme": Register("Zoë \ud83d", NOON, LATER),
+        "nested": Register({"b": [1, 1.5, True, None], "a": ""}, NOON, NOON),
     },
     memberships={"s/a": Membership(True, NOON, NOON), "s/b": Membership(False, NOON, NOON)},
+    receipts={"6b86b273ff34": NOON, "d4735e3a265e": LATER},
 )
 
 
@@ -53,7 +55,7 @@ def test_only_one_of_two_writers_over_one_version_succeeds() -> None:
 
 def test_a_profile_too_large_for_an_item_is_told_and_holds_up_no_other() -> None:
     database = MemoryDatabase()
-    large = replace(PROFILE, id=profile_id(2), attributes={"blob": Register("x" * 400_000, NOON)})
+    large = replace(PROFILE, id=profile_id(2), attributes={"blob": Register("x" * 410_000, NOON, NOON)})
     assert profiles.save(database, [large, PROFILE], NOON) == [Saved.TOO_LARGE, Saved.WRITTEN]
     assert len(database) == 1
 

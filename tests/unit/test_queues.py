@@ -45,9 +45,18 @@ def test_nothing_to_send_is_no_call() -> None:
 
 def test_characters_that_sqs_refuses_travel_escaped() -> None:
     client = FakeQueueClient()
-    queue(client).send([Message({"text": "\uffff\x00é"})])
+    text = "\ud83d\ufffe\uffff\x00\x1f"
+    queue(client).send([Message({"text": text})])
     assert client.sent[0]["MessageBody"].isascii()
-    assert client.bodies == [{"text": "\uffff\x00é"}]
+    assert client.bodies == [{"text": text}]
+
+
+def test_all_other_characters_travel_in_the_clear() -> None:
+    """Escaped, each would count for six bytes or twelve."""
+    client = FakeQueueClient()
+    text = "\x7f\x80é\u2028\ud7ff\ue000\ufffd\U0001f600\U0010ffff"
+    queue(client).send([Message({"text": text})])
+    assert client.sent[0]["MessageBody"] == f'{{"text":"{text}"}}'
 
 
 def test_equal_messages_on_a_fifo_queue_are_all_new() -> None:

@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from relay.domain.keyed_hash import KeyedHash
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.sources.intake import take_in
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets
@@ -41,7 +42,7 @@ def test_the_connection_and_export_examples_are_valid(connection: str) -> None:
 
 
 def test_the_message_example_is_taken_whole() -> None:
-    crm = settings().source("crm").model_copy(update={"dialect": "relay-json", "profile_key": "identities.crm"})
+    crm = replace(settings().source("crm"), dialect="relay-json", profile_key="identities.crm")
 
     taken = take_in(
         EXAMPLES["relay-json"].encode(), source=crm, identity_hash=KeyedHash("k"), received_at=datetime.now(UTC)

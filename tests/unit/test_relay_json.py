@@ -1,5 +1,6 @@
 """Our own dialect: the documented shape, and errors that say where without repeating what."""
 
+import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,15 +46,30 @@ def test_the_sample_event_reads_as_three_changes() -> None:
 
 @pytest.mark.parametrize(
     ("told", "read_as"),
-    [("a", ["a"]), (["b", "a", "b"], ["b", "a"]), (None, None), ([], None)],
+    [
+        ("a", ["a"]),
+        (["b", "a", "b"], ["b", "a"]),
+        (None, None),
+        ([], None),
+        (1001, ["1001"]),
+        ([1001.0, "x"], ["1001", "x"]),
+    ],
 )
 def test_identities_are_texts_lists_or_cleared(told: Any, read_as: Any) -> None:
     assert reading({"changes": [{"identities": {"crm": told}}]}).profiles[0].identities == {"crm": read_as}
 
 
-def test_an_empty_change_is_a_patch_of_nothing() -> None:
-    (one,) = reading({"changes": [{}]}).profiles
-    assert (one.snapshot, one.at, one.identities, one.attributes, one.memberships) == (False, None, {}, {}, [])
+@pytest.mark.parametrize("empty", [{}, {"memberships": []}, {"snapshot": True}, {"identities": {}, "at": None}])
+def test_a_change_that_holds_nothing_is_refused(empty: dict[str, Any]) -> None:
+    refused = refusal({"changes": [empty]})
+    assert refused.errors[0].detail == "holds no identities, no attributes and no memberships"
+
+
+def test_what_is_null_was_not_told() -> None:
+    told = {"identities": {"crm": "1"}, "memberships": None, "at": None, "snapshot": None}
+    (one,) = reading({"changes": [told]}).profiles
+    assert (one.snapshot, one.at, one.attributes, one.memberships) == (False, None, {}, [])
+    assert not one.left_out_counts
 
 
 def membership(**fields: Any) -> dict[str, Any]:
@@ -67,19 +83,24 @@ def membership(**fields: Any) -> dict[str, Any]:
         ([], "#", "must be an object"),
         ({}, "#/changes", "is missing"),
         ({"changes": {}}, "#/changes", "must be a list"),
-        ({"changes": [PLANTED]}, "#/changes/0", "dictionary"),
+        ({"changes": [PLANTED]}, "#/changes/0", "must be a change"),
         ({"changes": [], PLANTED: 1}, "#", "does not know"),
         ({"changes": [{PLANTED: 1}]}, "#/changes/0", "does not know"),
-        ({"changes": [{"identities": {"crm": 5}}]}, "#/changes/0/identities/crm", "must be a text"),
+        ({"changes": [{"identities": {"crm": 5.5}}]}, "#/changes/0/identities/crm", "must be a text"),
+        ({"changes": [{"identities": {"crm": [None]}}]}, "#/changes/0/identities/crm/0", "must be a text"),
         ({"changes": [{"identities": {PLANTED: [PLANTED, ""]}}]}, "#/changes/0/identities", "must be a text"),
-        ({"changes": [{"attributes": [PLANTED]}]}, "#/changes/0/attributes", "dictionary"),
-        ({"changes": [{"snapshot": PLANTED}]}, "#/changes/0/snapshot", "boolean"),
+        ({"changes": [{"attributes": [PLANTED]}]}, "#/changes/0/attributes", "must be an object"),
+        ({"changes": [{"snapshot": PLANTED}]}, "#/changes/0/snapshot", "must be true or false"),
         ({"changes": [{"at": PLANTED}]}, "#/changes/0/at", "must be a time such as"),
-        (membership(status=PLANTED), "#/changes/0/memberships/0/status", "'realized' or 'exited'"),
+        (membership(status=PLANTED), "#/changes/0/memberships/0/status", "realized or exited"),
         (membership(at="2026-01-01T00:00:00"), "#/changes/0/memberships/0/at", "with Z or an offset"),
         (membership(at=20260101), "#/changes/0/memberships/0/at", "must be a time such as"),
-        (membership(segment=""), "#/changes/0/memberships/0/segment", "at least 1"),
-        (membership(name=7), "#/changes/0/memberships/0/name", "string"),
+        (membership(segment=""), "#/changes/0/memberships/0/segment", "must be a text"),
+        (membership(segment="x" * 300), "#/changes/0/memberships/0/segment", "is longer than"),
+        (membership(segment="\ud83d"), "#/changes/0/memberships/0/segment", "half a surrogate pair"),
+        ({"changes": [{"memberships": ["vip"]}]}, "#/changes/0/memberships/0", "must be an object"),
+        ({"changes": [{"memberships": "vip"}]}, "#/changes/0/memberships", "must be a list"),
+        ({"changes": [{"memberships": [{"segment": "vip"}]}]}, "#/changes/0/memberships/0/status", "is missing"),
     ],
 )
 def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer: str, detail: str) -> None:
@@ -97,17 +118,109 @@ def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer:
         (PLANTED, ""),
         ({PLANTED: 1}, ""),
         ({"at": PLANTED, "snapshot": PLANTED}, "/at"),
-        ({"attributes": {"a": "\ud800"}}, ""),
+        ({"attributes": {"a": "\ud800"}}, "/attributes/a"),
         (membership(status=PLANTED)["changes"][0], "/memberships/0/status"),
     ],
 )
 def test_a_wrong_change_harms_none_beside_it(wrong: Any, inside: str) -> None:
-    told = reading({"changes": [{}, wrong, {"identities": {"crm": "c-2"}}]})
+    told = reading({"changes": [{"identities": {"crm": "c-1"}}, wrong, {"identities": {"crm": "c-2"}}]})
 
     assert [one.place for one in told.profiles] == [("changes", 0), ("changes", 2)]
     assert told.profiles[1].identities == {"crm": ["c-2"]}
     assert [error.pointer for error in told.misshapen] == [f"#/changes/1{inside}"]
     assert PLANTED not in repr(told.misshapen)
+
+
+EXIT = {"segment": "vip", "status": "exited", "at": "2026-05-01T07:59:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "code", "pointer"),
+    [
+        ({"attributes": {"bio": "hi \ud83d"}}, "unfit_attribute", "/attributes/bio"),
+        ({"attributes": {"hi \ud83d": 1}}, "unfit_attribute", "/attributes"),
+        ({"attributes": None}, "unfit_attribute", "/attributes"),
+        ({"attributes": [1]}, "unfit_attribute", "/attributes"),
+        ({"identities": {"crm": "c-1", "email": ""}}, "unfit_identity", "/identities/email"),
+        ({"identities": {"crm": "c-1", "email": [None]}}, "unfit_identity", "/identities/email/0"),
+        ({"identities": {"crm": ["c-1", " "]}}, "unfit_identity", "/identities/crm/1"),
+        ({"identities": {"crm": ["c-1", True]}}, "unfit_identity", "/identities/crm/1"),
+        ({"identities": {"crm": ["c-1", "x" * 2000]}}, "unfit_identity", "/identities/crm/1"),
+        ({"identities": {"crm": "c-1", "device": {"id": 1}}}, "unfit_identity", "/identities/device"),
+        ({"at": "soon"}, "unfit_time", "/at"),
+        ({"snapshot": "yes"}, "unfit_snapshot", "/snapshot"),
+        ({"source": "crm"}, "unknown_key", ""),
+        ({"memberships": [EXIT, {"segment": "other", "status": "realized"}]}, "unfit_membership", "/memberships/1/at"),
+        ({"memberships": [EXIT, {**EXIT, "segment": 5.5}]}, "unfit_membership", "/memberships/1/segment"),
+        ({"memberships": [{**EXIT, "name": 7}]}, "unfit_membership", "/memberships/0/name"),
+        ({"memberships": [{**EXIT, "score": 7}]}, "unknown_key", "/memberships/0"),
+        ({"memberships": [EXIT, None]}, "unfit_membership", "/memberships/1"),
+    ],
+    ids=itertools.count(),
+)
+def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it(
+    beside: dict[str, Any], code: str, pointer: str
+) -> None:
+    told = {"identities": {"crm": "c-1"}, "attributes": {}, "memberships": [EXIT], **beside}
+
+    (one,) = reading({"changes": [told]}).profiles
+
+    assert [(each.segment, each.realized) for each in one.memberships] == [("shop/vip", False)]
+    assert one.identities == {"crm": ["c-1"]}
+    assert one.left_out_counts == {code: 1}
+    [part] = one.left_out
+    assert (part.code, part.error.pointer) == (code, f"#/changes/0{pointer}")
+
+
+def test_what_is_wrong_around_the_changes_is_told_and_harms_none() -> None:
+    told = reading({"changes": [{"memberships": [EXIT]}], "sent_at": "2026-05-01T08:00:00Z"})
+    assert len(told.profiles) == 1
+    assert [(part.code, part.error.pointer) for part in told.left_out] == [("unknown_key", "#")]
+
+
+def test_attributes_and_identities_are_taken_without_memberships_as_far_as_they_can_be_read() -> None:
+    told = {"identities": {"crm": "c-1", "email": ""}, "attributes": {"plan": "pro", "bio": "\ud83d"}, "snapshot": True}
+    (one,) = reading({"changes": [told]}).profiles
+    assert (one.identities, one.attributes, one.snapshot) == ({"crm": ["c-1"]}, {"plan": "pro"}, False)
+    assert one.left_out_counts == {"unfit_identity": 1, "unfit_attribute": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"membership": [EXIT]},
+        {"memberships": [{**EXIT, "status": "left"}]},
+        {"at": "soon"},
+        {"snapshot": "yes"},
+    ],
+)
+def test_a_change_in_which_the_essential_may_be_what_cannot_be_read_is_refused(wrong: dict[str, Any]) -> None:
+    told = {"identities": {"crm": "c-1"}, "attributes": {"plan": "pro"}, **wrong}
+    assert refusal({"changes": [told]}).status == 422
+    assert len(reading({"changes": [told, {"identities": {"crm": "c-2"}}]}).misshapen) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "sender"),
+    [
+        ({"segmentMembership": {"ups": {}}, "identityMap": {}}, "adobe-http"),
+        ([{"segmentMembership": {"ups": {}}, "identityMap": {}}], "adobe-http"),
+        ({"memberships": [EXIT]}, "without the list of changes"),
+        ({"type": "identify", "userId": "u", "traits": {}}, "Twilio Segment"),
+        ({"batch": [{"type": "identify", "userId": "u"}]}, "Twilio Segment"),
+        ({"type": "contact.updated", "timestamp": "2026-05-01T08:00:00Z", "data": {}}, "Standard Webhooks"),
+        ({"specversion": "1.0", "type": "x", "data": {}}, "CloudEvents"),
+    ],
+)
+def test_the_refusal_of_another_platforms_body_says_whose_it_looks_like(body: Any, sender: str) -> None:
+    assert sender in refusal(body).detail
+
+
+def test_errors_are_counted_and_the_first_are_kept() -> None:
+    told = {"identities": {"crm": ["c-1", *[""] * 1000]}, "memberships": [EXIT]}
+    (one,) = reading({"changes": [told]}).profiles
+    assert one.left_out_counts == {"unfit_identity": 1000}
+    assert len(one.left_out) == MAX_ERRORS
 
 
 def test_every_error_of_what_is_wrong_throughout_is_told_as_far_as_an_answer_goes() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,15 @@ from hypothesis import strategies as st
 
 from functions.route import app
 from functions.route.app import handler
+from relay import routing
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch
-from relay.routing import MERGE_TRIES
-from relay.settings import Outline
+from relay.routing import CATALOGUE_AGE, MERGE_TRIES
+from relay.settings.exports import Outline
 from relay.stores import attempts, ledger, segments
 from relay.stores.database import Table
 from relay.stores.directory import Directory, Entry
-from relay.stores.ledger import Counts, Line
+from relay.stores.ledger import Counts, InVain, Line
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.routing_world import LOG, NOON, VISIBILITY, Crash, StillClock, World, change, member, profile_id
 
@@ -86,7 +89,7 @@ def test_every_way_to_count() -> None:
     world.post(change(1, member("s/a")))
     world.post(
         change(1, member("s/a")),
-        change(2, member("s/nobody")),
+        change(2),
         change(3),
         change(None, rejection="no_identity"),
         change(4, rejection="odd"),
@@ -139,23 +142,59 @@ def test_nothing_new_is_told_again_when_an_earlier_try_may_have_died(why: str) -
     assert [look.profiles for look in world.queue("gainsight_px").looks] == [(profile_id(1),)]
 
 
-def test_unnamed_segments_are_not_stored() -> None:
+def test_everything_is_kept_from_the_first_message_on_whether_or_not_an_export_names_it() -> None:
     world = World()
-    world.post(change(1, member("s/a"), member("s/nobody"), attributes={"plan": "pro"}))
-    world.run()
-    assert set(world.profile(1).memberships) == {"s/a"}
-    assert segments.known(world.database, ["s/a", "s/nobody"]) == {"s/a"}
+    world.outlines = {}
+    world.post(change(1, member("s/nobody", name="Nobody's"), attributes={"plan": "pro"}, identities={"crm": ["1"]}))
+    world.post(change(2, member("s/nobody", realized=False)))
+    assert world.run() == []
+    assert world.totals() == Counts(merged=2)
+    assert world.profile(1).view() == {"source": "s", "identities": {"crm": ["1"]}, "attributes": {"plan": "pro"}}
+    assert world.profile(1).memberships["s/nobody"].realized
+    assert world.listing("s/nobody", 1) == [profile_id(1)]
+    assert [(one.id, one.name) for one in segments.catalogue(world.database)] == [("s/nobody", "Nobody's")]
 
 
-def test_a_segment_stored_once_stays_stored_while_its_export_cannot_be_read() -> None:
+def test_attributes_beside_a_segment_that_nobody_exports_wake_the_exports_of_the_profiles_segments() -> None:
     world = World()
-    world.post(change(1, member("s/a", 1)))
+    world.post(change(1, member("s/a")))
     world.run()
-    outlines, world.outlines = world.outlines, {}
-    world.post(change(1, member("s/a", 2, realized=False)))
+    world.post(change(1, member("s/nobody"), attributes={"plan": "pro"}))
     world.run()
-    world.outlines = outlines
-    assert not world.profile(1).memberships["s/a"].realized
+    assert [look.profiles for look in world.queue("gainsight_px").looks] == [(profile_id(1),)] * 2
+
+
+def test_the_catalogue_costs_no_call_for_segments_that_are_known() -> None:
+    world = World()
+    router = world.router()
+    for number in range(30):
+        world.post(change(number, member(f"s/{number % 3}", name="Name")))
+        world.run(router=router)
+    catalogue_writes = [step for step in world.database.steps if step == "write segments"]
+    # An index entry each, and three segments.
+    assert len(catalogue_writes) == 33
+    reads = world.database.steps_on(Table.SEGMENTS, "get")
+    world.post(change(1, member("s/0", 5, name="New name"), member("s/1", 5)))
+    world.run(router=router)
+    assert world.database.steps_on(Table.SEGMENTS, "get") == reads + 1
+    assert segments.name_of(world.database, "s/0") == "New name"
+    # What another environment wrote meanwhile is seen after a while.
+    segments.note(world.database, {"s/0": "Newest name"}, world.clock.now())
+    world.clock.time += CATALOGUE_AGE + timedelta(seconds=1)
+    world.post(change(1, member("s/0", 6, name="New name"), received_at=world.clock.time))
+    world.run(router=router)
+    assert segments.name_of(world.database, "s/0") == "New name"
+
+
+def test_what_is_remembered_of_the_catalogue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing, "CATALOGUE_SIZE", 5)
+    world = World()
+    router = world.router()
+    for number in range(12):
+        world.post(change(number, *(member(f"s/{number}-{n}") for n in range(4))))
+        world.run(router=router)
+        assert len(router._catalogued) <= 5
+    assert len(segments.catalogue(world.database)) == 48
 
 
 def test_look_agains_hold_one_shard_and_at_most_200_profiles() -> None:
@@ -213,8 +252,8 @@ def test_an_exit_that_happened_long_ago_is_told_and_not_undone_by_an_older_entry
         "{}",
         json.dumps({"id": "x", "source": "s", "changes": [{"profile": 5}]}),
         json.dumps({"id": "x", "source": "s", "changes": None}),
-        json.dumps(changes.to_json(ChangeBatch("x", "s", [Change("not hexadecimal", NOON)]))),
-        json.dumps(changes.to_json(ChangeBatch("x", "s", [Change("00", NOON, attributes={"a": 1})]))).replace(
+        json.dumps(changes.to_json(ChangeBatch("x", "s", [Change(("not hexadecimal",), NOON)]))),
+        json.dumps(changes.to_json(ChangeBatch("x", "s", [Change(("00",), NOON, attributes={"a": 1})]))).replace(
             '{"a": 1}', "7"
         ),
     ],
@@ -326,20 +365,29 @@ def _scenario(world: World) -> None:
     world.post(change(1, member("s/a", 1, name="Gold"), attributes={"plan": "pro"}), change(2, member("s/b", 1)))
     world.post(change(1, member("s/a", 3, realized=False)), change(3, member("s/nobody")), change(None, rejection="x"))
     world.post(change(2, member("s/b", 2), identities={"email": ["b@example.com"]}))
+    world.post(change((5, 4), member("s/b", 2)))
+
+
+def _joining(world: World) -> None:
+    """Two known profiles turn out to be one person, and bring a third id along; somebody goes on writing to one."""
+    world.post(change(1, member("s/a", 1), attributes={"plan": "pro"}))
+    world.post(change((3, 2), member("s/b", 2), attributes={"city": "Ulm"}))
+    world.run()
+    world.clock.time += 2 * VISIBILITY
+    now = world.clock.time
+    world.post(change((1, 3, 4), member("s/b", 3, realized=False), received_at=now), change(7, received_at=now))
+    world.post(change(2, attributes={"plan": "free"}, received_at=now))
 
 
 def _without_times_of_writing(world: World) -> object:
     """Return what must not depend on the way: not the index, in which an entry too many does no harm."""
-    stored = [
-        {name: value for name, value in item.items() if name not in {"version", "changed_at"}}
-        for item in world.database.items(Table.PROFILES)
-    ]
-    return stored, {segment.id for segment in segments.catalogue(world.database)}
+    return world.stored(), {segment.id for segment in segments.catalogue(world.database)}
 
 
-def test_dying_between_any_two_steps_loses_nothing() -> None:
+@pytest.mark.parametrize(("scenario", "posted", "least"), [(_scenario, 7, 20), (_joining, 5, 15)])
+def test_dying_between_any_two_steps_loses_nothing(scenario: Callable[[World], None], posted: int, least: int) -> None:
     calm = World()
-    _scenario(calm)
+    scenario(calm)
     calm.run()
     steps = 0
     while True:
@@ -351,7 +399,7 @@ def test_dying_between_any_two_steps_loses_nothing() -> None:
                 raise Crash(step)
 
         world = World()
-        _scenario(world)
+        scenario(world)
         world.step = die
         try:
             world.run()
@@ -365,12 +413,54 @@ def test_dying_between_any_two_steps_loses_nothing() -> None:
         assert not world.waiting
         world.check_the_ledger()
         world.check_all_is_told()
-        assert world.totals().changes == 6
+        assert world.totals().changes == posted
         assert _without_times_of_writing(world) == _without_times_of_writing(calm)
         if not died:
             break
         steps += 1
-    assert steps > 20
+    assert steps > least
+
+
+def test_how_many_changes_in_a_row_found_nobody_is_known_by_source() -> None:
+    """Given a `profile_key` that finds nobody any more, Then the changes since it last found somebody are counted."""
+    world = World()
+    world.post(change(1, member("s/a")), change(None, rejection="no_identity"))
+    world.post(change(1, member("s/a")), source="well")
+    world.run()
+    assert ledger.in_vain(world.database, ["s", "well", "never"]) == {}
+
+    for _ in range(2):
+        world.post(change(None, rejection="no_identity"), change(None, rejection="no_identity"))
+        world.run()
+    assert ledger.in_vain(world.database, ["s", "well"]) == {"s": InVain(4, is_all=False)}
+
+    world.post(change(None, rejection="wrong_shape"))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"]) == {"s": InVain(5, is_all=False)}
+
+    world.post(change(None, rejection="no_identity"), change(2, member("s/a")))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"]) == {}
+
+
+def test_the_names_of_identities_that_nobody_was_found_by_are_known() -> None:
+    world = World()
+    nobody = change(None, rejection="no_identity", identities={"crmId": None, "email": None})
+    world.post(nobody, change(None, rejection="no_identity", identities={"crmId": None}))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"])["s"].names == ("crmId", "email")
+    world.post(change(None, rejection="no_identity", identities={"ecid": None}))
+    world.run()
+    assert ledger.in_vain(world.database, ["s"])["s"].names == ("ecid",)
+
+
+def test_a_source_that_never_found_anybody_is_known() -> None:
+    world = World()
+    message = world.post(change(None, rejection="no_identity"))
+    records = world.receive(message)
+    world.router().route(records)
+    world.router().route(records)
+    assert ledger.in_vain(world.database, ["s"]) == {"s": InVain(1, is_all=True)}
 
 
 def test_dying_after_the_ledger_counts_nothing_twice() -> None:
@@ -439,10 +529,10 @@ class Lockstep:
 
 
 _told = st.builds(
-    lambda number, memberships, plan: change(
-        number, *memberships, at=NOON - timedelta(seconds=plan), attributes={"plan": plan} if plan else {}
+    lambda numbers, memberships, plan: change(
+        tuple(numbers), *memberships, at=NOON - timedelta(seconds=plan), attributes={"plan": plan} if plan else {}
     ),
-    st.integers(1, 2),
+    st.sets(st.integers(1, 3), min_size=1, max_size=2),
     st.lists(
         st.builds(
             lambda segment, seconds, realized: member(segment, seconds, realized=realized),
@@ -508,21 +598,21 @@ def test_two_routers_in_any_interleaving(
 def test_the_ledger_enters_many_lines_in_one_transaction_and_each_once() -> None:
     database = MemoryDatabase()
     lines = [Line(f"b{n}", "s" if n % 2 else "t", Counts(merged=1)) for n in range(250)]
-    assert len(ledger.record(database, lines[:3], NOON)) == 3
+    assert len(ledger.record(database, lines[:3], NOON).entered) == 3
     database.steps.clear()
-    assert len(ledger.record(database, [*lines, lines[9]], NOON)) == 247
+    assert len(ledger.record(database, [*lines, lines[9]], NOON).entered) == 247
     assert database.steps_on(Table.CONTROL) == 4
-    assert ledger.record(database, lines, NOON) == []
+    assert ledger.record(database, lines, NOON).entered == []
     assert ledger.totals(database, "s") == ledger.totals(database, "t") == Counts(merged=125)
 
 
 def test_a_ledger_line_entered_by_another_meanwhile_does_not_hold_up_the_others() -> None:
     database = MemoryDatabase()
-    lines = [Line(f"b{n}", "s", Counts(merged=1)) for n in range(3)]
+    lines = [Line(f"b{n}", "s", Counts(merged=1), apart=(n,)) for n in range(3)]
 
     def meddle(step: str) -> None:
         database.before = lambda step: None
-        ledger.record(database, [lines[1]], NOON)
+        ledger.record(database, [replace(lines[1], apart=(7, 9))], NOON)
 
     database.after = lambda step: None
     get = database.get
@@ -534,7 +624,11 @@ def test_a_ledger_line_entered_by_another_meanwhile_does_not_hold_up_the_others(
         return found
 
     database.get = get_then_lose  # type: ignore[method-assign]
-    assert ledger.record(database, lines, NOON) == [lines[0], lines[2]]
+    recorded = ledger.record(database, lines, NOON)
+    assert recorded.entered == [lines[0], lines[2]]
+    # What counts is what was set apart by whoever entered the line.
+    assert recorded.apart == {"b0": (0,), "b1": (7, 9), "b2": (2,)}
+    assert ledger.record(database, lines, NOON).apart == recorded.apart
     assert ledger.totals(database, "s") == Counts(merged=3)
 
 
@@ -642,6 +736,7 @@ def test_the_function_wires_itself_from_the_environment(monkeypatch: pytest.Monk
         "AWS_SECRET_ACCESS_KEY": "testing",
         "RELAY_PREFIX": "test",
         "RELAY_CHANGES_VISIBILITY_SECONDS": "720",
+        "RELAY_CHANGES_QUEUE": "https://sqs.example.com/changes",
         "RELAY_GAINSIGHT_PX_QUEUE": "https://sqs.example.com/px.fifo",
     }
     for name, value in environment.items():

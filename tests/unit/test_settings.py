@@ -1,5 +1,7 @@
 """Settings as administrators write them: what is taken, what is told, and that one's fault harms no other."""
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +9,11 @@ from botocore.exceptions import EndpointConnectionError
 
 from relay.destinations import registry
 from relay.domain.problems import Busy, SettingsProblem, StaleSettings
-from relay.settings import MAX_KEPT, Settings, UnknownConnection, UnknownExport, UnknownSource
+from relay.settings.doors import MAX_KEPT
+from relay.settings.exports import MAX_SEGMENT_BYTES
+from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
+from relay.settings.settings import Settings
+from relay.settings.sources import UNKNOWN_LOOKUPS_AT_ONCE, TooManyUnknownSources
 from tests.fakes import newsletter_tool
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
@@ -74,7 +80,7 @@ class TestSource:
         source = console.settings.source("shop")
 
         assert (source.name, source.dialect, source.auth) == ("shop", "adobe-http", "bearer")
-        assert source.secrets == [TOKEN, "the-old-one"]
+        assert source.secrets == (TOKEN, "the-old-one")
         assert source.segment_namespaces == {"ups", "AAM"}
         assert TOKEN not in repr(source)
 
@@ -83,8 +89,52 @@ class TestSource:
 
         source = console.settings.source("shop")
 
-        assert source.secrets == [TOKEN]
+        assert source.secrets == (TOKEN,)
         assert source.segment_namespaces == {"ups"}
+
+    @pytest.mark.parametrize("mark", ["\ufeff", "\u200b", "\ufeff \n", "\u2060\u00ad"])
+    def test_what_came_along_with_a_copied_value_is_taken_off(self, console: Console, mark: str) -> None:
+        console.write_source(**{key: f"{mark}{value}{mark}" for key, value in SOURCE.items()})
+        source = console.settings.source("shop")
+        assert (source.dialect, source.auth, source.secrets) == ("adobe-http", "bearer", (TOKEN,))
+        assert source.profile_key == SOURCE["profile_key"]
+
+    @pytest.mark.parametrize("text", ["\ufeff{told}", "\ufeff\n {told}\n", "{marked}"])
+    def test_a_byte_order_mark_is_no_part_of_a_secret(self, console: Console, text: str) -> None:
+        marked = {f"\ufeff{key}": value for key, value in SOURCE.items()}
+        told = text.replace("{told}", json.dumps(SOURCE)).replace("{marked}", json.dumps(marked))
+        console.secrets["relay/sources/shop"] = told
+        assert console.settings.source("shop").dialect == "adobe-http"
+
+    @pytest.mark.parametrize("inside", ["\ufeff", "\u200b", "\u00a0"])
+    def test_an_invisible_character_inside_a_token_is_told(self, console: Console, inside: str) -> None:
+        console.write_source(**{**SOURCE, "secret": f"tok{inside}en"})
+        with pytest.raises(SettingsProblem, match=f"secret: .*U\\+{ord(inside):04X}"):
+            console.settings.source("shop")
+
+    @pytest.mark.parametrize(
+        ("key", "nearest"),
+        [
+            ("previous_secrets", "previous_secret"),
+            ("Secret", "secret"),
+            ("profileKey", "profile_key"),
+            ("profile-key", "profile_key"),
+            ("segment namespaces", "segment_namespaces"),
+            ("dialekt", "dialect"),
+        ],
+    )
+    def test_a_key_that_nobody_knows_names_the_nearest(self, console: Console, key: str, nearest: str) -> None:
+        console.write_source(**{**SOURCE, key: "x"})
+        with pytest.raises(SettingsProblem, match=rf"unknown key; .*; the nearest is {nearest}$") as caught:
+            console.settings.source("shop")
+        assert key == "secret" or f" {key}" not in str(caught.value).replace(nearest, "")
+
+    @pytest.mark.parametrize("key", [TOKEN, "x" * 100_000, "zzz"])
+    def test_a_value_in_the_column_of_the_keys_is_not_told(self, console: Console, key: str) -> None:
+        console.write_source(**{**SOURCE, key: "secret"})
+        with pytest.raises(SettingsProblem) as caught:
+            console.settings.source("shop")
+        assert key not in str(caught.value)
 
     @pytest.mark.parametrize("name", ["nobody", "", "Shop", "-a", "a/b", "a" * 64, "../shop", "shop\n"])
     def test_unknown(self, console: Console, name: str) -> None:
@@ -114,6 +164,10 @@ class TestSource:
             ({**SOURCE, "previous_secrets": TOKEN}, "value", "unknown key; known are dialect, auth, secret"),
             ({**SOURCE, TOKEN: "secret"}, "value", "unknown key"),
             ({**SOURCE, "secret": 5}, "secret", "must be a text"),
+            ({**SOURCE, "segments": ","}, "segments", "must name at least one segment"),
+            ({**SOURCE, "segments": "[]"}, "segments", "must name at least one segment"),
+            ({**SOURCE, "segments": "[vip"}, "segments", "begins like a JSON list"),
+            ({**SOURCE, "segments": "[1]"}, "segments", "must be a JSON list of texts"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(
@@ -127,6 +181,20 @@ class TestSource:
         assert caught.value.field == field
         assert reason in caught.value.what
         assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("segments", "kept"),
+        [
+            ("vip", {"vip"}),
+            (" vip , lapsed,", {"vip", "lapsed"}),
+            ("vip, of 2026\nlapsed\r\n\n", {"vip, of 2026", "lapsed"}),
+            ('["vip, of 2026", "lapsed"]', {"vip, of 2026", "lapsed"}),
+            ("shop/vip", {"vip", "shop/vip"}),
+        ],
+    )
+    def test_a_source_may_be_limited_to_segments(self, console: Console, segments: str, kept: set[str]) -> None:
+        console.write_source(**SOURCE, segments=segments)
+        assert set(console.settings.source("shop").segments or ()) == {f"shop/{one}" for one in kept}
 
     def test_every_fault_is_told_at_once(self, console: Console) -> None:
         console.write_source(dialect="xml", secret=TOKEN)
@@ -175,6 +243,15 @@ class TestKeeping:
         with pytest.raises(SettingsProblem):
             console.settings.source("shop")
 
+    def test_a_source_is_checked_once_for_each_time_it_is_read(self, console: Console) -> None:
+        first = console.settings.source("shop")
+        assert console.settings.source("shop") is first
+        console.clock.advance(30)
+        assert console.settings.source("shop") == first
+        console.write_source(**{**SOURCE, "profile_key": "attributes.id"})
+        console.clock.advance(30)
+        assert console.settings.source("shop").profile_key == "attributes.id"
+
     def test_what_was_not_there_is_looked_up_once(self, console: Console) -> None:
         for _ in range(3):
             with pytest.raises(UnknownSource):
@@ -185,14 +262,40 @@ class TestKeeping:
         console.clock.advance(30)
         assert console.settings.source("new").name == "new"
 
-    def test_made_up_names_do_not_fill_the_memory(self, console: Console) -> None:
+    def test_made_up_names_cost_few_calls_and_push_out_nobody(self, console: Console) -> None:
         console.settings.source("shop")
-        for number in range(MAX_KEPT):
-            with pytest.raises(UnknownSource):
+        for number in range(2 * MAX_KEPT):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
                 console.settings.source(f"made-up-{number}")
+        console.settings.source("shop")
 
+        assert len(console.secrets.reads) == UNKNOWN_LOOKUPS_AT_ONCE
+        console.clock.advance(60)
         console.settings.source("shop")
         assert console.secrets.reads.count("relay/sources/shop") == 2
+
+    def test_a_new_source_is_seen_within_a_minute_of_a_flood(self, console: Console) -> None:
+        for number in range(2 * MAX_KEPT):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
+                console.settings.source(f"made-up-{number}")
+        with pytest.raises(TooManyUnknownSources):
+            console.settings.source("new")
+
+        console.write_source("new", **SOURCE)
+        console.clock.advance(1)
+        assert console.settings.source("new").name == "new"
+
+    def test_a_source_that_was_found_is_read_again_whatever_else_is_asked_for(self, console: Console) -> None:
+        console.settings.source("shop")
+        for number in range(UNKNOWN_LOOKUPS_AT_ONCE):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
+                console.settings.source(f"made-up-{number}")
+        console.secrets["relay/sources/shop"] = {**SOURCE, "profile_key": "attributes.id"}
+        console.clock.time += timedelta(seconds=30)
+        for number in range(UNKNOWN_LOOKUPS_AT_ONCE):
+            with pytest.raises((UnknownSource, TooManyUnknownSources)):
+                console.settings.source(f"others-{number}")
+        assert console.settings.source("shop").profile_key == "attributes.id"
 
     def test_a_fresh_connection_is_read_past_what_is_kept(self, console: Console) -> None:
         console.settings.connection("readers")
@@ -239,6 +342,7 @@ class TestConnection:
             ({**CONNECTION, "privacy_consent": "yes"}, "no_consent", "privacy_consent"),
             (without(CONNECTION, "api_key"), "invalid", "api_key"),
             ({**CONNECTION, "api_keys": "x"}, "invalid", "value"),
+            ({**CONNECTION, "api_kay": "x"}, "invalid", "value"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(
@@ -255,6 +359,22 @@ class TestConnection:
             console.settings.connection("readers")
         assert "*** is too short" in caught.value.what
         assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize("mark", ["\ufeff", "\u200b", " \u2060"])
+    def test_what_came_along_with_a_copied_value_is_taken_off(self, console: Console, mark: str) -> None:
+        marked = {key: f"{mark}{value}{mark}" for key, value in CONNECTION.items() if key != "api_key"}
+        console.write_connection(**marked, api_key=API_KEY)
+        assert console.settings.connection("readers").destination == "newsletter"
+
+    def test_a_key_that_nobody_knows_names_the_nearest(self, console: Console) -> None:
+        console.write_connection(**{**CONNECTION, "api_keys": "x"})
+        with pytest.raises(SettingsProblem, match="; the nearest is api_key"):
+            console.settings.connection("readers")
+
+    def test_a_byte_order_mark_is_no_part_of_a_secret(self, console: Console) -> None:
+        marked = {f"\ufeff{key}": f"\ufeff{value}" for key, value in CONNECTION.items()}
+        console.secrets["relay/connections/readers"] = "\ufeff" + json.dumps(marked)
+        assert console.settings.connection("readers").settings.api_key == API_KEY
 
     def test_an_invalid_name(self, console: Console) -> None:
         with pytest.raises(SettingsProblem) as caught:
@@ -287,7 +407,14 @@ class TestExport:
             ({**EXPORT, "segments": [f"shop/{n}" for n in range(51)]}, "segments", "at most 50"),
             ({**EXPORT, "segments": ["vip"]}, "segments", "entry 1 must be source/segment"),
             ({**EXPORT, "segments": ["shop/a", "shop/b", "shop/a"]}, "segments", "entry 3 is there twice"),
+            ({**EXPORT, "segments": "shop/vip"}, "segments", "must be a list"),
+            ({**EXPORT, "segments": ["shop/vip", 7]}, "segments", "entry 2 must be source/segment"),
+            ({**EXPORT, "segments": ["shop/" + "😀" * 256]}, "segments", "entry 1 is longer than 1024 bytes in UTF-8"),
             ({**EXPORT, "mapping": {"email": "a b"}}, "mapping.email", "not a JMESPath expression"),
+            ({**EXPORT, "mapping": {"email": 7}}, "mapping.email", "as text"),
+            ({**EXPORT, "mapping": ["email"]}, "mapping", "must be an object"),
+            ({**EXPORT, "options": 7}, "options", "must be an object"),
+            ({**EXPORT, "description": 7}, "description", "must be a text"),
             ({**EXPORT, "mapping": {"email": "lower(a)"}}, "mapping.email", "unknown function lower()"),
             (
                 {**EXPORT, "mapping": {"email": "a", "phone": "join(b)"}},
@@ -299,7 +426,7 @@ class TestExport:
             ({**EXPORT, "mapping": {"name": "a"}}, "mapping.email", "is required"),
             ({**EXPORT, "options": {}}, "options.list_id", "is missing"),
             ({**EXPORT, "options": {"list_id": 1, "x": 2}}, "options", "unknown key; known are list_id"),
-            ({**EXPORT, "segmets": []}, "value", "unknown key"),
+            ({**EXPORT, "segmets": []}, "value", "the nearest is segments"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(
@@ -311,7 +438,17 @@ class TestExport:
         assert caught.value.field == field
         assert reason in caught.value.what
 
-    @pytest.mark.parametrize("text", ["{", "[]", "7"])
+    def test_a_segment_as_long_as_a_key_may_be(self, console: Console) -> None:
+        longest = "a" * 63 + "/" + "é" * 256
+        assert len(longest.encode()) < MAX_SEGMENT_BYTES
+        console.write_export(**{**EXPORT, "segments": [longest]})
+        assert console.settings.export("readers/weekly").segments == (longest,)
+
+    def test_a_byte_order_mark_is_no_part_of_a_parameter(self, console: Console) -> None:
+        console.ssm["/relay/exports/readers/weekly"] = "\ufeff" + json.dumps(EXPORT)
+        assert console.settings.export("readers/weekly").active
+
+    @pytest.mark.parametrize("text", ["{", "[]", "7", "", "[" * 100_000])
     def test_what_is_no_json_object(self, console: Console, text: str) -> None:
         console.ssm["/relay/exports/readers/weekly"] = text
         with pytest.raises(SettingsProblem):

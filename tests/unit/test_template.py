@@ -20,9 +20,29 @@ TEMPLATE = Path(__file__).resolve().parents[2] / "template.yaml"
 # What a policy may grant on every resource, because AWS offers nothing narrower, with the reason.
 UNNAMEABLE = {
     "scheduler:ListSchedules": "listing has no resource type in AWS's service authorization reference",
+    "secretsmanager:ListSecrets": "as above",
+    "ssm:DescribeParameters": "as above",
 }
 # Policies of one key, queue or bucket: `*` there is the resource that they are attached to.
 ATTACHED = {"AWS::KMS::Key", "AWS::SQS::QueuePolicy"}
+
+# Takes events that could not be delivered or were refused; no queue stands before it.
+EVENTS_DLQ = "ExportDLQ"
+
+# Whoever asks it sees its errors in the answer, and a typing mistake is no alarm.
+ANSWERS_A_PERSON = "AdminFunction"
+
+# What outlives the stack. `Data` says whether the stack makes it or uses what an earlier one left.
+KEPT = {
+    "ProfilesTable",
+    "SegmentsTable",
+    "DeliveriesTable",
+    "ClaimsTable",
+    "ControlTable",
+    "SegmentFilesBucket",
+    "SegmentFilesOnlyByTls",
+    "IdentityKey",
+}
 
 Resource = Mapping[str, Any]
 
@@ -84,7 +104,7 @@ def _queue_alarms(resources: Mapping[str, Resource], metric: str) -> dict[str, d
     return {
         _target(dimension["Value"]): alarm
         for alarm in alarms
-        if alarm["Namespace"] == "AWS/SQS" and alarm["MetricName"] == metric
+        if (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", metric)
         for dimension in alarm["Dimensions"]
     }
 
@@ -119,7 +139,7 @@ def test_every_queue_has_a_dlq_that_takes_only_from_it(resources: dict[str, Reso
     queues = _of(resources, "AWS::SQS::Queue")
     dlqs = {name for name in queues if _is_dlq(name)}
     redrives = {name: _target(queues[name]["RedrivePolicy"]["deadLetterTargetArn"]) for name in queues.keys() - dlqs}
-    assert sorted(redrives.values()) == sorted(dlqs)
+    assert sorted([*redrives.values(), EVENTS_DLQ]) == sorted(dlqs)
     for name, dlq in redrives.items():
         allowed = queues[dlq]["RedriveAllowPolicy"]
         assert allowed["redrivePermission"] == "byQueue"
@@ -281,7 +301,7 @@ def test_every_queue_has_an_alarm_on_age(resources: dict[str, Resource]) -> None
 def test_every_function_has_an_alarm_on_errors(resources: dict[str, Resource]) -> None:
     alarms = [alarm for alarm in _of(resources, "AWS::CloudWatch::Alarm").values() if alarm["MetricName"] == "Errors"]
     watched = {_target(dimension["Value"]) for alarm in alarms for dimension in alarm["Dimensions"]}
-    assert watched == _of(resources, "AWS::Lambda::Function").keys()
+    assert watched == _of(resources, "AWS::Lambda::Function").keys() - {ANSWERS_A_PERSON}
     assert all(_fires_above(alarm, 0) for alarm in alarms)
 
 
@@ -296,6 +316,203 @@ def test_a_stopped_connection_raises_an_alarm(resources: dict[str, Resource]) ->
     assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
     assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
     assert _fires_above(alarm, 0)
+
+
+def _alarm_on(resources: dict[str, Resource], metric: str) -> dict[str, Any]:
+    alarms = _of(resources, "AWS::CloudWatch::Alarm").values()
+    (alarm,) = (alarm for alarm in alarms if alarm["MetricName"] == metric)
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}]
+    return alarm
+
+
+def test_server_errors_of_the_webhook_api_raise_an_alarm(resources: dict[str, Resource]) -> None:
+    alarm = _alarm_on(resources, "5XXError")
+    (api,) = _of(resources, "AWS::ApiGateway::RestApi").values()
+    (stage,) = _of(resources, "AWS::ApiGateway::Stage").values()
+    assert alarm["Namespace"] == "AWS/ApiGateway"
+    assert {one["Name"]: one["Value"] for one in alarm["Dimensions"]} == {
+        "ApiName": api["Name"],
+        "Stage": stage["StageName"],
+    }
+    assert _fires_above(alarm, 0)
+
+
+def test_a_share_of_refused_requests_that_lasts_raises_an_alarm(resources: dict[str, Resource]) -> None:
+    """The average of 4XXError is the share of all requests; one refused request among few says nothing.
+
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+    """
+    alarm = _alarm_on(resources, "4XXError")
+    assert alarm["Dimensions"] == _alarm_on(resources, "5XXError")["Dimensions"]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Average", "GreaterThanThreshold")
+    assert 0 < alarm["Threshold"] < 0.5
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 900
+    assert alarm["EvaluationPeriods"] >= 3
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_a_tick_that_has_not_run_for_five_minutes_raises_an_alarm(resources: dict[str, Resource]) -> None:
+    alarm = _alarm_on(resources, "Invocations")
+    assert [_target(one["Value"]) for one in alarm["Dimensions"]] == ["TickFunction"]
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
+    assert alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"]) == alarm["EvaluationPeriods"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
+    # A tick that does not run tells nothing.
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_schedules_that_cannot_invoke_their_target_raise_an_alarm(resources: dict[str, Resource]) -> None:
+    alarm = _alarm_on(resources, "InvocationDroppedCount")
+    assert alarm["Namespace"] == "AWS/Scheduler"
+    assert [_target(one["Value"]) for one in alarm["Dimensions"]] == ["ScheduleGroup"]
+    assert _fires_above(alarm, 0)
+
+
+def test_an_export_that_no_schedule_will_start_raises_an_alarm(resources: dict[str, Resource]) -> None:
+    alarm = _alarm_on(resources, "ExportsUnscheduled")
+    variables = _of(resources, "AWS::Lambda::Function")["TickFunction"]["Environment"]["Variables"]
+    assert alarm["Namespace"] == variables["POWERTOOLS_METRICS_NAMESPACE"]
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": variables["POWERTOOLS_SERVICE_NAME"]}]
+    assert _fires_above(alarm, 0)
+
+
+def test_an_event_is_never_repeated_and_what_failed_is_kept(resources: dict[str, Resource]) -> None:
+    """A refused event stays refused; the function itself asks again where AWS does not answer."""
+    configs = {
+        _target(config["FunctionName"]): config for config in _of(resources, "AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert configs["ExportFunction"]["MaximumRetryAttempts"] == 0
+    assert configs["TickFunction"]["MaximumRetryAttempts"] == 0
+    assert _target(configs["ExportFunction"]["DestinationConfig"]["OnFailure"]["Destination"]) == EVENTS_DLQ
+    default = _of(resources, "AWS::Scheduler::Schedule")["DefaultExportSchedule"]
+    assert _target(default["Target"]["DeadLetterConfig"]["Arn"]) == EVENTS_DLQ
+
+
+def test_schedules_may_invoke_only_what_starts_runs_and_the_tick(resources: dict[str, Resource]) -> None:
+    """Confirming, cancelling and the rest have a function, and so rights, of their own."""
+    invocable = {
+        _target(resource)
+        for name, _, statement in _statements(resources)
+        if name == "SchedulerRole" and "lambda:InvokeFunction" in _listed(statement["Action"])
+        for resource in _listed(statement["Resource"])
+    }
+    assert invocable == {"ExportFunction", "TickFunction"}
+
+
+def test_the_functions_know_the_schedules(resources: dict[str, Resource]) -> None:
+    functions = _of(resources, "AWS::Lambda::Function")
+    default = _of(resources, "AWS::Scheduler::Schedule")["DefaultExportSchedule"]
+    for name in ("ExportFunction", "TickFunction", "AdminFunction"):
+        told = functions[name]["Environment"]["Variables"]
+        assert _target(told["RELAY_SCHEDULE_GROUP"]) == "ScheduleGroup"
+        assert told["RELAY_DEFAULT_SCHEDULE"] == default["Name"]
+        # By name, because a function that refers to itself would make a circle.
+        assert told["RELAY_EXPORT_FUNCTION"] == functions["ExportFunction"]["FunctionName"]
+
+
+def test_ingest_has_a_reserved_concurrency_only_when_it_is_asked_for(
+    source: dict[str, Any], resources: dict[str, Resource]
+) -> None:
+    assert source["Parameters"]["IngestConcurrency"]["Default"] == 0
+    reserved = _of(resources, "AWS::Lambda::Function")["IngestFunction"]["ReservedConcurrentExecutions"]
+    condition, value, otherwise = reserved["Fn::If"]
+    assert source["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "IngestConcurrency"}, 0]}]}
+    assert (value, otherwise) == ({"Ref": "IngestConcurrency"}, {"Ref": "AWS::NoValue"})
+
+
+def test_a_firewall_bounds_requests_by_address_when_it_is_asked_for_and_keeps_no_samples(
+    source: dict[str, Any], resources: dict[str, Resource]
+) -> None:
+    parameter = source["Parameters"]["RequestsPerAddress"]
+    assert parameter["Default"] == "0"
+    allowed = {
+        number
+        for number in ("0", "5", "9", "10", "2000", "-1", "x")
+        if re.fullmatch(parameter["AllowedPattern"], number)
+    }
+    assert allowed == {"0", "10", "2000"}
+    ((name, firewall),) = _of(resources, "AWS::WAFv2::WebACL").items()
+    (association,) = _of(resources, "AWS::WAFv2::WebACLAssociation").values()
+    assert _target(association["WebACLArn"]) == name
+    conditions = {entry.get("Condition") for entry in resources.values() if "WAFv2" in entry["Type"]}
+    assert conditions == {"HasFirewall"}
+    (rule,) = firewall["Rules"]
+    assert rule["Statement"]["RateBasedStatement"]["Limit"] == {"Ref": "RequestsPerAddress"}
+    # A sample would show a request's headers, its token among them.
+    shown = [firewall["VisibilityConfig"], rule["VisibilityConfig"]]
+    assert [one["SampledRequestsEnabled"] for one in shown] == [False, False]
+
+
+# What is kept when the stack is deleted.
+
+
+def test_what_is_kept_has_a_name_that_a_later_stack_finds(
+    source: dict[str, Any], resources: dict[str, Resource]
+) -> None:
+    kept = {name: entry for name, entry in resources.items() if entry.get("DeletionPolicy", "Delete") != "Delete"}
+    assert kept.keys() == KEPT
+    assert all(_is_kept(entry) for entry in kept.values())
+    names = [
+        entry["Properties"].get("TableName") or entry["Properties"].get("BucketName") or entry["Properties"].get("Name")
+        for name, entry in kept.items()
+        if name != "SegmentFilesOnlyByTls"
+    ]
+    assert all("${Prefix}" in name["Fn::Sub"] for name in names), names
+    assert len({name["Fn::Sub"] for name in names}) == len(names)
+
+
+def test_what_is_kept_is_made_only_when_the_stack_is_new(
+    source: dict[str, Any], resources: dict[str, Resource]
+) -> None:
+    data = source["Parameters"]["Data"]
+    assert (data["Default"], data["AllowedValues"]) == ("new", ["new", "kept"])
+    assert source["Conditions"]["MakesData"] == {"Fn::Equals": [{"Ref": "Data"}, "new"]}
+    conditions = {name: entry.get("Condition") for name, entry in resources.items() if name in KEPT}
+    assert conditions == dict.fromkeys(KEPT, "MakesData")
+
+
+def test_nothing_refers_to_what_may_not_be_made_without_saying_what_then(
+    source: dict[str, Any], resources: dict[str, Resource]
+) -> None:
+    """Given `Data` kept, Then no reference is left without its resource."""
+
+    def dangling(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            if value.get("Fn::If", [None])[0] == "MakesData":
+                yield from dangling(value["Fn::If"][2])
+                return
+            for key, part in value.items():
+                if key == "Ref" and part in KEPT:
+                    yield str(part)
+                elif key == "Fn::GetAtt" and _listed(part)[0].split(".")[0] in KEPT:
+                    yield _listed(part)[0]
+                elif key == "Fn::Sub" and isinstance(part, str):
+                    yield from (name for name in re.findall(r"\${(\w+)", part) if name in KEPT)
+                else:
+                    yield from dangling(part)
+        elif isinstance(value, list):
+            for part in value:
+                yield from dangling(part)
+
+    others = {name: entry for name, entry in resources.items() if name not in KEPT}
+    assert [*dangling(others), *dangling(source["Outputs"])] == []
+
+
+def test_functions_use_what_is_kept_by_its_name(source: dict[str, Any], resources: dict[str, Resource]) -> None:
+    tables = _of(resources, "AWS::DynamoDB::Table")
+    told = _of(resources, "AWS::Lambda::Function")["TickFunction"]["Environment"]["Variables"]
+    for name, table in tables.items():
+        variable = f"RELAY_{name.removesuffix('Table').upper()}_TABLE"
+        assert told[variable] == {"Fn::If": ["MakesData", {"Ref": name}, table["TableName"]]}, name
+
+
+def test_a_bucket_name_fits_for_every_prefix(source: dict[str, Any], resources: dict[str, Resource]) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html"""
+    (bucket,) = _of(resources, "AWS::S3::Bucket").values()
+    longest = {"Prefix": "a" * 31, "AWS::AccountId": "1" * 12, "AWS::Region": "ap-southeast-7"}
+    assert re.fullmatch(source["Parameters"]["Prefix"]["AllowedPattern"], longest["Prefix"])
+    name = re.sub(r"\${([\w:]+)}", lambda match: longest[match[1]], bucket["BucketName"]["Fn::Sub"])
+    assert len(name) <= 63
 
 
 def test_runtime_and_architecture_come_from_the_parameters(resources: dict[str, Resource]) -> None:

@@ -59,6 +59,7 @@ class Fields(TypedDict, total=False):
     accepted: int
     ignored_memberships: int
     rejected: int
+    left_out: int
     merged: int
     stale: int
     ignored: int
@@ -77,6 +78,7 @@ class Dimensions(TypedDict, total=False):
     source: str
     connection: str
     destination: str
+    subject: str
     outcome: str
 
 
@@ -86,10 +88,12 @@ class Count(Enum):
     ACCEPTED = "ChangesAccepted"
     REJECTED = "ChangesRejected"
     IGNORED_MEMBERSHIPS = "MembershipsIgnored"
+    LEFT_OUT = "PartsLeftOut"
     REFUSED_REQUESTS = "RequestsRefused"
     MERGED = "ChangesMerged"
     STALE = "ChangesStale"
     IGNORED = "ChangesIgnored"
+    PROFILES_JOINED = "ProfilesJoined"
     UNROUTED = "LooksUnrouted"
     FROM_THE_FUTURE = "TimesFromTheFuture"
     DELIVERED = "ProfilesDelivered"
@@ -98,6 +102,8 @@ class Count(Enum):
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"
+    ATTENTION = "NeedsAttention"
+    UNSCHEDULED = "ExportsUnscheduled"
     BUDGET_PERCENT = "DailyBudgetPercent"
     WARNINGS = "Warnings"
     """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""

@@ -92,18 +92,32 @@ def unknown_source() -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, "unknown_source", "There is no source of this name.")
 
 
+def too_many_unknown_sources() -> Refusal:
+    """429: so many unknown names were asked for that this one is not looked up; it may be a source, so not 404."""
+    return Refusal(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_unknown_sources",
+        "Too many requests name sources that are not known; send this one again.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
 def too_large(detail: str, errors: Sequence[InputError] = ()) -> Refusal:
     """413: the body, or one profile in it, is larger than can be taken."""
     return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail, errors)
 
 
-def wrong_shape(errors: Sequence[InputError]) -> Refusal:
-    """422: JSON, but not what the source's dialect says; nothing of the request was taken."""
+def wrong_shape(errors: Sequence[InputError], sender: str | None = None) -> Refusal:
+    """422: JSON, but not what the source's dialect says; nothing of the request was taken.
+
+    `sender` is whose shape the body seems to have (`relay.sources.recognising`).
+    """
+    seems = "" if sender is None else f" It looks like the shape of {sender}."
     more = " There may be more errors than are told." if len(errors) >= MAX_ERRORS else ""
     return Refusal(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "wrong_shape",
-        "The body does not have the shape of this source's dialect; nothing of it was taken." + more,
+        "The body does not have the shape of this source's dialect; nothing of it was taken." + seems + more,
         errors,
     )
 

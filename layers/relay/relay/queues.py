@@ -5,15 +5,16 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay import aws
+from relay.aws import QueueClient
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
 from relay.domain.problems import Busy
+from relay.json_text import json_text
 
 MAX_ENTRIES = 10
 MAX_BATCH_BYTES = 1_048_576
@@ -23,26 +24,6 @@ MAX_DELAY = timedelta(minutes=15)
 MAX_VISIBILITY_SECONDS = 12 * 60 * 60
 TRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
-
-_CLIENT = Config(connect_timeout=1, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-
-
-class QueueClient(Protocol):
-    """What is used of boto3's SQS client."""
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
-        ...
-
-    def change_message_visibility(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803
-        ReceiptHandle: str,  # noqa: N803
-        VisibilityTimeout: int,  # noqa: N803
-    ) -> Any:
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +51,17 @@ class Received:
 
 
 class Queue:
-    """One queue. Bodies travel as compact ASCII JSON: SQS refuses some Unicode characters in the clear."""
+    """One queue. Bodies travel as compact JSON (`relay.json_text`)."""
 
     def __init__(self, url: str, *, client: QueueClient | None = None, clock: Clock | None = None) -> None:
         self._url = url
         self._fifo = url.endswith(".fifo")
         self._client = client
         self._clock = SystemClock() if clock is None else clock
+
+    def prepare(self) -> None:
+        """Make the client and open its connection ahead of the first call; raises BotoCoreError."""
+        aws.connect(self._sqs())
 
     def send(self, messages: Sequence[Message]) -> None:
         """Send all messages, in calls of at most MAX_ENTRIES and MAX_BATCH_BYTES.
@@ -102,7 +87,7 @@ class Queue:
             return
 
     def _entry(self, message: Message) -> dict[str, Any]:
-        entry: dict[str, Any] = {"MessageBody": json.dumps(message.body, separators=(",", ":"), allow_nan=False)}
+        entry: dict[str, Any] = {"MessageBody": json_text(message.body)}
         if _size(entry) > MAX_BATCH_BYTES:
             raise ValueError(f"a message of {_size(entry)} bytes")
         if self._fifo:
@@ -140,7 +125,7 @@ class Queue:
 
     def _sqs(self) -> QueueClient:
         if self._client is None:
-            self._client = boto3.client("sqs", config=_CLIENT)
+            self._client = aws.sqs()
         return self._client
 
 

@@ -10,13 +10,19 @@ from datetime import timedelta
 from functools import cached_property, partial
 
 from relay.clock import Clock, SystemClock
+from relay.delivery.checking import Checker
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
+from relay.delivery.launching import Launcher
 from relay.delivery.memos import memo_at
 from relay.delivery.opening import Opener
+from relay.delivery.operating import Operator
 from relay.delivery.pace import Pace
+from relay.delivery.probing import Prober
+from relay.delivery.removing import Remover
+from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.settling import Settling
 from relay.delivery.starting import Starter
 from relay.delivery.ticking import Ticker
@@ -28,10 +34,15 @@ from relay.domain.exports import Connection
 from relay.domain.keyed_hash import KeyedHash
 from relay.observability import Observability
 from relay.queues import Queue
-from relay.settings import Settings
+from relay.schedules import Schedules
+from relay.settings.inventory import Inventories, Inventory
+from relay.settings.settings import Settings
 from relay.stores import dynamodb
 from relay.stores.database import Database
 from relay.stores.directory import Directory
+
+SCHEDULES_KEPT = timedelta(minutes=5)
+"""How long schedules are kept by whoever looks at them every minute."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,42 @@ class Stack:
         """Starts runs."""
         return Starter(self.database, self.clock, self.cursors, self.destinations)
 
+    def schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
+        """Return what tells which exports EventBridge Scheduler will start."""
+        return Schedules(
+            self.environment["RELAY_SCHEDULE_GROUP"],
+            default=self.environment["RELAY_DEFAULT_SCHEDULE"],
+            target=self.environment["RELAY_EXPORT_FUNCTION"],
+            clock=self.clock,
+            kept_for=kept_for,
+        )
+
+    @cached_property
+    def inventories(self) -> Callable[[], Inventory]:
+        """The names of all sources and connections."""
+        import boto3
+
+        prefix, secrets, ssm = self.environment["RELAY_PREFIX"], boto3.client("secretsmanager"), boto3.client("ssm")
+        return Inventories(prefix, secrets.list_secrets, ssm.describe_parameters)
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Starts runs and says what came of it."""
+        return Launcher(self.database, self.settings, self.starter, self.observe)
+
+    @cached_property
+    def scheduled(self) -> ScheduledStarts:
+        """What schedules ask for."""
+        return ScheduledStarts(self.launcher, self.schedules(), self.clock)
+
+    def operator(self) -> Operator:
+        """Return what answers operators."""
+        prober = Prober(self.database, self.opener, self.clock, self.observe)
+        checker = Checker(self.database, self.opener, prober, self.schedules(), self.inventories)
+        return Operator(
+            self.database, self.settings, self.starter, self.launcher, self.scheduled, checker, prober, self.observe
+        )
+
     def consumer(self, destination: str) -> Consumer:
         """Return what works on a destination's queue."""
         retry = self.queue_of(destination).retry_later
@@ -159,4 +206,6 @@ class Stack:
             directory,
             self.clock,
             self.observe,
+            schedules=self.schedules(SCHEDULES_KEPT),
+            more=[Remover(self.database, self.settings, directory, self.clock, self.observe).step],
         )

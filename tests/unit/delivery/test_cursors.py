@@ -8,7 +8,8 @@ import pytest
 
 from relay.delivery import cursors
 from relay.delivery.messages import Cursor, from_json
-from relay.destinations.contract import Finding, Level
+from relay.destinations.contract import Account, Finding, Level
+from relay.domain.exports import Export
 from relay.domain.runs import Run, RunState
 from relay.queues import Message
 from relay.stores import gates, runs
@@ -293,6 +294,97 @@ def test_a_run_the_destination_says_cannot_go_stops_its_export_before_anything_i
     assert gate.owed == 1
 
 
+def asked(bench: Bench) -> list[str]:
+    """Let the bench's destination note for whom it is asked before runs."""
+    exports: list[str] = []
+    ask = bench.tool.check_before_run
+
+    def note(account: Account, export: Export) -> list[Finding]:
+        exports.append(export.key)
+        return ask(account, export)
+
+    bench.tool.check_before_run = note  # type: ignore[method-assign]
+    return exports
+
+
+def test_the_account_is_asked_once_before_a_run_not_once_per_shard() -> None:
+    bench = bench_with(range(8), call_size=2)
+    exports = asked(bench)
+    run = bench.start()
+    assert run.shards > 1
+    bench.work_off()
+    assert exports == [bench.export.key]
+    assert bench.counts(run) == {"selected": 8, "delivered": 8}
+
+
+def test_a_shard_that_begins_while_another_asks_waits_for_it() -> None:
+    """Given two shards that begin at the same moment, When one asks the account, Then the other one sends nothing."""
+    bench = bench_with((0, 1))
+    real, waited = bench.tool.check_before_run, []
+    run = bench.start()
+    first, second = bench.queue.take()
+
+    def ask(account: Account, export: Export) -> list[Finding]:
+        bench.tool.check_before_run = real  # type: ignore[method-assign]
+        waited.extend(bench.consume(second))
+        assert bench.sent == []
+        return real(account, export)
+
+    bench.tool.check_before_run = ask  # type: ignore[method-assign]
+    assert bench.consume(first) == []
+    assert waited == ["m0"]
+    assert bench.consume(second, receives=2) == []
+    bench.work_off()
+    assert bench.counts(run) == {"selected": 2, "delivered": 2}
+    assert bench.run(run).state is RunState.FINISHED
+
+
+@pytest.mark.parametrize("trouble", [DOWN, KeyError("a defect")])
+def test_an_account_that_did_not_answer_is_asked_again_by_whoever_comes_next(trouble: Exception) -> None:
+    bench = bench_with((0, 1))
+    real, script = bench.tool.check_before_run, [trouble]
+
+    def ask(account: Account, export: Export) -> list[Finding]:
+        if script:
+            raise script.pop()
+        return real(account, export)
+
+    bench.tool.check_before_run = ask  # type: ignore[method-assign]
+    run = bench.start()
+    first, second = bench.queue.take()
+    assert bench.consume(first) == ["m0"]
+    assert bench.consume(second) == []
+    assert bench.consume(first, receives=2) == []
+    bench.work_off()
+    assert bench.counts(run) == {"selected": 2, "delivered": 2}
+
+
+def test_who_dies_while_asking_holds_nobody_up() -> None:
+    """Given a shard that dies while it asks, Then it asks again when it comes back, and others do in a while."""
+    bench = bench_with((0, 1))
+    real = bench.tool.check_before_run
+
+    def die(account: Account, export: Export) -> list[Finding]:
+        bench.tool.check_before_run = real  # type: ignore[method-assign]
+        raise Crash
+
+    for comes_back in (True, False):
+        bench.tool.check_before_run = die  # type: ignore[method-assign]
+        run = bench.start()
+        first, second = bench.queue.take()
+        with pytest.raises(Crash):
+            bench.consume(first)
+        assert bench.consume(second) == ["m0"]
+        if comes_back:
+            assert bench.consume(first, receives=2) == []
+        bench.clock.time += runs.ASKS_FOR + timedelta(seconds=1)
+        assert bench.consume(second, receives=2) == []
+        bench.consume(first, receives=3)
+        bench.work_off()
+        assert bench.run(run).state is RunState.FINISHED
+        assert bench.counts(run)["selected"] == 2
+
+
 # Edits, crashes, duplicates.
 
 
@@ -488,7 +580,7 @@ def test_the_calls_of_a_run_are_counted() -> None:
     bench = bench_with((0, 2, 4, 6), call_size=2)
     run = bench.start()
     bench.work_off()
-    assert bench.operator().picture(bench.run(run))["counts"]["calls"] == 2
+    assert bench.launcher().picture(bench.run(run))["counts"]["calls"] == 2
     assert bench.clock.now() - bench.run(run).started_at < timedelta(hours=1)
 
 

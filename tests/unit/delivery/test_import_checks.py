@@ -143,7 +143,7 @@ def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed()
 
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
     assert bench.claim(ANN).flight is None
-    assert bench.run(run).state is RunState.FINISHED
+    assert bench.run(run).state is RunState.MANY_REJECTED
 
 
 def test_a_change_never_overtakes_an_import_that_was_given_up_and_may_still_come() -> None:
@@ -152,7 +152,7 @@ def test_a_change_never_overtakes_an_import_that_was_given_up_and_may_still_come
     given_up = ImportReport(finished=True, refused={0: NOT_FOUND}, may_come=True)
     bench.tool.import_report = lambda *_: given_up  # type: ignore[method-assign]
     assert bench.check(check) == []
-    assert bench.run(run).state is RunState.FINISHED
+    assert bench.run(run).state is RunState.MANY_REJECTED
     bench.store(0, name="Bea")
     bench.deliver(0)
     bench.tool._land(job)
@@ -398,7 +398,7 @@ def test_after_a_few_tries_it_is_unconfirmed_and_the_run_ends() -> None:
             assert bench.check(message) == []
     assert len(bench.sent) == MOST_TRIES
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
-    assert bench.run(run).state is RunState.FINISHED
+    assert bench.run(run).state is RunState.MANY_REJECTED
 
 
 def test_only_those_that_were_not_done_are_sent_again() -> None:

@@ -205,6 +205,6 @@ def test_a_new_address_refused_at_once_while_the_old_one_leaves_by_an_import_is_
     run = bench.start()
     bench.work_off()
 
-    assert bench.run(run).state is RunState.FINISHED
+    assert bench.run(run).state is RunState.MANY_REJECTED
     assert bench.counts(run) == {"selected": 1, "rejected": 1, "rejected:malformed": 1, "told": 1}
     assert bench.tool.holds() == {}

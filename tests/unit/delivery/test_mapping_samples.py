@@ -34,8 +34,8 @@ def member(number: int = 0, *, realized: bool = True, segment: str = VIP, **attr
     return Profile(
         id=f"{number % 256:02x}{number:030x}",
         source="shop",
-        identities={"crm": Register([f"c-{number}"], AT)},
-        attributes={name: Register(value, AT) for name, value in told.items()},
+        identities={"crm": Register([f"c-{number}"], AT, AT)},
+        attributes={name: Register(value, AT, AT) for name, value in told.items()},
         memberships={segment: Membership(realized, AT, AT)},
     )
 

@@ -4,7 +4,7 @@ import pytest
 
 from relay.delivery.opening import GateClosed, Paused
 from relay.domain.problems import ExportProblem, SettingsProblem, StaleSettings
-from relay.settings import UnknownExport
+from relay.settings.names import UnknownExport
 from relay.stores import gates
 from relay.stores.gates import Gate, scope_of
 from tests.fakes.delivery_bench import CONNECTION, Bench

@@ -7,16 +7,19 @@ from datetime import timedelta
 import pytest
 
 from relay.delivery.messages import CheckImport, Cursor, LookAgain
-from relay.delivery.ticking import PROBE_EVERY, SETTLING, STALLED_AFTER
+from relay.delivery.probing import PROBE_EVERY
+from relay.delivery.stopping import Stopping
+from relay.delivery.ticking import SETTLING, STALLED_AFTER
 from relay.destinations.contract import Finding, Level
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, SettingsProblem
+from relay.domain.problems import Actor, Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient, Unexpected
 from relay.domain.runs import RunState
-from relay.stores import gates, runs
+from relay.schedules import Schedule, Timetable
+from relay.stores import gates, ledger, runs
 from relay.stores.directory import Directory, Entry
 from relay.stores.gates import CONNECTION as WHOLE
 from relay.stores.gates import Gate, scope_of
-from tests.fakes.delivery_bench import CONNECTION, DOWN, VIP, Bench, person
+from tests.fakes.delivery_bench import CONNECTION, DOWN, VIP, Bench, as_settings, person
 
 MINUTE = timedelta(minutes=1)
 
@@ -108,6 +111,68 @@ def test_a_stopped_export_is_probed_by_itself_and_the_others_go_on() -> None:
     assert bench.tool.probes == [[bench.export.key]]
     assert causes(bench) == []
     assert len(runs.latest(bench.database, f"{CONNECTION}/other")) == 1
+
+
+# What is told of a stop is true now.
+
+
+def told(bench: Bench, scope: str = WHOLE) -> tuple[str, str, str]:
+    gate = gates.load_one(bench.database, CONNECTION, scope)
+    assert gate.closed
+    return gate.code, gate.reason, gate.actor.value
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        ConnectionProblem("unauthorised", "the key is refused"),
+        SettingsProblem("missing", "is missing", field="api_key"),
+        Transient("timeout", "no answer within 30 s"),
+    ],
+)
+def test_a_probe_that_finds_another_reason_keeps_it(problem: Transient) -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tool.probe_script = [problem]
+    bench.tick(after=PROBE_EVERY)
+    assert told(bench) == (problem.code, problem.what, problem.actor.value)
+    [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
+    assert (line["subject"], line["code"], line["reason"], line["actor"]) == (f"connection {CONNECTION}", *told(bench))
+
+
+def test_a_finding_of_a_probe_is_the_reason_from_then_on() -> None:
+    bench = quiet()
+    stopped(bench, scope_of("main"))
+    bench.tool.missing = "7"
+    bench.tick(after=PROBE_EVERY)
+    assert told(bench, scope_of("main")) == ("not_ready", "the list is gone", "administrator")
+
+
+def test_our_own_limits_are_no_reason() -> None:
+    bench = quiet()
+    stopped(bench)
+    bench.tool.probe_script = [Busy("pace", "the quota is used up")]
+    bench.tick(after=PROBE_EVERY)
+    assert told(bench) == ("code", "reason", "administrator")
+
+
+def test_who_must_act_is_kept_with_the_stop() -> None:
+    bench = quiet()
+    problem = ExportProblem("daily_budget", "used up")
+    problem.actor = Actor.WAIT
+    stopping = Stopping(bench.database, as_settings(bench.settings), bench.clock, bench.observe)
+    stopping.export(CONNECTION, "main", problem)
+    assert told(bench, scope_of("main")) == ("daily_budget", "used up", "wait")
+
+
+def test_a_probe_of_a_stop_that_was_lifted_meanwhile_changes_nothing() -> None:
+    bench = quiet()
+    stopped(bench)
+    seen = gates.load_one(bench.database, CONNECTION, WHOLE)
+    gates.reopen(bench.database, CONNECTION, seen, bench.clock.now())
+    gates.restate(bench.database, CONNECTION, seen, ConnectionProblem("unauthorised", "the key is refused"))
+    gate = gates.load_one(bench.database, CONNECTION, WHOLE)
+    assert (gate.closed, gate.reason) == (False, "")
 
 
 # What stops again though its probes pass.
@@ -331,7 +396,8 @@ def test_a_defect_in_one_connections_part_harms_no_other() -> None:
     bench = two_connections()
     gates.close(bench.database, "aaa", Gate(WHOLE), "code", "reason", bench.clock.now())
     bench.tool.probe_script = [KeyError("a defect")]
-    bench.tick(after=PROBE_EVERY)
+    with pytest.raises(Unexpected):
+        bench.tick(after=PROBE_EVERY)
     assert causes(bench) == ["owed"]
     assert [line["error"] for line in bench.logged() if line["message"] == "tick"] == ["KeyError"]
 
@@ -340,7 +406,7 @@ def test_invalid_exports_are_reported_with_field_and_reason() -> None:
     bench = two_connections()
     bench.settings.problems["aaa/main"] = SettingsProblem("mapping", "is not known", field="mapping.emial")
     bench.tick()
-    [line] = [line for line in bench.logged() if line["message"] == "settings"]
+    [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
     assert (line["subject"], line["reason"]) == ("export aaa/main", "mapping.emial: is not known")
     assert causes(bench) == ["owed"]
 
@@ -393,8 +459,71 @@ def test_a_run_that_waits_for_confirmation_is_counted_until_it_is_confirmed(caps
 
     assert bench.starter.confirm(bench.export, run.id, "an operator")
     bench.work_off()
+    bench.edit(mapping={"email": "attributes.email"})
+    bench.clock.advance(1)
+    bench.start()
+    bench.work_off()
     bench.tick()
     assert alarms(capsys) == 0
+
+
+def test_everybody_rejected_is_counted_until_a_later_run_goes_well(capsys: pytest.CaptureFixture[str]) -> None:
+    """Given a mapping that yields nobody's address, Then the alarm lasts while the next run is under way, too."""
+    bench = quiet(members=(2, 3))
+    bench.edit(mapping={"email": "attributes.emial"})
+    run = bench.start()
+    bench.work_off()
+    assert (bench.run(run).state, bench.run(run).reason) == (
+        RunState.MANY_REJECTED,
+        "nobody was taken: 2 rejected, 2 of them for no_email",
+    )
+    bench.edit(mapping={"email": "attributes.email"})
+    bench.clock.advance(1)
+    well = bench.start()
+    bench.tick()
+    assert alarms(capsys) == 1
+    bench.work_off()
+    bench.tick()
+    assert bench.run(well).state is RunState.FINISHED
+    assert alarms(capsys) == 0
+
+
+def test_a_source_that_finds_nobody_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    bench = quiet()
+    lines = [ledger.Line(f"b{n}", "shop", ledger.Counts(rejected=1), nobody=True) for n in range(3)]
+    ledger.record(bench.database, lines, bench.clock.now())
+    bench.tick()
+    assert alarms(capsys) == 1
+    [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
+    assert (line["subject"], line["code"]) == ("source shop", "nobody_identified")
+    ledger.record(bench.database, [ledger.Line("b9", "shop", ledger.Counts(merged=1))], bench.clock.now())
+    bench.tick()
+    assert alarms(capsys) == 0
+
+
+# Exports that no schedule will ever start.
+
+
+def unscheduled(capsys: pytest.CaptureFixture[str]) -> int:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return sum(sum(line["ExportsUnscheduled"]) for line in lines if "ExportsUnscheduled" in line)
+
+
+def test_an_export_that_no_schedule_will_ever_start_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """Given a default schedule that is disabled, Then exports with a schedule of their own, that stream, or that are
+    paused are not counted."""
+    bench = quiet()
+    bench.edit("own", options="8")
+    bench.edit("streaming", options="9", stream=True)
+    bench.edit("paused", options="10", active=False)
+    bench.tick()
+    assert unscheduled(capsys) == 0
+    disabled = Schedule("relay-default", None, "is disabled")
+    bench.scheduled_now = Timetable([Schedule("letters.own", "letters/own")], disabled)
+    bench.tick()
+    assert unscheduled(capsys) == 1
+    lines = [line for line in bench.logged() if line["message"] == "no schedule will start it"]
+    assert [line["export"] for line in lines] == [bench.export.key]
 
 
 def test_a_refused_run_is_counted_until_one_goes_well_or_the_export_is_paused(

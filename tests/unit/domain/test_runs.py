@@ -5,7 +5,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain.keyed_hash import BUCKETS
-from relay.domain.runs import COUNTS, Shard, buckets_of, ledger_adds_up, needs_confirmation, total
+from relay.domain.runs import (
+    COUNTS,
+    Shard,
+    buckets_of,
+    ledger_adds_up,
+    needs_confirmation,
+    rejects_too_many,
+    total,
+)
 
 columns = st.fixed_dictionaries({name: st.integers(0, 1000) for name in COUNTS[1:]})
 
@@ -64,3 +72,35 @@ def test_the_shards_cover_every_bucket_exactly_once_and_in_order(shards: int) ->
     buckets = [list(buckets_of(shard, shards)) for shard in range(shards)]
     assert sorted(bucket for part in buckets for bucket in part) == list(range(BUCKETS))
     assert all(part == sorted(part) for part in buckets)
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"selected": 0}, None),
+        ({"selected": 1000, "delivered": 1000}, None),
+        ({"selected": 50, "delivered": 30, "rejected": 20, "rejected:no_email": 20}, None),
+        (
+            {"selected": 50, "delivered": 29, "rejected": 21, "rejected:no_email": 21},
+            "21 of 50 were rejected for no_email",
+        ),
+        ({"selected": 1000, "delivered": 800, "rejected": 200, "rejected:no_email": 200}, None),
+        (
+            {"selected": 1000, "unchanged": 799, "rejected": 201, "rejected:excluded": 201},
+            "201 of 1000 were rejected for excluded",
+        ),
+        (
+            {"selected": 1000, "delivered": 700, "rejected": 300, "rejected:no_email": 150, "rejected:excluded": 150},
+            None,
+        ),
+        (
+            {"selected": 5, "duplicate": 1, "rejected": 4, "rejected:no_email": 3, "rejected:excluded": 1},
+            "nobody was taken: 4 rejected, 3 of them for no_email",
+        ),
+        ({"selected": 3, "duplicate": 3}, None),
+    ],
+)
+def test_a_run_that_takes_nobody_or_rejects_a_fifth_for_one_reason_says_so(
+    counts: dict[str, int], told: str | None
+) -> None:
+    assert rejects_too_many(counts) == told

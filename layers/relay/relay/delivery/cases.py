@@ -13,11 +13,12 @@ from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind, StaleSettings
-from relay.domain.profiles import Profile
+from relay.domain.profiles import Alias, Profile
 from relay.domain.runs import Outcome, warning_column
 from relay.stores import deliveries as delivery_store
 from relay.stores import profiles
 from relay.stores.database import Database
+from relay.stores.profiles import Stored
 
 SECOND_CHANCE = timedelta(hours=20)
 """What the destination itself refused is tried again by runs, at most this often: daily, by a schedule too whose runs
@@ -58,6 +59,8 @@ class Case:
     """Codes of what is left out of its values."""
     outcome: Outcome | None = None
     changed_at: datetime | None = None
+    survivor: str | None = None
+    """Where this id is an alias now: the profile that takes over what it was told, if it was told anything."""
 
     @property
     def reason(self) -> str | None:
@@ -107,11 +110,19 @@ class Surveyor:
 
         Raises StaleSettings when a delivery was written under newer settings than the job's.
         """
-        stored = dict(zip(profile_ids, profiles.load(self._database, profile_ids), strict=True))
+        found = profiles.read(self._database, profile_ids)
         deliveries = delivery_store.load(self._database, job.export.key, profile_ids)
-        return [self._case(job, profile, stored[profile], deliveries[profile]) for profile in profile_ids]
+        # Who takes over is asked only where there is something to take over.
+        if aliases := [one for one in profile_ids if isinstance(found[one], Alias) and deliveries[one].told]:
+            found |= profiles.follow(self._database, aliases)
+        return [self._case(job, profile, found, deliveries[profile]) for profile in profile_ids]
 
-    def _case(self, job: Job, profile_id: str, profile: Profile | None, delivery: Delivery) -> Case:
+    def _case(self, job: Job, profile_id: str, found: Mapping[str, Stored], delivery: Delivery) -> Case:
+        stored_as = found[profile_id]
+        profile = stored_as if isinstance(stored_as, Profile) else None
+        survivor = None
+        if isinstance(stored_as, Alias):
+            survivor = profiles.root_of(profile_id, found) if delivery.told else stored_as.of
         if delivery.settings > job.export.version:
             raise StaleSettings("settings", "a delivery was written under newer settings", version=delivery.settings)
         now = self._clock.now()
@@ -130,7 +141,8 @@ class Surveyor:
         if not difference:
             outcome = Outcome.OUTSTANDING if counted else _outcome_of_nothing(job, delivery, rejected, wished.wanted)
         elif difference.leaves and self._holds(job, stored) and job.destination.says_goodbye(job.export):
-            outcome = Outcome.OUTSTANDING if counted else Outcome.HELD
+            # An alias leaves nothing: it hands over.
+            outcome = None if survivor is not None else Outcome.OUTSTANDING if counted else Outcome.HELD
         return Case(
             profile=profile_id,
             stored=stored,
@@ -143,7 +155,8 @@ class Surveyor:
             rejected=rejected,
             warnings=wished.warnings,
             outcome=outcome,
-            changed_at=None if profile is None else profile.changed_at,
+            changed_at=None if stored_as is None else stored_as.changed_at,
+            survivor=survivor,
         )
 
     def _holds(self, job: Job, stored: Delivery) -> bool:

@@ -1,27 +1,296 @@
-"""Looking at one connection and its exports for an operator: what is wrong, and who must do what."""
+"""Looking at connections, exports and all they depend on for an operator: what is wrong, and who must do what.
+
+Whatever raises the alarm is told here too (both ask `attention`). Trouble of any kind is a finding, never an exception.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
 from relay.delivery import mapping_samples
+from relay.delivery.attention import Attention, last_verdict, of_gate, of_runs, of_sources
 from relay.delivery.opening import Opener
+from relay.delivery.probing import Prober, next_probe
 from relay.destinations.contract import Finding, Level
-from relay.domain.problems import Problem
+from relay.domain import moments
+from relay.domain.deliveries import Delivery
+from relay.domain.exports import Export
+from relay.domain.keyed_hash import BUCKETS
+from relay.domain.problems import Actor, Problem, Transient
+from relay.domain.runs import RunState, rejections, total
+from relay.schedules import Timetable
+from relay.settings.inventory import Inventory
+from relay.settings.names import UnknownSource
+from relay.settings.shapes import Invalid, Listing
+from relay.stores import deliveries, gates, ledger, runs, segments
+from relay.stores.database import Database
+from relay.stores.gates import CONNECTION
+
+EVERYTHING = "*"
+"""What a check of all connections, sources and names is asked for by."""
+
+LOOKED_AT = 500
+A_BUCKET = 25
+"""At how many profiles of an export (and of each of its buckets) the meaning of a rejection is looked for."""
 
 
-def look_at(opener: Opener, connection: str) -> list[Finding]:
-    """Check a connection with its secret as it is now, and all its exports, without changing anything.
+class Checker:
+    """Looks at connections; opens and starts nothing."""
 
-    Trouble of any kind is a finding too, never an exception.
-    """
-    listing = opener.settings.exports()
-    exports = [export for export in listing.valid.values() if export.connection == connection]
-    findings = [
-        Finding(invalid.subject, Level.ERROR, str(invalid.problem), invalid.problem.actor)
-        for invalid in listing.problems
-        if invalid.subject.removeprefix("export ").startswith(f"{connection}/")
+    def __init__(
+        self,
+        database: Database,
+        opener: Opener,
+        prober: Prober,
+        schedules: Callable[[], Timetable],
+        inventory: Callable[[], Inventory],
+    ) -> None:
+        self._database = database
+        self._opener = opener
+        self._settings = opener.settings
+        self._prober = prober
+        self._schedules = schedules
+        self._inventory = inventory
+
+    def connection(self, name: str) -> dict[str, Any]:
+        """Look at a connection with its secret as it is now, its exports, and what these depend on."""
+        around, listing = self._surroundings(), self._settings.exports()
+        tried = self._tried(export for export in listing.valid.values() if export.connection == name)
+        return self._report(name, listing, around, tried, around.findings)
+
+    def everything(self) -> dict[str, Any]:
+        """Look at every connection and source, and at names that are nearly those of settings."""
+        listing, around = self._settings.exports(), self._surroundings()
+        exports = list(listing.valid.values())
+        connections = sorted({export.connection for export in exports} | set(around.inventory.connections))
+        unused = sorted(set(around.inventory.sources) - _sources_of(exports))
+        findings = [*around.findings, *self._sources(unused)]
+        findings += [_of_invalid(invalid) for invalid in listing.problems if _connection_of(invalid) not in connections]
+        # All together, because trying takes some seconds.
+        tried = self._tried(exports)
+        reports = [self._report(connection, listing, around, tried) for connection in connections]
+        well = all(report["well"] for report in reports) and _are_well(findings)
+        return {"well": well, "connections": reports, "findings": _told(findings)}
+
+    def stopped(self, connection: str) -> list[dict[str, Any]]:
+        """Return what is stopped of a connection: why it is now, since when, and when it is probed next."""
+        return [
+            {
+                "scope": gate.scope,
+                "code": gate.code,
+                "reason": gate.reason,
+                "who_must_act": gate.actor.value,
+                "since": None if gate.since is None else moments.text(gate.since),
+                "next_probe": moments.text(next_probe(gate)),
+            }
+            for gate in gates.load_all(self._database, connection).values()
+            if gate.closed
+        ]
+
+    def _tried(self, exports: Iterable[Export]) -> Sequence[Finding]:
+        """Try the mappings of exports on stored profiles."""
+        return mapping_samples.look_at(self._database, self._opener.destinations, list(exports))
+
+    def _report(
+        self,
+        connection: str,
+        listing: Listing,
+        around: "_Surroundings",
+        tried: Sequence[Finding],
+        more: Sequence[Finding] = (),
+    ) -> dict[str, Any]:
+        exports = [export for export in listing.valid.values() if export.connection == connection]
+        # What is wrong with the connection itself is read afresh below.
+        invalid = [one for one in listing.problems if one.subject.startswith(f"export {connection}/")]
+        findings = [_of_invalid(one) for one in invalid]
+        findings += self._stops(connection, exports)
+        findings += self._account(connection, exports)
+        for export in exports:
+            findings += self._export(export, around.timetable)
+        findings += [finding for finding in tried if finding.subject in {export.key for export in exports}]
+        findings += self._sources(sorted(_sources_of(exports)))
+        findings += self._sources_in_vain(exports)
+        stopped = self.stopped(connection)
+        told = _told([*findings, *more])
+        return {
+            "connection": connection,
+            "well": not stopped and _are_well(findings),
+            "stopped": stopped,
+            "findings": told,
+        }
+
+    def _stops(self, connection: str, exports: Sequence[Export]) -> Iterator[Finding]:
+        """Look whether what is stopped still has its reason; another one is kept, as after a probe."""
+        for gate in gates.load_all(self._database, connection).values():
+            if not gate.closed:
+                continue
+            own = [export for export in exports if gate.scope in (CONNECTION, gates.scope_of(export.name))]
+            now = self._prober.look(connection, gate, own) if own else gate
+            if now.closed:
+                yield _of(of_gate(connection, now))
+            else:
+                when = moments.text(next_probe(gate))
+                message = f'was stopped ({gate.code}) and is well now: it goes on at {when}, or at once by a "probe"'
+                yield Finding(of_gate(connection, gate).subject, Level.WARNING, message, Actor.WAIT)
+
+    def _account(self, connection: str, exports: Sequence[Export]) -> Sequence[Finding]:
+        try:
+            settled = self._settings.connection(connection, fresh=True)
+            account, _ = self._opener.account(settled)
+            return self._opener.destinations(settled.destination).check(account, exports)
+        except Problem as problem:
+            return [Finding("connection", Level.ERROR, str(problem), problem.actor)]
+
+    def _export(self, export: Export, timetable: Timetable | None) -> Iterator[Finding]:
+        yield from (
+            _of(waiting, self._likely_cause(export) if waiting.problem.code == RunState.MANY_REJECTED else "")
+            for waiting in of_runs(self._database, export)
+        )
+        unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
+        if unseen:
+            message = (
+                f"segments never seen: {', '.join(unseen)}: no run starts until the platform has sent somebody of "
+                "them; correct the names, or let it send"
+            )
+            yield _error(export.key, message)
+        for target, owner in self._opener.taken_targets(export):
+            yield _error(export.key, f"{target} belongs to export {owner} of this connection: one of the two must go")
+        if not export.active:
+            message = "is paused: nothing is sent, and what comes meanwhile is made up for by a run when it is active"
+            yield Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)
+        elif timetable is not None:
+            yield from _of_schedules(export, timetable)
+
+    def _likely_cause(self, export: Export) -> str:
+        """Return what the most frequent rejection of an export's last run means, nothing where none is stored."""
+        run = last_verdict(self._database, export.key)
+        codes = {} if run is None else rejections(total(runs.shards(self._database, run.id)))
+        if not codes:
+            return ""
+        code = max(codes, key=lambda code: (codes[code], code))
+        for delivery in islice(self._deliveries(export), LOOKED_AT):
+            for refusal in delivery.refusals.values():
+                if refusal.rejection.code == code:
+                    return f"{code} means: {refusal.rejection.detail}"
+        return ""
+
+    def _deliveries(self, export: Export) -> Iterator[Delivery]:
+        for bucket in range(BUCKETS):
+            yield from deliveries.some(self._database, export.key, bucket, A_BUCKET)
+
+    def _sources(self, names: Sequence[str]) -> Iterator[Finding]:
+        for name in names:
+            try:
+                self._settings.source(name)
+            except UnknownSource:
+                message = "there is no source of this name: nothing new arrives for its segments"
+                yield Finding(f"source {name}", Level.WARNING, message, Actor.ADMINISTRATOR)
+            except Problem as problem:
+                message = f"{problem}; its webhooks are answered with 503"
+                yield Finding(f"source {name}", Level.ERROR, message, problem.actor)
+
+    def _sources_in_vain(self, exports: Sequence[Export]) -> Iterator[Finding]:
+        """Tell of sources that found nobody in what they were last sent, with the expression and what there was."""
+        for waiting in of_sources(self._database, exports):
+            name = waiting.subject.removeprefix("source ")
+            try:
+                told = f'it is "{self._settings.source(name).profile_key}"'
+            except Problem:
+                told = ""
+            names = ledger.in_vain(self._database, [name]).get(name, ledger.InVain(0, False)).names
+            there = f"the identities it was sent are called {', '.join(names)}" if names else ""
+            yield _of(waiting, "; ".join(filter(None, (told, there))))
+
+    def _surroundings(self) -> "_Surroundings":
+        """Read what single connections do not show."""
+        findings: list[Finding] = []
+        timetable, inventory = None, Inventory()
+        try:
+            timetable = self._schedules()
+            findings += _stray_schedules(timetable, self._settings.export_keys())
+        except Transient as problem:
+            findings.append(Finding("schedules", Level.WARNING, f"could not be read: {problem}", problem.actor))
+        try:
+            inventory = self._inventory()
+        except Transient as problem:
+            findings.append(Finding("names", Level.WARNING, f"could not be read: {problem}", problem.actor))
+        findings += [Finding("names", Level.WARNING, told, Actor.ADMINISTRATOR) for told in inventory.nearly]
+        return _Surroundings(timetable, inventory, findings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """The schedules (None when AWS did not tell them), all names, and what is wrong beside single connections."""
+
+    timetable: Timetable | None
+    inventory: Inventory
+    findings: Sequence[Finding]
+
+
+def _of_schedules(export: Export, timetable: Timetable) -> Iterator[Finding]:
+    """Tell of schedules that were meant to start an export and will not."""
+    starts = timetable.will_start(export.key)
+    for schedule in timetable.own:
+        if schedule.export == export.key and schedule.problem is not None:
+            instead = "another schedule starts the export" if starts else "nothing starts the export"
+            message = f"its schedule {schedule.name} {schedule.problem}: {instead}"
+            yield Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)
+    if not starts:
+        level = Level.WARNING if export.stream else Level.ERROR
+        message = "no schedule that is enabled will ever start it: give it one, or enable the default schedule"
+        yield Finding(export.key, level, message, Actor.ADMINISTRATOR)
+
+
+def _stray_schedules(timetable: Timetable, exports: Sequence[str]) -> Iterator[Finding]:
+    """Tell of schedules that start nothing there is."""
+    for schedule in timetable.own:
+        if schedule.export is not None and schedule.export not in exports:
+            yield _error(f"schedule {schedule.name}", f"stands for {schedule.export}, and there is no such export")
+        elif schedule.export is None and schedule.problem is not None:
+            message = f"{schedule.problem}: it starts nothing"
+            yield Finding(f"schedule {schedule.name}", Level.WARNING, message, Actor.ADMINISTRATOR)
+    default = timetable.default
+    if default is None:
+        yield Finding("default schedule", Level.WARNING, "is gone: deploy the stack again", Actor.ADMINISTRATOR)
+    elif default.problem is not None:
+        message = f"{default.problem}: exports without a schedule of their own are not started"
+        yield Finding("default schedule", Level.WARNING, message, Actor.ADMINISTRATOR)
+
+
+def _sources_of(exports: Iterable[Export]) -> set[str]:
+    return {segment.split("/", 1)[0] for export in exports for segment in export.segments}
+
+
+def _of(waiting: Attention, cause: str = "") -> Finding:
+    message = f"{waiting.problem}. {cause}" if cause else str(waiting.problem)
+    return Finding(waiting.subject, Level.ERROR, message, waiting.problem.actor)
+
+
+def _of_invalid(invalid: Invalid) -> Finding:
+    return Finding(invalid.subject, Level.ERROR, str(invalid.problem), invalid.problem.actor)
+
+
+def _connection_of(invalid: Invalid) -> str:
+    """Return the connection of `export {connection}/{export}` or `connection {connection}`."""
+    return invalid.subject.partition(" ")[2].partition("/")[0]
+
+
+def _error(subject: str, message: str) -> Finding:
+    return Finding(subject, Level.ERROR, message, Actor.ADMINISTRATOR)
+
+
+def _are_well(findings: Iterable[Finding]) -> bool:
+    return all(finding.level is not Level.ERROR for finding in findings)
+
+
+def _told(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+    return [
+        {
+            "subject": finding.subject,
+            "level": finding.level.value,
+            "message": finding.message,
+            "who_must_act": None if finding.actor is None else finding.actor.value,
+        }
+        for finding in findings
     ]
-    try:
-        settled = opener.settings.connection(connection, fresh=True)
-        account, _ = opener.account(settled)
-        findings += opener.destinations(settled.destination).check(account, exports)
-    except Problem as problem:
-        findings.append(Finding("connection", Level.ERROR, str(problem), problem.actor))
-    return findings + mapping_samples.look_at(opener.database, opener.destinations, exports)

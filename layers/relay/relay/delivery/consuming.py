@@ -31,7 +31,7 @@ from relay.domain.problems import (
 from relay.domain.runs import ENDED, Outcome, RunState, warnings_in
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
-from relay.settings import UnknownConnection, UnknownExport
+from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores import attempts, gates, runs
 from relay.stores.database import Database
 

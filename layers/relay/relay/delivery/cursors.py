@@ -8,6 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, tally
@@ -18,8 +19,18 @@ from relay.destinations.contract import Level
 from relay.domain.claims import RunTag
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import bucket_of
-from relay.domain.problems import Conflict, ExportProblem
-from relay.domain.runs import Outcome, Run, RunState, Shard, buckets_of, needs_confirmation, total, warning_column
+from relay.domain.problems import Busy, Conflict, ExportProblem
+from relay.domain.runs import (
+    Outcome,
+    Run,
+    RunState,
+    Shard,
+    buckets_of,
+    needs_confirmation,
+    rejects_too_many,
+    total,
+    warning_column,
+)
 from relay.stores import deliveries, gates, runs, segments
 from relay.stores.database import Database
 
@@ -37,6 +48,9 @@ CHUNK = 250
 
 MOST_WAITING = 80
 """Profiles of one page that wait for somebody else's call: they are recorded with the cursor, in one transaction."""
+
+ASKING = timedelta(seconds=2)
+"""How long a shard waits for another one that asks the account."""
 
 EDITED = "the export's settings were edited during the run"
 
@@ -84,7 +98,7 @@ class Cursors:
         job = replace(job, run=RunTag(run.id, shard.index, shard.phase), hold_leavers=shard.phase == 1, guarded=True)
         before = calls()
         if (shard.phase, shard.after) == (1, ""):
-            _require_readiness(job)
+            self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
         results = self.engine.perform(job, page.cases)
         page, counts, waiting = _count(page, results, run)
@@ -106,6 +120,22 @@ class Cursors:
             raise Conflict("cursor", "somebody else moved the cursor")
         self._continue(job.export, run, replace(shard, after=page.to, done=page.done))
         return tally(results.values())
+
+    def _require_readiness(self, job: Job, run: Run, shard: Shard) -> None:
+        """Do not send a whole segment where the destination says beforehand that it cannot go.
+
+        The account is asked once per run: the first shard that comes asks, the others wait for it (Busy).
+        """
+        match runs.readiness(self._database, run, shard.index, self._clock.now()):
+            case runs.Readiness.WAIT:
+                raise Busy("asking", "another shard asks the account first", taken=False, retry_after=ASKING)
+            case runs.Readiness.ASK:
+                try:
+                    _ask(job)
+                except Exception:
+                    runs.ask_again(self._database, run)
+                    raise
+                runs.note_ready(self._database, run)
 
     def _continue(self, export: Export, run: Run, shard: Shard) -> None:
         if shard.done:
@@ -133,9 +163,11 @@ class Cursors:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard."""
         cases: list[Case] = []
         joins, leaves, looked_at, position = 0, 0, 0, shard.after
+        # Whom the run waits for since its first pass is counted when that wait ends, and only then.
+        awaited = set(runs.waiting(self._database, run.id)) if shard.phase == 2 else set()
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
             for case in self.engine.survey(job, chunk):
-                if shard.phase == 1 or _leaves_for_good(case, run):
+                if shard.phase == 1 or (case.profile not in awaited and _leaves_for_good(case, run)):
                     cases.append(case)
                     joins += len(case.joins)
                     leaves += len(case.leaves)
@@ -186,7 +218,9 @@ class Cursors:
         if run.phase == 1:
             gates.pass_guard(self._database, export.connection, export.name, run.settings)
         if counts["outstanding"] == 0:
-            runs.change_state(self._database, run, RunState.FINISHED, now)
+            rejects = rejects_too_many(counts)
+            state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
+            runs.change_state(self._database, run, state, now, rejects)
 
     def second_pass(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
         """Remove the leavers the first pass counted."""
@@ -195,8 +229,7 @@ class Cursors:
             self.resume(export, replace(run, phase=2), runs.shards(self._database, run.id))
 
 
-def _require_readiness(job: Job) -> None:
-    """Do not send a whole segment where the destination says beforehand that it cannot go."""
+def _ask(job: Job) -> None:
     for finding in job.destination.check_before_run(job.account, job.export):
         if finding.level is Level.ERROR:
             raise ExportProblem("not_ready", finding.message)
@@ -216,6 +249,9 @@ def _leaves_for_good(case: Case, run: Run) -> bool:
     """
     if case.stored.begun_in == RunTag(run.id, 0, 2).mark:
         return True
+    if case.survivor is not None:
+        # The first pass has had it hand over; one that became an alias since has a message of its own.
+        return False
     settled = case.outcome in (Outcome.OUTSTANDING, Outcome.DELIVERED) or bool(case.difference.leaves)
     return settled and (case.changed_at is None or case.changed_at <= run.started_at)
 

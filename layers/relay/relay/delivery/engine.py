@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
 from relay.delivery.confirming import Confirmation, Confirming
+from relay.delivery.handing_over import HandingOver
 from relay.delivery.planning import Plan, Send, name_flight, plan_of, sends_of, without_shared_claims
 from relay.delivery.settling import Settling
 from relay.delivery.time_limits import out_of_time, within
@@ -57,6 +58,7 @@ class Engine:
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
         self._confirming = Confirming(database, keyed, clock)
+        self._handing_over = HandingOver(database, clock, self._settling, wakeups)
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> list[Case]:
         """Compare wish and delivery of profiles (`Surveyor.survey`)."""
@@ -77,7 +79,11 @@ class Engine:
     def perform(self, job: Job, cases: Iterable[Case]) -> dict[str, Result]:
         """Do what surveyed cases need; as `deliver`."""
         results: dict[str, Result] = {}
-        queue, lost_races = list(cases), 0
+        cases = list(cases)
+        aliases = self._handing_over.hand_over(job, cases)
+        queue = [case for case in cases if case.profile not in aliases]
+        queue += self.survey(job, sorted(aliases)) if aliases else []
+        lost_races = 0
         while lost_races < LOST_RACES:
             settled = [case for case in queue if case.outcome is not None]
             self._tidy(job, settled)

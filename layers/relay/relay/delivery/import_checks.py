@@ -31,7 +31,7 @@ from relay.domain.problems import (
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.queues import Received
-from relay.settings import UnknownConnection, UnknownExport
+from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores import attempts, flights, gates, runs
 from relay.stores.database import Database
 from relay.stores.flights import Entry, QueuedImport

@@ -10,7 +10,8 @@ from relay.delivery.cases import Job
 from relay.destinations.contract import Account, Caller, Destination, Quota
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import ExportProblem, SettingsProblem
-from relay.settings import Settings, UnknownConnection, UnknownExport
+from relay.settings.names import UnknownConnection, UnknownExport
+from relay.settings.settings import Settings
 from relay.stores import gates, segments
 from relay.stores.database import Database
 from relay.stores.gates import Gate
@@ -119,6 +120,19 @@ class Opener:
             if owner != export.name:
                 notes.keep(owner_note(target), export.name, replaces=owner)
             self._owned[place] = (export.name, export.version)
+
+    def taken_targets(self, export: Export) -> list[tuple[str, str]]:
+        """Return the export's targets that belong to another export, with its name; claims nothing."""
+        notes = ConnectionNotes(self.database, export.connection)
+        owned = [
+            (target, notes.get(owner_note(target)))
+            for target in sorted(self.destinations(export.destination).owned(export))
+        ]
+        return [
+            (target, owner)
+            for target, owner in owned
+            if owner not in (None, export.name) and self._still_has(export.connection, str(owner), target)
+        ]
 
     def _still_has(self, connection: str, owner: str, target: str) -> bool:
         """Whether the owner is still there and has the target; while its settings are invalid it loses nothing."""

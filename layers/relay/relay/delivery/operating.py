@@ -1,157 +1,161 @@
-"""What schedules and operators ask of exports: start runs, confirm and cancel them, show them."""
+"""What operators ask: start runs, confirm and cancel them, show them, check and probe connections."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relay.delivery.checking import look_at
-from relay.delivery.opening import Opener
+from relay.delivery.checking import EVERYTHING, Checker
+from relay.delivery.events import EVERY_EXPORT, export_key, failed_event, refuse_others
+from relay.delivery.launching import Launcher
+from relay.delivery.probing import Prober
+from relay.delivery.scheduled import ScheduledStarts
 from relay.delivery.starting import Starter
-from relay.destinations.contract import Level
-from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.problems import SettingsProblem
-from relay.domain.runs import ENDED, Run, ledger_adds_up, total
+from relay.domain.problems import EventProblem, SettingsProblem
+from relay.domain.runs import Run, RunState
 from relay.observability import Observability
-from relay.settings import Settings
+from relay.settings.names import is_name
+from relay.settings.settings import Settings
 from relay.stores import gates, runs
 from relay.stores.database import Database
+from relay.stores.gates import CONNECTION
 
 BY_OPERATOR = "an operator"
 ON_DEMAND = "on demand"
-SCHEDULE = "schedule"
 
 
 class Operator:
-    """Answers the events of the export function, each with a JSON object."""
+    """Answers the events of the admin function, each with a JSON object."""
 
     def __init__(
         self,
         database: Database,
         settings: Settings,
         starter: Starter,
-        opener: Opener,
-        own_schedules: Callable[[], set[str]],
+        launcher: Launcher,
+        scheduled: ScheduledStarts,
+        checker: Checker,
+        prober: Prober,
         observe: Observability,
     ) -> None:
         self._database = database
         self._settings = settings
         self._starter = starter
-        self._opener = opener
-        self._own_schedules = own_schedules
+        self._launcher = launcher
+        self._scheduled = scheduled
+        self._checker = checker
+        self._prober = prober
         self._observe = observe
+        self._questions: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+            "exports": self._start_all,
+            "export": self._start,
+            "confirm": self._confirm,
+            "cancel": self._cancel,
+            "show": self._show,
+            "runs": self._runs,
+            "check": self._check,
+            "probe": self._probe,
+        }
 
-    def handle(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Do what an event asks.
+    def handle(self, event: Any) -> dict[str, Any]:
+        """Do what an event asks; it names one question.
 
         - `{"exports": "default"}`: start every export without a schedule of its own;
-        - `{"export": "connection/export"}`: start one on demand; its own schedule adds `"cause": "schedule"`;
+        - `{"export": "connection/export"}`: start one;
         - `{"confirm": run}`, `{"cancel": run}`, `{"show": run}`, `{"runs": "connection/export"}`;
-        - `{"check": "connection"}`: look at an account and its exports.
+        - `{"check": "connection"}`: look at an account and all it depends on; `{"check": "*"}`: at everything;
+        - `{"probe": "connection"}`: probe what is stopped now, instead of in some minutes.
+
+        Raises a Problem, once it is logged, for an event that is refused, so that the invocation fails.
         """
-        match event:
-            case {"exports": "default"}:
-                return self._start_all()
-            case {"export": str(key)}:
-                return self._start(key, str(event.get("cause", ON_DEMAND)))
-            case {"confirm": str(run)}:
-                return self._confirm(run)
-            case {"cancel": str(run)}:
-                return self._cancel(run)
-            case {"show": str(run)}:
-                found = runs.load(self._database, run)
-                return {"error": "there is no such run"} if found is None else self.picture(found)
-            case {"runs": str(key)}:
-                return {"runs": [self.picture(run) for run in runs.latest(self._database, key)]}
-            case {"check": str(connection)}:
-                return self._check(connection)
-            case _:
-                return {"error": "an event names exports, export, confirm, cancel, show, runs or check"}
-
-    def _start_all(self) -> dict[str, Any]:
-        listing = self._settings.exports()
-        for invalid in listing.problems:
-            self._observe.problem("settings", invalid.problem, subject=invalid.subject)
-        own = self._own_schedules()
-        return {"started": [self._start(key, SCHEDULE) for key in sorted(listing.valid) if key not in own]}
-
-    def _start(self, key: str, cause: str) -> dict[str, Any]:
         try:
-            export = self._settings.export(key)
-        except SettingsProblem as problem:
-            self._observe.problem("settings", problem, export=key)
-            return {"export": key, "error": str(problem)}
-        run = self._starter.start(export, cause)
-        if run is None:
-            return {"export": key, "run": None, "reason": self._why_not(export, cause)}
-        self._observe.info("run", export=key, run=run.id, outcome=run.state.value)
-        return self.picture(run)
+            question, asked = self._question(event)
+            return self._questions[question](asked)
+        except (EventProblem, SettingsProblem) as problem:
+            self._observe.problem("refused event", problem, field=problem.field)
+            raise
+        except Exception as error:  # noqa: BLE001 - the runtime would log its text, which may hold personal data
+            raise failed_event(error, self._observe) from None
 
-    def _why_not(self, export: Export, cause: str) -> str:
-        """Return what stands in the way of a run that could not start. A schedule's follows the one that is active."""
-        if not export.active:
-            return "the export is paused"
-        for gate in gates.load(self._database, export.connection, export.name):
-            if gate.closed:
-                stopped = "connection" if gate.scope == gates.CONNECTION else "export"
-                return f"the {stopped} is stopped ({gate.code}: {gate.reason}); a run is owed and starts by itself"
-        active = runs.active(self._database, export.key)
-        run = None if active is None else runs.load(self._database, active)
-        if run is None or run.state in ENDED:
-            return "what stood in the way has just ended: ask again"
-        if cause != SCHEDULE:
-            return f"run {run.id} is active ({run.state.value})"
-        gates.owe_always(self._database, export.connection, export.name)
-        return f"run {run.id} is active ({run.state.value}); another follows it by itself"
+    def _question(self, event: Any) -> tuple[str, Any]:
+        named = [name for name in self._questions if isinstance(event, Mapping) and name in event]
+        if len(named) != 1:
+            raise EventProblem("no_question", f"names one of {', '.join(self._questions)}", field="event")
+        refuse_others({name: value for name, value in event.items() if name != named[0]})
+        return named[0], event[named[0]]
 
-    def _confirm(self, run_id: str) -> dict[str, Any]:
-        run = runs.load(self._database, run_id)
-        if run is None:
-            return {"error": "there is no such run"}
+    def _start_all(self, asked: Any) -> dict[str, Any]:
+        if asked != EVERY_EXPORT:
+            raise EventProblem("unknown_exports", f'must be "{EVERY_EXPORT}"', field="exports")
+        return self._scheduled.start_all()
+
+    def _start(self, asked: Any) -> dict[str, Any]:
+        return self._launcher.launch(export_key(asked, field="export"), ON_DEMAND)
+
+    def _confirm(self, asked: Any) -> dict[str, Any]:
+        run = self._run(asked, "confirm")
+        export = self._settings.export(run.export)
+        if self._starter.confirm(export, run.id, BY_OPERATOR):
+            return {"confirmed": True}
+        if run.state is RunState.NEEDS_CONFIRMATION:
+            return {"confirmed": False, "reason": "the export was edited since: start another run"}
+        reason = f"run {run.id} is {run.state.value}: only one that needs confirmation can be confirmed"
+        return {"confirmed": False, "reason": reason}
+
+    def _cancel(self, asked: Any) -> dict[str, Any]:
+        run = self._run(asked, "cancel")
+        export: Export | None
         try:
             export = self._settings.export(run.export)
-        except SettingsProblem as problem:
-            return {"confirmed": False, "error": str(problem)}
-        return {"confirmed": self._starter.confirm(export, run_id, BY_OPERATOR)}
-
-    def _cancel(self, run_id: str) -> dict[str, Any]:
-        run = runs.load(self._database, run_id)
-        try:
-            export = None if run is None else self._settings.export(run.export)
         except SettingsProblem:
             export = None
-        return {"cancelled": self._starter.cancel(run_id, BY_OPERATOR, export)}
+        if self._starter.cancel(run.id, BY_OPERATOR, export):
+            return {"cancelled": True}
+        state = self._run(asked, "cancel").state
+        return {"cancelled": False, "reason": f"run {run.id} is over ({state.value})"}
 
-    def _check(self, connection: str) -> dict[str, Any]:
-        findings = look_at(self._opener, connection)
+    def _show(self, asked: Any) -> dict[str, Any]:
+        return self._launcher.picture(self._run(asked, "show"))
+
+    def _run(self, asked: Any, field: str) -> Run:
+        run = runs.load(self._database, asked) if isinstance(asked, str) and asked else None
+        if run is None:
+            raise EventProblem("unknown_run", "there is no such run", field=field)
+        return run
+
+    def _runs(self, asked: Any) -> dict[str, Any]:
+        key = export_key(asked, field="runs")
+        found = runs.latest(self._database, key)
+        if not found and key not in self._settings.export_keys():
+            raise EventProblem("unknown_export", "there is no such export", field="runs")
+        return {"runs": [self._launcher.picture(run) for run in found]}
+
+    def _check(self, asked: Any) -> dict[str, Any]:
+        if asked == EVERYTHING:
+            return self._checker.everything()
+        return self._checker.connection(_connection(asked, "check"))
+
+    def _probe(self, asked: Any) -> dict[str, Any]:
+        """Probe every stop of a connection and its exports now; tell what was opened and what still is stopped."""
+        connection = _connection(asked, "probe")
+        exports = {one.name: one for one in self._settings.exports().valid.values() if one.connection == connection}
         closed = [gate for gate in gates.load_all(self._database, connection).values() if gate.closed]
-        return {
-            "connection": connection,
-            "well": not closed and all(finding.level is not Level.ERROR for finding in findings),
-            "stopped": [{"scope": gate.scope, "code": gate.code, "reason": gate.reason} for gate in closed],
-            "findings": [
-                {
-                    "subject": finding.subject,
-                    "level": finding.level.value,
-                    "message": finding.message,
-                    "who_must_act": None if finding.actor is None else finding.actor.value,
-                }
-                for finding in findings
-            ],
-        }
+        if not closed:
+            # Says what is wrong with a name that nobody made.
+            self._settings.connection(connection, fresh=True)
+        opened = []
+        for gate in sorted(closed, key=lambda gate: gate.scope != CONNECTION):
+            concerned = list(exports.values()) if gate.scope == CONNECTION else _named(exports, gate)
+            if (concerned or gate.scope == CONNECTION) and self._prober.probe(connection, gate, concerned):
+                opened.append(gate.scope)
+        return {"connection": connection, "opened": opened, "stopped": self._checker.stopped(connection)}
 
-    def picture(self, run: Run) -> dict[str, Any]:
-        """Return a run with its ledger as a JSON object."""
-        counts = total(runs.shards(self._database, run.id))
-        return {
-            "run": run.id,
-            "export": run.export,
-            "cause": run.cause,
-            "state": run.state.value,
-            "reason": run.reason,
-            "pass": run.phase,
-            "settings": run.settings,
-            "started_at": moments.text(run.started_at),
-            "ended_at": None if run.ended_at is None else moments.text(run.ended_at),
-            "counts": {name: number for name, number in sorted(counts.items()) if number},
-            "adds_up": ledger_adds_up(counts),
-        }
+
+def _named(exports: Mapping[str, Export], gate: gates.Gate) -> list[Export]:
+    export = exports.get(gates.export_of(gate.scope))
+    return [] if export is None else [export]
+
+
+def _connection(asked: Any, field: str) -> str:
+    if not isinstance(asked, str) or not is_name(asked):
+        raise EventProblem("not_a_connection", "must be a connection's name", field=field)
+    return asked

@@ -45,7 +45,9 @@ class Plan:
             outcomes.add(Outcome.OUTSTANDING)
         if self.case.rejected:
             outcomes.add(Outcome.REJECTED)
-        return next((outcome for outcome in _WORST_FIRST if outcome in outcomes), Outcome.UNCHANGED)
+        outcome = next((outcome for outcome in _WORST_FIRST if outcome in outcomes), Outcome.UNCHANGED)
+        # An alias that has handed over is nobody any more: its survivor is counted.
+        return Outcome.ABSENT if outcome is Outcome.UNCHANGED and self.case.survivor is not None else outcome
 
     @property
     def result(self) -> Result:
@@ -103,7 +105,7 @@ def plan_of(
     plan = Plan(case, {}, dict(case.delivery.told), counted)
     run = None if counted else job.run
     tags_flight = True
-    for key, wish in _wishes(job, case):
+    for key, wish in _wishes(job, case, now):
         claim = claims[key]
         fate = Fate.UNKNOWN if claim.flight is None else fates[claim.flight.id]
         decision = decide(
@@ -159,13 +161,14 @@ def name_flight(send: Send, flight_id: str) -> None:
         send.plan.decisions[send.entry.claim] = replace(decision, claim=claim)
 
 
-def _wishes(job: Job, case: Case) -> Iterable[tuple[str, Wish]]:
+def _wishes(job: Job, case: Case, now: datetime) -> Iterable[tuple[str, Wish]]:
+    """Yield what the case wants of each claim. A source's clock may run ahead; a time that is sent never does."""
     claimant = claimant_of(job.export.name, case.profile)
     for key, want in case.difference.joins.items():
-        yield key, Wish(claimant, True, want.digest, want.at)
+        yield key, Wish(claimant, True, want.digest, min(want.at, now))
     goodbye = job.destination.says_goodbye(job.export)
     for key in case.difference.leaves:
-        yield key, Wish(claimant, False, OUT, case.left_at[key], goodbye)
+        yield key, Wish(claimant, False, OUT, min(case.left_at[key], now), goodbye)
 
 
 def _outcome_of(decision: Decision, claimant: str, run: RunTag | None, fate: Fate) -> Outcome | None:

@@ -6,7 +6,7 @@ from relay.clock import Clock
 from relay.domain.exports import Connection
 from relay.domain.problems import ExportProblem, Problem, SettingsProblem, Transient
 from relay.observability import Observability
-from relay.settings import Settings
+from relay.settings.settings import Settings
 from relay.stores import gates
 from relay.stores.database import Database
 from relay.stores.gates import Gate
@@ -26,15 +26,20 @@ class Stopping:
 
     def connection(self, connection: str, gate: Gate, problem: Problem) -> None:
         """Stop a connection whose gate was seen open."""
-        gates.close(self._database, connection, gate, problem.code, problem.what, self._clock.now())
+        self._close(connection, gate, problem)
         self._observe.problem("connection stopped", problem, connection=connection)
 
     def export(self, connection: str, name: str, problem: ExportProblem) -> None:
         """Stop one export, unless it is stopped."""
         _, gate = gates.load(self._database, connection, name)
         if not gate.closed:
-            gates.close(self._database, connection, gate, problem.code, problem.what, self._clock.now())
+            self._close(connection, gate, problem)
             self._observe.problem("export stopped", problem, export=f"{connection}/{name}")
+
+    def _close(self, connection: str, gate: Gate, problem: Problem) -> None:
+        gates.close(
+            self._database, connection, gate, problem.code, problem.what, self._clock.now(), actor=problem.actor
+        )
 
     def passing(self, connection: str, gate: Gate, problem: Transient) -> bool:
         """Note a transient failure of the destination; True when it was one too many and the connection stopped."""

@@ -1,28 +1,28 @@
-"""Every minute: the directory, probes of what is stopped, owed and activating runs, and runs that stalled."""
+"""Every minute: the directory, probes of what is stopped, runs that are due, what stalled, what is left over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from relay.clock import Clock
+from relay.delivery.attention import Attention, of_gate, of_runs, of_settings, of_sources
 from relay.delivery.cursors import Cursors
 from relay.delivery.opening import Opener
 from relay.delivery.pace import budget_used
+from relay.delivery.probing import Prober
 from relay.delivery.starting import Starter
 from relay.delivery.wakeups import Wakeups
-from relay.destinations.contract import Level
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProblem, Transient
+from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
+from relay.schedules import Timetable
+from relay.settings.shapes import Listing
 from relay.stores import activations, flights, gates, runs
 from relay.stores.activations import Activation
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
 from relay.stores.gates import CONNECTION, Gate, scope_of
-
-PROBE_EVERY = timedelta(minutes=3)
-LEAST_PROBED = timedelta(hours=1)
-"""What stops again and again though its probes pass is probed less and less often, down to this."""
 
 STALLED_AFTER = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
@@ -44,7 +44,11 @@ class Ticker:
         directory: Directory,
         clock: Clock,
         observe: Observability,
+        *,
+        schedules: Callable[[], Timetable] | None = None,
+        more: Sequence[Callable[[Listing], None]] = (),
     ) -> None:
+        """`schedules` tells what will start exports; `more` is done at the end of each tick."""
         self._database = database
         self._opener = opener
         self._starter = starter
@@ -53,21 +57,52 @@ class Ticker:
         self._directory = directory
         self._clock = clock
         self._observe = observe
+        self._prober = Prober(database, opener, clock, observe)
+        self._schedules = schedules
+        self._more = more
 
     def tick(self) -> None:
-        """Do everything that is due; trouble with one connection is logged and harms no other."""
+        """Do everything that is due. Trouble with one connection is logged and harms no other.
+
+        Raises Unexpected at the end when a defect was met, so that the function's error metric shows it.
+        """
         listing = self._opener.settings.exports()
-        for invalid in listing.problems:
-            self._observe.problem("settings", invalid.problem, subject=invalid.subject)
-            self._observe.count(Count.STOPPED)
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
-        for connection, exports in sorted(by_connection.items()):
+        parts: list[tuple[str, Callable[[], None]]] = [
+            (connection, partial(self._connection, connection, exports))
+            for connection, exports in sorted(by_connection.items())
+        ]
+        parts.append(("", partial(self._stack, listing)))
+        parts += [("", partial(step, listing)) for step in self._more]
+        defects = 0
+        for connection, part in parts:
             try:
-                self._connection(connection, exports)
-            except Exception as error:  # noqa: BLE001 - a defect met in one connection must harm no other, and be seen
+                part()
+            except Exception as error:  # noqa: BLE001 - a defect met in one part must harm no other, and be seen
                 self._observe.problem("tick", error, connection=connection)
+                defects += not isinstance(error, Problem)
+        if defects:
+            raise Unexpected("defect", f"{defects} parts of the tick met one")
+
+    def _stack(self, listing: Listing) -> None:
+        """Tell what waits for somebody beside what single connections have."""
+        for waiting in (*of_settings(listing), *of_sources(self._database, listing.valid.values())):
+            self._tell(waiting)
+        if self._schedules is None:
+            return
+        timetable = self._schedules()
+        for export in listing.valid.values():
+            if export.active and not export.stream and not timetable.will_start(export.key):
+                self._observe.info("no schedule will start it", export=export.key)
+                self._observe.count(Count.UNSCHEDULED)
+
+    def _tell(self, waiting: Attention) -> None:
+        """Log what waits for somebody as it is now, and count it for the alarm, whose text cannot change."""
+        self._observe.problem("needs attention", waiting.problem, subject=waiting.subject)
+        self._observe.count(Count.STOPPED)
+        self._observe.count(Count.ATTENTION, subject=waiting.subject, outcome=waiting.problem.code)
 
     def _connection(self, connection: str, exports: Sequence[Export]) -> None:
         destination = self._opener.destinations(exports[0].destination)
@@ -75,51 +110,30 @@ class Ticker:
         if self._directory.read().get(connection) != entry:
             self._directory.keep(connection, entry)
         self._show_budget(connection)
-        stopped = gates.load_all(self._database, connection)
-        gate = stopped.get(CONNECTION, Gate(CONNECTION))
-        if gate.closed and not self._probe(connection, gate, exports):
-            self._observe.count(Count.STOPPED)
+        stored = gates.load_all(self._database, connection)
+        if self._is_stopped(connection, stored.get(CONNECTION, Gate(CONNECTION)), exports):
             return
         for export in exports:
-            own = stopped.get(scope_of(export.name), Gate(scope_of(export.name)))
-            if own.closed and not self._probe(connection, own, [export]):
-                self._observe.count(Count.STOPPED)
+            own = stored.get(scope_of(export.name), Gate(scope_of(export.name)))
+            if self._is_stopped(connection, own, [export]):
                 continue
             self._export(export, own)
-            if self._waits_for_somebody(export):
-                self._observe.count(Count.STOPPED)
+            for waiting in of_runs(self._database, export):
+                self._tell(waiting)
         self._imports(connection)
+
+    def _is_stopped(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
+        """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
+        if not gate.closed or self._prober.probe_if_due(connection, gate, exports):
+            return False
+        self._tell(of_gate(connection, gates.load_one(self._database, connection, gate.scope)))
+        return True
 
     def _show_budget(self, connection: str) -> None:
         """Show how much of its daily budget a connection has used, while it works and while it is stopped."""
         share = budget_used(self._database, connection, self._clock.now())
         if share is not None:
             self._observe.count(Count.BUDGET_PERCENT, round(100 * share), connection=connection)
-
-    def _probe(self, connection: str, gate: Gate, exports: Sequence[Export]) -> bool:
-        """Check whether what stopped is well again; if so, open the gate.
-
-        A connection is well when its account is: an export that is not is stopped by itself.
-        """
-        now = self._clock.now()
-        last = max((moment for moment in (gate.probed_at, gate.since) if moment is not None), default=None)
-        if last is not None and now - last < _probe_pause(gate):
-            return False
-        if not gates.note_probe(self._database, connection, gate, now):
-            return False
-        try:
-            settled = self._opener.settings.connection(connection, fresh=True)
-            account, _ = self._opener.account(settled)
-            concerned = exports if gate.scope != CONNECTION else ()
-            findings = self._opener.destinations(settled.destination).check(account, concerned)
-            for export in concerned:
-                self._opener.own_targets(export)
-        except (ConnectionProblem, ExportProblem, SettingsProblem, Transient) as problem:
-            self._observe.problem("probe", problem, connection=connection)
-            return False
-        if any(finding.level is Level.ERROR for finding in findings):
-            return False
-        return gates.reopen(self._database, connection, gate, self._clock.now())
 
     def _export(self, export: Export, gate: Gate) -> None:
         self._nudge(export)
@@ -131,11 +145,6 @@ class Ticker:
                 gates.pay(self._database, export.connection, gate)
         elif export.stream:
             self._activate(export)
-
-    def _waits_for_somebody(self, export: Export) -> bool:
-        """Whether the export's last run was refused or must be confirmed; a paused one rests because it was told to."""
-        last = runs.newest(self._database, export.key)
-        return export.active and last is not None and last.state in (RunState.NEEDS_CONFIRMATION, RunState.REFUSED)
 
     def _activate(self, export: Export) -> None:
         """Give an edited streaming export its run, and one more when every function knows the edit."""
@@ -174,10 +183,6 @@ class Ticker:
             if _stalled(queued.looked_at, now):
                 flights.note_look(self._database, queued, queued.looks, now)
                 self._wakeups.check_import(connection, queued.export, queued.flight, queued.looks, timedelta())
-
-
-def _probe_pause(gate: Gate) -> timedelta:
-    return min(PROBE_EVERY * float(2 ** min(gate.flaps, 20)), LEAST_PROBED)
 
 
 def _stalled(last: datetime | None, now: datetime) -> bool:

@@ -1,14 +1,24 @@
 """Canonical changes: what every source dialect is parsed into and what the Changes queue carries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from relay.domain import moments
 
 Json = Any
 """A value as `json.loads` returns it."""
+
+FORMAT = 2
+"""The version of the message's form. 1 had one profile id, no position and no webhook id."""
+
+MAX_IDS = 100
+"""The most ids by which one change may name its profile."""
+
+MAX_SEGMENT_BYTES = 1_024
+"""The most bytes of a segment reference `source/segment` in UTF-8: DynamoDB's limit for a sort key.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +37,17 @@ class MembershipChange:
 class Change:
     """One profile's update as a source told it.
 
-    `snapshot` says that identities and attributes not named here are gone; otherwise the change is a patch,
-    in which a value of None clears a key. Memberships are always a patch. A change that cannot name its profile
-    has `profile_id` None and a `rejection` code.
+    `profile_ids` are the ids by which it names its profile, sorted: whoever shares one of them is the same profile.
+    `received_at` is when the request came, `position` the place of the change in it. `snapshot` says that identities
+    and attributes not named here are gone; otherwise the change is a patch, in which a value of None clears a key.
+    Memberships are always a patch. A change that cannot name its profile has no ids and a `rejection` code.
     """
 
-    profile_id: str | None
+    profile_ids: tuple[str, ...]
     received_at: datetime
+    position: int = 0
+    webhook_id: str | None = None
+    """A keyed hash of the sender's id of the message, where it has one: the same when the message comes again."""
     at: datetime | None = None
     """The message's own time, where the dialect has one; never a qualification time."""
     snapshot: bool = False
@@ -41,6 +55,24 @@ class Change:
     attributes: Mapping[str, Json] = field(default_factory=dict)
     memberships: Sequence[MembershipChange] = ()
     rejection: str | None = None
+
+    def receipt(self, first: datetime) -> datetime:
+        """Return when it was received, if its request first came at `first`: later entries of it are later."""
+        return first + timedelta(microseconds=self.position)
+
+    @property
+    def sets_values(self) -> bool:
+        """Whether it says anything of identities or attributes."""
+        return bool(self.identities or self.attributes or self.snapshot)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing at all."""
+        return not self.sets_values and not self.memberships
+
+    def memberships_alone(self) -> "Change":
+        """Return the part that is never left out for want of room. It is no snapshot: nothing else is said by it."""
+        return replace(self, snapshot=False, identities={}, attributes={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +86,46 @@ class ChangeBatch:
 
 def to_json(batch: ChangeBatch) -> dict[str, Json]:
     """Return the message body of a batch."""
+    return message_of(batch.id, batch.source, [change_to_json(change) for change in batch.changes])
+
+
+def message_of(batch_id: str, source: str, changes: Sequence[Json]) -> dict[str, Json]:
+    """Return the message body of a batch of changes that are JSON already (see `change_to_json`)."""
+    return {"format": FORMAT, "id": batch_id, "source": source, "changes": list(changes)}
+
+
+def change_to_json(change: Change) -> dict[str, Json]:
+    """Return a change as it lies in a message."""
     return {
-        "id": batch.id,
-        "source": batch.source,
-        "changes": [
-            {
-                "profile": change.profile_id,
-                "received_at": moments.text(change.received_at),
-                "at": None if change.at is None else moments.text(change.at),
-                "snapshot": change.snapshot,
-                "identities": {name: None if ids is None else list(ids) for name, ids in change.identities.items()},
-                "attributes": dict(change.attributes),
-                "memberships": [
-                    {"segment": m.segment, "realized": m.realized, "at": moments.text(m.at), "name": m.name}
-                    for m in change.memberships
-                ],
-                "rejection": change.rejection,
-            }
-            for change in batch.changes
+        "profile": list(change.profile_ids),
+        "received_at": moments.text(change.received_at),
+        "position": change.position,
+        "webhook_id": change.webhook_id,
+        "at": None if change.at is None else moments.text(change.at),
+        "snapshot": change.snapshot,
+        "identities": {name: None if ids is None else list(ids) for name, ids in change.identities.items()},
+        "attributes": dict(change.attributes),
+        "memberships": [
+            {"segment": m.segment, "realized": m.realized, "at": moments.text(m.at), "name": m.name}
+            for m in change.memberships
         ],
+        "rejection": change.rejection,
     }
 
 
 def from_json(body: Mapping[str, Any]) -> ChangeBatch:
     """Read a message body made by `to_json`; KeyError or ValueError on anything else."""
+    if body["format"] != FORMAT:
+        raise ValueError("a message of another version")
     return ChangeBatch(
         id=body["id"],
         source=body["source"],
         changes=[
             Change(
-                profile_id=change["profile"],
+                profile_ids=tuple(change["profile"]),
                 received_at=moments.parse(change["received_at"]),
+                position=change["position"],
+                webhook_id=change["webhook_id"],
                 at=None if change["at"] is None else moments.parse(change["at"]),
                 snapshot=change["snapshot"],
                 identities=change["identities"],

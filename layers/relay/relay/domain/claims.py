@@ -305,6 +305,16 @@ def _with_claimant(claim: Claim, claimant: str) -> Claim:
     return replace(claim, claimants=kept | {claimant}, look_again=claim.look_again | loser)
 
 
+def handed_over(claim: Claim, claimant: str, survivor: str) -> Claim:
+    """Replace a claimant by another, so that the identity is never without one.
+
+    A claimant whose own call is open stays beside it until that ends.
+    """
+    if claim.flight is None or claim.flight.claimant != claimant:
+        claim = replace(claim, claimants=claim.claimants - {claimant})
+    return _with_claimant(claim, survivor)
+
+
 def _winner(claimants: frozenset[str], like: str) -> str:
     """Return the smallest claimant of the same export as `like`; of any export when that has none."""
     export_name, _ = profile_of(like)

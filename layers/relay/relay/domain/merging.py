@@ -1,100 +1,112 @@
 """How a change is merged into a profile: the same result in any order, with any repeats. Pure."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.domain.changes import Change, Json
-from relay.domain.profiles import Membership, Profile, Register
+from relay.domain.profiles import Membership, Profile, Register, Stamp
 
 EXITS_KEPT = timedelta(days=30)
 """How long an exit is remembered after it was heard of. Longer than anything waits in our queues: the longest is a
 dead-letter queue's 14 days, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 """
 
+AHEAD = timedelta(hours=24)
+"""How far a source's clock may run ahead. Local time labelled as UTC is at most 14 hours ahead."""
+
+RECEIPTS_KEPT = 16
+"""How many messages a profile remembers, to know them when they come again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What merging one change gave.
 
-    `changed`: the store has to be written. `visible`: a mapping or a target can see the difference (a register that
-    only got a newer time cannot be seen). `relevant`: False when the change was ignored as a whole.
-    `clamped` counts times from the future, `ignored_memberships` memberships of segments that are not stored.
+    `changed`: the store has to be written (`is_same`). `clamped` counts times too far ahead to be meant.
     """
 
-    profile: Profile | None
-    changed: bool = False
-    visible: bool = False
-    relevant: bool = True
-    clamped: int = 0
-    ignored_memberships: int = 0
+    profile: Profile
+    changed: bool
+    clamped: int
 
 
-def merge(profile: Profile | None, change: Change, *, source: str, named: frozenset[str]) -> Merged:
-    """Merge a change of `source` into its profile (None: not stored yet).
+def merge(profile: Profile, change: Change) -> Merged:
+    """Merge a change into its profile, which may be blank.
 
-    `named` are the segments that are stored: those an export or a file names. A change that is not relevant (see
-    `is_relevant`) leaves the profile as it is.
+    A change is joined as the little profile that it tells of (`join`), so the order of changes does not matter, and
+    repeats change nothing. The times of one source are compared as it told them: a clock that runs ahead is ahead for
+    all of them. Only a time more than `AHEAD` of receipt counts as receipt.
 
-    For every identity namespace and attribute the newer value wins, between equal times the larger canonical JSON
-    text; a cleared key stays as a register of None so that an older value cannot come back. The time of a value is the
-    message's own, at most the time of receipt. A snapshot raises the floor to its time: what was set earlier is gone
-    and cannot come back, what was set at the same time stays. For every segment the newest qualification wins, on a
-    tie the exit. So profiles form a join-semilattice, and merging is commutative, associative and idempotent.
+    A change has been received when its request came, at its place in it: within one request the later entry wins. A
+    message with a webhook id that the profile remembers counts as received when it first came. That holds when it is
+    merged after the first one. Overtaken by its own repeat, a message counts as received with that repeat: what it
+    beat meanwhile is gone.
 
     Exits heard of longer than `EXITS_KEPT` ago (by the time of receipt) are dropped. That forgets what would beat an
     older `realized` of the same segment; it is safe because such a change would have had to be received before the exit
     and be merged only now, and no queue keeps a message that long. A platform that a month after an exit sends a
     qualification older than it is taken at its word.
 
-    `version` and `changed_at` are left alone: they belong to the write. Raises ValueError when the change is not for
-    this profile.
+    `version` and `changed_at` are left alone: they belong to the write.
     """
-    if change.profile_id is None or (profile is not None and profile.id != change.profile_id):
-        raise ValueError("the change is not for this profile")
-    stored = [membership for membership in change.memberships if membership.segment in named]
-    ignored = len(change.memberships) - len(stored)
-    if not is_relevant(change, named):
-        return Merged(profile, relevant=False, ignored_memberships=ignored)
-
-    old = profile if profile is not None else Profile(change.profile_id, source)
-    at, clamped = _clamp(change.at, change.received_at)
-    memberships = dict(old.memberships)
-    for told in stored:
-        qualified, late = _clamp(told.at, change.received_at)
-        clamped += late
-        held = memberships.get(told.segment)
-        news = Membership(told.realized, qualified, change.received_at)
-        if held is None or _rank(news) > _rank(held) or (_rank(news) == _rank(held) and news.heard_at < held.heard_at):
-            memberships[told.segment] = news
-
+    told, clamped = _told_by(change, profile)
     oldest = change.received_at - EXITS_KEPT
-    floors = (at, at) if change.snapshot else (None, None)
-    identities_floor, identities = _join(old.identities_floor, old.identities, floors[0], change.identities, at)
-    attributes_floor, attributes = _join(old.attributes_floor, old.attributes, floors[1], change.attributes, at)
-    new = replace(
-        old,
-        identities=identities,
-        identities_floor=identities_floor,
-        attributes=attributes,
-        attributes_floor=attributes_floor,
-        memberships=_without_old_exits(memberships, oldest),
-    )
-    was = replace(old, memberships=_without_old_exits(old.memberships, oldest))
-    if profile is not None and _all(was) == _all(new):
-        return Merged(profile, clamped=clamped, ignored_memberships=ignored)
-    return Merged(new, True, _visible(was) != _visible(new), clamped=clamped, ignored_memberships=ignored)
+    was = replace(profile, memberships=_without_old_exits(profile.memberships, oldest))
+    new = join(was, told)
+    new = replace(new, memberships=_without_old_exits(new.memberships, oldest))
+    if not (clamped or change.at is None) and is_same(replace(was, receipts=new.receipts), new):
+        # Where its receipt decided nothing and nothing else is new, a message is not worth remembering.
+        new = replace(new, receipts=was.receipts)
+    return Merged(new, changed=not is_same(was, new), clamped=clamped)
 
 
-def is_relevant(change: Change, named: frozenset[str]) -> bool:
-    """Return whether a change names a stored segment, or names none at all and carries identities or attributes.
+def join(profile: Profile, other: Profile) -> Profile:
+    """Return the profile with all that the other one knows: ids, source, version and time of writing stay its own.
 
-    This is decided from the change alone: if it depended on the profile, the order of changes would matter.
+    For every identity namespace and attribute the later stamp wins, between equal ones the larger canonical JSON text.
+    A cleared key stays as a register of None, so that an older value cannot come back. The later floor counts: what was
+    set before it is gone and cannot come back. For every segment the newest qualification wins, on a tie the exit. Of a
+    message the earliest receipt counts. So profiles form a join-semilattice: joining is commutative, associative and
+    idempotent (but for messages that are forgotten because there are too many).
     """
-    if not change.memberships:
-        return bool(change.identities or change.attributes)
-    return any(membership.segment in named for membership in change.memberships)
+    identities_floor = _later(profile.identities_floor, other.identities_floor)
+    attributes_floor = _later(profile.attributes_floor, other.attributes_floor)
+    return replace(
+        profile,
+        identities=_joined(profile.identities, other.identities, identities_floor),
+        identities_floor=identities_floor,
+        attributes=_joined(profile.attributes, other.attributes, attributes_floor),
+        attributes_floor=attributes_floor,
+        memberships=_joined_memberships(profile.memberships, other.memberships.items()),
+        receipts=_joined_receipts(profile.receipts, other.receipts),
+    )
+
+
+def is_same(one: Profile, other: Profile) -> bool:
+    """Return whether two profiles hold the same, so that neither need be written over the other.
+
+    A later receipt of a value with a time of its own is no difference: sources tell all they have every night. It
+    decides only between values of one and the same time, and there the last to be stored may as well win.
+    """
+    return (
+        one.memberships == other.memberships
+        and one.receipts == other.receipts
+        and _own_time(one.identities_floor) == _own_time(other.identities_floor)
+        and _own_time(one.attributes_floor) == _own_time(other.attributes_floor)
+        and _are_same(one.identities, other.identities)
+        and _are_same(one.attributes, other.attributes)
+    )
+
+
+def looks_different(one: Profile, other: Profile) -> bool:
+    """Return whether a mapping or a target can tell two profiles apart: a newer time alone cannot be seen."""
+    return (
+        _segments_of(one) != _segments_of(other)
+        or _look_different(one.identities, other.identities)
+        or _look_different(one.attributes, other.attributes)
+    )
 
 
 def canonical(value: Json) -> str:
@@ -102,33 +114,80 @@ def canonical(value: Json) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _clamp(at: datetime | None, received_at: datetime) -> tuple[datetime, int]:
-    if at is None:
-        return received_at, 0
-    return (received_at, 1) if at > received_at else (at, 0)
+def _told_by(change: Change, profile: Profile) -> tuple[Profile, int]:
+    """Return what a change says as a profile of its own, and how many of its times were too far ahead."""
+    known = None if change.webhook_id is None else profile.receipts.get(change.webhook_id)
+    first = change.received_at if known is None else min(known, change.received_at)
+    receipt = change.receipt(first)
+    at, clamped = (receipt, 0) if change.at is None else _clamp(change.at, receipt)
+    memberships = []
+    for told in change.memberships:
+        qualified, late = _clamp(told.at, receipt)
+        clamped += late
+        memberships.append((told.segment, Membership(told.realized, qualified, receipt)))
+    floor = (at, receipt) if change.snapshot else None
+    # A qualification has a time of its own, whenever it is received.
+    is_kept = change.webhook_id is not None and (change.sets_values or clamped > 0)
+    return Profile(
+        profile.id,
+        profile.source,
+        identities={name: Register(ids, at, receipt) for name, ids in change.identities.items()},
+        identities_floor=floor,
+        attributes={name: Register(value, at, receipt) for name, value in change.attributes.items()},
+        attributes_floor=floor,
+        memberships=_joined_memberships({}, memberships),
+        receipts={change.webhook_id: first} if change.webhook_id is not None and is_kept else {},
+    ), clamped
 
 
-def _join(
-    floor: datetime | None,
-    registers: Mapping[str, Register],
-    raised: datetime | None,
-    told: Mapping[str, Json],
-    at: datetime,
-) -> tuple[datetime | None, Mapping[str, Register]]:
-    """Join told values, all set at one time, with registers; `raised` is the floor that a snapshot asks for."""
+def _clamp(at: datetime, receipt: datetime) -> tuple[datetime, int]:
+    return (receipt, 1) if at > receipt + AHEAD else (at, 0)
+
+
+def _later(one: Stamp | None, other: Stamp | None) -> Stamp | None:
+    return max((stamp for stamp in (one, other) if stamp is not None), default=None)
+
+
+def _joined(
+    registers: Mapping[str, Register], others: Mapping[str, Register], floor: Stamp | None
+) -> dict[str, Register]:
     joined = dict(registers)
-    for key, value in told.items():
+    for key, register in others.items():
         held = joined.get(key)
-        if held is None or at > held.at or (at == held.at and canonical(value) > canonical(held.value)):
-            joined[key] = Register(value, at)
-    highest = max((time for time in (floor, raised) if time is not None), default=None)
-    if highest is None:
-        return None, joined
-    return highest, {key: register for key, register in joined.items() if register.at >= highest}
+        if held is None or _beats(register, held):
+            joined[key] = register
+    return joined if floor is None else {key: register for key, register in joined.items() if register.stamp >= floor}
+
+
+def _beats(register: Register, held: Register) -> bool:
+    if register.stamp != held.stamp:
+        return register.stamp > held.stamp
+    return canonical(register.value) > canonical(held.value)
+
+
+def _joined_memberships(
+    memberships: Mapping[str, Membership], others: Iterable[tuple[str, Membership]]
+) -> dict[str, Membership]:
+    joined = dict(memberships)
+    for segment, told in others:
+        held = joined.get(segment)
+        if held is None or _rank(told) > _rank(held) or (_rank(told) == _rank(held) and told.heard_at < held.heard_at):
+            joined[segment] = told
+    return joined
 
 
 def _rank(membership: Membership) -> tuple[datetime, bool]:
     return membership.at, not membership.realized
+
+
+def _joined_receipts(receipts: Mapping[str, datetime], others: Mapping[str, datetime]) -> Mapping[str, datetime]:
+    if not others:
+        return receipts
+    joined = dict(receipts)
+    for webhook_id, first in others.items():
+        joined[webhook_id] = min(first, joined.get(webhook_id, first))
+    newest = sorted(joined.items(), key=lambda receipt: (receipt[1], receipt[0]))[-RECEIPTS_KEPT:]
+    return dict(newest)
 
 
 def _without_old_exits(memberships: Mapping[str, Membership], oldest: datetime) -> dict[str, Membership]:
@@ -139,23 +198,27 @@ def _without_old_exits(memberships: Mapping[str, Membership], oldest: datetime) 
     }
 
 
-def _texts(registers: Mapping[str, Register]) -> Iterator[tuple[str, datetime, str]]:
-    # As texts, because to Python 1, 1.0 and True are equal.
-    for key in sorted(registers):
-        yield key, registers[key].at, canonical(registers[key].value)
+def _segments_of(profile: Profile) -> set[str]:
+    return {segment for segment, membership in profile.memberships.items() if membership.realized}
 
 
-def _all(profile: Profile) -> object:
-    return (
-        profile.identities_floor,
-        list(_texts(profile.identities)),
-        profile.attributes_floor,
-        list(_texts(profile.attributes)),
-        profile.memberships,
+def _own_time(floor: Stamp | None) -> datetime | None:
+    return None if floor is None else floor[0]
+
+
+def _are_same(registers: Mapping[str, Register], others: Mapping[str, Register]) -> bool:
+    return registers.keys() == others.keys() and all(
+        register is others[key] or (register.at == others[key].at and _is_same_value(register, others[key]))
+        for key, register in registers.items()
     )
 
 
-def _visible(profile: Profile) -> object:
-    view = profile.view()
-    realized = {segment for segment, membership in profile.memberships.items() if membership.realized}
-    return canonical([view["identities"], view["attributes"]]), realized
+def _look_different(registers: Mapping[str, Register], others: Mapping[str, Register]) -> bool:
+    return any(not _is_same_value(registers.get(key), others.get(key)) for key in registers.keys() | others.keys())
+
+
+def _is_same_value(one: Register | None, other: Register | None) -> bool:
+    """Compare as texts, because to Python 1, 1.0 and True are equal."""
+    if one is other:
+        return True
+    return canonical(None if one is None else one.value) == canonical(None if other is None else other.value)

@@ -87,6 +87,30 @@ class SettingsProblem(Problem):
         self.field = field
 
 
+class Unexpected(Problem):
+    """A defect was met. Its own text may hold personal data and is not repeated; the log says where it happened."""
+
+    next_step = "The rest was done all the same; what met the defect is tried again the next time."
+
+
+class RunProblem(Problem):
+    """The last run of an export was refused, waits for somebody's word, or rejected too many."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "It is told of until somebody acts and a later run goes well."
+
+
+class EventProblem(Problem):
+    """A function was asked for something that it does not do; `field` names the part of the event that is wrong."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "Nothing was done. Correct the event, or the input of the schedule that sent it."
+
+    def __init__(self, code: str, what: str, *, field: str) -> None:
+        super().__init__(code, f"{field}: {what}")
+        self.field = field
+
+
 class StaleSettings(Problem):
     """A message or delivery names newer settings (`version`) than were read."""
 

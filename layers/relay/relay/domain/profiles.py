@@ -7,6 +7,9 @@ from typing import Any
 
 from relay.domain.changes import Json
 
+Stamp = tuple[datetime, datetime]
+"""When something was set: by its own time first, then by when it was received; the later is the greater."""
+
 
 @dataclass(frozen=True, slots=True)
 class Membership:
@@ -19,27 +22,38 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Register:
-    """A value and the time it was set; the newer wins. A value of None means cleared."""
+    """A value and when it was set; the newer wins. A value of None means cleared.
+
+    `at` is the value's own time; where the source told none it is that of receipt.
+    """
 
     value: Json
     at: datetime
+    received_at: datetime
+
+    @property
+    def stamp(self) -> Stamp:
+        """What registers are ordered by."""
+        return self.at, self.received_at
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One customer: identities by namespace, attributes, and memberships by `source/segment`.
 
-    `identities_floor` and `attributes_floor` are the times of the newest snapshot: what is older is gone.
+    `identities_floor` and `attributes_floor` are the stamps of the newest snapshot: what is older is gone.
+    `receipts` says when the last messages were first received, by the keyed hash of their webhook id.
     `changed_at` is when the store last changed; `version` counts its writes (0: not stored yet).
     """
 
     id: str
     source: str
     identities: Mapping[str, Register] = field(default_factory=dict)
-    identities_floor: datetime | None = None
+    identities_floor: Stamp | None = None
     attributes: Mapping[str, Register] = field(default_factory=dict)
-    attributes_floor: datetime | None = None
+    attributes_floor: Stamp | None = None
     memberships: Mapping[str, Membership] = field(default_factory=dict)
+    receipts: Mapping[str, datetime] = field(default_factory=dict)
     changed_at: datetime | None = None
     version: int = 0
 
@@ -50,3 +64,13 @@ class Profile:
         }
         attributes = {name: register.value for name, register in self.attributes.items() if register.value is not None}
         return {"source": self.source, "identities": identities, "attributes": attributes}
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Another id of a profile: `of` is that profile's id, or an alias of it. An alias is never a profile again."""
+
+    id: str
+    of: str
+    changed_at: datetime
+    version: int = 0

@@ -48,12 +48,21 @@ class RunState(StrEnum):
     RUNNING = "running"
     NEEDS_CONFIRMATION = "needs-confirmation"
     FINISHED = "finished"
+    MANY_REJECTED = "many-rejected"
+    """Finished, with so many rejected that it is not well (`rejects_too_many`)."""
     CANCELLED = "cancelled"
     STOPPED = "stopped"
     REFUSED = "refused"
 
 
-ENDED = {RunState.FINISHED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED}
+ENDED = {RunState.FINISHED, RunState.MANY_REJECTED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED}
+
+WAITS_FOR_SOMEBODY = {RunState.NEEDS_CONFIRMATION, RunState.REFUSED, RunState.MANY_REJECTED}
+"""States of an export's last run in which nothing gets better by itself."""
+
+REJECTED_SHARE = 0.2
+REJECTED_LEAST = 20
+"""A run that rejects more than this share of the selected for one reason, and more than this many, is not well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,26 @@ def total(shards: Iterable[Shard]) -> Counter[str]:
 def ledger_adds_up(counts: Mapping[str, int]) -> bool:
     """Return whether every selected profile is in exactly one column."""
     return counts.get("selected", 0) == sum(counts.get(column, 0) for column in COUNTS[1:])
+
+
+def rejects_too_many(counts: Mapping[str, int]) -> str | None:
+    """Return what a finished run has to say of its rejections, None when they are within what is usual.
+
+    They are not when nobody at all was taken, or one reason met more than `REJECTED_SHARE` of the selected.
+    """
+    selected, rejected = counts.get("selected", 0), counts.get("rejected", 0)
+    code, most = max(rejections(counts).items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))
+    if rejected > 0 and counts.get("delivered", 0) + counts.get("unchanged", 0) == 0:
+        return f"nobody was taken: {rejected} rejected, {most} of them for {code}"
+    if most > max(REJECTED_LEAST, REJECTED_SHARE * selected):
+        return f"{most} of {selected} were rejected for {code}"
+    return None
+
+
+def rejections(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many were rejected by the code of the reason."""
+    prefix = "rejected:"
+    return {name[len(prefix) :]: number for name, number in counts.items() if name.startswith(prefix) and number > 0}
 
 
 def needs_confirmation(counts: Mapping[str, int], *, passed: bool, share: float = 0.2, least: int = 100) -> bool:

@@ -5,48 +5,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from relay import aws
+from relay.aws import ParametersReader, SecretsReader
 from relay.clock import Clock
 from relay.domain.problems import Busy, SettingsProblem
-from relay.settings.shapes import UnknownExport
+from relay.settings.faults import BYTE_ORDER_MARK, trimmed
+from relay.settings.names import UnknownExport
 
+DEFAULT_SECONDS = 30.0
+"""How long settings are kept: edits in the console are seen well within a minute."""
 MAX_KEPT = 1_000
-"""The most settings kept in memory, so that requests for made-up sources cannot fill it."""
-
-_CLIENT = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-"""Tight, because a webhook is answered within its sender's 2 seconds."""
-
-
-class SecretsReader(Protocol):
-    """What is used of boto3's Secrets Manager client."""
-
-    def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html."""
-        ...
-
-
-class ParametersReader(Protocol):
-    """What is used of boto3's SSM client."""
-
-    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html."""
-        ...
-
-    def get_parameters_by_path(
-        self,
-        *,
-        Path: str,  # noqa: N803
-        Recursive: bool,  # noqa: N803
-        WithDecryption: bool,  # noqa: N803
-        NextToken: str = ...,  # noqa: N803
-    ) -> Mapping[str, Any]:
-        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html."""
-        ...
+"""The most settings of a kind kept in memory, and the most names of what is not there or cannot be used."""
 
 
 class SecretsDoor:
@@ -56,18 +29,31 @@ class SecretsDoor:
         self._client = client
         self._kept = _Kept[Mapping[str, str]](seconds, clock)
 
-    def fields(self, secret_id: str, unknown: SettingsProblem, *, fresh: bool = False) -> Mapping[str, str]:
-        """Return a secret of key/value texts; `fresh` reads past what is kept."""
-        return self._kept.get(
-            secret_id,
-            lambda: _flat(self.text(secret_id, unknown)),
-            usable=(lambda _: False) if fresh else None,
-        )
+    def fields(
+        self,
+        secret_id: str,
+        unknown: SettingsProblem,
+        *,
+        fresh: bool = False,
+        admit: Callable[[], None] | None = None,
+    ) -> Mapping[str, str]:
+        """Return a secret of key/value texts.
+
+        `fresh` reads past what is kept. `admit` is called before a secret is looked up that was not found before, and
+        may raise to prevent that.
+        """
+
+        def read() -> Mapping[str, str]:
+            if admit is not None and not self._kept.has_found(secret_id):
+                admit()
+            return _flat(self.text(secret_id, unknown))
+
+        return self._kept.get(secret_id, read, usable=(lambda _: False) if fresh else None)
 
     def text(self, secret_id: str, unknown: SettingsProblem) -> str:
         """Return a secret's text as it is now."""
         if self._client is None:
-            self._client = boto3.client("secretsmanager", config=_CLIENT)
+            self._client = aws.secrets_manager()
         try:
             answer = self._client.get_secret_value(SecretId=secret_id)
         except ClientError as error:
@@ -89,10 +75,10 @@ class Parameter:
 
 
 class ParametersDoor:
-    """Reads the parameters below a path (it ends with a slash), by the rest of their names."""
+    """Reads the parameters of exports, by their keys `connection/export`."""
 
-    def __init__(self, path: str, client: ParametersReader | None, seconds: float, clock: Clock) -> None:
-        self._path = path
+    def __init__(self, prefix: str, client: ParametersReader | None, seconds: float, clock: Clock) -> None:
+        self._path = f"/{prefix.strip('/')}/exports/"
         self._client = client
         self._kept = _Kept[Parameter](seconds, clock)
         self._listings = _Kept[Mapping[str, Parameter]](seconds, clock)
@@ -145,7 +131,7 @@ class ParametersDoor:
 
     def _ssm(self) -> ParametersReader:
         if self._client is None:
-            self._client = boto3.client("ssm", config=_CLIENT)
+            self._client = aws.ssm()
         return self._client
 
 
@@ -153,12 +139,21 @@ Value = TypeVar("Value")
 
 
 class _Kept(Generic[Value]):
-    """Remembers what was read, and what could not be used, for a while; the oldest goes when it is full."""
+    """Remembers what was read, and what could not be used, for a while.
+
+    Both are bounded, and the oldest goes. They are kept apart: what cannot be used, such as a name that somebody made
+    up, never pushes out what can.
+    """
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._lifetime = timedelta(seconds=seconds)
         self._clock = clock
-        self._entries: OrderedDict[str, tuple[datetime, Value | SettingsProblem]] = OrderedDict()
+        self._values: OrderedDict[str, tuple[datetime, Value]] = OrderedDict()
+        self._problems: OrderedDict[str, tuple[datetime, SettingsProblem]] = OrderedDict()
+
+    def has_found(self, key: str) -> bool:
+        """Return whether the last that was read of a key was a value, however long ago."""
+        return key in self._values
 
     def get(self, key: str, read: Callable[[], Value], *, usable: Callable[[Value], bool] | None = None) -> Value:
         """Return what is kept and young, else what `read` returns; raises what `read` raises.
@@ -166,40 +161,48 @@ class _Kept(Generic[Value]):
         With `usable`, only a kept value that it holds good is returned, and a kept problem never.
         """
         now = self._clock.now()
-        entry = self._entries.get(key)
-        if entry is not None and now - entry[0] < self._lifetime:
-            kept = entry[1]
-            if isinstance(kept, SettingsProblem):
-                if usable is None:
-                    raise kept.with_traceback(None)
-            elif usable is None or usable(kept):
-                return kept
+        value = self._values.get(key)
+        if value is not None and self._is_young(value[0], now) and (usable is None or usable(value[1])):
+            return value[1]
+        problem = self._problems.get(key)
+        if problem is not None and self._is_young(problem[0], now) and usable is None:
+            raise problem[1].with_traceback(None)
         try:
-            value = read()
-        except SettingsProblem as problem:
-            self._keep(key, now, problem)
+            read_now = read()
+        except SettingsProblem as problem_now:
+            self._values.pop(key, None)
+            _keep(self._problems, key, (now, problem_now))
             raise
-        self._keep(key, now, value)
-        return value
+        self._problems.pop(key, None)
+        _keep(self._values, key, (now, read_now))
+        return read_now
 
-    def _keep(self, key: str, now: datetime, outcome: Value | SettingsProblem) -> None:
-        self._entries[key] = (now, outcome)
-        self._entries.move_to_end(key)
-        while len(self._entries) > MAX_KEPT:
-            self._entries.popitem(last=False)
+    def _is_young(self, at: datetime, now: datetime) -> bool:
+        return now - at < self._lifetime
+
+
+Entry = TypeVar("Entry")
+
+
+def _keep(entries: OrderedDict[str, Entry], key: str, entry: Entry) -> None:
+    entries[key] = entry
+    entries.move_to_end(key)
+    while len(entries) > MAX_KEPT:
+        entries.popitem(last=False)
 
 
 def _flat(text: str) -> Mapping[str, str]:
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = json.loads(trimmed(text))
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise SettingsProblem("not_key_value", "must be key/value pairs (a JSON object)", field="secret")
     for field, one in value.items():
         if not isinstance(one, str):
             raise SettingsProblem("not_text", "must be a text", field=field)
-    return value
+    # A byte order mark is no part of what anybody wrote.
+    return {key.strip(BYTE_ORDER_MARK): one.strip(BYTE_ORDER_MARK) for key, one in value.items()}
 
 
 def _parameter_of(told: Mapping[str, Any]) -> Parameter:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from relay.domain.problems import SettingsProblem
+from relay.settings.faults import MISSING, problem, unknown_key
 
 
 def explained(
@@ -15,16 +16,11 @@ def explained(
 
     `inside` is the field that holds the model's own fields, `hidden` are the values of a secret.
     """
-    told = []
+    faults = []
     for one in error.errors(include_input=False, include_url=False):
         field = ".".join(map(str, filter(None, (inside, *_place(one))))) or "value"
-        reason = _reason(one, model)
-        for value in sorted(filter(lambda value: len(value) > 3, hidden), key=len, reverse=True):
-            reason = reason.replace(value, "***")
-        told.append((field, reason))
-    first, *others = told
-    also = "".join(f"; {field}: {reason}" for field, reason in others)
-    return SettingsProblem("invalid", first[1] + also, field=first[0])
+        faults.append((field, _reason(one, model)))
+    return problem(faults, hidden)
 
 
 def _place(error: ErrorDetails) -> Sequence[int | str]:
@@ -34,5 +30,5 @@ def _place(error: ErrorDetails) -> Sequence[int | str]:
 
 def _reason(error: ErrorDetails, model: type[BaseModel]) -> str:
     if error["type"] == "extra_forbidden":
-        return f"has an unknown key; known are {', '.join(field for field in model.model_fields if field != 'name')}"
-    return "is missing" if error["type"] == "missing" else error["msg"]
+        return unknown_key(str(error["loc"][-1]), list(model.model_fields))
+    return MISSING if error["type"] == "missing" else error["msg"]

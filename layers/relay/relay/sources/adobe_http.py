@@ -8,13 +8,22 @@ of its own: a qualification time is not the time of an attribute.
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
 from typing import Any
 
 from relay.domain.changes import Json, MembershipChange
-from relay.problem_details import MAX_ERRORS, InputError, pointer
+from relay.problem_details import InputError, pointer
 from relay.sources.json_body import documents
-from relay.sources.reading import Incoming, Misshapen, Place, Reading, moment_of, read_each
+from relay.sources.reading import (
+    UNFIT_IDENTITY,
+    UNFIT_MEMBERSHIP,
+    Incoming,
+    Misshapen,
+    Parts,
+    Place,
+    Reading,
+    name_of,
+    read_each,
+)
 
 DEFAULT_NAMESPACE = "ups"
 """Adobe's own segmentation service; other namespaces hold uploads and other products' audiences."""
@@ -41,7 +50,8 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
             raise Misshapen([InputError("must be a profile (an object)", pointer(place))])
         return _ProfileReader(source, namespaces, place, value).profile()
 
-    return read_each(_framed(documents(raw)), read_one)
+    found = documents(raw)
+    return read_each(found, _framed(found), read_one)
 
 
 def _framed(found: Sequence[Any]) -> Iterator[tuple[Place, Any]]:
@@ -60,120 +70,90 @@ def _looks_like_profile(value: Mapping[str, Any]) -> bool:
 
 
 class _ProfileReader:
-    """Reads one profile, collecting what is wrong with it instead of stopping at the first error."""
+    """Reads one profile part by part."""
 
     def __init__(self, source: str, namespaces: AbstractSet[str], place: Place, raw: Mapping[str, Json]) -> None:
-        self._ignored = 0
-        self._errors: list[InputError] = []
-        self._source = source
         self._namespaces = namespaces
-        self._place = place
         self._raw = raw
-        self._primary: dict[str, set[str]] = {}
+        self._parts = Parts(source, place, raw)
+        self._ignored = 0
 
     def profile(self) -> Incoming:
         """Return the profile; raises Misshapen."""
-        attributes: dict[str, Json] = {}
+        if not _looks_like_profile(self._raw):
+            self._parts.refuse(f"has neither {_IDENTITIES} nor {_MEMBERSHIPS}")
+        told: dict[str, Json] = {}
         memberships: list[MembershipChange] = []
         identities: dict[str, list[str]] = {}
         for key, value in self._raw.items():
             name = key.removeprefix(_PREFIX)
             if name == _MEMBERSHIPS:
-                memberships.extend(self._memberships((*self._place, key), value))
+                memberships.extend(self._memberships(key, value))
             elif name == _IDENTITIES:
-                identities.update(self._identities((*self._place, key), value))
+                identities.update(self._identities(key, value))
             elif value is not None:
-                attributes[name] = _without_prefixes(value)
-        if self._errors:
-            raise Misshapen(self._errors)
-        return Incoming(
-            raw=self._raw,
-            place=self._place,
-            snapshot=True,
+                told[key] = value
+        attributes = self._parts.attributes(told)
+        return self._parts.incoming(
             identities=identities,
-            attributes=attributes,
+            attributes={key.removeprefix(_PREFIX): _without_prefixes(value) for key, value in attributes.items()},
             memberships=memberships,
-            primary=self._primary,
+            snapshot=True,
             ignored_memberships=self._ignored,
         )
 
-    def _tell(self, detail: str, place: Place) -> None:
-        # No more are kept than are told.
-        if len(self._errors) < MAX_ERRORS:
-            self._errors.append(InputError(detail, pointer(place)))
-
-    def _memberships(self, place: Place, by_namespace: Any) -> Iterator[MembershipChange]:
-        for namespace, by_segment in self._entries(place, by_namespace):
+    def _memberships(self, key: str, by_namespace: Any) -> Iterator[MembershipChange]:
+        for namespace, by_segment in self._entries(UNFIT_MEMBERSHIP, by_namespace, key):
             if namespace not in self._namespaces:
                 self._ignored += len(by_segment) if isinstance(by_segment, dict) else 0
                 continue
-            for segment, told in self._entries((*place, namespace), by_segment):
-                change = self._membership((*place, namespace, segment), segment, told)
+            for segment, told in self._entries(UNFIT_MEMBERSHIP, by_segment, key, namespace):
+                change = self._membership((key, namespace, segment), segment, told)
                 if change is not None:
                     yield change
 
     def _membership(self, place: Place, segment: str, told: Any) -> MembershipChange | None:
+        parts = self._parts
         if not isinstance(told, dict):
-            self._tell("must be an object with status and lastQualificationTime", place)
+            parts.leave_out(UNFIT_MEMBERSHIP, "must be an object with status and lastQualificationTime", *place)
             return None
         fields = {key.removeprefix(_PREFIX): value for key, value in told.items()}
         status = fields.get("status")
         if not isinstance(status, str) or status not in STATUSES:
-            self._tell(f"must be one of {', '.join(STATUSES)}", (*place, "status"))
+            parts.leave_out(UNFIT_MEMBERSHIP, f"must be one of {', '.join(STATUSES)}", *place, "status")
             return None
-        at = self._qualified_at((*place, "lastQualificationTime"), fields)
-        if at is None:
+        qualified = "lastQualificationTime"
+        at = parts.moment(UNFIT_MEMBERSHIP, fields.get(qualified), *place, qualified, zoned=False)
+        reference = None if at is None else parts.segment(segment, *place)
+        if at is None or reference is None:
             return None
-        if not segment:
-            self._tell("must not have an empty segment id", place)
-            return None
-        name = fields.get("name")
-        return MembershipChange(
-            segment=f"{self._source}/{segment}",
-            realized=STATUSES[status],
-            at=at,
-            name=name if isinstance(name, str) and name else None,
-        )
+        return MembershipChange(reference, STATUSES[status], at, name_of(fields.get("name")))
 
-    def _qualified_at(self, place: Place, fields: Mapping[str, Json]) -> datetime | None:
-        try:
-            return moment_of(fields.get("lastQualificationTime"), zoned=False)
-        except ValueError as error:
-            self._tell(str(error), place)
-            return None
-
-    def _identities(self, place: Place, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
-        for namespace, entries in self._entries(place, by_namespace):
-            if entries is None:
+    def _identities(self, key: str, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
+        for namespace, entries in self._entries(UNFIT_IDENTITY, by_namespace, key):
+            if entries is None or not self._parts.namespace(namespace, key):
                 continue
             if not isinstance(entries, list):
-                self._tell("must be a list of objects with an id", (*place, namespace))
+                detail = "must be a list of objects with an id"
+                self._parts.leave_out_value(UNFIT_IDENTITY, detail, key, namespace)
                 continue
-            ids: dict[str, None] = {}
-            for index, entry in enumerate(entries):
-                identity = self._identity((*place, namespace, index), namespace, entry)
-                if identity:
-                    ids[identity] = None
+            ids = self._parts.identities(
+                ((key, namespace, index), _id_of(entry)) for index, entry in enumerate(entries)
+            )
             if ids:
-                yield namespace, list(ids)
+                yield namespace, ids
 
-    def _identity(self, place: Place, namespace: str, entry: Any) -> str | None:
-        fields = {key.removeprefix(_PREFIX): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-        identity = fields.get("id")
-        if not isinstance(identity, str):
-            self._tell("must be an object whose id is a text", place)
-            return None
-        if fields.get("primary") is True and identity:
-            self._primary.setdefault(namespace, set()).add(identity)
-        return identity
-
-    def _entries(self, place: Place, value: Any) -> list[tuple[str, Any]]:
+    def _entries(self, code: str, value: Any, *inner: str) -> list[tuple[str, Any]]:
         if value is None:
             return []
         if not isinstance(value, dict):
-            self._tell("must be an object", place)
+            self._parts.leave_out_value(code, "must be an object", *inner)
             return []
         return list(value.items())
+
+
+def _id_of(entry: Any) -> Any:
+    return entry.get("id", entry.get(f"{_PREFIX}id")) if isinstance(entry, dict) else [entry]
 
 
 def _without_prefixes(value: Json) -> Json:

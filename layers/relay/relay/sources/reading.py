@@ -1,5 +1,18 @@
-"""What a dialect is: a function from a raw body to the profiles in it."""
+"""What a dialect is: a function from a raw body to the profiles in it. And what all dialects read alike.
 
+Every profile is read by itself, and every part of a profile. What cannot be read is left out and told; what that means
+for its profile is decided here (`Parts.incoming`):
+
+- A profile with a membership that is understood is taken: its membership must not be lost because of a slip beside it.
+- One without is taken if something else of it can be read, and nothing is wrong that may have been what it is about: a
+  membership, a key that the dialect does not know, a time.
+- Everything else is refused as a whole, with the reasons. A body in which nothing is taken is refused (422).
+
+A snapshot from which an identity or attribute is left out that may have had a value is taken as a patch: what is not
+named in it is not gone because of a slip.
+"""
+
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -7,27 +20,57 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from relay.domain import moments
-from relay.domain.changes import Json, MembershipChange
-from relay.domain.values import whole
+from relay.domain.changes import MAX_SEGMENT_BYTES, Json, MembershipChange
+from relay.domain.values import id_of, whole
 from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
-from relay.sources.json_body import flaw_of
+from relay.sources.json_body import MAX_KEYS, flaw_of
+from relay.sources.recognising import sender_of
 
 MAX_PROFILES = 5_000
 """The most profiles one request may hold: what is parsed and queued well inside the strictest sender's 2 seconds
 (Adobe: https://experienceleague.adobe.com/en/docs/experience-platform/destinations/catalog/streaming/http-destination).
 Adobe sends up to 10, Twilio Segment up to 4,000."""
 
+MAX_IDENTITY = 1_024
+"""The most characters of an identity. The longest that any destination takes have a quarter of that."""
+
+MAX_SEGMENT = 256
+"""The most characters of a platform's segment id, as an export may name it."""
+
+MAX_NAME = 512
+"""The most characters kept of a segment's display name."""
+
+UNKNOWN_KEY = "unknown_key"
+UNFIT_IDENTITY = "unfit_identity"
+UNFIT_ATTRIBUTE = "unfit_attribute"
+UNFIT_MEMBERSHIP = "unfit_membership"
+UNFIT_TIME = "unfit_time"
+UNFIT_SNAPSHOT = "unfit_snapshot"
+TOO_LARGE = "too_large"
+"""The codes of what is left out."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ABOUT_THE_WHOLE = frozenset({UNKNOWN_KEY, UNFIT_MEMBERSHIP, UNFIT_TIME, UNFIT_SNAPSHOT})
+"""What may have been what the profile is about."""
 
 Place = tuple[str | int, ...]
 """Where something stands in a body, as parts of a JSON Pointer."""
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A part that was not taken, of a profile or a body that was: what kind it is, and why and where."""
+
+    code: str
+    error: InputError
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """One profile as a dialect read it; `at`, `snapshot` and None as a value mean what they do in a `Change`.
 
-    `raw` is the profile as it came (an object), `place` where it stands in the body.
+    `raw` is the profile as it came (an object), `place` where it stands in the body. `left_out` are the first parts
+    that could not be read, `left_out_counts` how many there are of each code.
     """
 
     raw: Mapping[str, Json]
@@ -36,22 +79,24 @@ class Incoming:
     identities: Mapping[str, Sequence[str] | None]
     attributes: Mapping[str, Json]
     memberships: Sequence[MembershipChange]
-    primary: Mapping[str, AbstractSet[str]] = field(default_factory=dict)
-    """The identities marked as primary, by namespace, where the dialect marks them."""
     at: datetime | None = None
     ignored_memberships: int = 0
     """How many of its memberships are none of this source's business."""
+    left_out: Sequence[LeftOut] = ()
+    left_out_counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The profiles of a body that have the dialect's shape, and for each of the others the first thing wrong with it.
+    """The profiles of a body that could be read, and for each of the others the first thing wrong with it.
 
-    There are no others without at least one profile: a body that is wrong throughout is refused.
+    There are no others without at least one profile: a body that is wrong throughout is refused. `left_out` is what
+    could not be read of the body around the profiles.
     """
 
     profiles: Sequence[Incoming]
     misshapen: Sequence[InputError] = ()
+    left_out: Sequence[LeftOut] = ()
 
 
 class Misshapen(Exception):  # noqa: N818 - as Refusal: an answer to a sender, not an error of ours
@@ -74,28 +119,169 @@ class Dialect(Protocol):
         ...
 
 
-def read_each(told: Iterable[tuple[Place, Any]], read_one: Callable[[Place, Any], Incoming]) -> Reading:
-    """Read every profile by itself, so that one of a wrong shape harms no other; `read_one` raises Misshapen for it.
+class Parts:
+    """Reads the parts of one profile, and keeps what is wrong with them instead of stopping at the first error."""
 
-    Raises Refusal: 413 when there are more than MAX_PROFILES, 422 when there are some and none has the right shape.
+    def __init__(self, source: str, place: Place, raw: Mapping[str, Json]) -> None:
+        self._source = source
+        self._place = place
+        self._raw = raw
+        self._left_out: list[LeftOut] = []
+        self._counts: Counter[str] = Counter()
+        self._is_full_snapshot = True
+
+    def leave_out(self, code: str, detail: str, *inner: str | int) -> None:
+        """Tell of a part (at `inner`, inside the profile) that cannot be read."""
+        self._counts[code] += 1
+        # No more are kept than are told.
+        if len(self._left_out) < MAX_ERRORS:
+            self._left_out.append(LeftOut(code, InputError(detail, pointer((*self._place, *inner)))))
+
+    def leave_out_value(self, code: str, detail: str, *inner: str | int) -> None:
+        """Tell of an identity or attribute that has a value, though it cannot be read."""
+        self._is_full_snapshot = False
+        self.leave_out(code, detail, *inner)
+
+    def attributes(self, told: Mapping[str, Json], *inner: str | int) -> dict[str, Json]:
+        """Return the attributes that every later step can carry."""
+        if flaw_of(told) is None:
+            return dict(told)
+        if len(told) > MAX_KEYS:
+            self.leave_out_value(UNFIT_ATTRIBUTE, f"holds more than {MAX_KEYS} attributes", *inner)
+            return {}
+        fit: dict[str, Json] = {}
+        for name, value in told.items():
+            flaw = flaw_of([name, value])
+            if flaw is None:
+                fit[name] = value
+            else:
+                self.leave_out_value(UNFIT_ATTRIBUTE, flaw, *inner, name)
+        return fit
+
+    def identity(self, told: Any, *inner: str | int) -> str | None:
+        """Return an identity as text; None when it is none."""
+        text = id_of(told)
+        if text is None:
+            is_nothing = told is None or isinstance(told, str)
+            detail = "must be a text that is not empty, or a whole number"
+            (self.leave_out if is_nothing else self.leave_out_value)(UNFIT_IDENTITY, detail, *inner)
+            return None
+        flaw = f"is longer than {MAX_IDENTITY} characters" if len(text) > MAX_IDENTITY else _flaw_of_text(text)
+        if flaw is not None:
+            self.leave_out_value(UNFIT_IDENTITY, flaw, *inner)
+            return None
+        return text
+
+    def identities(self, told: Iterable[tuple[Place, Any]]) -> list[str]:
+        """Return identities, each once, in their order."""
+        found = (self.identity(value, *inner) for inner, value in told)
+        return list(dict.fromkeys(text for text in found if text is not None))
+
+    def namespace(self, told: str, *inner: str | int) -> bool:
+        """Return whether a name can stand for identities."""
+        flaw = _flaw_of_text(told)
+        if flaw is not None:
+            self.leave_out_value(UNFIT_IDENTITY, flaw, *inner, told)
+        return flaw is None
+
+    def segment(self, told: Any, *inner: str | int) -> str | None:
+        """Return the reference `source/segment` of a platform's segment id; None when it is none."""
+        text = id_of(told)
+        reference = f"{self._source}/{text}"
+        flaw = "must be a text that is not empty" if text is None else _flaw_of_text(text)
+        if flaw is None and (len(text or "") > MAX_SEGMENT or len(reference.encode()) > MAX_SEGMENT_BYTES):
+            flaw = f"is longer than {MAX_SEGMENT} characters or {MAX_SEGMENT_BYTES} bytes"
+        if flaw is not None:
+            self.leave_out(UNFIT_MEMBERSHIP, flaw, *inner)
+            return None
+        return reference
+
+    def moment(self, code: str, told: Any, *inner: str | int, zoned: bool) -> datetime | None:
+        """Return a time (see `moment_of`); None when it is none."""
+        try:
+            return moment_of(told, zoned=zoned)
+        except ValueError as error:
+            self.leave_out(code, str(error), *inner)
+            return None
+
+    def incoming(
+        self,
+        *,
+        identities: Mapping[str, Sequence[str] | None],
+        attributes: Mapping[str, Json],
+        memberships: Sequence[MembershipChange],
+        snapshot: bool,
+        at: datetime | None = None,
+        ignored_memberships: int = 0,
+    ) -> Incoming:
+        """Return the profile made of what could be read; raises Misshapen when it is not to be taken."""
+        self._require_enough(identities, attributes, bool(memberships) or ignored_memberships > 0)
+        return Incoming(
+            raw=self._raw,
+            place=self._place,
+            snapshot=snapshot and self._is_full_snapshot,
+            identities=identities,
+            attributes=attributes,
+            memberships=memberships,
+            at=at,
+            ignored_memberships=ignored_memberships,
+            left_out=self._left_out,
+            left_out_counts=self._counts,
+        )
+
+    def _require_enough(
+        self, identities: Mapping[str, Any], attributes: Mapping[str, Any], has_memberships: bool
+    ) -> None:
+        if has_memberships:
+            return
+        if not self._counts:
+            if not identities and not attributes:
+                self.refuse("holds no identities, no attributes and no memberships")
+        elif not attributes or not _ABOUT_THE_WHOLE.isdisjoint(self._counts):
+            raise Misshapen([part.error for part in self._left_out])
+
+    def refuse(self, detail: str) -> None:
+        """Refuse the whole profile; raises Misshapen."""
+        raise Misshapen([InputError(detail, pointer(self._place)), *(part.error for part in self._left_out)])
+
+
+def _flaw_of_text(text: str) -> str | None:
+    # Most are plain, and there are many.
+    return None if text.isascii() else flaw_of(text)
+
+
+def name_of(told: Any) -> str | None:
+    """Return a segment's display name, None where there is none that can be shown."""
+    if not isinstance(told, str) or not told:
+        return None
+    return told[:MAX_NAME].encode(errors="replace").decode()
+
+
+def read_each(
+    body: Any,
+    told: Iterable[tuple[Place, Any]],
+    read_one: Callable[[Place, Any], Incoming],
+    left_out: Sequence[LeftOut] = (),
+) -> Reading:
+    """Read every profile of a body by itself, so that one of a wrong shape harms no other; `read_one` raises Misshapen.
+
+    `left_out` is what could not be read around them. Raises Refusal: 413 when there are more than MAX_PROFILES, 422
+    when something is wrong and nothing can be taken.
     """
     profiles: list[Incoming] = []
     misshapen: list[InputError] = []
-    errors: list[InputError] = []
+    errors: list[InputError] = [part.error for part in left_out]
     for number, (place, value) in enumerate(told):
         if number == MAX_PROFILES:
             raise too_large(f"A request holds at most {MAX_PROFILES} profiles.")
         try:
-            flaw = flaw_of(value)
-            if flaw is not None:
-                raise Misshapen([InputError(flaw, pointer(place))])
             profiles.append(read_one(place, value))
         except Misshapen as wrong:
             misshapen.append(wrong.errors[0])
-            errors.extend(wrong.errors[: MAX_ERRORS - len(errors)])
+            errors.extend(wrong.errors[: max(MAX_ERRORS - len(errors), 0)])
     if errors and not profiles:
-        raise wrong_shape(errors)
-    return Reading(profiles, misshapen)
+        raise wrong_shape(errors, sender_of(body))
+    return Reading(profiles, misshapen, left_out)
 
 
 def moment_of(value: Any, *, zoned: bool) -> datetime:

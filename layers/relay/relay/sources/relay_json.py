@@ -1,7 +1,7 @@
 """Audience Relay's own dialect, for scripts and platforms whose body can be shaped.
 
 {"changes": [{
-    "identities": {"crm_id": "42", "email": ["a@b.c"]},      text or list of texts; null or [] clears
+    "identities": {"crm_id": "42", "email": ["a@b.c"]},      text, whole number or list of such; null or [] clears
     "attributes": {"first_name": "Ada"},                      any JSON; null clears
     "memberships": [{"segment": "vip", "status": "realized", "at": "2026-01-31T12:00:00Z", "name": "VIPs"}],
     "at": "2026-01-31T12:00:00Z",                             time of identities and attributes; default: receipt
@@ -10,59 +10,37 @@
 All keys are optional; times need `Z` or an offset; `status` is `realized` or `exited`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from datetime import datetime
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, PlainValidator, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
-
-from relay.domain.changes import MembershipChange
+from relay.domain.changes import Json, MembershipChange
 from relay.problem_details import InputError, pointer, wrong_shape
 from relay.sources.json_body import document
-from relay.sources.reading import Incoming, Misshapen, Place, Reading, moment_of, read_each
+from relay.sources.reading import (
+    UNFIT_ATTRIBUTE,
+    UNFIT_IDENTITY,
+    UNFIT_MEMBERSHIP,
+    UNFIT_SNAPSHOT,
+    UNFIT_TIME,
+    UNKNOWN_KEY,
+    Incoming,
+    LeftOut,
+    Misshapen,
+    Parts,
+    Place,
+    Reading,
+    name_of,
+    read_each,
+)
+from relay.sources.recognising import sender_of
 
-_UNKNOWN_KEY = "holds a key that this dialect does not know"
-_MISSING = "is missing"
+STATUSES = {"realized": True, "exited": False}
 
-
-def _moment(value: Any) -> datetime:
-    try:
-        return moment_of(value, zoned=True)
-    except ValueError as error:
-        raise PydanticCustomError("moment", str(error)) from None
-
-
-def _values(value: Any) -> list[str] | None:
-    listed = [value] if isinstance(value, str) else value
-    if listed is None:
-        return None
-    if not isinstance(listed, list) or not all(isinstance(one, str) and one for one in listed):
-        raise PydanticCustomError("identity", "must be a text that is not empty, or a list of such texts, or null")
-    return list(dict.fromkeys(listed)) or None
-
-
-Moment = Annotated[datetime, PlainValidator(_moment)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-
-class _Membership(_Strict):
-    segment: str = Field(min_length=1, max_length=256)
-    status: Literal["realized", "exited"]
-    at: Moment
-    name: str | None = Field(default=None, max_length=512)
-
-
-class _Change(_Strict):
-    identities: dict[str, Annotated[list[str] | None, PlainValidator(_values)]] = Field(default_factory=dict)
-    attributes: dict[str, Any] = Field(default_factory=dict)
-    memberships: Annotated[list[_Membership], FailFast()] = Field(default_factory=list)
-    at: Moment | None = None
-    snapshot: bool = False
+_KEYS = frozenset({"identities", "attributes", "memberships", "at", "snapshot"})
+_MEMBERSHIP_KEYS = frozenset({"segment", "status", "at", "name"})
+_IS_UNKNOWN = "holds a key that this dialect does not know"
 
 
 def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  # noqa: ARG001 - this dialect has none
@@ -70,45 +48,102 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  
 
     A change of a wrong shape is only told beside those that can be read.
     """
-    places = ((("changes", index), told) for index, told in enumerate(_changes(document(raw))))
-    return read_each(places, partial(_incoming, source))
+    body = document(raw)
+    changes = _changes(body)
+    # Which key it is is not told: it may be personal data.
+    unknown = [LeftOut(UNKNOWN_KEY, InputError(_IS_UNKNOWN, pointer([])))] if body.keys() - {"changes"} else []
+    places = ((("changes", index), told) for index, told in enumerate(changes))
+    return read_each(body, places, partial(_incoming, source), unknown)
 
 
 def _changes(body: Any) -> list[Any]:
+    wrong: tuple[str, list[str]] | None = None
     if not isinstance(body, dict):
-        raise wrong_shape([InputError("must be an object", pointer([]))])
-    if body.keys() - {"changes"}:
-        raise wrong_shape([InputError(_UNKNOWN_KEY, pointer([]))])
-    if "changes" not in body:
-        raise wrong_shape([InputError(_MISSING, pointer(["changes"]))])
-    changes = body["changes"]
-    if not isinstance(changes, list):
-        raise wrong_shape([InputError("must be a list", pointer(["changes"]))])
+        wrong = "must be an object", []
+    elif "changes" not in body:
+        wrong = "is missing", ["changes"]
+    elif not isinstance(body["changes"], list):
+        wrong = "must be a list", ["changes"]
+    if wrong is not None:
+        raise wrong_shape([InputError(wrong[0], pointer(wrong[1]))], sender_of(body))
+    changes: list[Any] = body["changes"]
     return changes
 
 
 def _incoming(source: str, place: Place, told: Any) -> Incoming:
-    try:
-        change = _Change.model_validate(told)
-    except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False)
-        raise Misshapen([_told(place, one) for one in errors]) from None
-    return Incoming(
-        raw=told,
-        place=place,
-        snapshot=change.snapshot,
-        identities=change.identities,
-        attributes=change.attributes,
-        memberships=[
-            MembershipChange(f"{source}/{one.segment}", one.status == "realized", one.at, one.name)
-            for one in change.memberships
-        ],
-        at=change.at,
+    if not isinstance(told, dict):
+        raise Misshapen([InputError("must be a change (an object)", pointer(place))])
+    parts = Parts(source, place, told)
+    if told.keys() - _KEYS:
+        parts.leave_out(UNKNOWN_KEY, _IS_UNKNOWN)
+    at = None if told.get("at") is None else parts.moment(UNFIT_TIME, told["at"], "at", zoned=True)
+    snapshot = told.get("snapshot")
+    if snapshot is not None and not isinstance(snapshot, bool):
+        parts.leave_out(UNFIT_SNAPSHOT, "must be true or false", "snapshot")
+    attributes = _object(parts, UNFIT_ATTRIBUTE, told, "attributes")
+    return parts.incoming(
+        identities=dict(_identities(parts, _object(parts, UNFIT_IDENTITY, told, "identities"))),
+        attributes=parts.attributes(attributes, "attributes"),
+        memberships=list(_memberships(parts, told.get("memberships"))),
+        snapshot=snapshot is True,
+        at=at,
     )
 
 
-def _told(place: Place, error: ErrorDetails) -> InputError:
-    inner = (*place, *error["loc"])
-    if error["type"] == "extra_forbidden":
-        return InputError(_UNKNOWN_KEY, pointer(inner[:-1]))
-    return InputError(_MISSING if error["type"] == "missing" else error["msg"], pointer(inner))
+def _object(parts: Parts, code: str, told: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = told.get(key, {})
+    if not isinstance(value, dict):
+        parts.leave_out_value(code, "must be an object", key)
+        return {}
+    return value
+
+
+def _identities(parts: Parts, told: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str] | None]]:
+    for namespace, value in told.items():
+        if not parts.namespace(namespace, "identities"):
+            continue
+        if value is None or value == []:
+            yield namespace, None
+            continue
+        place: Place = ("identities", namespace)
+        listed = (
+            [((*place, index), one) for index, one in enumerate(value)] if isinstance(value, list) else [(place, value)]
+        )
+        ids = parts.identities(listed)
+        if ids:
+            yield namespace, ids
+
+
+def _memberships(parts: Parts, told: Any) -> Iterator[MembershipChange]:
+    if told is None:
+        return
+    if not isinstance(told, list):
+        parts.leave_out(UNFIT_MEMBERSHIP, "must be a list", "memberships")
+        return
+    for index, value in enumerate(told):
+        membership = _membership(parts, ("memberships", index), value)
+        if membership is not None:
+            yield membership
+
+
+def _membership(parts: Parts, place: Place, told: Any) -> MembershipChange | None:
+    if not isinstance(told, dict):
+        parts.leave_out(UNFIT_MEMBERSHIP, "must be an object with segment, status and at", *place)
+        return None
+    if missing := [key for key in ("segment", "status", "at") if key not in told]:
+        parts.leave_out(UNFIT_MEMBERSHIP, "is missing", *place, missing[0])
+        return None
+    status = told["status"]
+    if not isinstance(status, str) or status not in STATUSES:
+        parts.leave_out(UNFIT_MEMBERSHIP, f"must be {' or '.join(STATUSES)}", *place, "status")
+        return None
+    at = parts.moment(UNFIT_MEMBERSHIP, told["at"], *place, "at", zoned=True)
+    segment = None if at is None else parts.segment(told["segment"], *place, "segment")
+    if at is None or segment is None:
+        return None
+    if told.keys() - _MEMBERSHIP_KEYS:
+        parts.leave_out(UNKNOWN_KEY, _IS_UNKNOWN, *place)
+    name = told.get("name")
+    if not isinstance(name, str | None):
+        parts.leave_out(UNFIT_MEMBERSHIP, "must be a text", *place, "name")
+    return MembershipChange(segment, STATUSES[status], at, name_of(name))

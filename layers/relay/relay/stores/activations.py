@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain import moments
-from relay.stores.database import Database, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,8 @@ def save(database: Database, export: str, activation: Activation) -> None:
     """Keep an activation."""
     item: Item = {"activated": activation.version, "at": moments.text(activation.at), "settled": activation.settled}
     write_one(database, Put(_key(export), item))
+
+
+def forget(database: Database, export: str) -> None:
+    """Delete the activation of an export that is gone for good."""
+    write_one(database, Delete(_key(export)))

@@ -44,3 +44,9 @@ def profiles_of(database: Database, export: str, bucket: int, after: str) -> Ite
             yield after
         if len(page) < PAGE:
             return
+
+
+def some(database: Database, export: str, bucket: int, count: int) -> list[Delivery]:
+    """Return up to `count` deliveries of a bucket."""
+    items = database.query(Table.DELIVERIES, f"{export}#{bucket:02x}", limit=count)
+    return [deliveries.from_json(documents.body_of(item), documents.version_of(item)) for item in items]

@@ -5,11 +5,12 @@ on the condition that the gate is still closed with the same epoch. pk `gates#co
 `export#name`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from relay.domain import moments
-from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
+from relay.domain.problems import Actor, Problem
+from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Table, Update, write_one
 
 CONNECTION = "connection"
 
@@ -24,6 +25,7 @@ QUIET = timedelta(minutes=15)
 class Gate:
     """The state of one gate. `epoch` counts its closings.
 
+    `code`, `reason` and `actor` (who must act) tell what is wrong now: what closed it, or what the latest probe found.
     `failing_since` and `failed_at` are the first and the last failure of a row without a success. `passed` is the
     version of an export's settings under which a run has counted the leavers and was let through. `flaps` counts the
     closings in a row that came for the same code (`last_code`, once it is open) soon after it was `reopened_at`.
@@ -33,6 +35,7 @@ class Gate:
     closed: bool = False
     code: str = ""
     reason: str = ""
+    actor: Actor = Actor.ADMINISTRATOR
     epoch: int = 0
     since: datetime | None = None
     failing_since: datetime | None = None
@@ -50,6 +53,11 @@ def scope_of(export_name: str | None) -> str:
     return CONNECTION if export_name is None else f"export#{export_name}"
 
 
+def export_of(scope: str) -> str:
+    """Return the name of the export of a scope that is not a connection's."""
+    return scope.removeprefix("export#")
+
+
 def _key(connection: str, scope: str) -> Key:
     return Key(Table.CONTROL, f"gates#{connection}", scope)
 
@@ -62,6 +70,11 @@ def load(database: Database, connection: str, export_name: str) -> tuple[Gate, G
     return one, other
 
 
+def load_one(database: Database, connection: str, scope: str) -> Gate:
+    """Return one gate of a connection."""
+    return _gate(scope, database.get([_key(connection, scope)])[0])
+
+
 def load_all(database: Database, connection: str) -> dict[str, Gate]:
     """Return all gates of a connection by scope."""
     return {
@@ -69,7 +82,15 @@ def load_all(database: Database, connection: str) -> dict[str, Gate]:
     }
 
 
-def close(database: Database, connection: str, gate: Gate, code: str, reason: str, now: datetime) -> None:
+def close(
+    database: Database,
+    connection: str,
+    gate: Gate,
+    code: str,
+    reason: str,
+    now: datetime,
+    actor: Actor = Actor.ADMINISTRATOR,
+) -> None:
     """Close a gate that was seen open; nothing happens if somebody else changed it meanwhile."""
     write_one(
         database,
@@ -79,6 +100,7 @@ def close(database: Database, connection: str, gate: Gate, code: str, reason: st
                 "closed": True,
                 "code": code,
                 "reason": reason,
+                "actor": actor.value,
                 "epoch": gate.epoch + 1,
                 "since": moments.text(now),
                 "failing_since": "",
@@ -94,6 +116,15 @@ def _flaps(gate: Gate, code: str, now: datetime) -> int:
     if gate.reopened_at is None or code != gate.last_code or now - gate.reopened_at >= QUIET:
         return 0
     return gate.flaps + 1
+
+
+def restate(database: Database, connection: str, gate: Gate, problem: Problem) -> Gate:
+    """Note that what is stopped has another reason now; return it as it is told from now on."""
+    if (gate.code, gate.reason, gate.actor) == (problem.code, problem.what, problem.actor):
+        return gate
+    told: Item = {"code": problem.code, "reason": problem.what, "actor": problem.actor.value}
+    write_one(database, Update(_key(connection, gate.scope), told, {}, _as_seen(gate)))
+    return replace(gate, code=problem.code, reason=problem.what, actor=problem.actor)
 
 
 def reopen(database: Database, connection: str, gate: Gate, now: datetime) -> bool:
@@ -120,6 +151,11 @@ def owe(database: Database, connection: str, gate: Gate, export_name: str) -> bo
 def owe_always(database: Database, connection: str, export_name: str) -> None:
     """Note that an export owes a run, whatever its gates say (it is paused, or its settings are invalid)."""
     write_one(database, Update(_key(connection, scope_of(export_name)), {}, {"owed": 1}))
+
+
+def forget(database: Database, connection: str, export_name: str) -> None:
+    """Delete what is kept of an export that is gone for good."""
+    write_one(database, Delete(_key(connection, scope_of(export_name))))
 
 
 def pay(database: Database, connection: str, gate: Gate) -> bool:
@@ -173,6 +209,7 @@ def _gate(scope: str, item: Item | None) -> Gate:
         closed=bool(item.get("closed", False)),
         code=str(item.get("code", "")),
         reason=str(item.get("reason", "")),
+        actor=Actor(str(item.get("actor", Actor.ADMINISTRATOR.value))),
         epoch=int(item.get("epoch", 0)),
         since=moment("since"),
         failing_since=moment("failing_since"),

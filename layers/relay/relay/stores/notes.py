@@ -1,6 +1,6 @@
 """Notes: small facts kept per connection, and which export a target belongs to."""
 
-from relay.stores.database import ABSENT, Database, Expectation, Key, Put, Table, write_one
+from relay.stores.database import ABSENT, Database, Delete, Expectation, Key, Put, Table, write_one
 
 
 class ConnectionNotes:
@@ -23,6 +23,16 @@ class ConnectionNotes:
             return value
         kept = self.get(key)
         return value if kept is None else kept
+
+    def forget_owner(self, export_name: str) -> None:
+        """Delete the notes that say that targets belong to an export."""
+        owned = [
+            Key(Table.CONTROL, self._pk, str(item["sk"]))
+            for item in self._database.query(Table.CONTROL, self._pk, prefix=owner_note(""))
+            if item["note"] == export_name
+        ]
+        if owned:
+            self._database.write([[Delete(key, {"note": export_name})] for key in owned])
 
 
 def owner_note(target: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from relay.domain import moments
 from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
@@ -10,6 +11,7 @@ from relay.stores.database import (
     ABSENT,
     Database,
     Delete,
+    Expectation,
     Item,
     Key,
     Put,
@@ -21,6 +23,18 @@ from relay.stores.database import (
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
+
+
+ASKS_FOR = timedelta(minutes=3)
+"""Longer than a function's time-out: who has been asking the account for so long has died."""
+
+
+class Readiness(Enum):
+    """Whether a run's account was asked: it was, this one shall, or somebody else does right now."""
+
+    READY = "ready"
+    ASK = "ask"
+    WAIT = "wait"
 
 
 def _header(run: str) -> Key:
@@ -37,6 +51,10 @@ def _waiting(run: str, profile: str) -> Key:
 
 def _listed(export: str, run: str) -> Key:
     return Key(Table.CONTROL, f"runs#{export}", run)
+
+
+def _readiness(run: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", "ready")
 
 
 def _active(export: str) -> Key:
@@ -98,6 +116,11 @@ def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     ids = [str(item["sk"]) for item in database.query(Table.CONTROL, f"runs#{export}")][-count:]
     items = database.get([_header(run) for run in ids])
     return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None][::-1]
+
+
+def forget_pointers(database: Database, export: str) -> None:
+    """Delete which runs of an export are active and newest; the runs themselves are forgotten after `KEPT`."""
+    write_one(database, Delete(_active(export)), Delete(_newest(export)))
 
 
 def shards(database: Database, run: str) -> list[Shard]:
@@ -171,6 +194,30 @@ def end_wait(database: Database, run: str, index: int, profile: str, outcome: Ou
 def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
     """Return the write that moves profiles between columns."""
     return Update(_shard(run, index), {}, _columns(counts))
+
+
+def readiness(database: Database, run: Run, shard: int, now: datetime) -> Readiness:
+    """Return whether the account was asked for a run. With ASK it is for this shard to ask; nobody else does."""
+    item = database.get([_readiness(run.id)])[0]
+    if item is not None and item["ready"]:
+        return Readiness.READY
+    # Who asked before and begins again has died: messages of one shard are handled one at a time.
+    dead = item is None or int(item["by"]) == shard or now - moments.parse(str(item["at"])) > ASKS_FOR
+    if not dead:
+        return Readiness.WAIT
+    expect: Expectation = {"pk": ABSENT} if item is None else {"by": int(item["by"]), "at": str(item["at"])}
+    asks: Item = {"ready": False, "by": shard, "at": moments.text(now), "expires_at": _expiry(run)}
+    return Readiness.ASK if write_one(database, Put(_readiness(run.id), asks, expect)) else Readiness.WAIT
+
+
+def note_ready(database: Database, run: Run) -> None:
+    """Note that the account was asked and takes the run."""
+    write_one(database, Update(_readiness(run.id), {"ready": True}))
+
+
+def ask_again(database: Database, run: Run) -> None:
+    """Note that the account did not answer: whoever comes next asks."""
+    write_one(database, Delete(_readiness(run.id), {"ready": False}))
 
 
 def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:

@@ -1,0 +1,433 @@
+"""A small client for the few calls to SQS, Secrets Manager and SSM: it starts and calls in a fraction of boto3's time.
+
+It does what a Lambda function needs: credentials and region from the environment, Signature Version 4, one kept
+connection per service, boto3's time-outs and standard retries, the endpoint variables, and botocore's exceptions.
+Where the environment asks for more (see `suffices`), boto3 does the same work. `docs/decisions.md` has the figures.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import random
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from select import POLLIN, poll
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
+
+import botocore
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.exceptions import ConnectionError as NoConnection
+
+TRIES = 2
+"""How often one call is sent, as `total_max_attempts` of boto3."""
+LONGEST_PAUSE_SECONDS = 1.0
+"""Before the second try: a random part of it, as boto3's standard mode pauses before its first retry.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html"""
+
+_TRANSIENT_STATUS = frozenset({500, 502, 503, 504})
+_RETRIED_CODES = frozenset(
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "TransactionInProgressException",
+    }
+)
+_SUFFIXES: Mapping[str, str] = {
+    "cn-": "amazonaws.com.cn",
+    "us-iso-": "c2s.ic.gov",
+    "us-isob-": "sc2s.sgov.gov",
+    "us-isof-": "csp.hci.ic.gov",
+    "eu-isoe-": "cloud.adc-e.uk",
+    "eusc-": "amazonaws.eu",
+}
+"""The domains of the partitions other than `amazonaws.com`, by how their regions begin."""
+_PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
+
+Environment = Mapping[str, str]
+
+
+class QueueClient(Protocol):
+    """What is used of boto3's SQS client."""
+
+    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
+        ...
+
+    def change_message_visibility(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        ReceiptHandle: str,  # noqa: N803
+        VisibilityTimeout: int,  # noqa: N803
+    ) -> Any:
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
+        ...
+
+
+class SecretsReader(Protocol):
+    """What is used of boto3's Secrets Manager client."""
+
+    def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]:  # noqa: N803
+        """https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html."""
+        ...
+
+
+class ParametersReader(Protocol):
+    """What is used of boto3's SSM client."""
+
+    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803
+        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html."""
+        ...
+
+    def get_parameters_by_path(
+        self,
+        *,
+        Path: str,  # noqa: N803
+        Recursive: bool,  # noqa: N803
+        WithDecryption: bool,  # noqa: N803
+        NextToken: str = ...,  # noqa: N803
+    ) -> Mapping[str, Any]:
+        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html."""
+        ...
+
+
+def sqs(environment: Environment = os.environ) -> QueueClient:
+    """Return a client of SQS."""
+    return _Sqs(_Service(SQS, environment)) if suffices(environment) else _boto3(SQS)
+
+
+def secrets_manager(environment: Environment = os.environ) -> SecretsReader:
+    """Return a client of Secrets Manager."""
+    return _Secrets(_Service(SECRETS, environment)) if suffices(environment) else _boto3(SECRETS)
+
+
+def ssm(environment: Environment = os.environ) -> ParametersReader:
+    """Return a client of SSM."""
+    return _Parameters(_Service(SSM, environment)) if suffices(environment) else _boto3(SSM)
+
+
+def connect(client: object) -> None:
+    """Open the connection of a client of ours ahead of its first call (boto3 has no way to); raises BotoCoreError."""
+    if isinstance(client, _Client):
+        client.service.connect()
+
+
+def suffices(environment: Environment) -> bool:
+    """Return whether this module does all that the environment asks for.
+
+    It does on Lambda with its usual variables. Elsewhere (profiles, single sign-on, roles to assume, a container's
+    credentials) and with a proxy, FIPS or dual-stack endpoints, boto3 has to be taken.
+    """
+    asked_for = ("AWS_LAMBDA_FUNCTION_NAME", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    return (
+        all(environment.get(name) for name in asked_for)
+        and _region(environment) is not None
+        and not any(_is_true(environment, name) for name in ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"))
+        and not any(name.upper() in _PROXIES and value for name, value in environment.items())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A service that speaks JSON over POST, and how long it may take to connect and to answer, in seconds."""
+
+    name: str
+    """As boto3 and the host names call it."""
+    variable: str
+    """The end of its endpoint variable."""
+    target: str
+    json_version: str
+    connect_seconds: float
+    read_seconds: float
+    query_mode: bool = False
+    """Whether it is asked for the error codes that it had before it spoke JSON, as boto3 asks."""
+
+    def host(self, region: str) -> str:
+        """Return its public host in a region."""
+        suffix = next((suffix for start, suffix in _SUFFIXES.items() if region.startswith(start)), "amazonaws.com")
+        return f"{self.name}.{region}.{suffix}"
+
+
+SQS = Api("sqs", "SQS", "AmazonSQS", "1.0", connect_seconds=1, read_seconds=5, query_mode=True)
+SECRETS = Api("secretsmanager", "SECRETS_MANAGER", "secretsmanager", "1.1", connect_seconds=1, read_seconds=2)
+"""Tight, because a webhook is answered within its sender's 2 seconds."""
+SSM = Api("ssm", "SSM", "AmazonSSM", "1.1", connect_seconds=1, read_seconds=2)
+
+
+def endpoint(api: Api, environment: Environment) -> str:
+    """Return the URL to call: the service's own variable, that of all services, or the region's public one.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+    """
+    if not _is_true(environment, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"):
+        for name in (f"AWS_ENDPOINT_URL_{api.variable}", "AWS_ENDPOINT_URL"):
+            if environment.get(name):
+                return environment[name]
+    return f"https://{api.host(_region(environment) or '')}"
+
+
+def signed(headers: Mapping[str, str], body: bytes, *, path: str, scope: Sequence[str], secret: str) -> str:
+    """Return the `Authorization` header of a POST, all `headers` (names in lower case, `x-amz-date` among them) signed.
+
+    `scope` is key id, region and service.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    key_id, region, service = scope
+    moment = headers["x-amz-date"]
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    request = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
+    credential = f"{moment[:8]}/{region}/{service}/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{moment}\n{credential}\n{hashlib.sha256(request.encode()).hexdigest()}"
+    key = _signing_key(secret, moment[:8], region, service)
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    return f"AWS4-HMAC-SHA256 Credential={key_id}/{credential}, SignedHeaders={names}, Signature={signature}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    service: "_Service"
+
+
+class _Sqs(_Client):
+    def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("SendMessageBatch", request)
+
+    def change_message_visibility(self, **request: Any) -> Any:
+        return self.service.call("ChangeMessageVisibility", request)
+
+
+class _Secrets(_Client):
+    def get_secret_value(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("GetSecretValue", request)
+
+
+class _Parameters(_Client):
+    def get_parameter(self, **request: Any) -> Mapping[str, Any]:
+        answer = self.service.call("GetParameter", request)
+        return {**answer, "Parameter": _dated(answer["Parameter"])}
+
+    def get_parameters_by_path(self, **request: Any) -> Mapping[str, Any]:
+        answer = self.service.call("GetParametersByPath", request)
+        return {**answer, "Parameters": [_dated(parameter) for parameter in answer["Parameters"]]}
+
+
+class _Service:
+    """One service, over one connection at a time that is kept open."""
+
+    def __init__(self, api: Api, environment: Environment, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._api = api
+        self._environment = environment
+        self._region = _region(environment) or ""
+        self._url = urlsplit(endpoint(api, environment))
+        self._sleep = sleep
+        self._connection: HTTPConnection | None = None
+        self._lock = threading.Lock()
+
+    def connect(self) -> None:
+        """Open the connection ahead of the first call; raises what `call` raises when there is no way."""
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._connected()
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer. Raises ClientError when the service refuses, another BotoCoreError when none comes."""
+        body = json.dumps(request, separators=(",", ":")).encode()
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self._lock:
+                    status, code_told, text = self._exchange(operation, body)
+                if status < 300:
+                    return _answer(text)
+                refusal = _refusal(operation, status, code_told, text)
+                error: Exception = refusal
+                passes = status in _TRANSIENT_STATUS or refusal.response["Error"]["Code"] in _RETRIED_CODES
+            except (NoConnection, HTTPClientError) as trouble:
+                error, passes = trouble, True
+            if not passes or attempt == TRIES:
+                raise error
+            self._sleep(random.random() * LONGEST_PAUSE_SECONDS)  # noqa: S311 - spreads the retries of many
+        raise AssertionError
+
+    def _exchange(self, operation: str, body: bytes) -> tuple[int, str, bytes]:
+        """Send once; return status, the error code of the header, and the body."""
+        kept = self._connection is not None and not _is_dropped(self._connection)
+        if not kept:
+            self._close()
+        connection = self._connection = self._connection or self._connected()
+        try:
+            connection.request("POST", self._path, body, self._headers(operation, body))
+            response = connection.getresponse()
+            text = response.read()
+        except TimeoutError as error:
+            self._close()
+            raise ReadTimeoutError(endpoint_url=self._endpoint, error=error) from None
+        except (OSError, HTTPException) as error:
+            self._close()
+            if kept and isinstance(error, ConnectionError):
+                # The other end had closed it while it lay idle, which is no failed try.
+                return self._exchange(operation, body)
+            raise ConnectionClosedError(endpoint_url=self._endpoint, error=error) from None
+        except BaseException:
+            self._close()
+            raise
+        if response.will_close:
+            self._close()
+        return response.status, response.headers.get("x-amzn-query-error", ""), text
+
+    def _connected(self) -> HTTPConnection:
+        seconds = self._api.connect_seconds
+        host, port = self._url.hostname or "", self._url.port
+        connection = (
+            HTTPSConnection(host, port, timeout=seconds, context=_trust(self._environment.get("AWS_CA_BUNDLE")))
+            if self._url.scheme == "https"
+            else HTTPConnection(host, port, timeout=seconds)
+        )
+        try:
+            connection.connect()
+        except TimeoutError as error:
+            raise ConnectTimeoutError(endpoint_url=self._endpoint, error=error) from None
+        except ssl.SSLError as error:
+            raise SSLError(endpoint_url=self._endpoint, error=error) from None
+        except OSError as error:
+            raise EndpointConnectionError(endpoint_url=self._endpoint, error=error) from None
+        connection.sock.settimeout(self._api.read_seconds)
+        return connection
+
+    def _headers(self, operation: str, body: bytes) -> dict[str, str]:
+        # Read at each call, because whoever changes the credentials changes the environment.
+        key_id, secret = (self._environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
+        headers = {
+            "content-type": f"application/x-amz-json-{self._api.json_version}",
+            "host": _host(self._url),
+            "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+            "x-amz-target": f"{self._api.target}.{operation}",
+        }
+        if self._api.query_mode:
+            headers["x-amzn-query-mode"] = "true"
+        if token := self._environment.get("AWS_SESSION_TOKEN"):
+            headers["x-amz-security-token"] = token
+        scope = (key_id, self._region, self._api.name)
+        headers["authorization"] = signed(headers, body, path=self._path, scope=scope, secret=secret)
+        headers["user-agent"] = f"audience-relay Botocore/{botocore.__version__}"
+        return headers
+
+    @property
+    def _path(self) -> str:
+        return f"{self._url.path.rstrip('/')}/"
+
+    @property
+    def _endpoint(self) -> str:
+        return self._url.geturl()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+
+def _boto3(api: Api) -> Any:
+    # Imported here, because on Lambda it is not needed.
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=api.connect_seconds,
+        read_timeout=api.read_seconds,
+        retries={"mode": "standard", "total_max_attempts": TRIES},
+    )
+    return boto3.client(api.name, config=config)  # type: ignore[call-overload]
+
+
+def _region(environment: Environment) -> str | None:
+    return environment.get("AWS_DEFAULT_REGION") or environment.get("AWS_REGION") or None
+
+
+def _is_true(environment: Environment, name: str) -> bool:
+    return environment.get(name, "").lower() == "true"
+
+
+def _host(url: SplitResult) -> str:
+    name = url.hostname or ""
+    name = f"[{name}]" if ":" in name else name
+    return name if url.port in (None, {"https": 443, "http": 80}.get(url.scheme)) else f"{name}:{url.port}"
+
+
+@cache
+def _trust(bundle: str | None) -> ssl.SSLContext:
+    # One for all services, because reading the certificates takes longer than a call. They are boto3's own.
+    return ssl.create_default_context(cafile=bundle or Path(botocore.__file__).with_name("cacert.pem"))
+
+
+@cache
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def _is_dropped(connection: HTTPConnection) -> bool:
+    # Nobody asked anything, so whatever can be read now is the end of the connection.
+    readable = poll()
+    readable.register(connection.sock, POLLIN)
+    return bool(readable.poll(0))
+
+
+def _answer(text: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(text or b"{}")
+    except ValueError as error:
+        raise HTTPClientError(error=type(error).__name__) from None
+    if not isinstance(answer, dict):
+        raise HTTPClientError(error="an answer that is no JSON object")
+    return answer
+
+
+def _refusal(operation: str, status: int, code_told: str, text: bytes) -> ClientError:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict):
+        told = {}
+    code = code_told.partition(";")[0] or str(told.get("__type") or told.get("code") or status).rpartition("#")[2]
+    message = str(told.get("message") or told.get("Message") or "")
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
+        operation,
+    )
+
+
+def _dated(parameter: Mapping[str, Any]) -> dict[str, Any]:
+    return {**parameter, "LastModifiedDate": datetime.fromtimestamp(parameter["LastModifiedDate"], UTC)}

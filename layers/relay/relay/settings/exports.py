@@ -1,0 +1,153 @@
+"""What SSM alone tells of exports: all of the settings that route needs, and nothing that is slow to import."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from relay.domain.expressions import compiled
+from relay.domain.problems import SettingsProblem
+from relay.settings.doors import Parameter, ParametersDoor
+from relay.settings.faults import MISSING, Fault, problem, trimmed, unknown_key
+from relay.settings.names import split_key
+
+MAX_SEGMENTS = 50
+MAX_SEGMENT_BYTES = 1_024
+"""Of `source/segment` in UTF-8: it is a sort key in DynamoDB.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+_SEGMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[^\x00-\x1f\x7f]{1,256}")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportText:
+    """An export's parameter, as far as it does not depend on the destination."""
+
+    active: bool
+    stream: bool | None
+    """None means the destination's default."""
+    segments: tuple[str, ...]
+    mapping: Mapping[str, str]
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What can be known of an export from its parameter alone; `stream` None means the destination's default."""
+
+    connection: str
+    name: str
+    active: bool
+    stream: bool | None
+    segments: tuple[str, ...]
+    version: int
+
+    @property
+    def key(self) -> str:
+        """`connection/export`: unique in the stack."""
+        return f"{self.connection}/{self.name}"
+
+
+class ExportOutlines:
+    """Reads the outlines of all exports."""
+
+    def __init__(self, parameters: ParametersDoor) -> None:
+        self._parameters = parameters
+
+    def export_outlines(self) -> dict[str, Outline]:
+        """Return the outlines of the exports that can be read, by key; raises Busy when SSM does not answer."""
+        outlines = {}
+        for key, parameter in self._parameters.all().items():
+            try:
+                connection, name = split_key(key)
+                text = read_export(parameter)
+            except SettingsProblem:
+                continue
+            outlines[key] = Outline(connection, name, text.active, text.stream, text.segments, parameter.version)
+        return outlines
+
+
+def read_export(parameter: Parameter) -> ExportText:
+    """Return what a parameter says; SettingsProblem with all that is wrong with it."""
+    try:
+        told = json.loads(trimmed(parameter.text))
+    except (ValueError, RecursionError) as error:
+        place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise SettingsProblem("not_json", f"must be JSON{place}", field="export") from None
+    if not isinstance(told, dict):
+        raise problem([("value", "must be a JSON object")])
+    faults: list[Fault] = []
+    for key, check in _CHECKS.items():
+        if key in told:
+            faults += [(f"{key}{place}", reason) for place, reason in check(told[key])]
+        elif key in _REQUIRED:
+            faults.append((key, MISSING))
+    faults += [("value", unknown_key(key, _CHECKS)) for key in told if key not in _CHECKS]
+    if faults:
+        raise problem(faults)
+    return ExportText(
+        active=told["state"] == "active",
+        stream=told.get("stream"),
+        segments=tuple(told["segments"]),
+        mapping=told["mapping"],
+        options=told.get("options", {}),
+    )
+
+
+def _state(value: Any) -> list[Fault]:
+    return [] if value in ("active", "paused") else [("", "must be 'active' or 'paused'")]
+
+
+def _stream(value: Any) -> list[Fault]:
+    return [] if value is None or isinstance(value, bool) else [("", "must be a boolean: true or false")]
+
+
+def _segments(value: Any) -> list[Fault]:
+    if not isinstance(value, list):
+        return [("", "must be a list of source/segment")]
+    if not 1 <= len(value) <= MAX_SEGMENTS:
+        return [("", f"must have at least 1 and at most {MAX_SEGMENTS} entries, not {len(value)}")]
+    for index, segment in enumerate(value):
+        if not isinstance(segment, str) or _SEGMENT.fullmatch(segment) is None:
+            return [("", f"entry {index + 1} must be source/segment")]
+        if len(segment.encode(errors="surrogatepass")) > MAX_SEGMENT_BYTES:
+            return [("", f"entry {index + 1} is longer than {MAX_SEGMENT_BYTES} bytes in UTF-8")]
+        if segment in value[:index]:
+            return [("", f"entry {index + 1} is there twice")]
+    return []
+
+
+def _mapping(value: Any) -> list[Fault]:
+    if not isinstance(value, dict):
+        return [("", "must be an object of fields and expressions")]
+    return [(f".{field}", reason) for field, text in value.items() if (reason := _expression_fault(text)) is not None]
+
+
+def _expression_fault(value: Any) -> str | None:
+    if not isinstance(value, str):
+        return "must be an expression as text"
+    try:
+        compiled(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _options(value: Any) -> list[Fault]:
+    return [] if isinstance(value, dict) else [("", "must be an object")]
+
+
+def _description(value: Any) -> list[Fault]:
+    return [] if isinstance(value, str) else [("", "must be a text")]
+
+
+_CHECKS: Mapping[str, Callable[[Any], list[Fault]]] = {
+    "state": _state,
+    "stream": _stream,
+    "segments": _segments,
+    "mapping": _mapping,
+    "options": _options,
+    "description": _description,
+}
+_REQUIRED = frozenset({"state", "segments", "mapping"})

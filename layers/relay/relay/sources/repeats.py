@@ -1,0 +1,22 @@
+"""How a message is known that comes again: by the id its sender gave it."""
+
+from collections.abc import Mapping
+
+_HEADERS = ("webhook-id", "svix-id", "idempotency-key")
+"""The id that Standard Webhooks signs comes first.
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"""
+
+
+def webhook_id_of(headers: Mapping[str, str]) -> str | None:
+    """Return the sender's id of a message from its headers (names in lower case), None when it gave none.
+
+    An `Idempotency-Key` is a quoted text; many senders leave the quotes out.
+    """
+    for header in _HEADERS:
+        told = headers.get(header, "").strip()
+        if len(told) > 1 and told[0] == told[-1] == '"':
+            told = told[1:-1].strip()
+        if told:
+            return told
+    return None

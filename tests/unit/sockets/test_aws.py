@@ -1,0 +1,394 @@
+"""Our own client of AWS on a socket, side by side with boto3: the same requests, retries and errors."""
+
+import json
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    EndpointConnectionError,
+    ReadTimeoutError,
+    SSLError,
+)
+from botocore.retries import standard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.fake_aws import Answer, AwsServer, by_tls, certificate, serving
+from relay import aws
+
+LAMBDA = {
+    "AWS_LAMBDA_FUNCTION_NAME": "relay-ingest",
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "AWS_SESSION_TOKEN": "a-session",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+}
+APIS = (aws.SQS, aws.SECRETS, aws.SSM)
+URL = "https://sqs.eu-west-1.amazonaws.com/1/changes"
+QUICK = 0.3
+
+
+def environment(server: AwsServer, **more: str) -> dict[str, str]:
+    return {**LAMBDA, "AWS_ENDPOINT_URL": server.url, **more}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws, "LONGEST_PAUSE_SECONDS", 0.0)
+
+
+def ours(server: AwsServer) -> Any:
+    return aws._Secrets(aws._Service(replace(aws.SECRETS, read_seconds=QUICK), environment(server)))
+
+
+def boto3s(server: AwsServer) -> Any:
+    return boto3.client(
+        "secretsmanager",
+        endpoint_url=server.url,
+        region_name="eu-west-1",
+        aws_access_key_id=LAMBDA["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=LAMBDA["AWS_SECRET_ACCESS_KEY"],
+        aws_session_token=LAMBDA["AWS_SESSION_TOKEN"],
+        config=Config(connect_timeout=1, read_timeout=QUICK, retries={"mode": "standard", "total_max_attempts": 2}),
+    )
+
+
+@pytest.fixture(params=[ours, boto3s])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[AwsServer], Any]:
+    """What is said of our client is said of boto3 too."""
+    monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.0)
+    made: Callable[[AwsServer], Any] = request.param
+    return made
+
+
+@pytest.fixture(scope="module")
+def trusted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return certificate(tmp_path_factory.mktemp("tls"))
+
+
+class TestAnswers:
+    def test_a_request_and_its_answer(self, client: Callable[[AwsServer], Any]) -> None:
+        with serving(Answer(body={"SecretString": "schlüssel"})) as server:
+            answer = client(server).get_secret_value(SecretId="relay/sources/größe")
+
+        assert answer["SecretString"] == "schlüssel"
+        (asked,) = server.asked
+        assert asked.json == {"SecretId": "relay/sources/größe"}
+        assert (asked.method, asked.path) == ("POST", "/")
+        assert asked.headers["x-amz-target"] == "secretsmanager.GetSecretValue"
+        assert asked.headers["content-type"] == "application/x-amz-json-1.1"
+        assert asked.headers["x-amz-security-token"] == "a-session"
+        assert asked.headers["host"] == server.url.removeprefix("http://")
+
+    @pytest.mark.parametrize(
+        ("answer", "code"),
+        [
+            (Answer(400, {"__type": "ResourceNotFoundException", "Message": "none"}), "ResourceNotFoundException"),
+            (Answer(400, {"__type": "com.amazonaws.x#InvalidRequestException"}), "InvalidRequestException"),
+            (Answer(403, {"__type": "AccessDeniedException", "message": "no"}), "AccessDeniedException"),
+            (Answer(413, b"<html>too large</html>"), "413"),
+            (Answer(403, b""), "403"),
+        ],
+    )
+    def test_a_refusal_is_told_at_once_with_its_code(
+        self, client: Callable[[AwsServer], Any], answer: Answer, code: str
+    ) -> None:
+        with serving(answer) as server, pytest.raises(ClientError) as caught:
+            client(server).get_secret_value(SecretId="x")
+        assert caught.value.response["Error"]["Code"] == code
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == answer.status
+        assert len(server.asked) == 1
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            Answer(500, {"__type": "InternalServiceError"}),
+            Answer(502, b"<html>"),
+            Answer(503, b""),
+            Answer(400, {"__type": "ThrottlingException", "message": "slower"}),
+            Answer(400, {"__type": "RequestLimitExceeded"}),
+            Answer(hang_up=True),
+            Answer(silent=True),
+        ],
+    )
+    def test_what_passes_is_tried_a_second_time(self, client: Callable[[AwsServer], Any], trouble: Answer) -> None:
+        with serving(trouble, Answer(body={"SecretString": "x"})) as server:
+            assert client(server).get_secret_value(SecretId="x")["SecretString"] == "x"
+        assert len(server.asked) == 2
+
+    @pytest.mark.parametrize(
+        ("trouble", "error"),
+        [
+            (Answer(500, {"__type": "InternalServiceError"}), ClientError),
+            (Answer(400, {"__type": "ThrottlingException"}), ClientError),
+            (Answer(hang_up=True), ConnectionClosedError),
+            (Answer(silent=True), ReadTimeoutError),
+        ],
+    )
+    def test_twice_is_told(self, client: Callable[[AwsServer], Any], trouble: Answer, error: type[Exception]) -> None:
+        with serving(trouble) as server, pytest.raises(error):
+            client(server).get_secret_value(SecretId="x")
+        assert len(server.asked) == 2
+
+    def test_before_the_second_try_a_part_of_a_second_passes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(aws, "LONGEST_PAUSE_SECONDS", 1.0)
+        pauses: list[float] = []
+        for _ in range(20):
+            with serving(Answer(503)) as server, pytest.raises(ClientError):
+                aws._Service(aws.SQS, environment(server), sleep=pauses.append).call("SendMessageBatch", {})
+        assert len(pauses) == 20
+        assert 0 <= min(pauses) < max(pauses) <= 1
+
+    def test_nobody_listens(self, client: Callable[[AwsServer], Any]) -> None:
+        with serving() as server:
+            pass
+        with pytest.raises(EndpointConnectionError):
+            client(server).get_secret_value(SecretId="x")
+
+    @pytest.mark.parametrize("body", [b"<html>", b"[]", b'"x"'])
+    def test_an_answer_of_another_shape_is_no_answer(self, body: bytes) -> None:
+        with serving(Answer(body=body)) as server, pytest.raises(BotoCoreError):
+            ours(server).get_secret_value(SecretId="x")
+
+
+class TestConnections:
+    def test_one_serves_all_calls(self) -> None:
+        with serving(Answer(body={"SecretString": "x"})) as server:
+            client = ours(server)
+            for _ in range(3):
+                client.get_secret_value(SecretId="x")
+        assert server.connections == 1
+
+    def test_it_can_be_opened_ahead(self) -> None:
+        with serving(Answer(body={"SecretString": "x"})) as server:
+            client = ours(server)
+            client.service.connect()
+            client.service.connect()
+            client.get_secret_value(SecretId="x")
+        assert server.connections == 1
+
+    def test_one_that_was_closed_while_idle_is_replaced_and_costs_no_try(self) -> None:
+        good = Answer(body={"SecretString": "x"}, then_close=True)
+        with serving(good, good, Answer(503), good) as server:
+            client = ours(server)
+            for _ in range(3):
+                assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
+                assert server.ended.wait(5)
+                server.ended.clear()
+        assert server.connections == len(server.asked) - 1 == 3
+
+    def test_one_that_breaks_on_the_second_request_is_replaced_and_costs_no_try(self) -> None:
+        good = Answer(body={"SecretString": "x"})
+        with serving(good, Answer(hang_up=True), Answer(503), good) as server:
+            client = ours(server)
+            client.get_secret_value(SecretId="x")
+            assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
+        assert [asked.connection for asked in server.asked] == [1, 1, 2, 2]
+
+    def test_a_time_out_leaves_no_late_answer_for_the_next_call(self, client: Callable[[AwsServer], Any]) -> None:
+        with serving(Answer(silent=True), Answer(silent=True), Answer(body={"SecretString": "new"})) as server:
+            one = client(server)
+            with pytest.raises(ReadTimeoutError):
+                one.get_secret_value(SecretId="old")
+            assert one.get_secret_value(SecretId="new")["SecretString"] == "new"
+
+
+class TestTls:
+    def test_a_bundle_that_the_environment_names_is_trusted(self, trusted: Path) -> None:
+        with serving(Answer(body={"SecretString": "x"}), context=by_tls(trusted)) as server:
+            client = aws.secrets_manager(environment(server, AWS_CA_BUNDLE=str(trusted)))
+            for _ in range(2):
+                assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
+        assert server.connections == 1
+
+    def test_the_strictness_of_later_pythons_is_borne(self, trusted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        strict = ssl.create_default_context(cafile=trusted)
+        strict.verify_flags |= ssl.VERIFY_X509_STRICT
+        monkeypatch.setattr(aws, "_trust", lambda _: strict)
+        with serving(Answer(body={"SecretString": "x"}), context=by_tls(trusted)) as server:
+            assert ours(server).get_secret_value(SecretId="x")["SecretString"] == "x"
+
+    def test_nobody_else_is(self, trusted: Path) -> None:
+        with serving(context=by_tls(trusted)) as server, pytest.raises(SSLError):
+            ours(server).get_secret_value(SecretId="x")
+        assert server.asked == []
+
+
+class TestServices:
+    def test_sqs(self) -> None:
+        entries = [{"Id": "0", "MessageBody": '{"a":"\\u00e9"}', "MessageGroupId": "g"}]
+        failed = [{"Id": "0", "Code": "InternalError", "SenderFault": False}]
+        with serving(Answer(body={"Successful": [], "Failed": failed}), Answer(body=b"")) as server:
+            client = aws.sqs(environment(server))
+            assert client.send_message_batch(QueueUrl=URL, Entries=entries)["Failed"] == failed
+            client.change_message_visibility(QueueUrl=URL, ReceiptHandle="h", VisibilityTimeout=90)
+        assert [asked.json for asked in server.asked] == [
+            {"QueueUrl": URL, "Entries": entries},
+            {"QueueUrl": URL, "ReceiptHandle": "h", "VisibilityTimeout": 90},
+        ]
+        assert server.asked[0].headers["x-amz-target"] == "AmazonSQS.SendMessageBatch"
+
+    def test_an_error_of_sqs_has_the_code_that_boto3_tells(self) -> None:
+        headers = {"x-amzn-query-error": "AWS.SimpleQueueService.NonExistentQueue;Sender"}
+        answer = Answer(400, {"__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "none"}, headers)
+        with serving(answer) as server, pytest.raises(ClientError) as caught:
+            aws.sqs(environment(server)).send_message_batch(QueueUrl=URL, Entries=[])
+        assert caught.value.response["Error"]["Code"] == "AWS.SimpleQueueService.NonExistentQueue"
+        assert server.asked[0].headers["x-amzn-query-mode"] == "true"
+
+    def test_ssm(self) -> None:
+        parameter = {"Name": "/relay/exports/a/b", "Value": "{}", "LastModifiedDate": 1777800000.123}
+        page = {"Parameters": [parameter], "NextToken": "2"}
+        with serving(Answer(body={"Parameter": parameter}), Answer(body=page)) as server:
+            client = aws.ssm(environment(server))
+            one = client.get_parameter(Name="/relay/exports/a/b", WithDecryption=True)["Parameter"]
+            many = client.get_parameters_by_path(Path="/relay", Recursive=True, WithDecryption=True, NextToken="1")
+        assert one["LastModifiedDate"] == datetime(2026, 5, 3, 9, 20, 0, 123000, UTC)
+        assert (many["Parameters"], many["NextToken"]) == ([one], "2")
+        assert server.asked[1].json["NextToken"] == "1"
+
+    @pytest.mark.parametrize("api", APIS)
+    def test_they_are_spoken_to_as_botocore_speaks(self, api: aws.Api) -> None:
+        model = botocore.session.Session().get_service_model(api.name)
+        assert model.metadata["jsonVersion"] == api.json_version
+        assert model.metadata["targetPrefix"] == api.target
+        assert model.signing_name == api.name
+        assert ("awsQueryCompatible" in model.metadata) == api.query_mode
+        assert model.service_id.replace(" ", "_").upper() == api.variable
+
+    def test_what_is_tried_again_is_what_botocore_tries_again(self) -> None:
+        throttled: Any = standard.ThrottledRetryableChecker
+        transient: Any = standard.TransientRetryableChecker
+        codes = {*throttled._THROTTLED_ERROR_CODES, *transient._TRANSIENT_ERROR_CODES}
+        assert codes == aws._RETRIED_CODES
+        assert set(transient._TRANSIENT_STATUS_CODES) == aws._TRANSIENT_STATUS
+
+
+class TestSigning:
+    @given(
+        st.binary(max_size=50),
+        st.text("ABCdef/+=09", min_size=1, max_size=40),
+        st.sampled_from(["eu-west-1", "cn-north-1", "us-gov-west-1"]),
+        st.sampled_from(["/", "/base/"]),
+        st.dictionaries(st.sampled_from(["x-amz-security-token", "x-amz-target", "content-type"]), st.text("a=/ +9Z")),
+        st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)),  # noqa: DTZ001 - hypothesis wants them so
+    )
+    def test_a_signature_is_the_one_that_botocore_makes(
+        self, body: bytes, secret: str, region: str, path: str, more: dict[str, str], moment: datetime
+    ) -> None:
+        more = {name: " ".join(value.split()) for name, value in more.items()}
+        headers = {"host": "sqs.example.com", "x-amz-date": moment.strftime("%Y%m%dT%H%M%SZ"), **more}
+        request = AWSRequest("POST", f"https://sqs.example.com{path}", headers=dict(headers), data=body)
+        request.context["timestamp"] = headers["x-amz-date"]
+        signer = SigV4Auth(Credentials("key-id", secret), "sqs", region)
+        text = signer.string_to_sign(request, signer.canonical_request(request))
+        expected = signer.signature(text, request)
+
+        told = aws.signed(headers, body, path=path, scope=("key-id", region, "sqs"), secret=secret)
+
+        assert told.endswith(f"Signature={expected}")
+        assert f"SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}," in told
+
+    def test_credentials_that_were_changed_are_used(self) -> None:
+        with serving(Answer(body={"SecretString": "x"})) as server:
+            told = environment(server)
+            client = aws.secrets_manager(told)
+            client.get_secret_value(SecretId="x")
+            told.update(AWS_ACCESS_KEY_ID="AKIANEW", AWS_SECRET_ACCESS_KEY="new", AWS_SESSION_TOKEN="another")
+            client.get_secret_value(SecretId="x")
+        assert "Credential=AKIANEW/" in server.asked[1].headers["authorization"]
+        assert server.asked[1].headers["x-amz-security-token"] == "another"
+
+
+class TestEndpoints:
+    @pytest.mark.parametrize("api", APIS)
+    def test_of_every_region_is_the_one_that_botocore_knows(self, api: aws.Api) -> None:
+        session: Any = botocore.session.Session()
+        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+        plain = Config(retries={"mode": "standard"})
+        told = {}
+        for partition in session.get_available_partitions():
+            for region in session.get_available_regions(api.name, partition):
+                client = session.create_client(api.name, region, config=plain, **keys)
+                told[region] = client.meta.endpoint_url
+        assert {"eu-west-1", "cn-north-1", "us-gov-west-1"} <= told.keys()
+        assert {region: aws.endpoint(api, {"AWS_REGION": region}) for region in told} == told
+
+    @pytest.mark.parametrize(
+        ("variables", "expected"),
+        [
+            ({"AWS_ENDPOINT_URL": "http://all:1"}, "http://all:1"),
+            ({"AWS_ENDPOINT_URL": "http://all:1", "AWS_ENDPOINT_URL_SQS": "http://sqs:1"}, "http://sqs:1"),
+            ({"AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://secrets:1"}, "https://sqs.eu-west-1.amazonaws.com"),
+            (
+                {"AWS_ENDPOINT_URL": "http://all:1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+                "https://sqs.eu-west-1.amazonaws.com",
+            ),
+        ],
+    )
+    def test_a_variable_of_its_own_goes_first(self, variables: dict[str, str], expected: str) -> None:
+        assert aws.endpoint(aws.SQS, {**LAMBDA, **variables}) == expected
+
+    def test_a_path_of_the_endpoint_is_kept(self) -> None:
+        with serving(Answer(body={"SecretString": "x"})) as server:
+            told = environment(server, AWS_ENDPOINT_URL_SECRETS_MANAGER=f"{server.url}/base/")
+            aws.secrets_manager(told).get_secret_value(SecretId="x")
+        assert server.asked[0].path == "/base/"
+
+
+class TestMoreThanThisModuleDoes:
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"AWS_LAMBDA_FUNCTION_NAME": ""},
+            {"AWS_ACCESS_KEY_ID": ""},
+            {"AWS_SECRET_ACCESS_KEY": ""},
+            {"AWS_REGION": "", "AWS_DEFAULT_REGION": ""},
+            {"AWS_USE_FIPS_ENDPOINT": "true"},
+            {"AWS_USE_DUALSTACK_ENDPOINT": "True"},
+            {"https_proxy": "http://proxy:3128"},
+            {"ALL_PROXY": "http://proxy:3128"},
+        ],
+    )
+    def test_is_left_to_boto3(self, change: dict[str, str]) -> None:
+        assert aws.suffices(LAMBDA)
+        assert not aws.suffices({**LAMBDA, **change})
+
+    def test_credentials_of_a_container_are_fetched_again_before_they_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def credentials(key_id: str, minutes: int) -> Answer:
+            end = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+            told = {"AccessKeyId": key_id, "SecretAccessKey": "s", "Token": "t", "Expiration": end}
+            return Answer(body=json.dumps(told).encode())
+
+        for name in LAMBDA:
+            monkeypatch.delenv(name, raising=False)
+        with (
+            serving(credentials("FIRST", 1), credentials("SECOND", 600)) as container,
+            serving(Answer(body={"SecretString": "x"})) as server,
+        ):
+            monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{container.url}/credentials")
+            monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+            client = aws.secrets_manager()
+            for _ in range(2):
+                client.get_secret_value(SecretId="x")
+            monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        assert "Credential=SECOND/" in server.asked[-1].headers["authorization"]
