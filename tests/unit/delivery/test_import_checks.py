@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from relay.delivery.import_checks import MOST_TRIES, ORPHANED
 from relay.delivery.messages import CheckImport, WakeLater
@@ -27,6 +29,7 @@ from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Crash, person
 
 ANN = "ann@x.example"
+ROOT = Path(__file__).resolve().parents[3]
 NOT_FOUND = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
 
 
@@ -532,6 +535,29 @@ def test_one_that_is_found_as_wanted_by_then_needs_no_other_call(hours: int) -> 
     bench.deliver(2)
     bench.work_off()
     assert bench.tool.holds() == {}
+
+
+def test_the_function_that_looks_may_read_and_write_what_it_does() -> None:
+    """What it does to the tables over a run with imports, waiting included, is what the template lets it do."""
+    bench, _, _ = unconfirmed()
+    bench.database.steps.clear()
+    wait(bench, 20)
+    role = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["ImportChecksRole"]
+    allowed: dict[str, set[str]] = {}
+    for statement in role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                table = str(resource).rpartition("${Prefix}-")[2].strip("'}")
+                allowed.setdefault(table, set()).add(action)
+    needed = {"get": "dynamodb:BatchGetItem", "query": "dynamodb:Query", "write": "dynamodb:PutItem"}
+    for step in set(bench.database.steps):
+        operation, tables = step.split(" ")
+        for table in tables.split("+"):
+            assert needed[operation] in allowed.get(table, set()), step
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def test_one_that_changed_meanwhile_is_no_business_of_the_look() -> None:
