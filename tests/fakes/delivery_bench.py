@@ -20,7 +20,7 @@ from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.launching import Launcher
-from relay.delivery.messages import LookAgain, WakeLater, from_json
+from relay.delivery.messages import Confirm, LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
 from relay.delivery.probing import Prober
@@ -509,7 +509,7 @@ class Bench:
 
     def _made_due(self, message: Message) -> Message:
         task = from_json(message.body)
-        if isinstance(task, WakeLater):
+        if isinstance(task, WakeLater | Confirm):
             self.clock.time = max(self.clock.now(), task.due)
         return message
 
