@@ -29,6 +29,9 @@ from relay.stores.database import (
 )
 
 
+HIGHEST = "\U0010ffff"
+
+
 class Trouble(Enum):
     """What may happen to one write of several, though its expectation holds. The call ends as Busy."""
 
@@ -101,19 +104,29 @@ class MemoryDatabase:
         return found
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
+        self,
+        table: Table,
+        pk: str,
+        *,
+        after: str = "",
+        until: str = "",
+        prefix: str = "",
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Item]:
         check_key(Key(table, pk, prefix or after or "?"))
+        if limit is not None and limit <= 0:
+            return []
         step = self._begin("query", {table})
         with self._lock:
             keys = self._sorted.get((table, pk), [])
             start = max(bisect_right(keys, after) if after else 0, bisect_left(keys, prefix))
-            end = bisect_right(keys, until) if until else len(keys)
-            found: list[Item] = []
-            for sk in keys[start : end if limit is None else min(end, start + max(limit, 0))]:
-                if not sk.startswith(prefix):
-                    break
-                found.append(dict(self._items[Key(table, pk, sk)]))
+            end = min(
+                bisect_right(keys, until) if until else len(keys),
+                bisect_right(keys, prefix + HIGHEST) if prefix else len(keys),
+            )
+            within = keys[start:end][::-1] if newest_first else keys[start:end]
+            found = [dict(self._items[Key(table, pk, sk)]) for sk in within[:limit]]
             self.read_units[table] += _units(sum(map(size_of, found)), 4096)
         self.after(step)
         return found

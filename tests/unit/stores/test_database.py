@@ -227,15 +227,22 @@ _names = st.text("ab#", max_size=3)
     until=_names,
     prefix=_names,
     limit=st.none() | st.integers(0, 4),
+    newest_first=st.booleans(),
 )
-def test_both_databases_find_the_same(names: set[str], after: str, until: str, prefix: str, limit: int | None) -> None:
+def test_both_databases_find_the_same(
+    names: set[str], after: str, until: str, prefix: str, limit: int | None, newest_first: bool
+) -> None:
     expected = [
-        name for name in sorted(names) if name > after and (not until or name <= until) and name.startswith(prefix)
+        name
+        for name in sorted(names, reverse=newest_first)
+        if name > after and (not until or name <= until) and name.startswith(prefix)
     ][:limit]
     for kind in KINDS:
         database = make(kind)
         database.write([Put(in_control(name), {}) for name in names])
-        found = database.query(Table.CONTROL, "c", after=after, until=until, prefix=prefix, limit=limit)
+        found = database.query(
+            Table.CONTROL, "c", after=after, until=until, prefix=prefix, limit=limit, newest_first=newest_first
+        )
         assert sks(found) == expected
 
 
@@ -243,6 +250,8 @@ def test_a_query_reads_more_than_one_page(database: Database) -> None:
     database.write([Put(in_control(f"{n:02}"), {"blob": "x" * 300_000}) for n in range(12)])
     assert sks(database.query(Table.CONTROL, "c")) == [f"{n:02}" for n in range(12)]
     assert sks(database.query(Table.CONTROL, "c", after="01", limit=9)) == [f"{n:02}" for n in range(2, 11)]
+    downwards = database.query(Table.CONTROL, "c", after="01", limit=9, newest_first=True)
+    assert sks(downwards) == [f"{n:02}" for n in range(11, 2, -1)]
 
 
 @pytest.mark.parametrize(
