@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any
 
 import boto3
@@ -251,11 +252,12 @@ class TestDynamoDb:
 
     def test_a_connection_that_was_closed_while_idle_is_replaced(self) -> None:
         with serving(Answer(then_close=True)) as server:
-            wire = self.wire(server)
+            service = aws._Service(aws.DYNAMODB, environment(server))
             for _ in range(3):
-                wire.call("PutItem", {})
-                assert server.ended.wait(5)
-                server.ended.clear()
+                service.call("PutItem", {})
+                ended = poll()
+                ended.register(service._idle[0].sock, POLLIN)
+                assert ended.poll(5000)
         assert (server.connections, len(server.asked)) == (3, 3)
 
     def test_a_damaged_answer_is_none(self) -> None:
