@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest [options]`."""
+"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|database [options]`."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from local.benchmarks import activecampaign, gainsight_px, ingest
+from local.benchmarks import activecampaign, database, gainsight_px, ingest
 from local.benchmarks.apart import EndedEarlyError
 from local.benchmarks.report import Report
 from local.processes import LocalStackError
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     start = kinds.add_parser("ingest")
     start.add_argument("--starts", type=int, default=ingest.STARTS, metavar="N", help="(default %(default)s)")
+    kinds.add_parser("database")
     for kind in kinds.choices.values():
         kind.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
 def _report(folder: Path, options: argparse.Namespace) -> Report:
     if options.kind == "ingest":
         return ingest.benchmark(folder, options.starts)
+    if options.kind == "database":
+        return database.benchmark()
     full: ModuleType = _FULL[options.kind]
     more = {"account": options.account} if "account" in options else {}
     report: Report = full.benchmark(folder, options.profiles, options.time_scale, **more)
