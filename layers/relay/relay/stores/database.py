@@ -85,9 +85,20 @@ class Database(Protocol):
         ...
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
+        self,
+        table: Table,
+        pk: str,
+        *,
+        after: str = "",
+        until: str = "",
+        prefix: str = "",
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
+        """Return items of one partition by `sk`: greater than `after`, at most `until`, starting with `prefix`.
+
+        They are sorted by `sk`, upwards or, with `newest_first`, downwards.
+        """
         ...
 
     def write(self, writes: Sequence[Write]) -> list[bool]:

@@ -25,8 +25,7 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import RejectionKind
-from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 
@@ -65,7 +64,7 @@ def save(key: str, record: Record, version: int, now: datetime) -> Write:
     """Return the write of a record over the version that was read (0: it must not exist)."""
     is_over = isinstance(record.desired, Unwanted) and record.open is None
     expires_at = int((now + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
-    item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
+    item: Item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
     place = Key(Table.IDENTITIES, key)
     if version == 0:
         return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
@@ -99,7 +98,7 @@ def encode(record: Record) -> str:
         record.evidence,
         None
         if refused is None
-        else [_text(refused.content), refused.kind.value, refused.code, _milliseconds(refused.at), refused.under],
+        else [_text(refused.content), refused.code, _milliseconds(refused.at), refused.under],
         _milliseconds(record.not_before),
     ]
     while doc[-1] is None:
@@ -140,8 +139,8 @@ def _call(told: Sequence[Any]) -> Call:
 
 
 def _refused(told: Sequence[Any]) -> Refused:
-    content, kind, code, at, under = told
-    return Refused(_content(content), RejectionKind(kind), code, _time(at), under)
+    content, code, at, under = told
+    return Refused(_content(content), code, _time(at), under)
 
 
 # Digests are hexadecimal in lower case, so these words are none of them.

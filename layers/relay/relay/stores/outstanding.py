@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from relay.domain.runs import Phase
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 MOST: Final = 250
@@ -20,12 +21,12 @@ _PREFIX = "outstanding#"
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """Profiles of one shard whose outcome a run waits for; `leavers` says that they are on their way out."""
+    """Profiles of one shard whose outcome a run waits for since one of its phases: members, or leavers."""
 
     run: str
     id: str
     shard: int
-    leavers: bool
+    phase: Phase
     profiles: tuple[str, ...]
     version: int = 0
 
@@ -34,7 +35,7 @@ def add(record: Outstanding, now: datetime) -> Write:
     """Return the write of a new record, for the transaction that counts its profiles."""
     item: Item = {
         "shard": record.shard,
-        "leavers": record.leavers,
+        "phase": record.phase.value,
         "profiles": b"".join(bytes.fromhex(profile) for profile in record.profiles),
         "version": 1,
         "expires_at": int((now + KEPT).timestamp()),
@@ -51,6 +52,11 @@ def load(database: Database, run: str, record: str) -> Outstanding | None:
 def of_run(database: Database, run: str) -> list[Outstanding]:
     """Return all records of a run."""
     return [_record(run, item) for item in database.query(Table.CONTROL, f"run#{run}", prefix=_PREFIX)]
+
+
+def of_page(database: Database, run: str, page: str) -> list[Outstanding]:
+    """Return the records of one page of a run."""
+    return [_record(run, item) for item in database.query(Table.CONTROL, f"run#{run}", prefix=f"{_PREFIX}{page}.")]
 
 
 def settle(database: Database, record: Outstanding, rest: Sequence[str], counts: Update) -> bool:
@@ -73,7 +79,7 @@ def _record(run: str, item: Item) -> Outstanding:
         run=run,
         id=str(item["sk"])[len(_PREFIX) :],
         shard=int(item["shard"]),
-        leavers=bool(item["leavers"]),
+        phase=Phase(int(item["phase"])),
         profiles=tuple(text[start : start + 32] for start in range(0, len(text), 32)),
         version=int(item["version"]),
     )
