@@ -76,19 +76,23 @@ class DynamoWire:
         start = bisect.bisect_left(keys, values.get(":first", ""))
         if "sk > :first" in condition:
             start = bisect.bisect_right(keys, values[":first"])
-        if "ExclusiveStartKey" in request:
-            start = bisect.bisect_right(keys, request["ExclusiveStartKey"]["sk"]["S"])
         end = bisect.bisect_right(keys, values[":last"]) if ":last" in values else len(keys)
+        within = keys[start:end]
+        if "ExclusiveStartKey" in request:
+            last = request["ExclusiveStartKey"]["sk"]["S"]
+            within = [sk for sk in within if (sk > last) == request["ScanIndexForward"] and sk != last]
+        if not request["ScanIndexForward"]:
+            within.reverse()
         items: list[Attributes] = []
         size = 0
-        for sk in keys[start : min(end, start + request.get("Limit", len(keys)))]:
+        for sk in within[: request.get("Limit")]:
             items.append(self._tables[name][values[":pk"]][sk])
             size += _size(items[-1])
             if size > 1_000_000:
                 break
         self.read_units[name] += _read_units(size)
         answer: dict[str, Any] = {"Items": items, "Count": len(items)}
-        if items and start + len(items) < end:
+        if items and (len(items) < len(within) or len(items) == request.get("Limit")):
             answer["LastEvaluatedKey"] = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}
         return answer
 

@@ -77,6 +77,10 @@ MAX_TRANSACTION = 100
 """Writes of one transaction. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 
 
+MAX_ITEM_BYTES = 400 * 1024
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items"""
+
+
 class Database(Protocol):
     """The operations every store is made of. All reads are consistent reads. All methods raise Busy."""
 
@@ -111,7 +115,8 @@ class Database(Protocol):
     def transact(self, writes: Sequence[Write]) -> bool:
         """Apply writes of different keys all or not at all; False when an expectation did not hold.
 
-        Costs twice the write units: for what truly belongs together, and for counters, which must not be added to twice.
+        Costs twice the write units: for what truly belongs together, and for counters, to which nothing may be added
+        twice.
         """
         ...
 
@@ -123,7 +128,10 @@ def check_key(key: Key) -> None:
 
 
 def check_write(write: Write) -> None:
-    """Refuse, with ValueError, what no database may be asked to do: these are defects, whatever is stored."""
+    """Refuse, with ValueError, what no database may be asked to do: these are defects, whatever is stored.
+
+    An item of more than `MAX_ITEM_BYTES` is one of them, as far as the write shows it.
+    """
     check_key(write.key)
     table = write.key.table.value
     if isinstance(write, Put) and write.expect and dict(write.expect) != {"pk": ABSENT}:
@@ -139,6 +147,26 @@ def check_write(write: Write) -> None:
         raise ValueError(f"a write to {table} names a key attribute in its item")
     if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
         raise ValueError(f"a write to {table} has values of unknown type in {bad}")
+    if size_of(item) > MAX_ITEM_BYTES - len(write.key.pk.encode()) - len(write.key.sk.encode()) - len("pksk"):
+        raise ValueError(f"an item of {table} is larger than 400 KB")
+
+
+def size_of(item: Mapping[str, object]) -> int:
+    """Return the bytes that DynamoDB counts for attributes; of a number its documented upper bound.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return sum(len(name) + _bytes_of(value) for name, value in item.items())
+
+
+def _bytes_of(value: object) -> int:
+    if isinstance(value, str):
+        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+    if isinstance(value, bool):
+        return 1
+    if isinstance(value, int):
+        return (len(str(abs(value))) + 1) // 2 + (1 if value >= 0 else 2)
+    return len(value) if isinstance(value, bytes) else 0
 
 
 def check_transaction(writes: Sequence[Write]) -> None:

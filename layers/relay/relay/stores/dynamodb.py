@@ -91,9 +91,7 @@ class DynamoDatabase:
     have been applied. Other errors of DynamoDB are defects and pass through as ClientError.
     """
 
-    def __init__(
-        self, wire: Wire, tables: Mapping[Table, str], *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, wire: Wire, tables: Mapping[Table, str], *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._wire = wire
         self._tables = tables
         self._sleep = sleep
@@ -122,9 +120,17 @@ class DynamoDatabase:
         return [found.get((self._name(key.table), key.pk, key.sk)) for key in keys]
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
+        self,
+        table: Table,
+        pk: str,
+        *,
+        after: str = "",
+        until: str = "",
+        prefix: str = "",
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
+        """Return items of one partition by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
         check_key(Key(table, pk, prefix or after or "?"))
         last = min(part for part in (until, prefix + _HIGHEST) if part) if prefix or until else ""
         first = max(after, prefix)
@@ -144,6 +150,7 @@ class DynamoDatabase:
             "ConsistentRead": True,
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": values,
+            "ScanIndexForward": not newest_first,
         }
         items: list[Item] = []
         while True:
@@ -430,4 +437,3 @@ def _unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
             else:
                 plain[name] = value
     return plain
-
