@@ -72,7 +72,12 @@ class Job:
 
     @property
     def removes(self) -> bool:
-        """Return whether this job takes leavers out; the first pass of a run only counts them."""
+        """Return whether this job takes leavers out; the first pass of a run only counts them.
+
+        Where leaving is not told nobody is taken out of anything, so there is nothing to count first.
+        """
+        if not self.tells_leaving:
+            return True
         return self.has_passed_guard if self.run is None else self.run.phase is Phase.REMOVE
 
     @property

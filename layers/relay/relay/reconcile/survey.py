@@ -9,6 +9,7 @@ from relay.clock import Clock
 from relay.domain.assignment import Pair
 from relay.domain.identity import Record, Wanted
 from relay.domain.keyed_hash import KeyedHash
+from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
 from relay.reconcile.desired import Member, desired_of, left_at
@@ -27,11 +28,11 @@ class Leaver(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A profile as listings name it: its assignment's item, and what other exports had assigned it at our targets."""
+    """A profile as listings name it: its assignment's item, and those of former owners of a target, by export."""
 
     profile: str
     assignment: Item | None = None
-    adopted: frozenset[Pair] = frozenset()
+    former: tuple[tuple[str, Item], ...] = ()
 
 
 @dataclass(slots=True)
@@ -53,6 +54,11 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
+
+    @property
+    def rejected(self) -> Verdict | None:
+        """Return where the profile stands when no identity could be made for it."""
+        return None if self.rejection is None else Verdict(Column.REJECTED, self.rejection.code)
 
     @property
     def is_member(self) -> bool:
@@ -105,7 +111,7 @@ class Surveyor:
 
     def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
         """Survey profiles whose assignments were read with their listing; as `survey`."""
-        cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=one.adopted) for one in listed]
+        cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one)) for one in listed]
         keys = {
             case.profile: {self._key(job, pair): pair for pair in case.assigned.assignment.pairs | case.adopted}
             for case in cases
@@ -164,6 +170,16 @@ class Surveyor:
 
     def _key(self, job: Job, pair: Pair) -> str:
         return identities.key_of(self._keyed, job.export.connection, pair.target, pair.identity)
+
+
+def _adopted(job: Job, listed: Listed) -> frozenset[Pair]:
+    """Return what former owners of targets had assigned a profile there."""
+    return frozenset(
+        pair
+        for export, item in listed.former
+        for pair in assignments.of_item(item).assignment.pairs
+        if job.adopts.get(pair.target) == export
+    )
 
 
 def _verdict_if_unchanged(

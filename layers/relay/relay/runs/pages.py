@@ -14,8 +14,7 @@ from operator import attrgetter
 from relay.clock import Clock
 from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.exports import Export
-from relay.domain.identity import CLOCK_MARGIN
+from relay.domain.identity import CLOCK_MARGIN, OUT, Record
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
@@ -59,6 +58,8 @@ class Read:
     done: bool = False
     survey: Survey = field(default_factory=Survey)
     counts: Counter[str] = field(default_factory=Counter)
+    leavers: set[str] = field(default_factory=set)
+    """Who is counted as leaving: what a run of an export that streams takes out besides is not."""
 
 
 class Pages:
@@ -101,15 +102,163 @@ class Pages:
             return Counter()
         job = replace(job, run=Pass.of(run, f"{shard.index:03d}.{shard.phase}.{shard.after}"))
         before = calls()
-        read = self._ask(job, shard) if run.phase is Phase.ASK else self._page(job, run, shard)
-        read.counts["calls"] = calls() - before
-        self._move(run, shard, read, [])
+        read = self._ask(job, run, shard) if run.phase is Phase.ASK else self._work(job, run, shard)
         self._ending.go_on(job.export, run, replace(shard, after=read.to, done=read.done))
-        return read.counts
+        return read.counts + Counter(calls=calls() - before)
 
-    def _ask(self, job: Job, shard: Shard) -> Read:
+    def _ask(self, job: Job, run: Run, shard: Shard) -> Read:
         """Do not send a whole segment where the destination says beforehand that it cannot go."""
         for finding in job.destination.check_before_run(job.account, job.export):
             if finding.level is Level.ERROR:
                 raise ExportProblem("not_ready", finding.message)
-        return Read(shard.after, done=True)
+        read = Read(shard.after, done=True)
+        self._move(run, shard, read, [])
+        return read
+
+    def _work(self, job: Job, run: Run, shard: Shard) -> Read:
+        """Do a page. Where that meets a defect of ours half as much is tried, down to the one profile it concerns."""
+        most = self._scan
+        while True:
+            read = Read(shard.after)
+            try:
+                self._read(job, run, shard, read, most)
+                self._reconciler.reconcile(job, read.survey)
+                self._move(run, shard, read, list(self._count(job, run, shard, read)))
+            except Problem:
+                raise
+            except Exception as error:
+                if read.seen == 0:
+                    raise
+                if read.seen > 1:
+                    most = read.seen // 2
+                    continue
+                self._aside.set_aside(job.export, {read.tried: error})
+                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
+                read = Read(read.tried, counts=rejected)
+                self._move(run, shard, read, [])
+                return read
+            self._aside.went_well()
+            if job.removes:
+                self._reconciler.reduce(job, read.survey)
+            return read
+
+    def _read(self, job: Job, run: Run, shard: Shard, read: Read, most: int) -> None:
+        """Survey profiles in order until one call is full, the scan's bound, or the end of the shard.
+
+        Who needs nothing is counted at once and kept no longer.
+        """
+        joins = leaves = 0
+        listing = self._listing(job, run, shard)
+        while read.seen < most:
+            chunk = list(islice(listing, min(CHUNK, most - read.seen)))
+            if not chunk:
+                read.done = True
+                return
+            before, read.seen, read.tried = read.seen, read.seen + len(chunk), chunk[-1].profile
+            survey = self._reconciler.survey_listed(job, chunk)
+            for place, case in enumerate(survey.cases):
+                read.to = case.profile
+                if self._take(job, run, case, survey, read):
+                    read.survey.add(case, survey.records)
+                    joins += len(case.members)
+                    leaves += len(case.unwanted) if job.removes else 0
+                if job.destination.page_is_full(job.export, joins, leaves):
+                    read.seen = before + place + 1
+                    return
+
+    def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
+        """Count what is known of a case whatever its work comes to; return whether it needs work in this phase."""
+        is_settled = case.changed_at is None or case.changed_at <= run.started_at - CLOCK_MARGIN
+        leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
+        if leaves and is_settled and _left_in(survey.of_leavers(case), case.profile, run):
+            read.leavers.add(case.profile)
+        if run.phase is Phase.REMOVE:
+            return leaves
+        read.counts["leaving"] += case.profile in read.leavers
+        since = case.assigned.assignment.since
+        read.counts["assigned"] += bool(case.adopted) or (since is not None and since < run.started_at)
+        if case.verdict is not None:
+            read.counts.update(ledger.counted(*case.verdict))
+            return False
+        read.counts.update(ledger.warned(case.warnings))
+        return case.concerns_us
+
+    def _listing(self, job: Job, run: Run, shard: Shard) -> Iterator[Listed]:
+        """Yield members and everyone ever assigned after the cursor, sorted, each once.
+
+        The last phase takes out leavers, who are assigned: it lists no members.
+        """
+        start = bucket_of(shard.after) if shard.after else 0
+        is_first = run.phase is Phase.DELIVER
+        for bucket in buckets_of(shard.index, run.shards):
+            if bucket < start:
+                continue
+            parts: list[Iterable[Listed]] = [self._assigned(job.export.key, bucket, shard.after)]
+            if is_first:
+                parts += [self._members(segment, bucket, shard.after) for segment in job.export.segments]
+                former = sorted(set(job.adopts.values()))
+                parts += [self._formerly_assigned(export, bucket, shard.after) for export in former]
+            by_profile = groupby(heapq.merge(*parts, key=_profile), key=_profile)
+            yield from (_together(profile, entries) for profile, entries in by_profile)
+
+    def _assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
+        for profile, item in assignments.listing(self._database, export, bucket, after):
+            yield Listed(profile, item)
+
+    def _formerly_assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
+        for profile, item in assignments.listing(self._database, export, bucket, after):
+            yield Listed(profile, former=((export, item),))
+
+    def _members(self, segment: str, bucket: int, after: str) -> Iterator[Listed]:
+        """Yield a segment's index in one bucket, reading page by page."""
+        while page := segments.listing(self._database, segment, bucket, after=after, limit=LISTING):
+            yield from map(Listed, page)
+            after = page[-1]
+
+    def _count(self, job: Job, run: Run, shard: Shard, read: Read) -> Iterator[Outstanding]:
+        """Count those who needed work; yield records of those who are outstanding."""
+        now = self._clock.now()
+        waiting = []
+        for case in read.survey.cases:
+            if run.phase is Phase.REMOVE and case.profile in read.leavers:
+                column = verdict.on_leaver(read.survey.of_leavers(case), case.profile, now)
+                read.counts.update(ledger.leaver_counted(column))
+                if column is LeaverColumn.OUTSTANDING:
+                    waiting.append(case.profile)
+            elif run.phase is Phase.DELIVER and case.is_member:
+                stands = case.rejected or verdict.on_member(
+                    read.survey.of_members(case), case.profile, job.began, now
+                )
+                read.counts.update(ledger.counted(*stands))
+                if stands.column is Column.OUTSTANDING:
+                    waiting.append(case.profile)
+        if job.run is not None:
+            for number, start in enumerate(range(0, len(waiting), outstanding.MOST)):
+                part = tuple(waiting[start : start + outstanding.MOST])
+                yield Outstanding(run.id, f"{job.run.page}.{number}", shard.index, run.phase, part)
+
+    def _move(self, run: Run, shard: Shard, read: Read, records: list[Outstanding]) -> None:
+        now = self._clock.now()
+        # First: a record without a wait could stay unseen, a wait without a record is looked at in vain.
+        waits.put(self._database, [OutstandingWait(now + ASKED_AGAIN, run.id, record.id) for record in records])
+        move = runs.move(run.id, shard, to=read.to, done=read.done, counts=read.counts, now=now)
+        if not self._database.transact([move, *(outstanding.add(record, now) for record in records)]):
+            raise Conflict("cursor", "somebody else moved the cursor")
+
+
+_profile = attrgetter("profile")
+
+
+def _together(profile: str, entries: Iterable[Listed]) -> Listed:
+    """Return one entry of what several listings say of a profile."""
+    found = list(entries)
+    assignment = next((one.assignment for one in found if one.assignment is not None), None)
+    return Listed(profile, assignment, tuple(former for one in found for former in one.former))
+
+
+def _left_in(records: Iterable[Record], profile: str, run: Run) -> bool:
+    """Return whether a profile is named where it stands no more, or left there since a run began."""
+    return any(
+        record.names(profile) or (record.acknowledged is OUT and verdict.agreed_since(record, run.started_at))
+        for record in records
+    )
