@@ -1,1 +1,1 @@
-"""What the functions behind the queues and the clock do: thin, over runs, reconcile and breaker."""
+"""Who is woken: by messages of queues, by the clock, and by operators."""
