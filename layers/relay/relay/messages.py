@@ -1,9 +1,9 @@
 """What travels in the queues behind the profile store: who is to be looked at, never what is to be sent.
 
-    look     destination queue   reconcile these profiles of an export
-    page     destination queue   go on with a run
-    import   Checks queue        look what became of an asynchronous import
-    confirm  Checks queue        look whether what ended as unconfirmed is done by now
+look     destination queue   reconcile these profiles of an export
+page     destination queue   go on with a run
+import   Checks queue        look what became of an asynchronous import
+confirm  Checks queue        look whether what ended as unconfirmed is done by now
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -28,9 +28,7 @@ class RunState(StrEnum):
     REFUSED = "refused"
 
 
-ENDED = frozenset(
-    {RunState.FINISHED, RunState.MANY_REJECTED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED}
-)
+ENDED = frozenset({RunState.FINISHED, RunState.MANY_REJECTED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED})
 
 WAITS_FOR_SOMEBODY = frozenset({RunState.NEEDS_CONFIRMATION, RunState.REFUSED, RunState.MANY_REJECTED})
 """States of an export's last run in which nothing gets better by itself."""

@@ -23,12 +23,14 @@ class Adopting:
     def take_out(self, job: Job, cases: Iterable[Case]) -> None:
         """Take what cases have adopted out of the former owners' assignments; a lost race is made up for by the page."""
         adopted = [case for case in cases if case.adopted]
-        for former in sorted(set(job.adopts.values())):
+        if not adopted:
+            return
+        for former in sorted(set().union(*job.adopts.values())):
             held = assignments.load(self.database, former, [case.profile for case in adopted])
             writes = []
             for case in adopted:
                 stored = held[case.profile]
-                gone = {pair for pair in case.adopted if job.adopts.get(pair.target) == former}
+                gone = {pair for pair in case.adopted if former in job.adopts.get(pair.target, ())}
                 if stored.assignment.pairs & gone:
                     rest = stored.assignment._replace(pairs=stored.assignment.pairs - gone)
                     writes.append(assignments.save(former, case.profile, rest, stored.version))

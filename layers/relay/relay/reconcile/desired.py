@@ -80,7 +80,9 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
     values, warnings = _values(export, destination, view)
     digest = Digest(keyed("payload", _encode(values)))
     members = tuple(
-        Member(Pair(target, identity), digest, values, at) for target, at in qualified.items() for identity in identities
+        Member(Pair(target, identity), digest, values, at)
+        for target, at in qualified.items()
+        for identity in identities
     )
     return Desired(members, warnings=warnings)
 

@@ -42,7 +42,8 @@ class Job:
     """An export and its account.
 
     `authority` returns in whose name records of a target are changed, None for a target that is another export's.
-    `adopts` are targets that were another export's until now, with that export's key: its assignments are taken over.
+    `adopts` are targets that were other exports' until now, with those exports' keys: a run takes over what they have
+    assigned there.
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
@@ -56,7 +57,7 @@ class Job:
     has_passed_guard: bool
     under: str
     until: datetime
-    adopts: Mapping[str, str] = field(default_factory=dict)
+    adopts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     run: Pass | None = None
     tries: int = 0
 

@@ -115,9 +115,7 @@ class Reconciler:
                 return
             queued = self._queued(job, [survey.records[key].record for key in waiting])
             now = self._clock.now()
-            visits = [
-                visit(job, key, *visitors[key], survey.records[key].record, now, queued) for key in waiting
-            ]
+            visits = [visit(job, key, *visitors[key], survey.records[key].record, now, queued) for key in waiting]
             waiting = self._round(job, survey, visits, queued)
             survey.records |= identities.load(self._database, waiting)
         raise Conflict("contention", "others kept writing the same identity records")
@@ -179,9 +177,7 @@ class Reconciler:
         self._make_calls(job, survey, [Call(c.id, [row for row in c.rows if row.key not in lost]) for c in calls])
         return [found.key for found in visits if found.key in lost]
 
-    def _with_what_is_over(
-        self, job: Job, visits: Sequence[Visit]
-    ) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
+    def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
         """End calls that the destination shows to be over before their deadline; else return how long to wait at most."""
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}

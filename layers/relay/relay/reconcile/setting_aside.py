@@ -1,8 +1,8 @@
 """Setting aside: what goes wrong in our own code concerns the profile that it was met with, and nobody else.
 
-Where work on several profiles fails with something that is none of our problems, it is done once more with half of them,
-down to the one that fails alone. That one is recorded, counted as rejected and shown; the others go on. Doing it once
-more is what a message does that comes back after a crash, so it needs no rule of its own.
+Where work on several profiles fails with something that is none of our problems, it is done once more with half of
+them, down to the one that fails alone. That one is recorded, counted as rejected and shown; the others go on. Doing it
+once more is what a message does that comes back after a crash, so it needs no rule of its own.
 """
 
 import hashlib
@@ -64,7 +64,7 @@ class SettingAside:
                 attempt(part)
             except Problem:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is handed to the caller
                 if len(part) > 1:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]

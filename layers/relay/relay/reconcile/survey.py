@@ -68,7 +68,9 @@ class Case:
     @property
     def concerns_us(self) -> bool:
         """Return whether there is anything to do or to count."""
-        return self.is_member or self.survivor is not None or bool(self.unwanted) or not self.assigned.assignment.is_empty
+        return (
+            self.is_member or self.survivor is not None or bool(self.unwanted) or not self.assigned.assignment.is_empty
+        )
 
 
 @dataclass(slots=True)
@@ -178,7 +180,7 @@ def _adopted(job: Job, listed: Listed) -> frozenset[Pair]:
         pair
         for export, item in listed.former
         for pair in assignments.of_item(item).assignment.pairs
-        if job.adopts.get(pair.target) == export
+        if export in job.adopts.get(pair.target, ())
     )
 
 

@@ -86,7 +86,9 @@ def step_of(job: Job, record: Record, now: datetime) -> Step:
     return next_step(record, now, chance=job.grants_chance(record.refused))
 
 
-def _changed(job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime) -> Record:
+def _changed(
+    job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime
+) -> Record:
     if isinstance(role, Member):
         basis = job.basis(case.version)
         # What an expression did not yield is to be told of in each run, so such a profile is always worked out.

@@ -38,7 +38,10 @@ class Waking:
         destination_of: Callable[[str], str | None],
         shards_of: Callable[[str], int],
     ) -> None:
-        """`queue_of` and `shards_of` take a destination's name; `destination_of` a connection's, None for one that is gone."""
+        """`queue_of` and `shards_of` take a destination's name, `destination_of` a connection's.
+
+        That one returns None for a connection that is gone.
+        """
         self._queue_of = queue_of
         self._checks = checks
         self._destination_of = destination_of
@@ -55,7 +58,9 @@ class Waking:
                 continue
             settings = max(sleeper.settings for sleeper in found)
             shards = by_shard({sleeper.profile for sleeper in found}, self._shards_of(destination))
-            looks = [(Look(connection, export, settings, ids, tries), group(connection, shard)) for shard, ids in shards]
+            looks = [
+                (Look(connection, export, settings, ids, tries), group(connection, shard)) for shard, ids in shards
+            ]
             self.send_again(destination, looks)
 
     def send_again(self, destination: str, messages: Iterable[tuple[Look | Page, str]]) -> None:

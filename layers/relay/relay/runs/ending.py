@@ -84,7 +84,7 @@ class Ending:
 
     def _let_through(self, export: Export, run: Run) -> None:
         """Note that every member had the chance to claim, and nobody stands in the way of leavers any more."""
-        owners.adopted(self.database, export.connection, export.name, run.settings)
+        owners.taken_over(self.database, export.connection, export.name, run.started_at)
         breakers.pass_guard(self.database, export.connection, export.name, run.settings)
 
     def _next_phase(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:

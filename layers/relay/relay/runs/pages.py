@@ -196,7 +196,7 @@ class Pages:
             parts: list[Iterable[Listed]] = [self._assigned(job.export.key, bucket, shard.after)]
             if is_first:
                 parts += [self._members(segment, bucket, shard.after) for segment in job.export.segments]
-                former = sorted(set(job.adopts.values()))
+                former = sorted(set().union(*job.adopts.values()))
                 parts += [self._formerly_assigned(export, bucket, shard.after) for export in former]
             by_profile = groupby(heapq.merge(*parts, key=_profile), key=_profile)
             yield from (_together(profile, entries) for profile, entries in by_profile)
@@ -226,9 +226,7 @@ class Pages:
                 if column is LeaverColumn.OUTSTANDING:
                     waiting.append(case.profile)
             elif run.phase is Phase.DELIVER and case.is_member:
-                stands = case.rejected or verdict.on_member(
-                    read.survey.of_members(case), case.profile, job.began, now
-                )
+                stands = case.rejected or verdict.on_member(read.survey.of_members(case), case.profile, job.began, now)
                 read.counts.update(ledger.counted(*stands))
                 if stands.column is Column.OUTSTANDING:
                     waiting.append(case.profile)

@@ -44,7 +44,7 @@ class Settling:
     def answered(self, run_id: str, page: str, known: Known, partly: Sequence[str], aside: Sequence[str] = ()) -> None:
         """Settle profiles of a page that an import has answered.
 
-        `known` are all records of some profiles; those of the profiles `partly` are read. Profiles `aside` met a defect.
+        `known` are all records of some profiles; those of the profiles `partly` are read. Those `aside` met a defect.
         """
         run = runs.load(self._database, run_id)
         if run is None:
@@ -63,9 +63,7 @@ class Settling:
             # First: whoever dies after settling would leave a record that nobody looks at any more.
             waits.put(self._database, [wait._replace(due=self._clock.now() + ASKED_AGAIN)])
         known: dict[str, Mapping[str, Record]] = {}
-        failed = self._aside.by_halves(
-            record.profiles, lambda profiles: known.update(self._records_of(run, profiles))
-        )
+        failed = self._aside.by_halves(record.profiles, lambda profiles: known.update(self._records_of(run, profiles)))
         self._settle(run, record, known, tuple(failed))
         return run
 
@@ -103,9 +101,7 @@ class Settling:
                 return
             record = again
 
-    def _move(
-        self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]
-    ) -> Counter[str]:
+    def _move(self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]) -> Counter[str]:
         """Return the move of one profile, empty while it is outstanding or nothing is known of it."""
         is_leaver = record.phase is Phase.REMOVE
         if profile in aside:

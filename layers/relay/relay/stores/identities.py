@@ -96,9 +96,7 @@ def encode(record: Record) -> str:
         ],
         _milliseconds(record.told_at),
         record.evidence,
-        None
-        if refused is None
-        else [_text(refused.content), refused.code, _milliseconds(refused.at), refused.under],
+        None if refused is None else [_text(refused.content), refused.code, _milliseconds(refused.at), refused.under],
         _milliseconds(record.not_before),
     ]
     while doc[-1] is None:

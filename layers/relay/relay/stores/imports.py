@@ -112,7 +112,9 @@ def leave_open(database: Database, opened: OpenImport, rest: Sequence[Row]) -> N
     already, which changes nothing.
     """
     database.write([Put(_rows(opened.call), _rows_item(opened, rest))])
-    database.write([Update(_header(opened.connection, opened.call), _header_item(opened), expect={"call": opened.call})])
+    database.write(
+        [Update(_header(opened.connection, opened.call), _header_item(opened), expect={"call": opened.call})]
+    )
 
 
 def end(database: Database, opened: OpenImport) -> None:
@@ -186,4 +188,3 @@ def _row_from_json(told: Sequence[Any]) -> Row:
     moment = datetime.fromtimestamp(at / 1000, UTC)
     wanted = OUT if content == "OUT" else Digest(content)
     return Row(profile, key, Pair(target, identity), wanted, moment, values, bool(is_all))
-

@@ -1,29 +1,25 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
-import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
-from relay.breaker.opening import Opened, Opener, Paused, Stopped
+from relay.breaker import failures
+from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stopping import Stopping
 from relay.clock import Clock
 from relay.domain import ledger
 from relay.domain.ledger import Column
 from relay.domain.problems import (
     DEFECT,
-    Busy,
-    Conflict,
     ConnectionProblem,
-    ExportProblem,
     Problem,
-    SettingsProblem,
     StaleSettings,
     Transient,
 )
-from relay.domain.runs import RunState
+from relay.domain.runs import Phase, RunState
 from relay.messages import Look, Page, from_json
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
@@ -35,15 +31,9 @@ from relay.reconcile.survey import Survey
 from relay.reconcile.time_limits import OUT_OF_TIME
 from relay.reconcile.waking import Waking
 from relay.runs.pages import Pages
-from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores import attempts, breakers, runs
 from relay.stores.database import Database
-
-LONGEST_BACKOFF: Final = timedelta(minutes=15)
-FIRST_BACKOFF: Final = timedelta(seconds=5)
-
-MOST_RECEIVES: Final = 25
-"""After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""
+from relay.workers.opening import Opened, Opener
 
 ENOUGH_TIME: Final = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
@@ -62,12 +52,6 @@ class RetryLater(Protocol):
     def __call__(self, receipt_handle: str, seconds: float) -> None:
         """As SQS' ChangeMessageVisibility."""
         ...
-
-
-def backoff(receives: int, at_least: timedelta | None, chance: Callable[[], float] = random.random) -> timedelta:
-    """Return a pause with full jitter: up to 5 s after the first receive, doubling to 15 minutes."""
-    pause = min(FIRST_BACKOFF * float(2 ** min(receives - 1, 20)), LONGEST_BACKOFF) * chance()
-    return min(pause if at_least is None else max(pause, at_least), timedelta(hours=11))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,60 +134,56 @@ class Consumer:
         ]
         return merged + pages, failed
 
-    def _handle(self, unit: _Unit, until: datetime) -> list[str]:
-        try:
-            return self._try(unit, until)
-        except (Busy, Conflict) as problem:
-            return self._try_again(unit, problem)
-        except Exception as error:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
-            self._observe.problem("defect", error, export=unit.export, attempt=unit.receives)
-            attempts.note(self._database, self._observe, unit.received, error, self._clock.now())
-            return [message.id for message in unit.received]
-
-    def _try(self, unit: _Unit, until: datetime, *, fresh: bool = False, at_least: int = 0) -> list[str]:
+    def _handle(self, unit: _Unit, until: datetime, *, fresh: bool = False, at_least: int = 0) -> list[str]:
         """Open the export, work, and decide: nothing (acknowledge), or the ids of the messages to keep."""
+        opened = None
         try:
-            opened = self._opener.open(
-                unit.export, at_least=max(unit.settings, at_least), until=until, fresh=fresh
-            )
-        except (Stopped, Paused) as state:
-            return self._leave_to_a_run(unit, str(state))
-        except (UnknownExport, UnknownConnection):
-            return []
-        except SettingsProblem as problem:
-            self._observe.problem("settings", problem, export=unit.export)
-            return self._leave_to_a_run(unit, problem.what)
-        except ExportProblem as problem:
-            return self._stop_export(unit, problem)
-        except (StaleSettings, Transient) as problem:
-            return self._try_again(unit, problem)
-        try:
+            version = max(unit.settings, at_least)
+            opened = self._opener.open(unit.export, at_least=version, until=until, fresh=fresh)
             self._tell(unit, opened, self._work(unit, opened))
         except StaleSettings as problem:
-            if at_least >= problem.version:
-                return self._try_again(unit, problem)
-            return self._try(unit, until, fresh=fresh, at_least=problem.version)
+            if at_least < problem.version:
+                return self._handle(unit, until, fresh=fresh, at_least=problem.version)
+            return self._react(unit, opened, problem)
         except ConnectionProblem as problem:
-            if not fresh and self._stopping.secret_changed(opened.job.account.connection):
-                return self._try(unit, until, fresh=True, at_least=at_least)
-            self._stopping.connection(opened.connection, problem)
-            return self._put_back(unit, timedelta())
-        except Problem as problem:
-            return self._after_trouble(unit, opened, problem)
+            if opened is not None and not fresh and self._stopping.has_new_secret(opened.job.account.connection):
+                return self._handle(unit, until, fresh=True, at_least=at_least)
+            return self._react(unit, opened, problem)
+        except Exception as problem:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
+            return self._react(unit, opened, problem)
         return []
 
-    def _after_trouble(self, unit: _Unit, opened: Opened, problem: Problem) -> list[str]:
-        if isinstance(problem, ExportProblem):
-            return self._stop_export(unit, problem)
-        if problem.code == OUT_OF_TIME and opened.calls():
+    def _react(self, unit: _Unit, opened: Opened | None, problem: Exception) -> list[str]:
+        """Do what the table of failures says."""
+        now, failing = self._clock.now(), timedelta()
+        if opened is not None and failures.tells_of_destination(problem):
+            failing = breakers.note_failure(self._database, opened.breaker, now)
+        got_on = opened is not None and getattr(problem, "code", "") == OUT_OF_TIME and opened.calls() > 0
+        row = failures.row_for(problem, receives=unit.receives, failing=failing, got_on=got_on)
+        if row.do is Do.DROP:
+            return []
+        if row.do is Do.GO_ON and opened is not None:
             return self._send_again(unit, opened)
-        if isinstance(problem, Busy | Conflict):
-            return self._try_again(unit, problem)
-        if isinstance(problem, Transient):
-            if self._stopping.passing(opened.connection, problem):
-                return self._put_back(unit, timedelta())
-            return self._try_again(unit, problem)
-        raise problem
+        if row.do is Do.DEAD_LETTER:
+            self._observe.problem("defect", problem, export=unit.export, attempt=unit.receives)
+            attempts.note(self._database, self._observe, unit.received, problem, now)
+            return [message.id for message in unit.received]
+        connection, name = unit.export.split("/", 1)
+        if row.do in (Do.STOP_CONNECTION, Do.STOP_EXPORT) and isinstance(problem, Problem):
+            self._stopping.stop(connection, None if row.do is Do.STOP_CONNECTION else name, problem)
+        elif row.do in (Do.RETRY, Do.RETRY_SOON):
+            return self._try_again(unit, row.do, problem)
+        elif not isinstance(problem, Stopped | Paused):
+            self._observe.problem("left to a run", problem, export=unit.export, attempt=unit.receives)
+        return self._leave_to_a_run(unit, problem.what if isinstance(problem, Problem) else str(problem))
+
+    def _try_again(self, unit: _Unit, do: Do, problem: Exception) -> list[str]:
+        at_least = problem.retry_after if isinstance(problem, Transient) else None
+        pause = failures.pause_before_retry(do, unit.receives, at_least)
+        self._observe.problem(
+            "try again", problem, export=unit.export, attempt=unit.receives, pause_seconds=pause.total_seconds()
+        )
+        return self._put_back(unit, pause)
 
     def _work(self, unit: _Unit, opened: Opened) -> Counter[str]:
         """Do a unit's work and return how many profiles came to what."""
@@ -262,25 +242,7 @@ class Consumer:
         self._observe.count(Count.CALLS, calls, connection=export.connection)
         if calls and any(counts[column] for column in (Column.DELIVERED, Column.REJECTED, Column.OUTSTANDING)):
             # While all wait, calls only asked how long: that says nothing.
-            breakers.note_success(self._database, opened.connection)
-
-    def _stop_export(self, unit: _Unit, problem: ExportProblem) -> list[str]:
-        connection, name = unit.export.split("/", 1)
-        self._stopping.export(connection, name, problem)
-        return self._put_back(unit, timedelta())
-
-    def _try_again(self, unit: _Unit, problem: Problem) -> list[str]:
-        if unit.receives >= MOST_RECEIVES:
-            self._observe.problem("left to a run", problem, export=unit.export, attempt=unit.receives)
-            return self._leave_to_a_run(unit, problem.what)
-        if isinstance(problem, Transient):
-            pause = backoff(unit.receives, problem.retry_after)
-        else:
-            pause = timedelta(seconds=1 + 4 * random.random())  # noqa: S311 - jitter, not a secret
-        self._observe.problem(
-            "try again", problem, export=unit.export, attempt=unit.receives, pause_seconds=pause.total_seconds()
-        )
-        return self._put_back(unit, pause)
+            breakers.note_success(self._database, opened.breaker)
 
     def _send_again(self, unit: _Unit, opened: Opened) -> list[str]:
         """Acknowledge work that got on but needs another go, after sending it once more: it is no failed receive.
@@ -292,10 +254,10 @@ class Consumer:
         groups = [message.group or "" for message in unit.received]
         self._waking.send_again(export.destination, zip(tasks, groups, strict=True))
         if unit.page is not None:
-            shard = runs.shard(self._database, unit.page.run, unit.page.phase, unit.page.shard)
+            shard = runs.shard(self._database, unit.page.run, Phase(unit.page.phase), unit.page.shard)
             if shard is not None:
                 runs.note_sent_again(self._database, unit.page.run, [shard], self._clock.now())
-        breakers.note_success(self._database, opened.connection)
+        breakers.note_success(self._database, opened.breaker)
         self._observe.info("sent again", export=export.key, attempt=unit.receives, calls=calls)
         self._observe.count(Count.CALLS, calls, connection=export.connection)
         return []

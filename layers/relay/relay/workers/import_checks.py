@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
-from relay.breaker.opening import Opener, Paused, Stopped
+from relay.breaker import failures
+from relay.breaker.accounts import Accounts
+from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stopping import Stopping
 from relay.clock import Clock
 from relay.destinations import contract
@@ -37,10 +39,12 @@ from relay.runs.ending import Ending
 from relay.runs.settling import Settling
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores import attempts, breakers, imports, runs
+from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.identities import Stored
 from relay.stores.imports import OpenImport, Row
-from relay.workers.consumer import RetryLater, backoff
+from relay.workers.consumer import RetryLater
+from relay.workers.opening import Opener
 
 ENOUGH_TIME: Final = 45.0
 """Seconds a look must have left of the function's time-out to begin."""
@@ -113,6 +117,7 @@ class ImportChecker:
         self,
         database: Database,
         opener: Opener,
+        accounts: Accounts,
         reconciler: Reconciler,
         confirming: Confirming,
         settling: Settling,
@@ -126,6 +131,7 @@ class ImportChecker:
     ) -> None:
         self._database = database
         self._opener = opener
+        self._accounts = accounts
         self._recorder = reconciler.recorder
         self._confirming = confirming
         self._settling = settling
@@ -158,8 +164,8 @@ class ImportChecker:
             else:
                 raise ValueError("a message of another queue")
         except Problem as problem:
-            at_least = problem.retry_after if isinstance(problem, Transient) else None
-            pause = backoff(message.receive_count, at_least)
+            row = failures.row_for(problem, receives=1)
+            pause = failures.pause_before_retry(row.do, message.receive_count, _retry_after(problem))
             self._observe.problem("try again", problem, attempt=message.receive_count)
             self._retry_later(message.receipt_handle, pause.total_seconds())
             return False
@@ -209,31 +215,39 @@ class ImportChecker:
         if breaker.stop is not None:
             self._look_later(check, opened, LONGEST_DELAY)
             return
-        account, _ = self._opener.account(connection)
+        account, _ = self._accounts.open(connection)
         rows = imports.rows(self._database, opened.call)
         try:
             told = self._ask(export, account, opened, rows, seconds_left)
         except Busy:
             raise
-        except Transient as problem:
-            self._stopping.passing(breaker, problem)
-            self._observe.problem("import check failed", problem, connection=opened.connection, export=export.key)
-            self._look_later(check, opened, max(_pause(check), problem.retry_after or timedelta()))
         except ConnectionProblem as problem:
-            if not fresh and self._stopping.secret_changed(connection):
+            if not fresh and self._stopping.has_new_secret(connection):
                 self._look(check, opened, seconds_left, fresh=True)
-                return
-            self._stopping.connection(breaker, problem)
-            self._look_later(check, opened, LONGEST_DELAY)
-        except ExportProblem as problem:
-            self._stopping.export(opened.connection, opened.export, problem)
-            self._look_later(check, opened, LONGEST_DELAY)
+            else:
+                self._react(check, opened, breaker, problem)
+        except (Transient, ExportProblem) as problem:
+            self._react(check, opened, breaker, problem)
         else:
             breakers.note_success(self._database, breaker)
             if told.is_finished:
                 self._settle(export, check, opened, rows, told)
             else:
                 self._look_later(check, opened, _pause(check))
+
+    def _react(self, check: CheckImport, opened: OpenImport, breaker: Breaker, problem: Problem) -> None:
+        """Do what the table of failures says of the account or the export; the import is looked at later."""
+        self._observe.problem("import check failed", problem, connection=opened.connection)
+        failing = timedelta()
+        if failures.tells_of_destination(problem):
+            failing = breakers.note_failure(self._database, breaker, self._clock.now())
+        do = failures.row_for(problem, failing=failing).do
+        if do in (Do.STOP_CONNECTION, Do.STOP_EXPORT):
+            export = None if do is Do.STOP_CONNECTION else opened.export
+            self._stopping.stop(opened.connection, export, problem)
+            self._look_later(check, opened, LONGEST_DELAY)
+        else:
+            self._look_later(check, opened, max(_pause(check), _retry_after(problem) or timedelta()))
 
     def _keep_or_forget(self, check: CheckImport, opened: OpenImport) -> None:
         """Without its export an import cannot be asked about; its calls stay open while it may still arrive."""
@@ -397,6 +411,10 @@ class ImportChecker:
         # First: a message lost after the note would be the last of this import for some minutes.
         self._waking.check_import(check.connection, check.call, check.number + 1, pause)
         imports.note_look(self._database, opened, check.number + 1, self._clock.now())
+
+
+def _retry_after(problem: Problem) -> timedelta | None:
+    return problem.retry_after if isinstance(problem, Transient) else None
 
 
 def _never_ended(asked: Sequence[int]) -> _Told:

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from relay.breaker.opening import Opener
 from relay.breaker.pace import budget_used
 from relay.breaker.probing import Prober
 from relay.clock import Clock
+from relay.destinations.contract import Destination
 from relay.domain.exports import Export
 from relay.domain.identity import NOTHING, next_step
 from relay.domain.problems import Problem, Unexpected
@@ -21,6 +21,7 @@ from relay.runs.settling import Settling
 from relay.runs.starting import Starter
 from relay.schedules import Timetable
 from relay.settings.doors import UNREADABLE
+from relay.settings.settings import Settings
 from relay.settings.shapes import Invalid, Listing
 from relay.stores import activations, breakers, defects, identities, imports, runs, waits
 from relay.stores.breakers import Breaker
@@ -39,7 +40,8 @@ class Ticker:
     def __init__(
         self,
         database: Database,
-        opener: Opener,
+        settings: Settings,
+        destinations: Callable[[str], Destination],
         starter: Starter,
         ending: Ending,
         settling: Settling,
@@ -54,7 +56,8 @@ class Ticker:
     ) -> None:
         """`schedules` tells what will start exports; `more` is done at the end of each tick."""
         self._database = database
-        self._opener = opener
+        self._settings = settings
+        self._destinations = destinations
         self._starter = starter
         self._ending = ending
         self._settling = settling
@@ -71,7 +74,7 @@ class Ticker:
 
         Raises Unexpected at the end when a defect was met, so that the function's error metric shows it.
         """
-        listing = self._opener.settings.exports()
+        listing = self._settings.exports()
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
@@ -166,7 +169,7 @@ class Ticker:
         self._observe.count(Count.ATTENTION, subject=waiting.subject, outcome=waiting.problem.code)
 
     def _connection(self, connection: str, exports: Sequence[Export]) -> None:
-        destination = self._opener.destinations(exports[0].destination)
+        destination = self._destinations(exports[0].destination)
         entry = Entry(destination.name, destination.streams, destination.shards)
         if self._directory.read().get(connection) != entry:
             self._directory.keep(connection, entry)
