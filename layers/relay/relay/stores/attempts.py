@@ -52,7 +52,7 @@ def note(
         for message in messages
     ]
     try:
-        database.write([[record] for record in records])
+        database.write(records)
     except Exception as trouble:  # noqa: BLE001 - a store that fails must not hide the defect
         observe.problem("attempt was not recorded", trouble, message_id=", ".join(record.key.sk for record in records))
 
