@@ -23,7 +23,7 @@ class Adopting:
     def take_out(self, job: Job, cases: Iterable[Case]) -> None:
         """Take what cases have adopted out of the former owners' assignments.
 
-        Where somebody else wrote one meanwhile, a later run takes it over.
+        Where somebody else wrote one meanwhile, a pair too many stays there, which does no harm.
         """
         adopted = [case for case in cases if case.adopted]
         if not adopted:

@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
 from relay.destinations.contract import Destination
+from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.runs import ENDED, Phase, Run, RunState
 from relay.runs.ending import Ending
@@ -15,16 +17,19 @@ from relay.stores.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """Starts a run where one may start: one at a time per export, never while something is stopped."""
+    """Starts a run where one may start: one at a time per export, never while something is stopped or just edited."""
 
     database: Database
     clock: Clock
     ending: Ending
     destinations: Callable[[str], Destination]
+    settings_age: timedelta = timedelta()
+    """How old settings may be that a function works with: no run begins sooner after an edit, since until then others
+    may act on what was before."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(3)
 
     def start(self, export: Export, cause: str, *, supersede: bool = True, retry: str | None = None) -> Run | None:
-        """Start a run and return it; None when another is active, or when it is requested instead (stopped, paused).
+        """Start a run and return it; None when another is active, or when it is requested instead (stopped, just edited).
 
         `retry` asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits
         for confirmation; one under other settings gives way in any case. A segment the store has never seen is a
@@ -36,6 +41,9 @@ class Starter:
         if not export.active:
             return None
         now = self.clock.now()
+        if now < moments.from_milliseconds(export.version) + self.settings_age:
+            breakers.request_resync(self.database, export.connection, export.name)
+            return None
         run = Run(
             id=f"{now:%Y%m%dT%H%M%S}-{self.new_id()}",
             export=export.key,
