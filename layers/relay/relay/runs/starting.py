@@ -24,15 +24,16 @@ class Starter:
     ending: Ending
     destinations: Callable[[str], Destination]
     settings_age: timedelta = timedelta()
-    """How old settings may be that a function works with: no run begins sooner after an edit, since until then others
-    may act on what was before."""
+    """How old settings may be that a function works with. No run begins sooner after an edit: until then others may
+    act on what was before."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(3)
 
     def start(self, export: Export, cause: str, *, supersede: bool = True, retry: str | None = None) -> Run | None:
-        """Start a run and return it; None when another is active, or when it is requested instead (stopped, just edited).
+        """Start a run and return it; None when another is active, or when it is requested for later instead.
 
-        `retry` asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits
-        for confirmation; one under other settings gives way in any case. A segment the store has never seen is a
+        It is requested while the connection or export is stopped or was just edited; a paused one has none. `retry`
+        asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits for
+        confirmation; one under other settings gives way in any case. A segment the store has never seen is a
         configuration error, not an empty set: then the returned run is refused and says so.
         """
         if any(breaker.stop is not None for breaker in breakers.load(self.database, export.connection, export.name)):
