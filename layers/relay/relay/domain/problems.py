@@ -39,7 +39,7 @@ class Transient(Problem):
     """
 
     actor = Actor.WAIT
-    next_step = "Tried again with growing pauses; after half an hour of that alone the connection stops and owes a run."
+    next_step = "Tried again with growing pauses. After half an hour of nothing else the connection stops."
 
     def __init__(
         self,
@@ -66,14 +66,14 @@ class ConnectionProblem(Problem):
     """The account as a whole refuses us (bad key, unpaid): the connection stops until a probe passes."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "The connection is stopped; it is probed every few minutes and resumes by itself with a full run."
+    next_step = "The connection is probed every few minutes. When a probe passes, one run makes up for everything."
 
 
 class ExportProblem(Problem):
     """One export cannot work (list gone, unknown segment): only it stops until its settings or the list are mended."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "The export is stopped; it is probed every few minutes and resumes by itself with a full run."
+    next_step = "The export is probed every few minutes. When a probe passes, one run makes up for everything."
 
 
 class SettingsProblem(Problem):

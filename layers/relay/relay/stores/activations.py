@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from relay.domain import moments
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Item, Key, Put, Table
+
+FORMAT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,11 @@ def load(database: Database, export: str) -> Activation | None:
 
 def save(database: Database, export: str, activation: Activation) -> None:
     """Keep an activation."""
-    item: Item = {"activated": activation.version, "at": moments.text(activation.at), "settled": activation.settled}
-    write_one(database, Put(_key(export), item))
+    at = moments.text(activation.at)
+    item: Item = {"activated": activation.version, "at": at, "settled": activation.settled, "format": FORMAT}
+    database.write([Put(_key(export), item)])
 
 
 def forget(database: Database, export: str) -> None:
     """Delete the activation of an export that is gone for good."""
-    write_one(database, Delete(_key(export)))
+    database.write([Delete(_key(export))])

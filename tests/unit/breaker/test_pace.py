@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from relay.delivery.pace import Pace, budget_used
+from relay.breaker.pace import Pace, budget_used
 from relay.destinations.contract import Quota
 from relay.domain.problems import Busy
 from tests.fakes.clock import FakeClock

@@ -7,12 +7,15 @@ more record per connection says until when the account wants no call at all; bot
 import contextlib
 import random
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.clock import Clock
 from relay.destinations.contract import Quota
 from relay.domain import moments
 from relay.domain.problems import Actor, Busy, Conflict, ConnectionProblem, Problem
-from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update, write_one
+from relay.stores.database import ABSENT, Database, Expectation, Item, Key, Table, Update
+
+FORMAT: Final = 1
 
 ATTEMPTS = 50
 
@@ -81,7 +84,9 @@ class Pace:
             item = self._database.get([key])[0]
             if item is not None and moments.parse(str(item["next"])) >= until:
                 return
-            if write_one(self._database, Update(key, {"next": moments.text(until)}, {}, _as_read(item))):
+            if self._database.write(
+                [Update(key, {"next": moments.text(until), "format": FORMAT}, expect=_as_read(item))]
+            )[0]:
                 return
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
 
@@ -97,8 +102,8 @@ class Pace:
                 held = free == _free(now, account)
                 why = "the account has asked for a rest" if held else f"the {quota.name} quota is used up"
                 raise Busy("pace", why, taken=False, retry_after=free - now)
-            taken: Item = {"next": moments.text(free + step), **spent}
-            if write_one(self._database, Update(key, taken, {}, _as_read(item))):
+            taken: Item = {"next": moments.text(free + step), "format": FORMAT, **spent}
+            if self._database.write([Update(key, taken, expect=_as_read(item))])[0]:
                 return free
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
