@@ -1,21 +1,19 @@
 """Changes queue -> profile store -> destination queues.
 
-Environment: RELAY_PREFIX, RELAY_SETTINGS_SECONDS (optional), RELAY_CHANGES_VISIBILITY_SECONDS, RELAY_PROFILES_TABLE,
-RELAY_SEGMENTS_TABLE, RELAY_CONTROL_TABLE, RELAY_CHANGES_QUEUE, and for each destination its queue, e.g.
-RELAY_GAINSIGHT_PX_QUEUE.
+Environment: RELAY_PREFIX, RELAY_SETTINGS_SECONDS (optional), RELAY_PROFILES_TABLE, RELAY_SEGMENTS_TABLE,
+RELAY_CONTROL_TABLE, RELAY_CHANGES_QUEUE, and for each destination its queue, e.g. RELAY_GAINSIGHT_PX_QUEUE.
 """
 
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import timedelta
 from functools import cache
 from typing import Any
 
 from relay.clock import SystemClock
 from relay.observability import Observability
 from relay.queues import Queue, failures, parse_records
-from relay.routing import Router
+from relay.routing.router import Router
 from relay.settings.doors import DEFAULT_SECONDS, ParametersDoor
 from relay.settings.exports import ExportOutlines
 from relay.stores import dynamodb
@@ -39,7 +37,6 @@ def _router() -> Router:
         Directory(database, clock),
         _queue_for,
         Queue(os.environ["RELAY_CHANGES_QUEUE"]),
-        visibility=timedelta(seconds=int(os.environ["RELAY_CHANGES_VISIBILITY_SECONDS"])),
         clock=clock,
         observability=Observability(),
     )

@@ -7,7 +7,7 @@ from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RunProblem, SettingsProblem
 from relay.domain.runs import WAITS_FOR_SOMEBODY, Run, RunState
 from relay.settings.shapes import Listing
-from relay.stores import gates, ledger, runs
+from relay.stores import gates, receipts, runs
 from relay.stores.database import Database
 from relay.stores.gates import Gate
 
@@ -48,7 +48,7 @@ def of_runs(database: Database, export: Export) -> Iterator[Attention]:
 def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attention]:
     """Yield the sources of exports whose `profile_key` has found nobody in what they were last sent."""
     sources: Sequence[str] = sorted({segment.split("/", 1)[0] for export in exports for segment in export.segments})
-    for source, nobody in ledger.in_vain(database, sources).items():
+    for source, nobody in receipts.in_vain(database, sources).items():
         if nobody.changes >= NOBODY_AT_LEAST or nobody.is_all:
             what = (
                 f"found nobody in the last {nobody.changes} changes it was sent: correct it, or what the platform sends"

@@ -24,7 +24,7 @@ from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource
 from relay.settings.shapes import Invalid, Listing
-from relay.stores import defects, deliveries, gates, ledger, runs, segments
+from relay.stores import defects, deliveries, gates, receipts, runs, segments
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 from relay.stores.gates import CONNECTION
@@ -201,7 +201,7 @@ class Checker:
                 told = f'it is "{self._settings.source(name).profile_key}"'
             except Problem:
                 told = ""
-            names = ledger.in_vain(self._database, [name]).get(name, ledger.InVain(0, False)).names
+            names = receipts.in_vain(self._database, [name]).get(name, receipts.InVain(0, False)).names
             there = f"the identities it was sent are called {', '.join(names)}" if names else ""
             yield _of(waiting, "; ".join(filter(None, (told, there))))
 

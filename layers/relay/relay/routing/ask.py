@@ -31,9 +31,7 @@ class Sender(Protocol):
 class Asker:
     """Asks for looks. `directory` says where connections' queues are, `queue_for` takes a destination's name."""
 
-    def __init__(
-        self, directory: Directory, queue_for: Callable[[str], Sender], observability: Observability
-    ) -> None:
+    def __init__(self, directory: Directory, queue_for: Callable[[str], Sender], observability: Observability) -> None:
         self._directory = directory
         self._queue_for = queue_for
         self._observability = observability

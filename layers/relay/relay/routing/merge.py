@@ -140,7 +140,7 @@ def _reached(ids: Sequence[str], found: Mapping[str, Stored]) -> dict[str, Store
     for one in ids:
         held = reached[one] = found[one]
         while isinstance(held, Alias):
-            one = held.of  # noqa: PLW2901 - on to what it leads to
+            one = held.of
             held = reached[one] = found[one]
     return reached
 

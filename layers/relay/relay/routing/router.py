@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from relay.clock import Clock
 from relay.domain import changes
@@ -20,6 +20,8 @@ from relay.settings.exports import Outline
 from relay.stores import attempts
 from relay.stores.database import Database
 from relay.stores.directory import Directory
+
+_ROOM: Final = Room()
 
 
 class Outlines(Protocol):
@@ -50,7 +52,7 @@ class Router:
         *,
         clock: Clock,
         observability: Observability,
-        room: Room = Room(),
+        room: Room = _ROOM,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -84,7 +86,7 @@ class Router:
                 failed.append(one.message.id)
             elif one.defects and not any(arrival.is_done for arrival in one.to_merge):
                 # Nothing of it got through: the fault may be of any kind, and there is nobody to protect from it.
-                fail([one.message], one.defects[0])
+                fail([one.message], one.defects[0][1])
             else:
                 done.append(one)
         try:
@@ -135,9 +137,9 @@ class Router:
     def _send_on(self, messages: Sequence[Handed]) -> None:
         """Send changes that met a defect on, each in a message of its own."""
         alone = [
-            Message(changes.to_json(replace(one.batch, changes=[arrival.change])))
+            Message(changes.to_json(replace(one.batch, changes=[change])))
             for one in messages
-            for arrival in one.defects
+            for change, _ in one.defects
         ]
         if alone:
             self._changes.send(alone)

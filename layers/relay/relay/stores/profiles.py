@@ -187,7 +187,7 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
 
 def _decode(item: Item) -> Profile | Alias:
     if item["format"] != FORMAT:
-        raise ValueError(f"a profile is stored in form {item['format']}, which this code does not read")
+        raise ValueError(f"a profile is stored in form {int(item['format'])}, which this code does not read")
     profile_id, version = str(item["pk"]), int(item["version"])
     document = json.loads(str(item["doc"]))
     changed_at = _moment(document["changed_at"]) if "changed_at" in document else None
