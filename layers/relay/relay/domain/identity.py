@@ -293,9 +293,9 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
-    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change; the
-    time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time of
-    the first, since nobody knows which of them arrives last.
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
+    the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
+    of the first, since nobody knows which of them arrives last.
     """
     content = wanted_content(record)
     if content is None:

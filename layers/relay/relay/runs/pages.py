@@ -42,7 +42,8 @@ LISTING = 500
 """Ids read at a time from one listing."""
 
 CHUNK = 250
-"""Profiles surveyed at a time while a page fills."""
+LEAST = 10
+"""The most and the fewest profiles surveyed at a time while a page fills: about as many as the call has room for."""
 
 
 @dataclass(slots=True)
@@ -150,7 +151,8 @@ class Pages:
         joins = leaves = 0
         listing = self._listing(job, run, shard)
         while read.seen < most:
-            chunk = list(islice(listing, min(CHUNK, most - read.seen)))
+            room = min(max(job.destination.call_size - joins - leaves, LEAST), CHUNK)
+            chunk = list(islice(listing, min(room, most - read.seen)))
             if not chunk:
                 read.done = True
                 return
