@@ -145,13 +145,14 @@ class Stack:
     def _parameters(self) -> ParametersDoor:
         from relay.settings.doors import ParametersDoor
 
-        return ParametersDoor(self.environment["RELAY_PREFIX"], None, self._settings_seconds, self.clock)
+        return ParametersDoor(self.environment["RELAY_PREFIX"], None, self.settings_age.total_seconds(), self.clock)
 
-    @property
-    def _settings_seconds(self) -> float:
+    @cached_property
+    def settings_age(self) -> timedelta:
+        """How old settings may be that a function works with."""
         from relay.settings.doors import DEFAULT_SECONDS
 
-        return float(self.environment.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS))
+        return timedelta(seconds=float(self.environment.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS)))
 
     @cached_property
     def settings(self) -> Settings:
@@ -160,7 +161,7 @@ class Stack:
 
         return Settings(
             self.environment["RELAY_PREFIX"],
-            seconds=self._settings_seconds,
+            seconds=self.settings_age.total_seconds(),
             clock=self.clock,
             destinations=self.destinations,
         )
@@ -372,7 +373,8 @@ class Stack:
         """Starts runs."""
         from relay.runs.starting import Starter
 
-        return Starter(self.database, self.clock, self.ending, self.destinations, new_id=lambda: self.new_id(3))
+        parts = self.ending, self.destinations, self.settings_age
+        return Starter(self.database, self.clock, *parts, new_id=lambda: self.new_id(3))
 
     # Functions.
 
