@@ -60,6 +60,12 @@ def load(database: Database, keys: Sequence[str]) -> dict[str, Stored]:
     }
 
 
+def evidence(database: Database, keyed: KeyedHash, connection: str, target: str, identity: str) -> str | None:
+    """Return what the destination gave back with the last call that it took for an identity, None when nothing."""
+    key = key_of(keyed, connection, target, identity)
+    return load(database, [key])[key].record.evidence
+
+
 def save(key: str, record: Record, version: int, now: datetime) -> Write:
     """Return the write of a record over the version that was read (0: it must not exist)."""
     is_over = isinstance(record.desired, Unwanted) and record.open is None
