@@ -1,6 +1,6 @@
 """The relay in one process: the stack's own wiring over the database on disk and the queues in memory.
 
-As on AWS every FIFO group is worked on by one worker at a time, and the Checks queue by some; each has parts of its own.
+As on AWS every FIFO group is worked on by one worker at a time, the Checks queue by some; each has parts of its own.
 """
 
 import time
