@@ -1,6 +1,6 @@
 """Making sure that somebody looks: messages that ask for a look, now or later."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import NamedTuple
 

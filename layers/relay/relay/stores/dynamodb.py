@@ -380,7 +380,7 @@ def _batches(writes: Sequence[Write]) -> Iterator[list[int]]:
 
 @lru_cache(maxsize=256)
 def _insert(table: str, names: tuple[str, ...]) -> str:
-    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{chr(39)}{name}{chr(39)}: ?" for name in names)}}}'  # noqa: S608
+    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{chr(39)}{name}{chr(39)}: ?" for name in names)}}}'
 
 
 @lru_cache(maxsize=256)
@@ -391,7 +391,7 @@ def _change(
     where = f"WHERE {' AND '.join(conditions)}"
     if not put:
         return f'DELETE FROM "{table}" {where}'  # noqa: S608
-    return f'UPDATE "{table}" {" ".join(f"SET {chr(34)}{name}{chr(34)} = ?" for name in put)} {where}'  # noqa: S608
+    return f'UPDATE "{table}" {" ".join(f"SET {chr(34)}{name}{chr(34)} = ?" for name in put)} {where}'
 
 
 def _conditions(expect: Expectation, names: dict[str, str], values: dict[str, Any]) -> Iterator[str]:

@@ -25,7 +25,7 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
-from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 
@@ -75,6 +75,11 @@ def save(key: str, record: Record, version: int, now: datetime) -> Write:
     if version == 0:
         return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
     return Update(place, item, expect={"version": version})
+
+
+def delete(key: str, version: int) -> Write:
+    """Return the write that deletes the version of a record that was read."""
+    return Delete(Key(Table.IDENTITIES, key), {"version": version})
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
