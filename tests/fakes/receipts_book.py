@@ -3,9 +3,11 @@
 receipts = merged + stale + ignored + rejected + (in a queue or a dead-letter queue)
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Sequence
 
 from relay.domain import changes
+from relay.domain.changes import ChangeBatch
 from relay.queues import Received
 
 
@@ -16,16 +18,18 @@ class Invocation:
     """
 
     def __init__(self, records: Sequence[Received]) -> None:
-        self._sizes = [(record.id, _changes_in(record)) for record in records]
+        self._batches = [(record.id, batch) for record in records if (batch := _batch_of(record)) is not None]
         self.least = 0
-        self.most = sum(size for _, size in self._sizes)
+        self.most = sum(len(batch.changes) for _, batch in self._batches)
 
-    def ended(self, failed: Sequence[str], *, sent_on: int, count_failed: bool = False) -> None:
+    def ended(self, failed: Container[str], *, sent_on: Counter[str], count_failed: bool = False) -> None:
         """It answered: it has counted just those changes of the other messages that it did not send on by themselves.
 
-        With `count_failed`, an answer to its counting was lost: what failed may have been counted, too.
+        `sent_on` says how many by the id of their batch. With `count_failed`, an answer to its counting was lost: what
+        failed may have been counted, too.
         """
-        self.least = sum(size for message, size in self._sizes if message not in failed) - sent_on
+        done = [batch for message, batch in self._batches if message not in failed]
+        self.least = sum(len(batch.changes) for batch in done) - sum(sent_on[one] for one in {one.id for one in done})
         if not count_failed:
             self.most = self.least
 
@@ -49,8 +53,8 @@ class ReceiptsBook:
         assert least <= counted <= most, f"{counted} changes are counted, not {least} to {most}"
 
 
-def _changes_in(record: Received) -> int:
+def _batch_of(record: Received) -> ChangeBatch | None:
     try:
-        return len(changes.from_json(record.body).changes)
+        return changes.from_json(record.body)
     except (AttributeError, KeyError, TypeError, ValueError):
-        return 0
+        return None

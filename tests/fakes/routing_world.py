@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -133,6 +134,8 @@ class World:
         }
         self.queues: dict[str, Shelf] = {}
         self.changes_broken = False
+        self.loses_answers = False
+        """Whether a write may be done though it is answered by an error."""
         self.room = Room()
         self.waiting: dict[str, tuple[str, int]] = {}
         self.book = ReceiptsBook()
@@ -212,7 +215,8 @@ class World:
         shelf.sent.clear()
         invocation = self.book.begin(records)
         failed = router.route(records)
-        invocation.ended(failed, sent_on=len(shelf.sent))
+        sent_on = Counter(str(message.body["id"]) for message in shelf.sent)
+        invocation.ended(failed, sent_on=sent_on, count_failed=self.loses_answers and bool(failed))
         for record in records:
             if record.id not in failed and acknowledge:
                 self.waiting.pop(record.id, None)

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain import changes
-from relay.domain.problems import Transient
 from relay.observability import Observability
 from relay.queues import Message, Received, Sender
 from relay.routing import coalesce
@@ -114,14 +114,14 @@ class Router:
             part = parts.pop()
             try:
                 self._try(part, outlines)
-            except Transient as problem:
-                self._observability.problem("not routed", problem)
             except Exception as error:  # noqa: BLE001 - a defect met on one change must not hold up the others
-                if part is arrivals:
-                    self._observability.problem("changes are tried in halves", error)
-                if len(part) == 1:
+                if not _is_defect(error):
+                    self._observability.problem("not routed", error)
+                elif len(part) == 1:
                     part[0].defect = error
                 else:
+                    if part is arrivals:
+                        self._observability.problem("changes are tried in halves", error)
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
 
@@ -149,6 +149,11 @@ class Router:
         """Say and record why messages fail; return their ids."""
         for message in messages[:1]:
             self._observability.problem(event, error, message_id=message.id, queued=len(messages))
-        if not isinstance(error, Transient):
+        if _is_defect(error):
             attempts.note(self._database, self._observability, messages, error, self._clock.now())
         return [message.id for message in messages]
+
+
+def _is_defect(error: Exception) -> bool:
+    """Return whether waiting helps nothing, so that what met the error ends in the dead-letter queue."""
+    return failures.row_for(error).do is failures.Do.DEAD_LETTER

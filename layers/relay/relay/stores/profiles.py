@@ -154,12 +154,14 @@ class _Times:
 
     def of(self, registers: Mapping[str, Register]) -> dict[str, list[Any]]:
         """Return registers as value and places of their times: one place where a value has no time of its own."""
-        return {
-            name: [held.value, self(held.at)]
-            if held.at is held.received_at or held.at == held.received_at
-            else [held.value, self(held.at), self(held.received_at)]
-            for name, held in registers.items()
-        }
+        found: dict[str, list[Any]] = {}
+        last, place = None, 0
+        for name, held in registers.items():
+            at, received_at = held.at, held.received_at
+            if at is not last:
+                last, place = at, self(at)
+            found[name] = [held.value, place] if at == received_at else [held.value, place, self(received_at)]
+        return found
 
 
 def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item:

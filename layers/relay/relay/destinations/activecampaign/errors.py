@@ -72,7 +72,7 @@ UNKNOWN_STATUS = Rejection(
 EXCLUDED = Rejection(
     RejectionKind.DESTINATION,
     "excluded",
-    "ActiveCampaign's import made no such contact: it is on the exclusion list, has bounced or is malformed",
+    "ActiveCampaign's import did not take the contact: it is on the exclusion list, has bounced or is malformed",
 )
 OVER_LIMIT = Rejection(
     RejectionKind.DESTINATION,
