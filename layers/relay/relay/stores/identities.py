@@ -1,6 +1,7 @@
 """Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
 
-The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that form.
+The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that
+form.
 """
 
 import json
@@ -30,7 +31,7 @@ from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Tabl
 FORMAT: Final = 1
 
 FORGOTTEN_AFTER = timedelta(days=90)
-"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are still of use then."""
+"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are of use till then."""
 
 NEVER: Final = 9_999_999_999
 """`expires_at` of a record that is kept: an attribute that is always there need not be removed."""

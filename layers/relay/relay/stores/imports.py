@@ -1,8 +1,8 @@
 """Queued imports: calls a destination will answer later, row by row.
 
 A header per import (pk `imports#connection`, sk the call's id) lives while the import is open. Its rows (pk
-`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an item
-costs as much as writing it.
+`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an
+item costs as much as writing it.
 """
 
 import json
@@ -44,9 +44,9 @@ class OpenImport:
 
     `queued` is how many contacts were queued, where the destination said so. `number` is that of the next look: a
     message that asks for an earlier one is a double. `run` and `page` are set where the ledger of a run counts its rows
-    as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came to
-    nothing. `note` is what the destination asked to be told at the next look; the first `again` rows are to be sent again
-    once all others were looked at.
+    as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came
+    to nothing. `note` is what the destination asked to be told at the next look; the first `again` rows are to be sent
+    again once all others were looked at.
     """
 
     call: str
