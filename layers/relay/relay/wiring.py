@@ -48,7 +48,11 @@ if TYPE_CHECKING:
     from relay.stores.directory import Directory
     from relay.workers.consumer import Consumer
     from relay.workers.import_checks import ImportChecker
+    from relay.workers.launcher import Launcher
+    from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
+    from relay.workers.operators.operator import Operator
+    from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
 SCHEDULES_KEPT: Final = timedelta(minutes=5)
@@ -447,4 +451,51 @@ class Stack:
             self.clock,
             self.observe,
             schedules=self.recent_schedules,
+            more=[self.leftovers.step],
+        )
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """Removes what deleted exports leave behind."""
+        from relay.workers.leftovers import Leftovers
+
+        return Leftovers(self.database, self.settings, self.directory, self.keyed, self.clock, self.observe)
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Starts runs and says what came of it."""
+        from relay.workers.launcher import Launcher
+
+        return Launcher(self.database, self.settings, self.starter, self.observe)
+
+    def scheduled_starts(self) -> ScheduledStarts:
+        """Return what does as schedules ask."""
+        from relay.workers.scheduled_starts import ScheduledStarts
+
+        return ScheduledStarts(self.launcher, self.schedules, self.clock)
+
+    def operator(self) -> Operator:
+        """Return what answers operators."""
+        from relay.workers.operators.checker import Checker
+        from relay.workers.operators.operator import Operator
+
+        checker = Checker(
+            self.database,
+            self.settings,
+            self.destinations,
+            self.accounts,
+            self.ownership,
+            self.prober,
+            self.schedules,
+            self.inventories,
+        )
+        return Operator(
+            self.database,
+            self.settings,
+            self.starter,
+            self.launcher,
+            self.scheduled_starts(),
+            checker,
+            self.prober,
+            self.observe,
         )

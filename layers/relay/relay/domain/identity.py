@@ -278,6 +278,17 @@ def release(
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
 
 
+def forget(record: Record, profile: str) -> Record | None:
+    """Return the record once a profile's export is gone for good, None when nobody is left: nothing is sent for it."""
+    if not record.names(profile):
+        return record
+    desired = record.desired
+    rest = tuple(other for other in desired.by if other != profile) if isinstance(desired, Wanted) else ()
+    if not rest:
+        return None
+    return record._replace(desired=Wanted(rest))
+
+
 def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -> Record:
     """Return the record once two profiles have turned out to be one person: the survivor takes the alias' place."""
     if not record.names(alias):

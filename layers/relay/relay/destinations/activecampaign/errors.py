@@ -94,6 +94,24 @@ UNCONFIRMED = Rejection(
     is_certain=False,
 )
 
+REJECTIONS = (
+    MALFORMED,
+    UNREADABLE,
+    TOO_LARGE,
+    UNFIT_VALUE,
+    TAG_REFUSED,
+    TOO_MANY_TAGS,
+    TAGS_USED_UP,
+    UNSUBSCRIBED,
+    BOUNCED,
+    OPT_IN_PENDING,
+    UNKNOWN_STATUS,
+    EXCLUDED,
+    OVER_LIMIT,
+    IMPORT_REFUSED,
+    UNCONFIRMED,
+)
+
 
 def is_rate_limited(reply: Reply) -> bool:
     """Return whether a 400 is the bulk import's own rate limit, which does not come as 429."""
