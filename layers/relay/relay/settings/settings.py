@@ -1,6 +1,6 @@
 """All settings: sources, and connections and exports validated by their destinations' own models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
