@@ -1,5 +1,6 @@
 """A target belongs to one export of a connection, whoever acts first; it passes on with a greater epoch."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -236,10 +237,9 @@ def test_whoever_takes_over_has_asked_for_a_run_before(number: int) -> None:
             raise KeyboardInterrupt
 
     world.database.before = die
-    try:
+    with suppress(KeyboardInterrupt):
         own(world, other)
-    except KeyboardInterrupt:
-        world.database.before = lambda _: None
+    world.database.before = lambda _: None
     owner = stored(world)
     assert owner is not None
     assert owner.export == "main" or world.breaker("other").resync != ""

@@ -1,20 +1,16 @@
 """Daily budgets: calls are counted as they are paced; a connection that used them up rests until the next UTC day."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from relay.delivery.pace import Pace, budget_used
-from relay.destinations.contract import Account, Caller, Finding, Quota
+from relay.breaker.pace import Pace, budget_used
+from relay.destinations.contract import Quota
 from relay.destinations.gainsight_px.client import REST
-from relay.domain.exports import Connection, Export
 from relay.domain.problems import Actor, Busy, ConnectionProblem
-from relay.stores import gates, runs
+from relay.stores.breakers import PROBE_EVERY
+from tests.fakes.breaker_world import CONNECTION, BreakerWorld
 from tests.fakes.clock import FakeClock
-from tests.fakes.delivery_bench import CONNECTION, Bench
 from tests.fakes.memory_database import MemoryDatabase
 
 SMALL = Quota("rest", 10, timedelta(seconds=1), a_day=3)
@@ -112,66 +108,33 @@ def test_gainsight_px_leaves_room_for_others_below_a_million_a_day() -> None:
     assert REST.calls / REST.per.total_seconds() < 200
 
 
-class Rationed(Bench):
-    """A bench whose destination has a daily budget, for its probes too."""
+def test_a_connection_that_used_its_budget_up_is_stopped_until_midnight() -> None:
+    """Given a destination whose probes take a slot too, Then they make no call before the next day."""
+    world = BreakerWorld()
+    world.clock.time = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    pace, calls = Pace(world.database, world.clock), []
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        super().__init__(call_size=1)
-        pace = Pace(self.database, self.clock)
+    def call(_: object) -> None:
+        pace(CONNECTION, SMALL)
+        calls.append(world.clock.now())
 
-        def caller(connection: Connection) -> tuple[Caller, Callable[[], int]]:
-            def call(*_: Any, **__: Any) -> Any:
-                pace(connection.name, SMALL)
-                self.api_calls += 1
+    world.tool.on_check = call
+    for _ in range(3):
+        call(None)
+    with pytest.raises(ConnectionProblem) as caught:
+        call(None)
+    world.stopping.stop(CONNECTION, None, caught.value)
 
-            return call, lambda: self.api_calls
+    for _ in range(9):
+        world.clock.advance(PROBE_EVERY.total_seconds())
+        assert not world.probe()
+        assert len(calls) == 3
+    stop = world.breaker().stop
+    assert stop is not None
+    assert (stop.code, stop.actor) == ("daily_budget", Actor.WAIT)
+    assert budget_used(world.database, CONNECTION, world.clock.now()) == 1
 
-        def check(account: Account, exports: list[Export]) -> list[Finding]:
-            account.call("GET", "", quota=SMALL)
-            return []
-
-        self.opener.caller = caller
-        monkeypatch.setattr(self.tool, "check", check)
-
-    def work(self) -> None:
-        """Hand over what is queued, again and again as SQS does, until nothing is left."""
-        queued = self.queue.take()
-        while queued:
-            kept = {int(name.removeprefix("m")) for name in self.consume(*queued)}
-            queued = [*(message for place, message in enumerate(queued) if place in kept), *self.queue.take()]
-
-    def shown(self, capsys: pytest.CaptureFixture[str]) -> list[int]:
-        """Return the percentages shown since the last time."""
-        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        return [int(share) for line in lines for share in line.get("DailyBudgetPercent", ())]
-
-
-def test_a_connection_that_used_its_budget_up_rests_until_midnight_and_catches_up(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bench = Rationed(monkeypatch)
-    bench.clock.time = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
-    emails = [f"{number}@x.example" for number in range(5)]
-    for number, email in enumerate(emails):
-        bench.store(number, email=email)
-    bench.tick()
-    bench.work()
-
-    assert len(bench.tool.holds()) == 3
-    connection, export = gates.load(bench.database, CONNECTION, "main")
-    assert (connection.closed, connection.code, export.owed > 0) == (True, "daily_budget", True)
-
-    capsys.readouterr()
-    for _ in range(29):
-        bench.tick(after=timedelta(minutes=1))
-    assert bench.api_calls == 3
-    assert gates.load(bench.database, CONNECTION, "main")[0].closed
-    assert bench.shown(capsys) == [100] * 29
-
-    for _ in range(4):
-        bench.tick(after=timedelta(minutes=1))
-        bench.work()
-    assert set(bench.tool.holds()) == set(emails)
-    assert not gates.load(bench.database, CONNECTION, "main")[0].closed
-    assert "owed" in {run.cause for run in runs.latest(bench.database, bench.export.key)}
-    assert bench.shown(capsys)[-1] == 100
+    world.clock.advance(PROBE_EVERY.total_seconds())
+    assert world.clock.now().day == 2
+    assert world.probe()
+    assert len(calls) == 4
