@@ -421,6 +421,7 @@ class Stack:
             self.database,
             self.opener,
             self.accounts,
+            self.keyed,
             self.reconciler,
             self.confirming,
             self.settling,

@@ -327,11 +327,12 @@ def test_an_old_exit_heard_of_only_now_is_remembered_so_that_an_older_entry_does
 
 def test_exits_heard_of_long_ago_are_dropped() -> None:
     member = merged(change(memberships=[realized("s/a", 0), exited("s/b", 0)]))
+    later = change(received_at=NOON + timedelta(days=2), memberships=[exited("s/c", 0)])
     told_ = change(received_at=NOON + EXITS_KEPT + timedelta(days=1), memberships=[realized("s/a", 10)])
 
-    profile = merged(told_, profile=member)
+    profile = merged(later, told_, profile=member)
 
-    assert held(profile) == {"s/a": (True, after(10))}
+    assert held(profile) == {"s/a": (True, after(10)), "s/c": (False, after(0))}
 
 
 def test_a_long_standing_member_stays() -> None:

@@ -7,6 +7,7 @@ import pytest
 from relay.domain.changes import Change
 from relay.routing.merge import Room
 from relay.stores import profiles
+from relay.stores.database import Table
 from relay.stores.receipts import Counts
 from tests.fakes.routing_world import LOG, NOON, World, change, member, profile_id
 
@@ -108,6 +109,15 @@ def test_memberships_that_fit_into_no_item_are_rejected_and_harm_nobody() -> Non
     many = [member(f"s/segment-{number}", 1) for number in range(240)]
     tell(world, change(1, *many), change(2, member("s/a", 1)))
     assert world.totals() == Counts(merged=1, rejected=1)
+
+
+def test_a_rejected_change_of_several_ids_makes_no_aliases_of_nobody() -> None:
+    world = small_world()
+    tell(world, change((1, 2), attributes={"one": 4 * LARGE}))
+    assert world.totals() == Counts(rejected=1)
+    assert list(world.database.items(Table.PROFILES)) == []
+    tell(world, change((1, 2), attributes={"plan": "pro"}))
+    assert attributes(world, 2) == {"plan": "pro"}
 
 
 def test_what_came_with_a_full_profile_is_merged_again_when_it_comes_again() -> None:

@@ -490,6 +490,7 @@ def test_the_names_of_identities_that_nobody_was_found_by_are_known() -> None:
     world.post(nobody, change(None, rejection="no_identity", identities={"crmId": None}))
     world.run()
     assert receipts.in_vain(world.database, ["s"])["s"].names == ("crmId", "email")
+    world.post(nobody)
     world.post(change(None, rejection="no_identity", identities={"ecid": None}))
     world.run()
     assert receipts.in_vain(world.database, ["s"])["s"].names == ("ecid",)
