@@ -9,7 +9,7 @@ from relay.breaker.failures import Paused, Stopped
 from relay.domain.identity import Authority
 from relay.domain.problems import ConnectionProblem, ExportProblem, SettingsProblem, StaleSettings
 from relay.settings.names import UnknownExport
-from relay.stores import breakers
+from relay.stores import breakers, owners
 from tests.fakes.breaker_world import CONNECTION, BreakerWorld, Credentials
 
 UNPAID = ConnectionProblem("unpaid", "refuses because of a payment problem of the account")
@@ -21,7 +21,7 @@ def test_an_open_export_comes_with_its_job() -> None:
     job = opened.job
     assert (job.export, job.account.connection.name, job.run) == (world.main, CONNECTION, None)
     assert job.until == world.clock.now() + timedelta(minutes=5)
-    epoch = opened.owners["list/7"].epoch
+    epoch = owners.load(world.database, CONNECTION, ["list/7"])["list/7"].epoch
     assert job.authority("list/7") == Authority(epoch, world.main.version, "main")
     assert job.authority("list/8") is None
     assert opened.breaker == world.breaker()
@@ -120,4 +120,4 @@ def test_a_targets_former_owners_come_with_it() -> None:
     world.open()
     world.edit("main", "list/8")
     world.edit("other", "list/7")
-    assert world.open("other").owners["list/7"].former == ("main",)
+    assert world.open("other").job.adopts == {"list/7": frozenset({f"{CONNECTION}/main"})}
