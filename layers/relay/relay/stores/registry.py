@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain import moments
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Item, Key, Put, Table
 
 _PK = "exports"
 
@@ -31,12 +31,12 @@ def save(database: Database, registered: Registered) -> None:
     """Write what is known of an export."""
     since = registered.missing_since
     item: Item = {"missing_since": "" if since is None else moments.text(since), "bucket": registered.bucket}
-    write_one(database, Put(_place(registered.key), item))
+    database.write([Put(_place(registered.key), item)])
 
 
 def forget(database: Database, key: str) -> None:
     """Delete an export's entry; nothing is left of it then."""
-    write_one(database, Delete(_place(key)))
+    database.write([Delete(_place(key))])
 
 
 def _place(key: str) -> Key:

@@ -192,7 +192,8 @@ class Ticker:
         """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
         if breaker.stop is None or self._prober.probe_if_due(breaker, exports):
             return False
-        self._tell(of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)))
+        for waiting in of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)):
+            self._tell(waiting)
         return True
 
     def _show_budget(self, connection: str) -> None:
