@@ -28,7 +28,6 @@ from relay.stores.database import (
     size_of,
 )
 
-
 HIGHEST = "\U0010ffff"
 
 

@@ -165,12 +165,6 @@ def test_visibility_is_at_least_6_times_the_consumers_timeout(resources: dict[st
     assert consumed == {name for name in queues if not _is_dlq(name)}
 
 
-def test_route_knows_the_visibility_of_its_queue(resources: dict[str, Resource]) -> None:
-    told = _of(resources, "AWS::Lambda::Function")["RouteFunction"]["Environment"]["Variables"]
-    queue = _of(resources, "AWS::SQS::Queue")["ChangesQueue"]
-    assert told["RELAY_CHANGES_VISIBILITY_SECONDS"] == str(queue["VisibilityTimeout"])
-
-
 def test_every_queue_consumer_answers_with_what_failed(resources: dict[str, Resource]) -> None:
     for name, mapping in _of(resources, "AWS::Lambda::EventSourceMapping").items():
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name

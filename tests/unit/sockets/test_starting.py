@@ -61,7 +61,6 @@ def on_lambda(server: AwsServer) -> dict[str, str]:
         "AWS_ENDPOINT_URL": server.url,
         "RELAY_PREFIX": "relay",
         "RELAY_CHANGES_QUEUE": "https://sqs.eu-west-1.amazonaws.com/1/changes",
-        "RELAY_CHANGES_VISIBILITY_SECONDS": "720",
     }
 
 

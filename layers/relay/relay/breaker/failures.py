@@ -164,7 +164,13 @@ TABLE: Final = (
     Row(Kind.CONFLICT, When.ALWAYS, Do.RETRY_SOON, Actor.WAIT, Conflict.next_step),
     Row(Kind.STALE_SETTINGS, When.TOO_OFTEN, Do.RESYNC, Actor.WAIT, "It is left to the run that starts by itself."),
     Row(Kind.STALE_SETTINGS, When.ALWAYS, Do.RETRY_SOON, Actor.WAIT, StaleSettings.next_step),
-    Row(Kind.CONNECTION, When.ALWAYS, Do.STOP_CONNECTION, Actor.ADMINISTRATOR, ConnectionProblem.next_step),
+    Row(
+        Kind.CONNECTION,
+        When.ALWAYS,
+        Do.STOP_CONNECTION,
+        Actor.ADMINISTRATOR,
+        f"Before that, the secret is read once more. {ConnectionProblem.next_step}",
+    ),
     Row(Kind.EXPORT, When.ALWAYS, Do.STOP_EXPORT, Actor.ADMINISTRATOR, ExportProblem.next_step),
     Row(Kind.SETTINGS, When.ALWAYS, Do.RESYNC, Actor.ADMINISTRATOR, SettingsProblem.next_step),
     Row(

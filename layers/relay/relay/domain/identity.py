@@ -278,6 +278,17 @@ def release(
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
 
 
+def forget(record: Record, profile: str) -> Record | None:
+    """Return the record once a profile's export is gone for good, None when nobody is left: nothing is sent for it."""
+    if not record.names(profile):
+        return record
+    desired = record.desired
+    rest = tuple(other for other in desired.by if other != profile) if isinstance(desired, Wanted) else ()
+    if not rest:
+        return None
+    return record._replace(desired=Wanted(rest))
+
+
 def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -> Record:
     """Return the record once two profiles have turned out to be one person: the survivor takes the alias' place."""
     if not record.names(alias):
@@ -293,9 +304,9 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
-    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change; the
-    time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time of
-    the first, since nobody knows which of them arrives last.
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
+    the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
+    of the first, since nobody knows which of them arrives last.
     """
     content = wanted_content(record)
     if content is None:

@@ -3,8 +3,8 @@
     selected = delivered + unchanged + rejected + duplicate + outstanding
     leaving  = removed + kept + leaving_outstanding + returned        (`returned` is what the others leave of `leaving`)
 
-Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and the
-rest as outstanding; whoever learns more moves profiles out of there.
+Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and
+the rest as outstanding; whoever learns more moves profiles out of there.
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ class LeaverColumn(StrEnum):
 
     REMOVED = "removed"
     KEPT = "kept"
-    """The destination refuses to let it go."""
+    """The destination refuses to let it go, or another profile that was turned away may want the identity."""
     OUTSTANDING = "leaving_outstanding"
 
 
@@ -91,8 +91,8 @@ def adds_up(counts: Counts) -> bool:
 def needs_confirmation(counts: Counts, *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
     """Return whether so many of those assigned before would leave that a person must confirm it first.
 
-    `passed` tells whether a run under the same settings was let through before; until then a list of any size that would
-    be emptied may be a slip in the settings.
+    `passed` tells whether a run under the same settings was let through before; until then a list of any size that
+    would be emptied may be a mistake in the settings.
     """
     leaving, assigned = counts.get("leaving", 0), counts.get("assigned", 0)
     emptied = assigned > 1 and leaving >= assigned

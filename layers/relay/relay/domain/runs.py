@@ -1,7 +1,7 @@
 """Runs: full exports as cursors. Pure.
 
-A run goes through phases, each with a cursor for every shard; when all of them are through, the next phase begins. A page
-reads on from the cursor of its shard.
+A run goes through phases, each with a cursor for every shard; when all of them are through, the next phase begins. A
+page reads on from the cursor of its shard.
 """
 
 from collections.abc import Iterable, Mapping

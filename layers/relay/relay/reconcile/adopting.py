@@ -21,7 +21,10 @@ class Adopting:
     database: Database
 
     def take_out(self, job: Job, cases: Iterable[Case]) -> None:
-        """Take what cases have adopted out of the former owners' assignments; a lost race is made up for by the page."""
+        """Take what cases have adopted out of the former owners' assignments.
+
+        Where somebody else wrote one meanwhile, a pair too many stays there, which does no harm.
+        """
         adopted = [case for case in cases if case.adopted]
         if not adopted:
             return

@@ -102,8 +102,8 @@ class Reconciler:
     def reconcile(self, job: Job, survey: Survey) -> None:
         """Do what surveyed profiles need; `survey.records` are then as the work left them.
 
-        Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded), Conflict
-        when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
+        Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
+        Conflict when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
         """
         self._handing_over.hand_over(job, survey.cases)
         self._assign(job, survey)
@@ -178,7 +178,7 @@ class Reconciler:
         return [found.key for found in visits if found.key in lost]
 
     def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
-        """End calls that the destination shows to be over before their deadline; else return how long to wait at most."""
+        """End calls that the destination shows to be over before their deadline; else say how long to wait at most."""
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
         now = self._clock.now()

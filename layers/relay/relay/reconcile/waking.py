@@ -1,22 +1,14 @@
 """Making sure that somebody looks: messages that ask for a look, now or later."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from relay.messages import CheckImport, Confirm, Look, Page, by_shard, group
-from relay.queues import Message
+from relay.queues import Message, Sender
 
 LONGEST_DELAY = timedelta(minutes=15)
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
-
-
-class Sender(Protocol):
-    """A queue that takes messages; all of them are in it when it returns."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Busy when that fails."""
-        ...
 
 
 class Sleeper(NamedTuple):

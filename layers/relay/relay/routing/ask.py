@@ -4,36 +4,26 @@ A look is asked for where something that can be seen changed. It is asked for as
 since one of the changes was received: an earlier try of that change may have died after the write and before it asked.
 A repeat that a platform sends the next night costs no look.
 
-Whoever delivered a profile that became an alias has to look at that one, too: it hands over to the survivor.
+Asked are the exports of all segments that the profile is in or left. Whoever delivered a profile that became an alias
+has to look at that one, too: it hands over to the survivor.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from relay.domain.merging import looks_different
 from relay.domain.problems import Transient
 from relay.messages import Look, by_shard, group
 from relay.observability import Count, Observability
-from relay.queues import Message
+from relay.queues import Message, Sender
 from relay.routing.merge import Draft
 from relay.settings.exports import Outline
 from relay.stores.directory import Directory, Entry
 
 
-class Sender(Protocol):
-    """A queue that takes messages; all of them are in it when it returns."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Busy when that fails."""
-        ...
-
-
 class Asker:
     """Asks for looks. `directory` says where connections' queues are, `queue_for` takes a destination's name."""
 
-    def __init__(
-        self, directory: Directory, queue_for: Callable[[str], Sender], observability: Observability
-    ) -> None:
+    def __init__(self, directory: Directory, queue_for: Callable[[str], Sender], observability: Observability) -> None:
         self._directory = directory
         self._queue_for = queue_for
         self._observability = observability
@@ -50,7 +40,7 @@ class Asker:
         looks: dict[str, tuple[Outline, Entry, set[str]]] = {}
         concerned: dict[str, dict[Draft, None]] = {}
         for one, ids in wanted:
-            for segment in one.segments():
+            for segment in one.profile.memberships:
                 for outline, entry in exports.get(segment, ()):
                     looks.setdefault(outline.key, (outline, entry, set()))[2].update(ids)
                     concerned.setdefault(entry.destination, {})[one] = None

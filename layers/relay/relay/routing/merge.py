@@ -64,15 +64,6 @@ class Draft:
             if membership.realized and not (segment in held and held[segment].realized):
                 yield segment
 
-    def segments(self) -> set[str]:
-        """Return all segments whose exports may have to act: an exit may be old enough not to be kept."""
-        found = set(self.profile.memberships)
-        for profile in self.stored:
-            found.update(profile.memberships)
-        for arrival in self.customer.arrivals:
-            found.update([membership.segment for membership in arrival.change.memberships])
-        return found
-
     def reject(self) -> None:
         """Give up: not even the memberships have room, and nothing of what came is stored."""
         self.outcomes = [(Outcome.REJECTED, left_out) for _, left_out in self.outcomes]
@@ -140,7 +131,7 @@ def _reached(ids: Sequence[str], found: Mapping[str, Stored]) -> dict[str, Store
     for one in ids:
         held = reached[one] = found[one]
         while isinstance(held, Alias):
-            one = held.of  # noqa: PLW2901 - on to what it leads to
+            one = held.of
             held = reached[one] = found[one]
     return reached
 

@@ -47,9 +47,9 @@ class Handed:
         return [arrival for arrival in self.arrivals if _outcome_of_nothing(arrival.change) is None]
 
     @property
-    def defects(self) -> list[Arrival]:
-        """Those of its changes that our code tripped over."""
-        return [arrival for arrival in self.arrivals if arrival.defect is not None]
+    def defects(self) -> list[tuple[Change, Exception]]:
+        """Those of its changes that our code tripped over, and what happened."""
+        return [(arrival.change, arrival.defect) for arrival in self.arrivals if arrival.defect is not None]
 
     @property
     def has_to_come_back(self) -> bool:

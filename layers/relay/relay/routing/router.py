@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
+from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain import changes
-from relay.domain.problems import Transient
 from relay.observability import Observability
-from relay.queues import Message, Received
+from relay.queues import Message, Received, Sender
 from relay.routing import coalesce
-from relay.routing.ask import Asker, Sender
+from relay.routing.ask import Asker
 from relay.routing.catalogue import Catalogue
 from relay.routing.count import Counting, by_source
 from relay.routing.merge import Room
@@ -20,6 +20,8 @@ from relay.settings.exports import Outline
 from relay.stores import attempts
 from relay.stores.database import Database
 from relay.stores.directory import Directory
+
+_ROOM: Final = Room()
 
 
 class Outlines(Protocol):
@@ -50,7 +52,7 @@ class Router:
         *,
         clock: Clock,
         observability: Observability,
-        room: Room = Room(),
+        room: Room = _ROOM,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -84,7 +86,7 @@ class Router:
                 failed.append(one.message.id)
             elif one.defects and not any(arrival.is_done for arrival in one.to_merge):
                 # Nothing of it got through: the fault may be of any kind, and there is nobody to protect from it.
-                fail([one.message], one.defects[0])
+                fail([one.message], one.defects[0][1])
             else:
                 done.append(one)
         try:
@@ -112,14 +114,14 @@ class Router:
             part = parts.pop()
             try:
                 self._try(part, outlines)
-            except Transient as problem:
-                self._observability.problem("not routed", problem)
             except Exception as error:  # noqa: BLE001 - a defect met on one change must not hold up the others
-                if part is arrivals:
-                    self._observability.problem("changes are tried in halves", error)
-                if len(part) == 1:
+                if not _is_defect(error):
+                    self._observability.problem("not routed", error)
+                elif len(part) == 1:
                     part[0].defect = error
                 else:
+                    if part is arrivals:
+                        self._observability.problem("changes are tried in halves", error)
                     middle = len(part) // 2
                     parts += [part[middle:], part[:middle]]
 
@@ -135,9 +137,9 @@ class Router:
     def _send_on(self, messages: Sequence[Handed]) -> None:
         """Send changes that met a defect on, each in a message of its own."""
         alone = [
-            Message(changes.to_json(replace(one.batch, changes=[arrival.change])))
+            Message(changes.to_json(replace(one.batch, changes=[change])))
             for one in messages
-            for arrival in one.defects
+            for change, _ in one.defects
         ]
         if alone:
             self._changes.send(alone)
@@ -147,6 +149,11 @@ class Router:
         """Say and record why messages fail; return their ids."""
         for message in messages[:1]:
             self._observability.problem(event, error, message_id=message.id, queued=len(messages))
-        if not isinstance(error, Transient):
+        if _is_defect(error):
             attempts.note(self._database, self._observability, messages, error, self._clock.now())
         return [message.id for message in messages]
+
+
+def _is_defect(error: Exception) -> bool:
+    """Return whether waiting helps nothing, so that what met the error ends in the dead-letter queue."""
+    return failures.row_for(error).do is failures.Do.DEAD_LETTER

@@ -29,7 +29,7 @@ from relay.runs.ending import Ending
 from relay.runs.settling import ASKED_AGAIN
 from relay.stores import assignments, outstanding, runs, segments, waits
 from relay.stores.database import Database
-from relay.stores.outstanding import Outstanding
+from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
 
 SCAN = 15_000
@@ -42,7 +42,8 @@ LISTING = 500
 """Ids read at a time from one listing."""
 
 CHUNK = 250
-"""Profiles surveyed at a time while a page fills."""
+LEAST = 10
+"""The most and the fewest profiles surveyed at a time while a page fills: about as many as the call has room for."""
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ class Pages:
             if redelivered:
                 self._ending.go_on(job.export, run, shard)
             return Counter()
-        job = replace(job, run=Pass.of(run, f"{shard.index:03d}.{shard.phase}.{shard.after}"))
+        job = replace(job, run=Pass.of(run, page_id(shard)))
         before = calls()
         read = self._ask(job, run, shard) if run.phase is Phase.ASK else self._work(job, run, shard)
         self._ending.go_on(job.export, run, replace(shard, after=read.to, done=read.done))
@@ -123,7 +124,7 @@ class Pages:
             try:
                 self._read(job, run, shard, read, most)
                 self._reconciler.reconcile(job, read.survey)
-                self._move(run, shard, read, list(self._count(job, run, shard, read)))
+                self._move(run, shard, read, list(self._count(job, run, read)))
             except Problem:
                 raise
             except Exception as error:
@@ -150,7 +151,8 @@ class Pages:
         joins = leaves = 0
         listing = self._listing(job, run, shard)
         while read.seen < most:
-            chunk = list(islice(listing, min(CHUNK, most - read.seen)))
+            room = min(max(job.destination.call_size - joins - leaves, LEAST), CHUNK)
+            chunk = list(islice(listing, min(room, most - read.seen)))
             if not chunk:
                 read.done = True
                 return
@@ -215,7 +217,7 @@ class Pages:
             yield from map(Listed, page)
             after = page[-1]
 
-    def _count(self, job: Job, run: Run, shard: Shard, read: Read) -> Iterator[Outstanding]:
+    def _count(self, job: Job, run: Run, read: Read) -> Iterator[Outstanding]:
         """Count those who needed work; yield records of those who are outstanding."""
         now = self._clock.now()
         waiting = []
@@ -233,7 +235,7 @@ class Pages:
         if job.run is not None:
             for number, start in enumerate(range(0, len(waiting), outstanding.MOST)):
                 part = tuple(waiting[start : start + outstanding.MOST])
-                yield Outstanding(run.id, f"{job.run.page}.{number}", shard.index, run.phase, part)
+                yield Outstanding(run.id, f"{job.run.page}.{number}", part)
 
     def _move(self, run: Run, shard: Shard, read: Read, records: list[Outstanding]) -> None:
         now = self._clock.now()

@@ -3,9 +3,11 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from relay.clock import Clock
 from relay.destinations.contract import Destination
+from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.runs import ENDED, Phase, Run, RunState
 from relay.runs.ending import Ending
@@ -15,19 +17,23 @@ from relay.stores.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """Starts a run where one may start: one at a time per export, never while something is stopped."""
+    """Starts a run where one may start: one at a time per export, never while something is stopped or just edited."""
 
     database: Database
     clock: Clock
     ending: Ending
     destinations: Callable[[str], Destination]
+    settings_age: timedelta = timedelta()
+    """How old settings may be that a function works with. No run begins sooner after an edit: until then others may
+    act on what was before."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(3)
 
     def start(self, export: Export, cause: str, *, supersede: bool = True, retry: str | None = None) -> Run | None:
-        """Start a run and return it; None when another is active, or when it is requested instead (stopped, paused).
+        """Start a run and return it; None when another is active, or when it is requested for later instead.
 
-        `retry` asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits
-        for confirmation; one under other settings gives way in any case. A segment the store has never seen is a
+        It is requested while the connection or export is stopped or was just edited; a paused one has none. `retry`
+        asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits for
+        confirmation; one under other settings gives way in any case. A segment the store has never seen is a
         configuration error, not an empty set: then the returned run is refused and says so.
         """
         if any(breaker.stop is not None for breaker in breakers.load(self.database, export.connection, export.name)):
@@ -36,6 +42,9 @@ class Starter:
         if not export.active:
             return None
         now = self.clock.now()
+        if now < moments.from_milliseconds(export.version) + self.settings_age:
+            breakers.request_resync(self.database, export.connection, export.name)
+            return None
         run = Run(
             id=f"{now:%Y%m%dT%H%M%S}-{self.new_id()}",
             export=export.key,

@@ -1,6 +1,6 @@
 """All settings: sources, and connections and exports validated by their destinations' own models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pydantic import ValidationError
 
@@ -91,7 +91,7 @@ class Settings(Sources):
         """Return what stands below the path of exports, valid or not: `connection/export` as a rule."""
         return sorted(self._parameters.all())
 
-    def export_outlines(self) -> dict[str, Outline]:
+    def export_outlines(self) -> Mapping[str, Outline]:
         """Return what SSM alone tells of the exports that can be read, by key; `exports` tells what is wrong."""
         return self._outlines.export_outlines()
 

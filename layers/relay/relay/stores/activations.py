@@ -1,6 +1,10 @@
 """Which version of a streaming export's settings had its run (pk `activation#export`, sk `latest`)."""
 
+from typing import Final
+
 from relay.stores.database import Database, Delete, Key, Put, Table
+
+FORMAT: Final = 1
 
 
 def load(database: Database, export: str) -> int | None:
@@ -11,7 +15,7 @@ def load(database: Database, export: str) -> int | None:
 
 def save(database: Database, export: str, version: int) -> None:
     """Keep the version that was activated."""
-    database.write([Put(_key(export), {"activated": version})])
+    database.write([Put(_key(export), {"activated": version, "format": FORMAT})])
 
 
 def forget(database: Database, export: str) -> None:

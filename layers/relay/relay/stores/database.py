@@ -18,7 +18,10 @@ Item = dict[str, str | int | bool | bytes]
 """A flat record; nested values are kept as JSON text by the module that owns them. None is never stored."""
 
 Expectation = Mapping[str, str | int | bool | Missing]
-"""Attributes that must be equal to the given values (or absent) at the moment of writing."""
+"""Attributes that must be equal to the given values (or absent) at the moment of writing.
+
+Of the key's own attributes `{"pk": ABSENT}` says that there is no item, and their own value that there is one.
+"""
 
 
 class Table(Enum):
@@ -76,6 +79,8 @@ Write = Put | Update | Delete
 MAX_TRANSACTION = 100
 """Writes of one transaction. https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
 
+MAX_TRANSACTION_BYTES = 4_000_000
+"""A little less than the 4 MB of all items, since keys are not counted here."""
 
 MAX_ITEM_BYTES = 400 * 1024
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items"""
@@ -136,6 +141,9 @@ def check_write(write: Write) -> None:
     table = write.key.table.value
     if isinstance(write, Put) and write.expect and dict(write.expect) != {"pk": ABSENT}:
         raise ValueError(f"a put to {table} expects more than that there is no item: update it")
+    for name, value in (("pk", write.key.pk), ("sk", write.key.sk)):
+        if write.expect.get(name, ABSENT) not in (ABSENT, value):
+            raise ValueError(f"a write to {table} expects another key than its own")
     if isinstance(write, Update):
         if not write.put and not write.add:
             raise ValueError(f"an update of {table} changes nothing")
@@ -175,5 +183,10 @@ def check_transaction(writes: Sequence[Write]) -> None:
         raise ValueError(f"a transaction has 1 to {MAX_TRANSACTION} writes, not {len(writes)}")
     if len({write.key for write in writes}) < len(writes):
         raise ValueError("a transaction writes a key twice")
+    size = 0
     for write in writes:
         check_write(write)
+        if not isinstance(write, Delete):
+            size += size_of(write.item if isinstance(write, Put) else write.put)
+    if size > MAX_TRANSACTION_BYTES:
+        raise ValueError("a transaction is larger than 4 MB")

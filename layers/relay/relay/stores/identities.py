@@ -1,6 +1,7 @@
 """Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
 
-The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that form.
+The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that
+form.
 """
 
 import json
@@ -25,12 +26,12 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
-from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 
 FORGOTTEN_AFTER = timedelta(days=90)
-"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are still of use then."""
+"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are of use till then."""
 
 NEVER: Final = 9_999_999_999
 """`expires_at` of a record that is kept: an attribute that is always there need not be removed."""
@@ -60,6 +61,12 @@ def load(database: Database, keys: Sequence[str]) -> dict[str, Stored]:
     }
 
 
+def evidence(database: Database, keyed: KeyedHash, connection: str, target: str, identity: str) -> str | None:
+    """Return what the destination gave back with the last call that it took for an identity, None when nothing."""
+    key = key_of(keyed, connection, target, identity)
+    return load(database, [key])[key].record.evidence
+
+
 def save(key: str, record: Record, version: int, now: datetime) -> Write:
     """Return the write of a record over the version that was read (0: it must not exist)."""
     is_over = isinstance(record.desired, Unwanted) and record.open is None
@@ -69,6 +76,11 @@ def save(key: str, record: Record, version: int, now: datetime) -> Write:
     if version == 0:
         return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
     return Update(place, item, expect={"version": version})
+
+
+def delete(key: str, version: int) -> Write:
+    """Return the write that deletes the version of a record that was read."""
+    return Delete(Key(Table.IDENTITIES, key), {"version": version})
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

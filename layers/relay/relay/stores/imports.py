@@ -1,8 +1,8 @@
 """Queued imports: calls a destination will answer later, row by row.
 
 A header per import (pk `imports#connection`, sk the call's id) lives while the import is open. Its rows (pk
-`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an item
-costs as much as writing it.
+`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an
+item costs as much as writing it.
 """
 
 import json
@@ -15,7 +15,9 @@ from typing import Any, Final, NamedTuple
 from relay.domain import moments
 from relay.domain.assignment import Pair
 from relay.domain.identity import OUT, Content, Digest
+from relay.domain.keyed_hash import KeyedHash
 from relay.stores.database import Database, Delete, Item, Key, Put, Table, Update
+from relay.stores.identities import key_of
 
 FORMAT: Final = 1
 
@@ -44,9 +46,9 @@ class OpenImport:
 
     `queued` is how many contacts were queued, where the destination said so. `number` is that of the next look: a
     message that asks for an earlier one is a double. `run` and `page` are set where the ledger of a run counts its rows
-    as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came to
-    nothing. `note` is what the destination asked to be told at the next look; the first `again` rows are to be sent again
-    once all others were looked at.
+    as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came
+    to nothing. `note` is what the destination asked to be told at the next look; the first `again` rows are to be sent
+    again once all others were looked at.
     """
 
     call: str
@@ -77,13 +79,14 @@ def load(database: Database, connection: str, call: str) -> OpenImport | None:
     return None if item is None else _opened(connection, item)
 
 
-def rows(database: Database, call: str) -> list[Row]:
+def rows(database: Database, keyed: KeyedHash, opened: OpenImport) -> list[Row]:
     """Return the rows of an import, none when they have expired."""
-    item = database.get([_rows(call)])[0]
+    item = database.get([_rows(opened.call)])[0]
     if item is None:
         return []
     packed = item["packed"]
-    return [_row_from_json(row) for row in json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))]
+    told = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
+    return [_row_from_json(row, keyed, opened.connection) for row in told]
 
 
 def still_open(database: Database, connection: str, calls: Collection[str]) -> set[str]:
@@ -180,11 +183,13 @@ def _opened(connection: str, item: Item) -> OpenImport:
 def _row_to_json(row: Row) -> list[Any]:
     content = "OUT" if row.content is OUT else row.content
     at = round(row.at.timestamp() * 1000)
-    return [row.profile, row.key, *row.pair, content, at, dict(row.values), int(row.is_all)]
+    # The key of its record follows from the pair: random letters cost most of what a row takes.
+    return [row.profile, *row.pair, content, at, dict(row.values), int(row.is_all)]
 
 
-def _row_from_json(told: Sequence[Any]) -> Row:
-    profile, key, target, identity, content, at, values, is_all = told
+def _row_from_json(told: Sequence[Any], keyed: KeyedHash, connection: str) -> Row:
+    profile, target, identity, content, at, values, is_all = told
     moment = datetime.fromtimestamp(at / 1000, UTC)
     wanted = OUT if content == "OUT" else Digest(content)
+    key = key_of(keyed, connection, target, identity)
     return Row(profile, key, Pair(target, identity), wanted, moment, values, bool(is_all))

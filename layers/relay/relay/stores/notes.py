@@ -1,6 +1,10 @@
-"""Notes: small facts kept per connection, such as an id that its destination gave us."""
+"""Notes: small facts kept per connection, such as the id that a destination gave to something of ours."""
 
-from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+from typing import Final
+
+from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+
+FORMAT: Final = 1
 
 
 class ConnectionNotes:
@@ -12,19 +16,20 @@ class ConnectionNotes:
 
     def get(self, key: str) -> str | None:
         """Return the note, None if there is none."""
-        item = self._database.get([self._place(key)])[0]
+        item = self._database.get([Key(Table.CONTROL, self._pk, key)])[0]
         return None if item is None else str(item["note"])
 
     def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
         """Keep a note if none is there (or the old one is `replaces`); return the note that is kept now."""
-        place = self._place(key)
-        write: Write = Put(place, {"note": value}, {"pk": ABSENT})
+        place, item = Key(Table.CONTROL, self._pk, key), _item(value)
+        write: Write = Put(place, item, {"pk": ABSENT})
         if replaces is not None:
-            write = Update(place, {"note": value}, expect={"note": replaces})
+            write = Update(place, item, expect={"note": replaces})
         if self._database.write([write])[0]:
             return value
         kept = self.get(key)
         return value if kept is None else kept
 
-    def _place(self, key: str) -> Key:
-        return Key(Table.CONTROL, self._pk, key)
+
+def _item(value: str) -> Item:
+    return {"note": value, "format": FORMAT}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from relay.domain.runs import Phase
+from relay.domain.runs import Phase, Shard
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 MOST: Final = 250
@@ -16,27 +16,44 @@ MOST: Final = 250
 
 KEPT = timedelta(days=90)
 
-_PREFIX = "outstanding#"
+_AFTER: Final = 12
+"""Digits of a profile id that tell pages of one shard apart."""
+
+_PREFIX = "out#"
 
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """Profiles of one shard whose outcome a run waits for since one of its phases: members, or leavers."""
+    """Profiles of one page of a run whose outcome it waits for: members, or leavers where the phase is REMOVE.
+
+    `id` is the page's id and a number.
+    """
 
     run: str
     id: str
-    shard: int
-    phase: Phase
     profiles: tuple[str, ...]
     version: int = 0
+
+    @property
+    def shard(self) -> int:
+        """Return the shard of its page."""
+        return int(self.id.split(".")[0])
+
+    @property
+    def phase(self) -> Phase:
+        """Return the phase of its page."""
+        return Phase(int(self.id.split(".")[1]))
+
+
+def page_id(shard: Shard) -> str:
+    """Return the id of the page that begins at a cursor; short, so that a full record stays within 4 KB."""
+    return f"{shard.index}.{shard.phase.value}.{shard.after[:_AFTER]}"
 
 
 def add(record: Outstanding, now: datetime) -> Write:
     """Return the write of a new record, for the transaction that counts its profiles."""
     item: Item = {
-        "shard": record.shard,
-        "phase": record.phase.value,
-        "profiles": b"".join(bytes.fromhex(profile) for profile in record.profiles),
+        "ids": b"".join(bytes.fromhex(profile) for profile in record.profiles),
         "version": 1,
         "expires_at": int((now + KEPT).timestamp()),
     }
@@ -64,7 +81,7 @@ def settle(database: Database, record: Outstanding, rest: Sequence[str], counts:
     expect: Mapping[str, int] = {"version": record.version}
     place = _key(record.run, record.id)
     packed = b"".join(bytes.fromhex(profile) for profile in rest)
-    kept = Update(place, {"profiles": packed, "version": record.version + 1}, expect=expect)
+    kept = Update(place, {"ids": packed, "version": record.version + 1}, expect=expect)
     return database.transact([kept if rest else Delete(place, expect), counts])
 
 
@@ -73,13 +90,11 @@ def _key(run: str, record: str) -> Key:
 
 
 def _record(run: str, item: Item) -> Outstanding:
-    packed = item["profiles"]
+    packed = item["ids"]
     text = packed.hex() if isinstance(packed, bytes) else ""
     return Outstanding(
         run=run,
         id=str(item["sk"])[len(_PREFIX) :],
-        shard=int(item["shard"]),
-        phase=Phase(int(item["phase"])),
         profiles=tuple(text[start : start + 32] for start in range(0, len(text), 32)),
         version=int(item["version"]),
     )

@@ -154,12 +154,14 @@ class _Times:
 
     def of(self, registers: Mapping[str, Register]) -> dict[str, list[Any]]:
         """Return registers as value and places of their times: one place where a value has no time of its own."""
-        return {
-            name: [held.value, self(held.at)]
-            if held.at is held.received_at or held.at == held.received_at
-            else [held.value, self(held.at), self(held.received_at)]
-            for name, held in registers.items()
-        }
+        found: dict[str, list[Any]] = {}
+        last, place = None, 0
+        for name, held in registers.items():
+            at, received_at = held.at, held.received_at
+            if at is not last:
+                last, place = at, self(at)
+            found[name] = [held.value, place] if at == received_at else [held.value, place, self(received_at)]
+        return found
 
 
 def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item:
@@ -187,7 +189,7 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
 
 def _decode(item: Item) -> Profile | Alias:
     if item["format"] != FORMAT:
-        raise ValueError(f"a profile is stored in form {item['format']}, which this code does not read")
+        raise ValueError(f"a profile is stored in form {int(item['format'])}, which this code does not read")
     profile_id, version = str(item["pk"]), int(item["version"])
     document = json.loads(str(item["doc"]))
     changed_at = _moment(document["changed_at"]) if "changed_at" in document else None

@@ -1,8 +1,8 @@
 """The ledger of changes: what became of every change that route was handed, by source.
 
-One item per source (pk `receipts#source`, sk `totals`). An invocation adds to it once, after all else is done and before
-its messages are acknowledged. So every change is counted, or it still lies in a queue. A message that comes again after
-it was counted is counted again: as received again, and as stale.
+One item per source (pk `receipts#source`, sk `totals`). An invocation adds to it once, after all else is done and
+before its messages are acknowledged. So every change is counted, or it still lies in a queue. A message that comes
+again after it was counted is counted again: as received again, and as stale.
 
     receipts = merged + stale + ignored + rejected + (in a queue or a dead-letter queue)
 """

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RunProblem, SettingsProblem
@@ -11,7 +12,7 @@ from relay.stores import receipts, runs
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 
-NOBODY_AT_LEAST = 20
+NOBODY_AT_LEAST: Final = 20
 """So many changes of a source in a row without anybody are no single mistake of its sender."""
 
 
@@ -30,16 +31,17 @@ def of_settings(listing: Listing) -> Iterator[Attention]:
 
 
 def of_breaker(breaker: Breaker) -> Iterator[Attention]:
-    """Yield what is told of a connection or an export that is stopped; nothing of one that works."""
+    """Yield why something is stopped; nothing while it is not."""
     if breaker.stop is not None:
-        problem: Problem = (ConnectionProblem if breaker.export is None else ExportProblem)(*breaker.stop[:2])
+        kind = ConnectionProblem if breaker.export is None else ExportProblem
+        problem: Problem = kind(breaker.stop.code, breaker.stop.reason)
         problem.actor = breaker.stop.actor
         yield Attention(breaker.subject, problem)
 
 
 def of_runs(database: Database, export: Export) -> Iterator[Attention]:
-    """Yield what the last run of an active export waits for; a paused one rests because it was told to."""
-    run = last_verdict(database, export.key) if export.active else None
+    """Yield what the last run of an active export waits for; a paused one rests because it was asked to."""
+    run = telling_run(database, export.key) if export.active else None
     if run is not None and run.state in WAITS_FOR_SOMEBODY:
         yield Attention(f"export {export.key}", RunProblem(run.state.value, f"run {run.id}: {run.reason}"))
 
@@ -55,7 +57,7 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
             yield Attention(f"source {source}", SettingsProblem("nobody_identified", what, field="profile_key"))
 
 
-def last_verdict(database: Database, export: str) -> Run | None:
+def telling_run(database: Database, export: str) -> Run | None:
     """Return the run that tells how an export is. One under way, or ended from outside, leaves it to the one before."""
     newest = runs.newest(database, export)
     if newest is None or newest.state not in (RunState.RUNNING, RunState.CANCELLED, RunState.STOPPED):

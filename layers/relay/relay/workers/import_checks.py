@@ -14,6 +14,7 @@ from relay.destinations import contract
 from relay.destinations.contract import Account, ImportReport, Step
 from relay.domain.exports import Export
 from relay.domain.identity import OUT, Answer, Over, Record, Rejected, Taken
+from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import (
     UNCONFIRMED,
     Busy,
@@ -118,6 +119,7 @@ class ImportChecker:
         database: Database,
         opener: Opener,
         accounts: Accounts,
+        keyed: KeyedHash,
         reconciler: Reconciler,
         confirming: Confirming,
         settling: Settling,
@@ -132,6 +134,7 @@ class ImportChecker:
         self._database = database
         self._opener = opener
         self._accounts = accounts
+        self._keyed = keyed
         self._recorder = reconciler.recorder
         self._confirming = confirming
         self._settling = settling
@@ -216,7 +219,7 @@ class ImportChecker:
             self._look_later(check, opened, LONGEST_DELAY)
             return
         account, _ = self._accounts.open(connection)
-        rows = imports.rows(self._database, opened.call)
+        rows = imports.rows(self._database, self._keyed, opened)
         try:
             told = self._ask(export, account, opened, rows, seconds_left)
         except Busy:
