@@ -3,33 +3,17 @@
 Everything is real but AWS, HTTP and time.
 """
 
-import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from relay.breaker.accounts import Accounts
-from relay.breaker.owning import Ownership
-from relay.breaker.pace import Pace
-from relay.breaker.probing import Prober
-from relay.breaker.stopping import Stopping
 from relay.destinations.contract import Caller, Quota, Reply
 from relay.domain.exports import Connection
-from relay.reconcile.confirming import Confirming
-from relay.reconcile.setting_aside import SettingAside
-from relay.reconcile.waking import Waking
 from relay.routing.merge import Room
-from relay.routing.router import Router
-from relay.runs.ending import Ending
-from relay.runs.pages import Pages
-from relay.runs.settling import Settling
-from relay.runs.starting import Starter
-from relay.stores.directory import Directory
-from relay.workers.consumer import Consumer
-from relay.workers.import_checks import ImportChecker
-from relay.workers.opening import Opener
-from relay.workers.tick import Ticker
-from tests.simulation.settings import SimSettings
+from relay.schedules import Schedule, Timetable
+from relay.settings.inventory import Inventory
+from relay.wiring import Stack
+from tests.simulation.settings import SEEN_WITHIN, SimSettings
 from tests.simulation.watch import WatchedReconciler
 
 if TYPE_CHECKING:
@@ -58,98 +42,33 @@ class Process:
         self.is_busy = False
         self.clock = SimClock(world, timedelta(seconds=world.chance.uniform(-world.skew, world.skew)))
         self.settings: Any = SimSettings(world.console, self.clock.now)
-        database, observe, destinations = world.database, world.observed, world.destinations.__getitem__
-        self.directory = Directory(database, self.clock)
-        self.pace = Pace(database, self.clock)
-        self.waking = Waking(
-            world.queues.__getitem__,
-            world.checks,
-            lambda connection: connection if connection in world.destinations else None,
-            lambda destination: world.destinations[destination].shards,
+        self.stack = stack = Stack({"RELAY_PREFIX": "simulation"})
+        stack.clock, stack.observe, stack.database = self.clock, world.observed, world.database
+        stack.settings = stack.outlines = self.settings
+        stack.settings_age = SEEN_WITHIN
+        stack.keyed = world.keyed
+        stack.destinations = world.destinations.__getitem__
+        stack.queue_of, stack.checks, stack.changes = world.queues.__getitem__, world.checks, world.changes
+        stack.caller = self._caller
+        stack.new_id = lambda size: world.new_id()  # noqa: ARG005 - says what it takes
+        stack.room = Room(values=1_900, most=2_300)
+        stack.inventories = Inventory
+        stack.schedules = lambda: Timetable([], Schedule("default", None))
+        stack.recent_schedules = None
+        stack.reconciler = WatchedReconciler(
+            stack.database, stack.keyed, stack.clock, stack.waking, new_id=world.new_id
         )
-        self.reconciler = WatchedReconciler(database, world.keyed, self.clock, self.waking, new_id=world.new_id)
-        self.reconciler.watch = world.watch
-        self.aside = SettingAside(database, self.clock, observe)
-        self.ending = Ending(database, self.clock, self.waking)
-        self.pages = Pages(database, self.clock, self.reconciler, self.ending, self.aside)
-        self.settling = Settling(database, world.keyed, self.clock, self.reconciler.recorder, self.aside)
-        self.confirming = Confirming(database, self.clock, self.reconciler)
-        self.accounts = Accounts(database, self._caller)
-        self.ownership = Ownership(database, self.settings, destinations, self.clock)
-        self.opener = Opener(database, self.settings, destinations, self.accounts, self.ownership, world.keyed)
-        self.stopping = Stopping(database, self.settings, self.clock, observe)
-        self.starter = Starter(database, self.clock, self.ending, destinations, new_id=world.new_id)
-        self.prober = Prober(
-            database, self.settings, destinations, self.accounts, self.ownership, self.clock, observe
-        )
-
-    def router(self) -> Router:
-        return Router(
-            self.world.database,
-            self.settings,
-            self.directory,
-            self.world.queues.__getitem__,
-            self.world.changes,
-            clock=self.clock,
-            observability=self.world.observed,
-            room=Room(values=1_900, most=2_300),
-        )
-
-    def consumer(self, retry_later: Callable[[str, float], None]) -> Consumer:
-        return Consumer(
-            self.world.database,
-            self.opener,
-            self.reconciler,
-            self.pages,
-            self.waking,
-            self.aside,
-            self.stopping,
-            self.clock,
-            retry_later,
-            self.world.observed,
-        )
-
-    def checker(self) -> ImportChecker:
-        return ImportChecker(
-            self.world.database,
-            self.opener,
-            self.accounts,
-            self.reconciler,
-            self.confirming,
-            self.settling,
-            self.ending,
-            self.waking,
-            self.aside,
-            self.stopping,
-            self.clock,
-            self.world.checks.retry_later,
-            self.world.observed,
-        )
-
-    def ticker(self) -> Ticker:
-        return Ticker(
-            self.world.database,
-            self.settings,
-            self.world.destinations.__getitem__,
-            self.starter,
-            self.ending,
-            self.settling,
-            self.waking,
-            self.prober,
-            self.directory,
-            self.clock,
-            self.world.observed,
-        )
+        stack.reconciler.watch = world.watch
 
     def _caller(self, connection: Connection) -> tuple[Caller, Callable[[], int]]:
         made = [0]
 
         def call(method: str, url: str, *, quota: Quota, **more: Any) -> Reply:
             with self.world.on_its_way():
-                self.pace(connection.name, quota)
+                self.stack.pace(connection.name, quota)
                 self.world.step(f"before call {connection.name}")
                 # A call may wait for its turn, and for its connection.
-                self.world.sleep(random.choice((0, 0, 0, 4, 20)))
+                self.world.sleep(self.world.chance.choice((0, 0, 0, 4, 20)))
             made[0] += 1
             return Reply(200, {}, None, 0)
 

@@ -80,6 +80,9 @@ class SimSettings:
         valid = {key: export for key, export in exports.items() if key not in invalid}
         return Listing(valid, [Invalid(f"export {key}", INVALID) for key in sorted(invalid)])
 
+    def export_keys(self) -> list[str]:
+        return sorted(self._read()[1])
+
     def export_outlines(self) -> Mapping[str, Outline]:
         _, exports, _, _ = self._read()
         return {

@@ -13,7 +13,7 @@ from relay.domain.profiles import Alias, Profile
 from relay.reconcile.job import Job
 from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.survey import Survey
-from relay.stores import assignments, identities, profiles
+from relay.stores import assignments, identities, outstanding, profiles
 from relay.stores.database import Item, Key, Table
 from tests.simulation import oracle
 from tests.simulation.database import Changes
@@ -164,11 +164,10 @@ class Watch:
         shards = []
         for item in self.world.database.partition(Table.CONTROL, pk):
             sk = str(item["sk"])
-            if sk.startswith("outstanding#"):
-                place = int(item["phase"]), int(item["shard"])
-                packed = item["profiles"]
-                assert isinstance(packed, bytes)
-                named_in[place] = named_in.get(place, 0) + len(packed) // 16
+            if sk.startswith("out#"):
+                named = outstanding._record(pk, item)
+                place = int(named.phase), named.shard
+                named_in[place] = named_in.get(place, 0) + len(named.profiles)
             elif sk.startswith("shard#"):
                 shards.append(item)
         leaving = left = 0
@@ -178,8 +177,8 @@ class Watch:
             promise(min(counts.values(), default=0) >= 0, f"{pk}: a count is negative: {counts}")
             selected = sum(counts.get(column, 0) for column in COLUMNS)
             promise(counts.get("selected", 0) == selected, f"{pk}: the ledger does not add up: {counts}")
-            outstanding = counts.get("outstanding", 0) + counts.get("leaving_outstanding", 0)
-            promise(outstanding == named_in.get((int(phase), int(shard)), 0), f"{pk}: {counts} and {named_in}")
+            waiting = counts.get("outstanding", 0) + counts.get("leaving_outstanding", 0)
+            promise(waiting == named_in.get((int(phase), int(shard)), 0), f"{pk}: {counts} and {named_in}")
             leaving += counts.get("leaving", 0)
             left += sum(counts.get(column, 0) for column in ("removed", "kept", "leaving_outstanding"))
         promise(left <= leaving, f"{pk}: {left} left where {leaving} were leaving")

@@ -27,7 +27,7 @@ from relay.domain.problems import Busy, Problem
 from relay.domain.profiles import Alias
 from relay.domain.runs import RunState
 from relay.queues import Message, Received
-from relay.stores import identities, runs
+from relay.stores import identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
 from tests.fakes.memory_database import Trouble
 from tests.fakes.simulated_queue import SimQueue
@@ -333,7 +333,7 @@ class World:
     def route(self) -> bool:
         batch = self.changes.receive()
         if batch:
-            self.invoke("route", lambda process: process.router().route(batch), self.changes, batch)
+            self.invoke("route", lambda process: process.stack.router().route(batch), self.changes, batch)
         return bool(batch)
 
     def consume(self, name: str) -> bool:
@@ -341,7 +341,7 @@ class World:
         batch = queue.receive()
         if batch:
             left = self._seconds_left()
-            work: Callable[[Process], list[str]] = lambda process: process.consumer(queue.retry_later).consume(batch, left)
+            work: Callable[[Process], list[str]] = lambda process: process.stack.consumer(name).consume(batch, left)
             self.invoke(name, work, queue, batch)
         return bool(batch)
 
@@ -349,7 +349,7 @@ class World:
         batch = self.checks.receive()
         if batch:
             left = self._seconds_left()
-            self.invoke("checks", lambda process: process.checker().consume(batch, left), self.checks, batch)
+            self.invoke("checks", lambda process: process.stack.import_checker().consume(batch, left), self.checks, batch)
         return bool(batch)
 
     def _seconds_left(self) -> Callable[[], float]:
@@ -358,7 +358,7 @@ class World:
 
     def tick(self) -> None:
         def work(process: Process) -> list[str]:
-            process.ticker().tick()
+            process.stack.ticker().tick()
             return []
 
         self.invoke("tick", work, None, [])
@@ -367,7 +367,7 @@ class World:
         """A schedule, or an operator, starts a run."""
 
         def work(process: Process) -> list[str]:
-            process.starter.start(process.settings.export(key), "schedule", retry=retry)
+            process.stack.starter.start(process.settings.export(key), "schedule", retry=retry)
             return []
 
         self.invoke("start", work, None, [])
@@ -380,10 +380,10 @@ class World:
                 run = runs.active(self.database, export.key)
                 if run is None or run.state is not RunState.NEEDS_CONFIRMATION:
                     continue
-                if process.starter.confirm(export, run.id, "operator"):
+                if process.stack.starter.confirm(export, run.id, "operator"):
                     self.confirmed += 1
                 else:
-                    process.starter.cancel(run.id, "operator")
+                    process.stack.starter.cancel(run.id, "operator")
             return []
 
         self.invoke("operator", work, None, [])
@@ -395,7 +395,7 @@ class World:
             for export in list(process.settings.exports().valid.values()):
                 run = runs.active(self.database, export.key)
                 if run is not None and self.chance.random() < 0.5:
-                    process.starter.cancel(run.id, "operator")
+                    process.stack.starter.cancel(run.id, "operator")
             return []
 
         self.invoke("operator", work, None, [])
@@ -623,8 +623,8 @@ class World:
                 found.append(f"{key.pk} {key.sk} {item}")
             elif kind == "run" and key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
                 found.append(f"{key.pk} {item['state']}")
-            elif kind == "run" and key.sk.startswith("outstanding#"):
-                found.append(f"{key.pk} {key.sk} {bytes(item['profiles']).hex()}")  # type: ignore[arg-type]
+            elif kind == "run" and key.sk.startswith("out#"):
+                found.append(str(outstanding._record(key.pk, item)))
         return found
 
     def full_runs(self) -> None:
