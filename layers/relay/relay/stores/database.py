@@ -70,7 +70,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete an item if `expect` holds; deleting what is not there is fine unless `expect` says otherwise."""
+    """Delete an item if `expect` holds.
+
+    A `write` counts what is not there as deleted, whatever was expected; in a `transact` the expectation counts.
+    """
 
     key: Key
     expect: Expectation = field(default_factory=dict)
