@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from typing import Protocol
+from enum import Enum, StrEnum
+from typing import NamedTuple, Protocol
 
 
 class Missing(Enum):
@@ -24,7 +24,7 @@ Of the key's own attributes `{"pk": ABSENT}` says that there is no item, and the
 """
 
 
-class Table(Enum):
+class Table(StrEnum):
     """The stack's tables. `profiles` and `identities` have the key `pk` alone, the others `pk` and `sk`."""
 
     PROFILES = "profiles"
@@ -38,8 +38,7 @@ SORTED_TABLES = frozenset({Table.SEGMENTS, Table.ASSIGNMENTS, Table.CONTROL})
 """The tables whose key is `pk` and `sk`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """Where an item lies; `sk` is empty in tables without a sort key."""
 
     table: Table
@@ -132,6 +131,9 @@ def check_key(key: Key) -> None:
         raise ValueError(f"a key does not fit the table {key.table.value}")
 
 
+_TYPES = (str, int, bytes)
+
+
 def check_write(write: Write) -> None:
     """Refuse, with ValueError, what no database may be asked to do: these are defects, whatever is stored.
 
@@ -153,7 +155,7 @@ def check_write(write: Write) -> None:
     item = {**write.put, **write.add} if isinstance(write, Update) else item
     if "pk" in item or "sk" in item:
         raise ValueError(f"a write to {table} names a key attribute in its item")
-    if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
+    if bad := [name for name, value in item.items() if not isinstance(value, _TYPES)]:
         raise ValueError(f"a write to {table} has values of unknown type in {bad}")
     if size_of(item) > MAX_ITEM_BYTES - len(write.key.pk.encode()) - len(write.key.sk.encode()) - len("pksk"):
         raise ValueError(f"an item of {table} is larger than 400 KB")
@@ -164,7 +166,10 @@ def size_of(item: Mapping[str, object]) -> int:
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
-    return sum(len(name) + _bytes_of(value) for name, value in item.items())
+    size = 0
+    for name, value in item.items():
+        size += len(name) + _bytes_of(value)
+    return size
 
 
 def _bytes_of(value: object) -> int:
