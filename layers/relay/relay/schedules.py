@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.clock import Clock, SystemClock
-from relay.delivery.events import export_to_start
 from relay.domain import moments
 from relay.domain.problems import Busy, EventProblem
+from relay.events import export_to_start
 
 ANYWHERE = timedelta(hours=12)
 """How far the clocks of the world lie behind UTC at most: for a time zone that this machine does not know."""
@@ -112,6 +111,8 @@ class Schedules:
 
     def _read(self, now: datetime) -> Timetable:
         if self._client is None:
+            import boto3
+
             self._client = boto3.client("scheduler")
         try:
             pages: Iterable[Mapping[str, Any]] = self._client.get_paginator("list_schedules").paginate(

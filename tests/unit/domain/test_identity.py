@@ -36,15 +36,14 @@ from relay.domain.identity import (
     release,
     wanted_content,
 )
-from relay.domain.problems import RejectionKind
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 BOUND = timedelta(minutes=30)
 MAIN = Authority(1, 100, "main")
 RED, BLUE = Digest("red"), Digest("blue")
-REFUSED = Rejected(RejectionKind.DESTINATION, "excluded", "settings-1")
-UNSURE = Rejected(RejectionKind.DESTINATION, "unconfirmed", "settings-1", is_certain=False)
+REFUSED = Rejected("excluded", "settings-1")
+UNSURE = Rejected("unconfirmed", "settings-1", is_certain=False)
 
 
 def basis(settings: int = 100, profile: int = 1) -> Basis:

@@ -127,6 +127,8 @@ def test_a_function_without_its_environment_starts(function: str) -> None:
     assert start(function, {})["answers"] == []
 
 
-def test_route_makes_its_clients_as_it_starts() -> None:
+def test_route_makes_its_clients_as_it_starts_and_none_of_them_is_boto3s() -> None:
     with serving() as server:
-        assert "boto3" in start("route", on_lambda(server))["imported"]
+        imported = start("route", on_lambda(server))["imported"]
+    assert "relay.stores.dynamodb" in imported
+    assert not {*HEAVY}.intersection(imported)

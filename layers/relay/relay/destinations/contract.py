@@ -202,6 +202,8 @@ class Destination(Protocol):
     """The destination's own fields of a connection secret (flat strings)."""
     options_model: type[BaseModel]
     """The destination's options of an export."""
+    reasons: Mapping[str, str]
+    """What the codes of its rejections mean and what to do about each, as in `Rejection.detail`."""
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Yield (field, reason) for mapping targets that are missing or unknown."""

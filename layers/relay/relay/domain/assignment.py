@@ -1,8 +1,8 @@
 """The assignment of a profile: which identities it stands for at which targets of one export. Pure.
 
-There is one for each (export, profile). It is written before an identity record names the profile, and reduced after the
-identity is out or another profile has taken it over: a pair too many costs a look in vain, a pair too few would be a
-person who is never removed.
+There is one for each (export, profile). It is written before an identity record names the profile, and reduced after
+the identity is out or another profile has taken it over: a pair too many costs a look in vain, a pair too few would be
+a person who is never removed.
 """
 
 from collections.abc import Iterable

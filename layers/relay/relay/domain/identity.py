@@ -18,8 +18,6 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, NamedTuple, NewType
 
-from relay.domain.problems import RejectionKind
-
 MOST_CLAIMANTS = 16
 """How many profiles of one record are kept; thousands of profiles may share a placeholder address."""
 
@@ -126,7 +124,6 @@ class Refused(NamedTuple):
     """
 
     content: Content
-    kind: RejectionKind
     code: str
     at: datetime
     under: str
@@ -281,6 +278,17 @@ def release(
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
 
 
+def forget(record: Record, profile: str) -> Record | None:
+    """Return the record once a profile's export is gone for good, None when nobody is left: nothing is sent for it."""
+    if not record.names(profile):
+        return record
+    desired = record.desired
+    rest = tuple(other for other in desired.by if other != profile) if isinstance(desired, Wanted) else ()
+    if not rest:
+        return None
+    return record._replace(desired=Wanted(rest))
+
+
 def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -> Record:
     """Return the record once two profiles have turned out to be one person: the survivor takes the alias' place."""
     if not record.names(alias):
@@ -296,9 +304,9 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
-    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change; the
-    time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time of
-    the first, since nobody knows which of them arrives last.
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
+    the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
+    of the first, since nobody knows which of them arrives last.
     """
     content = wanted_content(record)
     if content is None:
@@ -324,13 +332,14 @@ class Taken(NamedTuple):
 class Rejected(NamedTuple):
     """The destination does not take the content, for the reason `code`.
 
-    `is_certain` is False when nobody knows what it did with the call all the same.
+    `is_certain` is False when nobody knows what it did with the call all the same. `may_come` says that the call may
+    take effect until its deadline even so.
     """
 
-    kind: RejectionKind
     code: str
     under: str
     is_certain: bool = True
+    may_come: bool = False
 
 
 class NotTaken(NamedTuple):
@@ -339,11 +348,17 @@ class NotTaken(NamedTuple):
     not_before: datetime | None = None
 
 
+class Unclear(NamedTuple):
+    """Nobody knows what the destination did, but it answered: the call takes effect by `deadline` at the latest."""
+
+    deadline: datetime
+
+
 class Over(NamedTuple):
     """Every call of the record has ended; nobody knows what they did."""
 
 
-Answer = Taken | Rejected | NotTaken | Over
+Answer = Taken | Rejected | NotTaken | Unclear | Over
 
 
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
@@ -356,11 +371,14 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
         return record
     if isinstance(answer, Over):
         return lapse(record, call.deadline)
-    rest = (
-        None
-        if call.earlier is None or call.earlier <= now
-        else call._replace(id=None, deadline=call.earlier, earlier=None)
-    )
+    earlier = None if call.earlier is None or call.earlier <= now else call.earlier
+    if isinstance(answer, Unclear):
+        deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
+        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
+    if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
+        rest: Call | None = call._replace(id=None, earlier=None)
+    else:
+        rest = None if earlier is None else call._replace(id=None, deadline=earlier, earlier=None)
     record = record._replace(open=rest)
     match answer:
         case Taken(evidence):
@@ -370,11 +388,20 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
             return record._replace(
                 desired=desired, acknowledged=call.content, since=now, evidence=evidence, refused=None
             )
-        case Rejected(kind, code, under, is_certain):
+        case Rejected(code, under, is_certain):
             acknowledged = record.acknowledged if is_certain else UNKNOWN
-            refused = Refused(call.content, kind, code, now, under)
+            refused = Refused(call.content, code, now, under)
             return record._replace(acknowledged=acknowledged, refused=refused)
         case NotTaken(not_before):
             if not_before is None or (record.not_before is not None and record.not_before >= not_before):
                 return record
             return record._replace(not_before=not_before)
+
+
+def confirmed(record: Record, content: Content, now: datetime) -> Record:
+    """Return the record once a look has shown that the destination holds a content whose call ended as unconfirmed."""
+    refused = record.refused
+    if record.open is not None or refused is None or refused.content != content:
+        return record
+    desired = NOBODY if isinstance(record.desired, Unwanted) and content is OUT else record.desired
+    return record._replace(desired=desired, acknowledged=content, since=now, refused=None)

@@ -31,7 +31,9 @@ def agreed_since(record: Record, began: datetime | None) -> bool:
 
 def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:
     """Return where a member stands: open before final, trouble before success, and a duplicate only as a whole."""
-    return min((_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED)
+    return min(
+        (_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED
+    )
 
 
 def _on_record(record: Record, profile: str, began: datetime | None, now: datetime) -> Verdict:

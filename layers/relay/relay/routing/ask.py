@@ -9,24 +9,15 @@ has to look at that one, too: it hands over to the survivor.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 from relay.domain.merging import looks_different
 from relay.domain.problems import Transient
 from relay.messages import Look, by_shard, group
 from relay.observability import Count, Observability
-from relay.queues import Message
+from relay.queues import Message, Sender
 from relay.routing.merge import Draft
 from relay.settings.exports import Outline
 from relay.stores.directory import Directory, Entry
-
-
-class Sender(Protocol):
-    """A queue that takes messages; all of them are in it when it returns."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Busy when that fails."""
-        ...
 
 
 class Asker:

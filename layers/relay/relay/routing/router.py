@@ -8,9 +8,9 @@ from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain import changes
 from relay.observability import Observability
-from relay.queues import Message, Received
+from relay.queues import Message, Received, Sender
 from relay.routing import coalesce
-from relay.routing.ask import Asker, Sender
+from relay.routing.ask import Asker
 from relay.routing.catalogue import Catalogue
 from relay.routing.count import Counting, by_source
 from relay.routing.merge import Room

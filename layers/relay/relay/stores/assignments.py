@@ -1,6 +1,7 @@
 """Assignments in DynamoDB: pk `connection/export#bucket`, sk profile id; identities lie here in clear."""
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -31,7 +32,7 @@ def key_of(export: str, profile: str) -> Key:
 
 def of_item(item: Item | None) -> Stored:
     """Return what an item holds."""
-    return NONE if item is None else Stored(decode(str(item["doc"])), int(item["version"]))
+    return NONE if item is None else Stored(decode(item["doc"]), int(item["version"]))
 
 
 def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, Stored]:
@@ -40,13 +41,16 @@ def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, 
     return {profile: of_item(item) for profile, item in zip(profiles, items, strict=True)}
 
 
-def listing(database: Database, export: str, bucket: int, after: str) -> Iterator[tuple[str, Stored]]:
-    """Yield the assignments of one bucket sorted by profile id, those after a given id, reading page by page."""
+def listing(database: Database, export: str, bucket: int, after: str) -> Iterator[tuple[str, Item]]:
+    """Yield the assignments of one bucket sorted by profile id, those after a given id, reading page by page.
+
+    They are items still, so that one that cannot be read concerns its profile alone (`of_item`).
+    """
     while True:
         page = database.query(Table.ASSIGNMENTS, _partition(export, bucket), after=after, limit=PAGE)
         for item in page:
             after = str(item["sk"])
-            yield after, of_item(item)
+            yield after, item
         if len(page) < PAGE:
             return
 
@@ -64,7 +68,11 @@ def save(export: str, profile: str, assignment: Assignment, version: int) -> Wri
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-def encode(assignment: Assignment) -> str:
+PACKED_FROM = 20_000
+"""Characters from which an assignment is stored compressed: an item has room for 400 KB."""
+
+
+def encode(assignment: Assignment) -> str | bytes:
     """Return the stored form: identities by target, settings, since when, and a rejection."""
     targets: dict[str, list[str]] = {}
     for pair in sorted(assignment.pairs):
@@ -73,12 +81,13 @@ def encode(assignment: Assignment) -> str:
     doc: list[Any] = [targets, assignment.settings, _milliseconds(assignment.since)]
     if rejection is not None:
         doc.append([rejection.kind.value, rejection.code, _milliseconds(rejection.at)])
-    return _encode(doc)
+    text = _encode(doc)
+    return text if len(text) < PACKED_FROM else zlib.compress(text.encode())
 
 
-def decode(text: str) -> Assignment:
+def decode(doc: str | int | bytes) -> Assignment:
     """Read the stored form."""
-    targets, settings, since, *more = json.loads(text)
+    targets, settings, since, *more = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
     return Assignment(_pairs(targets), settings, _moment(since), _rejection(*more[0]) if more else None)
 
 

@@ -1,6 +1,7 @@
 """Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
 
-The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that form.
+The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that
+form.
 """
 
 import json
@@ -25,13 +26,12 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import RejectionKind
-from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 
 FORGOTTEN_AFTER = timedelta(days=90)
-"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are still of use then."""
+"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are of use till then."""
 
 NEVER: Final = 9_999_999_999
 """`expires_at` of a record that is kept: an attribute that is always there need not be removed."""
@@ -61,15 +61,26 @@ def load(database: Database, keys: Sequence[str]) -> dict[str, Stored]:
     }
 
 
+def evidence(database: Database, keyed: KeyedHash, connection: str, target: str, identity: str) -> str | None:
+    """Return what the destination gave back with the last call that it took for an identity, None when nothing."""
+    key = key_of(keyed, connection, target, identity)
+    return load(database, [key])[key].record.evidence
+
+
 def save(key: str, record: Record, version: int, now: datetime) -> Write:
     """Return the write of a record over the version that was read (0: it must not exist)."""
     is_over = isinstance(record.desired, Unwanted) and record.open is None
     expires_at = int((now + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
-    item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
+    item: Item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
     place = Key(Table.IDENTITIES, key)
     if version == 0:
         return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
     return Update(place, item, expect={"version": version})
+
+
+def delete(key: str, version: int) -> Write:
+    """Return the write that deletes the version of a record that was read."""
+    return Delete(Key(Table.IDENTITIES, key), {"version": version})
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -97,9 +108,7 @@ def encode(record: Record) -> str:
         ],
         _milliseconds(record.told_at),
         record.evidence,
-        None
-        if refused is None
-        else [_text(refused.content), refused.kind.value, refused.code, _milliseconds(refused.at), refused.under],
+        None if refused is None else [_text(refused.content), refused.code, _milliseconds(refused.at), refused.under],
         _milliseconds(record.not_before),
     ]
     while doc[-1] is None:
@@ -140,8 +149,8 @@ def _call(told: Sequence[Any]) -> Call:
 
 
 def _refused(told: Sequence[Any]) -> Refused:
-    content, kind, code, at, under = told
-    return Refused(_content(content), RejectionKind(kind), code, _time(at), under)
+    content, code, at, under = told
+    return Refused(_content(content), code, _time(at), under)
 
 
 # Digests are hexadecimal in lower case, so these words are none of them.

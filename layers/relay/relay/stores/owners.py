@@ -32,6 +32,11 @@ def load(database: Database, connection: str, targets: Iterable[str]) -> dict[st
     return {target: _owner(item) for target, item in zip(names, items, strict=True) if item is not None}
 
 
+def of_connection(database: Database, connection: str) -> list[Owner]:
+    """Return the owners of all targets of a connection."""
+    return [_owner(item) for item in database.query(Table.CONTROL, _partition(connection))]
+
+
 def take(
     database: Database, connection: str, target: str, export: str, seen: Owner | None, now: datetime
 ) -> Owner | None:

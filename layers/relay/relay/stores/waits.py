@@ -25,6 +25,14 @@ class IdentityWait(NamedTuple):
     key: str
 
 
+class ConfirmWait(NamedTuple):
+    """An identity record of a connection whose last call ended as unconfirmed: the destination is asked again."""
+
+    due: datetime
+    connection: str
+    key: str
+
+
 class OutstandingWait(NamedTuple):
     """A record of outstanding profiles of a run."""
 
@@ -33,7 +41,7 @@ class OutstandingWait(NamedTuple):
     record: str
 
 
-Wait = IdentityWait | OutstandingWait
+Wait = IdentityWait | ConfirmWait | OutstandingWait
 
 
 def put(database: Database, waits: Iterable[Wait]) -> None:
@@ -56,16 +64,17 @@ def drop(database: Database, waits: Iterable[Wait]) -> None:
 
 
 def _place(wait: Wait) -> Key:
-    if isinstance(wait, IdentityWait):
-        what = f"identity#{wait.connection}#{wait.key}"
-    else:
-        what = f"outstanding#{wait.run}#{wait.record}"
+    what = "#".join((_WORDS[type(wait)], *wait[1:]))
     partition = f"waits#{crc32(what.encode()) % PARTITIONS:02d}"
     return Key(Table.CONTROL, partition, f"{moments.text(wait.due)}#{what}")
 
 
+_WORDS: Final = {IdentityWait: "identity", ConfirmWait: "confirm", OutstandingWait: "outstanding"}
+
+
 def _wait(text: str) -> Wait:
-    due, kind, first, second = text.split("#", 3)
-    if kind == "identity":
-        return IdentityWait(moments.parse(due), first, second)
-    return OutstandingWait(moments.parse(due), first, second)
+    due, word, first, second = text.split("#", 3)
+    moment = moments.parse(due)
+    if word == _WORDS[OutstandingWait]:
+        return OutstandingWait(moment, first, second)
+    return (ConfirmWait if word == _WORDS[ConfirmWait] else IdentityWait)(moment, first, second)

@@ -1,7 +1,7 @@
 """Opening an export for work: its settings, its account, its breakers, and whether its targets are its own."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,6 @@ from relay.settings.settings import Settings
 from relay.stores import breakers
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
-from relay.stores.owners import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,6 @@ class Opened:
 
     job: Job
     breaker: Breaker
-    owners: Mapping[str, Owner]
-    """The records of the export's own targets. A run takes over what `former` owners of them were assigned."""
     calls: Callable[[], int]
 
 
@@ -60,16 +57,23 @@ class Opener:
                 raise Stopped(export, breaker)
         owners = self.ownership.own(export)
         account, calls = self.accounts.open(connection)
+        adopts = {
+            target: frozenset(f"{export.connection}/{former}" for former in owner.former)
+            for target, owner in owners.items()
+            if owner.former
+        }
         job = Job(
             export=export,
             destination=self.destinations(export.destination),
             account=account,
             authority=self.ownership.authority(export, owners),
-            has_passed_guard=of_export.passed == export.version,
+            # What former owners of a target have left behind is taken over by a run first.
+            has_passed_guard=of_export.passed == export.version and not adopts,
+            adopts=adopts,
             under=fingerprint(self.keyed, export, connection),
             until=until,
         )
-        return Opened(job, of_connection, owners, calls)
+        return Opened(job, of_connection, calls)
 
 
 def fingerprint(keyed: KeyedHash, export: Export, connection: Connection) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.activecampaign import checks, contacts, imports, overview
+from relay.destinations.activecampaign import checks, contacts, errors, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT, IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST, Client, Queued
@@ -51,6 +51,7 @@ class ActiveCampaign:
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
+    reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require `email`; know `first_name`, `last_name`, `phone`, `tags` and `fields.<id>`."""

@@ -24,6 +24,8 @@ MALFORMED_EMAIL = Rejection(
     RejectionKind.DATA, "malformed_email", "the e-mail address breaks ActiveCampaign's rules: correct it at the source"
 )
 
+REJECTIONS = (NO_EMAIL, MALFORMED_EMAIL)
+
 
 def field_id(target: str) -> str | None:
     """Return the custom field's id of a target `fields.<id>`, None for any other target."""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
-from relay.destinations.gainsight_px import checks, membership, users
+from relay.destinations.gainsight_px import checks, errors, membership, users
 from relay.destinations.gainsight_px import mapping as mapping_rules
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.options import GainsightPxOptions
@@ -33,6 +33,7 @@ class GainsightPx:
     streams = True
     connection_model: type[BaseModel] = GainsightPxConnection
     options_model: type[BaseModel] = GainsightPxOptions
+    reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = Tokens() if tokens is None else tokens

@@ -37,6 +37,8 @@ ATTRIBUTE_OUT_OF_REACH = Rejection(
     "the user still has an attribute set that is no longer an enabled custom attribute of type Boolean",
 )
 
+REJECTIONS = (REFUSED_IDENTITY, UNKNOWN_USER, CREATION_REFUSED, SEGMENT_OUT_OF_REACH, ATTRIBUTE_OUT_OF_REACH)
+
 FEATURE_OFF = "feature_off"
 """The code of what stopped because external segments do not answer."""
 FEATURE_OFF_TEXT = (

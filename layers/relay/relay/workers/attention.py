@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RunProblem, SettingsProblem
 from relay.domain.runs import WAITS_FOR_SOMEBODY, Run, RunState
 from relay.settings.shapes import Listing
-from relay.stores import gates, receipts, runs
+from relay.stores import receipts, runs
+from relay.stores.breakers import Breaker
 from relay.stores.database import Database
-from relay.stores.gates import Gate
 
-NOBODY_AT_LEAST = 20
+NOBODY_AT_LEAST: Final = 20
 """So many changes of a source in a row without anybody are no single mistake of its sender."""
 
 
@@ -29,18 +30,18 @@ def of_settings(listing: Listing) -> Iterator[Attention]:
         yield Attention(invalid.subject, invalid.problem)
 
 
-def of_gate(connection: str, gate: Gate) -> Attention:
-    """Return what is told of a closed gate."""
-    whole = gate.scope == gates.CONNECTION
-    problem: Problem = (ConnectionProblem if whole else ExportProblem)(gate.code, gate.reason)
-    problem.actor = gate.actor
-    name = "" if whole else f"/{gates.export_of(gate.scope)}"
-    return Attention(f"{'connection' if whole else 'export'} {connection}{name}", problem)
+def of_breaker(breaker: Breaker) -> Iterator[Attention]:
+    """Yield why something is stopped; nothing while it is not."""
+    if breaker.stop is not None:
+        kind = ConnectionProblem if breaker.export is None else ExportProblem
+        problem: Problem = kind(breaker.stop.code, breaker.stop.reason)
+        problem.actor = breaker.stop.actor
+        yield Attention(breaker.subject, problem)
 
 
 def of_runs(database: Database, export: Export) -> Iterator[Attention]:
-    """Yield what the last run of an active export waits for; a paused one rests because it was told to."""
-    run = last_verdict(database, export.key) if export.active else None
+    """Yield what the last run of an active export waits for; a paused one rests because it was asked to."""
+    run = telling_run(database, export.key) if export.active else None
     if run is not None and run.state in WAITS_FOR_SOMEBODY:
         yield Attention(f"export {export.key}", RunProblem(run.state.value, f"run {run.id}: {run.reason}"))
 
@@ -56,7 +57,7 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
             yield Attention(f"source {source}", SettingsProblem("nobody_identified", what, field="profile_key"))
 
 
-def last_verdict(database: Database, export: str) -> Run | None:
+def telling_run(database: Database, export: str) -> Run | None:
     """Return the run that tells how an export is. One under way, or ended from outside, leaves it to the one before."""
     newest = runs.newest(database, export)
     if newest is None or newest.state not in (RunState.RUNNING, RunState.CANCELLED, RunState.STOPPED):

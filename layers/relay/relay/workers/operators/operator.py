@@ -4,21 +4,19 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relay.delivery.checking import EVERYTHING, Checker
-from relay.delivery.events import EVERY_EXPORT, export_key, failed_event, refuse_others
-from relay.delivery.launching import Launcher
-from relay.delivery.probing import Prober
-from relay.delivery.scheduled import ScheduledStarts
-from relay.delivery.starting import Starter
-from relay.domain.exports import Export
+from relay.breaker.probing import Prober
 from relay.domain.problems import EventProblem, SettingsProblem
 from relay.domain.runs import RETRY_ALL, Run, RunState
+from relay.events import EVERY_EXPORT, export_key, failed_event, refuse_others
 from relay.observability import Observability
+from relay.runs.starting import Starter
 from relay.settings.names import is_name
 from relay.settings.settings import Settings
-from relay.stores import gates, runs
+from relay.stores import breakers, runs
 from relay.stores.database import Database
-from relay.stores.gates import CONNECTION
+from relay.workers.launcher import Launcher
+from relay.workers.operators.checker import EVERYTHING, Checker
+from relay.workers.scheduled_starts import ScheduledStarts
 
 BY_OPERATOR = "an operator"
 ON_DEMAND = "on demand"
@@ -123,12 +121,7 @@ class Operator:
 
     def _cancel(self, asked: Any) -> dict[str, Any]:
         run = self._run(asked, "cancel")
-        export: Export | None
-        try:
-            export = self._settings.export(run.export)
-        except SettingsProblem:
-            export = None
-        if self._starter.cancel(run.id, BY_OPERATOR, export):
+        if self._starter.cancel(run.id, BY_OPERATOR):
             return {"cancelled": True}
         state = self._run(asked, "cancel").state
         return {"cancelled": False, "reason": f"run {run.id} is over ({state.value})"}
@@ -155,24 +148,20 @@ class Operator:
         return self._checker.connection(_connection(asked, "check"))
 
     def _probe(self, asked: Any) -> dict[str, Any]:
-        """Probe every stop of a connection and its exports now; tell what was opened and what still is stopped."""
+        """Probe all that is stopped of a connection now; tell what goes on and what still is stopped."""
         connection = _connection(asked, "probe")
         exports = {one.name: one for one in self._settings.exports().valid.values() if one.connection == connection}
-        closed = [gate for gate in gates.load_all(self._database, connection).values() if gate.closed]
-        if not closed:
+        stopped = [breaker for breaker in breakers.load_all(self._database, connection) if breaker.stop is not None]
+        if not stopped:
             # Says what is wrong with a name that nobody made.
             self._settings.connection(connection, fresh=True)
-        opened = []
-        for gate in sorted(closed, key=lambda gate: gate.scope != CONNECTION):
-            concerned = list(exports.values()) if gate.scope == CONNECTION else _named(exports, gate)
-            if (concerned or gate.scope == CONNECTION) and self._prober.probe(connection, gate, concerned):
-                opened.append(gate.scope)
-        return {"connection": connection, "opened": opened, "stopped": self._checker.stopped(connection)}
-
-
-def _named(exports: Mapping[str, Export], gate: gates.Gate) -> list[Export]:
-    export = exports.get(gates.export_of(gate.scope))
-    return [] if export is None else [export]
+        restarted = []
+        for breaker in stopped:
+            is_whole = breaker.export is None
+            concerned = [export for name, export in exports.items() if is_whole or name == breaker.export]
+            if (concerned or is_whole) and self._prober.probe(breaker, concerned):
+                restarted.append(breaker.subject)
+        return {"connection": connection, "restarted": restarted, "stopped": self._checker.stopped(connection)}
 
 
 def _connection(asked: Any, field: str) -> str:

@@ -1,40 +1,44 @@
 """Looking at connections, exports and all they depend on for an operator: what is wrong, and who must do what.
 
-Whatever raises the alarm is told here too (both ask `attention`). Trouble of any kind is a finding, never an exception.
+Whatever raises the alarm is a finding here, too (both ask `attention`). Trouble of any kind is a finding, never an
+exception.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from typing import Any, Final
 
-from relay.delivery import mapping_samples
-from relay.delivery.attention import Attention, last_verdict, of_gate, of_runs, of_sources
-from relay.delivery.opening import Opener
-from relay.delivery.probing import Prober, next_probe
-from relay.delivery.setting_aside import code_version
-from relay.destinations.contract import Finding, Level
-from relay.domain import moments
-from relay.domain.deliveries import Delivery
+from relay.breaker.accounts import Accounts
+from relay.breaker.owning import Ownership
+from relay.breaker.probing import Prober
+from relay.destinations.contract import Destination, Finding, Level
+from relay.domain import ledger, moments
 from relay.domain.exports import Export
-from relay.domain.keyed_hash import BUCKETS
-from relay.domain.problems import Actor, Problem, Transient
-from relay.domain.runs import RunState, rejections, total
+from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, Problem, Transient
+from relay.domain.runs import RunState
+from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION
+from relay.reconcile.setting_aside import code_version
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource
+from relay.settings.settings import Settings
 from relay.settings.shapes import Invalid, Listing
-from relay.stores import defects, deliveries, gates, receipts, runs, segments
+from relay.stores import breakers, defects, receipts, runs, segments
 from relay.stores.database import Database
 from relay.stores.defects import Defect
-from relay.stores.gates import CONNECTION
+from relay.workers.attention import Attention, of_breaker, of_runs, of_sources, telling_run
+from relay.workers.operators import mapping_samples
 
 EVERYTHING = "*"
 """What a check of all connections, sources and names is asked for by."""
 
-LOOKED_AT = 500
-A_BUCKET = 25
-"""At how many profiles of an export (and of each of its buckets) the meaning of a rejection is looked for."""
+OUR_REASONS: Final[Mapping[str, str]] = {
+    TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
+    UNFIT_EXPRESSION: "the expression of the identity cannot be worked out for the profile: correct the mapping",
+    UNCONFIRMED: "the destination never said whether it took the profile; it is tried again by later runs",
+    DEFECT: "a defect of ours was met with the profile: report it",
+}
+"""What the codes of rejections mean that no destination knows."""
 
 
 class Checker:
@@ -43,14 +47,19 @@ class Checker:
     def __init__(
         self,
         database: Database,
-        opener: Opener,
+        settings: Settings,
+        destinations: Callable[[str], Destination],
+        accounts: Accounts,
+        ownership: Ownership,
         prober: Prober,
         schedules: Callable[[], Timetable],
         inventory: Callable[[], Inventory],
     ) -> None:
         self._database = database
-        self._opener = opener
-        self._settings = opener.settings
+        self._settings = settings
+        self._destinations = destinations
+        self._accounts = accounts
+        self._ownership = ownership
         self._prober = prober
         self._schedules = schedules
         self._inventory = inventory
@@ -79,20 +88,20 @@ class Checker:
         """Return what is stopped of a connection: why it is now, since when, and when it is probed next."""
         return [
             {
-                "scope": gate.scope,
-                "code": gate.code,
-                "reason": gate.reason,
-                "who_must_act": gate.actor.value,
-                "since": None if gate.since is None else moments.text(gate.since),
-                "next_probe": moments.text(next_probe(gate)),
+                "subject": breaker.subject,
+                "code": breaker.stop.code,
+                "reason": breaker.stop.reason,
+                "who_must_act": breaker.stop.actor.value,
+                "since": None if breaker.since is None else moments.text(breaker.since),
+                "next_probe": moments.text(breaker.stop.probe_at),
             }
-            for gate in gates.load_all(self._database, connection).values()
-            if gate.closed
+            for breaker in breakers.load_all(self._database, connection)
+            if breaker.stop is not None
         ]
 
     def _tried(self, exports: Iterable[Export]) -> Sequence[Finding]:
         """Try the mappings of exports on stored profiles."""
-        return mapping_samples.look_at(self._database, self._opener.destinations, list(exports))
+        return mapping_samples.look_at(self._database, self._destinations, list(exports))
 
     def _report(
         self,
@@ -124,23 +133,22 @@ class Checker:
 
     def _stops(self, connection: str, exports: Sequence[Export]) -> Iterator[Finding]:
         """Look whether what is stopped still has its reason; another one is kept, as after a probe."""
-        for gate in gates.load_all(self._database, connection).values():
-            if not gate.closed:
+        for breaker in breakers.load_all(self._database, connection):
+            if breaker.stop is None:
                 continue
-            own = [export for export in exports if gate.scope in (CONNECTION, gates.scope_of(export.name))]
-            now = self._prober.look(connection, gate, own) if own else gate
-            if now.closed:
-                yield _of(of_gate(connection, now))
-            else:
-                when = moments.text(next_probe(gate))
-                message = f'was stopped ({gate.code}) and is well now: it goes on at {when}, or at once by a "probe"'
-                yield Finding(of_gate(connection, gate).subject, Level.WARNING, message, Actor.WAIT)
+            own = [export for export in exports if breaker.export in (None, export.name)]
+            now = self._prober.look(breaker, own) if own else breaker
+            yield from map(_of, of_breaker(now))
+            if now.stop is None:
+                code, when = breaker.stop.code, moments.text(breaker.stop.probe_at)
+                message = f'was stopped ({code}) and is well now: it goes on at {when}, or at once by a "probe"'
+                yield Finding(breaker.subject, Level.WARNING, message, Actor.WAIT)
 
     def _account(self, connection: str, exports: Sequence[Export]) -> Sequence[Finding]:
         try:
             settled = self._settings.connection(connection, fresh=True)
-            account, _ = self._opener.account(settled)
-            return self._opener.destinations(settled.destination).check(account, exports)
+            account, _ = self._accounts.open(settled)
+            return self._destinations(settled.destination).check(account, exports)
         except Problem as problem:
             return [Finding("connection", Level.ERROR, str(problem), problem.actor)]
 
@@ -157,7 +165,7 @@ class Checker:
                 "them; correct the names, or let it send"
             )
             yield _error(export.key, message)
-        for target, owner in self._opener.taken_targets(export):
+        for target, owner in self._ownership.taken(export):
             yield _error(export.key, f"{target} belongs to export {owner} of this connection: one of the two must go")
         if not export.active:
             message = "is paused: nothing is sent, and what comes meanwhile is made up for by a run when it is active"
@@ -166,21 +174,15 @@ class Checker:
             yield from _of_schedules(export, timetable)
 
     def _likely_cause(self, export: Export) -> str:
-        """Return what the most frequent rejection of an export's last run means, nothing where none is stored."""
-        run = last_verdict(self._database, export.key)
-        codes = {} if run is None else rejections(total(runs.shards(self._database, run.id)))
+        """Return what the most frequent rejection of an export's last run means, nothing where that is not known."""
+        run = telling_run(self._database, export.key)
+        shards = [] if run is None else runs.shards(self._database, run.id)
+        codes = ledger.rejections(ledger.total(shard.counts for shard in shards))
         if not codes:
             return ""
         code = max(codes, key=lambda code: (codes[code], code))
-        for delivery in islice(self._deliveries(export), LOOKED_AT):
-            for refusal in delivery.refusals.values():
-                if refusal.rejection.code == code:
-                    return f"{code} means: {refusal.rejection.detail}"
-        return ""
-
-    def _deliveries(self, export: Export) -> Iterator[Delivery]:
-        for bucket in range(BUCKETS):
-            yield from deliveries.some(self._database, export.key, bucket, A_BUCKET)
+        reasons = {**OUR_REASONS, **self._destinations(export.destination).reasons}
+        return f"{code} means: {reasons[code]}" if code in reasons else ""
 
     def _sources(self, names: Sequence[str]) -> Iterator[Finding]:
         for name in names:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from relay.clock import Clock
-from relay.delivery.events import SCHEDULED, export_to_start, failed_event
-from relay.delivery.launching import Launcher
 from relay.domain.problems import EventProblem, SettingsProblem, Transient, Unexpected
+from relay.events import SCHEDULED, export_to_start, failed_event
 from relay.observability import Fields
 from relay.schedules import Timetable
-from relay.stores import gates
+from relay.stores import breakers
+from relay.workers.launcher import Launcher
 
 PAUSES = (5.0, 25.0)
 """Seconds before a question that AWS did not answer is asked again: nobody repeats an event."""
@@ -77,7 +77,7 @@ class ScheduledStarts:
         except Transient as problem:
             self._observe.problem("start left to the tick", problem, export=key)
             connection, name = key.split("/")
-            self._patiently(lambda: gates.owe_always(self._launcher.database, connection, name))
+            self._patiently(lambda: breakers.request_resync(self._launcher.database, connection, name))
             return {"export": key, "run": None, "reason": f"{problem}; the run starts by itself in a minute or two"}
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:

@@ -2,16 +2,15 @@
 
 from typing import Any
 
-from relay.delivery.events import SCHEDULED
-from relay.delivery.starting import Starter
-from relay.domain import moments
+from relay.domain import ledger, moments
 from relay.domain.exports import Export
-from relay.domain.runs import ENDED, Run, ledger_adds_up, total
+from relay.domain.runs import Phase, Run, RunState
+from relay.events import SCHEDULED
 from relay.observability import Observability
+from relay.runs.starting import Starter
 from relay.settings.settings import Settings
-from relay.stores import gates, runs
+from relay.stores import breakers, runs
 from relay.stores.database import Database
-from relay.stores.gates import Gate
 
 
 class Launcher:
@@ -40,21 +39,30 @@ class Launcher:
         """Return what stands in the way of a run that could not start. A schedule's follows the one that is active."""
         if not export.active:
             return "the export is paused"
-        for gate in gates.load(self.database, export.connection, export.name):
-            if gate.closed:
-                return f"{told_of(gate)}; a run is owed and starts by itself"
-        active = runs.active(self.database, export.key)
-        run = None if active is None else runs.load(self.database, active)
-        if run is None or run.state in ENDED:
-            return "what stood in the way has just ended: ask again"
+        found = breakers.load(self.database, export.connection, export.name)
+        for breaker in found:
+            if breaker.stop is not None:
+                stopped = "connection" if breaker.export is None else "export"
+                why = f"{breaker.stop.code}: {breaker.stop.reason}"
+                return f"the {stopped} is stopped ({why}); a run is requested and starts by itself"
+        run = runs.active(self.database, export.key)
+        if run is None:
+            is_requested = any(breaker.resync for breaker in found)
+            return (
+                "the export was edited just now; the run starts by itself in a minute or two"
+                if is_requested
+                else "what stood in the way has just ended: ask again"
+            )
         if cause != SCHEDULED:
             return f"run {run.id} is active ({run.state.value})"
-        gates.owe_always(self.database, export.connection, export.name)
+        breakers.request_resync(self.database, export.connection, export.name)
         return f"run {run.id} is active ({run.state.value}); another follows it by itself"
 
     def picture(self, run: Run) -> dict[str, Any]:
         """Return a run with its ledger as a JSON object."""
-        counts = total(runs.shards(self.database, run.id))
+        counts = ledger.total(shard.counts for shard in runs.shards(self.database, run.id))
+        if run.phase is Phase.REMOVE and run.state in (RunState.FINISHED, RunState.MANY_REJECTED):
+            counts["returned"] = ledger.returned(counts)
         return {
             "run": run.id,
             "export": run.export,
@@ -62,16 +70,10 @@ class Launcher:
             "state": run.state.value,
             "reason": run.reason,
             "retry": run.retry,
-            "pass": run.phase,
+            "phase": run.phase.name.lower(),
             "settings": run.settings,
             "started_at": moments.text(run.started_at),
             "ended_at": None if run.ended_at is None else moments.text(run.ended_at),
             "counts": {name: number for name, number in sorted(counts.items()) if number},
-            "adds_up": ledger_adds_up(counts),
+            "adds_up": ledger.adds_up(counts),
         }
-
-
-def told_of(gate: Gate) -> str:
-    """Return one sentence of what is stopped and why."""
-    stopped = "connection" if gate.scope == gates.CONNECTION else "export"
-    return f"the {stopped} is stopped ({gate.code}: {gate.reason})"
