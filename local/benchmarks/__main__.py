@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks KIND [options]`."""
+"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|route|database [options]`."""
 
 import argparse
 import importlib
@@ -71,7 +71,7 @@ def _options(kind: str, module: ModuleType, arguments: Sequence[str]) -> argpars
 
 def _report(folder: Path, module: ModuleType, options: argparse.Namespace) -> Report:
     measures = {name: value for name, value in vars(options).items() if name != "json"}
-    report: Report = module.benchmark(folder, **measures)
+    report: Report = module.benchmark(folder, **measures) if measures else module.benchmark()
     return report
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -40,7 +39,7 @@ _HOW = (
 _AGAINST = "boto3 is its general client as it comes. The ratio is boto3's time by ours, in one run."
 
 
-def benchmark(_folder: Path) -> Report:
+def benchmark() -> Report:
     """Measure both clients in turn, and report."""
     with _stub() as url:
         ours, boto3s = _ours(url), _boto3s(url)

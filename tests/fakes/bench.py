@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from relay.domain.assignment import Assignment, Pair
 from relay.domain.exports import Connection, Export
 from relay.domain.identity import Record
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Problem
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem
 from relay.domain.profiles import Alias, Membership, Profile, Register
 from relay.domain.runs import Run
 from relay.messages import CheckImport, Confirm, Look, Page, from_json
@@ -31,7 +31,8 @@ from relay.reconcile.verdict import Verdict
 from relay.runs.pages import Pages
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
-from relay.stores import assignments, identities, imports, profiles, runs, segments
+from relay.stores import assignments, breakers, identities, imports, profiles, runs, segments
+from relay.stores.breakers import Breaker
 from relay.wiring import Stack
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench_destination import BenchDestination
@@ -209,6 +210,15 @@ class Bench:
         )
         return profile_id
 
+    def stop(self, export: str | None = None, code: str = "unpaid", reason: str = "refuses to work") -> None:
+        """Stop the connection `letters`, or one of its exports."""
+        kind = ConnectionProblem if export is None else ExportProblem
+        breakers.stop(self.database, self.breaker(export), kind(code, reason), self.clock.now())
+
+    def breaker(self, export: str | None = None) -> Breaker:
+        """Return the breaker of the connection `letters`, or of one of its exports."""
+        return breakers.load_one(self.database, CONNECTION, export)
+
     def leave(self, number: int, *segments_left: str) -> str:
         """Let a profile leave segments, VIP unless others are named."""
         return self.store(number, inside=(), outside=segments_left or (VIP,))
@@ -375,8 +385,3 @@ class Bench:
         while self.clock.now() < end:
             self.tick(after=min(MINUTE, end - self.clock.now()))
             self.work_off()
-
-
-def subjects(findings: Iterable[dict[str, Any]]) -> set[str]:
-    """Return what the findings of a check are about."""
-    return {str(finding["subject"]) for finding in findings}

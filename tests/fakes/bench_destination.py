@@ -18,6 +18,8 @@ UNKNOWN_USER = Rejection(RejectionKind.DESTINATION, "unknown_user", "the destina
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail")
 MALFORMED = Rejection(RejectionKind.DATA, "malformed_email", "the e-mail is malformed")
 
+REASONS = {one.code: one.detail for one in (UNKNOWN_USER, NO_EMAIL, MALFORMED)}
+
 QUOTA = Quota("calls", 1_000_000, timedelta(seconds=1))
 
 TOO_MANY = Transient("too_many_requests", "slow down", taken=False, retry_after=timedelta(seconds=30))
@@ -58,6 +60,7 @@ class BenchDestination:
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
+    reasons: Mapping[str, str] = field(default_factory=lambda: REASONS)
 
     held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     calls_made: list[list[Step]] = field(default_factory=list)

@@ -139,8 +139,9 @@ class Pages:
                 self._move(run, shard, read, [])
                 return read
             self._aside.went_well()
-            if job.removes:
-                self._reconciler.reduce(job, read.survey)
+            # Who is counted as leaving is looked for again in the last phase, by the assignment.
+            settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
+            self._reconciler.reduce(job, Survey(settled, read.survey.records))
             return read
 
     def _read(self, job: Job, run: Run, shard: Shard, read: Read, most: int) -> None:
