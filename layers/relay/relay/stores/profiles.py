@@ -34,6 +34,7 @@ Stored = Profile | Alias | None
 """What lies under an id."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -117,8 +118,8 @@ def save_aliases(database: Database, aliases: Sequence[Alias]) -> list[bool]:
 
 
 def size(profile: Profile) -> int:
-    """Return how many bytes a profile's item has."""
-    return _size(profile.id, _encode(profile, profile.version, profile.changed_at))
+    """Return how many bytes a profile's item has when it is written; a few more than it may be."""
+    return _size(profile.id, _encode(profile, profile.version + 1, _LATEST))
 
 
 def _key(profile_id: str) -> Key:
