@@ -188,7 +188,7 @@ class BenchDestination:
     ) -> ImportReport:
         self.step(f"before report {self.name}")
         account.call("GET", "https://destination.example", quota=QUOTA)
-        account.notes.keep(f"asked of {export.name}", "yes")
+        account.notes.keep("imports were asked about", "yes")
         if self.script and (problem := self.script.pop(0)) is not None:
             raise problem
         job = next(job for job in self.jobs if job.id == queued.import_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -186,10 +187,15 @@ def _runs_of_schedules_and_operators(day: Day) -> None:
 
 def _refused_runs(day: Day) -> None:
     """Let every function that starts runs meet a segment that nobody has ever seen."""
-    for number, ask in enumerate((day.schedule, day.ask, lambda _: day.tick(after=MINUTE))):
+    starts: list[Callable[[], object]] = [
+        partial(day.schedule, {"export": MAIN}),
+        partial(day.ask, {"export": MAIN}),
+        partial(day.tick, after=MINUTE),
+    ]
+    for number, start in enumerate(starts):
         day.edit(segments=(VIP, f"shop/never-{number}"))
         breakers.request_resync(day.database, CONNECTION, "main")
-        ask({"export": MAIN})
+        start()
         [newest] = runs.latest(day.database, MAIN, 1)
         assert newest.state is RunState.REFUSED
     day.edit(segments=(VIP, LAPSED))
