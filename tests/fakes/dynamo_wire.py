@@ -27,7 +27,8 @@ class DynamoWire:
     """Answers as DynamoDB. `before` and `after` are called around every call with its operation and request.
 
     What `before` raises did not happen, what `after` raises did. `refusals` maps a partition key to error codes that
-    the next statements for it are answered with. `leaves` says how many of the entries of a batch stay unprocessed.
+    the next statements for it are answered with; they are not carried out, but for those in `carried_out`, whose answer
+    is an InternalServerError. `leaves` says how many of the entries of a batch stay unprocessed.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class DynamoWire:
         self.before = before
         self.after = after
         self.refusals: dict[str, list[str]] = {}
+        self.carried_out: set[str] = set()
         self.leaves: Callable[[int], int] = lambda entries: 0
         self.calls: Counter[str] = Counter()
         self.read_units: Counter[str] = Counter()
@@ -125,6 +127,9 @@ class DynamoWire:
         if new is not None and _size(new) > MAX_ITEM_BYTES:
             return {"Error": {"Code": "ValidationError", "Message": TOO_LARGE}}
         self._store(statement.table, statement.key, new, factor=1)
+        if statement.key["pk"]["S"] in self.carried_out:
+            self.carried_out.remove(statement.key["pk"]["S"])
+            return {"Error": {"Code": "InternalServerError", "Message": "planned"}}
         return {"TableName": statement.table}
 
     def _not_held(
@@ -300,7 +305,9 @@ def _parsed(entry: Mapping[str, Any]) -> _Statement:
         return _Statement(verb, table[1], put, {}, [])
     before, where = text.split(" WHERE ")
     put = {name: next(values) for name in re.findall(r'SET "([^"]+)" = \?', before)}
-    expected = {name: next(values) for name in re.findall(r'"([^"]+)" = \?', where)}
+    names = re.findall(r'"([^"]+)" = \?', where)
+    assert len(set(names)) == len(names), text
+    expected = {name: next(values) for name in names}
     return _Statement(verb, table[1], put, expected, re.findall(r'"([^"]+)" IS MISSING', where))
 
 

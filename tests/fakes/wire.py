@@ -34,6 +34,11 @@ class Sent:
         """Return the path alone."""
         return self.path_url.partition("?")[0]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return method and path."""
+        return self.method, self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -87,7 +92,9 @@ class Wire(requests.Session):
 
     def json_bodies(self) -> list[Any]:
         """Return the JSON bodies that were sent, parsed."""
-        return [json.loads(sent.body) for sent in self.requests if sent.headers.get("Content-Type", "").endswith("json")]
+        return [
+            json.loads(sent.body) for sent in self.requests if sent.headers.get("Content-Type", "").endswith("json")
+        ]
 
     def request(  # type: ignore[override]
         self,

@@ -118,6 +118,15 @@ def test_reads_travel_100_at_a_time_and_are_consistent() -> None:
     assert world.requests[-1][1]["ConsistentRead"] is True
 
 
+def test_a_bounded_query_takes_one_call() -> None:
+    world = World()
+    world.database.write([Put(Key(Table.CONTROL, "x", f"a{number}"), {}) for number in range(5)])
+    world.requests.clear()
+    found = world.database.query(Table.CONTROL, "x", after="a1", prefix="a", limit=2)
+    assert [item["sk"] for item in found] == ["a2", "a3"]
+    assert len(world.requests) == 1
+
+
 # Trouble that passes.
 
 
@@ -283,6 +292,28 @@ def test_a_lost_batch_tells_of_each_statement_what_became_of_it() -> None:
     writes = [to(1, "a"), to(2, "b"), to(2, "c"), to(1, "d")]
     assert world.database.write(writes) == [True, True, False, True]
     assert [world.stored(name) for name in "abcd"] == [{"version": n} for n in (1, 2, 7, 1)]
+
+
+def test_a_single_statement_of_which_nobody_knows_is_looked_at_too() -> None:
+    world = World()
+    world.put(b={"version": 1})
+    world.wire.carried_out = {"a", "b"}
+    assert world.database.write([to(1, "a"), to(2, "b"), to(1, "c")]) == [True] * 3
+    assert [world.stored(name) for name in "abc"] == [{"version": n} for n in (1, 2, 1)]
+
+
+def test_a_lost_deletion_of_what_is_there_again_is_told_as_not_done() -> None:
+    world = World()
+    world.put(a={"version": 1})
+    other = DynamoDatabase(world.wire, NAMES)
+
+    def undo(operation: str, request: Mapping[str, Any]) -> None:
+        world.wire.after = lambda operation, request: None
+        other.write([Put(key("a"), {"version": 7})])
+        raise NO_ANSWER
+
+    world.wire.after = undo
+    assert world.database.write([Delete(key("a"), {"version": 1})]) == [False]
 
 
 # Transactions.

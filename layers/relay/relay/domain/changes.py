@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.domain import moments
 
@@ -21,8 +21,7 @@ MAX_SEGMENT_BYTES = 1_024
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipChange:
+class MembershipChange(NamedTuple):
     """A profile qualified for a segment (`realized`) or left it, at a time of qualification."""
 
     segment: str

@@ -149,7 +149,7 @@ def _written_since(reached: Mapping[str, Stored], customer: Customer) -> set[str
     Nobody wrote what a change says before it was received. So where an earlier try of it died after a write, the item
     is one of these.
     """
-    received = min(arrival.change.received_at for arrival in customer.arrivals) - CLOCK_MARGIN
+    received = min([arrival.change.received_at for arrival in customer.arrivals]) - CLOCK_MARGIN
     return {
         one for one, held in reached.items() if held is not None and held.changed_at and held.changed_at >= received
     }

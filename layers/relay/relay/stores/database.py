@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Missing(Enum):
@@ -33,13 +33,15 @@ class Table(Enum):
     IDENTITIES = "identities"
     CONTROL = "control"
 
+    # Keys are hashed by the million; Enum's own way takes a function of Python.
+    __hash__ = object.__hash__
+
 
 SORTED_TABLES = frozenset({Table.SEGMENTS, Table.ASSIGNMENTS, Table.CONTROL})
 """The tables whose key is `pk` and `sk`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """Where an item lies; `sk` is empty in tables without a sort key."""
 
     table: Table
@@ -137,44 +139,49 @@ def check_write(write: Write) -> None:
 
     An item of more than `MAX_ITEM_BYTES` is one of them, as far as the write shows it.
     """
-    check_key(write.key)
-    table = write.key.table.value
-    if isinstance(write, Put) and write.expect and dict(write.expect) != {"pk": ABSENT}:
-        raise ValueError(f"a put to {table} expects more than that there is no item: update it")
-    for name, value in (("pk", write.key.pk), ("sk", write.key.sk)):
-        if write.expect.get(name, ABSENT) not in (ABSENT, value):
+    key, expect = write.key, write.expect
+    check_key(key)
+    table = key.table.value
+    for name, value in (("pk", key.pk), ("sk", key.sk)):
+        if name in expect and expect[name] not in (ABSENT, value):
             raise ValueError(f"a write to {table} expects another key than its own")
-    if isinstance(write, Update):
+    item: Mapping[str, object] = {}
+    if isinstance(write, Put):
+        if expect and dict(expect) != {"pk": ABSENT}:
+            raise ValueError(f"a put to {table} expects more than that there is no item: update it")
+        item = write.item
+    elif isinstance(write, Update):
         if not write.put and not write.add:
             raise ValueError(f"an update of {table} changes nothing")
-        if write.put.keys() & write.add.keys():
+        if write.add and write.put.keys() & write.add.keys():
             raise ValueError(f"an update of {table} sets and adds to the same attribute")
-    item: Mapping[str, object] = write.item if isinstance(write, Put) else {}
-    item = {**write.put, **write.add} if isinstance(write, Update) else item
+        item = {**write.put, **write.add} if write.add else write.put
     if "pk" in item or "sk" in item:
         raise ValueError(f"a write to {table} names a key attribute in its item")
-    if bad := [name for name, value in item.items() if not isinstance(value, str | int | bytes)]:
-        raise ValueError(f"a write to {table} has values of unknown type in {bad}")
-    if size_of(item) > MAX_ITEM_BYTES - len(write.key.pk.encode()) - len(write.key.sk.encode()) - len("pksk"):
+    if size_of(item) > MAX_ITEM_BYTES - len(key.pk.encode()) - len(key.sk.encode()) - len("pksk"):
         raise ValueError(f"an item of {table} is larger than 400 KB")
 
 
 def size_of(item: Mapping[str, object]) -> int:
     """Return the bytes that DynamoDB counts for attributes; of a number its documented upper bound.
 
+    ValueError for a value of an unknown type.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
-    return sum(len(name) + _bytes_of(value) for name, value in item.items())
-
-
-def _bytes_of(value: object) -> int:
-    if isinstance(value, str):
-        return len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
-    if isinstance(value, bool):
-        return 1
-    if isinstance(value, int):
-        return (len(str(abs(value))) + 1) // 2 + (1 if value >= 0 else 2)
-    return len(value) if isinstance(value, bytes) else 0
+    size = 0
+    for name, value in item.items():
+        size += len(name)
+        if isinstance(value, str):
+            size += len(value) if value.isascii() else len(value.encode(errors="surrogatepass"))
+        elif isinstance(value, bool):
+            size += 1
+        elif isinstance(value, int):
+            size += (len(str(abs(value))) + 1) // 2 + (1 if value >= 0 else 2)
+        elif isinstance(value, bytes):
+            size += len(value)
+        else:
+            raise ValueError(f"the attribute {name} has values of unknown type")
+    return size
 
 
 def check_transaction(writes: Sequence[Write]) -> None:

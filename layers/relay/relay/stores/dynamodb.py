@@ -106,13 +106,13 @@ class DynamoDatabase:
         """Return the items in the order of the keys, None where there is none; a key may come more than once."""
         for key in keys:
             check_key(key)
+        names = {table: self._name(table) for table in {key.table for key in keys}}
         wanted = list(dict.fromkeys(keys))
         found: dict[tuple[str, str, str], Item] = {}
         for start in range(0, len(wanted), MAX_KEYS):
             request: dict[str, Any] = {}
             for key in wanted[start : start + MAX_KEYS]:
-                name = self._name(key.table)
-                request.setdefault(name, {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
+                request.setdefault(names[key.table], {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
             tries = _Tries(self._sleep)
             while request:
                 answer = self._call("BatchGetItem", {"RequestItems": request}, tries)
@@ -123,7 +123,7 @@ class DynamoDatabase:
                 request = answer.get("UnprocessedKeys", {})
                 if request:
                     tries.pause("throttled", "DynamoDB left keys unprocessed")
-        return [found.get((self._name(key.table), key.pk, key.sk)) for key in keys]
+        return [found.get((names[key.table], key.pk, key.sk)) for key in keys]
 
     def query(
         self,
@@ -480,11 +480,10 @@ def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
 def _unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
     plain: Item = {}
     for name, typed in item.items():
-        for kind, value in typed.items():
-            if kind == "N":
-                plain[name] = int(value)
-            elif kind == "B":
-                plain[name] = base64.b64decode(value)
-            else:
-                plain[name] = value
+        ((kind, value),) = typed.items()
+        if kind == "N":
+            value = int(value)
+        elif kind == "B":
+            value = base64.b64decode(value)
+        plain[name] = value
     return plain
