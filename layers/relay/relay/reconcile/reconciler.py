@@ -235,6 +235,7 @@ class Reconciler:
             self._take(job, survey, waiting.pop(0), answer)
 
     def _take(self, job: Job, survey: Survey, call: Call, answer: Answer) -> None:
+        survey.answered += 1
         refused: dict[int, Recorded] = {
             index: Rejected(rejection.code, job.under, rejection.is_certain)
             for index, rejection in answer.refused.items()

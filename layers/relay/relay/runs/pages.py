@@ -84,8 +84,9 @@ class Pages:
         self._scan = scan
 
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
-        """Do one page and return its counts; `calls` tells how many API calls were made so far.
+        """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
+        `calls` tells how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
         `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
         then nothing was counted and the cursor has not moved.
@@ -103,9 +104,10 @@ class Pages:
             return Counter()
         job = replace(job, run=Pass.of(run, page_id(shard)))
         before = calls()
-        read = self._ask(job, run, shard) if run.phase is Phase.ASK else self._work(job, run, shard)
+        is_first = run.phase is Phase.ASK
+        read = self._ask(job, run, shard) if is_first else self._work(job, run, shard, lambda: calls() - before)
         self._ending.go_on(job.export, run, replace(shard, after=read.to, done=read.done))
-        return read.counts + Counter(calls=calls() - before)
+        return read.counts + Counter(answered=read.survey.answered)
 
     def _ask(self, job: Job, run: Run, shard: Shard) -> Read:
         """Do not send a whole segment where the destination says beforehand that it cannot go."""
@@ -116,7 +118,7 @@ class Pages:
         self._move(run, shard, read, [])
         return read
 
-    def _work(self, job: Job, run: Run, shard: Shard) -> Read:
+    def _work(self, job: Job, run: Run, shard: Shard, calls: Callable[[], int]) -> Read:
         """Do a page. Where that meets a defect of ours half as much is tried, down to the one profile it concerns."""
         most = self._scan
         while True:
