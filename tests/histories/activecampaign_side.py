@@ -177,24 +177,18 @@ class ActiveCampaignSide(Side):
 
     def differences(self, stored: Stored) -> list[str]:
         found = []
-        claims = {want.identity: (key, wants) for key, wants in stored.wanted.items() for want in wants[:1]}
-        told = {t.identity: key for d in stored.deliveries.values() for key, t in d.told.items()}
-        for email in sorted({*claims, *(contact.email.lower() for contact in self.account.contacts.values())}):
+        wanted = {want.identity: want for want in stored.wanted.values()}
+        refused = {identity: code for (_, identity), code in stored.refused.items()}
+        for email in sorted({*wanted, *(contact.email.lower() for contact in self.account.contacts.values())}):
             contact = self.account.contact_by_email(email)
-            if email in claims:
-                key, wants = claims[email]
-                problem = self._missing(contact, wants[0], stored, key)
-                reason = stored.reason(key, [wants[0].profile])
-            else:
-                problem = self._left_over(contact)
-                key = told.get(email, "")
-                reason = stored.reason(key, sorted(stored.deliveries))
+            problem = self._missing(contact, wanted[email]) if email in wanted else self._left_over(contact)
+            reason = refused.get(email)
             # Nobody tells the relay that a contact was deleted; the next thing it tells makes a new one.
             if problem is not None and reason is None and email not in self._deleted:
                 found.append(f"{email} {problem}")
         return found
 
-    def _missing(self, contact: Contact | None, want: Wanted, stored: Stored, key: str) -> str | None:
+    def _missing(self, contact: Contact | None, want: Wanted) -> str | None:
         """Return how somebody wanted is not in as wanted; a subscription last changed by hand is theirs alone."""
         if contact is None:
             return "is not there"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from random import Random
@@ -13,12 +12,14 @@ from flask import Flask
 from local.sandboxes.activecampaign import create_app
 from local.sandboxes.activecampaign_account import ActiveCampaignAccount
 from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
-from relay.delivery.messages import LookAgain, by_shard, group
 from relay.destinations.activecampaign import ActiveCampaign
+from relay.domain import ledger
 from relay.domain.exports import Export
-from relay.domain.runs import Run, ledger_adds_up, total
+from relay.domain.runs import Run
+from relay.messages import Look, by_shard, group
 from relay.queues import Message
-from relay.stores import deliveries, runs
+from relay.stores import runs
+from tests.fakes.refusals import codes_of
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import LIST, MARK, OTHER_LIST, ActiveCampaignSide
 from tests.histories.people import Person
@@ -80,7 +81,7 @@ class Day:
         if stream:
             export = self.side.export
             bodies = [
-                (shard, LookAgain(export.connection, export.name, export.version, ids, thorough=True))
+                (shard, Look(export.connection, export.name, export.version, ids))
                 for shard, ids in by_shard(changed, self.side.destination.shards)
             ]
             self.world.queue.send([Message(look.to_json(), group(export.connection, shard)) for shard, look in bodies])
@@ -133,9 +134,9 @@ class Day:
 
     def counts(self, run: Run) -> dict[str, int]:
         """Return what a run has counted, without nothings."""
-        counts: Counter[str] = total(runs.shards(self.world.database, run.id))
-        assert ledger_adds_up(counts), counts
-        hidden = ("told", "selected", "calls")
+        counts = ledger.total(shard.counts for shard in runs.shards(self.world.database, run.id))
+        assert ledger.adds_up(counts), counts
+        hidden = ("assigned", "selected")
         return {name: number for name, number in counts.items() if number and name not in hidden}
 
     def names(self) -> dict[str, str]:
@@ -150,12 +151,8 @@ class Day:
     def codes(self) -> dict[int, str]:
         """Return the standing rejections, by person."""
         ids = {self.world.people.id_of(person): person.number for person in self.world.people.everybody}
-        found = deliveries.load(self.world.database, self.side.export.key, sorted(ids))
-        return {
-            ids[profile]: refusal.rejection.code
-            for profile, delivery in sorted(found.items(), key=lambda item: ids[item[0]])
-            for refusal in delivery.refusals.values()
-        }
+        found = codes_of(self.world.database, self.world.keyed, self.side.export.key, sorted(ids))
+        return {ids[profile]: code for profile in sorted(found, key=ids.__getitem__) for code in found[profile]}
 
     def calls(self, operation: str) -> int:
         """Return how often something was called, such as `POST /api/3/import/bulk_import`."""

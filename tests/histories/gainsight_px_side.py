@@ -125,27 +125,20 @@ class GainsightPxSide(Side):
     # What must be true.
 
     def complaints(self) -> list[str]:
-        """A qualification time told never goes backwards."""
+        """A qualification time that is sent never goes backwards."""
         backwards = self.account.times_backwards
         return [f"{backwards} qualification times went backwards"] if backwards else []
 
     def differences(self, stored: Stored) -> list[str]:
         found = []
-        claims = {(wants[0].target, wants[0].identity): (key, wants[0]) for key, wants in stored.wanted.items()}
-        told = {(t.target, t.identity): key for d in stored.deliveries.values() for key, t in d.told.items()}
         held = {
             (f"segment/{segment.external_id}", identity)
             for segment in self.account.segments.values()
             for identity in segment.members
         }
-        for place in sorted(claims.keys() ^ held):
-            if place in claims:
-                key, want = claims[place]
-                reason = stored.reason(key, [want.profile])
-            else:
-                reason = stored.reason(told.get(place, ""), sorted(stored.deliveries))
+        for place in sorted(stored.wanted.keys() ^ held):
             # Nobody tells the relay who was in a segment that was deleted; an administrator raises `tell_again`.
-            is_lost = place in claims and place in self._deleted
-            if reason is None and not is_lost:
-                found.append(f"{place} is {'not in' if place in claims else 'still in'}")
+            is_lost = place in stored.wanted and place in self._deleted
+            if place not in stored.refused and not is_lost:
+                found.append(f"{place} is {'not in' if place in stored.wanted else 'still in'}")
         return found

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from relay.delivery.messages import LookAgain, by_shard, group
-from relay.domain.runs import ledger_adds_up, total
+from relay.domain import ledger
+from relay.domain.assignment import Assignment
+from relay.domain.identity import wanted_content
+from relay.messages import Look, by_shard, group
 from relay.queues import Message
-from relay.stores import deliveries, runs
+from relay.stores import assignments, identities, runs
 from relay.stores.database import Table
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import ActiveCampaignSide
@@ -37,7 +39,7 @@ class Summary:
 
 
 class History:
-    """Plays one seed; `world.told` says afterwards what happened."""
+    """Plays one seed; `world.lines` say afterwards what happened."""
 
     def __init__(self, seed: int, name: str) -> None:
         self.seed = seed
@@ -66,14 +68,14 @@ class History:
         stored = self._stored()
         differences = self.side.differences(stored)
         promise(not differences, "; ".join(differences[:5]))
-        aliases = deliveries.load(self.world.database, self.side.export.key, self.world.people.aliases)
-        promise(not any(delivery.told for delivery in aliases.values()), "an alias has not handed over")
+        aliases = assignments.load(self.world.database, self.side.export.key, self.world.people.aliases)
+        promise(not any(one.assignment.pairs for one in aliases.values()), "an alias has not handed over")
         writes = self.side.counters()["write_calls"]
         self._full_run()
         counted = self.side.counters()
         promise(counted["write_calls"] == writes, f"{counted['write_calls'] - writes} needless write calls")
         promise(counted["limit_violations"] == 0, f"limits exceeded: {counted['quotas']}")
-        refusals = sum(len(delivery.refusals) for delivery in stored.deliveries.values())
+        refusals = len(stored.refused) + len(stored.rejected)
         return Summary(counted["calls"], sum(counted["injected"].values()), world.kills, self.hands, refusals)
 
     def _gather(self) -> None:
@@ -104,7 +106,7 @@ class History:
         self.world.run_until(self.world.clock.now() + timedelta(seconds=pause))
 
     def _change(self) -> None:
-        """Some people join, leave, return or are edited; a streaming export is told at once, as by route."""
+        """Some people join, leave, return or are edited; a streaming export looks at once, as route asks."""
         changed = []
         for person in self.world.people.some(1, self.chance.choice([3, 12, 60])):
             roll = self.chance.random()
@@ -131,7 +133,7 @@ class History:
             self.world.queue.send(
                 [
                     Message(
-                        LookAgain(export.connection, export.name, export.version, ids).to_json(),
+                        Look(export.connection, export.name, export.version, ids).to_json(),
                         group(export.connection, shard),
                     )
                     for shard, ids in by_shard(changed, self.side.destination.shards)
@@ -166,18 +168,37 @@ class History:
         for item in database.items(Table.CONTROL):
             if str(item["pk"]).startswith("run#") and item["sk"] == "header":
                 run = str(item["pk"]).removeprefix("run#")
-                counts = total(runs.shards(database, run))
-                promise(ledger_adds_up(counts), f"run {run}: {dict(counts)}")
+                counts = ledger.total(shard.counts for shard in runs.shards(database, run))
+                promise(ledger.adds_up(counts), f"run {run}: {dict(counts)}")
                 if item["state"] in ("finished", "many-rejected"):
-                    promise(counts["outstanding"] == counts["leaving"] == 0, f"run {run} finished: {dict(counts)}")
+                    promise(ledger.is_settled(counts), f"run {run} finished: {dict(counts)}")
         for queue in (self.world.queue, self.world.checks):
             promise(not queue.dead, f"{len(queue.dead)} messages of {queue.name} died")
 
     def _stored(self) -> Stored:
         people, export = self.world.people, self.side.export
-        ids = [people.id_of(person) for person in people.everybody]
-        told = deliveries.load(self.world.database, export.key, ids)
-        return Stored(people.wanted(export, self.side.destination), told)
+        ids = [*(people.id_of(person) for person in people.everybody), *people.aliases]
+        held = assignments.load(self.world.database, export.key, ids)
+        return Stored(
+            people.wanted(export, self.side.destination),
+            self._refused([stored.assignment for stored in held.values()]),
+            {profile: one.assignment.rejection.code for profile, one in held.items() if one.assignment.rejection},
+        )
+
+    def _refused(self, held: Sequence[Assignment]) -> dict[tuple[str, str], str]:
+        """Return the codes of identities that the destination does not take as desired."""
+        world = self.world
+        keys = {
+            identities.key_of(world.keyed, self.side.export.connection, *pair): pair
+            for one in held
+            for pair in one.pairs
+        }
+        found = identities.load(world.database, list(keys))
+        return {
+            keys[key]: stored.record.refused.code
+            for key, stored in found.items()
+            if stored.record.refused is not None and stored.record.refused.content == wanted_content(stored.record)
+        }
 
 
 def play(seed: int, name: str) -> Summary:

@@ -13,7 +13,7 @@ from relay.settings.shapes import Listing
 
 @dataclass(frozen=True, slots=True)
 class StillSettings:
-    """Has every method of `Settings` that delivery uses."""
+    """Has every method of `Settings` that is used behind ingest."""
 
     the_connection: Connection
     the_export: Export
@@ -24,6 +24,9 @@ class StillSettings:
 
     def exports(self) -> Listing:
         return Listing({self.the_export.key: self.the_export}, [])
+
+    def export_keys(self) -> list[str]:
+        return [self.the_export.key]
 
     def export_outlines(self) -> Mapping[str, Outline]:
         return {}

@@ -13,7 +13,6 @@ from flask.testing import FlaskClient
 
 from local.sandboxes.limits import Quota
 from relay.destinations.contract import Destination
-from relay.domain.deliveries import Delivery
 from relay.domain.exports import Connection, Export
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.people import Person, Wanted
@@ -23,20 +22,14 @@ SEGMENTS = ("shop/vip", "shop/lapsed")
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store says at the end: who is wanted where, and what every profile was told and refused."""
+    """What the store says at the end."""
 
-    wanted: Mapping[str, Sequence[Wanted]]
-    """By claim key, the winner first."""
-    deliveries: Mapping[str, Delivery]
-    """By profile."""
-
-    def reason(self, claim: str, profiles: Sequence[str]) -> str | None:
-        """Return the code of a stored refusal of one of the profiles at a claim."""
-        for profile in profiles:
-            refusal = self.deliveries[profile].refusals.get(claim)
-            if refusal is not None:
-                return refusal.rejection.code
-        return None
+    wanted: Mapping[tuple[str, str], Wanted]
+    """What the winner wants, by target and identity."""
+    refused: Mapping[tuple[str, str], str]
+    """The codes of what the destination does not take as it is desired now, by target and identity."""
+    rejected: Mapping[str, str]
+    """The codes of profiles for which no identity could be made."""
 
 
 class Side(ABC):
@@ -89,7 +82,7 @@ class Side(ABC):
 
     @abstractmethod
     def differences(self, stored: Stored) -> list[str]:
-        """Return what the sandbox holds otherwise than the store wishes without a good reason."""
+        """Return what the sandbox holds otherwise than is desired, without a good reason."""
 
     def complaints(self) -> list[str]:
         """Return what is wrong at any moment, whatever is under way."""
