@@ -53,7 +53,12 @@ class Crash(BaseException):
 
 def person(number: int) -> str:
     """Return a profile id; a smaller number is a smaller id. Even numbers are in shard 0 of 2, odd ones in shard 1."""
-    return f"{number % 256:02x}{number:030x}"
+    return f"{number % 256:02x}{number:010x}{0:020x}"
+
+
+def number_of(profile: str) -> int:
+    """Return the number of a profile."""
+    return int(profile[2:12], 16)
 
 
 class BenchQueue:
@@ -261,12 +266,12 @@ class Bench:
         return set(self.assignment(number, export).pairs)
 
     def counts(self, run: Run | str) -> dict[str, int]:
-        """Return a run's columns that are not nought; the ledger must add up."""
+        """Return a run's columns that are not nought, without its calls; the ledger must add up."""
         counts = ledger.total(
             shard.counts for shard in runs.shards(self.database, run if isinstance(run, str) else run.id)
         )
         assert ledger.adds_up(counts), counts
-        return {name: number for name, number in counts.items() if number}
+        return {name: number for name, number in counts.items() if number and name != "calls"}
 
     def run(self, run: Run | str) -> Run:
         """Return a run as it is now."""
@@ -301,7 +306,7 @@ class Bench:
         job, now = self.job(**changes), self.clock.now()
         survey = self.stack.reconciler.look(job, sorted(map(person, numbers)))
         return {
-            int(case.profile[2:], 16): case.rejected
+            number_of(case.profile): case.rejected
             or case.verdict
             or verdict.on_member(survey.of_members(case), case.profile, now, now)
             for case in survey.cases

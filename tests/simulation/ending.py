@@ -94,11 +94,11 @@ def _check_place(world: World, export: Export, place: Place, by: dict[str, oracl
     held = destination.held.get(place)
     record = lapse(world.watch.records.get(world.record_key(connection, *place), NOBODY), world.time)
     where = f"{connection} holds {held} at {place}, {by} want it: {record}"
-    promise(record.open is None or record.open.content == record.acknowledged, f"a call is open: {where}")
     is_refused = record.refused is not None and record.refused.content == wanted_content(record)
     if not by:
         promise(held is None or options_of(export).keep or (is_refused and not strict), f"somebody never left: {where}")
         return
+    promise(record.open is None or record.open.content == record.acknowledged, f"a call is open: {where}")
     promise(record.winner in by, f"the wrong winner: {where}")
     promise(world.is_crowded or record.winner == min(by), f"the wrong winner: {where}")
     if is_refused:

@@ -9,17 +9,24 @@ from hypothesis import strategies as st
 
 from relay.domain.assignment import Pair
 from relay.domain.identity import OUT, Digest
+from relay.domain.keyed_hash import KeyedHash
 from relay.stores import imports
 from relay.stores.database import MAX_ITEM_BYTES, Table, size_of
+from relay.stores.identities import key_of
 from relay.stores.imports import ROWS_KEPT, OpenImport, Row
 from tests.fakes.memory_database import MemoryDatabase
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OPENED = OpenImport("c1", "letters", "main", "settings", "import-7", 3, NOON, NOON)
-ROWS = [
-    Row(f"p{place}", f"k{place}", Pair("list/7", f"{place}@x"), Digest(f"{place:032x}"), NOON, {"name": "Ann"})
-    for place in range(3)
-]
+KEYED = KeyedHash("key")
+
+
+def row(place: int) -> Row:
+    key = key_of(KEYED, "letters", "list/7", f"{place}@x")
+    return Row(f"p{place}", key, Pair("list/7", f"{place}@x"), Digest(f"{place:032x}"), NOON, {"name": "Ann"})
+
+
+ROWS = [row(place) for place in range(3)]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.text("abc-1", min_size=1, max_size=12)
@@ -46,7 +53,7 @@ SOME_ROWS = st.lists(
     st.builds(
         Row,
         profile=NAMES,
-        key=NAMES,
+        key=st.just(""),
         pair=st.builds(Pair, TEXTS, TEXTS),
         content=st.just(OUT) | st.from_regex(r"[0-9a-f]{32}", fullmatch=True).map(Digest),
         at=MOMENTS,
@@ -62,26 +69,28 @@ SOME_ROWS = st.lists(
 @given(IMPORTS, SOME_ROWS)
 def test_every_import_comes_back_as_it_was(opened: OpenImport, rows: list[Row]) -> None:
     database = MemoryDatabase()
+    rows = [row._replace(key=key_of(KEYED, opened.connection, *row.pair)) for row in rows]
     imports.record(database, opened, rows)
     assert imports.load(database, opened.connection, opened.call) == opened
     assert imports.all_open(database, opened.connection) == [opened]
-    assert imports.rows(database, opened.call) == rows
+    assert imports.rows(database, KEYED, opened) == rows
 
 
 @settings(max_examples=100, deadline=None)
 @given(IMPORTS, SOME_ROWS, st.integers(0, 4))
 def test_what_is_left_open_comes_back_as_it_was(opened: OpenImport, rows: list[Row], kept: int) -> None:
     database = MemoryDatabase()
+    rows = [row._replace(key=key_of(KEYED, opened.connection, *row.pair)) for row in rows]
     imports.record(database, replace(OPENED, call=opened.call, connection=opened.connection), ROWS)
     imports.leave_open(database, opened, rows[:kept])
     assert imports.load(database, opened.connection, opened.call) == opened
-    assert imports.rows(database, opened.call) == rows[:kept]
+    assert imports.rows(database, KEYED, opened) == rows[:kept]
 
 
 def test_evidence_is_for_the_call_alone() -> None:
     database = MemoryDatabase()
     imports.record(database, OPENED, [ROWS[0]._replace(evidence="ours")])
-    assert imports.rows(database, "c1") == ROWS[:1]
+    assert imports.rows(database, KEYED, OPENED) == ROWS[:1]
 
 
 def test_the_rows_are_there_when_the_header_says_so() -> None:
@@ -91,7 +100,7 @@ def test_the_rows_are_there_when_the_header_says_so() -> None:
 
     def look() -> None:
         assert imports.load(database, "letters", "c1") is None
-        seen.append(len(imports.rows(database, "c1")))
+        seen.append(len(imports.rows(database, KEYED, OPENED)))
 
     imports.record(database, OPENED, ROWS)
     assert seen == [3]
@@ -129,7 +138,7 @@ def test_rows_expire_by_themselves_and_are_none_then() -> None:
     imports.record(database, OPENED, ROWS)
     [item] = [item for item in database.items(Table.CONTROL) if item["sk"] == "rows"]
     assert item["expires_at"] == (NOON + ROWS_KEPT).timestamp()
-    assert imports.rows(database, "another") == []
+    assert imports.rows(database, KEYED, replace(OPENED, call="another")) == []
 
 
 def test_there_is_room_for_the_largest_call() -> None:
@@ -139,4 +148,4 @@ def test_there_is_room_for_the_largest_call() -> None:
     database = MemoryDatabase()
     imports.record(database, OPENED, rows)
     assert max(size_of(item) for item in database.items(Table.CONTROL)) < MAX_ITEM_BYTES
-    assert imports.rows(database, "c1") == rows
+    assert imports.rows(database, KEYED, OPENED) == rows
