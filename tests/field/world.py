@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,21 +16,20 @@ from functions.export.app import handler as export_function
 from functions.ingest.app import handler as ingest_function
 from relay.destinations import registry
 from relay.destinations.contract import Destination
-from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import SettingsProblem
 from relay.domain.runs import RunState
 from relay.queues import Message, Queue, Received
 from relay.schedules import Schedules
 from relay.settings.inventory import Inventory
 from relay.settings.settings import Settings
-from relay.stores import activations, assignments, breakers, identities, runs
-from relay.stores.assignments import Stored
+from relay.stores import activations, breakers, runs
 from relay.stores.database import Table
 from relay.stores.profiles import load as load_profiles
 from relay.wiring import Stack
 from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
+from tests.fakes.refusals import codes_of
 from tests.fakes.scheduler import FUNCTION, FakeScheduler, schedule
 from tests.fakes.secrets import FakeParameters, FakeSecrets
 from tests.fakes.simulated_queue import SimQueue
@@ -255,25 +254,10 @@ class World:
     def refusals(self) -> Counter[str]:
         """Return how many profiles were refused, by code: those ingest could not take, and those of the export."""
         counted = Counter(self.rejected)
-        for profile, stored in self._assignments():
-            counted.update(self._codes(profile, stored))
+        profiles = [str(item["sk"]) for item in self.database.items(Table.ASSIGNMENTS)]
+        for codes in codes_of(self.database, self.stack.keyed, EXPORT, profiles).values():
+            counted.update(codes)
         return counted
-
-    def _assignments(self) -> Iterator[tuple[str, Stored]]:
-        for item in self.database.items(Table.ASSIGNMENTS):
-            profile = str(item["sk"])
-            if item["pk"] == f"{EXPORT}#{bucket_of(profile):02x}":
-                yield profile, assignments.of_item(item)
-
-    def _codes(self, profile: str, stored: Stored) -> set[str]:
-        """Return why a profile is not where it belongs."""
-        assignment = stored.assignment
-        codes = set() if assignment.rejection is None else {assignment.rejection.code}
-        keys = [identities.key_of(self.stack.keyed, CONNECTION, *pair) for pair in assignment.pairs]
-        for found in identities.load(self.database, keys).values():
-            if found.record.refused is not None and found.record.responsible == profile:
-                codes.add(found.record.refused.code)
-        return codes
 
     @property
     def dead(self) -> int:
