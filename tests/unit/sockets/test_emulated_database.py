@@ -1,6 +1,7 @@
 """The tables on the AWS emulator: it keeps the contract as our fake of the wire does, by our client and by boto3's."""
 
 import itertools
+import json
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +23,23 @@ from tests.fakes.memory_database import MemoryDatabase
 from tests.unit.stores.database_contract import DatabaseContract
 
 ROOT = Path(__file__).parents[3]
-KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": "eu-west-1"}
+ROOT_KEY = "test"
+"""The emulator takes it for its account's root."""
+KEYS = {"AWS_ACCESS_KEY_ID": ROOT_KEY, "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
+
+RIGHTS = frozenset(
+    {
+        "PartiQLInsert",
+        "PartiQLUpdate",
+        "PartiQLDelete",
+        "BatchWriteItem",
+        "PutItem",
+        "UpdateItem",
+        "DeleteItem",
+        "BatchGetItem",
+        "Query",
+    }
+)
 
 _number = itertools.count()
 
@@ -38,7 +56,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "HOME": str(folder),
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "dynamodb",
+        "SERVICES": "dynamodb,iam,sts",
+        "AUTH": "true",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
     }
@@ -68,8 +87,8 @@ def boto3s(emulator: str) -> Any:
         "dynamodb",
         endpoint_url=emulator,
         region_name="eu-west-1",
-        aws_access_key_id="testing",
-        aws_secret_access_key="testing",
+        aws_access_key_id=ROOT_KEY,
+        aws_secret_access_key="test",
     )
 
 
@@ -88,9 +107,9 @@ def tables(boto3s: Any) -> dict[Table, str]:
     return names
 
 
-def by_our_client(url: str, names: Mapping[Table, str]) -> Database:
+def by_our_client(url: str, names: Mapping[Table, str], **more: str) -> Database:
     variables = {VARIABLES[table]: name for table, name in names.items()}
-    return connect({**KEYS, **variables, "AWS_LAMBDA_FUNCTION_NAME": "relay", "AWS_ENDPOINT_URL": url})
+    return connect({**KEYS, **variables, "AWS_LAMBDA_FUNCTION_NAME": "relay", "AWS_ENDPOINT_URL": url, **more})
 
 
 class TestByOurClient(DatabaseContract):
@@ -120,6 +139,46 @@ def test_what_one_client_wrote_the_other_reads(emulator: str, boto3s: Any) -> No
     }
     boto3s.put_item(TableName=names[Table.PROFILES], Item={**found, "pk": {"S": "q"}})
     assert ours.get([Key(Table.PROFILES, "q")]) == [{"pk": "q", "bytes": b"\x00\xff", "n": 7, "yes": True, "text": "ü"}]
+
+
+@pytest.mark.parametrize(
+    ("right", "write"),
+    [
+        ("PartiQLInsert", Put(Key(Table.IDENTITIES, "new"), {"n": 1}, {"pk": ABSENT})),
+        ("PartiQLUpdate", Update(Key(Table.IDENTITIES, "old"), {"m": 1}, expect={"n": 1})),
+        ("PartiQLDelete", Delete(Key(Table.IDENTITIES, "old"), {"n": 1})),
+        ("BatchWriteItem", Put(Key(Table.IDENTITIES, "new"), {"n": 1})),
+        ("UpdateItem", Update(Key(Table.IDENTITIES, "old"), {"m": 1})),
+        ("DeleteItem", Delete(Key(Table.IDENTITIES, "old"), {"m": ABSENT})),
+        ("UpdateItem", Update(Key(Table.IDENTITIES, "old"), add={"n": 1})),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_each_way_of_writing_takes_its_own_right(emulator: str, boto3s: Any, right: str, write: Write) -> None:
+    """So the rights of roles in the template are proven by the stack tests."""
+    names = tables(boto3s)
+    by_our_client(emulator, names).write([Put(Key(Table.IDENTITIES, "old"), {"n": 1})])
+    iam: Any = boto3.client(
+        "iam", endpoint_url=emulator, region_name="eu-west-1", aws_access_key_id=ROOT_KEY, aws_secret_access_key="test"
+    )
+
+    def user(*rights: str) -> Database:
+        name = f"user{next(_number)}"
+        iam.create_user(UserName=name)
+        table = f"arn:aws:dynamodb:eu-west-1:000000000000:table/{names[Table.IDENTITIES]}"
+        actions = [f"dynamodb:{one}" for one in rights]
+        statement = {"Effect": "Allow", "Action": actions, "Resource": table}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=name, PolicyName="some", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return by_our_client(
+            emulator, names, AWS_ACCESS_KEY_ID=key["AccessKeyId"], AWS_SECRET_ACCESS_KEY=key["SecretAccessKey"]
+        )
+
+    with pytest.raises(ClientError) as caught:
+        user(*(RIGHTS - {right})).write([write])
+    assert caught.value.response["Error"]["Code"] == "AccessDeniedException"
+    assert user(right).write([write]) == [True]
 
 
 _keys = st.sampled_from(
