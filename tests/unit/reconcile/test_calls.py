@@ -427,7 +427,7 @@ def test_a_call_that_was_taken_but_could_not_be_recorded_is_not_forgotten() -> N
             raise Busy("throttled", "too many writes")
         return write(writes)  # type: ignore[arg-type]
 
-    bench.database.write = write_once  # type: ignore[method-assign,assignment]
+    bench.database.write = write_once  # type: ignore[method-assign]
     bench.consume(bench.look(2))
     bench.leave(2)
     bench.reconcile(2)
