@@ -54,8 +54,11 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
-.PHONY: bench-ingest bench-database
+.PHONY: bench-ingest bench-route bench-database
 bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
+	@$(BENCHMARK)
+
+bench-route: .venv/installed ## measure what it costs to merge changes (PROFILES=10000 JSON=)
 	@$(BENCHMARK)
 
 bench-database: .venv/installed ## measure what an item costs on its way to DynamoDB, against boto3 (JSON=)

@@ -14,7 +14,8 @@ from pathlib import Path
 from local.benchmarks.apart import apart
 from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered, peak_memory_mb
+from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered
+from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.population import SOURCE, Population, Trouble, store
 from local.benchmarks.progress import Progress, say
 from local.benchmarks.relaying import Relay

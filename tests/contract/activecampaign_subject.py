@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from flask import Flask
 
 from local.sandboxes.activecampaign import create_app
+from local.sandboxes.activecampaign_account import SUBSCRIBED
 from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
+from relay.domain.exports import Export
 from tests.contract.subject import Subject
 
 _NAMES = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}
@@ -20,14 +23,17 @@ class ActiveCampaignSubject(Subject):
 
     name = "activecampaign"
     backlog = timedelta(minutes=1)
-    comes_back = True
     leaves_out = True
+    settles_within = timedelta(seconds=30)
+    prepares = "^POST /api/3/tags$"
+    without_body = "^DELETE "
+    page_size = 100
     secrets = ("s3cret-key",)
     delivery_path = "^/api/3/(import/bulk_import|contact/sync)"
     identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
 
     def create_app(self) -> Flask:
-        lists, fields = {7: "News", 8: "Offers", 9: "Events"}, {1: "text", 2: "text"}
+        lists, fields = {7: "News", 8: "Offers", 9: "Events"}, {1: "text", 2: "text", 3: "text"}
         config = ActiveCampaignConfig(api_key="s3cret-key", lists=lists, fields=fields)
         return create_app(config, clock=self.time, sleep=self.time.pass_)
 
@@ -36,6 +42,9 @@ class ActiveCampaignSubject(Subject):
 
     def options(self) -> dict[str, Any]:
         return {"list_id": "7", "on_exit": "set_field", "exit_field": "2", "value_in": "among-us", "value_out": "gone"}
+
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({"exit_field": "3"})]
 
     def mapping(self) -> dict[str, str]:
         targets = ("email", "first_name", "last_name", "phone", "fields.1")
@@ -51,19 +60,35 @@ class ActiveCampaignSubject(Subject):
         answer = self.sandbox.post("/_sandbox/contacts", json={"email": identity, "excluded": True})
         assert answer.status_code == 200
 
-    def members(self) -> set[str]:
-        return {contact["email"] for contact in self.state()["contacts"] if contact["fields"].get("2") == "among-us"}
+    def crowd(self, count: int) -> None:
+        """Custom fields, lists, and tags with similar names; person 1 is on all the lists and has all the tags."""
+        account = self.account_under_test
+        crowd = range(1_001, 1_001 + count)
+        fields = dict.fromkeys(crowd, "text") | dict(account.config.fields)
+        lists = {number: f"List {number}" for number in crowd} | dict(account.config.lists)
+        account.config = replace(account.config, fields=fields, lists=lists)
+        contact, _ = account.upsert(self.identity(1))
+        for number in crowd:
+            account.set_list_status(contact, number, SUBSCRIBED, by="hand")
+            account.add_tag(contact, account.tag_id(f"Member of club {number}"))
 
-    def subscribed(self) -> set[str]:
-        """Return who is subscribed to the list."""
-        standings = {contact["email"]: contact["lists"].get("7") for contact in self.state()["contacts"]}
-        return {email for email, standing in standings.items() if standing and standing["status"] == 1}
+    def members(self, target: str) -> set[str]:
+        kind, _, name = target.partition("/")
+        contacts = self.state()["contacts"]
+        if kind == "field":
+            return {contact["email"] for contact in contacts if contact["fields"].get(name) == "among-us"}
+        if kind == "tag":
+            return {contact["email"] for contact in contacts if name in map(str.lower, contact["tags"])}
+        return {contact["email"] for contact in contacts if contact["lists"].get(name, {}).get("status") == SUBSCRIBED}
 
-    def held_values(self, identity: str) -> Mapping[str, str]:
-        (contact,) = (contact for contact in self.state()["contacts"] if contact["email"] == identity)
-        names = {target: contact[name] for name, target in _NAMES.items() if contact[name]}
-        fields = {f"fields.{number}": value for number, value in contact["fields"].items() if number != "2"}
-        return {**names, **fields}
+    def held(self, identity: str) -> Mapping[str, str]:
+        for contact in self.state()["contacts"]:
+            if contact["email"] == identity:
+                names = {target: contact[name] for name, target in _NAMES.items() if contact[name]}
+                fields = {f"fields.{number}": value for number, value in contact["fields"].items()}
+                lists = {f"list/{number}": str(standing["status"]) for number, standing in contact["lists"].items()}
+                return {**names, **fields, **lists, "tags": ",".join(contact["tags"])}
+        return {}
 
 
 class ActiveCampaignFewSubject(ActiveCampaignSubject):
@@ -74,20 +99,43 @@ class ActiveCampaignFewSubject(ActiveCampaignSubject):
 
 
 class ActiveCampaignUnsubscribingSubject(ActiveCampaignSubject):
-    """Who leaves is unsubscribed, and comes back while nobody else touched the subscription."""
+    """One by one, as few are while nobody waits; who leaves is unsubscribed, and comes back while nobody objected."""
+
+    backlog = timedelta()
+    leaves_out = False
 
     def options(self) -> dict[str, Any]:
         return {"list_id": "7", "on_exit": "unsubscribe"}
 
-    def members(self) -> set[str]:
-        return self.subscribed()
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({"list_id": "8"})]
 
 
 class ActiveCampaignTaggingSubject(ActiveCampaignSubject):
-    """A tag marks who is in."""
+    """In bulk; a tag marks who is in."""
 
     def options(self) -> dict[str, Any]:
         return {"list_id": "7", "on_exit": "remove_tag", "tag": "Member"}
 
-    def members(self) -> set[str]:
-        return {contact["email"] for contact in self.state()["contacts"] if "Member" in contact["tags"]}
+    def edits(self) -> Sequence[Export]:
+        edited = ({"tag": "Customer"}, {"on_exit": "unsubscribe", "tag": None}, {**super().options(), "tag": None})
+        return [self.export_with(options) for options in edited]
+
+
+class ActiveCampaignFewTagsSubject(ActiveCampaignTaggingSubject):
+    """One by one; a tag marks who is in."""
+
+    backlog = timedelta()
+    leaves_out = False
+
+
+class ActiveCampaignQuietSubject(ActiveCampaignSubject):
+    """In bulk even where it is one alone, so that no automation starts."""
+
+    def options(self) -> dict[str, Any]:
+        return {"list_id": "7", "on_exit": "unsubscribe", "resubscribe": False, "exclude_automations": True}
+
+    comes_back = False
+
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({"list_id": "8"})]

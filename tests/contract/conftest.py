@@ -5,44 +5,44 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.activecampaign_subject import (
-    ActiveCampaignFewSubject,
+    ActiveCampaignFewTagsSubject,
+    ActiveCampaignQuietSubject,
     ActiveCampaignSubject,
     ActiveCampaignTaggingSubject,
     ActiveCampaignUnsubscribingSubject,
 )
-from tests.contract.gainsight_px_subject import (
-    GainsightPxAttributesSubject,
-    GainsightPxByKeySubject,
-    GainsightPxSubject,
-)
+from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
+from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.subject import Subject
 
 SUBJECTS: tuple[type[Subject], ...] = (
     ActiveCampaignSubject,
-    ActiveCampaignFewSubject,
     ActiveCampaignUnsubscribingSubject,
     ActiveCampaignTaggingSubject,
+    ActiveCampaignFewTagsSubject,
+    ActiveCampaignQuietSubject,
     GainsightPxSubject,
-    GainsightPxByKeySubject,
     GainsightPxAttributesSubject,
+    NewsletterSubject,
 )
-COME_BACK = [subject for subject in SUBJECTS if subject.comes_back]
-LEAVE_OUT = [subject for subject in SUBJECTS if subject.leaves_out]
+LEAVE_OUT = tuple(kind for kind in SUBJECTS if kind.leaves_out)
+COME_BACK = tuple(kind for kind in SUBJECTS if kind.comes_back)
+PAGED = tuple(kind for kind in SUBJECTS if kind.page_size is not None)
 
 
-def name_of(subject: type[Subject]) -> str:
+def name_of(kind: type[Subject]) -> str:
     """Return a destination's name in a test's id."""
-    return subject.__name__.removesuffix("Subject")
+    return kind.__name__.removesuffix("Subject")
 
 
 @pytest.fixture(params=SUBJECTS, ids=name_of)
-def subject_type(request: pytest.FixtureRequest) -> type[Subject]:
+def kind(request: pytest.FixtureRequest) -> type[Subject]:
     """Every destination, for tests that make their own sandboxes."""
     kind: type[Subject] = request.param
     return kind
 
 
 @pytest.fixture
-def subject(subject_type: type[Subject]) -> Subject:
+def subject(kind: type[Subject]) -> Subject:
     """Every destination with a fresh sandbox."""
-    return subject_type()
+    return kind()

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import Flask
 
 from local.sandboxes.gainsight_px import create_app
 from local.sandboxes.gainsight_px_settings import GainsightPxConfig
+from relay.domain.exports import Export
 from tests.contract.subject import Subject
 
 
 class GainsightPxSubject(Subject):
-    """With a log-in; the sandbox's token address takes the place of the real one."""
+    """External segments, with a log-in; the sandbox's token address takes the place of the real one.
+
+    An identity PX does not know is taken or refuses the call, as far as is documented; nothing tells afterwards.
+    """
 
     name = "gainsight_px"
-    comes_back = True
-    # An identity PX does not know is taken or refuses the call, as far as is documented; nothing tells afterwards.
-    leaves_out = False
+    reads = "^POST /oauth/token"
+    prepares = "^(POST|PUT) /v1/external_segment/metadata"
+    without_body = "^(POST /v1/external_segment/update_membership|PUT /v1/users/update|POST /v1/users)$"
     secrets: tuple[str, ...] = ("s3cret-password", "s3cret-client", "relay@example.com")
     delivery_path = "^/v1/external_segment/update_membership"
     identity_rejections = {"no_identity": None, "malformed_identity": {"id": "u1"}}
+    config = GainsightPxConfig(
+        username="relay@example.com", password="s3cret-password", client_id="sub-1", client_secret="s3cret-client"
+    )
 
     def create_app(self) -> Flask:
-        config = GainsightPxConfig(
-            username="relay@example.com",
-            password="s3cret-password",
-            client_id="sub-1",
-            client_secret="s3cret-client",
-        )
-        return create_app(config, clock=self.time, sleep=self.time.pass_)
+        return create_app(self.config, clock=self.time, sleep=self.time.pass_)
 
     def connection_fields(self) -> dict[str, str]:
         return {
@@ -45,6 +47,9 @@ class GainsightPxSubject(Subject):
     def options(self) -> dict[str, Any]:
         return {}
 
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({}, ("aep/three", "aep/two"))]
+
     def mapping(self) -> dict[str, str]:
         return {"IDENTIFY_ID": "identities.ECID"}
 
@@ -54,41 +59,49 @@ class GainsightPxSubject(Subject):
     def values(self, word: str) -> dict[str, str]:
         return {}
 
-    def members(self) -> set[str]:
-        segments = {segment["externalId"]: set(segment["members"]) for segment in self.state()["segments"]}
-        return segments.get("aep/one", set())
+    def members(self, target: str) -> set[str]:
+        kind, _, name = target.partition("/")
+        if kind == "attribute":
+            users = self.state()["users"]
+            return {user["identifyId"] for user in users if user.get("customAttributes", {}).get(name) is True}
+        return {member for one in self.state()["segments"] if one["externalId"] == name for member in one["members"]}
 
-    def held_values(self, identity: str) -> Mapping[str, str]:
+    def held(self, identity: str) -> Mapping[str, str]:
         return {}
 
+    def last_time(self, target: str, identity: str) -> datetime | None:
+        name = target.partition("/")[2]
+        times: dict[str, str] = {}
+        for one in self.state()["segments"]:
+            times |= one["times"] if one["externalId"] == name else {}
+        return datetime.fromisoformat(times[identity]) if identity in times else None
 
-class GainsightPxByKeySubject(GainsightPxSubject):
-    """With an API key."""
 
+class GainsightPxAttributesSubject(GainsightPxSubject):
+    """A Boolean attribute of users per segment, with a key, at a subscription without external segments."""
+
+    delivery_path = "^/v1/users/update"
     secrets = ("sandbox-api-key",)
+    config = GainsightPxConfig(feature="403", attributes=dict.fromkeys(("inOne", "inTwo", "inThree"), "BOOLEAN"))
 
     def connection_fields(self) -> dict[str, str]:
         return {"region": "us", "api_key": "sandbox-api-key"}
 
-
-class GainsightPxAttributesSubject(GainsightPxSubject):
-    """With a Boolean attribute of users per segment, at a subscription without external segments."""
-
-    delivery_path = "^/v1/users/update"
-
-    def create_app(self) -> Flask:
-        app = super().create_app()
-        client = app.test_client()
-        changes = {"feature": "403", "attributes": {"inOne": "BOOLEAN", "inTwo": "BOOLEAN"}}
-        assert client.post("/_sandbox/settings", json=changes).status_code == 200
-        # Whom the suite tells of: PX knows its users before their segments come.
-        users = [{"identifyId": self.identity(number)} for number in range(1_010)]
-        assert client.post("/_sandbox/users", json={"users": users}).status_code == 200
-        return app
-
     def options(self) -> dict[str, Any]:
         return {"mode": "attributes", "attributes": {"aep/one": "inOne", "aep/two": "inTwo"}}
 
-    def members(self) -> set[str]:
-        users = self.state()["users"]
-        return {user["identifyId"] for user in users if user.get("customAttributes", {}).get("inOne") is True}
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({"attributes": {"aep/one": "inThree", "aep/two": "inTwo"}})]
+
+    def introduce(self, identity: str) -> None:
+        self.account_under_test.users.setdefault(
+            identity, {"identifyId": identity, "propertyKeys": ["AP-SANDBOX0001-2"]}
+        )
+
+    def held(self, identity: str) -> Mapping[str, str]:
+        """All else of a user, which must stay as it is."""
+        user = self.account_under_test.users.get(identity, {})
+        return {name: str(value) for name, value in user.items() if name != "customAttributes"}
+
+    def last_time(self, target: str, identity: str) -> datetime | None:
+        return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from relay.domain.assignment import Assignment, Pair
 from relay.domain.exports import Connection, Export
 from relay.domain.identity import Record
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Problem
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem
 from relay.domain.profiles import Alias, Membership, Profile, Register
 from relay.domain.runs import Run
 from relay.messages import CheckImport, Confirm, Look, Page, from_json
@@ -31,7 +31,8 @@ from relay.reconcile.verdict import Verdict
 from relay.runs.pages import Pages
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
-from relay.stores import assignments, identities, imports, profiles, runs, segments
+from relay.stores import assignments, breakers, identities, imports, profiles, runs, segments
+from relay.stores.breakers import Breaker
 from relay.wiring import Stack
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench_destination import BenchDestination
@@ -52,7 +53,12 @@ class Crash(BaseException):
 
 def person(number: int) -> str:
     """Return a profile id; a smaller number is a smaller id. Even numbers are in shard 0 of 2, odd ones in shard 1."""
-    return f"{number % 256:02x}{number:030x}"
+    return f"{number % 256:02x}{number:010x}{0:020x}"
+
+
+def number_of(profile: str) -> int:
+    """Return the number of a profile."""
+    return int(profile[2:12], 16)
 
 
 class BenchQueue:
@@ -108,7 +114,8 @@ class Bench:
         self.database = MemoryDatabase(before=self.step, after=self.step)
         self.tool = self._destination(TOOL, imports=imports, streams=streams, call_size=call_size)
         self.other = self._destination(OTHER, imports=not imports, streams=False, call_size=call_size)
-        self.queue, self.other_queue, self.checks = (BenchQueue(self.step) for _ in range(3))
+        self.queue, self.other_queue = BenchQueue(self.step), BenchQueue(self.step)
+        self.checks, self.changes = BenchQueue(self.step), BenchQueue(self.step)
         self.settings = BenchSettings({CONNECTION: TOOL, OTHER_CONNECTION: OTHER})
         self.inventory = Inventory()
         self.own_schedules: frozenset[str] = frozenset()
@@ -136,7 +143,7 @@ class Bench:
         stack.keyed = KEYED
         stack.destinations = {TOOL: self.tool, OTHER: self.other}.__getitem__
         stack.queue_of = {TOOL: self.queue, OTHER: self.other_queue}.__getitem__
-        stack.checks = self.checks
+        stack.checks, stack.changes = self.checks, self.changes
         stack.caller = self._caller
         stack.new_id = lambda size: next(self._ids)
         stack.schedules = stack.recent_schedules = self.timetable
@@ -209,6 +216,15 @@ class Bench:
         )
         return profile_id
 
+    def stop(self, export: str | None = None, code: str = "unpaid", reason: str = "refuses to work") -> None:
+        """Stop the connection `letters`, or one of its exports."""
+        kind = ConnectionProblem if export is None else ExportProblem
+        breakers.stop(self.database, self.breaker(export), kind(code, reason), self.clock.now())
+
+    def breaker(self, export: str | None = None) -> Breaker:
+        """Return the breaker of the connection `letters`, or of one of its exports."""
+        return breakers.load_one(self.database, CONNECTION, export)
+
     def leave(self, number: int, *segments_left: str) -> str:
         """Let a profile leave segments, VIP unless others are named."""
         return self.store(number, inside=(), outside=segments_left or (VIP,))
@@ -250,12 +266,12 @@ class Bench:
         return set(self.assignment(number, export).pairs)
 
     def counts(self, run: Run | str) -> dict[str, int]:
-        """Return a run's columns that are not nought; the ledger must add up."""
+        """Return a run's columns that are not nought, without its calls; the ledger must add up."""
         counts = ledger.total(
             shard.counts for shard in runs.shards(self.database, run if isinstance(run, str) else run.id)
         )
         assert ledger.adds_up(counts), counts
-        return {name: number for name, number in counts.items() if number}
+        return {name: number for name, number in counts.items() if number and name != "calls"}
 
     def run(self, run: Run | str) -> Run:
         """Return a run as it is now."""
@@ -290,7 +306,7 @@ class Bench:
         job, now = self.job(**changes), self.clock.now()
         survey = self.stack.reconciler.look(job, sorted(map(person, numbers)))
         return {
-            int(case.profile[2:], 16): case.rejected
+            number_of(case.profile): case.rejected
             or case.verdict
             or verdict.on_member(survey.of_members(case), case.profile, now, now)
             for case in survey.cases
@@ -375,8 +391,3 @@ class Bench:
         while self.clock.now() < end:
             self.tick(after=min(MINUTE, end - self.clock.now()))
             self.work_off()
-
-
-def subjects(findings: Iterable[dict[str, Any]]) -> set[str]:
-    """Return what the findings of a check are about."""
-    return {str(finding["subject"]) for finding in findings}

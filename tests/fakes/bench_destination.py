@@ -18,6 +18,8 @@ UNKNOWN_USER = Rejection(RejectionKind.DESTINATION, "unknown_user", "the destina
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail")
 MALFORMED = Rejection(RejectionKind.DATA, "malformed_email", "the e-mail is malformed")
 
+REASONS = {one.code: one.detail for one in (UNKNOWN_USER, NO_EMAIL, MALFORMED)}
+
 QUOTA = Quota("calls", 1_000_000, timedelta(seconds=1))
 
 TOO_MANY = Transient("too_many_requests", "slow down", taken=False, retry_after=timedelta(seconds=30))
@@ -58,6 +60,7 @@ class BenchDestination:
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
+    reasons: Mapping[str, str] = field(default_factory=lambda: REASONS)
 
     held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     calls_made: list[list[Step]] = field(default_factory=list)
@@ -137,6 +140,8 @@ class BenchDestination:
         account.call("POST", "https://destination.example", quota=QUOTA)
         assert len(steps) <= self.call_size
         self.calls_made.append(list(steps))
+        for segment in export.segments:
+            account.notes.keep(f"name of {segment}", account.segment_name(segment) or segment)
         problem = self.script.pop(0) if self.script else None
         if problem is not None and not isinstance(problem, Lost):
             raise problem
@@ -183,6 +188,7 @@ class BenchDestination:
     ) -> ImportReport:
         self.step(f"before report {self.name}")
         account.call("GET", "https://destination.example", quota=QUOTA)
+        account.notes.keep("imports were asked about", "yes")
         if self.script and (problem := self.script.pop(0)) is not None:
             raise problem
         job = next(job for job in self.jobs if job.id == queued.import_id)

@@ -239,9 +239,7 @@ class Client:
 KNOWN = frozenset({"added", "updated", "removed", "unknown", "refused"})
 
 
-def _tell(
-    client: Client, export: Export, key: str, joins: bool, steps: Mapping[int, Step]
-) -> Mapping[int, Rejection]:
+def _tell(client: Client, export: Export, key: str, joins: bool, steps: Mapping[int, Step]) -> Mapping[int, Rejection]:
     refused: dict[int, Rejection] = {}
 
     def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
@@ -285,7 +283,7 @@ class CarelessFields(BaseModel):
 class CarelessTool(NewsletterTool):
     """The same destination with careless settings."""
 
-    connection_model = CarelessFields
+    connection_model: type[BaseModel] = CarelessFields
 
 
 def load(name: str) -> Destination:

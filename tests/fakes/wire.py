@@ -34,6 +34,11 @@ class Sent:
         """Return the path alone."""
         return self.path_url.partition("?")[0]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Return method and path."""
+        return self.method, self.path
+
 
 @dataclass(frozen=True, slots=True)
 class Answered:
@@ -87,7 +92,9 @@ class Wire(requests.Session):
 
     def json_bodies(self) -> list[Any]:
         """Return the JSON bodies that were sent, parsed."""
-        return [json.loads(sent.body) for sent in self.requests if sent.headers.get("Content-Type", "").endswith("json")]
+        return [
+            json.loads(sent.body) for sent in self.requests if sent.headers.get("Content-Type", "").endswith("json")
+        ]
 
     def request(  # type: ignore[override]
         self,
@@ -111,14 +118,15 @@ class Wire(requests.Session):
         self.requests.append(sent)
         started = self._now()
         try:
-            answered = self.interfere(sent, lambda: self._act(sent))
+            answered = self.interfere(sent, lambda: self.act(sent))
         except ConnectionAbortedError:
             raise requests.ConnectionError("Connection aborted.") from None
         if self._now() - started > timeout[1]:
             raise requests.ReadTimeout(f"{url} timed out")
         return Response(answered)
 
-    def _act(self, sent: Sent) -> Answered:
+    def act(self, sent: Sent) -> Answered:
+        """Have the application act on a request, past all interference."""
         begun: list[Any] = []
         path, _, query = sent.path_url.partition("?")
         environ: dict[str, Any] = {

@@ -119,7 +119,7 @@ def test_a_tag_made_without_an_id_is_tried_again_and_nothing_is_written(made: Re
     the_account = account(NOBODY, tags(), made)
     with pytest.raises(Transient, match="unexpected_answer") as caught:
         DESTINATION.send(the_account, export(), [step(tags="||Member||")])
-    assert caught.value.taken is None
+    assert caught.value.taken is False
     assert asked(the_account)[1:] == [FIND, MAKE]
 
 

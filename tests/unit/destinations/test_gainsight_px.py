@@ -158,7 +158,7 @@ class TestIdentity:
         assert isinstance(found, Rejection)
         assert found.code == "malformed_identity"
 
-    def test_mistake_9_nothing_but_membership_is_ever_sent(self) -> None:
+    def test_nothing_but_membership_is_ever_sent(self) -> None:
         assert self.px.encode("signUpDate", 17) is None
         assert dict(self.px.mapping_problems({"IDENTIFY_ID": "x", "email": "x"})).keys() == {"email"}
         assert dict(self.px.mapping_problems({})).keys() == {"IDENTIFY_ID"}
@@ -224,7 +224,7 @@ class TestMembership:
 
     def test_the_type_of_identity_members_were_told_by_stays(self) -> None:
         """Given members told by one type, When the options say the other, Then nothing goes out until set back."""
-        account = account_of(connection(**BY_KEY), created(1), DONE, reply(200, {}), DONE, DONE)
+        account = account_of(connection(**BY_KEY), created(1), DONE, reply(200, {"id": "sub-1"}), DONE, DONE)
         self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
         assert asked_of(account)[-1].json["identityType"] == "GLOBAL_ID"
         edited = replace(export(segment_names={"aep/a": "New"}), version=2)

@@ -27,6 +27,7 @@ from tests.fakes.scripted_caller import (
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DONE = reply(200)
+SUBSCRIPTION = reply(200, {"id": "sub-1", "products": []})
 METADATA = "https://api.aptrinsic.com/v1/external_segment/metadata"
 KEY = "px external segment us of aep/a"
 UPDATE = "https://api.aptrinsic.com/v1/external_segment/update_membership"
@@ -77,7 +78,7 @@ def told_segment(asked: Asked) -> str:
 
 
 class TestMakingKnown:
-    def test_mistake_1_metadata_is_sent_once_per_segment_not_once_per_call(self) -> None:
+    def test_metadata_is_sent_once_per_segment_not_once_per_call(self) -> None:
         px = account(shown(), DONE, DONE)
         PX.send(px, export(), [step()])
         PX.send(px, export(), [step("u2")])
@@ -101,7 +102,7 @@ class TestMakingKnown:
         assert (asked.method, asked.params) == ("POST", {"failIfExists": "false"})
         assert asked.json == {"externalId": "aep/a", "name": name, "description": description}
 
-    def test_mistake_2_two_workers_that_both_create_end_up_with_one_id(self) -> None:
+    def test_two_workers_that_both_create_end_up_with_one_id(self) -> None:
         class FirstIsAnother(DictNotes):
             def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
                 self.kept.setdefault(key, value.replace("px-ours", "px-theirs"))
@@ -158,7 +159,7 @@ class TestRenaming:
 
     @pytest.mark.parametrize("status", [400, 413, 422])
     def test_a_refused_name_holds_no_membership_back_and_is_told_by_the_check(self, status: int) -> None:
-        px = known(refusal(status), DONE, DONE, reply(200, {}), DONE, shown(), DONE, name="New")
+        px = known(refusal(status), DONE, DONE, SUBSCRIPTION, DONE, shown(), DONE, name="New")
         for identity in ("u1", "u2"):
             PX.send(px, export(), [step(identity)])
         assert len(asked_of(px)) == 3
@@ -267,7 +268,7 @@ class TestLosing:
         assert set(PX.send(px, export(), [step(f"u{number}") for number in range(3)]).refused) == {0, 1}
 
     def test_the_check_tells_that_it_came_back_empty_until_everybody_is_told_again(self) -> None:
-        px = known(refusal(404), refusal(404), shown("px-2"), DONE, *[reply(200, {}), DONE] * 2)
+        px = known(refusal(404), refusal(404), shown("px-2"), DONE, *[SUBSCRIPTION, DONE] * 2)
         PX.send(px, export(tell_again=3), [step()])
         (warning,) = [one for one in PX.check(px, [export(tell_again=3)]) if one.level is Level.WARNING]
         assert "tell_again in the export's options to 4" in warning.message
@@ -281,8 +282,8 @@ class TestFeature:
     @pytest.mark.parametrize("status", [403, 404])
     def test_once_seen_off_a_run_looks_before_it_sends(self, status: int) -> None:
         """Given a call that met no feature, Then it is the export that stops, and the account alone is well."""
-        answers = (reply(status), reply(200, {}))
-        px = account(*answers, reply(200, {}), reply(status), DONE)
+        answers = (reply(status), SUBSCRIPTION)
+        px = account(*answers, SUBSCRIPTION, reply(status), DONE)
         with pytest.raises(ExportProblem, match="feature_off"):
             PX.send(px, export(), [step()])
         assert [finding.level for finding in PX.check(px, [])] == [Level.OK]
@@ -293,15 +294,15 @@ class TestFeature:
         assert PX.check_before_run(px, export()) == []
 
     def test_one_that_went_off_stops_the_export(self) -> None:
-        px = known(reply(403), reply(403), reply(200, {}))
+        px = known(reply(403), reply(403), SUBSCRIPTION)
         with pytest.raises(ExportProblem, match="feature_off"):
             PX.send(px, export(), [step()])
-        px = known(reply(404), reply(404), reply(404), reply(200, {}))
+        px = known(reply(404), reply(404), reply(404), SUBSCRIPTION)
         with pytest.raises(ExportProblem, match="feature_off"):
             PX.send(px, export(), [step()])
 
     def test_a_key_that_lost_its_permission_stops_the_export(self) -> None:
-        px = known(reply(401), reply(401), reply(200, {}))
+        px = known(reply(401), reply(401), SUBSCRIPTION)
         with pytest.raises(ExportProblem, match=r"may_not_write.*Write permission"):
             PX.send(px, export(), [step()])
 
@@ -319,7 +320,7 @@ class TestFeature:
             assert caught.value.taken is False
 
     def test_a_connection_stays_closed_until_what_stopped_it_is_open(self) -> None:
-        px = known(reply(403), shown(), *[reply(200, {}), reply(403)] * 2, *[reply(200, {}), DONE, reply(200, {})])
+        px = known(reply(403), shown(), *[SUBSCRIPTION, reply(403)] * 2, *[SUBSCRIPTION, DONE, SUBSCRIPTION])
         with pytest.raises(ConnectionProblem, match="feature_off"):
             PX.send(px, export(), [step()])
         for _ in range(2):
@@ -332,7 +333,7 @@ class TestFeature:
 
     def test_but_not_for_ever(self) -> None:
         """Its exports may have been changed so that none needs it; a probe does not know them."""
-        px = known(reply(403), shown(), *[reply(200, {}), reply(403)] * MOST_HELD, reply(200, {}))
+        px = known(reply(403), shown(), *[SUBSCRIPTION, reply(403)] * MOST_HELD, SUBSCRIPTION)
         with pytest.raises(ConnectionProblem):
             PX.send(px, export(), [step()])
         for _ in range(MOST_HELD):
@@ -341,7 +342,7 @@ class TestFeature:
         assert [one.level for one in PX.check(px, [])] == [Level.OK]
 
     def test_an_export_that_tells_attributes_now_is_not_stopped_by_it(self) -> None:
-        px = known(reply(403), reply(403), reply(200, {}))
+        px = known(reply(403), reply(403), SUBSCRIPTION)
         attributes = export(mode="attributes", attributes={"aep/a": "inA"})
         answer = PX.send(px, attributes, [replace(step(), joins=False), replace(step("u2"), joins=False)])
         assert {rejection.code for rejection in answer.refused.values()} == {"segment_out_of_reach"}
@@ -365,7 +366,7 @@ class TestCheck:
         ("status", "words"), [(401, ("Write permission",)), (403, ("support", "region")), (404, ("support", "region"))]
     )
     def test_what_keeps_an_export_from_its_segments(self, status: int, words: tuple[str, ...]) -> None:
-        px = account(reply(200, {}), refusal(status))
+        px = account(SUBSCRIPTION, refusal(status))
         (finding,) = [one for one in PX.check(px, [export()]) if one.level is Level.ERROR]
         assert all(word in finding.message for word in words)
         assert finding.actor is Actor.ADMINISTRATOR
@@ -395,14 +396,14 @@ class TestCheck:
                 GainsightPx().check(nothing, exports)
 
     def test_options_of_segments_the_export_does_not_have(self) -> None:
-        px = account(reply(200, {}), DONE)
+        px = account(SUBSCRIPTION, DONE)
         strange = export(segment_names={"aep/a": "A", "aep/x": "X"}, segment_descriptions={"aep/y": "Y"})
         warnings = [one.message for one in PX.check(px, [strange]) if one.level is Level.WARNING]
         assert ["aep/x" in warnings[0], "aep/y" in warnings[1], len(warnings)] == [True, True, 2]
 
     def test_trouble_is_no_finding(self) -> None:
         with pytest.raises(Transient):
-            PX.check(account(reply(200, {}), reply(503)), [export()])
+            PX.check(account(SUBSCRIPTION, reply(503)), [export()])
 
 
 def test_there_are_no_imports() -> None:

@@ -1,5 +1,6 @@
 """Finding the rows a destination refuses in a call that it refuses as a whole."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,10 +35,14 @@ class Proof:
         return self._kept() == self._now
 
     def keep(self) -> None:
-        """Note that something was taken."""
-        kept = self._kept()
-        if kept != self._now:
-            self.notes.keep(self._key, self._now, replaces=kept)
+        """Note that something was taken.
+
+        Raises no Problem: the answer to the call counts more. What could not be noted is noted by the next one.
+        """
+        with contextlib.suppress(Problem):
+            kept = self._kept()
+            if kept != self._now:
+                self.notes.keep(self._key, self._now, replaces=kept)
 
     @property
     def _key(self) -> str:
@@ -62,7 +67,8 @@ def in_the_middle(problem: Problem, done: str, lasts: timedelta | None = None) -
         effect_within = None if lasts is None else max(lasts, effect_within)
     kind = Busy if isinstance(problem, Busy | Conflict) else Transient
     pause = problem.retry_after if isinstance(problem, Transient) else None
-    return kind(problem.code, f"{done}, then: {problem.what}", retry_after=pause, effect_within=effect_within)
+    what = f"{done}, then: {problem.what}"
+    return kind(problem.code, what, taken=None, retry_after=pause, effect_within=effect_within)
 
 
 def isolate(

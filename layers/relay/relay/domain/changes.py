@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.domain import moments
 
@@ -21,8 +21,7 @@ MAX_SEGMENT_BYTES = 1_024
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipChange:
+class MembershipChange(NamedTuple):
     """A profile qualified for a segment (`realized`) or left it, at a time of qualification."""
 
     segment: str
@@ -35,7 +34,7 @@ class MembershipChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One profile's update as a source told it.
+    """One profile's update as a source sent it.
 
     `profile_ids` are the ids by which it names its profile, sorted: whoever shares one of them is the same profile.
     `received_at` is when the request came, `position` the place of the change in it. `snapshot` says that identities

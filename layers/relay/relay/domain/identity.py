@@ -273,8 +273,8 @@ def release(
     record = record._replace(authority=authority)
     if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - CLOCK_MARGIN:
         turned_away_at = None
-    state = Rest.HOLD if turned_away_at is not None else Rest.KEEP if keep else Rest.OUT
-    is_settled = state is Rest.KEEP or (state is Rest.OUT and record.acknowledged is OUT and record.open is None)
+    state = Rest.KEEP if keep else Rest.OUT if turned_away_at is None else Rest.HOLD
+    is_settled = state is Rest.KEEP or (state is Rest.OUT and _is_out(record))
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
 
 
@@ -374,28 +374,40 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     earlier = None if call.earlier is None or call.earlier <= now else call.earlier
     if isinstance(answer, Unclear):
         deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
-        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
+        if deadline >= call.deadline:
+            return record
+        # Of two calls the one that is over earlier counts as begun earlier, also where a destination is asked for that.
+        send_by = call.send_by - (call.deadline - deadline)
+        return record._replace(open=call._replace(send_by=send_by, deadline=deadline))
     if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
         rest: Call | None = call._replace(id=None, earlier=None)
     else:
         rest = None if earlier is None else call._replace(id=None, deadline=earlier, earlier=None)
-    record = record._replace(open=rest)
+    return _at_rest(_with_answer(record._replace(open=rest), call.content, answer, now))
+
+
+def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:
     match answer:
         case Taken(evidence):
-            desired = record.desired
-            if isinstance(desired, Unwanted) and desired.rest is Rest.OUT and call.content is OUT:
-                desired = NOBODY
-            return record._replace(
-                desired=desired, acknowledged=call.content, since=now, evidence=evidence, refused=None
-            )
+            return record._replace(acknowledged=content, since=now, evidence=evidence, refused=None)
         case Rejected(code, under, is_certain):
             acknowledged = record.acknowledged if is_certain else UNKNOWN
-            refused = Refused(call.content, code, now, under)
-            return record._replace(acknowledged=acknowledged, refused=refused)
+            return record._replace(acknowledged=acknowledged, refused=Refused(content, code, now, under))
         case NotTaken(not_before):
             if not_before is None or (record.not_before is not None and record.not_before >= not_before):
                 return record
             return record._replace(not_before=not_before)
+
+
+def _is_out(record: Record) -> bool:
+    return record.acknowledged is OUT and (record.open is None or record.open.content is OUT)
+
+
+def _at_rest(record: Record) -> Record:
+    """Name nobody as leaving any more once the identity is out, whatever call has shown that."""
+    desired = record.desired
+    is_settled = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and _is_out(record)
+    return record._replace(desired=NOBODY) if is_settled else record
 
 
 def confirmed(record: Record, content: Content, now: datetime) -> Record:

@@ -31,7 +31,7 @@ class LeaverColumn(StrEnum):
 
     REMOVED = "removed"
     KEPT = "kept"
-    """The destination refuses to let it go."""
+    """The destination refuses to let it go, or another profile that was turned away may want the identity."""
     OUTSTANDING = "leaving_outstanding"
 
 

@@ -277,11 +277,14 @@ def _look_different(registers: Mapping[str, Register], others: Mapping[str, Regi
 
 
 def _is_same_value(one: Register | None, other: Register | None) -> bool:
-    """Compare as texts, because to Python 1, 1.0 and True are equal."""
     if one is other:
         return True
-    value = None if one is None else one.value
-    held = None if other is None else other.value
-    if isinstance(value, str) and isinstance(held, str):
-        return value == held
-    return canonical(value) == canonical(held)
+    value, held = None if one is None else one.value, None if other is None else other.value
+    # To Python 1, 1.0 and True are equal: only texts and lists of them need no second look.
+    return value == held and (_is_text(value) or canonical(value) == canonical(held))
+
+
+def _is_text(value: Json) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(entry, str) for entry in value)
+    return isinstance(value, str)

@@ -57,9 +57,20 @@ class Transient(Problem):
 
 
 class Busy(Transient):
-    """Our own side is at its limit for the moment (pace, throttling by AWS); says nothing of the destination."""
+    """Our own side is at its limit for the moment (pace, throttling by AWS): nothing was sent because of it."""
 
     next_step = "Tried again as soon as there is room."
+
+    def __init__(
+        self,
+        code: str,
+        what: str,
+        *,
+        taken: bool | None = False,
+        retry_after: timedelta | None = None,
+        effect_within: timedelta | None = None,
+    ) -> None:
+        super().__init__(code, what, taken=taken, retry_after=retry_after, effect_within=effect_within)
 
 
 class ConnectionProblem(Problem):

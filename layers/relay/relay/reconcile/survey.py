@@ -75,10 +75,14 @@ class Case:
 
 @dataclass(slots=True)
 class Survey:
-    """Cases in the order of their profiles, and every identity record they concern as it was read."""
+    """Cases in the order of their profiles, and every identity record they concern as it was read or written last.
+
+    `answered` is how many calls made for them the destination has answered.
+    """
 
     cases: list[Case] = field(default_factory=list)
     records: dict[str, Stored] = field(default_factory=dict)
+    answered: int = 0
 
     def add(self, case: Case, records: Mapping[str, Stored]) -> None:
         """Add a case of another survey, with the records it concerns."""

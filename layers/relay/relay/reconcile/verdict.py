@@ -56,15 +56,19 @@ def _rank(verdict: Verdict) -> int:
 
 
 def on_leaver(records: Iterable[Record], profile: str, now: datetime) -> LeaverColumn:
-    """Return what became of a leaver: open before refused before removed."""
+    """Return what became of a leaver: open before kept before removed.
+
+    `records` may be all that the profile is assigned: one that it still claims is not left.
+    """
     found = {_on_left(lapse(record, now), profile, now) for record in records}
     order = (LeaverColumn.OUTSTANDING, LeaverColumn.KEPT)
     return next((column for column in order if column in found), LeaverColumn.REMOVED)
 
 
 def _on_left(record: Record, profile: str, now: datetime) -> LeaverColumn:
-    if not record.names(profile):
-        return LeaverColumn.REMOVED
     desired = record.desired
-    is_kept = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and next_step(record, now) == NOTHING
+    if not isinstance(desired, Unwanted) or desired.leaving != profile:
+        return LeaverColumn.REMOVED
+    # Refused by the destination, or held because somebody else may want it: a later run tries again.
+    is_kept = desired.rest is Rest.HOLD or next_step(record, now) == NOTHING
     return LeaverColumn.KEPT if is_kept else LeaverColumn.OUTSTANDING

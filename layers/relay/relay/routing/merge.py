@@ -79,7 +79,7 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
     """Merge all changes of a customer into what is stored now; `found` is what `profiles.follow` found."""
     reached = _reached(customer.ids, found)
     stored = [held for _, held in sorted(reached.items()) if isinstance(held, Profile)]
-    survivor = stored[0] if stored else Profile(min(reached), customer.source)
+    survivor = stored[0] if stored else Profile(_smallest_unknown(reached), customer.source)
     profile = survivor
     for other in stored[1:]:
         profile = join(profile, other)
@@ -136,6 +136,10 @@ def _reached(ids: Sequence[str], found: Mapping[str, Stored]) -> dict[str, Store
     return reached
 
 
+def _smallest_unknown(reached: Mapping[str, Stored]) -> str:
+    return min(one for one, held in reached.items() if held is None)
+
+
 def _aliases(survivor: str, reached: Mapping[str, Stored], now: datetime) -> Iterator[Alias]:
     """Yield what has to be written so that all ids lead to the survivor. What is an alias leads there already."""
     for one, held in sorted(reached.items()):
@@ -149,7 +153,7 @@ def _written_since(reached: Mapping[str, Stored], customer: Customer) -> set[str
     Nobody wrote what a change says before it was received. So where an earlier try of it died after a write, the item
     is one of these.
     """
-    received = min(arrival.change.received_at for arrival in customer.arrivals) - CLOCK_MARGIN
+    received = min([arrival.change.received_at for arrival in customer.arrivals]) - CLOCK_MARGIN
     return {
         one for one, held in reached.items() if held is not None and held.changed_at and held.changed_at >= received
     }

@@ -14,7 +14,7 @@ from operator import attrgetter
 from relay.clock import Clock
 from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.identity import CLOCK_MARGIN, OUT, Record
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
@@ -84,8 +84,9 @@ class Pages:
         self._scan = scan
 
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
-        """Do one page and return its counts; `calls` tells how many API calls were made so far.
+        """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
+        `calls` tells how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
         `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
         then nothing was counted and the cursor has not moved.
@@ -103,9 +104,10 @@ class Pages:
             return Counter()
         job = replace(job, run=Pass.of(run, page_id(shard)))
         before = calls()
-        read = self._ask(job, run, shard) if run.phase is Phase.ASK else self._work(job, run, shard)
+        is_first = run.phase is Phase.ASK
+        read = self._ask(job, run, shard) if is_first else self._work(job, run, shard, lambda: calls() - before)
         self._ending.go_on(job.export, run, replace(shard, after=read.to, done=read.done))
-        return read.counts + Counter(calls=calls() - before)
+        return read.counts + Counter(answered=read.survey.answered)
 
     def _ask(self, job: Job, run: Run, shard: Shard) -> Read:
         """Do not send a whole segment where the destination says beforehand that it cannot go."""
@@ -116,7 +118,7 @@ class Pages:
         self._move(run, shard, read, [])
         return read
 
-    def _work(self, job: Job, run: Run, shard: Shard) -> Read:
+    def _work(self, job: Job, run: Run, shard: Shard, calls: Callable[[], int]) -> Read:
         """Do a page. Where that meets a defect of ours half as much is tried, down to the one profile it concerns."""
         most = self._scan
         while True:
@@ -139,8 +141,9 @@ class Pages:
                 self._move(run, shard, read, [])
                 return read
             self._aside.went_well()
-            if job.removes:
-                self._reconciler.reduce(job, read.survey)
+            # Who is counted as leaving is looked for again in the last phase, by the assignment.
+            settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
+            self._reconciler.reduce(job, Survey(settled, read.survey.records))
             return read
 
     def _read(self, job: Job, run: Run, shard: Shard, read: Read, most: int) -> None:
@@ -170,11 +173,16 @@ class Pages:
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
         """Count what is known of a case whatever its work comes to; return whether it needs work in this phase."""
-        is_settled = case.changed_at is None or case.changed_at <= run.started_at - CLOCK_MARGIN
+        is_settled = all(
+            moment is None or moment <= run.started_at - CLOCK_MARGIN
+            for moment in (case.changed_at, case.assigned.assignment.took_over_at)
+        )
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
-        if leaves and is_settled and _left_in(survey.of_leavers(case), case.profile, run):
+        is_last = run.phase is Phase.REMOVE
+        # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
+        if leaves and is_settled and (is_last or any(one.names(case.profile) for one in survey.of_leavers(case))):
             read.leavers.add(case.profile)
-        if run.phase is Phase.REMOVE:
+        if is_last:
             return leaves
         read.counts["leaving"] += case.profile in read.leavers
         since = case.assigned.assignment.since
@@ -254,11 +262,3 @@ def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     found = list(entries)
     assignment = next((one.assignment for one in found if one.assignment is not None), None)
     return Listed(profile, assignment, tuple(former for one in found for former in one.former))
-
-
-def _left_in(records: Iterable[Record], profile: str, run: Run) -> bool:
-    """Return whether a profile is named where it stands no more, or left there since a run began."""
-    return any(
-        record.names(profile) or (record.acknowledged is OUT and verdict.agreed_since(record, run.started_at))
-        for record in records
-    )

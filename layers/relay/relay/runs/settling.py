@@ -114,7 +114,6 @@ class Settling:
             return Counter()
         now, records = self._clock.now(), known[profile].values()
         if is_leaver:
-            left = [one for one in records if one.winner != profile]
-            return ledger.leaver_settled(verdict.on_leaver(left, profile, now))
+            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
         claimed = [one for one in records if one.winner is not None]
         return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))

@@ -46,12 +46,13 @@ Wait = IdentityWait | ConfirmWait | OutstandingWait
 
 def put(database: Database, waits: Iterable[Wait]) -> None:
     """Write waits."""
-    database.write([Put(_place(wait), {}) for wait in dict.fromkeys(waits)])
+    database.write([Put(place, {}) for place in _places(waits)])
 
 
 def due(database: Database, now: datetime) -> Iterator[list[Wait]]:
     """Yield the waits that are due, of one partition after the other, oldest first."""
-    last = moments.text(now)
+    # The due time is followed by "#": "$" comes right after it.
+    last = f"{moments.text(now)}$"
     for number in range(PARTITIONS):
         items = database.query(Table.CONTROL, f"waits#{number:02d}", until=last, limit=READ_AT_ONCE)
         if items:
@@ -60,7 +61,12 @@ def due(database: Database, now: datetime) -> Iterator[list[Wait]]:
 
 def drop(database: Database, waits: Iterable[Wait]) -> None:
     """Delete waits."""
-    database.write([Delete(_place(wait)) for wait in dict.fromkeys(waits)])
+    database.write([Delete(place) for place in _places(waits)])
+
+
+def _places(waits: Iterable[Wait]) -> list[Key]:
+    """Return where waits lie, each place once. Waits of different kinds may be equal as tuples, but lie apart."""
+    return list(dict.fromkeys(map(_place, waits)))
 
 
 def _place(wait: Wait) -> Key:

@@ -186,7 +186,7 @@ class Consumer:
         return self._put_back(unit, pause)
 
     def _work(self, unit: _Unit, opened: Opened) -> Counter[str]:
-        """Do a unit's work and return how many profiles came to what."""
+        """Do a unit's work; return how many profiles came to what, and how many calls were `answered`."""
         job = opened.job
         if unit.page is not None:
             redelivered = unit.receives > 1
@@ -198,6 +198,7 @@ class Consumer:
         def look(part: Sequence[str]) -> None:
             survey = self._reconciler.look(job, part)
             self._count(job, survey, counts)
+            counts["answered"] += survey.answered
 
         failed = self._aside.by_halves(profiles, look)
         self._aside.note(job.export, failed)
@@ -240,8 +241,8 @@ class Consumer:
         for code, number in ledger.warnings(counts).items():
             self._observe.count(Count.WARNINGS, number, connection=export.connection, outcome=code)
         self._observe.count(Count.CALLS, calls, connection=export.connection)
-        if calls and any(counts[column] for column in (Column.DELIVERED, Column.REJECTED, Column.OUTSTANDING)):
-            # While all wait, calls only asked how long: that says nothing.
+        if counts["answered"]:
+            # Other calls only asked how long something has to wait: that says nothing.
             breakers.note_success(self._database, opened.breaker)
 
     def _send_again(self, unit: _Unit, opened: Opened) -> list[str]:

@@ -317,7 +317,7 @@ class ImportChecker:
 
         What is to be sent again waits until all was looked at, so that it goes together.
         """
-        again = told.again if self._may_send_again(export, opened) else set[int]()
+        again = told.again if told.again and self._may_send_again(export, opened) else set[int]()
         refused = {**told.refused, **dict.fromkeys(told.again - again, CAME_TO_NOTHING)}
         answers: dict[int, Answer] = {}
         for index in range(opened.again, len(rows)):

@@ -177,7 +177,11 @@ class Client:
 
     def _contact_id(self, email: str) -> str | None:
         _, reply = self._get("contacts", TABLE, {"email": email})
-        held = [contact for contact in _page(reply, "contacts") if _is_address(contact.get("email"), email)]
+        page = _page(reply, "contacts")
+        if not all(isinstance(contact.get("email"), str) for contact in page):
+            # It may be the one that is looked for: nobody is taken to be absent because of it.
+            raise ReadRefused("unexpected_answer", "ActiveCampaign shows a contact without its address", taken=False)
+        held = [contact for contact in page if _is_address(contact["email"], email)]
         with_id = [contact for contact in held if contact.get("id") is not None]
         return _id_in((with_id or held)[0]) if held else None
 
@@ -185,7 +189,7 @@ class Client:
         """Return the contact's entry on a list, None when it was never on it."""
         path = f"contacts/{quote(contact_id, safe='')}/contactLists"
         records = self._of_one(lambda: list(self._records(path, "contactLists", CONTACT_TABLE)))
-        found = {str(entry.get("list")): _list_entry(entry) for entry in records}
+        found = {_id_in(entry, "list"): _list_entry(entry) for entry in records}
         if list_id not in found:
             return None
         objections = (ListStatus.UNSUBSCRIBED, None)
@@ -219,15 +223,24 @@ class Client:
 
     def _tag_id(self, name: str) -> str | None:
         for tag in self._records("tags", "tags", TABLE, {"search": name}):
-            if str(tag.get("tag")).lower() == name.lower():
+            if not isinstance(tag.get("tag"), str):
+                raise ReadRefused("unexpected_answer", "ActiveCampaign shows a tag without its name", taken=False)
+            if tag["tag"].lower() == name.lower():
                 return _id_in(tag)
         return None
 
     def make_tag(self, name: str) -> str | None:
-        """Make a tag and return its id, None when somebody else made it meanwhile."""
+        """Make a tag and return its id, None when somebody else made it meanwhile.
+
+        Whatever becomes of it, nothing was done about any contact.
+        """
         tag = {"tag": name, "tagType": "contact", "description": ""}
-        row, reply = self._ask("POST", "tags", TAG_TABLE, json={"tag": tag})
-        return None if row is not None else _record_id(reply, "tag")
+        try:
+            row, reply = self._ask("POST", "tags", TAG_TABLE, json={"tag": tag})
+            return None if row is not None else _record_id(reply, "tag")
+        except Problem as problem:
+            problem.taken = False
+            raise
 
     def add_tag(self, contact_id: str, tag_id: str) -> bool:
         """Tag a contact; return False when the tag or the contact is gone."""
@@ -240,7 +253,7 @@ class Client:
         """Return the contact's tags: the id of the association by the id of the tag."""
         path = f"contacts/{quote(contact_id, safe='')}/contactTags"
         records = self._of_one(lambda: list(self._records(path, "contactTags", CONTACT_TABLE)))
-        return {str(held.get("tag")): _id_in(held) for held in records}
+        return {_id_in(held, "tag"): _id_in(held) for held in records}
 
     def remove_tag(self, association_id: str) -> bool:
         """Take a tag off a contact; return False when that is refused. One that is not there any more is fine."""
@@ -309,8 +322,10 @@ class Client:
         choices: dict[str, set[str]] = {}
         for reply in self._pages("fields", "fields", TABLE):
             kinds |= {str(field.get("id")): str(field.get("type")) for field in _page(reply, "fields")}
-            offered = _page(reply, "fieldOptions") if isinstance(reply.body.get("fieldOptions"), list) else []
-            for choice in offered:
+            offered = reply.body.get("fieldOptions")
+            for choice in offered if isinstance(offered, list) else ():
+                if not isinstance(choice, Mapping):
+                    continue
                 choices.setdefault(str(choice.get("field")), set()).add(str(choice.get("value")))
         return {number: CustomField(kind, frozenset(choices.get(number, ()))) for number, kind in kinds.items()}
 
@@ -398,9 +413,9 @@ class Client:
 
 def _page(reply: Reply, key: str) -> list[Mapping[str, Any]]:
     page = reply.body.get(key) if isinstance(reply.body, Mapping) else None
-    if not isinstance(page, list):
+    if not isinstance(page, list) or not all(isinstance(record, Mapping) for record in page):
         raise Transient("unexpected_answer", f"ActiveCampaign gave {key} in another shape", taken=False)
-    return [record for record in page if isinstance(record, Mapping)]
+    return page
 
 
 def _texts(reply: Reply, key: str) -> list[str]:
@@ -409,15 +424,16 @@ def _texts(reply: Reply, key: str) -> list[str]:
     return [str(item) for item in found if isinstance(item, str | int)] if isinstance(found, list) else []
 
 
-def _is_address(value: Any, email: str) -> bool:
-    return isinstance(value, str) and value.strip().lower() == email
+def _is_address(text: str, email: str) -> bool:
+    return text.strip().lower() == email
 
 
-def _id_in(record: Mapping[str, Any]) -> str:
-    """Return a record's id. One that is there without an id must not be taken for one that is not there."""
-    if record.get("id") is None:
+def _id_in(record: Mapping[str, Any], key: str = "id") -> str:
+    """Return an id of a record. One that is there without its ids must not be taken for one that is not there."""
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise ReadRefused("unexpected_answer", "ActiveCampaign shows a record without its id", taken=False)
-    return str(record["id"])
+    return str(value)
 
 
 def _read_refused(reply: Reply) -> ReadRefused:

@@ -117,6 +117,8 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
     """Unsubscribe a subscribed contact; the memo says what this left, as it will be read again."""
     list_id = name_in(step.target)
     entry = client.list_entry(contact_id, list_id)
+    if entry is not None and entry.status is None:
+        return Answer(refused={0: UNKNOWN_STATUS})
     if entry is None or entry.status is not ListStatus.SUBSCRIBED:
         # Told again after a lost answer, or unsubscribed by hand before: only in the first case it is as we left it.
         if entry is not None and step.memo is not None and is_ours(entry, step.memo):

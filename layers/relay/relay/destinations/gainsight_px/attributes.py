@@ -30,9 +30,11 @@ def look(client: Client, names: Iterable[str]) -> Mapping[str, str]:
     Raises as `read`, Transient when the answer is no list.
     """
     reply = read(client, ATTRIBUTES)
-    if not isinstance(reply.body, list):
+    listed = reply.body
+    # One that cannot be read may be one of ours: nobody is let go because it seems to be missing.
+    if not isinstance(listed, list) or not all(isinstance(one, Mapping) and _is_named(one) for one in listed):
         raise Transient("unexpected_answer", "Gainsight PX gave no list of attributes", taken=False)
-    shown = {one.get("apiName"): one for one in reply.body if isinstance(one, Mapping)}
+    shown = {one["apiName"]: one for one in listed}
     found = {name: _state_of(shown.get(name)) for name in names}
     _keep(client, found)
     return found
@@ -48,6 +50,10 @@ def states(client: Client, names: Iterable[str], leaving: Iterable[str] = ()) ->
     unseen = (wanted - kept.keys()) | {name for name in leaving if kept.get(name) != USABLE}
     known = {**kept, **look(client, unseen)} if unseen else kept
     return {name: known[name] for name in wanted}
+
+
+def _is_named(attribute: Mapping[str, Any]) -> bool:
+    return isinstance(attribute.get("apiName"), str)
 
 
 def _state_of(attribute: Mapping[str, Any] | None) -> str:

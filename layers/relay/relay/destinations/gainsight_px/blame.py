@@ -9,12 +9,12 @@ from relay.destinations.error_table import raise_for
 from relay.destinations.gainsight_px import feature
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import (
-    ADMIN_TABLE,
     FEATURE_OFF,
     FEATURE_OFF_TEXT,
     MAY_NOT_WRITE,
     MAY_NOT_WRITE_TEXT,
     REFUSALS,
+    SUBSCRIPTION_TABLE,
     TABLE,
     USER_TABLE,
     is_success,
@@ -113,7 +113,7 @@ def _reads(client: Client) -> bool:
     reply = client.call("GET", SUBSCRIPTION)
     if reply.status in REFUSALS:
         return False
-    raise_for(reply, ADMIN_TABLE, word=status_word)
+    raise_for(reply, SUBSCRIPTION_TABLE, word=status_word)
     return True
 
 

@@ -7,9 +7,9 @@ from relay.destinations.error_table import raise_for
 from relay.destinations.gainsight_px import attributes, blame, feature, identity_type, products, reading
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import (
-    ADMIN_TABLE,
     FEATURE_OFF_TEXT,
     MAY_NOT_WRITE_TEXT,
+    SUBSCRIPTION_TABLE,
     TABLE,
     USER_TABLE,
     is_success,
@@ -35,7 +35,7 @@ def findings(client: Client, exports: Sequence[Export]) -> list[Finding]:
         found = [_log_in_finding(client), *[_error(export, reading.MAY_NOT_READ_TEXT) for export in by_attributes]]
         by_attributes = []
     else:
-        raise_for(shown, ADMIN_TABLE, word=status_word)
+        raise_for(shown, SUBSCRIPTION_TABLE, word=status_word)
         found = [Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")]
     if not exports:
         blame.try_again(client)

@@ -125,6 +125,18 @@ ADMIN_TABLE: Table = (
     *TABLE,
 )
 
+SUBSCRIPTION_TABLE: Table = (
+    Row(
+        SUCCESS,
+        Outcome.CONNECTION,
+        "unexpected_answer",
+        "what should be Gainsight PX does not describe the subscription: check region",
+        when=lambda reply: not (isinstance(reply.body, Mapping) and reply.body.keys() & {"id", "products"}),
+    ),
+    *ADMIN_TABLE,
+)
+"""A success shows that a key is good, so it has to be one. SubscriptionDetail has both."""
+
 METADATA_TABLE: Table = (
     Row(
         (400, 413, 422),

@@ -21,7 +21,7 @@ from relay.destinations.gainsight_px.targets import name_in
 from relay.destinations.isolating import Proof, isolate
 from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
 
 UPDATE = "external_segment/update_membership"
 
@@ -138,11 +138,19 @@ class _Call:
             reply = self._client.call("POST", UPDATE, json=body)
         except Transient as problem:
             if problem.taken is not False:
-                self._identity_type.keep()
+                self._keep_identity_type()
             raise
         if reply.status not in _CERTAINLY_NOT_TAKEN:
-            self._identity_type.keep()
+            self._keep_identity_type()
         return reply
+
+    def _keep_identity_type(self) -> None:
+        """Note the type after members were, or may have been, told: what cannot be noted does not undo that."""
+        try:
+            self._identity_type.keep()
+        except Problem as problem:
+            problem.taken = None
+            raise
 
     def _was_lost(self, names: Sequence[str]) -> bool:
         with nothing_written():

@@ -1,32 +1,35 @@
 """A check: all that is wrong with a connection and what it depends on, and who must do what."""
 
 from collections.abc import Iterable
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
 
 from relay.destinations.contract import Finding, Level
-from relay.domain.problems import Busy, ConnectionProblem, SettingsProblem
+from relay.destinations.registry import PACKAGES, load
+from relay.domain.problems import Busy, ConnectionProblem, Rejection, SettingsProblem
 from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
-from relay.settings.names import UnknownSource
-from relay.stores import gates, ledger
-from relay.stores.gates import Gate
-from tests.fakes.delivery_bench import CONNECTION, VIP, Bench
+from relay.stores import receipts
+from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, VIP, Bench
+from tests.fakes.bench_destination import NO_EMAIL
 
-MAIN = f"{CONNECTION}/main"
+MAIN, OTHERS = f"{CONNECTION}/main", f"{OTHER_CONNECTION}/main"
 
 
 @pytest.fixture
 def bench() -> Bench:
     bench = Bench(streams=False)
     bench.store(2, email="2@x.example", name="Kim")
+    bench.store(9, inside=(LAPSED,), email="9@x.example", name="Kim")
     return bench
 
 
 def check(bench: Bench, connection: str = CONNECTION) -> dict[str, Any]:
-    return bench.operator().handle({"check": connection})
+    return bench.stack.operator().handle({"check": connection})
 
 
 def told(findings: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -61,7 +64,6 @@ def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) 
 
 
 def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
-    bench.settings.problems["nobody"] = SettingsProblem("unknown_connection", "there is none", field="connection")
     [finding] = check(bench, "nobody")["findings"]
     assert "unknown_connection" in finding["message"]
 
@@ -72,32 +74,32 @@ def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
 def test_what_is_stopped_is_told_with_the_reason_it_has_now(bench: Bench) -> None:
     """Given an export that stopped because its list was gone, When the key is refused by now, Then check, a run on
     demand and the tick's line, which the alarm points to, say that."""
-    gates.close(bench.database, CONNECTION, Gate("export#main"), "list_gone", "the list is gone", bench.clock.now())
+    bench.stop("main", "list_gone", "the list is gone")
     bench.tool.probe_script = [ConnectionProblem("unauthorised", "the key is refused")] * 2
 
     checked = check(bench)
 
     [stopped] = checked["stopped"]
-    assert (stopped["scope"], stopped["code"], stopped["reason"]) == (
-        "export#main",
+    assert (stopped["subject"], stopped["code"], stopped["reason"]) == (
+        f"export {MAIN}",
         "unauthorised",
         "the key is refused",
     )
     assert stopped["next_probe"] > stopped["since"]
     assert not checked["well"]
     assert "unauthorised" in messages(checked, f"export {MAIN}")
-    assert "the key is refused" in bench.operator().handle({"export": MAIN})["reason"]
+    assert "the key is refused" in bench.stack.operator().handle({"export": MAIN})["reason"]
     bench.tick()
     [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
     assert (line["subject"], line["code"]) == (f"export {MAIN}", "unauthorised")
 
 
-def test_what_is_well_again_is_not_opened_by_a_check_but_told(bench: Bench) -> None:
-    gates.close(bench.database, CONNECTION, Gate("connection"), "unpaid", "refuses to work", bench.clock.now())
+def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -> None:
+    bench.stop()
     checked = check(bench)
     assert not checked["well"]
     assert "is well now" in messages(checked, f"connection {CONNECTION}")
-    assert gates.load(bench.database, CONNECTION, "main")[0].closed
+    assert bench.breaker().stop is not None
 
 
 # Exports.
@@ -118,8 +120,8 @@ def test_segments_never_seen_are_told_before_a_run_is_refused_for_them(bench: Be
 
 
 def test_a_target_that_belongs_to_another_export_is_told_and_stays_where_it_is(bench: Bench) -> None:
-    bench.opener.own_targets(bench.edit("first", options="9"))
-    bench.edit("second", options="9")
+    bench.stack.ownership.own(bench.edit("first", options="9", segments=(LAPSED,)))
+    bench.edit("second", options="9", segments=(LAPSED,))
     before = bench.database.snapshot()
     checked = check(bench)
     assert "belongs to export first" in messages(checked, f"{CONNECTION}/second")
@@ -129,11 +131,9 @@ def test_a_target_that_belongs_to_another_export_is_told_and_stays_where_it_is(b
 
 def test_a_run_that_needs_confirmation_is_told(bench: Bench) -> None:
     bench.store(4, email="4@x.example")
-    bench.start()
-    bench.work_off()
+    bench.full_run()
     bench.edit(mapping={"email": "attributes.emial"})
-    run = bench.start()
-    bench.work_off()
+    run = bench.full_run()
     assert bench.run(run).state is RunState.NEEDS_CONFIRMATION
     checked = check(bench)
     assert f"needs-confirmation: run {run.id}" in messages(checked, f"export {MAIN}")
@@ -148,17 +148,26 @@ def test_a_refused_run_is_told(bench: Bench) -> None:
 
 def test_a_run_that_rejected_everybody_is_told_with_what_the_reason_means(bench: Bench) -> None:
     bench.edit(mapping={"email": "attributes.emial"})
-    bench.start()
-    bench.work_off()
-    assert bench.delivery(2).refusals
-    [refusal] = bench.delivery(2).refusals.values()
+    bench.full_run()
+    assert bench.assignment(2).rejection is not None
 
     checked = check(bench)
 
     message = messages(checked, f"export {MAIN}")
     assert "nobody was taken" in message
-    assert refusal.rejection.detail in message
+    assert f"no_email means: {NO_EMAIL.detail}" in message
     assert not checked["well"]
+
+
+@pytest.mark.parametrize("destination", PACKAGES)
+def test_every_rejection_of_a_destination_has_a_meaning(destination: str) -> None:
+    """Whatever the package calls a rejection, an operator who is shown its code alone is told what it means."""
+    package = import_module(PACKAGES[destination])
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    rejections = [value for module in modules for value in vars(module).values() if isinstance(value, Rejection)]
+    assert rejections
+    for rejection in rejections:
+        assert load(destination).reasons[rejection.code] == rejection.detail
 
 
 def test_a_check_tries_the_mapping_on_stored_profiles(bench: Bench) -> None:
@@ -198,11 +207,11 @@ def test_schedules_of_nobody_are_told(bench: Bench) -> None:
     assert "starts nothing" in messages(checked, "schedule nightly")
 
 
-def test_schedules_that_cannot_be_read_are_a_finding(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_that_cannot_be_read_are_a_finding(bench: Bench) -> None:
     def busy(*_: Any) -> Any:
         raise Busy("schedules_unavailable", "Scheduler: ThrottlingException")
 
-    monkeypatch.setattr(bench, "timetable", busy)
+    bench.stack.schedules = busy
     assert "ThrottlingException" in messages(check(bench), "schedules")
 
 
@@ -217,15 +226,14 @@ def test_a_source_that_is_broken_is_told_by_name_with_the_reason(bench: Bench) -
 
 
 def test_a_source_that_is_gone_is_told(bench: Bench) -> None:
-    bench.settings.problems["source shop"] = UnknownSource("unknown_source", "there is none", field="source")
+    bench.settings.missing_sources.add("shop")
     checked = check(bench)
     assert "nothing new arrives" in messages(checked, "source shop")
     assert checked["well"]
 
 
 def test_a_source_that_finds_nobody_is_told(bench: Bench) -> None:
-    lines = [ledger.Line("b1", "shop", ledger.Counts(rejected=30), nobody=True, names=("crmId", "ecid"))]
-    ledger.record(bench.database, lines, bench.clock.now())
+    receipts.add(bench.database, "shop", receipts.Counts(rejected=30), nobody=True, names=("crmId", "ecid"))
     bench.settings.profile_key = "identities.crmm"
     checked = check(bench)
     message = messages(checked, "source shop")
@@ -249,10 +257,11 @@ def test_a_check_of_everything_looks_at_every_connection_and_source(bench: Bench
     bench.settings.problems["unused"] = SettingsProblem("no_consent", "must be given", field="privacy_consent")
     bench.settings.problems["vip/"] = SettingsProblem("invalid_name", "must be lower case", field="export")
 
-    checked = bench.operator().handle({"check": "*"})
+    checked = bench.stack.operator().handle({"check": "*"})
 
     assert {report["connection"]: report["well"] for report in checked["connections"]} == {
         CONNECTION: True,
+        OTHER_CONNECTION: True,
         "unused": False,
     }
     assert told(checked["findings"]) == [("names", "warning"), ("source app", "error"), ("export vip/", "error")]
@@ -261,7 +270,7 @@ def test_a_check_of_everything_looks_at_every_connection_and_source(bench: Bench
 
 
 def test_a_check_of_everything_that_is_well(bench: Bench) -> None:
-    checked = bench.operator().handle({"check": "*"})
+    checked = bench.stack.operator().handle({"check": "*"})
     assert (checked["well"], checked["findings"]) == (True, [])
 
 
@@ -271,16 +280,13 @@ def test_a_check_of_everything_that_is_well(bench: Bench) -> None:
 def test_whatever_raises_the_alarm_is_told_by_check(bench: Bench) -> None:
     """Given one of everything that waits for somebody, Then check names every subject that the tick names."""
     bench.edit("refused", options="8", segments=("shop/typo",))
-    bench.starter.start(bench.settings.saved[f"{CONNECTION}/refused"], "test")
-    bench.edit("stopped", options="9")
-    gates.close(bench.database, CONNECTION, Gate("export#stopped"), "list_gone", "is gone", bench.clock.now())
+    bench.start(bench.settings.saved[f"{CONNECTION}/refused"])
+    bench.edit("stopped", options="9", segments=(LAPSED,))
+    bench.stop("stopped", "list_gone", "is gone")
     bench.edit("rejecting", options="10", mapping={"email": "attributes.emial"})
-    bench.starter.start(bench.settings.saved[f"{CONNECTION}/rejecting"], "test")
-    bench.work_off()
+    bench.full_run(bench.settings.saved[f"{CONNECTION}/rejecting"])
     bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("mapping", "is missing", field="mapping")
-    ledger.record(
-        bench.database, [ledger.Line("b", "shop", ledger.Counts(rejected=30), nobody=True)], bench.clock.now()
-    )
+    receipts.add(bench.database, "shop", receipts.Counts(rejected=30), nobody=True, names=())
     bench.tool.missing = "9"
     bench.tick()
     alarmed = {line["subject"] for line in bench.logged() if line["message"] == "needs attention"}

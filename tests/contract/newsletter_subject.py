@@ -1,0 +1,69 @@
+"""The small destination of `tests.fakes.newsletter_tool` for the contract suite, which knows nothing of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from flask import Flask
+
+from relay.destinations.contract import Destination
+from relay.domain.exports import Export
+from tests.contract.subject import Subject
+from tests.fakes.newsletter_sandbox import NewsletterAccount, create_app
+
+
+class NewsletterSubject(Subject):
+    """A list; who leaves is removed from it."""
+
+    name = "newsletter"
+    secrets = ("s3cret-key",)
+    delivery_path = "^/v2/lists/[^/]+/members"
+    identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
+    page_size = 20
+
+    def load(self) -> Destination:
+        found: Destination = importlib.import_module("tests.fakes.newsletter_tool").DESTINATION
+        return found
+
+    def create_app(self) -> Flask:
+        lists = {7: "m-news", 8: "m-offers"}
+        return create_app(NewsletterAccount("s3cret-key", self.time, self.time.pass_, lists))
+
+    def connection_fields(self) -> dict[str, str]:
+        return {"api_key": "s3cret-key"}
+
+    def options(self) -> dict[str, Any]:
+        return {"list_id": 7}
+
+    def edits(self) -> Sequence[Export]:
+        return [self.export_with({"list_id": 8})]
+
+    def mapping(self) -> dict[str, str]:
+        return {"email": "attributes.email", "name": "attributes.name"}
+
+    def identity(self, number: int) -> str:
+        return f"person{number}@example.com"
+
+    def values(self, word: str) -> dict[str, str]:
+        return {"name": word}
+
+    def crowd(self, count: int) -> None:
+        """Lists whose keys come first."""
+        account: NewsletterAccount = self.account_under_test
+        for number in range(1_000, 1_000 + count):
+            account.lists = {**account.lists, number: f"a-{number}"}
+            account.members[number] = {}
+
+    def members(self, target: str) -> set[str]:
+        return set(self.state()[target.partition("/")[2]])
+
+    def held(self, identity: str) -> Mapping[str, str]:
+        names = [members[identity] for members in self.state().values() if members.get(identity)]
+        return {"name": names[0]} if names else {}
+
+    def last_time(self, target: str, identity: str) -> datetime | None:
+        told = self.account_under_test.since.get((int(target.partition("/")[2]), identity))
+        return None if told is None else datetime.fromisoformat(told)

@@ -1,0 +1,110 @@
+"""Every fault at every request: what a destination says of it is true, and sending the same again ends right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from relay.domain.problems import Busy, Conflict, Problem
+from tests.contract.conftest import SUBJECTS, name_of
+from tests.contract.conversations import CONVERSATIONS, INQUIRIES
+from tests.contract.faults import FAULTS, Fault, Kind, Slip, shapes, slips
+from tests.contract.playing import Conversing, Inquiring, Point, errors_in, has_no_body
+from tests.contract.subject import Subject
+
+HAD = [(kind, name) for kind in SUBJECTS for name, one in CONVERSATIONS.items() if one.fits(kind)]
+"""Which conversations can be had with which destination."""
+
+had = pytest.mark.parametrize(("kind", "name"), HAD, ids=[f"{name_of(kind)}: {name}" for kind, name in HAD])
+
+
+@contextmanager
+def _at(point: Point, what: str) -> Iterator[None]:
+    """Say where it was when something is wrong."""
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{what} at {point.number}. {' '.join(point.place)}: {error}") from error
+
+
+def _makes_a_difference(subject: Subject, point: Point, fault: Fault) -> bool:
+    """Return whether a fault is one at this request."""
+    if point.reads:
+        return not fault.acts
+    if point.sent.method == "DELETE" and fault.kind is Kind.ADDRESS:
+        # What is not there need not be deleted.
+        return False
+    # Where no body is documented, one that is no page is a success.
+    is_success = fault.kind is Kind.SHAPE or (fault.kind is Kind.PAGE and not fault.name.startswith("a page"))
+    return not is_success or fault.acts or not has_no_body(subject, point.sent)
+
+
+@had
+def test_a_fault_at_a_request_that_writes(kind: type[Subject], name: str) -> None:
+    conversing = Conversing(kind, CONVERSATIONS[name])
+    for point in conversing.writing():
+        for fault in FAULTS:
+            if _makes_a_difference(conversing.subject, point, fault):
+                with _at(point, fault.name):
+                    conversing.play(point, fault)
+
+
+@had
+def test_a_fault_at_a_request_that_reads(kind: type[Subject], name: str) -> None:
+    conversing = Conversing(kind, CONVERSATIONS[name])
+    for point in conversing.reading():
+        for fault in FAULTS:
+            if _makes_a_difference(conversing.subject, point, fault):
+                with _at(point, fault.name):
+                    conversing.play(point, fault)
+
+
+@had
+def test_json_of_another_shape(kind: type[Subject], name: str) -> None:
+    conversing = Conversing(kind, CONVERSATIONS[name])
+    for point in (*conversing.writing(), *conversing.reading()):
+        whole = (*shapes(acts=True), *shapes(acts=False))
+        played: list[Fault | Slip] = [one for one in whole if _makes_a_difference(conversing.subject, point, one)]
+        for fault in (*played, *slips(point.good)):
+            with _at(point, fault.name):
+                conversing.play(point, fault)
+
+
+def _busy() -> Problem:
+    return Busy("throttled", "our own side is at its limit")
+
+
+def _out_of_time() -> Problem:
+    return Conflict("out_of_time", "the function's time is nearly over")
+
+
+@had
+@pytest.mark.parametrize("limit", [_busy, _out_of_time])
+def test_our_own_limit_stays_our_own(kind: type[Subject], name: str, limit: Callable[[], Problem]) -> None:
+    conversing = Conversing(kind, CONVERSATIONS[name])
+    for at in range(1, conversing.met + 1):
+        try:
+            conversing.play_our_limit(at, limit)
+        except AssertionError as error:
+            raise AssertionError(f"{at} of {conversing.met}: {error}") from error
+
+
+@pytest.mark.parametrize("name", INQUIRIES)
+def test_a_fault_while_something_is_asked(kind: type[Subject], name: str) -> None:
+    inquiring = Inquiring(kind, INQUIRIES[name])
+    for number, sent in enumerate(inquiring.requests):
+        for fault in FAULTS:
+            if not fault.acts:
+                with _at(Point(number, sent, b"", reads=True), fault.name):
+                    inquiring.play(number, fault)
+
+
+@pytest.mark.parametrize("name", ["a check", "a probe"])
+def test_a_check_never_calls_an_account_well_that_answers_nothing_well(kind: type[Subject], name: str) -> None:
+    inquiring = Inquiring(kind, INQUIRIES[name])
+    for fault in (*FAULTS, *shapes(acts=False)):
+        if not fault.acts and fault.kind is not Kind.CONTENT:
+            answer = inquiring.play(None, fault)
+            assert isinstance(answer, Problem) or errors_in(answer), f"{fault.name}: {answer}"
