@@ -30,10 +30,8 @@ BATCH: Final = 100
 """Messages of one invocation, as the template has it."""
 RECEIVED_AT_ONCE: Final = 10
 """Messages that one receive brings at most, and one delete takes."""
-MEMORY_GB: Final = 512 / 1024
-"""The template's size of route."""
 FULL_SHARE_GB: Final = 1_769 / 1024
-"""A function of this size has one processor, others have their share of it.
+"""A function of this size has one processor. Others have their share of it, so CPU time costs the same at any size.
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
 
 CASES: Final[Mapping[str, tuple[int, str]]] = {

@@ -142,7 +142,7 @@ def _attach_account_calls(app: Flask, account: ActiveCampaignAccount) -> None:
                 "perstag": f"FIELD_{number}",
                 "options": [],
             }
-            for number, kind in sorted(account.config.fields.items())
+            for number, kind in account.config.fields.items()
         ]
         rows, meta = page_of(described)
         return json_answer({"fields": rows, "fieldOptions": [], "meta": meta})

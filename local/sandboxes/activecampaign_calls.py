@@ -115,7 +115,8 @@ def attach_contact_calls(app: Flask, account: ActiveCampaignAccount) -> None:
         contact = account.contacts.get(as_id(contact_id) or 0)
         if contact is None:
             return _no_contact(contact_id)
-        rows = [_describe_standing(contact, number, standing) for number, standing in contact.lists.items()]
+        # Whether these come in pages as all else does is not documented: who reads pages is right in either case.
+        rows, _ = page_of([_describe_standing(contact, number, standing) for number, standing in contact.lists.items()])
         return json_answer({"contactLists": rows})
 
 

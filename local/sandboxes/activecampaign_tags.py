@@ -49,7 +49,8 @@ def attach_tag_calls(app: Flask, account: ActiveCampaignAccount) -> None:
         contact = account.contacts.get(as_id(contact_id) or 0)
         if contact is None:
             return json_answer({"message": f"No Result found for Subscriber with id {contact_id}"}, 404)
-        rows = [_describe_association(contact, tag, number) for tag, number in contact.tags.items()]
+        # Whether these come in pages as all else does is not documented: who reads pages is right in either case.
+        rows, _ = page_of([_describe_association(contact, tag, number) for tag, number in contact.tags.items()])
         return json_answer({"contactTags": rows})
 
 

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -132,6 +132,12 @@ class GainsightPxAccount:
             fits = attribute.state == "ENABLED" and attribute.origin == "CUSTOM"
             if not fits or isinstance(value, bool) != (attribute.type == "BOOLEAN"):
                 self.unfit_values += 1
+
+    def known(self, identity_type: object) -> Set[object]:
+        """Return the ids of all users, by one of the two types of identity."""
+        if identity_type == "GLOBAL_ID":
+            return {user.get("globalId") for user in self.users.values()}
+        return self.users.keys()
 
     # Tokens.
 

@@ -91,6 +91,13 @@ class ActiveCampaignSubject(Subject):
         return {}
 
 
+class ActiveCampaignFewSubject(ActiveCampaignSubject):
+    """Up to ten contacts one by one; a single call does not say that an address is excluded."""
+
+    backlog = timedelta()
+    leaves_out = False
+
+
 class ActiveCampaignUnsubscribingSubject(ActiveCampaignSubject):
     """One by one, as few are while nobody waits; who leaves is unsubscribed, and comes back while nobody objected."""
 

@@ -41,7 +41,7 @@ class Conversation:
 
     steps: Callable[[Subject], list[Step]]
     before: Callable[[Subject], None] = _nothing
-    fits: Callable[[type[Subject]], bool] = lambda kind: True  # noqa: E731
+    fits: Callable[[type[Subject]], bool] = lambda kind: True
 
 
 CONVERSATIONS: Mapping[str, Conversation] = {

@@ -136,15 +136,14 @@ FAULTS = (*UNTIL_IT_PASSES, *AS_LONG_AS_IT_LASTS)
 
 # JSON of another shape.
 
-OTHER_SHAPES = ([], {}, {"ok": True}, [{"ok": True}], [None], {"errors": [{"title": "no"}]})
+OTHER_SHAPES: tuple[Any, ...] = ([], {}, {"ok": True}, [{"ok": True}], [None], {"errors": [{"title": "no"}]})
 
 
 def shapes(*, acts: bool) -> list[Fault]:
     """Return successes whose JSON is wholly another."""
-    named = [(json.dumps(shape), shape) for shape in OTHER_SHAPES]
     return [
-        Fault(f"{name}{'' if acts else ', not done'}", Kind.SHAPE, _with(200, name, "application/json"), acts)
-        for name, _ in named
+        Fault(f"{text}{'' if acts else ', not done'}", Kind.SHAPE, _with(200, text, "application/json"), acts)
+        for text in map(json.dumps, OTHER_SHAPES)
     ]
 
 

@@ -60,7 +60,10 @@ class GainsightPxSubject(Subject):
         return {}
 
     def members(self, target: str) -> set[str]:
-        name = target.partition("/")[2]
+        kind, _, name = target.partition("/")
+        if kind == "attribute":
+            users = self.state()["users"]
+            return {user["identifyId"] for user in users if user.get("customAttributes", {}).get(name) is True}
         return {member for one in self.state()["segments"] if one["externalId"] == name for member in one["members"]}
 
     def held(self, identity: str) -> Mapping[str, str]:
@@ -68,7 +71,9 @@ class GainsightPxSubject(Subject):
 
     def last_time(self, target: str, identity: str) -> datetime | None:
         name = target.partition("/")[2]
-        times = next((one["times"] for one in self.state()["segments"] if one["externalId"] == name), {})
+        times: dict[str, str] = {}
+        for one in self.state()["segments"]:
+            times |= one["times"] if one["externalId"] == name else {}
         return datetime.fromisoformat(times[identity]) if identity in times else None
 
 
@@ -92,11 +97,6 @@ class GainsightPxAttributesSubject(GainsightPxSubject):
         self.account_under_test.users.setdefault(
             identity, {"identifyId": identity, "propertyKeys": ["AP-SANDBOX0001-2"]}
         )
-
-    def members(self, target: str) -> set[str]:
-        name = target.partition("/")[2]
-        users = self.state()["users"]
-        return {user["identifyId"] for user in users if user.get("customAttributes", {}).get(name) is True}
 
     def held(self, identity: str) -> Mapping[str, str]:
         """All else of a user, which must stay as it is."""

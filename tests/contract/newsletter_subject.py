@@ -30,8 +30,7 @@ class NewsletterSubject(Subject):
 
     def create_app(self) -> Flask:
         lists = {7: "m-news", 8: "m-offers"}
-        app = create_app(NewsletterAccount("s3cret-key", self.time, self.time.pass_, lists))
-        return app
+        return create_app(NewsletterAccount("s3cret-key", self.time, self.time.pass_, lists))
 
     def connection_fields(self) -> dict[str, str]:
         return {"api_key": "s3cret-key"}
@@ -62,8 +61,8 @@ class NewsletterSubject(Subject):
         return set(self.state()[target.partition("/")[2]])
 
     def held(self, identity: str) -> Mapping[str, str]:
-        names = {members[identity] for members in self.state().values() if identity in members}
-        return {"name": name for name in names if name}
+        names = [members[identity] for members in self.state().values() if members.get(identity)]
+        return {"name": names[0]} if names else {}
 
     def last_time(self, target: str, identity: str) -> datetime | None:
         told = self.account_under_test.since.get((int(target.partition("/")[2]), identity))

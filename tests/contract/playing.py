@@ -207,7 +207,7 @@ class Conversing:
 
 
 class Inquiring:
-    """An inquiry of a subject that has members, made once in good times, and then as often as one likes with a fault."""
+    """An inquiry of a subject with members, made once in good times, then as often as one likes with a fault."""
 
     def __init__(self, kind: type[Subject], inquiry: Inquiry) -> None:
         self.subject = kind()

@@ -14,7 +14,7 @@ has to provide:
 The rest has defaults which say that the vendor has no such thing; the suite plays more where it has. Take one subclass
 for each way of delivering that the options choose. The suite then plays, without a further line:
 
-- who joins, leaves, comes back, and who does both at once; values; everything twice; edits of the export (`test_membership`);
+- who joins, leaves, comes back, and who does both at once; values; edits of the export (`test_membership`);
 - calls: how steps are cut, full ones, refused rows beside taken ones, anywhere in a call (`test_calls`);
 - every fault at every request of every conversation (`test_faults`), answers of another shape included;
 - imports, looked at again and again and in parts (`test_imports`);
@@ -225,7 +225,7 @@ class Subject(ABC):
         """Return `export` as administrators may have edited it, so that it has none of its targets any more."""
         return ()
 
-    def introduce(self, identity: str) -> None:
+    def introduce(self, identity: str) -> None:  # noqa: B027 - most sandboxes need not know anybody before
         """Have the sandbox know somebody, where it has to before steps for them come."""
 
     def leave_out(self, identity: str) -> None:
@@ -246,6 +246,10 @@ class Subject(ABC):
     def target(self) -> str:
         """Return the first target of the export."""
         return min(self.destination.targets(self.export))
+
+    def inside(self) -> set[str]:
+        """Return who is in the first target of the export."""
+        return self.members(self.target)
 
     def export_with(self, options: Mapping[str, Any], segments: Sequence[str] = ("aep/one", "aep/two")) -> Export:
         """Return an export of two segments with these options on top of `options`."""
@@ -307,7 +311,7 @@ class Subject(ABC):
         return {index: outcome.rejection for index, outcome in enumerate(outcomes) if outcome.rejection is not None}
 
     def attempt(self, steps: Sequence[Step], tries: int = 1) -> list[Outcome]:
-        """Deliver as the engine does; return what was said of each step. After a call with a problem no other is made."""
+        """Deliver as the engine does; return what was said of each step. A call with a problem is the last one."""
         outcomes = [NOT_SENT] * len(steps)
         for call in self.destination.calls(self.account(), self.export, self._with_evidence(steps)):
             part = self._with_evidence([steps[index] for index in call])

@@ -27,6 +27,7 @@ from relay.domain.problems import ConnectionProblem, Problem
 from tests.contract.activecampaign_answers import (
     ANYWHERE,
     ME,
+    ONE_OF_EACH,
     ONLY_HERE,
     OPTIONAL,
     PERHAPS_OF_ONE,
@@ -197,8 +198,8 @@ def test_a_key_that_is_refused_once(work: Work, status: int) -> None:
 def _everywhere() -> list[tuple[Work, Entry]]:
     own = {(entry.work, entry.name) for entry in ONLY_HERE}
     own |= {(work.name, name) for work in WORK if work.unread is not None for name, _ in UNREADABLE_ANSWERS}
-    own |= {("values", name) for name in PERHAPS_OF_ONE}
-    return [(work, entry) for work in WORK for entry in ANYWHERE if (work.name, entry.name) not in own]
+    works = [BY_NAME[name] for name in ONE_OF_EACH]
+    return [(work, entry) for work in works for entry in ANYWHERE if (work.name, entry.name) not in own]
 
 
 @pytest.mark.parametrize(

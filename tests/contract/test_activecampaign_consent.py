@@ -10,24 +10,22 @@ import pytest
 from relay.domain.exports import Export
 from relay.domain.problems import Transient
 from tests.contract.activecampaign_replies import codes
-from tests.contract.activecampaign_subject import (
-    ActiveCampaignFewSubject,
-    ActiveCampaignSubject,
-    ActiveCampaignUnsubscribingSubject,
-)
+from tests.contract.activecampaign_subject import ActiveCampaignSubject
+from tests.contract.activecampaign_subject import ActiveCampaignUnsubscribingSubject as UnsubscribingSubject
+from tests.fakes.wire import Act, Answered, Sent
 
 ONE_BY_ONE, IN_BULK = "one by one", "in bulk"
 
 
-class UnsubscribingSubject(ActiveCampaignUnsubscribingSubject):
-    """Up to ten go one by one."""
+class InBulkSubject(UnsubscribingSubject):
+    """From two contacts up."""
 
-    backlog = ActiveCampaignFewSubject.backlog
+    backlog = timedelta(minutes=1)
 
 
 @pytest.fixture(params=[ONE_BY_ONE, IN_BULK])
 def subject(request: pytest.FixtureRequest) -> ActiveCampaignSubject:
-    return UnsubscribingSubject() if request.param == ONE_BY_ONE else ActiveCampaignUnsubscribingSubject()
+    return UnsubscribingSubject() if request.param == ONE_BY_ONE else InBulkSubject()
 
 
 def plant(subject: ActiveCampaignSubject, number: int, status: int, list_id: str = "7") -> None:
@@ -52,7 +50,7 @@ def leave(subject: ActiveCampaignSubject, number: int, after: int) -> None:
 
 
 def writes(subject: ActiveCampaignSubject) -> int:
-    return sum(sent.method != "GET" for sent in subject.adapter.requests)
+    return sum(sent.method != "GET" for sent in subject.wire.requests)
 
 
 def test_whom_we_unsubscribed_comes_back(subject: ActiveCampaignSubject) -> None:
@@ -101,16 +99,16 @@ def test_who_unsubscribed_from_another_list_while_we_unsubscribed_them_does_not(
     subject = UnsubscribingSubject()
     join(subject, 1, 0)
     plant(subject, 1, 1, "8")
+
     # By hand, after our first look at the entries and before our call.
-    real = subject.adapter.send
+    def meanwhile(sent: Sent, act: Act) -> Answered:
+        if sent.method == "POST" and sent.path.endswith("/contactLists"):
+            subject.wire.interfere = lambda sent, act: act()
+            body = {"email": subject.identity(1), "lists": {"8": 2}}
+            assert subject.sandbox.post("/_sandbox/contacts", json=body).status_code == 200
+        return act()
 
-    def meanwhile(request: Any, **more: Any) -> Any:
-        if request.method == "POST" and str(request.path_url).endswith("/contactLists"):
-            subject.adapter.send = real  # type: ignore[method-assign]
-            plant(subject, 1, 2, "8")
-        return real(request, **more)
-
-    subject.adapter.send = meanwhile  # type: ignore[method-assign,assignment]
+    subject.wire.interfere = meanwhile
     leave(subject, 1, 10)
     assert join(subject, 1, 100) == {0: "unsubscribed"}
 
@@ -153,8 +151,8 @@ def test_what_a_release_before_remembered_counts_where_there_is_nothing_else_to_
             plant(subject, 1, elsewhere, "8")
         join(subject, 1, 0)
         leave(subject, 1, 10)
-        (place,) = subject.memos
-        subject.memos[place] = subject.memos[place].partition(":")[0]
+        (place,) = subject.evidence
+        subject.evidence[place] = subject.evidence[place].partition(":")[0]
         assert (join(subject, 1, 100) == {}) is comes_back
 
 
@@ -209,7 +207,7 @@ def test_with_resubscribe_off_nobody_comes_back(subject: ActiveCampaignSubject) 
     assert subject.deliver([subject.step(1), subject.step(2)]) == {}
     assert subject.deliver([subject.step(1, joins=False, after=1), subject.step(2, joins=False, after=1)]) == {}
     assert set(subject.deliver([subject.step(1, after=9), subject.step(2, after=9)])) == {0, 1}
-    assert subject.members() == set()
+    assert subject.inside() == set()
 
 
 def test_a_deleted_contact_is_a_new_one(subject: ActiveCampaignSubject) -> None:

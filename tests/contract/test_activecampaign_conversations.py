@@ -45,7 +45,7 @@ def statuses(subject: ActiveCampaignSubject) -> dict[str, int]:
 
 
 def paths(subject: ActiveCampaignSubject) -> list[str]:
-    return [f"{sent.method} {str(sent.path_url).partition('?')[0]}" for sent in subject.adapter.requests]
+    return [f"{sent.method} {str(sent.path_url).partition('?')[0]}" for sent in subject.wire.requests]
 
 
 # Imports.
@@ -53,13 +53,13 @@ def paths(subject: ActiveCampaignSubject) -> list[str]:
 
 def imports(subject: ActiveCampaignSubject) -> list[int]:
     """Return how many contacts there were in each import."""
-    return [len(body["contacts"]) for body in subject.adapter.json_bodies() if "contacts" in body]
+    return [len(body["contacts"]) for body in subject.wire.json_bodies() if "contacts" in body]
 
 
 def test_of_an_interrupted_import_those_not_done_are_sent_again(subject: ActiveCampaignSubject) -> None:
     plan_import(subject, status="interrupted")
     assert subject.deliver([subject.step(number) for number in range(4)]) == {}
-    assert len(subject.members()) == 4
+    assert len(subject.inside()) == 4
     assert imports(subject) == [4, 2]
 
 
@@ -111,9 +111,9 @@ def test_nobody_is_looked_up_again_and_again_because_one_address_is_excluded(
     subject.leave_out(subject.identity(1))
     counts = []
     for after in range(4):
-        before = len(subject.adapter.requests)
+        before = len(subject.wire.requests)
         assert set(subject.deliver([subject.step(number, after=after) for number in range(100)])) == {1}
-        counts.append(len(subject.adapter.requests) - before)
+        counts.append(len(subject.wire.requests) - before)
     # The import, its state, the overview, and the reason of the one; by ids one more, or all where they do not help.
     most = 12 if success_lists == "created_or_updated" or excluded_at != "queue" else 500
     assert max(counts[1:]) <= most, counts
@@ -137,7 +137,7 @@ def test_an_import_that_waits_behind_others_is_asked_about_when_its_turn_has_com
     looks, now = [], opened.asked_at
     for pause in (0, 5, 11):
         subject.time.pass_(pause)
-        asked = len(subject.adapter.requests)
+        asked = len(subject.wire.requests)
         now += timedelta(seconds=pause)
         look = replace(opened, queued_at=now - timedelta(seconds=1), asked_at=now)
         report = subject.destination.import_report(subject.account(), subject.export, look, pair)
@@ -157,7 +157,7 @@ def test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more(subjec
     assert subject.destination.identity_of(odd, subject.export) == [odd]
     steps = [subject.step(0), replace(subject.step(1), identity=odd), subject.step(2)]
     assert codes(subject.deliver(steps)) == {1: "malformed"}
-    assert subject.members() == {subject.identity(0), subject.identity(2)}
+    assert subject.inside() == {subject.identity(0), subject.identity(2)}
     answers = [line["status"] for line in subject.lines if line["operation"].startswith("bulk")]
     assert answers == [400, 200]
 
@@ -177,7 +177,7 @@ def test_automations_start_unless_the_export_excludes_them(
     subject.backlog = timedelta(seconds=backlog)
     subject.export = subject.export_with(options)
     assert subject.deliver([subject.step(number) for number in range(count)]) == {}
-    assert len(subject.subscribed()) == count
+    assert len(subject.members("list/7")) == count
     assert subject.counters()["automations_started"] == (0 if options else count)
 
 
@@ -191,7 +191,7 @@ def test_rows_an_import_refused_get_their_reasons(explaining: ActiveCampaignSubj
     set_up(explaining, excluded=[explaining.identity(3)])
     refused = explaining.deliver([explaining.step(number) for number in range(12)])
     assert codes(refused) == {1: "unsubscribed", 2: "bounced", 3: "excluded", 4: "import_refused"}
-    assert explaining.members() == {explaining.identity(number) for number in (0, *range(5, 12))}
+    assert explaining.inside() == {explaining.identity(number) for number in (0, *range(5, 12))}
     assert explaining.counters()["limit_violations"] == 0
 
 
@@ -199,7 +199,7 @@ def test_who_does_not_fit_into_the_contact_limit_is_told_so(explaining: ActiveCa
     set_up(explaining, contact_limit=10)
     refused = explaining.deliver([explaining.step(number) for number in range(12)])
     assert codes(refused) == {10: "over_limit", 11: "over_limit"}
-    assert len(explaining.members()) == 10
+    assert len(explaining.inside()) == 10
 
 
 def test_a_known_contact_that_does_not_fit_into_the_limit_is_told_so(explaining: ActiveCampaignSubject) -> None:

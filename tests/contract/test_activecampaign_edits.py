@@ -49,7 +49,7 @@ def test_a_former_tag_comes_off_and_the_subscription_stays(options: dict[str, An
     move(subject, "tag/Member", 1)
     assert contact(subject, 1)["tags"] == [options[name] for name in ("tag",) if name in options]
     assert contact(subject, 2)["tags"] == ["Member"]
-    assert subject.subscribed() == {subject.identity(1), subject.identity(2)}
+    assert subject.members("list/7") == {subject.identity(1), subject.identity(2)}
 
 
 def test_a_former_field_is_set_to_what_those_who_left_hold() -> None:
@@ -68,4 +68,4 @@ def test_a_former_list_is_kept_by_an_export_that_marks() -> None:
     edit(subject, on_exit="remove_tag", tag="Member")
     move(subject, "list/7", 1)
     assert contact(subject, 1)["tags"] == ["Member"]
-    assert subject.subscribed() == {subject.identity(1), subject.identity(2)}
+    assert subject.members("list/7") == {subject.identity(1), subject.identity(2)}

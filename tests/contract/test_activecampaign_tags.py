@@ -11,16 +11,10 @@ import pytest
 from relay.destinations.activecampaign.errors import MOST_TAG_NAMES, MOST_TAGS
 from relay.destinations.contract import Step
 from tests.contract.activecampaign_replies import codes
-from tests.contract.activecampaign_subject import ActiveCampaignFewSubject, ActiveCampaignTaggingSubject
+from tests.contract.activecampaign_subject import ActiveCampaignFewTagsSubject, ActiveCampaignTaggingSubject
 
 
-class TaggingOneByOneSubject(ActiveCampaignTaggingSubject):
-    """Up to ten go one by one."""
-
-    backlog = ActiveCampaignFewSubject.backlog
-
-
-@pytest.fixture(params=[TaggingOneByOneSubject, ActiveCampaignTaggingSubject], ids=["one by one", "in bulk"])
+@pytest.fixture(params=[ActiveCampaignFewTagsSubject, ActiveCampaignTaggingSubject], ids=["one by one", "in bulk"])
 def subject(request: pytest.FixtureRequest) -> ActiveCampaignTaggingSubject:
     kind: type[ActiveCampaignTaggingSubject] = request.param
     return kind()
@@ -59,7 +53,7 @@ def test_leaving_takes_off_the_one_tag_and_nothing_else(subject: ActiveCampaignT
     subject.deliver([with_tags(subject, 1, "VIP"), with_tags(subject, 2)])
     assert subject.deliver([subject.step(1, joins=False, after=1)]) == {}
     assert tags(subject) == {"person1": ["Members", "VIP"], "person2": ["Member"]}
-    assert subject.subscribed() == {subject.identity(1), subject.identity(2)}
+    assert subject.members("list/7") == {subject.identity(1), subject.identity(2)}
 
 
 def test_tags_put_on_by_hand_stay(subject: ActiveCampaignTaggingSubject) -> None:
@@ -74,7 +68,7 @@ def test_leaving_where_the_tag_does_not_exist_or_is_off(subject: ActiveCampaignT
     plant(subject, 2, tags=["Member"])
     assert subject.deliver([subject.step(1, joins=False, after=1)]) == {}
     assert tags(subject) == {"person1": [], "person2": ["Member"]}
-    assert [sent.method for sent in subject.adapter.requests if sent.method != "GET"] == []
+    assert [sent.method for sent in subject.wire.requests if sent.method != "GET"] == []
 
 
 def test_an_interrupted_import_is_looked_up_by_its_tags() -> None:
@@ -83,17 +77,17 @@ def test_an_interrupted_import_is_looked_up_by_its_tags() -> None:
     subject.sandbox.post("/_sandbox/import_outcomes", json=[{"status": "interrupted"}])
     # Subscribed and with the same values, but without the tag: so that one alone is sent again.
     assert subject.deliver([subject.step(1), subject.step(2)]) == {}
-    assert subject.members() == {subject.identity(1), subject.identity(2)}
-    sent = [body for body in subject.adapter.json_bodies() if "contact" in body or "contacts" in body]
+    assert subject.inside() == {subject.identity(1), subject.identity(2)}
+    sent = [body for body in subject.wire.json_bodies() if "contact" in body or "contacts" in body]
     assert [len(body.get("contacts", [0])) for body in sent] == [2, 1]
 
 
 def test_a_known_tag_costs_one_call() -> None:
-    subject = TaggingOneByOneSubject()
+    subject = ActiveCampaignFewTagsSubject()
     subject.deliver([subject.step(1)])
-    before = len(subject.adapter.requests)
+    before = len(subject.wire.requests)
     subject.deliver([subject.step(2)])
-    paths = [str(sent.path_url).partition("?")[0] for sent in subject.adapter.requests[before:]]
+    paths = [str(sent.path_url).partition("?")[0] for sent in subject.wire.requests[before:]]
     assert [path.removeprefix("/api/3/") for path in paths] == [
         "contacts",
         "contact/sync",
@@ -138,7 +132,7 @@ def test_an_export_never_fills_the_account_with_tags() -> None:
     refused = codes(subject.deliver(people))
     assert (len(refused), set(refused.values())) == (30, {"tags_used_up"})
     assert len(subject.state()["tags"]) == MOST_TAG_NAMES + 1
-    assert len(subject.members()) == MOST_TAG_NAMES
+    assert len(subject.inside()) == MOST_TAG_NAMES
     # What was used before goes on being used, and so does the mark.
     again = [with_tags(subject, 2_000, "search 7"), with_tags(subject, 2_001), with_tags(subject, 2_002, "Another")]
     assert codes(subject.deliver(again)) == {2: "tags_used_up"}
@@ -146,7 +140,7 @@ def test_an_export_never_fills_the_account_with_tags() -> None:
 
 
 def test_one_by_one_the_same_bound_holds() -> None:
-    subject = TaggingOneByOneSubject()
+    subject = ActiveCampaignFewTagsSubject()
     for first in range(0, MOST_TAG_NAMES, MOST_TAGS):
         names = [f"Search {number}" for number in range(first, first + MOST_TAGS)]
         assert subject.deliver([with_tags(subject, first, *names)]) == {}

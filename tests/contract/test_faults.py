@@ -10,7 +10,7 @@ import pytest
 from relay.domain.problems import Busy, Conflict, Problem
 from tests.contract.conftest import SUBJECTS, name_of
 from tests.contract.conversations import CONVERSATIONS, INQUIRIES
-from tests.contract.faults import FAULTS, Fault, Kind, shapes, slips
+from tests.contract.faults import FAULTS, Fault, Kind, Slip, shapes, slips
 from tests.contract.playing import Conversing, Inquiring, Point, errors_in, has_no_body
 from tests.contract.subject import Subject
 
@@ -66,7 +66,7 @@ def test_json_of_another_shape(kind: type[Subject], name: str) -> None:
     conversing = Conversing(kind, CONVERSATIONS[name])
     for point in (*conversing.writing(), *conversing.reading()):
         whole = (*shapes(acts=True), *shapes(acts=False))
-        played = [fault for fault in whole if _makes_a_difference(conversing.subject, point, fault)]
+        played: list[Fault | Slip] = [one for one in whole if _makes_a_difference(conversing.subject, point, one)]
         for fault in (*played, *slips(point.good)):
             with _at(point, fault.name):
                 conversing.play(point, fault)

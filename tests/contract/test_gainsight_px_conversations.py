@@ -7,27 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from relay.delivery.cases import Job
-from relay.delivery.engine import Engine
-from relay.delivery.wakeups import Wakeups
 from relay.destinations.contract import Level, Step
 from relay.destinations.gainsight_px import GainsightPx
+from relay.destinations.gainsight_px.blame import MOST_HELD
 from relay.destinations.gainsight_px.token import Tokens
-from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
-from relay.domain.profiles import Membership, Profile, Register
-from relay.domain.runs import Outcome
-from relay.stores import profiles, segments
+from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, Rejection, Transient
 from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
-from tests.contract.subject import START
-from tests.fakes.clock import FakeClock
-from tests.fakes.delivery_bench import Outbox
-from tests.fakes.memory_database import MemoryDatabase
 
 MEMBERSHIP = "^/v1/external_segment/update_membership"
 METADATA = "^/v1/external_segment/metadata"
@@ -96,7 +86,7 @@ def test_a_token_taken_back_early_is_renewed_once_and_the_call_repeated(subject:
     subject.sandbox.delete("/_sandbox/tokens")
     assert subject.deliver([subject.step(2)]) == {}
     assert [line["status"] for line in subject.lines[-3:]] == [401, 200, 200]
-    assert subject.members() == {subject.identity(1), subject.identity(2)}
+    assert subject.inside() == {subject.identity(1), subject.identity(2)}
 
 
 @pytest.mark.parametrize(
@@ -182,7 +172,7 @@ def test_one_deleted_in_px_is_made_again(subject: GainsightPxSubject, shows_as: 
     subject.deliver([subject.step(number) for number in range(3)])
     delete_segment(subject, "aep/one")
     assert subject.deliver([subject.step(number) for number in range(3, 9)]) == {}
-    assert subject.members() == {subject.identity(number) for number in range(3, 9)}
+    assert subject.inside() == {subject.identity(number) for number in range(3, 9)}
     assert Level.WARNING in levels(subject)
 
 
@@ -203,7 +193,7 @@ def test_more_identities_than_px_takes_are_sent_in_parts(subject: GainsightPxSub
     for status in (413, 400):
         change(subject, max_identities=10, oversize_status=status)
         assert subject.deliver([subject.step(number, after=status) for number in range(35)]) == {}
-    assert len(subject.members()) == 35
+    assert len(subject.inside()) == 35
 
 
 def test_identities_px_does_not_know_are_found_out_one_by_one(subject: GainsightPxSubject) -> None:
@@ -212,7 +202,7 @@ def test_identities_px_does_not_know_are_found_out_one_by_one(subject: Gainsight
     subject.sandbox.post("/_sandbox/users", json={"users": known})
     refused = subject.deliver([subject.step(number) for number in range(20)])
     assert codes(refused) == {3: "identity_refused", 17: "identity_refused"}
-    assert len(subject.members()) == 18
+    assert len(subject.inside()) == 18
 
 
 @pytest.mark.parametrize("feature", ["403", "404", "html"])
@@ -289,7 +279,7 @@ def test_two_workers_meet_a_deleted_segment(subject: GainsightPxSubject, shows_a
     account = replace(account, call=overtaken)
     steps = [subject.step(number) for number in range(3, 8)]
     assert subject.destination.send(account, subject.export, steps).refused == {}
-    assert subject.members() == {subject.identity(number) for number in range(2, 8)}
+    assert subject.inside() == {subject.identity(number) for number in range(2, 8)}
 
 
 def test_a_success_whose_body_is_a_text_is_one(subject: GainsightPxSubject) -> None:
@@ -339,7 +329,7 @@ def test_nothing_else_of_a_user_is_written(users: GainsightPxAttributesSubject) 
     assert user(users, 1)["customAttributes"] == {"plan": "pro", "inOne": True}
     users.deliver([users.step(1, joins=False, after=1)])
     assert user(users, 1)["customAttributes"] == {"plan": "pro", "inOne": False}
-    sent = {name for body in users.adapter.json_bodies() for name in body}
+    sent = {name for body in users.wire.json_bodies() for name in body}
     assert sent == {"identifyId", "propertyKeys", "customAttributes"}
     assert user(users, 1)["email"] == "ann@example.com"
     assert users.counters()["unfit_values"] == 0
@@ -356,7 +346,7 @@ def test_users_px_does_not_know(users: GainsightPxAttributesSubject) -> None:
     assert codes(users.deliver([users.step(1), unknown(users, 1)])) == {1: "unknown_user"}
     users.export = users.export_with({"create_users": True})
     assert users.deliver([unknown(users, 1), unknown(users, 2)]) == {}
-    assert {"nobody 1", "nobody 2"} <= users.members()
+    assert {"nobody 1", "nobody 2"} <= users.inside()
     assert users.deliver([replace(unknown(users, 3), joins=False)]) == {}
     assert "nobody 3" not in {one["identifyId"] for one in users.state()["users"]}
 
@@ -366,7 +356,7 @@ def test_one_who_was_created_meanwhile_is_updated(users: GainsightPxAttributesSu
     not_found = {"externalapierror": {"status": "NOT_FOUND", "message": "User not found"}}
     users.fault({"status": 404, "body": not_found}, path=users.delivery_path)
     assert users.deliver([users.step(1)]) == {}
-    assert users.members() == {users.identity(1)}
+    assert users.inside() == {users.identity(1)}
     assert operations(users)["POST /v1/users"] == 1
 
 
@@ -379,7 +369,7 @@ def test_attributes_that_cannot_be_used(users: GainsightPxAttributesSubject) -> 
         assert Level.ERROR in levels(users)
         findings = users.destination.check_before_run(users.account(), users.export)
         assert Level.ERROR in {finding.level for finding in findings}
-    assert users.members() == set()
+    assert users.inside() == set()
 
 
 def test_a_subscription_with_several_products(users: GainsightPxAttributesSubject) -> None:
@@ -412,102 +402,71 @@ def test_an_unknown_user_in_other_words(users: GainsightPxAttributesSubject) -> 
     answer = {"status": 404, "body": {"errorMessage": "User not found"}}
     users.fault(answer, path=users.delivery_path, contains="nobody", times=ALWAYS)
     assert codes(users.deliver([users.step(1), unknown(users, 1)])) == {1: "unknown_user"}
-    assert users.members() == {users.identity(1)}
+    assert users.inside() == {users.identity(1)}
 
 
-# With the engine.
-
-
-class Delivery:
-    """The engine over an empty database, delivering to a subject's sandbox."""
-
-    def __init__(self, subject: GainsightPxSubject) -> None:
-        self.subject = subject
-        self.clock = FakeClock(START)
-        self.database = MemoryDatabase()
-        queue = Outbox(lambda _: None)
-        wakeups = Wakeups(lambda _: queue, queue, lambda _: subject.destination.shards, self.clock)
-        self.engine = Engine(self.database, KeyedHash("px"), self.clock, wakeups)
-        self.version = subject.export.version
-
-    def edit(self, **options: Any) -> None:
-        self.version += 1
-        self.subject.export = replace(self.subject.export_with(options), version=self.version)
-
-    def profile(self, *ids: str, at: datetime | None = None, **memberships: bool) -> Outcome:
-        """Store the one profile as it is now and deliver it; memberships are of `aep/one` and `aep/two`."""
-        self.clock.advance(60)
-        now = self.clock.now()
-        inside = {f"aep/{name}": Membership(realized, at or now, now) for name, realized in memberships.items()}
-        segments.add(self.database, [(segment, PERSON) for segment in inside])
-        old = profiles.load(self.database, [PERSON])[0] or Profile(PERSON, "aep")
-        identities = {"ECID": Register(list(ids), now, now)}
-        changed = replace(old, identities=identities, memberships={**old.memberships, **inside})
-        profiles.save(self.database, [changed], now)
-        return self.deliver()
-
-    def deliver(self) -> Outcome:
-        job = Job(self.subject.export, self.subject.destination, self.subject.account())
-        return self.engine.deliver(job, [PERSON])[PERSON].outcome
-
-
-PERSON = "00" * 16
-
-
-def test_when_an_identity_changes_the_old_one_leaves_and_the_new_one_joins(subject: GainsightPxSubject) -> None:
-    delivery = Delivery(subject)
-    delivery.profile("old", one=True, two=True)
-    assert delivery.profile("new") is Outcome.DELIVERED
-    assert [segment["members"] for segment in subject.state()["segments"]] == [["new"], ["new"]]
-    writes = subject.counters()["writes"]
-    assert delivery.profile("new") is Outcome.UNCHANGED
-    assert subject.counters()["writes"] == writes
-
-
-def test_all_identities_of_a_namespace_where_the_export_says_so(subject: GainsightPxSubject) -> None:
-    delivery = Delivery(subject)
-    delivery.edit(multiple_identities="all")
-    delivery.profile("b", "a", one=True)
-    assert subject.members() == {"a", "b"}
-    delivery.profile("c", "b")
-    assert subject.members() == {"b", "c"}
-    delivery.profile("c", "b", one=False)
-    assert subject.members() == set()
-
-
-def test_times_told_never_go_backwards(subject: GainsightPxSubject) -> None:
-    delivery = Delivery(subject)
-    for round_, realized in enumerate([True, False, True, False]):
-        delivery.profile("a", one=realized, at=START - timedelta(days=round_))
-    assert subject.members() == set()
-    assert subject.counters()["identities_told"] == 4
-    assert subject.counters()["times_backwards"] == 0
-
-
-def test_everybody_is_told_again_after_a_segment_was_lost(subject: GainsightPxSubject) -> None:
-    delivery = Delivery(subject)
-    delivery.profile("a", one=True)
-    delete_segment(subject, "aep/one")
-    assert delivery.deliver() is Outcome.UNCHANGED
-    delivery.edit(tell_again=1)
-    assert delivery.deliver() is Outcome.DELIVERED
-    assert subject.members() == {"a"}
+# Edits.
 
 
 def test_from_segments_to_attributes_and_back(users: GainsightPxAttributesSubject) -> None:
+    """Whoever was put into a segment is taken out of it by an export that tells attributes now, and the other way."""
     change(users, feature="on")
-    users.sandbox.post("/_sandbox/users", json={"identifyId": "a"})
     by_attributes = users.options()
-    delivery = Delivery(users)
-    delivery.edit(mode="segments", attributes={})
-    delivery.profile("a", one=True)
-    assert told_of(users, "aep/one")["members"] == ["a"]
-    assert users.members() == set()
-    delivery.edit(**by_attributes)
-    delivery.deliver()
-    assert told_of(users, "aep/one")["members"] == []
-    assert users.members() == {"a"}
-    delivery.edit(mode="segments", attributes={})
-    delivery.deliver()
-    assert told_of(users, "aep/one")["members"] == ["a"]
-    assert users.members() == set()
+    former = None
+    for round_, options in enumerate(
+        [{"mode": "segments", "attributes": {}}, by_attributes, {"mode": "segments", "attributes": {}}]
+    ):
+        users.export = replace(users.export_with(options), version=round_ + 2)
+        joins = users.step(1, after=round_)
+        leaves: list[Step] = [] if former is None else [users.step(1, joins=False, after=round_, target=former)]
+        assert users.deliver([joins, *leaves]) == {}
+        assert users.inside() == {users.identity(1)}
+        assert former is None or users.members(former) == set()
+        former = users.target
+
+
+def test_a_raised_tell_again_makes_everybody_worth_telling_again(subject: GainsightPxSubject) -> None:
+    told = []
+    for number in (0, 0, 1):
+        subject.export = subject.export_with({"tell_again": number})
+        told.append(subject.step(1).values)
+    assert told[0] == told[1] != told[2]
+
+
+# Our own limits.
+
+
+def test_a_new_name_of_a_segment_waits_for_room_as_all_else(subject: GainsightPxSubject) -> None:
+    subject.deliver([subject.step(1)])
+    subject.limit.problem = lambda: Busy("throttled", "our own side is at its limit")
+    outcomes = []
+    for at in range(1, 12):
+        name = f"Loyal {at}"
+        subject.export = subject.export_with({"segment_names": {"aep/one": name}})
+        subject.limit.met, subject.limit.at = 0, at
+        try:
+            subject.destination.send(subject.account(), subject.export, [subject.step(1)])
+        except Busy:
+            outcomes.append("waits")
+        else:
+            assert told_of(subject, "aep/one")["name"] == name
+            outcomes.append("told")
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert set(outcomes) == {"waits", "told"}
+
+
+def test_a_probe_that_has_no_room_is_no_probe_in_vain(subject: GainsightPxSubject) -> None:
+    """What was refused is held closed for a number of probes: our own limit is none of them."""
+    subject.deliver([subject.step(1)])
+    subject.fault({"status": 403}, path=subject.delivery_path, times=ALWAYS)
+    with pytest.raises(ConnectionProblem):
+        subject.deliver([subject.step(2)])
+    subject.limit.problem = lambda: Busy("throttled", "our own side is at its limit")
+    probes = 0
+    for probe in range(3 * MOST_HELD):
+        # The first call of a probe and a look at the notes have room, the call that was refused has none.
+        subject.limit.met, subject.limit.at = 0, 3 if probe % 3 else None
+        with pytest.raises(Problem) as caught:
+            subject.destination.check(subject.account(), [])
+        probes += not isinstance(caught.value, Busy)
+    assert probes == MOST_HELD

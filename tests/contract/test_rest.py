@@ -1,70 +1,40 @@
-"""A rest the account asks for (429 or 503 with `Retry-After`) holds back every call to it, under whatever quota.
-
-The pace is the real one, over the database in memory.
-"""
+"""A rest the account asks for (429 or 503 with `Retry-After`) holds back every call to it, under whatever quota."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from relay.delivery.pace import Pace
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account
 from relay.domain.problems import Busy, Problem, Transient
 from tests.contract.activecampaign_subject import ActiveCampaignSubject
-from tests.contract.conftest import name_of
-from tests.contract.gainsight_px_subject import (
-    GainsightPxAttributesSubject,
-    GainsightPxByKeySubject,
-    GainsightPxSubject,
-)
-from tests.contract.subject import BASE_URL, PassingTime, Subject
-from tests.fakes.memory_database import MemoryDatabase
-from tests.fakes.wsgi_session import wsgi_session
+from tests.contract.gainsight_px_subject import GainsightPxSubject
+from tests.contract.pace import Pace
+from tests.contract.subject import Subject
 
 RETRY_AFTER = 90
 RATE_LIMIT = {"success": 0, "message": "Rate limit exceeded.", "failureReasons": ["Retry in a minute."]}
 
 
-class SubjectClock:
-    """The subject's time as a `Clock`."""
-
-    def __init__(self, time: PassingTime) -> None:
-        self._time = time
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self._time(), UTC)
-
-    def sleep(self, seconds: float) -> None:
-        self._time.pass_(seconds)
-
-
 def pace_really(subject: Subject) -> None:
-    """Have all calls of a subject paced as in the stack."""
-    pace = Pace(MemoryDatabase(), SubjectClock(subject.time))
-    name = subject.connection.name
+    """Have all calls of a subject paced, and held where it is asked for."""
+    pace = Pace(subject.time)
+    plain = subject.account
 
     def account() -> Account:
         caller = HttpCaller(
-            name,
-            pace=partial(pace, name),
+            subject.connection.name,
+            pace=pace,
             log=lambda *_, **__: None,
-            hold=partial(pace.hold_all, name),
-            session=wsgi_session(subject.adapter),
+            hold=pace.hold_all,
+            session=subject.wire,
             monotonic=subject.time,
         )
-        return Account(
-            subject.connection,
-            caller,
-            subject.notes,
-            BASE_URL,
-            backlog=lambda _: subject.backlog,
-            hold=partial(pace.hold, name),
-        )
+        return replace(plain(), call=caller, hold=pace.hold)
 
     subject.account = account  # type: ignore[method-assign]
 
@@ -77,9 +47,7 @@ EVERYTHING: Mapping[str, Callable[[Subject], object]] = {
     "an import is looked at": lambda subject: subject.destination.import_report(
         subject.account(), subject.export, subject.open_import("b-1", 2), [subject.step(1), subject.step(2)]
     ),
-    "what is over": lambda subject: subject.destination.cleared_before(
-        subject.account(), datetime.fromtimestamp(subject.time(), UTC)
-    ),
+    "what is over": lambda subject: subject.destination.cleared_before(subject.account(), subject.time.now()),
 }
 
 
@@ -92,10 +60,6 @@ def _pause_of(does: Callable[[Subject], object], subject: Subject) -> timedelta 
     return None
 
 
-KINDS = (ActiveCampaignSubject, GainsightPxByKeySubject, GainsightPxAttributesSubject)
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=name_of)
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("first", ["several join", "one joins", "a check"])
 def test_a_rest_that_one_call_is_asked_for_is_kept_by_all_others(kind: type[Subject], status: int, first: str) -> None:
@@ -104,12 +68,12 @@ def test_a_rest_that_one_call_is_asked_for_is_kept_by_all_others(kind: type[Subj
     subject.fault({"status": status, "headers": {"Retry-After": str(RETRY_AFTER)}})
     with pytest.raises(Transient):
         EVERYTHING[first](subject)
-    asked_at, made = subject.time(), len(subject.adapter.requests)
+    asked_at, made = subject.time(), len(subject.wire.requests)
     subject.time.pass_(RETRY_AFTER - 30)
     for does in EVERYTHING.values():
         pause = _pause_of(does, subject)
         assert pause is None or pause >= timedelta(seconds=25)
-        assert len(subject.adapter.requests) == made, "somebody called during the rest"
+        assert len(subject.wire.requests) == made, "somebody called during the rest"
     subject.time.seconds = asked_at + RETRY_AFTER
     for name in ("several join", "a check"):
         EVERYTHING[name](subject)
@@ -122,10 +86,10 @@ def test_the_imports_own_limit_holds_imports_and_nothing_else() -> None:
     several, one, check = (EVERYTHING[name] for name in ("several join", "one joins", "a check"))
     with pytest.raises(Transient):
         several(subject)
-    made = len(subject.adapter.requests)
+    made = len(subject.wire.requests)
     with pytest.raises(Busy):
         several(subject)
-    assert len(subject.adapter.requests) == made
+    assert len(subject.wire.requests) == made
     assert one(subject) == {}
     check(subject)
     subject.time.pass_(61)
@@ -138,8 +102,8 @@ def test_a_rest_that_a_log_in_is_asked_for_is_kept_too() -> None:
     subject.fault({"status": 429, "headers": {"Retry-After": str(RETRY_AFTER)}}, path="^/oauth/token")
     with pytest.raises(Transient):
         subject.deliver([subject.step(1)])
-    made = len(subject.adapter.requests)
+    made = len(subject.wire.requests)
     with pytest.raises(Problem) as caught:
         subject.destination.check(subject.account(), [])
     assert isinstance(caught.value, Busy)
-    assert len(subject.adapter.requests) == made
+    assert len(subject.wire.requests) == made

@@ -114,7 +114,8 @@ class Bench:
         self.database = MemoryDatabase(before=self.step, after=self.step)
         self.tool = self._destination(TOOL, imports=imports, streams=streams, call_size=call_size)
         self.other = self._destination(OTHER, imports=not imports, streams=False, call_size=call_size)
-        self.queue, self.other_queue, self.checks = (BenchQueue(self.step) for _ in range(3))
+        self.queue, self.other_queue = BenchQueue(self.step), BenchQueue(self.step)
+        self.checks, self.changes = BenchQueue(self.step), BenchQueue(self.step)
         self.settings = BenchSettings({CONNECTION: TOOL, OTHER_CONNECTION: OTHER})
         self.inventory = Inventory()
         self.own_schedules: frozenset[str] = frozenset()
@@ -142,7 +143,7 @@ class Bench:
         stack.keyed = KEYED
         stack.destinations = {TOOL: self.tool, OTHER: self.other}.__getitem__
         stack.queue_of = {TOOL: self.queue, OTHER: self.other_queue}.__getitem__
-        stack.checks = self.checks
+        stack.checks, stack.changes = self.checks, self.changes
         stack.caller = self._caller
         stack.new_id = lambda size: next(self._ids)
         stack.schedules = stack.recent_schedules = self.timetable

@@ -140,6 +140,8 @@ class BenchDestination:
         account.call("POST", "https://destination.example", quota=QUOTA)
         assert len(steps) <= self.call_size
         self.calls_made.append(list(steps))
+        for segment in export.segments:
+            account.notes.keep(f"name of {segment}", account.segment_name(segment) or segment)
         problem = self.script.pop(0) if self.script else None
         if problem is not None and not isinstance(problem, Lost):
             raise problem
@@ -186,6 +188,7 @@ class BenchDestination:
     ) -> ImportReport:
         self.step(f"before report {self.name}")
         account.call("GET", "https://destination.example", quota=QUOTA)
+        account.notes.keep("imports were asked about", "yes")
         if self.script and (problem := self.script.pop(0)) is not None:
             raise problem
         job = next(job for job in self.jobs if job.id == queued.import_id)

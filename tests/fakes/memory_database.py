@@ -15,6 +15,7 @@ from relay.stores.database import (
     ABSENT,
     MAX_ITEM_BYTES,
     SORTED_TABLES,
+    Delete,
     Expectation,
     Item,
     Key,
@@ -144,7 +145,7 @@ class MemoryDatabase:
             if trouble is not Trouble.THROTTLED:
                 # An addition travels as a transaction, so that it is not done twice.
                 adds = isinstance(write, Update) and bool(write.add)
-                applied[index] = self._apply_all([write], factor=2 if adds else 1)
+                applied[index] = self._apply_all([write], factor=2 if adds else 1) or self._is_gone(write)
             self.after(step)
         if troubles:
             raise Busy("throttled", "DynamoDB kept throttling statements")
@@ -199,6 +200,14 @@ class MemoryDatabase:
             for key, item in new.items():
                 self._store(key, item)
             return True
+
+    def _is_gone(self, write: Write) -> bool:
+        """Return whether a refused write is a deletion of what is not there, which takes a look."""
+        if not isinstance(write, Delete):
+            return False
+        with self._lock:
+            self.read_units[write.key.table] += _units(self._size(write.key), 4096)
+            return write.key not in self._items
 
     def _after(self, write: Write) -> Item | None:
         key = write.key

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from flask import Flask, Response, request
 
@@ -33,19 +33,18 @@ class Member:
     since: str
 
 
-@dataclass
 class NewsletterAccount:
     """The account: lists by number, members by list and address; whoever is `refused` is refused everywhere."""
 
-    api_key: str
-    clock: Callable[[], float]
-    sleep: Callable[[float], None]
-    lists: Mapping[int, str]
-    lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __post_init__(self) -> None:
-        self._began = self.clock()
-        self._lists = dict(self.lists)
+    def __init__(
+        self, api_key: str, clock: Callable[[], float], sleep: Callable[[float], None], lists: Mapping[int, str]
+    ) -> None:
+        self.api_key = api_key
+        self.clock = clock
+        self.sleep = sleep
+        self.lock = threading.RLock()
+        self._began = clock()
+        self._lists = dict(lists)
         self.reset()
 
     def reset(self) -> None:

@@ -283,7 +283,7 @@ class CarelessFields(BaseModel):
 class CarelessTool(NewsletterTool):
     """The same destination with careless settings."""
 
-    connection_model = CarelessFields
+    connection_model: type[BaseModel] = CarelessFields
 
 
 def load(name: str) -> Destination:

@@ -118,14 +118,15 @@ class Wire(requests.Session):
         self.requests.append(sent)
         started = self._now()
         try:
-            answered = self.interfere(sent, lambda: self._act(sent))
+            answered = self.interfere(sent, lambda: self.act(sent))
         except ConnectionAbortedError:
             raise requests.ConnectionError("Connection aborted.") from None
         if self._now() - started > timeout[1]:
             raise requests.ReadTimeout(f"{url} timed out")
         return Response(answered)
 
-    def _act(self, sent: Sent) -> Answered:
+    def act(self, sent: Sent) -> Answered:
+        """Have the application act on a request, past all interference."""
         begun: list[Any] = []
         path, _, query = sent.path_url.partition("?")
         environ: dict[str, Any] = {

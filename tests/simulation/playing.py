@@ -28,5 +28,6 @@ def play(seed: int, actions: int = 250, *, make: Callable[[int], World] = World)
     promise(sum(destination.writes for destination in world.destinations.values()) == writes, "a needless write call")
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
+        ending.check_assignments(world, export)
         ending.check_ledger(world, export)
     return world

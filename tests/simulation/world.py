@@ -623,9 +623,14 @@ class World:
                 found.append(f"{key.pk} {key.sk} {item}")
             elif kind == "run" and key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
                 found.append(f"{key.pk} {item['state']}")
-            elif kind == "run" and key.sk.startswith("out#"):
+            elif kind == "run" and key.sk.startswith("out#") and self._has_finished(key.pk):
                 found.append(str(outstanding._record(key.pk, item)))
         return found
+
+    def _has_finished(self, run: str) -> bool:
+        """Return whether a run has gone through; one that was ended before waits for nobody."""
+        header = self.database.peek(Key(Table.CONTROL, run, "header"))
+        return header is not None and header["state"] in ("finished", "many-rejected")
 
     def full_runs(self) -> None:
         """A run of every export."""

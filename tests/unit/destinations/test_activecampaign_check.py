@@ -126,7 +126,7 @@ def test_every_export_is_looked_at_and_the_fields_once() -> None:
 # Custom fields.
 
 
-def test_mistake_6_all_pages_of_fields_are_read() -> None:
+def test_all_pages_of_fields_are_read() -> None:
     pages = [fields(**{f"f{number}": "text" for number in numbers}) for numbers in (range(100), range(100, 150))]
     the_account = account(ME, ROOM, fields(f1="text"), *pages, LIST)
     findings = DESTINATION.check(the_account, [export({"fields.149": "x", "fields.200": "x"})])

@@ -488,6 +488,6 @@ def test_a_refused_key_is_no_missing_contact() -> None:
         DESTINATION.import_report(the_account, export(), opened(), TWO)
 
 
-def test_mistake_10_ids_are_escaped_in_paths() -> None:
+def test_ids_are_escaped_in_paths() -> None:
     _, calls = report(import_info("failed"), contacts(("1/../7?x", "a@example.com")), SUBSCRIBED, NOBODY)
     assert calls[2] == "GET contacts/1%2F..%2F7%3Fx/contactLists"

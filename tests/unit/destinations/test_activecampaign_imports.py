@@ -155,7 +155,7 @@ def test_a_single_contact_whose_writing_was_answered_does_nothing_later(answer: 
     assert (caught.value.taken, caught.value.effect_within) == (None, lasts)
 
 
-def test_mistake_8_a_wrong_key_answers_200_with_a_page() -> None:
+def test_a_wrong_key_answers_200_with_a_page() -> None:
     with pytest.raises(ConnectionProblem, match="api_key") as caught:
         DESTINATION.send(account(LOGIN_PAGE), export(), TWO)
     assert "s3cret" not in str(caught.value)

@@ -96,12 +96,12 @@ def test_encoding(target: str, value: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", [], [None, " "], {}, {"a": 1}, float("nan"), float("inf")])
-def test_mistake_4_a_missing_value_is_nothing_not_null_or_empty(value: Any) -> None:
+def test_a_missing_value_is_nothing_not_null_or_empty(value: Any) -> None:
     assert DESTINATION.encode("fields.1", value) is None
     assert DESTINATION.encode("first_name", value) is None
 
 
-def test_mistake_3_a_name_is_not_split_on_spaces() -> None:
+def test_a_name_is_not_split_on_spaces() -> None:
     assert DESTINATION.encode("last_name", "Smith of Wherever") == "Smith of Wherever"
 
 

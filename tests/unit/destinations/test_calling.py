@@ -193,7 +193,7 @@ def test_an_exhausted_pace_makes_no_call(door: Door) -> None:
     assert door.adapter.requests == []
 
 
-def test_mistake_5_json_is_encoded_not_interpolated(door: Door) -> None:
+def test_json_is_encoded_not_interpolated(door: Door) -> None:
     door.answers = iter([Response("{}", content_type="application/json")])
     body = {"email": 'o"brien\\@example.com', "name": "Zoë"}
     door.call("POST", "https://acme.api-us1.com/api/3/x", quota=QUOTA, json=body)

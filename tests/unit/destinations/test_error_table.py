@@ -36,7 +36,7 @@ def test_statuses_that_split_are_left_to_the_caller(status: int) -> None:
     assert row.outcome.actor is Actor.US
 
 
-def test_mistake_8_success_is_not_judged_by_status_alone() -> None:
+def test_success_is_not_judged_by_status_alone() -> None:
     with pytest.raises(ConnectionProblem, match="not_json"):
         raise_for(LOGIN_PAGE, DEFAULT_TABLE)
 

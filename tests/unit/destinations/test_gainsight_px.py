@@ -158,7 +158,7 @@ class TestIdentity:
         assert isinstance(found, Rejection)
         assert found.code == "malformed_identity"
 
-    def test_mistake_9_nothing_but_membership_is_ever_sent(self) -> None:
+    def test_nothing_but_membership_is_ever_sent(self) -> None:
         assert self.px.encode("signUpDate", 17) is None
         assert dict(self.px.mapping_problems({"IDENTIFY_ID": "x", "email": "x"})).keys() == {"email"}
         assert dict(self.px.mapping_problems({})).keys() == {"IDENTIFY_ID"}

@@ -78,7 +78,7 @@ def told_segment(asked: Asked) -> str:
 
 
 class TestMakingKnown:
-    def test_mistake_1_metadata_is_sent_once_per_segment_not_once_per_call(self) -> None:
+    def test_metadata_is_sent_once_per_segment_not_once_per_call(self) -> None:
         px = account(shown(), DONE, DONE)
         PX.send(px, export(), [step()])
         PX.send(px, export(), [step("u2")])
@@ -102,7 +102,7 @@ class TestMakingKnown:
         assert (asked.method, asked.params) == ("POST", {"failIfExists": "false"})
         assert asked.json == {"externalId": "aep/a", "name": name, "description": description}
 
-    def test_mistake_2_two_workers_that_both_create_end_up_with_one_id(self) -> None:
+    def test_two_workers_that_both_create_end_up_with_one_id(self) -> None:
         class FirstIsAnother(DictNotes):
             def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
                 self.kept.setdefault(key, value.replace("px-ours", "px-theirs"))

@@ -23,8 +23,8 @@ def after(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def change(**told: Any) -> Change:
-    return Change(**{"profile_ids": ("00ff",), "received_at": after(100), **told})
+def change(**more: Any) -> Change:
+    return Change(**{"profile_ids": ("00ff",), "received_at": after(100), **more})
 
 
 def merged(*changes: Change, profile: Profile = BLANK) -> Profile:
@@ -69,7 +69,7 @@ _changes = st.builds(
 _profiles = st.lists(_changes, max_size=4).map(lambda changes: merged(*changes))
 
 
-def told(profile: Profile) -> object:
+def contents(profile: Profile) -> object:
     """Everything of a profile, with values as text: to Python 1 and True are equal."""
     return repr([profile.id, profile.source, *map(_sorted, _parts(profile))])
 
@@ -96,13 +96,13 @@ def _sorted(part: Any) -> Any:
 @given(st.lists(_changes, max_size=6).flatmap(lambda changes: st.tuples(st.just(changes), st.permutations(changes))))
 def test_the_order_of_changes_does_not_matter(orders: tuple[list[Change], list[Change]]) -> None:
     first, second = orders
-    assert told(merged(*first)) == told(merged(*second))
+    assert contents(merged(*first)) == contents(merged(*second))
 
 
 @given(st.lists(_changes, min_size=1, max_size=5), st.data())
 def test_repeats_do_not_matter(changes: list[Change], data: st.DataObject) -> None:
     again = data.draw(st.lists(st.sampled_from(changes), max_size=6))
-    assert told(merged(*changes, *again)) == told(merged(*changes))
+    assert contents(merged(*changes, *again)) == contents(merged(*changes))
 
 
 @given(st.lists(_changes, min_size=1, max_size=5), _changes)
@@ -111,7 +111,7 @@ def test_a_change_merged_before_changes_nothing(changes: list[Change], last: Cha
     for each in (*changes, last):
         again = merge(profile, each)
         assert not again.changed
-        assert told(again.profile) == told(profile)
+        assert contents(again.profile) == contents(profile)
 
 
 @given(st.lists(_changes, min_size=1, max_size=5))
@@ -121,7 +121,7 @@ def test_what_looks_different_has_changed_and_what_has_not_changed_is_the_same(c
         result = merge(profile, each)
         assert result.changed == (not is_same(result.profile, profile))
         if result.changed:
-            assert told(result.profile) != told(profile)
+            assert contents(result.profile) != contents(profile)
         else:
             assert not looks_different(result.profile, profile)
         profile = result.profile
@@ -129,16 +129,16 @@ def test_what_looks_different_has_changed_and_what_has_not_changed_is_the_same(c
 
 @given(_profiles, _profiles, _profiles)
 def test_profiles_are_joined_in_any_order(one: Profile, two: Profile, three: Profile) -> None:
-    assert told(join(join(one, two), three)) == told(join(one, join(two, three)))
-    assert told(join(one, two)) == told(join(two, one))
+    assert contents(join(join(one, two), three)) == contents(join(one, join(two, three)))
+    assert contents(join(one, two)) == contents(join(two, one))
     assert is_same(join(one, one), one)
 
 
 @given(st.lists(_changes, max_size=3), st.lists(_changes, max_size=3), st.lists(_changes, max_size=2))
-def test_two_profiles_joined_are_as_if_all_had_been_told_of_one(
+def test_two_profiles_joined_are_as_if_all_had_been_sentof_one(
     of_one: list[Change], of_other: list[Change], later: list[Change]
 ) -> None:
-    assert told(merged(*later, profile=join(merged(*of_one), merged(*of_other)))) == told(
+    assert contents(merged(*later, profile=join(merged(*of_one), merged(*of_other)))) == contents(
         merged(*of_one, *of_other, *later)
     )
 
@@ -147,7 +147,7 @@ _requests = st.lists(st.lists(_changes, min_size=1, max_size=3), min_size=1, max
 
 
 @given(_requests, st.data())
-def test_a_message_that_comes_again_changes_nothing(told_: list[list[Change]], data: st.DataObject) -> None:
+def test_a_message_that_comes_again_changes_nothing(sent: list[list[Change]], data: st.DataObject) -> None:
     """However often and late, as long as it does not overtake the first one. (Each request has a time of its own.)"""
     first = [
         request(
@@ -158,7 +158,7 @@ def test_a_message_that_comes_again_changes_nothing(told_: list[list[Change]], d
             at=place,
             webhook_id=f"id-{place}",
         )
-        for place, changes in enumerate(told_)
+        for place, changes in enumerate(sent)
     ]
     again = data.draw(st.lists(st.sampled_from(range(len(first))), max_size=4))
     profile = merged(*(change for changes in first for change in changes))
@@ -170,7 +170,7 @@ def test_a_message_that_comes_again_changes_nothing(told_: list[list[Change]], d
         ),
         profile=profile,
     )
-    assert told(repeated) == told(profile)
+    assert contents(repeated) == contents(profile)
 
 
 def test_only_the_last_messages_are_remembered_and_the_earliest_receipt_of_each() -> None:
@@ -224,10 +224,10 @@ def test_within_one_request_a_later_snapshot_drops_what_an_earlier_entry_set_and
 
 
 def test_the_newest_qualification_wins_and_on_a_tie_the_exit() -> None:
-    for told_ in ([realized("s/a", 2), exited("s/a", 1)], [exited("s/a", 1), realized("s/a", 2)]):
-        assert merged(*(change(memberships=[each]) for each in told_)).memberships["s/a"].realized
-    for told_ in ([realized("s/a", 1), exited("s/a", 1)], [exited("s/a", 1), realized("s/a", 1)]):
-        assert not merged(change(memberships=told_)).memberships["s/a"].realized
+    for sent in ([realized("s/a", 2), exited("s/a", 1)], [exited("s/a", 1), realized("s/a", 2)]):
+        assert merged(*(change(memberships=[each]) for each in sent)).memberships["s/a"].realized
+    for sent in ([realized("s/a", 1), exited("s/a", 1)], [exited("s/a", 1), realized("s/a", 1)]):
+        assert not merged(change(memberships=sent)).memberships["s/a"].realized
 
 
 def test_a_snapshot_drops_what_was_set_earlier_and_keeps_it_out() -> None:
@@ -246,7 +246,7 @@ def test_none_clears_and_an_older_value_does_not_come_back() -> None:
     assert cleared.attributes["plan"] == Register(None, after(5), after(100))
 
 
-def test_times_are_compared_as_they_are_told_by_a_clock_that_runs_ahead() -> None:
+def test_times_are_compared_as_they_are_sentby_a_clock_that_runs_ahead() -> None:
     """Local time labelled as UTC, two hours ahead: repeats are no news, and a time is not news because it has come."""
     ahead = timedelta(hours=2)
     old = change(received_at=after(0), at=after(0) + ahead, attributes={"plan": "old"})
@@ -293,8 +293,8 @@ def test_attributes_and_identities_are_merged_whatever_the_memberships_beside_th
     assert held(profile) == {"s/unheard": (True, after(1))}
 
 
-def test_what_is_told_again_with_its_own_time_need_not_be_written() -> None:
-    """A source that tells everything every night costs no write per profile; one without times of its own does."""
+def test_what_is_sentagain_with_its_own_time_need_not_be_written() -> None:
+    """A source that sends everything every night costs no write per profile; one without times of its own does."""
     timed = change(at=after(1), snapshot=True, identities={"crm": ["1"]}, attributes={"plan": "x"})
     assert not merge(merged(timed), replace(timed, received_at=after(200))).changed
     assert merge(merged(timed), replace(timed, received_at=after(200), attributes={"plan": "y"})).changed
@@ -314,13 +314,13 @@ def test_an_empty_change_changes_nothing() -> None:
 def test_an_old_exit_heard_of_only_now_is_remembered_so_that_an_older_entry_does_not_undo_it() -> None:
     member = merged(change(memberships=[realized("s/a", 0)]))
     much_later = NOON + EXITS_KEPT + timedelta(days=1)
-    told_ = change(received_at=much_later, memberships=[exited("s/a", 10)])
+    sent = change(received_at=much_later, memberships=[exited("s/a", 10)])
 
-    result = merge(member, told_)
+    result = merge(member, sent)
 
     assert looks_different(member, result.profile)
     assert held(result.profile) == {"s/a": (False, after(10))}
-    assert not merge(result.profile, told_).changed
+    assert not merge(result.profile, sent).changed
     replayed = change(received_at=much_later, memberships=[realized("s/a", 0)])
     assert not merge(result.profile, replayed).changed
 
@@ -328,17 +328,17 @@ def test_an_old_exit_heard_of_only_now_is_remembered_so_that_an_older_entry_does
 def test_exits_heard_of_long_ago_are_dropped() -> None:
     member = merged(change(memberships=[realized("s/a", 0), exited("s/b", 0)]))
     later = change(received_at=NOON + timedelta(days=2), memberships=[exited("s/c", 0)])
-    told_ = change(received_at=NOON + EXITS_KEPT + timedelta(days=1), memberships=[realized("s/a", 10)])
+    sent = change(received_at=NOON + EXITS_KEPT + timedelta(days=1), memberships=[realized("s/a", 10)])
 
-    profile = merged(later, told_, profile=member)
+    profile = merged(later, sent, profile=member)
 
     assert held(profile) == {"s/a": (True, after(10)), "s/c": (False, after(0))}
 
 
 def test_a_long_standing_member_stays() -> None:
     member = merged(change(memberships=[realized("s/a", 0)]))
-    told_ = change(received_at=NOON + timedelta(days=900), attributes={"plan": "x"})
-    profile = merged(told_, profile=member)
+    sent = change(received_at=NOON + timedelta(days=900), attributes={"plan": "x"})
+    profile = merged(sent, profile=member)
     assert held(profile) == {"s/a": (True, NOON)}
 
 

@@ -15,7 +15,7 @@ from relay.domain.merging import merge
 from relay.domain.profiles import Alias, Profile
 from relay.routing.router import Router
 from relay.stores import profiles
-from relay.stores.database import Table
+from relay.stores.database import Delete, Key, Table
 from relay.stores.receipts import Counts
 from tests.fakes.routing_world import NOON, Crash, World, change, member, profile_id
 
@@ -112,6 +112,15 @@ def test_a_chain_of_aliases_is_followed_and_an_alias_is_written_once() -> None:
     tell(world, change(9, attributes={"plan": "x"}, received_at=NOON + timedelta(minutes=1)))
     assert under(world, 3, 5, 7, 9) == ["profile", "alias of 3", "alias of 5", "alias of 7"]
     assert world.profile(3).view()["attributes"]["plan"] == "x"
+
+
+def test_an_alias_whose_profile_is_gone_leads_to_a_new_one_of_the_same_id() -> None:
+    world = routed(change((2, 5), attributes={"plan": "x"}))
+    assert under(world, 2, 5) == ["profile", "alias of 2"]
+    world.database.write([Delete(Key(Table.PROFILES, profile_id(2)))])
+    tell(world, change(5, member("s/a", 1)), change(1, attributes={"plan": "y"}))
+    assert under(world, 1, 2, 5) == ["profile", "profile", "alias of 2"]
+    assert world.profile(5).view()["attributes"] == {}
 
 
 def test_a_profile_that_was_given_up_is_looked_at_though_no_change_names_it() -> None:

@@ -179,6 +179,21 @@ def test_clocks_of_two_functions_need_not_be_equal() -> None:
     assert world.queue("gainsight_px").looked_at == {profile_id(1)}
 
 
+def test_the_time_of_writing_is_later_than_that_of_whoever_wrote_before() -> None:
+    """Given a router that is held up as it reads, Then it does not date back what others wrote meanwhile."""
+    world = World()
+    message = world.post(change(1, member("s/a")))
+
+    def held_up() -> None:
+        world.clock.sleep(60)
+        world.run(world.post(change(1, attributes={"plan": "pro"}, received_at=world.clock.time)))
+
+    world.database.interrupt("get profiles", held_up)
+    world.run(message)
+    assert world.profile(1).version == 2
+    assert world.profile(1).changed_at == NOON + timedelta(seconds=60)
+
+
 def test_everything_is_kept_from_the_first_message_on_whether_or_not_an_export_names_it() -> None:
     world = World()
     world.outlines = {}
@@ -536,5 +551,4 @@ def test_the_function_wires_itself_from_the_environment(monkeypatch: pytest.Monk
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert app._router.__wrapped__()
-    assert app._queue_for.__wrapped__("gainsight_px")
     assert handler({"Records": []}, None, router=app._router.__wrapped__()) == {"batchItemFailures": []}

@@ -88,7 +88,7 @@ def test_writes_of_one_key_never_travel_together() -> None:
 
 def test_each_way_of_writing_is_the_cheapest_that_does_what_is_asked() -> None:
     world = World()
-    world.put(c={"n": 1})
+    world.put(c={"n": 1}, d={"n": 1})
     world.database.write(
         [
             Put(key("a"), {"n": 1}),

@@ -253,7 +253,7 @@ def test_an_import_that_nobody_asked_about_any_more_is_forgotten() -> None:
     bench.checks.take()
     bench.tick()
     [opened] = imports.all_open(bench.database, CONNECTION)
-    assert imports.rows(bench.database, opened.call)
+    assert imports.rows(bench.database, KEYED, opened)
     assert all("expires_at" in item for item in bench.database.items(Table.CONTROL, f"import#{opened.call}"))
     delete(bench)
     bench.checks.take()

@@ -34,7 +34,7 @@ class MembershipChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One profile's update as a source told it.
+    """One profile's update as a source sent it.
 
     `profile_ids` are the ids by which it names its profile, sorted: whoever shares one of them is the same profile.
     `received_at` is when the request came, `position` the place of the change in it. `snapshot` says that identities

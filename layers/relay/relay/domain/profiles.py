@@ -22,7 +22,7 @@ class Membership(NamedTuple):
 class Register(NamedTuple):
     """A value and when it was set; the newer wins. A value of None means cleared.
 
-    `at` is the value's own time; where the source told none it is that of receipt.
+    `at` is the value's own time; where the source gave none it is that of receipt.
     """
 
     value: Json

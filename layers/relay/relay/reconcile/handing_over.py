@@ -62,10 +62,11 @@ class HandingOver:
             if held.assignment.settings > export.version:
                 newer = held.assignment.settings
                 raise StaleSettings("settings", "newer settings were acted on", version=newer)
-            since = handed.since if held.assignment.since is None else held.assignment.since
-            grown = held.assignment.grown(handed.pairs, export.version, since or self.clock.now())
-            if grown == held.assignment:
+            if handed.pairs <= held.assignment.pairs:
                 return
+            now = self.clock.now()
+            since = handed.since if held.assignment.since is None else held.assignment.since
+            grown = held.assignment.grown(handed.pairs, export.version, since or now)._replace(took_over_at=now)
             if self.database.write([assignments.save(export.key, survivor, grown, held.version)])[0]:
                 return
         raise Conflict("contention", "others kept writing what an alias hands over")

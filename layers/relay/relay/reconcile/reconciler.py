@@ -37,7 +37,7 @@ from relay.reconcile.handing_over import HandingOver
 from relay.reconcile.job import Job
 from relay.reconcile.recording import Recorder
 from relay.reconcile.survey import Case, Listed, Survey, Surveyor
-from relay.reconcile.time_limits import out_of_time, within
+from relay.reconcile.time_limits import LEAVES_WITHIN, out_of_time, within
 from relay.reconcile.visit import Visit, Visitor, ended, visit
 from relay.reconcile.waking import Waking
 from relay.stores import assignments, identities, imports
@@ -52,7 +52,7 @@ FIRST_LOOK: Final = timedelta(seconds=10)
 """When a queued import is looked at first: one contact alone was seen to take 6 s."""
 
 FIRST_WAIT: Final = timedelta(minutes=5)
-"""Where a destination can show that a lost call is over, it is asked again after this, then after twice as long."""
+"""Where a destination can show that a lost call is over, it is asked again after this, then with growing pauses."""
 
 
 class Call(NamedTuple):
@@ -124,11 +124,7 @@ class Reconciler:
         """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more."""
         writes = []
         for case in survey.cases:
-            done = {
-                leaver.pair
-                for key, leaver in case.unwanted.items()
-                if not survey.records[key].record.names(case.profile)
-            }
+            done = _named_no_more(case, survey)
             if done & case.assigned.assignment.pairs:
                 stored = case.assigned
                 rest = stored.assignment._replace(pairs=stored.assignment.pairs - done)
@@ -141,7 +137,7 @@ class Reconciler:
         now = self._clock.now()
         changed = {}
         for case in survey.cases:
-            assignment = case.assigned.assignment if case.survivor is not None else _assignment_of(job, case, now)
+            assignment = _assignment_of(job, case, survey, now)
             if assignment != case.assigned.assignment:
                 changed[case.profile] = case, assignment
         writes = [
@@ -178,19 +174,22 @@ class Reconciler:
         return [found.key for found in visits if found.key in lost]
 
     def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
-        """End calls that the destination shows to be over before their deadline; else say how long to wait at most."""
+        """End calls that the destination shows to be over before their deadline; else say how long to wait at most.
+
+        What it does not show now it may show later, so it is asked again, with growing pauses.
+        """
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
         now = self._clock.now()
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            return visits, {}
-        if cleared is None:
-            return visits, {}
-        visits = [ended(job, found, cleared, now) for found in visits]
+            cleared = None
+        if cleared is not None:
+            visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
-        return visits, {key: max(FIRST_WAIT, now - call.send_by) for key, call in still.items() if call is not None}
+        waits = {key: (now - call.send_by) / 2 for key, call in still.items() if call is not None}
+        return visits, {key: max(FIRST_WAIT, wait) for key, wait in waits.items()}
 
     def _begin(self, job: Job, visits: Sequence[Visit]) -> tuple[list[Call], dict[str, Record]]:
         """Open calls in the records that are ours to send, and cut the rows into calls."""
@@ -211,8 +210,8 @@ class Reconciler:
         sender = found.sender
         if sender is None:
             return None
-        bound = job.destination.lost_answer_bound
-        record = begin(found.record, "", send_by=job.until, bound=bound, at=min(sender.role.at, self._clock.now()))
+        bound, send_by = job.destination.lost_answer_bound, job.until + LEAVES_WITHIN
+        record = begin(found.record, "", send_by=send_by, bound=bound, at=min(sender.role.at, self._clock.now()))
         content, told_at = wanted_content(record), record.told_at
         assert content is not None and told_at is not None  # noqa: S101, PT018 - `begin` has seen to both
         written[found.key] = record
@@ -273,15 +272,30 @@ class Reconciler:
             survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
 
 
-def _assignment_of(job: Job, case: Case, now: datetime) -> Assignment:
-    """Return what an assignment has to say before the profile's records are visited."""
+def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
+    """Return what an assignment has to say before the profile's records are visited.
+
+    The first pass of a run takes out what names the profile no more. Then whoever is assigned in vain on the last pass
+    is one of those who were counted as leaving, also when a page is done once more after it has taken them out.
+    """
     old = case.assigned.assignment
+    if case.survivor is not None:
+        return old
     assignment = old
     wanted = {member.pair for member in case.members.values()} if job.claims else set[Pair]()
     wanted |= case.adopted
+    if job.run is not None and job.claims:
+        gone = _named_no_more(case, survey)
+        wanted -= gone
+        assignment = old = old._replace(pairs=old.pairs - gone)
     if not old.pairs >= wanted or (old.pairs and old.settings < job.export.version and case.verdict is None):
         assignment = old.grown(wanted, job.export.version, now)
     return assignment._replace(rejection=_rejection_of(case, now))
+
+
+def _named_no_more(case: Case, survey: Survey) -> set[Pair]:
+    """Return the pairs that a profile does not want and whose records do not name it."""
+    return {leaver.pair for key, leaver in case.unwanted.items() if not survey.records[key].record.names(case.profile)}
 
 
 def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:

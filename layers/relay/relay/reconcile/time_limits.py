@@ -2,10 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from relay.destinations.contract import Account, Reply
 from relay.domain.problems import Conflict
+
+LEAVES_WITHIN = timedelta(seconds=25)
+"""How long after the last look at the clock a call leaves at the latest: it may wait 20 s for its turn
+(`relay.breaker.pace`) and 5 s for its connection (`relay.destinations.calling`)."""
 
 OUT_OF_TIME = "out_of_time"
 """The code of what was not begun because the function's time is nearly over."""

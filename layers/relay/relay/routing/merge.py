@@ -79,7 +79,7 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
     """Merge all changes of a customer into what is stored now; `found` is what `profiles.follow` found."""
     reached = _reached(customer.ids, found)
     stored = [held for _, held in sorted(reached.items()) if isinstance(held, Profile)]
-    survivor = stored[0] if stored else Profile(min(reached), customer.source)
+    survivor = stored[0] if stored else Profile(_smallest_unknown(reached), customer.source)
     profile = survivor
     for other in stored[1:]:
         profile = join(profile, other)
@@ -134,6 +134,10 @@ def _reached(ids: Sequence[str], found: Mapping[str, Stored]) -> dict[str, Store
             one = held.of
             held = reached[one] = found[one]
     return reached
+
+
+def _smallest_unknown(reached: Mapping[str, Stored]) -> str:
+    return min(one for one, held in reached.items() if held is None)
 
 
 def _aliases(survivor: str, reached: Mapping[str, Stored], now: datetime) -> Iterator[Alias]:

@@ -147,8 +147,7 @@ class Router:
 
     def _failed(self, messages: Sequence[Received], error: Exception, event: str) -> list[str]:
         """Say and record why messages fail; return their ids."""
-        for message in messages[:1]:
-            self._observability.problem(event, error, message_id=message.id, queued=len(messages))
+        self._observability.problem(event, error, message_id=", ".join(message.id for message in messages))
         if _is_defect(error):
             attempts.note(self._database, self._observability, messages, error, self._clock.now())
         return [message.id for message in messages]

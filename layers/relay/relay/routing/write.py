@@ -46,8 +46,9 @@ class Writer:
         for _ in range(TRIES):
             if not waiting:
                 return done
-            now = self._clock.now()
             found = profiles.follow(self._database, {one for customer in waiting for one in customer.ids})
+            # Not before it is read: so of two writes of a profile the later has the later time.
+            now = self._clock.now()
             drafts = [draft(customer, found, self._room, now) for customer in by_profile(waiting, found)]
             self._write_segments(drafts)
             waiting = self._save(drafts, now)

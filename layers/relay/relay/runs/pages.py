@@ -14,7 +14,7 @@ from operator import attrgetter
 from relay.clock import Clock
 from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.identity import CLOCK_MARGIN, OUT, Record
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
@@ -173,11 +173,16 @@ class Pages:
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
         """Count what is known of a case whatever its work comes to; return whether it needs work in this phase."""
-        is_settled = case.changed_at is None or case.changed_at <= run.started_at - CLOCK_MARGIN
+        is_settled = all(
+            moment is None or moment <= run.started_at - CLOCK_MARGIN
+            for moment in (case.changed_at, case.assigned.assignment.took_over_at)
+        )
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
-        if leaves and is_settled and _left_in(survey.of_leavers(case), case.profile, run):
+        is_last = run.phase is Phase.REMOVE
+        # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
+        if leaves and is_settled and (is_last or any(one.names(case.profile) for one in survey.of_leavers(case))):
             read.leavers.add(case.profile)
-        if run.phase is Phase.REMOVE:
+        if is_last:
             return leaves
         read.counts["leaving"] += case.profile in read.leavers
         since = case.assigned.assignment.since
@@ -257,11 +262,3 @@ def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     found = list(entries)
     assignment = next((one.assignment for one in found if one.assignment is not None), None)
     return Listed(profile, assignment, tuple(former for one in found for former in one.former))
-
-
-def _left_in(records: Iterable[Record], profile: str, run: Run) -> bool:
-    """Return whether a profile is named where it stands no more, or left there since a run began."""
-    return any(
-        record.names(profile) or (record.acknowledged is OUT and verdict.agreed_since(record, run.started_at))
-        for record in records
-    )

@@ -73,22 +73,35 @@ PACKED_FROM = 20_000
 
 
 def encode(assignment: Assignment) -> str | bytes:
-    """Return the stored form: identities by target, settings, since when, and a rejection."""
+    """Return the stored form: identities by target, settings, since when, a rejection, when it took something over."""
     targets: dict[str, list[str]] = {}
     for pair in sorted(assignment.pairs):
         targets.setdefault(pair.target, []).append(pair.identity)
     rejection = assignment.rejection
-    doc: list[Any] = [targets, assignment.settings, _milliseconds(assignment.since)]
-    if rejection is not None:
-        doc.append([rejection.kind.value, rejection.code, _milliseconds(rejection.at)])
+    doc: list[Any] = [
+        targets,
+        assignment.settings,
+        _milliseconds(assignment.since),
+        None if rejection is None else [rejection.kind.value, rejection.code, _milliseconds(rejection.at)],
+        _milliseconds(assignment.took_over_at),
+    ]
+    while doc[-1] is None:
+        doc.pop()
     text = _encode(doc)
     return text if len(text) < PACKED_FROM else zlib.compress(text.encode())
 
 
 def decode(doc: str | int | bytes) -> Assignment:
     """Read the stored form."""
-    targets, settings, since, *more = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
-    return Assignment(_pairs(targets), settings, _moment(since), _rejection(*more[0]) if more else None)
+    told = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
+    targets, settings, since, rejection, took_over_at = told + [None] * (5 - len(told))
+    return Assignment(
+        _pairs(targets),
+        settings,
+        _moment(since),
+        None if rejection is None else _rejection(*rejection),
+        _moment(took_over_at),
+    )
 
 
 def _pairs(targets: Mapping[str, Sequence[str]]) -> frozenset[Pair]:

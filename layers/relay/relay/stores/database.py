@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 
@@ -24,7 +24,7 @@ Of the key's own attributes `{"pk": ABSENT}` says that there is no item, and the
 """
 
 
-class Table(Enum):
+class Table(StrEnum):
     """The stack's tables. `profiles` and `identities` have the key `pk` alone, the others `pk` and `sk`."""
 
     PROFILES = "profiles"
@@ -70,7 +70,10 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete an item if `expect` holds; deleting what is not there is fine unless `expect` says otherwise."""
+    """Delete an item if `expect` holds.
+
+    A `write` counts what is not there as deleted, whatever was expected; in a `transact` the expectation counts.
+    """
 
     key: Key
     expect: Expectation = field(default_factory=dict)

@@ -241,14 +241,16 @@ class DynamoDatabase:
             tries.pause("throttled", "DynamoDB kept throttling statements")
 
     def _found(self, writes: Sequence[Write], not_held: Sequence[int], tries: "_Tries") -> Iterator[tuple[int, bool]]:
-        """Yield whether items are as refused writes would have left them, where an earlier try may have applied them.
+        """Yield whether items are as refused writes would have left them, where that is not known.
 
-        A statement has no token, so what is there now has to tell.
+        A statement has no token, so after a lost answer what is there now has to tell. A deletion may have found
+        nothing to delete.
         """
-        if not not_held or not tries.lost:
+        unknown = [index for index in not_held if tries.lost or isinstance(writes[index], Delete)]
+        if not unknown:
             return
-        items = self.get([writes[index].key for index in not_held])
-        for index, item in zip(not_held, items, strict=True):
+        items = self.get([writes[index].key for index in unknown])
+        for index, item in zip(unknown, items, strict=True):
             write = writes[index]
             if isinstance(write, Delete):
                 yield index, item is None

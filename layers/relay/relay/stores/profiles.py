@@ -34,6 +34,7 @@ Stored = Profile | Alias | None
 """What lies under an id."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -117,8 +118,8 @@ def save_aliases(database: Database, aliases: Sequence[Alias]) -> list[bool]:
 
 
 def size(profile: Profile) -> int:
-    """Return how many bytes a profile's item has."""
-    return _size(profile.id, _encode(profile, profile.version, profile.changed_at))
+    """Return how many bytes a profile's item has when it is written; a few more than it may be."""
+    return _size(profile.id, _encode(profile, profile.version + 1, _LATEST))
 
 
 def _key(profile_id: str) -> Key:
@@ -155,12 +156,14 @@ class _Times:
     def of(self, registers: Mapping[str, Register]) -> dict[str, list[Any]]:
         """Return registers as value and places of their times: one place where a value has no time of its own."""
         found: dict[str, list[Any]] = {}
-        last, place = None, 0
+        last: Stamp | None = None
+        places: list[int] = []
         for name, held in registers.items():
-            at, received_at = held.at, held.received_at
-            if at is not last:
-                last, place = at, self(at)
-            found[name] = [held.value, place] if at == received_at else [held.value, place, self(received_at)]
+            _, at, received_at = held
+            if last is None or at is not last[0] or received_at is not last[1]:
+                last = at, received_at
+                places = [self(at)] if at == received_at else [self(at), self(received_at)]
+            found[name] = [held.value, *places]
         return found
 
 
