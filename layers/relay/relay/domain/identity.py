@@ -320,7 +320,8 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
         told_at = at
     elif before is None:
         told_at = max(at, told_at + TURN)
-    return record._replace(open=call, told_at=told_at, not_before=None)
+    # What is tried again is refused no more: until it is answered, it is open.
+    return record._replace(open=call, told_at=told_at, refused=None, not_before=None)
 
 
 class Taken(NamedTuple):
@@ -374,11 +375,7 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     earlier = None if call.earlier is None or call.earlier <= now else call.earlier
     if isinstance(answer, Unclear):
         deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
-        if deadline >= call.deadline:
-            return record
-        # Of two calls the one that is over earlier counts as begun earlier, also where a destination is asked for that.
-        send_by = call.send_by - (call.deadline - deadline)
-        return record._replace(open=call._replace(send_by=send_by, deadline=deadline))
+        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
     if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
         rest: Call | None = call._replace(id=None, earlier=None)
     else:
