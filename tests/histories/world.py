@@ -119,7 +119,7 @@ class World:
         stack.destinations = {self.side.name: destination}.__getitem__
         stack.sandboxes = {self.side.name: BASE_URL}
         stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
-        stack.new_id = lambda size: next(self._ids)
+        stack.new_id = lambda size: next(self._ids)  # noqa: ARG005 - says what it takes
         stack.inventories, stack.recent_schedules = Inventory, None
         return stack
 
@@ -196,9 +196,7 @@ class World:
             export = self.console.exports.get(run.export)
             if run.state is RunState.NEEDS_CONFIRMATION and export is not None:
                 self.tell(f"{run.id} is confirmed")
-                self.invocations.invoke(
-                    lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator")
-                )  # type: ignore[misc]
+                self.invocations.invoke(lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator"))  # type: ignore[misc]
 
     def waits(self) -> list[tuple[datetime, str]]:
         """Return what waits for what is due: when, and what it is."""
