@@ -52,7 +52,7 @@ FIRST_LOOK: Final = timedelta(seconds=10)
 """When a queued import is looked at first: one contact alone was seen to take 6 s."""
 
 FIRST_WAIT: Final = timedelta(minutes=5)
-"""Where a destination can show that a lost call is over, it is asked again after this, then with growing pauses."""
+"""Where a destination can show that a lost call is over, it is asked again after this, then after twice as long."""
 
 
 class Call(NamedTuple):
@@ -176,7 +176,7 @@ class Reconciler:
     def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
         """End calls that the destination shows to be over before their deadline; else say how long to wait at most.
 
-        What it does not show now it may show later, so it is asked again, with growing pauses.
+        What it does not show now it may show later, so it is asked again, each time after twice as long.
         """
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
@@ -184,12 +184,13 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            cleared = None
-        if cleared is not None:
+            pass
+        else:
+            if cleared is None:
+                return visits, {}
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
-        waits = {key: (now - call.send_by) / 2 for key, call in still.items() if call is not None}
-        return visits, {key: max(FIRST_WAIT, wait) for key, wait in waits.items()}
+        return visits, {key: max(FIRST_WAIT, now - call.send_by) for key, call in still.items() if call is not None}
 
     def _begin(self, job: Job, visits: Sequence[Visit]) -> tuple[list[Call], dict[str, Record]]:
         """Open calls in the records that are ours to send, and cut the rows into calls."""
