@@ -13,7 +13,7 @@ from relay.domain.runs import Phase, RunState
 from relay.reconcile.verdict import UNCHANGED
 from relay.stores import identities
 from relay.stores.database import Table
-from tests.fakes.bench import VIP, Bench, person
+from tests.fakes.bench import VIP, Bench, Crash, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.crashing import die_at_every_step
 
@@ -255,6 +255,27 @@ def test_the_survivor_may_be_looked_at_at_any_step(step: str, wants: bool) -> No
         bench.pass_time(2 * MINUTE)
         assert list(holds(bench)) == [ANN if wants else BOB], (step, number)
         assert_is_with_the_survivor(bench, ANN if wants else BOB)
+
+
+@pytest.mark.parametrize("step", MEETINGS)
+def test_a_hand_over_that_is_repeated_may_come_into_a_look_at_the_survivor(step: str) -> None:
+    """Its first try died when it had written the survivor's assignment, before any record named the survivor."""
+    for number in range(4):
+        bench = bench_with()
+        bench.store(SURVIVOR, email=BOB)
+        bench.join(OLD, SURVIVOR)
+        bench.database.interrupt("write identities", bench.die)
+        with pytest.raises(Crash):
+            bench.consume(bench.look(OLD))
+        assert {pair.identity for pair in bench.assigned(SURVIVOR)} == {ANN}
+        meet(bench, step, number, partial(bench.reconcile, OLD))
+        is_done = bench.consume(bench.look(SURVIVOR)) == []
+        bench.database._interruptions.clear()
+        assert is_done or bench.consume(bench.look(SURVIVOR), receives=2) == []
+        assert bench.consume(bench.look(OLD), receives=2) == []
+        bench.work_off()
+        assert list(holds(bench)) == [BOB], (step, number)
+        assert_is_with_the_survivor(bench, BOB)
 
 
 def meet(bench: Bench, step: str, number: int, action: Callable[[], Any]) -> None:
