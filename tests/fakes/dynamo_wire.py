@@ -139,7 +139,7 @@ class DynamoWire:
         return {"Error": {"Code": code, "Message": "The conditional request failed"}}
 
     def _batch_write_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        entries = [(name, entry) for name, told in request["RequestItems"].items() for entry in told]
+        entries = [(name, entry) for name, asked in request["RequestItems"].items() for entry in asked]
         if not 0 < len(entries) <= 25:
             raise _refused("ValidationException", "BatchWriteItem")
         done = len(entries) - self.leaves(len(entries))
@@ -176,21 +176,21 @@ class DynamoWire:
         text = json.dumps(entries, sort_keys=True)
         if self._tokens.get(token) == text:
             return {}
-        writes = [(kind, told) for entry in entries for kind, told in entry.items()]
+        writes = [(kind, write) for entry in entries for kind, write in entry.items()]
         if len(writes) > 100:
             raise _refused("ValidationException", "TransactWriteItems")
-        after = [self._after(kind, told) for kind, told in writes]
+        after = [self._after(kind, write) for kind, write in writes]
         reasons = [
             {"Code": NOT_HELD, "Message": "The conditional request failed"}
-            if not self._holds(told)
+            if not self._holds(write)
             else {"Code": "ValidationError", "Message": TOO_LARGE}
             if new is not None and _size(new) > MAX_ITEM_BYTES
             else {"Code": "None"}
-            for (_, told), new in zip(writes, after, strict=True)
+            for (_, write), new in zip(writes, after, strict=True)
         ]
         is_refused = any(reason["Code"] != "None" for reason in reasons)
-        for (_, told), new in zip(writes, after, strict=True):
-            name, key = told["TableName"], told.get("Key") or _key_in(told["Item"])
+        for (_, write), new in zip(writes, after, strict=True):
+            name, key = write["TableName"], write.get("Key") or _key_in(write["Item"])
             if is_refused:
                 self._charge(name, self._item(name, key), new, factor=2)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -38,3 +39,9 @@ class Observed:
     def as_observability(self) -> Observability:
         """Present it as the real one."""
         return self  # type: ignore[return-value]
+
+
+def counted(printed: str, metric: str) -> list[dict[str, Any]]:
+    """Return what was printed of a metric, each time it was counted: its number as `value`, and its dimensions."""
+    lines = [json.loads(line) for line in printed.splitlines() if f'"{metric}"' in line]
+    return [{**line, "value": sum(line[metric])} for line in lines if metric in line]

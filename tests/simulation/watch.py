@@ -79,7 +79,7 @@ class Watch:
             self.world.say(f"{connection} {place}: {short(new)}")
         promise(old.told_at is None or (new.told_at is not None and new.told_at >= old.told_at), "a time told falls")
         if new.evidence != old.evidence:
-            taken = old.open is not None and new.acknowledged == old.open.content and new.since != old.since
+            taken = old.open is not None and new.acknowledged == old.open.content
             promise(taken, f"evidence is lost: {old} {new}")
         for profile in named(new):
             self._check_assigned(connection, place, new, profile)

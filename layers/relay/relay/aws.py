@@ -305,10 +305,10 @@ class _Service:
         body = _encode(request).encode()
         for attempt in range(1, self._api.tries + 1):
             try:
-                status, code_told, text = self._exchange(operation, body)
+                status, header_code, text = self._exchange(operation, body)
                 if status < 300:
                     return _answer(text)
-                refusal = _refusal(operation, status, code_told, text)
+                refusal = _refusal(operation, status, header_code, text)
                 error: Exception = refusal
                 passes = status in _TRANSIENT_STATUS or refusal.response["Error"]["Code"] in _RETRIED_CODES
             except (NoConnection, HTTPClientError) as trouble:
@@ -449,12 +449,12 @@ def _is_dropped(connection: HTTPConnection) -> bool:
     return bool(readable.poll(0))
 
 
-def _check_sum(told: str | None, text: bytes) -> None:
+def _check_sum(sum_sent: str | None, text: bytes) -> None:
     """Take an answer that was damaged on its way for none. DynamoDB alone says a sum.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
     """
-    if told is not None and told != str(zlib.crc32(text)):
+    if sum_sent is not None and sum_sent != str(zlib.crc32(text)):
         raise HTTPClientError(error="an answer that is not the one that was sent")
 
 
@@ -486,20 +486,20 @@ def _answer(text: bytes) -> dict[str, Any]:
     return answer
 
 
-def _refusal(operation: str, status: int, code_told: str, text: bytes) -> ClientError:
+def _refusal(operation: str, status: int, header_code: str, text: bytes) -> ClientError:
     try:
-        told = json.loads(text)
+        body = json.loads(text)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        told = {}
-    code = code_told.partition(";")[0] or str(told.get("__type") or told.get("code") or status).rpartition("#")[2]
-    message = str(told.get("message") or told.get("Message") or "")
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    code = header_code.partition(";")[0] or str(body.get("__type") or body.get("code") or status).rpartition("#")[2]
+    message = str(body.get("message") or body.get("Message") or "")
     response: dict[str, Any] = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    if isinstance(reasons := told.get("CancellationReasons"), list):
+    if isinstance(reasons := body.get("CancellationReasons"), list):
         response["CancellationReasons"] = reasons
     return ClientError(response, operation)  # type: ignore[arg-type]
 

@@ -24,7 +24,7 @@ def stopped(export: str | None = None, problem: Problem = UNPAID) -> BreakerWorl
     return world
 
 
-def told(world: BreakerWorld, export: str | None = None) -> tuple[str, str, Actor] | None:
+def reason(world: BreakerWorld, export: str | None = None) -> tuple[str, str, Actor] | None:
     stop = world.breaker(export).stop
     return None if stop is None else (stop.code, stop.reason, stop.actor)
 
@@ -59,7 +59,7 @@ def test_a_probe_that_fails_says_why_it_is_stopped_now_and_the_next_one_waits() 
     world = stopped()
     world.tool.script = [BAD_KEY]
     assert not world.probe()
-    assert told(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
+    assert reason(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
     assert not world.probe()
     assert len(world.tool.checks) == 1
     world.clock.advance(PROBE_EVERY.total_seconds())
@@ -78,9 +78,9 @@ def test_trouble_while_probing_is_the_new_reason_but_for_our_own_limits(problem:
     world = stopped()
     world.tool.script = [problem]
     assert not world.probe()
-    told_now = told(world)
-    assert told_now is not None
-    assert told_now[0] == code
+    found = reason(world)
+    assert found is not None
+    assert found[0] == code
 
 
 def test_a_connection_with_a_new_secret_is_probed_with_it() -> None:
@@ -104,7 +104,7 @@ def test_a_finding_keeps_it_stopped_and_says_who_must_act(export: str | None, ac
         Finding("key", Level.ERROR, "the key is old"),
     ]
     assert not world.probe(export)
-    assert told(world, export) == ("not_ready", "the list is gone", kept)
+    assert reason(world, export) == ("not_ready", "the list is gone", kept)
 
 
 def test_warnings_keep_nothing_stopped() -> None:
@@ -120,7 +120,7 @@ def test_an_export_whose_target_is_taken_stays_stopped_until_it_is_free_and_a_pr
     world.stopping.stop(CONNECTION, "other", GONE)
     world.clock.advance(PROBE_EVERY.total_seconds())
     assert not world.probe("other")
-    assert told(world, "other") == (
+    assert reason(world, "other") == (
         "target_taken",
         "list/7 belongs to export main of this connection",
         Actor.ADMINISTRATOR,
@@ -136,7 +136,7 @@ def test_a_look_stores_the_reason_but_lets_nothing_go_on() -> None:
     world.tool.script = [BAD_KEY]
     now = world.prober.look(world.breaker(), [])
     assert now == world.breaker()
-    assert told(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
+    assert reason(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
     assert world.prober.look(now, []).stop is None
     assert world.breaker().stop is not None
 
@@ -150,7 +150,7 @@ def test_what_was_stopped_again_during_a_probe_stays_stopped() -> None:
 
     world.tool.on_check = stop_again
     assert not world.probe()
-    assert told(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
+    assert reason(world) == ("not_authorised", BAD_KEY.what, Actor.ADMINISTRATOR)
 
 
 def test_of_two_ticks_one_probes() -> None:

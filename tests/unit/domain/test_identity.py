@@ -26,6 +26,7 @@ from relay.domain.identity import (
     Record,
     Rejected,
     Rest,
+    Step,
     Taken,
     Unclear,
     Unwanted,
@@ -168,6 +169,13 @@ def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
     assert next_step(record, NOON) == NOTHING
     assert next_step(record, NOON, chance=True) == SEND
     assert next_step(claimed(record, digest=BLUE, version=2), NOON) == SEND
+
+
+@pytest.mark.parametrize(("answer", "step"), [(NotTaken(), SEND), (Over(), SEND), (REFUSED, NOTHING), (None, SEND)])
+def test_what_is_tried_again_is_an_open_question_until_it_is_answered(answer: Answer | None, step: Step) -> None:
+    refused = answered(called(claimed(Record())), "c1", REFUSED, NOON)
+    record = called(refused, "c2")
+    assert next_step(record if answer is None else answered(record, "c2", answer, NOON), NOON) == step
 
 
 def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:

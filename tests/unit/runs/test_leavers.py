@@ -91,3 +91,17 @@ def test_what_a_survivor_takes_over_during_a_run_is_not_taken_out_by_it() -> Non
     assert (bench.run(run).state, ledger.returned(counts)) == (RunState.FINISHED, 0)
     bench.work_off()
     assert sorted(bench.tool.holds()) == ["2@x.example", "8@x.example"]
+
+
+def test_a_leaver_who_changed_just_before_a_run_of_a_streaming_export_is_taken_out_by_it() -> None:
+    bench = Bench()
+    bench.store(2, email="2@x.example")
+    bench.store(4, email="4@x.example")
+    bench.full_run()
+    bench.edit(mapping={"email": "attributes.email"})
+    bench.leave(2)
+    run = bench.start()
+    bench.work_off()
+    assert bench.run(run).state is RunState.FINISHED
+    assert list(bench.tool.holds()) == ["4@x.example"]
+    assert "leaving" not in bench.counts(run)

@@ -86,15 +86,15 @@ def test_a_restart_ends_only_the_stop_that_was_seen(world: World, export: str | 
 
 def test_another_reason_replaces_the_first_but_not_that_of_a_later_stop(world: World) -> None:
     seen = world.stop(UNPAID)
-    told = breakers.restate(world.database, seen, BAD_KEY)
-    assert told == world.breaker()
-    assert told.stop is not None
-    assert told.stop.code == "not_authorised"
-    assert told.epoch == seen.epoch
+    restated = breakers.restate(world.database, seen, BAD_KEY)
+    assert restated == world.breaker()
+    assert restated.stop is not None
+    assert restated.stop.code == "not_authorised"
+    assert restated.epoch == seen.epoch
 
     world.restart()
     world.stop(UNPAID)
-    breakers.restate(world.database, told, Transient("timeout", "late"))
+    breakers.restate(world.database, restated, Transient("timeout", "late"))
     stop = world.breaker().stop
     assert stop is not None
     assert stop.code == "unpaid"

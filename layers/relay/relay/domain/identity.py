@@ -306,7 +306,7 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
 
     The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
     the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
-    of the first, since nobody knows which of them arrives last.
+    of the first, since nobody knows which of them arrives last. What was refused before is open again.
     """
     content = wanted_content(record)
     if content is None:
@@ -320,7 +320,7 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
         told_at = at
     elif before is None:
         told_at = max(at, told_at + TURN)
-    return record._replace(open=call, told_at=told_at, not_before=None)
+    return record._replace(open=call, told_at=told_at, refused=None, not_before=None)
 
 
 class Taken(NamedTuple):

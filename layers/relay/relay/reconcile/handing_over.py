@@ -3,6 +3,10 @@
 The survivor's assignment comes first, then the survivor takes the alias' place in each identity record, and then it is
 looked at. So the identity is never without a claimant, and never leaves the destination on the way. The alias'
 assignment goes last: whoever dies before begins again.
+
+Looks at the survivor may come between, since it may be of another shard. One that has read a record before it named the
+survivor takes the pair out of the survivor's assignment. Therefore that is written once more after the records: either
+it gets the pair back, or the other look, which has read an older version, writes nothing.
 """
 
 from collections.abc import Iterable
@@ -18,6 +22,7 @@ from relay.reconcile.job import Job
 from relay.reconcile.survey import Case
 from relay.reconcile.waking import Sleeper, Waking
 from relay.stores import assignments, identities
+from relay.stores.assignments import Stored
 from relay.stores.database import Database
 
 LOST_RACES = 12
@@ -32,43 +37,50 @@ class HandingOver:
     clock: Clock
     waking: Waking
 
-    def hand_over(self, job: Job, cases: Iterable[Case]) -> None:
+    def hand_over(self, job: Job, cases: Iterable[Case]) -> dict[str, Stored]:
         """Hand over what the aliases among the cases stand for, and ask for looks at the survivors.
 
-        Raises StaleSettings when a survivor was assigned under newer settings, Conflict when others kept writing.
+        Returns the survivors' assignments. Raises StaleSettings when somebody acted under newer settings, Conflict when
+        others kept writing.
         """
-        survivors = set()
+        held: dict[str, Stored] = {}
         for case in cases:
             if case.survivor is not None:
                 self._assign(job.export, case, case.survivor)
                 for key, pair in self._keys(job.export, case.assigned.assignment.pairs).items():
                     self._take_place(job, key, pair, case.profile, case.survivor)
-                survivors.add(Sleeper(job.export.connection, job.export.name, job.export.version, case.survivor))
-        self.waking.look(survivors)
+                held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
+        self.waking.look(
+            Sleeper(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
+        )
         for case in cases:
             if case.survivor is not None:
                 rest = assignments.NONE.assignment
                 self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
+        return held
 
     def _keys(self, export: Export, pairs: Iterable[Pair]) -> dict[str, Pair]:
         return {
             identities.key_of(self.keyed, export.connection, pair.target, pair.identity): pair for pair in sorted(pairs)
         }
 
-    def _assign(self, export: Export, case: Case, survivor: str) -> None:
+    def _assign(self, export: Export, case: Case, survivor: str, *, again: bool = False) -> Stored:
+        """Write what the alias stands for into the survivor's assignment; `again` also where it stands there."""
         handed = case.assigned.assignment
         for _ in range(LOST_RACES):
             held = assignments.load(self.database, export.key, [survivor])[survivor]
-            if held.assignment.settings > export.version:
-                newer = held.assignment.settings
-                raise StaleSettings("settings", "newer settings were acted on", version=newer)
-            if handed.pairs <= held.assignment.pairs:
-                return
-            now = self.clock.now()
-            since = handed.since if held.assignment.since is None else held.assignment.since
-            grown = held.assignment.grown(handed.pairs, export.version, since or now)._replace(took_over_at=now)
+            old = held.assignment
+            if old.settings > export.version:
+                raise StaleSettings("settings", "newer settings were acted on", version=old.settings)
+            grown = old
+            if not handed.pairs <= old.pairs:
+                now = self.clock.now()
+                since = handed.since if old.since is None else old.since
+                grown = old.grown(handed.pairs, export.version, since or now)._replace(took_over_at=now)
+            elif not again:
+                return held
             if self.database.write([assignments.save(export.key, survivor, grown, held.version)])[0]:
-                return
+                return Stored(grown, held.version + 1)
         raise Conflict("contention", "others kept writing what an alias hands over")
 
     def _take_place(self, job: Job, key: str, pair: Pair, alias: str, survivor: str) -> None:
@@ -78,6 +90,9 @@ class HandingOver:
             if authority is None or held.record.authority.epoch != authority.epoch:
                 # Its claimants are another export's, which hands over by itself.
                 return
+            if held.record.authority > authority:
+                newer = held.record.authority.settings
+                raise StaleSettings("settings", "newer settings were acted on", version=newer)
             record = hand_over(held.record, authority, alias, survivor)
             if record == held.record:
                 return

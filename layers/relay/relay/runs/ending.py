@@ -65,7 +65,7 @@ class Ending:
             self._end_if_settled(export, run, counts)
 
     def _after_delivering(self, export: Export, run: Run, counts: ledger.Counts) -> None:
-        if counts.get("leaving", 0) == 0:
+        if counts.get("leaving", 0) + counts.get("changed", 0) == 0:
             self._let_through(export, run)
             self._end_if_settled(export, run, counts)
             return

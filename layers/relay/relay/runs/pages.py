@@ -184,6 +184,7 @@ class Pages:
             read.leavers.add(case.profile)
         if is_last:
             return leaves
+        read.counts["changed"] += leaves and not is_settled
         read.counts["leaving"] += case.profile in read.leavers
         since = case.assigned.assignment.since
         read.counts["assigned"] += bool(case.adopted) or (since is not None and since < run.started_at)

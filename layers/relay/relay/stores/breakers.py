@@ -106,7 +106,7 @@ def stop(database: Database, breaker: Breaker, problem: Problem, now: datetime) 
         database,
         breaker,
         {
-            **_told(problem),
+            **_reason(problem),
             "epoch": breaker.epoch + 1,
             "since": moments.text(now),
             "relapses": relapses,
@@ -120,7 +120,7 @@ def restate(database: Database, breaker: Breaker, problem: Problem) -> Breaker:
     """Note that what is stopped has another reason now; return it as it is told from now on."""
     if breaker.stop is None or breaker.stop[:3] == (problem.code, problem.what, problem.actor):
         return breaker
-    _change(database, breaker, _told(problem))
+    _change(database, breaker, _reason(problem))
     return breaker._replace(stop=Stop(problem.code, problem.what, problem.actor, breaker.stop.probe_at))
 
 
@@ -200,7 +200,7 @@ def _change(database: Database, breaker: Breaker, changes: Item, seen: Expectati
     return database.write([Update(key, {**changes, "format": FORMAT}, expect=expect)])[0]
 
 
-def _told(problem: Problem) -> Item:
+def _reason(problem: Problem) -> Item:
     return {"code": problem.code, "reason": problem.what, "actor": problem.actor.value}
 
 

@@ -222,8 +222,8 @@ class DynamoDatabase:
             request = {"Statements": [self._statement(writes[index]) for index in waiting]}
             answer = self._call("BatchExecuteStatement", request, tries)
             busy, not_held = [], []
-            for index, told in zip(waiting, answer["Responses"], strict=True):
-                error = told.get("Error")
+            for index, outcome in zip(waiting, answer["Responses"], strict=True):
+                error = outcome.get("Error")
                 if error is None:
                     applied[index] = True
                 elif error["Code"] in _NOT_HELD:
