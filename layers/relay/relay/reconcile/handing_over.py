@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from relay.clock import Clock
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
-from relay.domain.identity import hand_over
+from relay.domain.identity import Authority, hand_over
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, StaleSettings
 from relay.reconcile.job import Job
@@ -47,14 +47,14 @@ class HandingOver:
         for case in cases:
             if case.survivor is not None:
                 self._assign(job.export, case, case.survivor)
-                for key, pair in self._keys(job.export, case.assigned.assignment.pairs).items():
+                for key, pair in self._keys(job.export, case.stands_for).items():
                     self._take_place(job, key, pair, case.profile, case.survivor)
                 held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
         self.waking.look(
             Sleeper(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
         )
         for case in cases:
-            if case.survivor is not None:
+            if case.survivor is not None and case.assigned.version > 0:
                 rest = assignments.NONE.assignment
                 self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
         return held
@@ -66,17 +66,17 @@ class HandingOver:
 
     def _assign(self, export: Export, case: Case, survivor: str, *, again: bool = False) -> Stored:
         """Write what the alias stands for into the survivor's assignment; `again` also where it stands there."""
-        handed = case.assigned.assignment
+        handed, assigned_since = case.stands_for, case.assigned.assignment.since
         for _ in range(LOST_RACES):
             held = assignments.load(self.database, export.key, [survivor])[survivor]
             old = held.assignment
             if old.settings > export.version:
                 raise StaleSettings("settings", "newer settings were acted on", version=old.settings)
             grown = old
-            if not handed.pairs <= old.pairs:
+            if not handed <= old.pairs:
                 now = self.clock.now()
-                since = handed.since if old.since is None else old.since
-                grown = old.grown(handed.pairs, export.version, since or now)._replace(took_over_at=now)
+                since = assigned_since if old.since is None else old.since
+                grown = old.grown(handed, export.version, since or now)._replace(took_over_at=now)
             elif not again:
                 return held
             if self.database.write([assignments.save(export.key, survivor, grown, held.version)])[0]:
@@ -84,18 +84,31 @@ class HandingOver:
         raise Conflict("contention", "others kept writing what an alias hands over")
 
     def _take_place(self, job: Job, key: str, pair: Pair, alias: str, survivor: str) -> None:
-        authority = job.authority(pair.target)
         for _ in range(LOST_RACES):
             held = identities.load(self.database, [key])[key]
-            if authority is None or held.record.authority.epoch != authority.epoch:
+            authority = _in_whose_name(job, pair.target, held.record.authority)
+            if authority is None:
                 # Its claimants are another export's, which hands over by itself.
                 return
-            if held.record.authority > authority:
-                newer = held.record.authority.settings
-                raise StaleSettings("settings", "newer settings were acted on", version=newer)
             record = hand_over(held.record, authority, alias, survivor)
             if record == held.record:
                 return
             if self.database.write([identities.save(key, record, held.version, self.clock.now())])[0]:
                 return
         raise Conflict("contention", "others kept writing what an alias hands over")
+
+
+def _in_whose_name(job: Job, target: str, last: Authority) -> Authority | None:
+    """Return in whose name the claimants of a record are changed that was changed last in the name of `last`.
+
+    Claims of before the target passed to another export stay what they are: only the claimant gets another name. None
+    where they are none of this export's business. Raises StaleSettings when it was changed under newer settings.
+    """
+    own = job.authority(target)
+    if own is None:
+        return last if last.export == job.export.name else None
+    if last.epoch != own.epoch:
+        return last if last.epoch < own.epoch else None
+    if last > own:
+        raise StaleSettings("settings", "newer settings were acted on", version=last.settings)
+    return own
