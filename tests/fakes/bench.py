@@ -171,6 +171,10 @@ class Bench:
         if self.steps == self.crash_at:
             raise Crash(name)
 
+    def die(self) -> None:
+        """Die here."""
+        raise Crash
+
     # Settings and data.
 
     def edit(self, name: str = "main", *, connection: str = CONNECTION, **changes: Any) -> Export:

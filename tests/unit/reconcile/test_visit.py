@@ -76,7 +76,7 @@ def test_after_any_visit_the_next_step_is_somebodys(
     record: Record, visitors: list[Visitor], now: datetime, is_queued: bool, cleared: datetime
 ) -> None:
     queued = {record.open.id} if is_queued and record.open is not None and record.open.id is not None else set()
-    later = Authority(9, 100, "main")
+    later = Authority(99, 100, "main")
     found = visit(job(later), "key", PAIR, visitors, record, now, queued)
 
     assert found.is_queued is bool(queued)
