@@ -15,7 +15,6 @@ from tests.contract import (
     test_pages,
 )
 from tests.contract.activecampaign_subject import (
-    ActiveCampaignFewTagsSubject,
     ActiveCampaignQuietSubject,
     ActiveCampaignSubject,
     ActiveCampaignTaggingSubject,
@@ -26,7 +25,7 @@ from tests.contract.subject import Subject
 
 IN_BULK = ActiveCampaignSubject
 UNSUBSCRIBING = ActiveCampaignUnsubscribingSubject
-FEW_TAGS = ActiveCampaignFewTagsSubject
+TAGGING = ActiveCampaignTaggingSubject
 
 
 def _mistake(
@@ -125,7 +124,7 @@ MISTAKES = (
 
     def add_tag""",
         WRITES,
-        FEW_TAGS,
+        TAGGING,
         "one joins",
     ),
     _mistake(
@@ -184,7 +183,7 @@ MISTAKES = (
         """not isinstance(_object_of(reply, "contactTag"), Mapping),""",
         "False,",
         SHAPES,
-        FEW_TAGS,
+        TAGGING,
         "one joins",
     ),
     _mistake(
@@ -193,7 +192,7 @@ MISTAKES = (
         "    if not isinstance(page, list) or not all(isinstance(record, Mapping) for record in page):",
         "    page = [record for record in page or () if isinstance(record, Mapping)]\n    if page is None:",
         SHAPES,
-        FEW_TAGS,
+        TAGGING,
         "one leaves",
     ),
     _mistake(
@@ -205,7 +204,7 @@ MISTAKES = (
         except ConnectionProblem:
             return True""",
         WRITES,
-        FEW_TAGS,
+        TAGGING,
         "one leaves",
     ),
     # Who is meant.
@@ -231,7 +230,7 @@ MISTAKES = (
         "Tags(client, account.notes).remove(known, name_in(step.target))",
         "Tags(client, account.notes).remove(known, options.tag or name_in(step.target))",
         EDITED,
-        ActiveCampaignTaggingSubject,
+        TAGGING,
     ),
     _mistake(
         "today's field is set for leavers",
@@ -327,7 +326,7 @@ MISTAKES = (
         "            if len(page) < PAGE:\n                return",
         "            return",
         PAGES,
-        FEW_TAGS,
+        TAGGING,
     ),
     _mistake(
         "a page of the default size is the last",
@@ -343,7 +342,7 @@ MISTAKES = (
         "            offset += PAGE",
         "            offset += PAGE + 1",
         PAGES,
-        FEW_TAGS,
+        TAGGING,
     ),
     # Imports.
     _mistake(

@@ -79,7 +79,7 @@ INQUIRIES: Mapping[str, Inquiry] = {
     "whether they are done": lambda subject: subject.destination.confirm(
         replace(subject.account(), backlog=lambda _: timedelta()),
         subject.export,
-        [subject.step(1), subject.step(3), subject.step(2, joins=False)],
+        [subject.step(1), subject.step(2, joins=False)],
     ),
     "what is over": lambda subject: subject.destination.cleared_before(subject.account(), subject.time.now()),
 }

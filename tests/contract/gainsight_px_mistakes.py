@@ -121,9 +121,9 @@ MISTAKES = (
     _mistake(
         "attributes that cannot be read are not there",
         ".attributes",
-        "    if not isinstance(listed, list) or not all(isinstance(one, Mapping) and _is_named(one) for one in listed):",
+        "    if not isinstance(listed, list) or not all(isinstance(one, Mapping) and _is_named(one) for one in listed)",
         """    listed = [one for one in listed if isinstance(one, Mapping) and _is_named(one)]
-    if not isinstance(listed, list):""",
+    if not isinstance(listed, list)""",
         SHAPES,
         ATTRIBUTES,
         "one leaves",
