@@ -66,7 +66,10 @@ def visit(
     # The check of an import answers its calls, whenever that is.
     record = stored if is_queued else lapse(stored, now)
     if authority is None or record.authority > authority:
-        raise StaleSettings("settings", "newer settings were acted on", version=record.authority.settings)
+        # Another export has the target only because newer settings of this one gave it up.
+        is_ours = record.authority.export == job.export.name
+        version = record.authority.settings if is_ours else job.export.version + 1
+        raise StaleSettings("settings", "newer settings were acted on", version=version)
     for case, role in visitors:
         record = _changed(job, record, authority, case, role, now)
     return Visit(key, pair, visitors, record, step_of(job, record, now), is_queued)
