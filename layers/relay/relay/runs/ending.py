@@ -20,6 +20,7 @@ BOUND: Final = timedelta(hours=26)
 """How long a run waits for outstanding profiles: an import may be open for a day."""
 
 EDITED: Final = "the export's settings were edited during the run"
+NEW_OWNER: Final = "a target of the export was another export's when the run began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,9 @@ class Ending:
         """Begin the next phase of a run whose cursors are all through, ask for confirmation, or end it."""
         run = runs.load(self.database, run_id)
         if run is None or run.state is not RunState.RUNNING:
+            return
+        if export.version > run.settings:
+            self.give_way(export, run, EDITED)
             return
         shards = runs.shards(self.database, run.id)
         if not all(shard.done for shard in shards if shard.phase is run.phase):
@@ -98,6 +102,9 @@ class Ending:
         reason = rejects
         if not ledger.is_settled(counts):
             if now - run.started_at < BOUND:
+                if owners.took_since(self.database, export.connection, export.name, run.started_at):
+                    # Looks take nobody out until another run has taken over what the former owner had.
+                    self.give_way(export, run, NEW_OWNER)
                 return
             still = counts.get(Column.OUTSTANDING, 0) + counts.get(LeaverColumn.OUTSTANDING, 0)
             hours = int(BOUND / timedelta(hours=1))
@@ -107,7 +114,7 @@ class Ending:
         if runs.change_state(self.database, run, state, now, reason):
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)
 
-    def give_way(self, export: Export, run: Run) -> None:
-        """End a run whose export was edited: the guard of its first pass would not hold for the new settings."""
+    def give_way(self, export: Export, run: Run, reason: str) -> None:
+        """End a run whose first pass does not hold for the export as it is now, and request another."""
         breakers.request_resync(self.database, export.connection, export.name)
-        runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), EDITED)
+        runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), reason)

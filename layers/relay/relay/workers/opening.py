@@ -70,6 +70,7 @@ class Opener:
             # What former owners of a target have left behind is taken over by a run first.
             has_passed_guard=of_export.passed == export.version and not adopts,
             adopts=adopts,
+            adopts_from=self.ownership.quiet_from(owners),
             under=fingerprint(self.keyed, export, connection),
             until=until,
         )
