@@ -447,6 +447,7 @@ class Stack:
             self.settling,
             self.waking,
             self.prober,
+            self.aside,
             self.directory,
             self.clock,
             self.observe,
