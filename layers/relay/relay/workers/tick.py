@@ -10,7 +10,7 @@ from relay.breaker.probing import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
-from relay.domain.identity import NOTHING, next_step
+from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
 from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
@@ -102,7 +102,7 @@ class Ticker:
 
     def _waits(self, exports: Mapping[str, Export]) -> None:
         """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
-        due = [wait for part in waits.due(self._database, self._clock.now()) for wait in part]
+        due = [wait for part in waits.due(self._database, self._clock.now() - CLOCK_MARGIN) for wait in part]
         failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
         failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
         for wait in due:
