@@ -63,8 +63,9 @@ class ActiveCampaignSide(Side):
         self.had_enough: set[str] = set()
         """Who unsubscribed by hand from the other list after the relay had unsubscribed them from ours."""
         self._deleted: set[str] = set()
-        self._marked_lists: set[str] = set()
-        """Lists whose members were marked otherwise at some time: whoever loses the mark stays on the list."""
+        self._targets: set[str] = set()
+        self._left_silently: set[str] = set()
+        """Targets that people may have left without a call: under other options, or by losing the mark of a member."""
 
     def new_destination(self) -> Destination:
         return ActiveCampaign()
@@ -239,8 +240,11 @@ class ActiveCampaignSide(Side):
         return found
 
     def seen(self, export: Export) -> None:
-        if target_of(export.options) != f"list/{export.options.list_id}":
-            self._marked_lists.add(export.options.list_id)
+        self._targets.add(target_of(export.options))
+        if not target_of(export.options).startswith("list/"):
+            self._left_silently.add(f"list/{export.options.list_id}")
+        ways = {target: leaving(target, export.options) for target in self._targets}
+        self._left_silently |= {target for target, way in ways.items() if way is Leaving.NOTHING}
 
     def _missing(self, contact: Contact | None, want: Wanted, export: Export, *, values: bool) -> str | None:
         """Return how somebody wanted is not in as wanted; a subscription last changed by hand is theirs alone."""
@@ -260,10 +264,10 @@ class ActiveCampaignSide(Side):
 
     def _left_over(self, contact: Contact | None, target: str, export: Export) -> str | None:
         """Return how somebody not wanted is still in."""
-        if contact is None or not self.destination.says_goodbye(export):
+        if contact is None or not self.destination.says_goodbye(export) or target in self._left_silently:
             return None
         match leaving(target, export.options):
-            case Leaving.UNSUBSCRIBE if name_in(target) not in self._marked_lists:
+            case Leaving.UNSUBSCRIBE:
                 standing = self._standing(contact, int(name_in(target)))
                 is_in = standing is not None and standing.status == SUBSCRIBED and standing.by != "hand"
                 return "is still subscribed" if is_in else None
