@@ -10,7 +10,7 @@ The order of writes, and why a crash between any two does no harm, is a table in
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -126,7 +126,7 @@ class Reconciler:
         """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more."""
         writes = []
         for case in survey.cases:
-            done = _named_no_more(case, survey)
+            done = _released(job, case, survey)
             if done & case.assigned.assignment.pairs:
                 stored = case.assigned
                 rest = stored.assignment._replace(pairs=stored.assignment.pairs - done)
@@ -186,10 +186,8 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            pass
-        else:
-            if cleared is None:
-                return visits, {}
+            cleared = None
+        if cleared is not None:
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
@@ -231,14 +229,18 @@ class Reconciler:
                     raise out_of_time()
                 answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
             except Problem as problem:
-                # What certainly did nothing is closed, so that other values need not wait.
-                for call in waiting if problem.taken is False else waiting[1:]:
-                    self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()))
-                if problem.taken is None and problem.effect_within is not None:
-                    over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
-                    self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over))
+                self._close(job, survey, waiting, problem)
                 raise
             self._take(job, survey, waiting.pop(0), answer)
+
+    def _close(self, job: Job, survey: Survey, waiting: Sequence[Call], problem: Problem) -> None:
+        """Close what certainly did nothing, so that other values need not wait, and bound what nobody knows."""
+        profiles = {row.profile for call in waiting for row in call.rows}
+        for call in waiting if problem.taken is False else waiting[1:]:
+            self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()), besides=profiles)
+        if problem.taken is None and problem.effect_within is not None:
+            over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
+            self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over), besides=profiles)
 
     def _take(self, job: Job, survey: Survey, call: Call, answer: Answer) -> None:
         survey.answered += 1
@@ -268,11 +270,19 @@ class Reconciler:
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
         self._record(job, survey, call, refused)
 
-    def _record(self, job: Job, survey: Survey, call: Call, answers: Mapping[int, Recorded]) -> None:
+    def _record(
+        self,
+        job: Job,
+        survey: Survey,
+        call: Call,
+        answers: Mapping[int, Recorded],
+        *,
+        besides: Collection[str] = (),
+    ) -> None:
         by_key = {call.rows[index].key: answer for index, answer in answers.items()}
         if by_key:
             known = {key: survey.records[key] for key in by_key}
-            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
+            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
 
 
 def _asked_next(send_by: datetime, now: datetime) -> datetime:
@@ -289,7 +299,7 @@ def _asked_next(send_by: datetime, now: datetime) -> datetime:
 def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
     """Return what an assignment has to say before the profile's records are visited.
 
-    The first pass of a run takes out what names the profile no more. Then whoever is assigned in vain on the last pass
+    The first pass of a run takes out what is released. Then whoever is assigned in vain on the last pass
     is one of those who were counted as leaving, also when a page is done once more after it has taken them out.
     """
     old = case.assigned.assignment
@@ -299,7 +309,7 @@ def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assig
     wanted = {member.pair for member in case.members.values()} if job.claims else set[Pair]()
     wanted |= case.adopted
     if job.run is not None and job.claims:
-        gone = _named_no_more(case, survey)
+        gone = _released(job, case, survey)
         wanted -= gone
         assignment = old = old._replace(pairs=old.pairs - gone)
     if not old.pairs >= wanted or (old.pairs and old.settings < job.export.version and case.verdict is None):
@@ -307,9 +317,13 @@ def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assig
     return assignment._replace(rejection=_rejection_of(case, now))
 
 
-def _named_no_more(case: Case, survey: Survey) -> set[Pair]:
-    """Return the pairs that a profile does not want and whose records do not name it."""
-    return {leaver.pair for key, leaver in case.unwanted.items() if not survey.records[key].record.names(case.profile)}
+def _released(job: Job, case: Case, survey: Survey) -> set[Pair]:
+    """Return the pairs that a profile does not want and has nothing to release of."""
+    return {
+        leaver.pair
+        for key, leaver in case.unwanted.items()
+        if job.has_released(case.profile, leaver.pair, survey.records[key].record)
+    }
 
 
 def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:

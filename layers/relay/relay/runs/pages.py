@@ -25,9 +25,9 @@ from relay.reconcile.job import Job, Pass
 from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.survey import Case, Listed, Survey
-from relay.runs.ending import Ending
+from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
-from relay.stores import assignments, outstanding, owners, runs, segments, waits
+from relay.stores import assignments, breakers, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
@@ -82,6 +82,8 @@ class Pages:
         self._ending = ending
         self._aside = aside
         self._scan = scan
+        self._taken: dict[tuple[str, Phase], int] = {}
+        """How many profiles the last full page of an export took: what is read beyond is read again by the next."""
 
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
         """Do one page and return its counts, with the calls that the destination answered as `answered`.
@@ -94,9 +96,15 @@ class Pages:
         run = runs.load(self._database, page.run)
         shard = runs.shard(self._database, page.run, Phase(page.phase), page.shard)
         if run is None or shard is None or run.state is not RunState.RUNNING:
+            if redelivered and job.export.stream:
+                # A call of an earlier try may be open, and nobody but this run would look.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
             return Counter()
         if job.export.version != run.settings:
-            self._ending.give_way(job.export, run)
+            self._ending.give_way(job.export, run, EDITED)
+            return Counter()
+        if job.adopts_from is not None and run.started_at < job.adopts_from:
+            self._ending.give_way(job.export, run, NEW_OWNER)
             return Counter()
         if (run.phase, shard.after, shard.done) != (shard.phase, page.after, False):
             if redelivered:
@@ -129,6 +137,7 @@ class Pages:
             try:
                 self._read(job, run, shard, read, most)
                 self._reconciler.reconcile(job, read.survey)
+                read.counts["calls"] = calls()
                 self._move(run, shard, read, list(self._count(job, run, read)))
             except Problem:
                 raise
@@ -144,6 +153,9 @@ class Pages:
                 self._move(run, shard, read, [])
                 return read
             self._aside.went_well()
+            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
+                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
             settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
             self._reconciler.reduce(job, Survey(settled, read.survey.records))
@@ -155,10 +167,10 @@ class Pages:
         Who needs nothing is counted at once and kept no longer.
         """
         joins = leaves = 0
-        listing = self._listing(job, run, shard)
+        listing, taken = self._listing(job, run, shard), self._taken.get((job.export.key, run.phase), 0)
         while read.seen < most:
-            room = min(max(job.destination.call_size - joins - leaves, LEAST), CHUNK)
-            chunk = list(islice(listing, min(room, most - read.seen)))
+            room = taken - read.seen if taken > read.seen else job.destination.call_size - joins - leaves
+            chunk = list(islice(listing, min(max(room, LEAST), CHUNK, most - read.seen)))
             if not chunk:
                 read.done = True
                 return
@@ -171,7 +183,7 @@ class Pages:
                     joins += len(case.members)
                     leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
-                    read.seen = before + place + 1
+                    read.seen = self._taken[job.export.key, run.phase] = before + place + 1
                     return
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
@@ -183,7 +195,7 @@ class Pages:
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
         is_last = run.phase is Phase.REMOVE
         # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
-        if leaves and is_settled and (is_last or any(one.names(case.profile) for one in survey.of_leavers(case))):
+        if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:
             return leaves
@@ -266,3 +278,10 @@ def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     found = list(entries)
     assignment = next((one.assignment for one in found if one.assignment is not None), None)
     return Listed(profile, assignment, tuple(former for one in found for former in one.former))
+
+
+def _has_released(job: Job, case: Case, survey: Survey) -> bool:
+    """Return whether a profile has nothing left to release of all that it does not want."""
+    return all(
+        job.has_released(case.profile, leaver.pair, survey.records[key].record) for key, leaver in case.unwanted.items()
+    )
