@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from io import StringIO
 from itertools import islice
 from typing import cast
@@ -19,18 +18,18 @@ from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.progress import EVERY_SECONDS, Progress
 from local.benchmarks.queues import BATCH, Queues
-from relay.delivery.messages import group
 from relay.destinations import registry
+from relay.domain import ledger
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import StaleSettings
-from relay.domain.runs import Run, RunState, ledger_adds_up, total
+from relay.domain.runs import Run, RunState
+from relay.messages import group
 from relay.observability import Observability
-from relay.queues import Message, Queue
+from relay.queues import Message
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.settings.settings import Settings
 from relay.stores import runs
-from relay.stores.database import Database
 from relay.wiring import Stack
 
 FUNCTION_SECONDS = 120
@@ -51,7 +50,7 @@ class BenchmarkError(Exception):
 
 
 class OneExport:
-    """The settings of one connection and its one export, as far as delivery asks for them."""
+    """The settings of one connection and its one export, as far as they are asked for."""
 
     def __init__(self, connection: Connection, export: Export) -> None:
         self._connection = connection
@@ -92,41 +91,16 @@ class Log(StringIO):
 class _Door:
     """One of the queues as `relay.queues.Queue` presents it."""
 
-    send: Callable[[Sequence[Message]], None]
-    retry_later: Callable[[str, float], None]
+    put: Callable[[Sequence[Message]], None]
+    hide: Callable[[str, float], None]
 
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue."""
+        self.put(messages)
 
-@dataclass(frozen=True, kw_only=True)
-class _Process(Stack):
-    """The parts of one worker, as one Lambda environment has them: what touches AWS is replaced, nothing else."""
-
-    disk: DiskDatabase
-    fixed: OneExport
-    queues: Queues
-
-    @cached_property
-    def database(self) -> Database:
-        """The database on disk."""
-        return self.disk
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The benchmark's settings: of the real ones they have every method that delivery uses."""
-        return cast("Settings", self.fixed)
-
-    @cached_property
-    def keyed(self) -> KeyedHash:
-        """The identity hash."""
-        return KeyedHash("benchmark")
-
-    def queue_of(self, destination: str) -> Queue:  # noqa: ARG002 - there is one
-        """Return the destination's queue."""
-        return cast("Queue", _Door(self.queues.send, self.queues.retry_later))
-
-    @cached_property
-    def checks(self) -> Queue:
-        """The Checks queue."""
-        return cast("Queue", _Door(self.queues.send_checks, self.queues.retry_later))
+    def retry_later(self, receipt_handle: str, seconds: float) -> None:
+        """Hide a received message for some more seconds."""
+        self.hide(receipt_handle, seconds)
 
 
 class Relay:
@@ -148,14 +122,14 @@ class Relay:
 
     def process(self) -> Stack:
         """Return the parts of one more worker."""
-        return _Process(
-            environment={"RELAY_SANDBOXES": self._sandboxes},
-            clock=self.clock,
-            observe=self._observe,
-            disk=self.disk,
-            fixed=self._fixed,
-            queues=self.queues,
-        )
+        stack = Stack({"RELAY_SANDBOXES": self._sandboxes})
+        stack.clock, stack.observe, stack.database = self.clock, self._observe, self.disk
+        stack.settings = cast("Settings", self._fixed)
+        stack.keyed = KeyedHash("benchmark")
+        queue = _Door(self.queues.send, self.queues.retry_later)
+        stack.queue_of = lambda _: queue
+        stack.checks = _Door(self.queues.send_checks, self.queues.retry_later)
+        return stack
 
     def run(self, cause: str, progress: Progress) -> Run:
         """Do a full run and return its record."""
@@ -164,7 +138,7 @@ class Relay:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
         self.work_off((), lambda: self._settled(begun), progress)
         ended = runs.load(self.disk, begun.id)
-        if ended is None or ended.state is not RunState.FINISHED or not ledger_adds_up(self.counts(begun)):
+        if ended is None or ended.state is not RunState.FINISHED or not ledger.adds_up(self.counts(begun)):
             raise BenchmarkError(f"the run did not finish: {ended and ended.state}; {self._last_trouble}")
         return ended
 
@@ -175,7 +149,7 @@ class Relay:
 
     def counts(self, run: Run) -> Counter[str]:
         """Return the ledger of a run."""
-        return total(runs.shards(self.disk, run.id))
+        return ledger.total(shard.counts for shard in runs.shards(self.disk, run.id))
 
     def work_off(self, messages: Iterable[Message], done: Callable[[], int], progress: Progress) -> None:
         """Work off what is queued and these messages for the destination, until none is left.

@@ -60,6 +60,15 @@ class ActiveCampaignSubject(Subject):
         answer = self.sandbox.post("/_sandbox/contacts", json={"email": identity, "excluded": True})
         assert answer.status_code == 200
 
+    def refuse(self, identity: str) -> None:
+        """They have unsubscribed by hand."""
+        answer = self.sandbox.post("/_sandbox/contacts", json={"email": identity, "lists": {"7": 2}})
+        assert answer.status_code == 200
+
+    def spoil(self) -> None:
+        account = self.account_under_test
+        account.config = replace(account.config, lists={8: "Offers"})
+
     def crowd(self, count: int) -> None:
         """Custom fields, lists, and tags with similar names; person 1 is on all the lists and has all the tags."""
         account = self.account_under_test

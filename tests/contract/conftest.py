@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from tests.contract.activecampaign_subject import (
-    ActiveCampaignFewTagsSubject,
     ActiveCampaignQuietSubject,
     ActiveCampaignSubject,
     ActiveCampaignTaggingSubject,
@@ -19,7 +18,6 @@ SUBJECTS: tuple[type[Subject], ...] = (
     ActiveCampaignSubject,
     ActiveCampaignUnsubscribingSubject,
     ActiveCampaignTaggingSubject,
-    ActiveCampaignFewTagsSubject,
     ActiveCampaignQuietSubject,
     GainsightPxSubject,
     GainsightPxAttributesSubject,

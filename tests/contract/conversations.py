@@ -19,6 +19,11 @@ def _two_are_in(subject: Subject) -> None:
     subject.time.pass_(60)
 
 
+def _two_are_in_and_nothing_is_noted(subject: Subject) -> None:
+    _two_are_in(subject)
+    subject.notes.kept.clear()
+
+
 def _one_has_left(subject: Subject) -> None:
     _two_are_in(subject)
     assert subject.deliver([subject.step(1, joins=False, after=10)]) == {}
@@ -50,7 +55,9 @@ CONVERSATIONS: Mapping[str, Conversation] = {
     "two leave": Conversation(
         lambda subject: [subject.step(number, joins=False, after=10) for number in (1, 2)], _two_are_in
     ),
-    "one leaves": Conversation(lambda subject: [subject.step(1, joins=False, after=10)], _two_are_in),
+    "one leaves": Conversation(
+        lambda subject: [subject.step(1, joins=False, after=10)], _two_are_in_and_nothing_is_noted
+    ),
     "one comes back": Conversation(
         lambda subject: [subject.step(1, after=20)], _one_has_left, lambda kind: kind.comes_back
     ),
@@ -72,7 +79,7 @@ INQUIRIES: Mapping[str, Inquiry] = {
     "whether they are done": lambda subject: subject.destination.confirm(
         replace(subject.account(), backlog=lambda _: timedelta()),
         subject.export,
-        [subject.step(1), subject.step(3), subject.step(2, joins=False)],
+        [subject.step(1), subject.step(2, joins=False)],
     ),
     "what is over": lambda subject: subject.destination.cleared_before(subject.account(), subject.time.now()),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -59,6 +60,20 @@ class GainsightPxSubject(Subject):
     def values(self, word: str) -> dict[str, str]:
         return {}
 
+    def introduce(self, identity: str) -> None:
+        user = {"identifyId": identity, "propertyKeys": ["AP-SANDBOX0001-2"]}
+        self.account_under_test.users.setdefault(identity, user)
+
+    def refuse(self, identity: str) -> None:
+        """PX does not know them."""
+        account = self.account_under_test
+        account.config = replace(account.config, unknown_users="reject")
+        account.users.pop(identity)
+
+    def spoil(self) -> None:
+        account = self.account_under_test
+        account.config = replace(account.config, feature="404")
+
     def members(self, target: str) -> set[str]:
         kind, _, name = target.partition("/")
         if kind == "attribute":
@@ -93,10 +108,9 @@ class GainsightPxAttributesSubject(GainsightPxSubject):
     def edits(self) -> Sequence[Export]:
         return [self.export_with({"attributes": {"aep/one": "inThree", "aep/two": "inTwo"}})]
 
-    def introduce(self, identity: str) -> None:
-        self.account_under_test.users.setdefault(
-            identity, {"identifyId": identity, "propertyKeys": ["AP-SANDBOX0001-2"]}
-        )
+    def spoil(self) -> None:
+        account = self.account_under_test
+        account.config = replace(account.config, attributes={"inTwo": "BOOLEAN"})
 
     def held(self, identity: str) -> Mapping[str, str]:
         """All else of a user, which must stay as it is."""

@@ -50,6 +50,12 @@ class NewsletterSubject(Subject):
     def values(self, word: str) -> dict[str, str]:
         return {"name": word}
 
+    def refuse(self, identity: str) -> None:
+        self.account_under_test.refused.add(identity)
+
+    def spoil(self) -> None:
+        del self.account_under_test.lists[7]
+
     def crowd(self, count: int) -> None:
         """Lists whose keys come first."""
         account: NewsletterAccount = self.account_under_test

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from relay.destinations.contract import Finding, Level, Step
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, ExportProblem, Problem, Transient
@@ -244,9 +245,27 @@ class Inquiring:
         assert self.subject.shows(self._steps) == self._shown, "it changed something"
         return answer
 
+    def play_our_limit(self, at: int, limit: Callable[[], Problem]) -> None:
+        """Ask with our own side at its limit, at one call or note: it is met as such, or the answer is as good."""
+        self.subject.limit.met, self.subject.limit.at, self.subject.limit.problem = 0, at, limit
+        answer: Any
+        try:
+            answer = self._inquiry(self.subject)
+        except Problem as problem:
+            answer = problem
+        # Of several people some may be left for the next time.
+        is_part = isinstance(answer, dict) and answer.items() <= self.good.items()
+        is_ours = isinstance(answer, Busy | Conflict)
+        assert is_ours or is_part or answer == self.good, f"neither ours nor as good as with room: {answer!r}"
+        self.subject.limit.at = None
+        self.subject.notes.kept = dict(self._notes)
+
     def _ask(self) -> list[Sent]:
         first = len(self.subject.wire.requests)
-        assert errors_in(self._inquiry(self.subject)) == []
+        self.subject.limit.met = 0
+        self.good: Any = self._inquiry(self.subject)
+        self.met = self.subject.limit.met
+        assert errors_in(self.good) == []
         self.subject.notes.kept = dict(self._notes)
         return self.subject.wire.requests[first:]
 

@@ -9,6 +9,7 @@ has to provide:
 - people: `identity` and `values` by number and word;
 - how to read the sandbox: `members` of a target, and all else that is `held` of somebody. What is done to a person
   shows in these two; the suite judges every answer of the destination by them;
+- how to make it difficult: `refuse` somebody, `spoil` the account for the export;
 - facts as attributes: `name`, `secrets`, `delivery_path`, `identity_rejections`.
 
 The rest has defaults which say that the vendor has no such thing; the suite plays more where it has. Take one subclass
@@ -218,6 +219,14 @@ class Subject(ABC):
     @abstractmethod
     def held(self, identity: str) -> Mapping[str, str]:
         """Return all that the sandbox holds of somebody beside memberships; values by mapping target."""
+
+    @abstractmethod
+    def refuse(self, identity: str) -> None:
+        """Have the vendor refuse somebody who is known to the sandbox by now, in its own way."""
+
+    @abstractmethod
+    def spoil(self) -> None:
+        """Have the account lack what the export cannot work without."""
 
     # What it may have.
 

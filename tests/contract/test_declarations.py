@@ -8,9 +8,9 @@ import pytest
 
 from relay.destinations import registry
 from relay.destinations.contract import Finding, Level
-from relay.domain.problems import Rejection, SettingsProblem
+from relay.domain.problems import Actor, Rejection, SettingsProblem
 from tests.contract.conftest import SUBJECTS
-from tests.contract.playing import assert_clean
+from tests.contract.playing import assert_clean, errors_in
 from tests.contract.subject import Subject
 
 
@@ -87,3 +87,11 @@ def test_a_check_of_a_good_account_changes_nothing_and_finds_nothing(subject: Su
     assert all(isinstance(finding, Finding) and finding.level is Level.OK for finding in findings)
     assert subject.shows([subject.step(1), subject.step(2)]) == before
     assert_clean(subject, *(finding.message for finding in findings))
+
+
+def test_a_check_tells_what_an_export_cannot_work_without(subject: Subject) -> None:
+    subject.spoil()
+    findings = subject.destination.check(subject.account(), [subject.export])
+    about = [(error.subject, error.actor) for error in errors_in(findings)]
+    assert about == [(subject.export.key, Actor.ADMINISTRATOR)]
+    assert errors_in(subject.destination.check(subject.account(), [])) == []

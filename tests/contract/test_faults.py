@@ -65,7 +65,7 @@ def test_a_fault_at_a_request_that_reads(kind: type[Subject], name: str) -> None
 def test_json_of_another_shape(kind: type[Subject], name: str) -> None:
     conversing = Conversing(kind, CONVERSATIONS[name])
     for point in (*conversing.writing(), *conversing.reading()):
-        whole = (*shapes(acts=True), *shapes(acts=False))
+        whole = (*shapes(point.good, acts=True), *shapes(point.good, acts=False))
         played: list[Fault | Slip] = [one for one in whole if _makes_a_difference(conversing.subject, point, one)]
         for fault in (*played, *slips(point.good)):
             with _at(point, fault.name):
@@ -92,6 +92,16 @@ def test_our_own_limit_stays_our_own(kind: type[Subject], name: str, limit: Call
 
 
 @pytest.mark.parametrize("name", INQUIRIES)
+@pytest.mark.parametrize("limit", [_busy, _out_of_time])
+def test_our_own_limit_while_something_is_asked_stays_our_own(
+    kind: type[Subject], name: str, limit: Callable[[], Problem]
+) -> None:
+    inquiring = Inquiring(kind, INQUIRIES[name])
+    for at in range(1, inquiring.met + 1):
+        inquiring.play_our_limit(at, limit)
+
+
+@pytest.mark.parametrize("name", INQUIRIES)
 def test_a_fault_while_something_is_asked(kind: type[Subject], name: str) -> None:
     inquiring = Inquiring(kind, INQUIRIES[name])
     for number, sent in enumerate(inquiring.requests):
@@ -104,7 +114,7 @@ def test_a_fault_while_something_is_asked(kind: type[Subject], name: str) -> Non
 @pytest.mark.parametrize("name", ["a check", "a probe"])
 def test_a_check_never_calls_an_account_well_that_answers_nothing_well(kind: type[Subject], name: str) -> None:
     inquiring = Inquiring(kind, INQUIRIES[name])
-    for fault in (*FAULTS, *shapes(acts=False)):
+    for fault in (*FAULTS, *shapes(b"", acts=False)):
         if not fault.acts and fault.kind is not Kind.CONTENT:
             answer = inquiring.play(None, fault)
             assert isinstance(answer, Problem) or errors_in(answer), f"{fault.name}: {answer}"

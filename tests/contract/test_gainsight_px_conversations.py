@@ -197,11 +197,10 @@ def test_more_identities_than_px_takes_are_sent_in_parts(subject: GainsightPxSub
 
 
 def test_identities_px_does_not_know_are_found_out_one_by_one(subject: GainsightPxSubject) -> None:
-    change(subject, unknown_users="reject")
-    known = [{"identifyId": subject.identity(number)} for number in range(20) if number not in (3, 17)]
-    subject.sandbox.post("/_sandbox/users", json={"users": known})
-    refused = subject.deliver([subject.step(number) for number in range(20)])
-    assert codes(refused) == {3: "identity_refused", 17: "identity_refused"}
+    steps = [subject.step(number) for number in range(20)]
+    for number in (3, 17):
+        subject.refuse(subject.identity(number))
+    assert codes(subject.deliver(steps)) == {3: "identity_refused", 17: "identity_refused"}
     assert len(subject.inside()) == 18
 
 
@@ -253,8 +252,10 @@ def test_a_membership_by_the_wrong_reference_stops_the_export(
 
 
 def test_an_identity_px_refuses_under_either_reference_is_to_blame_itself(subject: GainsightPxSubject) -> None:
-    change(subject, unknown_users="reject", segment_ref="id")
-    assert codes(subject.deliver([subject.step(1)])) == {0: "identity_refused"}
+    change(subject, segment_ref="id")
+    step = subject.step(1)
+    subject.refuse(step.identity)
+    assert codes(subject.deliver([step])) == {0: "identity_refused"}
 
 
 @pytest.mark.parametrize("shows_as", ["400", "404"])

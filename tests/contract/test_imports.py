@@ -49,8 +49,8 @@ class LittleTime:
         return self._asked <= self._most
 
 
-class FailingOnce:
-    """Trouble with one request of each look: the first, then the second, and so on."""
+class Failing:
+    """Trouble with each look: from the first request on, then from the second, and so on."""
 
     def __init__(self) -> None:
         self._looks = 0
@@ -64,7 +64,7 @@ class FailingOnce:
     def __call__(self, sent: Sent, act: Act) -> Answered:
         """Answer a request."""
         self._requests += 1
-        return Answered(500) if self._requests == 1 + self._looks % 9 else act()
+        return Answered(500) if self._requests > self._looks % 9 else act()
 
 
 def look_until_answered(
@@ -138,7 +138,7 @@ def test_a_look_without_time_answers_nobody_wrongly(subject: Subject) -> None:
 def test_looks_that_fail_at_any_request_lose_nobody(subject: Subject) -> None:
     import_id, queued, steps = queue(subject)
     subject.settle()
-    trouble = FailingOnce()
+    trouble = Failing()
     subject.wire.interfere = trouble
     refused, _ = look_until_answered(subject, import_id, queued, steps, trouble.begin, may_fail=True)
     assert set(refused) == LEFT_OUT

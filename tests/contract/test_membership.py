@@ -84,6 +84,15 @@ def _edited(export: Export, edit: Export) -> Export:
     return replace(edit, version=export.version + 1)
 
 
+def test_what_else_is_held_of_somebody_stays_as_it_is(subject: Subject) -> None:
+    for after, word in enumerate(("word", None, None)):
+        step = subject.step(1, word=word, after=after)
+        before = subject.held(step.identity)
+        assert subject.deliver([step]) == {}
+        held = subject.held(step.identity)
+        assert {name: held.get(name) for name in before} == before
+
+
 # What is sent.
 
 

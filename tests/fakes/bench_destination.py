@@ -73,6 +73,8 @@ class BenchDestination:
     rejection: Rejection = UNKNOWN_USER
     keeps: bool = False
     """Whether leaving is not told."""
+    keeps_notes: bool = False
+    """Whether it keeps notes, and names segments as the platform does."""
     evidence: str | None = None
     """What it gives back with everybody it takes."""
 
@@ -140,8 +142,9 @@ class BenchDestination:
         account.call("POST", "https://destination.example", quota=QUOTA)
         assert len(steps) <= self.call_size
         self.calls_made.append(list(steps))
-        for segment in export.segments:
-            account.notes.keep(f"name of {segment}", account.segment_name(segment) or segment)
+        if self.keeps_notes:
+            for segment in export.segments:
+                account.notes.keep(f"name of {segment}", account.segment_name(segment) or segment)
         problem = self.script.pop(0) if self.script else None
         if problem is not None and not isinstance(problem, Lost):
             raise problem
@@ -188,7 +191,8 @@ class BenchDestination:
     ) -> ImportReport:
         self.step(f"before report {self.name}")
         account.call("GET", "https://destination.example", quota=QUOTA)
-        account.notes.keep("imports were asked about", "yes")
+        if self.keeps_notes:
+            account.notes.keep("imports were asked about", "yes")
         if self.script and (problem := self.script.pop(0)) is not None:
             raise problem
         job = next(job for job in self.jobs if job.id == queued.import_id)

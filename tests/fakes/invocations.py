@@ -101,18 +101,20 @@ class Invocations:
             self.invoke(lambda: source.queue.finish(batch, source.consume(batch)))
         return bool(batch)
 
-    def tick_if_due(self) -> None:
-        """Tick when the last tick is a minute ago."""
-        if self._clock.now() - self._ticked >= TICK:
+    def tick_if_due(self) -> bool:
+        """Tick when the last tick is a minute ago; return whether it did."""
+        is_due = self._clock.now() - self._ticked >= TICK
+        if is_due:
             self._ticked = self._clock.now()
             self.invoke(self._tick)
+        return is_due
 
     def run_until(self, moment: datetime) -> None:
         """Let the relay work until a moment has come."""
         while self._clock.now() < moment:
             worked = self.work_once()
-            self.tick_if_due()
-            if not worked:
+            # What a tick asks for is done before time passes.
+            if not self.tick_if_due() and not worked:
                 self.skip(moment)
 
     def skip(self, end: datetime) -> None:

@@ -86,6 +86,7 @@ class NewsletterTool:
     streams = False
     connection_model: type[BaseModel] = ConnectionFields
     options_model: type[BaseModel] = Options
+    reasons: Mapping[str, str] = {one.code: one.detail for one in (NO_EMAIL, MALFORMED_EMAIL, REFUSED)}
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         if "email" not in mapping:

@@ -103,7 +103,9 @@ class GainsightPxSide(Side):
             return replace(export, segments=SEGMENTS if len(export.segments) == 1 else SEGMENTS[:1])
         if roll < 0.5 and "identity_type" not in options:
             # What is in segments by then is taken out of them, and the other way round.
-            told = {name: value for name, value in options.items() if name not in ("mode", "attributes", "create_users")}
+            told = {
+                name: value for name, value in options.items() if name not in ("mode", "attributes", "create_users")
+            }
             if "mode" not in options:
                 told |= {"mode": "attributes", "attributes": ATTRIBUTES}
             return replace(export, options=_options(told))

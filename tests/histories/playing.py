@@ -212,13 +212,13 @@ class History:
 
     def _stored(self) -> Stored:
         world, destination = self.world, self.side.destination
-        named = {str(item["sk"]): str(item["export"]) for item in world.database.items(Table.CONTROL, f"owners#{CONNECTION}")}
+        named = {
+            str(item["sk"]): str(item["export"]) for item in world.database.items(Table.CONTROL, f"owners#{CONNECTION}")
+        }
         exports = {target: world.console.exports.get(f"{CONNECTION}/{name}") for target, name in named.items()}
         owned = {target: export for target, export in exports.items() if export is not None}
         wanted = {
-            pair: wants
-            for export in world.exports
-            for pair, wants in world.people.wanted(export, destination).items()
+            pair: wants for export in world.exports for pair, wants in world.people.wanted(export, destination).items()
         }
         for pair in wanted:
             promise(pair.target in owned, f"nobody owns {pair.target}")

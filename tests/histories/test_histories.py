@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 
 import pytest
-
 from relay.delivery.pace import Pace
+
 from relay.destinations.activecampaign import ActiveCampaign, contacts
 from relay.destinations.activecampaign.look_ups import LookUp
 from tests.histories.playing import SIDES, History, play

@@ -196,7 +196,9 @@ class World:
             export = self.console.exports.get(run.export)
             if run.state is RunState.NEEDS_CONFIRMATION and export is not None:
                 self.tell(f"{run.id} is confirmed")
-                self.invocations.invoke(lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator"))  # type: ignore[misc]
+                self.invocations.invoke(
+                    lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator")
+                )  # type: ignore[misc]
 
     def waits(self) -> list[tuple[datetime, str]]:
         """Return what waits for what is due: when, and what it is."""

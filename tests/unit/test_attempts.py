@@ -6,7 +6,7 @@ from typing import Any
 from relay.domain.problems import Busy
 from relay.queues import Message, Received
 from relay.stores import attempts
-from tests.fakes.delivery_bench import Bench
+from tests.fakes.bench import Bench
 from tests.fakes.routing_world import World, change, member
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -30,7 +30,7 @@ def planted(*_: Any, **__: Any) -> Any:
 
 def test_a_defect_in_a_destinations_queue() -> None:
     bench = Bench()
-    bench.engine.deliver = planted  # type: ignore[method-assign]
+    bench.tool.owned = planted  # type: ignore[method-assign]
 
     assert bench.consume(Message({"kind": "?"}), bench.look(1), bench.look(2), receives=2) == ["m0", "m1", "m2"]
 
@@ -55,10 +55,10 @@ def test_a_defect_in_the_changes_queue() -> None:
 
     assert world.run() == [unreadable, bad]
 
-    assert [(one.message, one.error) for one in attempts.of_queue(world.database, "")] == [
+    assert {(one.message, one.error) for one in attempts.of_queue(world.database, "")} == {
         (unreadable, "KeyError"),
         (bad, "AttributeError"),
-    ]
+    }
 
 
 def test_trouble_that_passes_is_no_defect_of_the_changes_queue() -> None:

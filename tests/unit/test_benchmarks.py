@@ -1,6 +1,5 @@
 """The benchmarks: the database on disk keeps the contract, the queues are honest, and a small run of each is right."""
 
-import inspect
 import json
 import threading
 import time
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from functions.ingest.app import MAX_BODY_BYTES
@@ -29,18 +26,9 @@ from relay.domain.addresses import normal_address
 from relay.queues import Message, Received
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
-from relay.stores.database import Database, Group, Key, Put, Table, Update, write_one
+from relay.stores.database import Delete, Put, Table, Update
 from tests.fakes.memory_database import MemoryDatabase
-from tests.unit import test_database as contract
-
-# Every case of the databases' contract runs here against the one on disk.
-globals().update(
-    {
-        name: case
-        for name, case in vars(contract).items()
-        if name.startswith("test_") and "database" in inspect.signature(case).parameters
-    }
-)
+from tests.unit.stores.database_contract import PROFILE, DatabaseContract, in_control, write_one
 
 
 @pytest.fixture
@@ -50,64 +38,36 @@ def database(tmp_path: Path) -> Iterator[DiskDatabase]:
     disk.close()
 
 
-def test_the_contract_was_found() -> None:
-    assert "test_expectations" in globals()
-    assert "test_a_query_sorts_and_bounds" in globals()
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(calls=st.lists(contract._groups, min_size=1, max_size=3))
-def test_disk_and_memory_do_the_same(tmp_path_factory: pytest.TempPathFactory, calls: list[list[Any]]) -> None:
-    memory, disk = MemoryDatabase(), DiskDatabase(tmp_path_factory.mktemp("store") / "store.sqlite")
-    for groups in calls:
-        assert disk.write(groups) == memory.write(groups)
-    keys = [contract.PROFILE, contract.in_control("a"), contract.in_control("b"), Key(Table.CLAIMS, "k")]
-    assert disk.get(keys) == memory.get(keys)
-    assert disk.query(Table.CONTROL, "c") == memory.query(Table.CONTROL, "c")
-    disk.close()
-
-
-@pytest.mark.parametrize("make", [MemoryDatabase, None])
-def test_what_is_no_number_cannot_be_added_to(make: Any, database: DiskDatabase) -> None:
-    asked: Database = database if make is None else make()
-    write_one(asked, Put(contract.PROFILE, {"n": "1"}))
-    groups: list[Group] = [[Put(contract.in_control("before"), {})], [Update(contract.PROFILE, add={"n": 1})]]
-    with pytest.raises(TypeError, match="n is not a number"):
-        asked.write(groups)
-    assert asked.get([contract.in_control("before"), contract.PROFILE]) == [
-        {"pk": "c", "sk": "before"},
-        {"pk": "p1", "n": "1"},
-    ]
-
-
-def test_numbers_and_booleans_are_told_apart_on_disk(database: DiskDatabase) -> None:
-    write_one(database, Put(contract.PROFILE, {"n": 1, "yes": True}))
-    assert not write_one(database, Put(contract.PROFILE, {}, expect={"n": True}))
-    assert not write_one(database, Put(contract.PROFILE, {}, expect={"yes": 1}))
+class TestDatabaseOnDisk(DatabaseContract):
+    """What every database promises."""
 
 
 def test_what_threads_add_at_once_is_all_there(database: DiskDatabase) -> None:
     def add() -> None:
         for _ in range(100):
-            write_one(database, Update(contract.PROFILE, add={"n": 1}))
+            write_one(database, Update(PROFILE, add={"n": 1}))
 
     threads = [threading.Thread(target=add) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert database.get([contract.PROFILE]) == [{"pk": "p1", "n": 400}]
+    assert database.get([PROFILE]) == [{"pk": "p1", "n": 400}]
 
 
 def test_what_is_loaded_is_as_if_it_was_written(database: DiskDatabase) -> None:
     memory = MemoryDatabase()
-    puts = [Put(contract.in_control(name), {"n": 1, "text": "ü"}) for name in ("b", "a", "c")]
+    puts = [Put(in_control(name), {"n": 1, "text": "ü"}) for name in ("b", "a", "c")]
     for put in puts:
         write_one(memory, put)
-    Loading(database).write([puts])
+    Loading(database).write(puts)
+    Loading(database).write([Update(in_control("a"), {"n": 2})])
+    write_one(memory, Update(in_control("a"), {"n": 2}))
 
     assert database.query(Table.CONTROL, "c") == memory.query(Table.CONTROL, "c")
     assert database.cpu_seconds > 0
+    with pytest.raises(TypeError, match="deletes nothing"):
+        Loading(database).write([Delete(in_control("a"))])
 
 
 # The population.

@@ -69,8 +69,8 @@ def export_key(value: Any, *, field: str) -> str:
 def refuse_others(rest: Mapping[str, Any]) -> None:
     """Refuse what an event names beside what it asks for; raises EventProblem."""
     for name in rest:
-        told = name if isinstance(name, str) and _PRINTABLE.fullmatch(name) else "event"
-        raise EventProblem("unknown_field", "is not understood here", field=told)
+        shown = name if isinstance(name, str) and _PRINTABLE.fullmatch(name) else "event"
+        raise EventProblem("unknown_field", "is not understood here", field=shown)
 
 
 def failed_event(error: Exception, observe: Observability) -> Problem:

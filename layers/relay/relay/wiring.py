@@ -75,7 +75,7 @@ class Stack:
         """`environment` has the variables that the template sets; None stands for those of the process."""
         self.environment = dict(os.environ) if environment is None else environment
 
-    # Time, chance and what is told.
+    # Time, chance, logs and metrics.
 
     @cached_property
     def clock(self) -> Clock:

@@ -7,7 +7,7 @@ import pytest
 
 from relay.domain.exports import Export
 from relay.domain.identity import Authority
-from relay.domain.problems import ExportProblem, SettingsProblem
+from relay.domain.problems import Conflict, ExportProblem, SettingsProblem
 from relay.stores import owners
 from relay.stores.owners import Owner
 from tests.fakes.breaker_world import CONNECTION, BreakerWorld
@@ -149,6 +149,23 @@ def test_two_workers_of_one_export_take_over_once() -> None:
     first: list[Owner] = []
     world.database.interrupt("write", lambda: first.append(own(world, other)["list/7"]))
     assert own(world, other)["list/7"] == first[0] == stored(world)
+
+
+def test_whoever_keeps_losing_to_others_that_vanish_says_so() -> None:
+    world = BreakerWorld()
+    number = iter(range(1000))
+
+    def others(step: str) -> None:
+        if step.startswith("write"):
+            world.database.before = lambda _: None
+            passing = world.edit(f"other{next(number)}", "list/7")
+            own(world, passing)
+            world.delete(passing.name)
+            world.database.before = others
+
+    world.database.before = others
+    with pytest.raises(Conflict):
+        own(world, world.main)
 
 
 # What former owners left.

@@ -7,7 +7,7 @@ import pytest
 
 from relay.breaker.pace import Pace, budget_used
 from relay.destinations.contract import Quota
-from relay.domain.problems import Busy
+from relay.domain.problems import Busy, Conflict
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_database import MemoryDatabase
 
@@ -227,3 +227,21 @@ def test_a_slot_is_never_handed_out_twice_when_two_ask_at_once() -> None:
     database.before = overtake
     first = clock.now()
     assert pace._take("letters", IMPORTS) == first + timedelta(seconds=3)
+
+
+def test_whoever_keeps_losing_its_slot_to_others_says_so_and_a_hold_gives_up() -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    other, pace = Pace(database, clock, patience=10**6), Pace(database, clock, patience=10**6)
+
+    def overtake(step: str) -> None:
+        if step.startswith("write"):
+            database.before = lambda _: None
+            other._take("letters", IMPORTS)
+            database.before = overtake
+
+    database.before = overtake
+    with pytest.raises(Conflict):
+        pace("letters", IMPORTS)
+    before = len(database.steps)
+    pace.hold("letters", IMPORTS, timedelta(hours=1))
+    assert len(database.steps) > before

@@ -1,11 +1,13 @@
 """Calls that fail or whose answer is lost: what is known afterwards, and what waits for what."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from relay.breaker.failures import MOST_RECEIVES
+from relay.destinations.contract import Account
 from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Rejection, RejectionKind, Transient
 from relay.reconcile.reconciler import FIRST_WAIT
@@ -92,7 +94,8 @@ def test_after_a_lost_answer_other_values_wait_for_the_deadline_and_are_sent_the
 
     assert bench.reconcile(2) == {2: OUTSTANDING}
     assert len(bench.sent) == 1
-    assert wait_of(bench) == IdentityWait(open_call.deadline, CONNECTION, bench.key("2@x.example"))
+    due = min(open_call.deadline, open_call.send_by + FIRST_WAIT)
+    assert wait_of(bench) == IdentityWait(due, CONNECTION, bench.key("2@x.example"))
 
     bench.pass_time(open_call.deadline - bench.clock.now() - MINUTE)
     assert len(bench.sent) == 1
@@ -137,7 +140,10 @@ def test_after_an_answer_that_says_nothing_other_values_wait_as_long_as_the_answ
     bench.store(2, name="B")
 
     assert bench.reconcile(2) == {2: OUTSTANDING}
-    assert wait_of(bench).due == answered_at + 10 * MINUTE + CLOCK_MARGIN
+    open_call = bench.record("2@x.example").open
+    assert open_call is not None
+    assert open_call.deadline == answered_at + 10 * MINUTE + CLOCK_MARGIN
+    assert wait_of(bench).due <= open_call.deadline
     bench.pass_time(11 * MINUTE)
     assert bench.tool.holds() == {"2@x.example": {"name": "B"}}
 
@@ -182,8 +188,10 @@ def test_a_third_call_that_was_taken_leaves_open_what_the_first_may_still_do() -
     assert bench.reconcile(2) == {2: DELIVERED}
     bench.store(2, name="B")
     assert bench.reconcile(2) == {2: OUTSTANDING}
+    rest = bench.record("2@x.example").open
     assert first is not None
-    assert wait_of(bench).due == first.deadline
+    assert rest is not None
+    assert (rest.id, rest.deadline) == (None, first.deadline)
 
 
 def test_the_calls_after_one_that_failed_are_known_not_to_have_been_made() -> None:
@@ -270,22 +278,31 @@ def test_other_values_go_once_the_destination_shows_that_the_lost_call_is_over()
     assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
-def test_it_is_asked_again_after_some_minutes_and_then_less_and_less_often() -> None:
+@pytest.mark.parametrize("shows", ["nothing yet", "nothing ever", "trouble"])
+def test_it_is_asked_again_less_and_less_often(shows: str) -> None:
     bench = lost_and_changed()
     open_call = bench.record(ANN).open
     assert open_call is not None
-    bench.tool.cleared = open_call.send_by - MINUTE
-    bench.reconcile(2)
-    first = wait_of(bench).due
-    assert first - bench.clock.now() == bench.clock.now() - open_call.send_by
+    begun = open_call.send_by
+    bench.tool.cleared = {"nothing yet": begun - MINUTE, "nothing ever": None, "trouble": DOWN}[shows]
+    asked: list[timedelta] = []
+    cleared_before = bench.tool.cleared_before
 
-    soon = lost_and_changed()
-    open_call = soon.record(ANN).open
-    assert open_call is not None
-    soon.clock.time = open_call.send_by + MINUTE
-    soon.tool.cleared = open_call.send_by - MINUTE
-    soon.reconcile(2)
-    assert wait_of(soon).due == soon.clock.now() + FIRST_WAIT
+    def noting(account: Account, now: datetime) -> datetime | None:
+        asked.append(now - begun)
+        return cleared_before(account, now)
+
+    bench.tool.cleared_before = noting  # type: ignore[method-assign]
+    bench.reconcile(2)
+    bench.pass_time(20 * HOUR)
+    pauses = [later - earlier for earlier, later in pairwise(asked)][1:]
+    assert MINUTE < pauses[0] < 20 * MINUTE
+    assert pauses == sorted(pauses)
+    assert len(asked) < 15
+    assert list(bench.tool.holds()) == []
+    bench.tool.cleared = None
+    bench.pass_time(5 * HOUR)
+    assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
 def test_whoever_waits_is_sent_soon_after_it_shows() -> None:

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.domain.assignment import Assignment, Pair
-from relay.domain.identity import UNKNOWN, Authority, Do, Record, Rest, Unwanted, Wanted
+from relay.domain.identity import (
+    CLOCK_MARGIN,
+    UNKNOWN,
+    Authority,
+    Do,
+    Record,
+    Rest,
+    Unclear,
+    Unwanted,
+    Wanted,
+    answered,
+)
 from relay.domain.problems import StaleSettings
 from relay.reconcile.desired import Member
 from relay.reconcile.job import Job
@@ -37,6 +48,7 @@ PAIR = Pair(TARGET, ANN)
 def job(authority: Authority | None = MAIN, **changes: object) -> Job:
     bench = Bench()
     bench.edit(version=MAIN.settings)
+    bench.tool.lost_answer_bound = BOUND
     return replace(bench.job(), authority=lambda target: authority, has_passed_guard=True, **changes)  # type: ignore[arg-type]
 
 
@@ -64,7 +76,7 @@ def test_after_any_visit_the_next_step_is_somebodys(
     record: Record, visitors: list[Visitor], now: datetime, is_queued: bool, cleared: datetime
 ) -> None:
     queued = {record.open.id} if is_queued and record.open is not None and record.open.id is not None else set()
-    later = Authority(9, 100, "main")
+    later = Authority(99, 100, "main")
     found = visit(job(later), "key", PAIR, visitors, record, now, queued)
 
     assert found.is_queued is bool(queued)
@@ -88,7 +100,7 @@ def test_after_any_visit_the_next_step_is_somebodys(
     if over is not found:
         call = found.record.open
         assert call is not None
-        assert call.send_by <= cleared
+        assert call.deadline - BOUND - CLOCK_MARGIN <= cleared
         assert not found.is_queued
         assert over.record.open is None
         assert over.step == step_of(JOB, over.record, now)
@@ -129,6 +141,14 @@ def test_a_call_that_is_over_earlier_lets_others_go_on() -> None:
     assert found.waits_for_a_call
     assert ended(JOB, found, NOON, NOON) is found
     assert ended(JOB, found, NOON + MINUTE, NOON).sender is not None
+
+
+def test_a_call_that_was_answered_unclearly_counts_as_sent_so_much_earlier_as_it_is_over_earlier() -> None:
+    unclear = answered(called(claimed(Record())), "c1", Unclear(NOON + BOUND - 9 * MINUTE), NOON)
+    found = visit(JOB, "key", PAIR, [visitor("p2", BLUE)], unclear, NOON)
+    assert found.waits_for_a_call
+    assert ended(JOB, found, NOON - 10 * MINUTE, NOON) is found
+    assert ended(JOB, found, NOON - 9 * MINUTE, NOON).sender is not None
 
 
 def test_what_waits_for_a_pause_waits_for_no_call() -> None:

@@ -20,13 +20,14 @@ FIRST, SECOND, THIRD = (f"00{number:030x}" for number in range(3))
 IN_ANOTHER_BUCKET = "01" + "0" * 30
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-MOMENTS = st.integers(0, 2**41).map(lambda number: datetime.fromtimestamp(number / 1000, UTC))
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - of UTC
 ASSIGNMENTS = st.builds(
     Assignment,
     st.frozensets(st.builds(Pair, TEXTS, TEXTS), max_size=20),
     st.integers(0, 2**53),
     st.none() | MOMENTS,
     st.none() | st.builds(MappingRejection, st.sampled_from(RejectionKind), TEXTS, MOMENTS),
+    st.none() | MOMENTS,
 )
 SOME = Assignment(frozenset({Pair("list/7", "ann@x.example"), Pair("list/8", "ann@x.example")}), 3, NOON)
 

@@ -32,7 +32,7 @@ KEY = "a" * 32
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.integers(0, 2**53)
-MOMENTS = st.integers(0, 2**41).map(lambda number: datetime.fromtimestamp(number / 1000, UTC))
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - of UTC
 DIGESTS = st.from_regex(r"[0-9a-f]{32}", fullmatch=True).map(Digest)
 CONTENTS = st.just(OUT) | DIGESTS
 PROFILES = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)

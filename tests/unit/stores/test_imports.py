@@ -30,7 +30,7 @@ ROWS = [row(place) for place in range(3)]
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NAMES = st.text("abc-1", min_size=1, max_size=12)
-MOMENTS = st.integers(0, 2**41).map(lambda number: datetime.fromtimestamp(number / 1000, UTC))
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - of UTC
 NUMBERS = st.integers(0, 10_000)
 IMPORTS = st.builds(
     OpenImport,

@@ -19,7 +19,7 @@ MAIN = "letters/main"
 RUN = Run("20260501T120000-1", MAIN, "test", RunState.RUNNING, Phase.DELIVER, 2, 7, NOON)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
-MOMENTS = st.integers(0, 2**41).map(lambda number: datetime.fromtimestamp(number / 1000, UTC))
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2300, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - of UTC
 RUNS = st.builds(
     Run,
     id=st.text("0123T-ab", min_size=1, max_size=20),

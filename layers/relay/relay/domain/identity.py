@@ -383,11 +383,7 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     earlier = None if call.earlier is None or call.earlier <= now else call.earlier
     if isinstance(answer, Unclear):
         deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
-        if deadline >= call.deadline:
-            return record
-        # Of two calls the one that is over earlier counts as begun earlier, also where a destination is asked for that.
-        send_by = call.send_by - (call.deadline - deadline)
-        return record._replace(open=call._replace(send_by=send_by, deadline=deadline))
+        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
     if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
         rest: Call | None = call._replace(id=None, earlier=None)
     else:

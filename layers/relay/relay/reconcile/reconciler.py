@@ -52,7 +52,7 @@ FIRST_LOOK: Final = timedelta(seconds=10)
 """When a queued import is looked at first: one contact alone was seen to take 6 s."""
 
 FIRST_WAIT: Final = timedelta(minutes=5)
-"""Where a destination can show that a lost call is over, it is asked again after this, then with growing pauses."""
+"""How long after a lost call a destination is asked first whether it is over; then it is asked with growing pauses."""
 
 
 class Call(NamedTuple):
@@ -105,7 +105,9 @@ class Reconciler:
         Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
         Conflict when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
         """
-        self._handing_over.hand_over(job, survey.cases)
+        taken_over = self._handing_over.hand_over(job, survey.cases)
+        for case in survey.cases:
+            case.assigned = taken_over.get(case.profile, case.assigned)
         self._assign(job, survey)
         self._adopting.take_out(job, survey.cases)
         visitors = _visitors(job, survey.cases)
@@ -156,7 +158,7 @@ class Reconciler:
 
     def _round(self, job: Job, survey: Survey, visits: Sequence[Visit], queued: set[str]) -> list[str]:
         """Write records, make calls, see to the rest; return the keys whose record somebody else wrote meanwhile."""
-        visits, wait_at_most = self._with_what_is_over(job, visits)
+        visits, asked_at = self._with_what_is_over(job, visits)
         calls, written = self._begin(job, visits)
         changed = {key: record for key, record in written.items() if record != survey.records[key].record}
         now = self._clock.now()
@@ -169,14 +171,14 @@ class Reconciler:
                 lost.add(key)
         sent = {row.key for call in calls for row in call.rows}
         left = {found.key: found.record for found in visits if found.key not in lost | sent}
-        self.recorder.see_to(job.export.connection, left, queued=queued, wait_at_most=wait_at_most)
+        self.recorder.see_to(job.export.connection, left, queued=queued, asked_at=asked_at)
         self._make_calls(job, survey, [Call(c.id, [row for row in c.rows if row.key not in lost]) for c in calls])
         return [found.key for found in visits if found.key in lost]
 
-    def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, timedelta]]:
-        """End calls that the destination shows to be over before their deadline; else say how long to wait at most.
+    def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, datetime]]:
+        """End calls that the destination shows to be over before their deadline; say when it is asked about the others.
 
-        What it does not show now it may show later, so it is asked again, with growing pauses.
+        What it does not show now it may show later.
         """
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
@@ -184,12 +186,13 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            cleared = None
-        if cleared is not None:
+            pass
+        else:
+            if cleared is None:
+                return visits, {}
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
-        waits = {key: (now - call.send_by) / 2 for key, call in still.items() if call is not None}
-        return visits, {key: max(FIRST_WAIT, wait) for key, wait in waits.items()}
+        return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
 
     def _begin(self, job: Job, visits: Sequence[Visit]) -> tuple[list[Call], dict[str, Record]]:
         """Open calls in the records that are ours to send, and cut the rows into calls."""
@@ -270,6 +273,17 @@ class Reconciler:
         if by_key:
             known = {key: survey.records[key] for key in by_key}
             survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
+
+
+def _asked_next(send_by: datetime, now: datetime) -> datetime:
+    """Return when a destination is asked next whether a call is over.
+
+    The pauses grow with the age of the call. They are the same for whoever waits for it, so that all waits are one.
+    """
+    pause = FIRST_WAIT
+    while send_by + pause <= now:
+        pause *= 1.5
+    return send_by + pause
 
 
 def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:

@@ -88,18 +88,18 @@ class Recorder:
         records: Mapping[str, Record],
         *,
         queued: Collection[str] = (),
-        wait_at_most: Mapping[str, timedelta] | None = None,
+        asked_at: Mapping[str, datetime] | None = None,
         tries: int = 0,
     ) -> None:
         """Make sure that the next steps of records are taken by somebody: a look now, or a wait.
 
-        What has to wait for one of the `queued` imports is seen to when that is answered. `wait_at_most` bounds a wait
-        by its key, where the destination may show earlier that a call is over.
+        What has to wait for one of the `queued` imports is seen to when that is answered. `asked_at` ends a wait
+        by its key, where the destination is asked then whether a call is over.
         """
         now = self._clock.now()
         sleepers: list[Sleeper] = []
         waiting: list[IdentityWait] = []
-        bounds = {} if wait_at_most is None else wait_at_most
+        bounds = {} if asked_at is None else asked_at
         for key, record in records.items():
             step = next_step(record, now)
             if step.do is Do.NOTHING:
@@ -107,8 +107,7 @@ class Recorder:
             if step.do is not Do.LOOK and record.open is not None and record.open.id in queued:
                 continue
             if step.do is Do.WAIT and step.until is not None:
-                until = min(step.until, now + bounds[key]) if key in bounds else step.until
-                waiting.append(IdentityWait(until, connection, key))
+                waiting.append(IdentityWait(min(step.until, bounds.get(key, step.until)), connection, key))
             elif record.responsible is not None:
                 sleepers.append(sleeper_of(connection, record, record.responsible))
         if waiting:

@@ -61,6 +61,11 @@ class Case:
         return None if self.rejection is None else Verdict(Column.REJECTED, self.rejection.code)
 
     @property
+    def stands_for(self) -> frozenset[Pair]:
+        """Return what the profile is assigned, by the export or by former owners of its targets."""
+        return self.assigned.assignment.pairs | self.adopted
+
+    @property
     def is_member(self) -> bool:
         """Return whether the profile belongs in any target, or would if it could be taken."""
         return bool(self.members) or self.rejection is not None or self.verdict is not None
@@ -118,10 +123,7 @@ class Surveyor:
     def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
         """Survey profiles whose assignments were read with their listing; as `survey`."""
         cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one)) for one in listed]
-        keys = {
-            case.profile: {self._key(job, pair): pair for pair in case.assigned.assignment.pairs | case.adopted}
-            for case in cases
-        }
+        keys = {case.profile: {self._key(job, pair): pair for pair in case.stands_for} for case in cases}
         survey = Survey(cases)
         survey.records = identities.load(self._database, [key for named in keys.values() for key in named])
         found = self._profiles(cases)
@@ -137,9 +139,7 @@ class Surveyor:
     def _profiles(self, cases: Sequence[Case]) -> dict[str, profiles.Stored]:
         """Return what lies under the ids; where an alias leads is asked only where there is something to hand over."""
         found = profiles.read(self._database, [case.profile for case in cases])
-        aliases = [
-            case.profile for case in cases if isinstance(found[case.profile], Alias) and case.assigned.assignment.pairs
-        ]
+        aliases = [case.profile for case in cases if isinstance(found[case.profile], Alias) and case.stands_for]
         return found | profiles.follow(self._database, aliases) if aliases else found
 
     def _compare(
@@ -153,7 +153,7 @@ class Surveyor:
         stored = found[case.profile]
         case.changed_at = None if stored is None else stored.changed_at
         if isinstance(stored, Alias):
-            case.survivor = profiles.root_of(case.profile, found) if case.assigned.assignment.pairs else None
+            case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
         case.version = 0 if stored is None else stored.version
         case.verdict = _verdict_if_unchanged(job, case, keys, records)
@@ -201,8 +201,10 @@ def _verdict_if_unchanged(
     if assignment.settings != job.export.version:
         return None
     basis, verdict = job.basis(case.version), UNCHANGED
-    for key in keys:
-        record = records[key].record
+    for key, pair in keys.items():
+        record, authority = records[key].record, job.authority(pair.target)
+        if authority is None or record.authority.epoch != authority.epoch:
+            return None
         desired = record.desired
         if not isinstance(desired, Wanted) or desired.by[0] != case.profile or desired.basis != basis:
             return None

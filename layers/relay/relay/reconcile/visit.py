@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from relay.domain import identity
 from relay.domain.assignment import Pair
-from relay.domain.identity import Authority, Do, Record, Step, lapse, next_step
+from relay.domain.identity import CLOCK_MARGIN, Authority, Do, Record, Step, lapse, next_step
 from relay.domain.problems import StaleSettings
 from relay.reconcile.desired import Member
 from relay.reconcile.job import Job
@@ -66,16 +66,25 @@ def visit(
     # The check of an import answers its calls, whenever that is.
     record = stored if is_queued else lapse(stored, now)
     if authority is None or record.authority > authority:
-        raise StaleSettings("settings", "newer settings were acted on", version=record.authority.settings)
+        # Another export has the target only because newer settings of this one gave it up.
+        is_ours = record.authority.export == job.export.name
+        version = record.authority.settings if is_ours else job.export.version + 1
+        raise StaleSettings("settings", "newer settings were acted on", version=version)
     for case, role in visitors:
         record = _changed(job, record, authority, case, role, now)
     return Visit(key, pair, visitors, record, step_of(job, record, now), is_queued)
 
 
 def ended(job: Job, found: Visit, cleared: datetime, now: datetime) -> Visit:
-    """Return a visit after calls that were to be sent by `cleared` at the latest are known to be over."""
+    """Return a visit after calls that were to be sent by `cleared` at the latest are known to be over.
+
+    When a call was to be sent is reckoned back from its deadline. So one that was answered, though nobody knows what it
+    did, counts as sent so much earlier as it is over earlier.
+    """
     call = found.record.open
-    if not found.waits_for_a_call or call is None or call.send_by > cleared:
+    if not found.waits_for_a_call or call is None:
+        return found
+    if call.deadline - job.destination.lost_answer_bound - CLOCK_MARGIN > cleared:
         return found
     record = lapse(found.record, call.deadline)
     return found._replace(record=record, step=step_of(job, record, now))

@@ -88,7 +88,10 @@ class Ending:
 
     def _let_through(self, export: Export, run: Run) -> None:
         """Note that every member had the chance to claim, and nobody stands in the way of leavers any more."""
-        owners.taken_over(self.database, export.connection, export.name, run.started_at)
+        # Whoever asked the account made the targets the export's own; pages of the next phase took over what was there.
+        asked = runs.shard(self.database, run.id, Phase.ASK, 0)
+        began = run.started_at if asked is None or asked.moved_at is None else asked.moved_at
+        owners.taken_over(self.database, export.connection, export.name, began)
         breakers.pass_guard(self.database, export.connection, export.name, run.settings)
 
     def _next_phase(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:

@@ -6,7 +6,7 @@ counted once, and whoever dies in between leaves a cursor that the next one find
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from operator import attrgetter
@@ -27,7 +27,7 @@ from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
-from relay.stores import assignments, outstanding, runs, segments, waits
+from relay.stores import assignments, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
@@ -105,7 +105,10 @@ class Pages:
             if redelivered:
                 self._ending.go_on(job.export, run, shard)
             return Counter()
-        job = replace(job, run=Pass.of(run, page_id(shard)))
+        adopts: Mapping[str, frozenset[str]] = {}
+        if run.phase is Phase.DELIVER:
+            adopts = owners.to_adopt(self._database, job.export.connection, job.export.name)
+        job = replace(job, run=Pass.of(run, page_id(shard)), adopts=adopts)
         before = calls()
         is_first = run.phase is Phase.ASK
         read = self._ask(job, run, shard) if is_first else self._work(job, run, shard, lambda: calls() - before)

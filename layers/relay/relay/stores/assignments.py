@@ -3,11 +3,12 @@
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from relay.domain.assignment import Assignment, MappingRejection, Pair
 from relay.domain.keyed_hash import bucket_of
+from relay.domain.moments import from_microseconds, microseconds
 from relay.domain.problems import RejectionKind
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
@@ -81,9 +82,9 @@ def encode(assignment: Assignment) -> str | bytes:
     doc: list[Any] = [
         targets,
         assignment.settings,
-        _milliseconds(assignment.since),
-        None if rejection is None else [rejection.kind.value, rejection.code, _milliseconds(rejection.at)],
-        _milliseconds(assignment.took_over_at),
+        _microseconds(assignment.since),
+        None if rejection is None else [rejection.kind.value, rejection.code, _microseconds(rejection.at)],
+        _microseconds(assignment.took_over_at),
     ]
     while doc[-1] is None:
         doc.pop()
@@ -109,16 +110,16 @@ def _pairs(targets: Mapping[str, Sequence[str]]) -> frozenset[Pair]:
 
 
 def _rejection(kind: str, code: str, at: int) -> MappingRejection:
-    return MappingRejection(RejectionKind(kind), code, datetime.fromtimestamp(at / 1000, UTC))
+    return MappingRejection(RejectionKind(kind), code, from_microseconds(at))
 
 
 def _partition(export: str, bucket: int) -> str:
     return f"{export}#{bucket:02x}"
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+def _moment(told: int | None) -> datetime | None:
+    return None if told is None else from_microseconds(told)

@@ -1,12 +1,12 @@
 """Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
 
-The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that
+The record lies in one attribute as compact JSON, times in microseconds since 1970. `format` is the version of that
 form.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from relay.domain.identity import (
@@ -26,6 +26,7 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
+from relay.domain.moments import from_microseconds, microseconds
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
@@ -94,22 +95,22 @@ def encode(record: Record) -> str:
         [list(desired.by), desired.digest, None if desired.basis is None else list(desired.basis)]
         if isinstance(desired, Wanted)
         else [desired.rest.value, desired.leaving],
-        _milliseconds(record.turned_away_at),
+        _microseconds(record.turned_away_at),
         _text(record.acknowledged),
-        _milliseconds(record.since),
+        _microseconds(record.since),
         None
         if call is None
         else [
             call.id,
             _text(call.content),
-            _milliseconds(call.send_by),
-            _milliseconds(call.deadline),
-            _milliseconds(call.earlier),
+            _microseconds(call.send_by),
+            _microseconds(call.deadline),
+            _microseconds(call.earlier),
         ],
-        _milliseconds(record.told_at),
+        _microseconds(record.told_at),
         record.evidence,
-        None if refused is None else [_text(refused.content), refused.code, _milliseconds(refused.at), refused.under],
-        _milliseconds(record.not_before),
+        None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
+        _microseconds(record.not_before),
     ]
     while doc[-1] is None:
         doc.pop()
@@ -145,12 +146,12 @@ def _desired(told: Sequence[Any]) -> Wanted | Unwanted:
 
 def _call(told: Sequence[Any]) -> Call:
     call_id, content, send_by, deadline, earlier = told
-    return Call(call_id, _content(content), _time(send_by), _time(deadline), _moment(earlier))
+    return Call(call_id, _content(content), from_microseconds(send_by), from_microseconds(deadline), _moment(earlier))
 
 
 def _refused(told: Sequence[Any]) -> Refused:
     content, code, at, under = told
-    return Refused(_content(content), code, _time(at), under)
+    return Refused(_content(content), code, from_microseconds(at), under)
 
 
 # Digests are hexadecimal in lower case, so these words are none of them.
@@ -169,13 +170,9 @@ def _acknowledged(text: str) -> Acknowledged:
     return UNKNOWN if text == "UNKNOWN" else _content(text)
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+def _moment(told: int | None) -> datetime | None:
+    return None if told is None else from_microseconds(told)

@@ -9,7 +9,7 @@ import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from relay.domain import moments
@@ -182,14 +182,14 @@ def _opened(connection: str, item: Item) -> OpenImport:
 
 def _row_to_json(row: Row) -> list[Any]:
     content = "OUT" if row.content is OUT else row.content
-    at = round(row.at.timestamp() * 1000)
+    at = moments.microseconds(row.at)
     # The key of its record follows from the pair: random letters cost most of what a row takes.
     return [row.profile, *row.pair, content, at, dict(row.values), int(row.is_all)]
 
 
 def _row_from_json(told: Sequence[Any], keyed: KeyedHash, connection: str) -> Row:
     profile, target, identity, content, at, values, is_all = told
-    moment = datetime.fromtimestamp(at / 1000, UTC)
+    moment = moments.from_microseconds(at)
     wanted = OUT if content == "OUT" else Digest(content)
     key = key_of(keyed, connection, target, identity)
     return Row(profile, key, Pair(target, identity), wanted, moment, values, bool(is_all))

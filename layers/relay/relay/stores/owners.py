@@ -37,6 +37,19 @@ def of_connection(database: Database, connection: str) -> list[Owner]:
     return [_owner(item) for item in database.query(Table.CONTROL, _partition(connection))]
 
 
+def to_adopt(database: Database, connection: str, export: str) -> dict[str, frozenset[str]]:
+    """Return the targets of an export that were other exports' before, with those exports' keys.
+
+    Those that its settings name no more are among them: it is still the one who takes people out of there.
+    """
+    found = {str(item["sk"]): _owner(item) for item in database.query(Table.CONTROL, _partition(connection))}
+    return {
+        target: frozenset(f"{connection}/{former}" for former in owner.former)
+        for target, owner in found.items()
+        if owner.export == export and owner.former
+    }
+
+
 def take(
     database: Database, connection: str, target: str, export: str, seen: Owner | None, now: datetime
 ) -> Owner | None:

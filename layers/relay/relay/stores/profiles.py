@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 
+from relay.domain.moments import from_microseconds, microseconds
 from relay.domain.profiles import Alias, Membership, Profile, Register, Stamp
 from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write, size_of
 
@@ -110,7 +111,7 @@ def save_aliases(database: Database, aliases: Sequence[Alias]) -> list[bool]:
             _over(
                 alias.version,
                 _key(alias.id),
-                _item({"alias_of": alias.of, "changed_at": _micros(alias.changed_at)}, alias.version + 1),
+                _item({"alias_of": alias.of, "changed_at": microseconds(alias.changed_at)}, alias.version + 1),
             )
             for alias in aliases
         ]
@@ -150,7 +151,7 @@ class _Times:
         place = self._places.get(moment)
         if place is None:
             place = self._places[moment] = len(self.written)
-            self.written.append(_micros(moment))
+            self.written.append(microseconds(moment))
         return place
 
     def of(self, registers: Mapping[str, Register]) -> dict[str, list[Any]]:
@@ -186,7 +187,7 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
     if profile.attributes_floor is not None:
         document["attributes_floor"] = list(map(place, profile.attributes_floor))
     if changed_at is not None:
-        document["changed_at"] = _micros(changed_at)
+        document["changed_at"] = microseconds(changed_at)
     return _item(document, version)
 
 
@@ -195,10 +196,10 @@ def _decode(item: Item) -> Profile | Alias:
         raise ValueError(f"a profile is stored in form {int(item['format'])}, which this code does not read")
     profile_id, version = str(item["pk"]), int(item["version"])
     document = json.loads(str(item["doc"]))
-    changed_at = _moment(document["changed_at"]) if "changed_at" in document else None
+    changed_at = from_microseconds(document["changed_at"]) if "changed_at" in document else None
     if "alias_of" in document:
         return Alias(profile_id, document["alias_of"], changed_at or _EPOCH, version)
-    times = list(map(_moment, document["times"]))
+    times = list(map(from_microseconds, document["times"]))
     return Profile(
         profile_id,
         document["source"],
@@ -222,15 +223,6 @@ def _registers(stored: Mapping[str, Sequence[Any]], times: Sequence[datetime]) -
 
 def _floor(stored: Sequence[int] | None, times: Sequence[datetime]) -> Stamp | None:
     return None if stored is None else (times[stored[0]], times[stored[1]])
-
-
-def _micros(moment: datetime) -> int:
-    """Return whole microseconds since 1970: all that a time has."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def _moment(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
 
 
 _as_it_is = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

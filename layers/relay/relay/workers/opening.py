@@ -57,20 +57,14 @@ class Opener:
                 raise Stopped(export, breaker)
         owners = self.ownership.own(export)
         account, calls = self.accounts.open(connection)
-        adopts = {
-            target: frozenset(f"{export.connection}/{former}" for former in owner.former)
-            for target, owner in owners.items()
-            if owner.former
-        }
         job = Job(
             export=export,
             destination=self.destinations(export.destination),
             account=account,
             authority=self.ownership.authority(export, owners),
             # What former owners of a target have left behind is taken over by a run first.
-            has_passed_guard=of_export.passed == export.version and not adopts,
-            adopts=adopts,
-            adopts_from=self.ownership.quiet_from(owners),
+            has_passed_guard=of_export.passed == export.version and not any(one.former for one in owners.values()),
+            adopts_from=self.ownership.quiet_from(export.connection, owners),
             under=fingerprint(self.keyed, export, connection),
             until=until,
         )

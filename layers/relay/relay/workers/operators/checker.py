@@ -82,7 +82,7 @@ class Checker:
         tried = self._tried(exports)
         reports = [self._report(connection, listing, around, tried) for connection in connections]
         well = all(report["well"] for report in reports) and _are_well(findings)
-        return {"well": well, "connections": reports, "findings": _told(findings)}
+        return {"well": well, "connections": reports, "findings": _shown(findings)}
 
     def stopped(self, connection: str) -> list[dict[str, Any]]:
         """Return what is stopped of a connection: why it is now, since when, and when it is probed next."""
@@ -123,12 +123,12 @@ class Checker:
         findings += self._sources(sorted(_sources_of(exports)))
         findings += self._sources_in_vain(exports)
         stopped = self.stopped(connection)
-        told = _told([*findings, *more])
+        shown = _shown([*findings, *more])
         return {
             "connection": connection,
             "well": not stopped and _are_well(findings),
             "stopped": stopped,
-            "findings": told,
+            "findings": shown,
         }
 
     def _stops(self, connection: str, exports: Sequence[Export]) -> Iterator[Finding]:
@@ -200,12 +200,12 @@ class Checker:
         for waiting in of_sources(self._database, exports):
             name = waiting.subject.removeprefix("source ")
             try:
-                told = f'it is "{self._settings.source(name).profile_key}"'
+                expression = f'it is "{self._settings.source(name).profile_key}"'
             except Problem:
-                told = ""
+                expression = ""
             names = receipts.in_vain(self._database, [name]).get(name, receipts.InVain(0, False)).names
             there = f"the identities it was sent are called {', '.join(names)}" if names else ""
-            yield _of(waiting, "; ".join(filter(None, (told, there))))
+            yield _of(waiting, "; ".join(filter(None, (expression, there))))
 
     def _surroundings(self) -> "_Surroundings":
         """Read what single connections do not show."""
@@ -220,7 +220,7 @@ class Checker:
             inventory = self._inventory()
         except Transient as problem:
             findings.append(Finding("names", Level.WARNING, f"could not be read: {problem}", problem.actor))
-        findings += [Finding("names", Level.WARNING, told, Actor.ADMINISTRATOR) for told in inventory.nearly]
+        findings += [Finding("names", Level.WARNING, nearly, Actor.ADMINISTRATOR) for nearly in inventory.nearly]
         return _Surroundings(timetable, inventory, findings)
 
 
@@ -289,7 +289,7 @@ def _are_well(findings: Iterable[Finding]) -> bool:
     return all(finding.level is not Level.ERROR for finding in findings)
 
 
-def _told(findings: Iterable[Finding]) -> list[dict[str, Any]]:
+def _shown(findings: Iterable[Finding]) -> list[dict[str, Any]]:
     return [
         {
             "subject": finding.subject,

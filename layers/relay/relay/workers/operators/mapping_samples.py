@@ -1,7 +1,7 @@
 """Working an export's mapping out on a sample of its members: what finds nothing in any of them is misspelt.
 
 Findings name the field, the expression, and the keys that exist where it looks. A key may be personal data, where a
-platform keys by person: only those are told that look like names of a schema and, of three profiles and more, are not
+platform keys by person: only those are shown that look like names of a schema and, of three profiles and more, are not
 one profile's alone.
 """
 
@@ -39,7 +39,7 @@ _AT_ONCE = 20
 _MOST_KEYS = 1_000
 _SHOWN_KEYS = 12
 _SHARE = 0.1
-"""Of the profiles that have anything at a place, so many must have a key for it to be told."""
+"""Of the profiles that have anything at a place, so many must have a key for it to be shown."""
 _SHOWN_TEXT = 200
 _DEEPEST = 8
 """Names of a path that are looked at."""

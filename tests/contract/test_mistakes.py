@@ -1,0 +1,29 @@
+"""The suite can fail: each of these mistakes, planted in a destination, turns a part of it red."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from relay.destinations import registry
+from tests.contract import activecampaign_mistakes, gainsight_px_mistakes, newsletter_mistakes
+from tests.contract.planting import Mistake, is_noticed, planted
+
+PACKAGES = {**registry.PACKAGES, "newsletter": "tests.fakes.newsletter_tool"}
+MISTAKES = (*activecampaign_mistakes.MISTAKES, *gainsight_px_mistakes.MISTAKES, *newsletter_mistakes.MISTAKES)
+ENOUGH = 15
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.kind.name}: {mistake.name}")
+def test_a_mistake_is_noticed(mistake: Mistake) -> None:
+    with planted(mistake, PACKAGES[mistake.kind.name]):
+        assert is_noticed(mistake)
+
+
+def test_there_are_enough_mistakes_in_every_destination() -> None:
+    counts = Counter(mistake.kind.name for mistake in MISTAKES)
+    assert counts.keys() == PACKAGES.keys()
+    assert min(counts.values()) >= ENOUGH
+    names = [(mistake.kind.name, mistake.name) for mistake in MISTAKES]
+    assert len(names) == len(set(names))
