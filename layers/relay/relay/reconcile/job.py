@@ -44,8 +44,7 @@ class Job:
 
     `authority` returns in whose name records of a target are changed, None for a target that is another export's.
     `adopts` are targets that were other exports' until now, with those exports' keys: the first pass of a run takes
-    over what they have assigned there, if it began at `adopts_from` or later. Before that somebody may still act for
-    such an export.
+    over what they have assigned there. A run that began before `adopts_from` does not: somebody may act for them still.
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
