@@ -13,7 +13,8 @@ def die_at_every_step(
 ) -> int:
     """Play `act` on fresh benches; return how many steps it took. `act` gets how often its message was received.
 
-    The first one dies at the first step (a write, a message sent, a call), the next one at the second, until one lives.
+    The first one dies after the first step (a write, a message sent, a call), the next one after the second, until one
+    lives.
     Who has died is a new process that gets the message once more. Then `check` must hold.
     """
     for at in itertools.count(1):

@@ -196,8 +196,9 @@ class Consumer:
         counts: Counter[str] = Counter()
 
         def look(part: Sequence[str]) -> None:
+            began = self._clock.now()
             survey = self._reconciler.look(job, part)
-            self._count(job, survey, counts)
+            self._count(job, survey, began, counts)
             counts["answered"] += survey.answered
 
         failed = self._aside.by_halves(profiles, look)
@@ -205,7 +206,7 @@ class Consumer:
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
         return counts
 
-    def _count(self, job: Job, survey: Survey, counts: Counter[str]) -> None:
+    def _count(self, job: Job, survey: Survey, began: datetime, counts: Counter[str]) -> None:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
@@ -213,7 +214,7 @@ class Consumer:
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:
-                    stands = verdict.on_member(survey.of_members(case), case.profile, now, now)
+                    stands = verdict.on_member(survey.of_members(case), case.profile, began, now)
                 counts.update(ledger.counted(*stands))
             counts.update(ledger.warned(case.warnings))
         if is_held:
