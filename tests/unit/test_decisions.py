@@ -52,4 +52,6 @@ def test_a_decision_has_its_sections_and_says_whether_it_holds(path: Path) -> No
 def test_the_index_has_every_decision_as_its_file_says_it() -> None:
     rows = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.+) \| (.+) \|$", INDEX.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert rows == [(one["number"], path.name, one["title"], one["status"]) for path in DECISIONS for one in [read(path)]]
+    assert rows == [
+        (one["number"], path.name, one["title"], one["status"]) for path in DECISIONS for one in [read(path)]
+    ]
