@@ -217,10 +217,20 @@ class Inquiring:
         assert self.subject.deliver(self._steps) == {}
         self._notes = dict(self.subject.notes.kept)
         self._shown = self.subject.shows(self._steps)
-        self.requests = self._ask()
+        self._requests = self._ask()
 
-    def play(self, number: int | None, fault: Fault) -> object:
+    def points(self) -> Iterator[Point]:
+        """Yield one request of each kind."""
+        seen = set()
+        for number, (sent, good) in enumerate(zip(self._requests, self._answers, strict=True)):
+            point = Point(number, sent, good, reads=True)
+            if point.place not in seen:
+                seen.add(point.place)
+                yield point
+
+    def play(self, number: int | None, fault: Fault | Slip) -> object:
         """Ask with a fault at one request, or at each; return the answer, or the problem in its place."""
+        self.subject.lines.clear()
         first = len(self.subject.wire.requests)
         interfere = fault.interference(f"no {self._steps[0].identity} with {self.subject.secrets[0]}")
 
@@ -260,10 +270,18 @@ class Inquiring:
         self.subject.limit.at = None
         self.subject.notes.kept = dict(self._notes)
 
+    def _listen(self, sent: Sent, act: Act) -> Answered:
+        answered = act()
+        self._answers.append(answered.body)
+        return answered
+
     def _ask(self) -> list[Sent]:
         first = len(self.subject.wire.requests)
         self.subject.limit.met = 0
+        self._answers: list[bytes] = []
+        self.subject.wire.interfere = self._listen
         self.good: Any = self._inquiry(self.subject)
+        self.subject.wire.interfere = lambda sent, act: act()
         self.met = self.subject.limit.met
         assert errors_in(self.good) == []
         self.subject.notes.kept = dict(self._notes)

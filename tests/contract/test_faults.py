@@ -104,11 +104,11 @@ def test_our_own_limit_while_something_is_asked_stays_our_own(
 @pytest.mark.parametrize("name", INQUIRIES)
 def test_a_fault_while_something_is_asked(kind: type[Subject], name: str) -> None:
     inquiring = Inquiring(kind, INQUIRIES[name])
-    for number, sent in enumerate(inquiring.requests):
-        for fault in FAULTS:
-            if not fault.acts:
-                with _at(Point(number, sent, b"", reads=True), fault.name):
-                    inquiring.play(number, fault)
+    for point in inquiring.points():
+        played: list[Fault | Slip] = [one for one in (*FAULTS, *shapes(point.good, acts=False)) if not one.acts]
+        for fault in (*played, *slips(point.good)):
+            with _at(point, fault.name):
+                inquiring.play(point.number, fault)
 
 
 @pytest.mark.parametrize("name", ["a check", "a probe"])

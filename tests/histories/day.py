@@ -143,7 +143,7 @@ class Day:
         """Return what a run has counted, without nothings."""
         counts = ledger.total(shard.counts for shard in runs.shards(self.world.database, run.id))
         assert ledger.adds_up(counts), counts
-        hidden = ("assigned", "selected")
+        hidden = ("assigned", "calls", "selected")
         return {name: number for name, number in counts.items() if number and name not in hidden}
 
     def names(self) -> dict[str, str]:

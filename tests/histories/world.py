@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from relay.domain import moments
@@ -119,7 +120,7 @@ class World:
         stack.destinations = {self.side.name: destination}.__getitem__
         stack.sandboxes = {self.side.name: BASE_URL}
         stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
-        stack.new_id = lambda size: next(self._ids)  # noqa: ARG005 - says what it takes
+        stack.new_id = lambda size: next(self._ids)
         stack.inventories, stack.recent_schedules = Inventory, None
         return stack
 
@@ -193,12 +194,17 @@ class World:
     def confirm_runs(self) -> None:
         """An operator lets runs go on that wait for a word."""
         for run in self.active_runs():
-            export = self.console.exports.get(run.export)
-            if run.state is RunState.NEEDS_CONFIRMATION and export is not None:
+            if run.state is RunState.NEEDS_CONFIRMATION and self._goes_on(run):
                 self.tell(f"{run.id} is confirmed")
-                self.invocations.invoke(
-                    lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator")
-                )  # type: ignore[misc]
+                self.invocations.invoke(partial(self._confirm, self.console.exports[run.export], run.id))
+
+    def _confirm(self, export: Export, run: str) -> None:
+        promise(self.stack("admin").starter.confirm(export, run, "operator"), f"run {run} cannot be confirmed")
+
+    def _goes_on(self, run: Run) -> bool:
+        """Return whether a run goes on, or would once it is confirmed; after an edit the next run takes its place."""
+        export = self.console.exports.get(run.export)
+        return export is not None and (run.state is RunState.RUNNING or run.settings == export.version)
 
     def waits(self) -> list[tuple[datetime, str]]:
         """Return what waits for what is due: when, and what it is."""
@@ -215,7 +221,7 @@ class World:
         there = {None, *(export.name for export in self.exports)}
         found = {
             "messages": [parcel.body[:200] for parcel in (*self.queue.parcels, *self.checks.parcels)],
-            "runs": [(run.id, run.state.value) for run in self.active_runs() if run.export in self.console.exports],
+            "runs": [(run.id, run.state.value) for run in self.active_runs() if self._goes_on(run)],
             "stopped": [(one.subject, one.stop.reason) for one in stopped if one.stop and one.export in there],
             "resync": [one.subject for one in stopped if one.resync and one.export in there],
             "imports": [opened.call for opened in imports.all_open(self.database, CONNECTION)],

@@ -60,12 +60,12 @@ def test_planted_values_are_nowhere_to_be_read(world: World) -> None:
     seen += _logs(world)
     seen += [(log.name, log.read_text(encoding="utf-8", errors="replace")) for log in FOLDER.glob("*.log")]
     seen += _control_items(world)
-    seen += [("claims", json.dumps(item)) for item in _items(world, "ClaimsTableName")]
+    seen += [("identities", json.dumps(item)) for item in _items(world, "IdentitiesTableName")]
     seen += [(f"dlq {queue}", text) for queue in _dlqs(world) for text in world.peek(queue)]
     seen.append(("metrics", json.dumps(world.stack.client("cloudwatch").list_metrics()["Metrics"], default=str)))
 
     kinds = {where.split(" ")[0] for where, _ in seen}
-    assert kinds >= {"answer", "queue", "run", "log", "control", "claims", "metrics", "emulator.log"}
+    assert kinds >= {"answer", "queue", "run", "log", "control", "identities", "metrics", "emulator.log"}
     found = [(where, value) for where, text in seen for value in planted | secrets if value in text]
     assert found == []
 

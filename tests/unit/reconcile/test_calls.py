@@ -10,7 +10,6 @@ from relay.breaker.failures import MOST_RECEIVES
 from relay.destinations.contract import Account
 from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Rejection, RejectionKind, Transient
-from relay.reconcile.reconciler import FIRST_WAIT
 from relay.reconcile.verdict import DELIVERED, OUTSTANDING, UNCHANGED
 from relay.stores import breakers, imports, waits
 from relay.stores.waits import IdentityWait, Wait
@@ -94,8 +93,7 @@ def test_after_a_lost_answer_other_values_wait_for_the_deadline_and_are_sent_the
 
     assert bench.reconcile(2) == {2: OUTSTANDING}
     assert len(bench.sent) == 1
-    due = min(open_call.deadline, open_call.send_by + FIRST_WAIT)
-    assert wait_of(bench) == IdentityWait(due, CONNECTION, bench.key("2@x.example"))
+    assert wait_of(bench) == IdentityWait(open_call.deadline, CONNECTION, bench.key("2@x.example"))
 
     bench.pass_time(open_call.deadline - bench.clock.now() - MINUTE)
     assert len(bench.sent) == 1
@@ -278,13 +276,13 @@ def test_other_values_go_once_the_destination_shows_that_the_lost_call_is_over()
     assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
-@pytest.mark.parametrize("shows", ["nothing yet", "nothing ever", "trouble"])
+@pytest.mark.parametrize("shows", ["nothing yet", "trouble"])
 def test_it_is_asked_again_less_and_less_often(shows: str) -> None:
     bench = lost_and_changed()
     open_call = bench.record(ANN).open
     assert open_call is not None
     begun = open_call.send_by
-    bench.tool.cleared = {"nothing yet": begun - MINUTE, "nothing ever": None, "trouble": DOWN}[shows]
+    bench.tool.cleared = {"nothing yet": begun - MINUTE, "trouble": DOWN}[shows]
     asked: list[timedelta] = []
     cleared_before = bench.tool.cleared_before
 

@@ -3,8 +3,8 @@
     selected = delivered + unchanged + rejected + duplicate + outstanding
     leaving  = removed + kept + leaving_outstanding + returned        (`returned` is what the others leave of `leaving`)
 
-Beside the ledger a run counts `assigned` (who was assigned before it began) and `changed` (leavers who changed since then:
-they are not counted as leaving, and an export that streams takes them out all the same).
+Beside the ledger a run counts `assigned` (who was assigned before it began), `changed` (leavers who changed since then:
+they are not counted as leaving, and an export that streams takes them out all the same), and the `calls` of its pages.
 
 Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and
 the rest as outstanding; whoever learns more moves profiles out of there.

@@ -42,8 +42,8 @@ class Job:
     """An export and its account.
 
     `authority` returns in whose name records of a target are changed, None for a target that is another export's.
-    `adopts` are targets that were other exports' until now, with those exports' keys: the first pass of a run takes over
-    what they have assigned there.
+    `adopts` are targets that were other exports' until now, with those exports' keys: the first pass of a run takes
+    over what they have assigned there.
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.

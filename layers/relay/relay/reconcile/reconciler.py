@@ -186,10 +186,8 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            pass
-        else:
-            if cleared is None:
-                return visits, {}
+            cleared = None
+        if cleared is not None:
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}

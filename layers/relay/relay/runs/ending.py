@@ -100,6 +100,10 @@ class Ending:
         rejects = ledger.rejects_too_many(counts)
         reason = rejects
         if not ledger.is_settled(counts):
+            if export.version > run.settings:
+                # What is outstanding under the old settings may never be answered: nobody sends it any more.
+                self.give_way(export, run)
+                return
             if now - run.started_at < BOUND:
                 return
             still = counts.get(Column.OUTSTANDING, 0) + counts.get(LeaverColumn.OUTSTANDING, 0)
@@ -111,6 +115,6 @@ class Ending:
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)
 
     def give_way(self, export: Export, run: Run) -> None:
-        """End a run whose export was edited: the guard of its first pass would not hold for the new settings."""
+        """End a run whose export was edited: what it has counted would not hold for the new settings."""
         breakers.request_resync(self.database, export.connection, export.name)
         runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), EDITED)

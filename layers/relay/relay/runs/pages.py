@@ -129,6 +129,7 @@ class Pages:
             try:
                 self._read(job, run, shard, read, most)
                 self._reconciler.reconcile(job, read.survey)
+                read.counts["calls"] = calls()
                 self._move(run, shard, read, list(self._count(job, run, read)))
             except Problem:
                 raise
