@@ -78,7 +78,7 @@ class Row:
 
 
 class Demo:
-    """The steps, in order; each tells what it does and checks what came of it."""
+    """The steps, in order; each says what it does and checks what came of it."""
 
     def __init__(self, stack: LocalStack, screen: Screen, *, profiles: int, fresh: bool) -> None:
         self._screen = screen

@@ -32,7 +32,7 @@ class Screen:
         self._print("\n".join(f"  {line}" for line in text.splitlines()))
 
     def check(self, claim: str, holds: bool, found: str = "") -> None:
-        """Tell a claim and whether it holds; `found` is told when it does not."""
+        """Show a statement and whether it holds; `found` is shown when it does not."""
         if holds:
             self._print(f"  {self._styled(_GREEN, 'ok')}    {claim}")
             return

@@ -90,7 +90,7 @@ def _customers(world: World, address: str) -> list[dict[str, Any]]:
 
 
 def _misbehave(world: World, address: str) -> None:
-    """Let both destinations repeat what they were told in their error messages."""
+    """Let both destinations repeat what they were sent in their error messages."""
     text = f"{address} {PERSON['last_name']} sandbox-api-key sandbox-password"
     echo = {"message": text, "error": text, "error_description": text, "externalapierror": {"message": text}}
     world.px.misbehave(

@@ -57,7 +57,7 @@ class Rest(Enum):
     OUT = "OUT"
     """It leaves the target."""
     KEEP = "KEEP"
-    """Its export does not tell leaving: the destination keeps what it has."""
+    """Its export takes nobody out: the destination keeps what it has."""
     HOLD = "HOLD"
     """A profile was turned away and may still want it: nothing is sent until a run has asked everybody."""
 
@@ -234,7 +234,7 @@ def claim(record: Record, authority: Authority, profile: str, digest: Digest, ba
         turned_away_at = None
     record = record._replace(authority=authority, desired=desired, turned_away_at=turned_away_at)
     if isinstance(desired, Unwanted):
-        # What leaves without being told may have been removed by hand meanwhile: a return is sent again.
+        # Whoever left without being taken out may have been removed by hand meanwhile: a return is sent again.
         acknowledged = UNKNOWN if desired.rest is Rest.KEEP else record.acknowledged
         return record._replace(desired=Wanted((profile,), digest, basis), acknowledged=acknowledged)
     if profile not in desired.by:

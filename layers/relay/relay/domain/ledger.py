@@ -94,7 +94,7 @@ def adds_up(counts: Counts) -> bool:
 def needs_confirmation(counts: Counts, *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
     """Return whether so many of those assigned before would leave that a person must confirm it first.
 
-    `passed` tells whether a run under the same settings was let through before; until then a list of any size that
+    `passed` says whether a run under the same settings was let through before; until then a list of any size that
     would be emptied may be a mistake in the settings.
     """
     leaving, assigned = counts.get("leaving", 0), counts.get("assigned", 0)

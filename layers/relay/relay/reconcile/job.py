@@ -75,7 +75,7 @@ class Job:
     def removes(self) -> bool:
         """Return whether this job takes leavers out; the first pass of a run only counts them.
 
-        Where leaving is not told nobody is taken out of anything, so there is nothing to count first.
+        Where leavers are kept nobody is taken out of anything, so there is nothing to count first.
         """
         if not self.tells_leaving:
             return True
@@ -88,7 +88,7 @@ class Job:
 
     @property
     def tells_leaving(self) -> bool:
-        """Return whether the destination is told of leavers at all."""
+        """Return whether leavers are taken out at all."""
         return self.destination.says_goodbye(self.export)
 
     def basis(self, profile_version: int) -> Basis:

@@ -86,7 +86,7 @@ class Pages:
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
         """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
-        `calls` tells how many API calls were made so far: what a page has made is counted beside its columns.
+        `calls` returns how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
         `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
         then nothing was counted and the cursor has not moved.

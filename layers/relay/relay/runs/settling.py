@@ -21,7 +21,7 @@ from relay.stores.outstanding import Outstanding
 from relay.stores.waits import OutstandingWait
 
 ASKED_AGAIN: Final = timedelta(minutes=5)
-"""How often outstanding profiles are looked at of whom nobody has told what became of them."""
+"""How often outstanding profiles are looked at of whom nobody has said what became of them."""
 
 LOST_RACES: Final = 20
 
