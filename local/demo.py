@@ -351,7 +351,6 @@ class Demo:
             answer = self._operator.start(key)
             return answer if answer["run"] is not None else None
 
-        self._operator.wait_until_counted(key)
         run = wait_for("a run of our own, after one that is active", 60, started, every=LOOK_EVERY)["run"]
 
         def ended() -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import requests
@@ -23,9 +23,6 @@ from local.stack import SETTINGS_SECONDS, LocalStack
 
 _SECONDS = 30
 """How long an answer of the machine itself may take."""
-
-COUNTED_WITHIN = timedelta(seconds=5)
-"""What was acknowledged so shortly before a run begins counts as delivered by it."""
 
 
 def new_secret() -> str:
@@ -148,13 +145,6 @@ class Operator:
     def show(self, run: str) -> dict[str, Any]:
         """Return one run record."""
         return self.ask({"show": run})
-
-    def wait_until_counted(self, key: str) -> None:
-        """Wait until the next run of an export counts nothing that the last one has delivered."""
-        ended = max((str(run["ended_at"]) for run in self.runs(key) if run["ended_at"] is not None), default=None)
-        if ended is not None:
-            over = datetime.fromisoformat(ended) + 2 * COUNTED_WITHIN
-            wait_for("the counts of the last run", 60, lambda: True if datetime.now(UTC) > over else None)
 
     def tick(self) -> None:
         """Do now what the clock would do within a minute."""

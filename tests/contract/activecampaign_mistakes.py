@@ -441,6 +441,6 @@ MISTAKES = (
         ".checks",
         "        found.append(_list_finding(client, export))\n",
         "",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
 )

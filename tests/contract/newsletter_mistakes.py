@@ -204,6 +204,6 @@ MISTAKES = (
         "a check calls a list that is gone well",
         "            is_there = export.options.list_id in lists",
         "            is_there = True",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
 )

@@ -165,6 +165,14 @@ def test_an_import_that_never_ends_is_answered_by_its_bound_however_often_it_was
     assert [rejection.is_certain for rejection in refused.values()] == [False] * len(steps)
 
 
+def test_whether_steps_are_done_is_told_as_it_is(subject: Subject) -> None:
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    account = replace(subject.account(), backlog=lambda _: timedelta())
+    asked = [subject.step(1), subject.step(2, joins=False), subject.step(3), subject.step(4, joins=False)]
+    done = subject.destination.confirm(account, subject.export, asked)
+    assert done in ({0: True, 1: False, 2: False, 3: True}, {}), "some cannot tell"
+
+
 def test_what_is_said_to_be_over_lies_back_and_is_only_asked_for(subject: Subject) -> None:
     subject.deliver([subject.step(number) for number in range(12)])
     writes, said = subject.counters()["write_calls"], []

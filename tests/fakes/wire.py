@@ -28,6 +28,8 @@ class Sent:
     """Path and query, as they are quoted."""
     headers: Mapping[str, str]
     body: bytes
+    address: str = ""
+    """Scheme and host."""
 
     @property
     def path(self) -> str:
@@ -114,7 +116,8 @@ class Wire(requests.Session):
         if isinstance(data, Mapping):
             sent_headers["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(data).encode()
-        sent = Sent(method, address.path + (f"?{query}" if query else ""), sent_headers, data or b"")
+        path_url = address.path + (f"?{query}" if query else "")
+        sent = Sent(method, path_url, sent_headers, data or b"", f"{address.scheme}://{address.netloc}")
         self.requests.append(sent)
         started = self._now()
         try:

@@ -572,7 +572,7 @@ class World:
         while True:
             if self.route() or self.check() or sum(consume() for consume in self._consumers()) > 0:
                 self.check_no_defect()
-                promise(len(self.database.steps) - steps < 30_000, f"the relay works without end: {self.unrest()}")
+                promise(len(self.database.steps) - steps < 60_000, f"the relay works without end: {self.unrest()}")
                 continue
             if ticked is None or self.time - ticked >= timedelta(minutes=1):
                 self.tick()
@@ -603,9 +603,14 @@ class World:
             elif key.pk.startswith("breakers#"):
                 if item.get("code"):
                     moments.append(datetime.fromisoformat(str(item["probe_at"])) + timedelta(seconds=5))
-                elif item.get("resync"):
+                elif item.get("resync") and not self._is_running(key.pk.partition("#")[2], key.sk.partition("#")[2]):
                     moments.append(soon)
         return min(moments)
+
+    def _is_running(self, connection: str, export: str) -> bool:
+        last = self.database.peek(Key(Table.CONTROL, f"export#{connection}/{export}", "run"))
+        header = None if last is None else self.database.peek(Key(Table.CONTROL, f"run#{last['run']}", "header"))
+        return header is not None and header["state"] == "running"
 
     def is_at_rest(self) -> bool:
         """Return whether nothing is left to do."""

@@ -279,7 +279,7 @@ class Stack:
         """Whose targets are."""
         from relay.breaker.owning import Ownership
 
-        return Ownership(self.database, self.settings, self.destinations, self.clock)
+        return Ownership(self.database, self.settings, self.destinations, self.clock, self.settings_age)
 
     @cached_property
     def stopping(self) -> Stopping:
@@ -447,6 +447,7 @@ class Stack:
             self.settling,
             self.waking,
             self.prober,
+            self.aside,
             self.directory,
             self.clock,
             self.observe,

@@ -9,7 +9,7 @@ import pytest
 
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
-from relay.domain.runs import RunState
+from relay.domain.runs import Run, RunState
 from relay.reconcile.desired import MOST_PAIRS
 from relay.reconcile.verdict import DELIVERED
 from relay.stores.database import MAX_ITEM_BYTES, size_of
@@ -145,7 +145,7 @@ def test_more_than_can_be_kept_is_a_rejection_and_harms_no_other() -> None:
 
 @both
 def test_a_death_between_its_calls_leaves_nothing_behind(imports: bool) -> None:
-    runs = []
+    runs: list[Run] = []
 
     def prepare() -> Bench:
         bench = bench_of(SEGMENTS[:2], imports=imports, call_size=4)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.destinations.contract import Destination
+from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.identity import Authority
+from relay.domain.identity import CLOCK_MARGIN, Authority
 from relay.domain.problems import Conflict, ExportProblem, SettingsProblem
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.settings.settings import Settings
@@ -25,15 +27,17 @@ class Ownership:
     settings: Settings
     destinations: Callable[[str], Destination]
     clock: Clock
-    _known: dict[tuple[str, str], tuple[str, int, Owner]] = field(default_factory=dict)
-    """Who was seen to own a target: an export in one version of its settings. Under others it may have lost it."""
+    settings_age: timedelta = timedelta()
+    """How old settings may be that a function works with, and what is remembered of owners."""
+    _known: dict[tuple[str, str], tuple[str, int, Owner, datetime]] = field(default_factory=dict)
+    """Who was seen to own a target, and when: an export in one version of its settings. Under others it may have lost
+    it."""
 
     def own(self, export: Export) -> dict[str, Owner]:
         """Make sure that all targets of an export are its own, and return their records.
 
-        Whoever starts a run calls this before: then the run takes over what former owners had. Where a target passes
-        from another export, a resync is requested first, so that such a run comes. Raises ExportProblem `target_taken`
-        when a target belongs to another export.
+        Where a target passes from another export, a resync is requested first: its run takes over what that one had.
+        Raises ExportProblem `target_taken` when a target belongs to another export.
         """
         targets = sorted(self.destinations(export.destination).owned(export))
         known = {target: owner for target in targets if (owner := self._remembered(export, target)) is not None}
@@ -54,6 +58,11 @@ class Ownership:
             if owner.export != export.name and self._still_has(export.connection, owner.export, target)
         ]
 
+    def quiet_from(self, own: Mapping[str, Owner]) -> datetime | None:
+        """Return from when on nobody acts for former owners any more, with the settings of before; None without any."""
+        epochs = [owner.epoch for owner in own.values() if owner.former]
+        return moments.from_milliseconds(max(epochs)) + self.settings_age + CLOCK_MARGIN if epochs else None
+
     def authority(self, export: Export, own: Mapping[str, Owner]) -> Callable[[str], Authority | None]:
         """Return what says in whose name an export changes the records of a target: None where that is another's.
 
@@ -71,8 +80,10 @@ class Ownership:
         return tell
 
     def _remembered(self, export: Export, target: str) -> Owner | None:
-        name, version, owner = self._known.get((export.connection, target), ("", 0, None))
-        return owner if (name, version) == (export.name, export.version) else None
+        known = self._known.get((export.connection, target))
+        if known is None or known[:2] != (export.name, export.version):
+            return None
+        return known[2] if self.clock.now() - known[3] <= self.settings_age else None
 
     def _own(self, export: Export, target: str, seen: Owner | None) -> Owner:
         for _ in range(TRIES):
@@ -90,7 +101,7 @@ class Ownership:
     def _remember(self, export: Export, target: str, owner: Owner) -> Owner:
         if not owner.former:
             # Which former owners are left changes while the settings do not.
-            self._known[export.connection, target] = (export.name, export.version, owner)
+            self._known[export.connection, target] = (export.name, export.version, owner, self.clock.now())
         return owner
 
     def _refuse_if_taken(self, export: Export, target: str, owner: Owner) -> None:

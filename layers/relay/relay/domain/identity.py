@@ -278,6 +278,15 @@ def release(
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
 
 
+def is_released(record: Record, authority: Authority, profile: str) -> bool:
+    """Return whether a profile that wants the identity no more has nothing left to release.
+
+    What a former owner of the target has left behind is released by whoever was assigned it, whomever it names.
+    """
+    is_former = record.authority != Authority() and record.authority.epoch != authority.epoch
+    return not is_former and not record.names(profile)
+
+
 def forget(record: Record, profile: str) -> Record | None:
     """Return the record once a profile's export is gone for good, None when nobody is left: nothing is sent for it."""
     if not record.names(profile):

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from relay.destinations.contract import Account, Destination
+from relay.domain.assignment import Pair
 from relay.domain.exports import Export
-from relay.domain.identity import Authority, Basis, Refused
+from relay.domain.identity import Authority, Basis, Record, Refused, is_released
 from relay.domain.problems import UNCONFIRMED
 from relay.domain.runs import RETRY_ALL, Phase, Run
 
@@ -43,7 +44,8 @@ class Job:
 
     `authority` returns in whose name records of a target are changed, None for a target that is another export's.
     `adopts` are targets that were other exports' until now, with those exports' keys: the first pass of a run takes
-    over what they have assigned there.
+    over what they have assigned there, if it began at `adopts_from` or later. Before that somebody may still act for
+    such an export.
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
@@ -58,6 +60,7 @@ class Job:
     under: str
     until: datetime
     adopts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    adopts_from: datetime | None = None
     run: Pass | None = None
     tries: int = 0
 
@@ -94,6 +97,11 @@ class Job:
     def basis(self, profile_version: int) -> Basis:
         """Return what a digest is worked out from in this job."""
         return Basis(self.export.version, profile_version, RULES)
+
+    def has_released(self, profile: str, pair: Pair, record: Record) -> bool:
+        """Return whether a profile that does not want a pair has nothing left to release of its record."""
+        authority = self.authority(pair.target)
+        return authority is None or is_released(record, authority, profile)
 
     def grants_chance(self, refused: Refused | None) -> bool:
         """Return whether what the destination refused is tried again.

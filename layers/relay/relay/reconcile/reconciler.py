@@ -126,7 +126,7 @@ class Reconciler:
         """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more."""
         writes = []
         for case in survey.cases:
-            done = _named_no_more(case, survey)
+            done = _released(job, case, survey)
             if done & case.assigned.assignment.pairs:
                 stored = case.assigned
                 rest = stored.assignment._replace(pairs=stored.assignment.pairs - done)
@@ -287,7 +287,7 @@ def _asked_next(send_by: datetime, now: datetime) -> datetime:
 def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
     """Return what an assignment has to say before the profile's records are visited.
 
-    The first pass of a run takes out what names the profile no more. Then whoever is assigned in vain on the last pass
+    The first pass of a run takes out what is released. Then whoever is assigned in vain on the last pass
     is one of those who were counted as leaving, also when a page is done once more after it has taken them out.
     """
     old = case.assigned.assignment
@@ -297,7 +297,7 @@ def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assig
     wanted = {member.pair for member in case.members.values()} if job.claims else set[Pair]()
     wanted |= case.adopted
     if job.run is not None and job.claims:
-        gone = _named_no_more(case, survey)
+        gone = _released(job, case, survey)
         wanted -= gone
         assignment = old = old._replace(pairs=old.pairs - gone)
     if not old.pairs >= wanted or (old.pairs and old.settings < job.export.version and case.verdict is None):
@@ -305,9 +305,13 @@ def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assig
     return assignment._replace(rejection=_rejection_of(case, now))
 
 
-def _named_no_more(case: Case, survey: Survey) -> set[Pair]:
-    """Return the pairs that a profile does not want and whose records do not name it."""
-    return {leaver.pair for key, leaver in case.unwanted.items() if not survey.records[key].record.names(case.profile)}
+def _released(job: Job, case: Case, survey: Survey) -> set[Pair]:
+    """Return the pairs that a profile does not want and has nothing to release of."""
+    return {
+        leaver.pair
+        for key, leaver in case.unwanted.items()
+        if job.has_released(case.profile, leaver.pair, survey.records[key].record)
+    }
 
 
 def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:

@@ -20,6 +20,7 @@ BOUND: Final = timedelta(hours=26)
 """How long a run waits for outstanding profiles: an import may be open for a day."""
 
 EDITED: Final = "the export's settings were edited during the run"
+NEW_OWNER: Final = "a target of the export was another export's when the run began"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,9 @@ class Ending:
         run = runs.load(self.database, run_id)
         if run is None or run.state is not RunState.RUNNING:
             return
+        if export.version > run.settings:
+            self.give_way(export, run, EDITED)
+            return
         shards = runs.shards(self.database, run.id)
         if not all(shard.done for shard in shards if shard.phase is run.phase):
             return
@@ -84,10 +88,7 @@ class Ending:
 
     def _let_through(self, export: Export, run: Run) -> None:
         """Note that every member had the chance to claim, and nobody stands in the way of leavers any more."""
-        # Whoever asked the account made the targets the export's own; pages of the next phase took over what was there.
-        asked = runs.shard(self.database, run.id, Phase.ASK, 0)
-        began = run.started_at if asked is None or asked.moved_at is None else asked.moved_at
-        owners.taken_over(self.database, export.connection, export.name, began)
+        owners.taken_over(self.database, export.connection, export.name, run.started_at)
         breakers.pass_guard(self.database, export.connection, export.name, run.settings)
 
     def _next_phase(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
@@ -100,11 +101,10 @@ class Ending:
         rejects = ledger.rejects_too_many(counts)
         reason = rejects
         if not ledger.is_settled(counts):
-            if export.version > run.settings:
-                # What is outstanding under the old settings may never be answered: nobody sends it any more.
-                self.give_way(export, run)
-                return
             if now - run.started_at < BOUND:
+                if owners.took_since(self.database, export.connection, export.name, run.started_at):
+                    # Looks take nobody out until another run has taken over what the former owner had.
+                    self.give_way(export, run, NEW_OWNER)
                 return
             still = counts.get(Column.OUTSTANDING, 0) + counts.get(LeaverColumn.OUTSTANDING, 0)
             hours = int(BOUND / timedelta(hours=1))
@@ -114,7 +114,7 @@ class Ending:
         if runs.change_state(self.database, run, state, now, reason):
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)
 
-    def give_way(self, export: Export, run: Run) -> None:
-        """End a run whose export was edited: what it has counted would not hold for the new settings."""
+    def give_way(self, export: Export, run: Run, reason: str) -> None:
+        """End a run whose first pass does not hold for the export as it is now, and request another."""
         breakers.request_resync(self.database, export.connection, export.name)
-        runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), EDITED)
+        runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), reason)

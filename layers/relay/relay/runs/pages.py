@@ -25,7 +25,7 @@ from relay.reconcile.job import Job, Pass
 from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.survey import Case, Listed, Survey
-from relay.runs.ending import Ending
+from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
 from relay.stores import assignments, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
@@ -96,7 +96,10 @@ class Pages:
         if run is None or shard is None or run.state is not RunState.RUNNING:
             return Counter()
         if job.export.version != run.settings:
-            self._ending.give_way(job.export, run)
+            self._ending.give_way(job.export, run, EDITED)
+            return Counter()
+        if job.adopts_from is not None and run.started_at < job.adopts_from:
+            self._ending.give_way(job.export, run, NEW_OWNER)
             return Counter()
         if (run.phase, shard.after, shard.done) != (shard.phase, page.after, False):
             if redelivered:
@@ -184,7 +187,7 @@ class Pages:
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
         is_last = run.phase is Phase.REMOVE
         # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
-        if leaves and is_settled and (is_last or any(one.names(case.profile) for one in survey.of_leavers(case))):
+        if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:
             return leaves
@@ -267,3 +270,10 @@ def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     found = list(entries)
     assignment = next((one.assignment for one in found if one.assignment is not None), None)
     return Listed(profile, assignment, tuple(former for one in found for former in one.former))
+
+
+def _has_released(job: Job, case: Case, survey: Survey) -> bool:
+    """Return whether a profile has nothing left to release of all that it does not want."""
+    return all(
+        job.has_released(case.profile, leaver.pair, survey.records[key].record) for key, leaver in case.unwanted.items()
+    )

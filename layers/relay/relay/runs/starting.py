@@ -9,6 +9,7 @@ from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain import moments
 from relay.domain.exports import Export
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.runs import ENDED, Phase, Run, RunState
 from relay.runs.ending import Ending
 from relay.stores import breakers, runs, segments
@@ -42,7 +43,7 @@ class Starter:
         if not export.active:
             return None
         now = self.clock.now()
-        if now < moments.from_milliseconds(export.version) + self.settings_age:
+        if now < moments.from_milliseconds(export.version) + self.settings_age + CLOCK_MARGIN:
             breakers.request_resync(self.database, export.connection, export.name)
             return None
         run = Run(

@@ -64,6 +64,15 @@ def take(
     return owner if database.write([Update(key, _item(owner), expect=expect)])[0] else None
 
 
+def took_since(database: Database, connection: str, export: str, began: datetime) -> bool:
+    """Return whether an export has taken a target from another one since a run of it `began`."""
+    bound = round(began.timestamp() * 1000)
+    return any(
+        owner.export == export and bool(owner.former) and owner.epoch > bound
+        for owner in of_connection(database, connection)
+    )
+
+
 def taken_over(database: Database, connection: str, export: str, began: datetime) -> None:
     """Note that the first pass of an export's run is over: what its targets' former owners had is its own by now.
 

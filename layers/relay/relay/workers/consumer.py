@@ -1,7 +1,7 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -11,6 +11,7 @@ from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stopping import Stopping
 from relay.clock import Clock
 from relay.domain import ledger
+from relay.domain.identity import Record, Rest, Unwanted
 from relay.domain.ledger import Column
 from relay.domain.problems import (
     DEFECT,
@@ -210,7 +211,7 @@ class Consumer:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes)
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or _holds(survey.of_leavers(case))
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:
@@ -218,7 +219,8 @@ class Consumer:
                 counts.update(ledger.counted(*stands))
             counts.update(ledger.warned(case.warnings))
         if is_held:
-            # Leavers are held back until a run under these settings has counted them.
+            # Leavers are held back until a run under these settings has counted them, and an identity until a run has
+            # asked all who were turned away from it.
             breakers.request_resync(self._database, job.export.connection, job.export.name)
 
     def _tell(self, unit: _Unit, opened: Opened, counts: Counter[str]) -> None:
@@ -278,3 +280,8 @@ class Consumer:
         for message in unit.received:
             self._retry_later(message.receipt_handle, pause.total_seconds())
         return [message.id for message in unit.received]
+
+
+def _holds(records: Iterable[Record]) -> bool:
+    """Return whether an identity is held for profiles that were turned away from it."""
+    return any(isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD for record in records)

@@ -64,6 +64,7 @@ class Opener:
             authority=self.ownership.authority(export, owners),
             # What former owners of a target have left behind is taken over by a run first.
             has_passed_guard=of_export.passed == export.version and not any(one.former for one in owners.values()),
+            adopts_from=self.ownership.quiet_from(owners),
             under=fingerprint(self.keyed, export, connection),
             until=until,
         )

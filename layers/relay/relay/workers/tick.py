@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from relay.breaker.pace import budget_used
 from relay.breaker.probing import Prober
@@ -15,6 +15,7 @@ from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.reconcile.recording import sleeper_of
+from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.waking import Sleeper, Waking
 from relay.runs.ending import Ending
 from relay.runs.settling import Settling
@@ -27,11 +28,14 @@ from relay.stores import activations, breakers, defects, identities, imports, ru
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
-from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait, Wait
+from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait
 from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
 
 STALLED_AFTER: Final = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
+
+
+Due = TypeVar("Due", IdentityWait, ConfirmWait)
 
 
 class Ticker:
@@ -47,6 +51,7 @@ class Ticker:
         settling: Settling,
         waking: Waking,
         prober: Prober,
+        aside: SettingAside,
         directory: Directory,
         clock: Clock,
         observe: Observability,
@@ -63,6 +68,7 @@ class Ticker:
         self._settling = settling
         self._waking = waking
         self._prober = prober
+        self._aside = aside
         self._directory = directory
         self._clock = clock
         self._observe = observe
@@ -95,24 +101,29 @@ class Ticker:
             raise Unexpected("defect", f"{met} parts of the tick met one")
 
     def _waits(self, exports: Mapping[str, Export]) -> None:
-        """Do what waits ask for, one partition of their list after the other; each is dropped when it is done."""
-        met: list[Exception] = []
-        for due in waits.due(self._database, self._clock.now()):
-            done: list[Wait] = []
-            self._wake([wait for wait in due if isinstance(wait, IdentityWait)])
-            self._look_up([wait for wait in due if isinstance(wait, ConfirmWait)])
-            for wait in due:
+        """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
+        due = [wait for part in waits.due(self._database, self._clock.now()) for wait in part]
+        failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
+        failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
+        for wait in due:
+            if isinstance(wait, OutstandingWait):
                 try:
-                    if isinstance(wait, OutstandingWait):
-                        self._settle(wait, exports)
+                    self._settle(wait, exports)
                 except Exception as error:  # noqa: BLE001 - one run's records must hold up no other's
-                    self._observe.problem("wait", error, run=wait.run if isinstance(wait, OutstandingWait) else "")
-                    met.append(error)
-                    continue
-                done.append(wait)
-            waits.drop(self._database, done)
-        if met:
-            raise met[0]
+                    self._observe.problem("wait", error, run=wait.run)
+                    failed.append(error)
+                else:
+                    waits.drop(self._database, [wait])
+        if failed:
+            raise failed[0]
+
+    def _each(self, work: Callable[[Sequence[Due]], None], due: Sequence[Due]) -> list[Exception]:
+        """Do the work for all waits of a kind, and drop those for which it went well; return what the others met."""
+        failed = self._aside.by_halves(due, work)
+        waits.drop(self._database, [wait for wait in due if wait not in failed])
+        for wait, error in failed.items():
+            self._observe.problem("wait", error, connection=wait.connection)
+        return list(failed.values())
 
     def _wake(self, due: Sequence[IdentityWait]) -> None:
         """Ask for looks at whoever is responsible for records that waited and are not at rest."""
