@@ -444,7 +444,7 @@ def _calls(counters: Mapping[str, Any], operation: str) -> int:
 
 
 def _waited(look: Callable[[], bool | None], what: str, seconds: float, *, every: float) -> None:
-    """Wait for a claim that is checked, and shown, right after: then its failure is not the end of the story."""
+    """Wait for a statement that is checked, and shown, right after: then its failure is not the end of the story."""
     try:
         wait_for(what, seconds, look, every=every)
     except LocalStackError:

@@ -253,9 +253,9 @@ def release(
 ) -> Record:
     """Return the record once a profile stands for the identity no more.
 
-    To be called only when a run under these settings has let every member claim. `keep` says that the export does not
-    tell leaving. `asked_since` is the start of a run that is in its second pass: whoever was turned away before it has
-    had the chance to claim.
+    To be called only when a run under these settings has let every member claim. `keep` says that the export takes
+    nobody out. `asked_since` is the start of a run that removes: whoever was turned away before it has had the chance
+    to claim.
     """
     if record.authority == Authority():
         return record

@@ -61,7 +61,7 @@ def settled(column: Column, code: str | None = None) -> Counter[str]:
 
 
 def leaver_counted(column: LeaverColumn) -> Counter[str]:
-    """Return the move that counts what became of a leaver, who was counted as leaving on the first pass."""
+    """Return the move that counts what became of a leaver, who was counted as leaving before."""
     return Counter({column.value: 1})
 
 
@@ -81,7 +81,7 @@ def total(parts: Iterable[Counts]) -> Counter[str]:
 
 
 def returned(counts: Counts) -> int:
-    """Return how many who were leaving on the first pass were members again on the second."""
+    """Return how many who were counted as leaving were members again when their turn came."""
     return counts.get("leaving", 0) - sum(counts.get(column.value, 0) for column in LeaverColumn)
 
 

@@ -71,12 +71,12 @@ class Job:
 
     @property
     def claims(self) -> bool:
-        """Return whether members claim; the last pass of a run is for leavers alone."""
+        """Return whether members claim; the REMOVE phase of a run is for leavers alone."""
         return self.run is None or self.run.phase is Phase.DELIVER
 
     @property
     def removes(self) -> bool:
-        """Return whether this job takes leavers out; the first pass of a run only counts them.
+        """Return whether this job takes leavers out; the DELIVER phase of a run only counts them.
 
         Where leavers are kept nobody is taken out of anything, so there is nothing to count first.
         """

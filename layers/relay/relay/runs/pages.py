@@ -186,7 +186,7 @@ class Pages:
         )
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
         is_last = run.phase is Phase.REMOVE
-        # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
+        # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:
