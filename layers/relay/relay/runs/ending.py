@@ -117,6 +117,6 @@ class Ending:
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)
 
     def give_way(self, export: Export, run: Run, reason: str) -> None:
-        """End a run whose first pass does not hold for the export as it is now, and request another."""
+        """End a run whose counts do not hold for the export as it is now, and request another."""
         breakers.request_resync(self.database, export.connection, export.name)
         runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), reason)
