@@ -5,19 +5,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-
 from relay.delivery.consuming import LONGEST_BACKOFF, MOST_RECEIVES, backoff
 from relay.delivery.messages import CheckImport
 from relay.delivery.stopping import PATIENCE
 from relay.delivery.ticking import STALLED_AFTER
+from relay.stores.gates import Gate
+from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, VIP, Bench, person
+
 from relay.destinations.contract import Account, Answer, Step
 from relay.domain.exports import Export
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
 from relay.queues import Message
 from relay.stores import gates
-from relay.stores.gates import Gate
-from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, VIP, Bench, person
 
 BAD_KEY = ConnectionProblem("unauthorised", "the key is refused")
 NO_LIST = ExportProblem("list_gone", "there is no list 7")

@@ -10,6 +10,7 @@ from relay.breaker.failures import MOST_RECEIVES
 from relay.destinations.contract import Account
 from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Rejection, RejectionKind, Transient
+from relay.reconcile.reconciler import FIRST_WAIT
 from relay.reconcile.verdict import DELIVERED, OUTSTANDING, UNCHANGED
 from relay.stores import breakers, imports, waits
 from relay.stores.waits import IdentityWait, Wait
@@ -93,7 +94,8 @@ def test_after_a_lost_answer_other_values_wait_for_the_deadline_and_are_sent_the
 
     assert bench.reconcile(2) == {2: OUTSTANDING}
     assert len(bench.sent) == 1
-    assert wait_of(bench) == IdentityWait(open_call.deadline, CONNECTION, bench.key("2@x.example"))
+    due = min(open_call.deadline, open_call.send_by + FIRST_WAIT)
+    assert wait_of(bench) == IdentityWait(due, CONNECTION, bench.key("2@x.example"))
 
     bench.pass_time(open_call.deadline - bench.clock.now() - MINUTE)
     assert len(bench.sent) == 1
