@@ -229,12 +229,13 @@ class Reconciler:
                     raise out_of_time()
                 answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
             except Problem as problem:
-                # What certainly did nothing is closed, so that other values need not wait.
+                # What certainly did nothing is closed, so that other values need not wait. Its message stays: it looks
+                # at the records again.
                 for call in waiting if problem.taken is False else waiting[1:]:
-                    self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()))
+                    self._record(job, survey, call, NotTaken())
                 if problem.taken is None and problem.effect_within is not None:
                     over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
-                    self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over))
+                    self._record(job, survey, waiting[0], over)
                 raise
             self._take(job, survey, waiting.pop(0), answer)
 
@@ -266,11 +267,14 @@ class Reconciler:
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
         self._record(job, survey, call, refused)
 
-    def _record(self, job: Job, survey: Survey, call: Call, answers: Mapping[int, Recorded]) -> None:
-        by_key = {call.rows[index].key: answer for index, answer in answers.items()}
+    def _record(self, job: Job, survey: Survey, call: Call, answers: Recorded | Mapping[int, Recorded]) -> None:
+        """Record the answers to rows of a call, or one for all of them where its message stays in the queue."""
+        stays = not isinstance(answers, Mapping)
+        by_row = answers if isinstance(answers, Mapping) else dict.fromkeys(range(len(call.rows)), answers)
+        by_key = {call.rows[index].key: answer for index, answer in by_row.items()}
         if by_key:
             known = {key: survey.records[key] for key in by_key}
-            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
+            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, wakes=not stays)
 
 
 def _asked_next(send_by: datetime, now: datetime) -> datetime:

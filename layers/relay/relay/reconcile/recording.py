@@ -41,12 +41,14 @@ class Recorder:
         known: Mapping[str, Stored] | None = None,
         *,
         tries: int = 0,
+        wakes: bool = True,
     ) -> dict[str, Stored]:
         """Record the answers to a call by the keys of its records, and return the records as they are then.
 
         `known` are records as the caller last wrote them; without it they are read. An answer that came before changes
-        nothing. `tries` is how often the rows were sent, for whoever is sent again. Raises Busy when others keep
-        writing: the call was made, so it is not taken for one that failed.
+        nothing. `tries` is how often the rows were sent, for whoever is sent again. Without `wakes` nobody is asked to
+        go on: the message that the call was made for stays in its queue. Raises Busy when others keep writing: the call
+        was made, so it is not taken for one that failed.
         """
         done: dict[str, Stored] = {}
         current = dict(known) if known is not None else identities.load(self._database, list(answers))
@@ -64,7 +66,8 @@ class Recorder:
                     done[key] = Stored(news[key], stored.version + 1)
             if not lost:
                 self._see_to_unconfirmed(connection, answers, now)
-                self.see_to(connection, {key: stored.record for key, stored in done.items()}, tries=tries)
+                if wakes:
+                    self.see_to(connection, {key: stored.record for key, stored in done.items()}, tries=tries)
                 return done
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
             current = identities.load(self._database, lost)
