@@ -11,17 +11,23 @@ EMULATOR_ENVIRONMENT := .tools/emulator
 UV := UV_SYSTEM_CERTS=1 UV_NO_CONFIG=1 UV_LINK_MODE=copy $(INSTALLER)/bin/uv
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help setup run test check build stack-tests up down lock clean
+.PHONY: help setup run test check build stack-tests up down pages lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/installed ## install everything, from the lock files
 
-run: setup ## run the main job on this machine and check what the destinations hold
-	@.venv/bin/python -m local.demo
+run: setup ## run the main job on this machine and check what the destinations hold (PROFILES=10000 KEEP=)
+	@.venv/bin/python -m local.demo $(if $(PROFILES),--profiles $(PROFILES)) $(if $(KEEP),--keep)
 
-test: check build run stack-tests ## everything that CI checks
+test: check build deployed ## everything that CI checks
+
+# One stack serves both, since deploying it takes longer than most of what is done with it.
+.PHONY: deployed
+deployed: setup ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
+	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
+	.venv/bin/python -m local.stack down; exit $$status
 
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
@@ -32,7 +38,7 @@ check: setup ## lint, types, template and the tests that need no stack
 	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
-# bytecode for the template's Runtime. The output tells for which versions there is some.
+# bytecode for the template's Runtime. The output says for which versions there is some.
 build: setup ## what `sam deploy` takes to AWS (BYTECODE=3.13 fails where it could not be compiled)
 	RELAY_LAYER_BYTECODE="$(BYTECODE)" $(SAM_ENVIRONMENT)/bin/sam build
 
@@ -54,8 +60,14 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
-.PHONY: bench-ingest
+.PHONY: bench-ingest bench-route bench-database
 bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
+	@$(BENCHMARK)
+
+bench-route: .venv/installed ## measure what it costs to merge changes (PROFILES=10000 JSON=)
+	@$(BENCHMARK)
+
+bench-database: .venv/installed ## measure what an item costs on its way to DynamoDB, against boto3 (JSON=)
 	@$(BENCHMARK)
 
 up: setup ## start the stack and the destination sandboxes here, and leave them running
@@ -64,7 +76,7 @@ up: setup ## start the stack and the destination sandboxes here, and leave them 
 down: ## stop what `make up` started
 	@.venv/bin/python -m local.stack down
 
-# What they need is told in local/live/access.py; credentials come from the environment, never from the command line.
+# local/live/access.py says what they need; credentials come from the environment, never from the command line.
 # 0: everything fits our reading, 1: something does not, 2: it could not run; make itself shows that number and ends with 2.
 .PHONY: smoke-activecampaign smoke-gainsight-px
 smoke-activecampaign: .venv/installed ## prove our reading on a real account: LIST=12 EMAIL_DOMAIN=example.com
@@ -73,7 +85,10 @@ smoke-activecampaign: .venv/installed ## prove our reading on a real account: LI
 smoke-gainsight-px: .venv/installed ## prove our reading on a real subscription: IDENTIFY_ID=...
 	@PYTHONPATH=layers/relay:. .venv/bin/python -m local.live gainsight-px
 
-lock: $(INSTALLER)/installed ## resolve the lock files anew from the .in files
+pages: .venv/installed ## print what the code does into the pages that say so
+	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
+
+lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)
 	for name in install sam emulator; do $(call resolve,requirements/$$name); done
 	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt

@@ -78,7 +78,7 @@ class Row:
 
 
 class Demo:
-    """The steps, in order; each tells what it does and checks what came of it."""
+    """The steps, in order; each says what it does and checks what came of it."""
 
     def __init__(self, stack: LocalStack, screen: Screen, *, profiles: int, fresh: bool) -> None:
         self._screen = screen
@@ -205,7 +205,7 @@ class Demo:
             f"{again['calls'] - streamed['calls']} calls",
         )
         self._note_px("Gainsight PX   the same again", len(first), streamed, again)
-        screen.check("no time told to Gainsight PX ever went backwards", again["times_backwards"] == 0)
+        screen.check("no time sent to Gainsight PX ever went backwards", again["times_backwards"] == 0)
 
     def _post_visitors(self, visitors: Sequence[Visitor]) -> None:
         profiles = [visitor.profile() for visitor in visitors]
@@ -234,7 +234,7 @@ class Demo:
         return times
 
     def _segments(self) -> dict[str, set[str]]:
-        held = {told["externalId"]: set(told["members"]) for told in self._px.state()["segments"]}
+        held = {found["externalId"]: set(found["members"]) for found in self._px.state()["segments"]}
         return {segment: held.get(f"{self._adobe.source}/{segment}", set()) for segment in (TRIAL, POWER)}
 
     def _segments_become(self, claim: str, expected: Mapping[str, set[str]], began: float, within: float) -> None:
@@ -244,16 +244,16 @@ class Demo:
         _waited(as_expected, "the segments at Gainsight PX", 60, every=0.1)
         held = self._segments()
         seconds = time.monotonic() - began
-        told = ", ".join(f'"{name}" {len(held[segment])} of {len(expected[segment])}' for segment, name in _names())
+        counted = ", ".join(f'"{name}" {len(held[segment])} of {len(expected[segment])}' for segment, name in _names())
         self._screen.check(
-            f"{claim}: {told} IDENTIFY_IDs after {seconds:.1f} s",
+            f"{claim}: {counted} IDENTIFY_IDs after {seconds:.1f} s",
             held == expected and seconds <= within,
             f"not right within {within:.0f} s",
         )
 
     def _note_px(self, what: str, accepted: int, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        told = after["identities_told"] - before["identities_told"]
-        self.rows.append(Row(what, accepted=accepted, delivered=told, api_calls=after["calls"] - before["calls"]))
+        sent = after["identities_told"] - before["identities_told"]
+        self.rows.append(Row(what, accepted=accepted, delivered=sent, api_calls=after["calls"] - before["calls"]))
 
     def _fill_the_store(self) -> None:
         everyone = [*self._customers, *self._bad_customers]
@@ -354,8 +354,8 @@ class Demo:
         run = wait_for("a run of our own, after one that is active", 60, started, every=LOOK_EVERY)["run"]
 
         def ended() -> dict[str, Any] | None:
-            told = self._operator.show(run)
-            return told if told["state"] != "running" else None
+            shown = self._operator.show(run)
+            return shown if shown["state"] != "running" else None
 
         over = wait_for("the end of the run", 90, ended, every=LOOK_EVERY)
         self._counts[key] = over["counts"]
@@ -444,7 +444,7 @@ def _calls(counters: Mapping[str, Any], operation: str) -> int:
 
 
 def _waited(look: Callable[[], bool | None], what: str, seconds: float, *, every: float) -> None:
-    """Wait for a claim that is checked, and told, right after: then its failure is not the end of the story."""
+    """Wait for a statement that is checked, and shown, right after: then its failure is not the end of the story."""
     try:
         wait_for(what, seconds, look, every=every)
     except LocalStackError:

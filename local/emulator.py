@@ -1,5 +1,7 @@
 """Starts the AWS emulator, run by the emulator's own Python, with what stands between it and our policies set right."""
 
+import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +59,29 @@ def _with_batches_as_singles(action_of: Callable[..., str | None]) -> Callable[.
     return fixed
 
 
+_STATEMENT = re.compile(r'(?:(INSERT) INTO|(UPDATE)|(DELETE) FROM) "([^"]+)"')
+
+
+def _with_statements(checks_of: Callable[..., list[tuple[str, str]]]) -> Callable[..., list[tuple[str, str]]]:
+    """Ask for the rights that the statements of a batch take: a right to execute statements does not exist.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
+    """
+
+    def fixed(action: str, body: bytes, region: str, account: str) -> list[tuple[str, str]]:
+        if action != "dynamodb:BatchExecuteStatement":
+            return checks_of(action, body, region, account)
+        checks = []
+        for one in json.loads(body)["Statements"]:
+            found = _STATEMENT.match(one["Statement"])
+            *verbs, table = ("",) if found is None else found.groups()
+            verb = next(filter(None, verbs), "Select").capitalize()
+            checks.append((f"dynamodb:PartiQL{verb}", f"arn:aws:dynamodb:{region}:{account}:table/{table}"))
+        return checks
+
+    return fixed
+
+
 def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
     """Count requests on the loopback device as come by TLS, without which our queues and the bucket take nothing."""
     return lambda source, _by_tls: pin(source, True)
@@ -67,6 +92,7 @@ if __name__ == "__main__":
     iam_actions.extract_resource_arn = _with_parameter_paths(iam_actions.extract_resource_arn)
     iam_actions.extract_resource_arn = _with_schedule_groups(iam_actions.extract_resource_arn)
     iam_actions.extract_iam_action = _with_batches_as_singles(iam_actions.extract_iam_action)
+    iam_actions.dynamodb_transaction_checks = _with_statements(iam_actions.dynamodb_transaction_checks)
     iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]
 

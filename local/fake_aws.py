@@ -1,4 +1,4 @@
-"""AWS on a socket of this machine: answers as it is told to, and keeps what it was sent. For tests and benchmarks."""
+"""AWS on a socket of this machine: answers as a test wants, and keeps what it was sent. For tests and benchmarks."""
 
 import json
 import socket

@@ -86,10 +86,10 @@ def later_visitors(earlier: Iterable[Visitor]) -> list[Visitor]:
     return news
 
 
-def members(told: Iterable[Visitor]) -> dict[str, set[str]]:
-    """Return who is in which segment when all is told: the newest qualification counts."""
+def members(visitors: Iterable[Visitor]) -> dict[str, set[str]]:
+    """Return who is in which segment when all has come: the newest qualification counts."""
     newest: dict[tuple[str, str], tuple[datetime, bool]] = {}
-    for visitor in told:
+    for visitor in visitors:
         for segment, inside in visitor.segments.items() if visitor.known else ():
             place = (segment, visitor.customer_id)
             if place not in newest or newest[place][0] < visitor.qualified_at:

@@ -128,10 +128,10 @@ class Processes:
 
 
 def tail(log: Path, *, around: str = "", lines: int = 40) -> str:
-    """Return the end of a log, or what is from the first mention of `around` on, if that is told."""
+    """Return the end of a log, or what is from the first mention of `around` on, if that is there."""
     try:
-        told = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        written = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return ""
-    first = next((number for number, line in enumerate(told) if around and around in line), None)
-    return "\n".join(told[-lines:] if first is None else told[first : first + lines])
+    first = next((number for number, line in enumerate(written) if around and around in line), None)
+    return "\n".join(written[-lines:] if first is None else written[first : first + lines])

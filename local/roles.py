@@ -154,8 +154,8 @@ class Operator:
         """Return how many messages a queue holds (an output's name without `Url`), those being worked on included."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         url = self.stack.outputs[f"{queue}Url"]
-        told = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(int(told[name]) for name in names)
+        counts = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+        return sum(int(counts[name]) for name in names)
 
     def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the admin function answers to an event."""
@@ -166,10 +166,10 @@ class Operator:
         answer = self.stack.client("lambda").invoke(
             FunctionName=self.stack.outputs[function], Payload=json.dumps(dict(event))
         )
-        told = answer["Payload"].read()
+        payload = answer["Payload"].read()
         if answer.get("FunctionError"):
             raise RuntimeError(f"{function} failed; its log says why")
-        return json.loads(told or b"null")
+        return json.loads(payload or b"null")
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ class SandboxControl:
     def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         answer = requests.request(method, f"{self.url}/_sandbox/{path}", json=body, timeout=_SECONDS)
         answer.raise_for_status()
-        told: dict[str, Any] = answer.json()
-        return told
+        state: dict[str, Any] = answer.json()
+        return state
 
 
 def milliseconds_since(began: float) -> float:

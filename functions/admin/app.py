@@ -3,8 +3,8 @@
 from functools import cache
 from typing import Any
 
-from relay.delivery.operating import Operator
 from relay.wiring import Stack
+from relay.workers.operators.operator import Operator
 
 
 @cache

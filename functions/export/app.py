@@ -3,13 +3,13 @@
 from functools import cache
 from typing import Any
 
-from relay.delivery.scheduled import ScheduledStarts
 from relay.wiring import Stack
+from relay.workers.scheduled_starts import ScheduledStarts
 
 
 @cache
 def _starts() -> ScheduledStarts:
-    return Stack().scheduled
+    return Stack().scheduled_starts()
 
 
 def handler(event: Any, context: Any, *, starts: ScheduledStarts | None = None) -> dict[str, Any]:

@@ -1,12 +1,12 @@
-"""Works on the queue of one destination: look again at profiles, or go on with a run."""
+"""Works on the queue of one destination: look at profiles, or go on with a run."""
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from relay.delivery.consuming import Consumer
 from relay.queues import failures, parse_records
 from relay.wiring import Stack
+from relay.workers.consumer import Consumer
 
 DESTINATION = "gainsight_px"
 

@@ -1,12 +1,12 @@
-"""Works on the Checks queue: what became of asynchronous imports, and wake-ups whose time has come."""
+"""Works on the Checks queue: what became of asynchronous imports, and of what ended as unconfirmed."""
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from relay.delivery.import_checks import ImportChecker
 from relay.queues import failures, parse_records
 from relay.wiring import Stack
+from relay.workers.import_checks import ImportChecker
 
 
 @cache

@@ -124,8 +124,8 @@ def _headers(event: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _request_id(event: Mapping[str, Any], context: Any) -> str:
-    told = (event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", None)
-    return str(told or uuid.uuid4())
+    known = (event.get("requestContext") or {}).get("requestId") or getattr(context, "aws_request_id", None)
+    return str(known or uuid.uuid4())
 
 
 def _accepted(taken: Intake, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
-    told = {
+    body = {
         "request_id": request_id,
         "accepted": taken.accepted,
         "ignored_memberships": taken.ignored_memberships,
@@ -156,7 +156,7 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
             for part in taken.left_out[:MAX_ERRORS]
         ],
     }
-    return _answer(HTTPStatus.ACCEPTED, told, {"Content-Type": "application/json"})
+    return _answer(HTTPStatus.ACCEPTED, body, {"Content-Type": "application/json"})
 
 
 def _refused(refusal: Refusal, request_id: str, observability: Observability) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _observability() -> Observability:
 
 
 def _prepare() -> None:
-    # A starting function has a whole processor, a request only its share. Trouble here is met again, and told, by the
+    # A starting function has a whole processor, a request only its share. Trouble here is met again, and logged, by the
     # first request; a start that failed would be tried again and again without telling any sender.
     with suppress(Exception):
         _observability()

@@ -1,11 +1,11 @@
-"""Every minute: probes, owed and activating runs, stalled runs."""
+"""Every minute: probes, resyncs, waits that are due, runs whose message was lost, what deleted exports left."""
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from relay.delivery.ticking import Ticker
 from relay.wiring import Stack
+from relay.workers.tick import Ticker
 
 
 @cache

@@ -14,7 +14,8 @@ from pathlib import Path
 from local.benchmarks.apart import apart
 from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered, peak_memory_mb
+from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered
+from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.population import SOURCE, Population, Trouble, store
 from local.benchmarks.progress import Progress, say
 from local.benchmarks.relaying import Relay
@@ -36,7 +37,7 @@ ACCOUNTS: Mapping[str, tuple[str, ...]] = {
     "open": (),
     "silent": ("--excluded-at", "queue", "--success-lists", "created"),
 }
-"""What accounts tell of an import: whom it left out, or no more than how many. It is not documented which."""
+"""What accounts say of an import: whom it left out, or no more than how many. It is not documented which."""
 
 _PLANTED_AT_ONCE = 5_000
 _SUBSCRIBED, _UNSUBSCRIBED = 1, 2
@@ -73,21 +74,25 @@ def benchmark(folder: Path, profiles: int, time_scale: float, account: str = "op
     apart(store, path, population)
     options = ("--lists", f"{_LIST}:Newsletter", "--fields", "1:text", *ACCOUNTS[account])
     with sandbox(KIND, folder, time_scale, *options) as url:
-        for part in _parts(_planted(population)):
-            SandboxControl(url).plant(contacts=part)
+        _prepare(SandboxControl(url), population)
         first, second = apart(measure, url, path, population, time_scale)
         held = Counter({int(status): n for status, n in SandboxControl(url).summary()["list_statuses"][_LIST].items()})
     return _report(population, time_scale, first, second, held)
 
 
-def _planted(population: Population) -> Iterator[dict[str, object]]:
-    """Yield the contacts that the account knows beforehand."""
-    for number, trouble in population.troubles():
-        contact: dict[str, object] = {"email": population.email(number)}
-        if trouble is Trouble.UNSUBSCRIBED:
-            yield contact | {"lists": {_LIST: _UNSUBSCRIBED}}
-        elif trouble is not Trouble.MALFORMED:
-            yield contact | {trouble.value: True}
+def _prepare(control: SandboxControl, population: Population) -> None:
+    """Give the account what it knows beforehand: contacts, and an exclusion list of addresses that are no contacts."""
+    troubles = list(population.troubles())
+    control.change(excluded=[population.email(number) for number, trouble in troubles if trouble is Trouble.EXCLUDED])
+    known: Mapping[Trouble, Mapping[str, object]] = {
+        Trouble.UNSUBSCRIBED: {"lists": {_LIST: _UNSUBSCRIBED}},
+        Trouble.BOUNCED: {"bounced": True},
+    }
+    contacts: Iterator[dict[str, object]] = (
+        {"email": population.email(number), **known[trouble]} for number, trouble in troubles if trouble in known
+    )
+    for part in _parts(contacts):
+        control.plant(contacts=part)
 
 
 def _parts(contacts: Iterable[dict[str, object]]) -> Iterator[list[dict[str, object]]]:

@@ -11,9 +11,24 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from relay.stores.database import ABSENT, Delete, Expectation, Group, Item, Key, Put, Table, Write
-from relay.stores.dynamodb import check_groups, check_key
+from relay.stores.database import (
+    ABSENT,
+    MAX_ITEM_BYTES,
+    Delete,
+    Expectation,
+    Item,
+    Key,
+    Put,
+    Table,
+    Update,
+    Write,
+    check_key,
+    check_transaction,
+    check_write,
+    size_of,
+)
 
+_HIGHEST = "\U0010ffff"
 _CACHE_KIBIBYTES = 16_384
 """What SQLite keeps in this process; the operating system's own cache does the rest, outside of it."""
 
@@ -51,30 +66,49 @@ class DiskDatabase:
             return [self._item(key) for key in keys]
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", prefix: str = "", limit: int | None = None
+        self,
+        table: Table,
+        pk: str,
+        *,
+        after: str = "",
+        until: str = "",
+        prefix: str = "",
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: those greater than `after` and starting with `prefix`."""
+        """Return items of one partition by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
         check_key(Key(table, pk, prefix or after or "?"))
-        select = f"SELECT sk, item FROM {table.value} WHERE pk = ? AND sk > ? AND sk >= ? ORDER BY sk LIMIT ?"
-        most = -1 if limit is None else max(limit, 0)
-        found: list[Item] = []
-        with self._at_work(), closing(self._connection.execute(select, (pk, after, prefix, most))) as rows:
-            for sk, packed in rows:
-                if not sk.startswith(prefix):
-                    break
-                found.append({"pk": pk, "sk": sk, **_unpack(packed)})
-        return found
+        last = min(until or _HIGHEST, prefix + _HIGHEST)
+        select = (
+            f"SELECT sk, item FROM {table.value} WHERE pk = ? AND sk > ? AND sk >= ? AND sk <= ? "
+            f"ORDER BY sk {'DESC' if newest_first else 'ASC'} LIMIT ?"
+        )
+        asked = (pk, after, prefix, last, -1 if limit is None else max(limit, 0))
+        with self._at_work(), closing(self._connection.execute(select, asked)) as rows:
+            return [{"pk": pk, "sk": sk, **_unpack(packed)} for sk, packed in rows]
 
-    def write(self, groups: Sequence[Group]) -> list[bool]:
-        """Apply each group atomically, in order, and say which applied."""
-        check_groups(groups)
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Apply each write by itself, and say which applied."""
+        for write in writes:
+            check_write(write)
         with self._at_work(), self._transaction():
-            return [self._apply(group) for group in groups]
+            return [self._apply([write], alone=True) for write in writes]
 
-    def load(self, puts: Iterable[Put]) -> None:
-        """Write items without looking at expectations: many times faster, for what is there before a benchmark."""
+    def transact(self, writes: Sequence[Write]) -> bool:
+        """Apply all writes or none."""
+        check_transaction(writes)
+        with self._at_work(), self._transaction():
+            return self._apply(writes)
+
+    def load(self, writes: Iterable[Put | Delete]) -> None:
+        """Put items without looking at expectations: many times faster, for what is there before a benchmark.
+
+        Nothing is deleted: that is no part of a load.
+        """
         rows: dict[Table, list[tuple[str, str, bytes]]] = {}
-        for put in puts:
+        for put in writes:
+            if isinstance(put, Delete):
+                raise TypeError("a load deletes nothing")
             rows.setdefault(put.key.table, []).append((put.key.pk, put.key.sk, marshal.dumps(put.item)))
         with self._at_work(), self._transaction():
             for table, values in rows.items():
@@ -91,7 +125,7 @@ class DiskDatabase:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Commit in any case: each group was applied as a whole or not at all."""
+        """Commit in any case: what belongs together was applied as a whole or not at all."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -103,12 +137,15 @@ class DiskDatabase:
         row = self._connection.execute(select, (key.pk, key.sk)).fetchone()
         return None if row is None else {**_own(key), **_unpack(row[0])}
 
-    def _apply(self, group: Group) -> bool:
-        stored = {write.key: self._item(write.key) for write in group if _depends_on_what_is_stored(write)}
-        if not all(_holds(write.expect, stored.get(write.key)) for write in group):
-            return False
+    def _apply(self, writes: Sequence[Write], *, alone: bool = False) -> bool:
+        stored = {write.key: self._item(write.key) for write in writes if _depends_on_what_is_stored(write)}
+        if not all(_holds(write.expect, stored.get(write.key)) for write in writes):
+            return alone and isinstance(writes[0], Delete) and stored[writes[0].key] is None
         # Worked out before anything is written: what fails on the way must leave nothing behind.
-        after = [(write.key, _after(write, stored.get(write.key))) for write in group]
+        after = [(write.key, _after(write, stored.get(write.key))) for write in writes]
+        for key, attributes in after:
+            if attributes is not None and size_of({**_own(key), **attributes}) > MAX_ITEM_BYTES:
+                raise ValueError(f"an item of {key.table.value} is larger than 400 KB")
         for key, attributes in after:
             if attributes is None:
                 self._connection.execute(f"DELETE FROM {key.table.value} WHERE pk = ? AND sk = ?", (key.pk, key.sk))
@@ -123,21 +160,19 @@ class Loading:
 
     def __init__(self, disk: DiskDatabase) -> None:
         self._disk = disk
+        self.get = disk.get
+        self.query = disk.query
+        self.transact = disk.transact
 
-    def get(self, keys: Sequence[Key]) -> list[Item | None]:
-        """Return the items."""
-        return self._disk.get(keys)
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        """Load items, whatever is expected of them."""
+        found = iter(self._disk.get([write.key for write in writes if isinstance(write, Update)]))
+        self._disk.load(_whole(write, next(found)) if isinstance(write, Update) else write for write in writes)
+        return [True] * len(writes)
 
-    def query(
-        self, table: Table, pk: str, *, after: str = "", prefix: str = "", limit: int | None = None
-    ) -> list[Item]:
-        """Return items of one partition."""
-        return self._disk.query(table, pk, after=after, prefix=prefix, limit=limit)
 
-    def write(self, groups: Sequence[Group]) -> list[bool]:
-        """Load the groups' items, whatever they expect."""
-        self._disk.load(write for group in groups for write in group if isinstance(write, Put))
-        return [True] * len(groups)
+def _whole(write: Update, item: Item | None) -> Put:
+    return Put(write.key, _after(write, item) or {})
 
 
 def _own(key: Key) -> _Attributes:

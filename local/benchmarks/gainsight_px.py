@@ -1,4 +1,4 @@
-"""Gainsight PX: streaming membership changes, as the route function wakes the consumer for them."""
+"""Gainsight PX: streaming membership changes, as route asks the consumer for looks at them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +9,19 @@ from pathlib import Path
 from local.benchmarks.apart import apart
 from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered, peak_memory_mb
+from local.benchmarks.measuring import Effort, Stopwatch, Traffic, metered
+from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.population import SOURCE, Population, store, take_out
 from local.benchmarks.progress import Progress, say
 from local.benchmarks.relaying import Relay
 from local.benchmarks.report import STORE_NOTE, Figure, Goal, Report
 from local.benchmarks.sandbox import Counters, sandbox
 from local.roles import SandboxControl
-from relay.delivery.messages import MAX_PROFILES, LookAgain, group
 from relay.destinations import registry
 from relay.domain.exports import Connection, Export
+from relay.messages import MAX_PROFILES, Look, group
 from relay.queues import Message
+from relay.stores import breakers
 
 KIND = "gainsight-px"
 DEFAULT_TIME_SCALE = 1.0
@@ -44,7 +46,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Wave:
-    """What it cost to tell PX of a wave of changes."""
+    """What it cost to send PX a wave of changes."""
 
     changes: int
     full_calls: int
@@ -72,7 +74,10 @@ def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
 def measure(url: str, path: Path, population: Population, time_scale: float) -> tuple[Wave, Wave]:
     """Let everybody come and a tenth leave, in this process."""
     clock, disk = FastClock(time_scale), DiskDatabase(path)
-    relay = Relay(disk, _connection(url), _export(), url, clock)
+    export = _export()
+    # As after the run that an export has when it is activated: from then on leavers are taken out as they come.
+    breakers.pass_guard(disk, export.connection, export.name, export.version)
+    relay = Relay(disk, _connection(url), export, url, clock)
     coming = _wave(relay, url, population, leavers_only=False)
     leavers = (profile_id for profile_id, number in population.shard(0, 1) if population.leaves(number))
     take_out(disk, leavers, clock.now())
@@ -91,7 +96,7 @@ def _wave(relay: Relay, url: str, population: Population, *, leavers_only: bool)
 
     def messages() -> Iterator[Message]:
         nonlocal sent
-        for profiles, message in _look_agains(relay, population, leavers_only=leavers_only):
+        for profiles, message in _looks(relay, population, leavers_only=leavers_only):
             sent += profiles
             yield message
 
@@ -109,7 +114,7 @@ def _wave(relay: Relay, url: str, population: Population, *, leavers_only: bool)
     )
 
 
-def _look_agains(relay: Relay, population: Population, *, leavers_only: bool) -> Iterator[tuple[int, Message]]:
+def _looks(relay: Relay, population: Population, *, leavers_only: bool) -> Iterator[tuple[int, Message]]:
     """Yield the messages for all shards in turn, each with how many profiles it names, as `route` would send them."""
 
     def of_shard(shard: int) -> Iterator[tuple[int, Message]]:
@@ -120,7 +125,7 @@ def _look_agains(relay: Relay, population: Population, *, leavers_only: bool) ->
             if not leavers_only or population.leaves(number)
         )
         while part := tuple(islice(ids, MAX_PROFILES)):
-            body = LookAgain(export.connection, export.name, export.version, part).to_json()
+            body = Look(export.connection, export.name, export.version, part).to_json()
             yield len(part), Message(body, group(export.connection, shard))
 
     return (one for one in chain.from_iterable(zip_longest(*map(of_shard, range(relay.shards)))) if one is not None)

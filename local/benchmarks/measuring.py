@@ -1,14 +1,11 @@
 """What a process used: CPU time, memory, and what it sent over the wire."""
 
-import resource
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -42,17 +39,6 @@ class Stopwatch:
     def read(self) -> Effort:
         """Return the effort so far."""
         return Effort(*(now - began for now, began in zip(self._now(), self._began, strict=True)))
-
-
-def peak_memory_mb() -> float:
-    """Return the most memory that this process ever held, in MB of a million bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not ru_maxrss: on Linux a new process inherits that of the one that started it.
-        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """The relay in one process: the stack's own wiring over the database on disk and the queues in memory.
 
-As on AWS every FIFO group is worked on by one worker at a time, with parts of its own; so is the Checks queue here.
+As on AWS every FIFO group is worked on by one worker at a time, the Checks queue by some; each has parts of its own.
 """
 
 import time
@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cached_property
 from io import StringIO
 from itertools import islice
 from typing import cast
@@ -19,22 +18,25 @@ from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.progress import EVERY_SECONDS, Progress
 from local.benchmarks.queues import BATCH, Queues
-from relay.delivery.messages import group
 from relay.destinations import registry
+from relay.domain import ledger
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import StaleSettings
-from relay.domain.runs import Run, RunState, ledger_adds_up, total
+from relay.domain.runs import Run, RunState
+from relay.messages import group
 from relay.observability import Observability
-from relay.queues import Message, Queue
+from relay.queues import Message
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.settings.settings import Settings
 from relay.stores import runs
-from relay.stores.database import Database
 from relay.wiring import Stack
 
 FUNCTION_SECONDS = 120
 """The functions' time-out in the template."""
+
+CHECKERS = 5
+"""Workers on the Checks queue: the most the template allows."""
 
 BACKLOG = 2 * BATCH
 """Messages kept ready for each worker, so that it always finds a full batch."""
@@ -48,7 +50,7 @@ class BenchmarkError(Exception):
 
 
 class OneExport:
-    """The settings of one connection and its one export, as far as delivery asks for them."""
+    """The settings of one connection and its one export, as far as they are asked for."""
 
     def __init__(self, connection: Connection, export: Export) -> None:
         self._connection = connection
@@ -70,7 +72,7 @@ class OneExport:
 
 
 class Log(StringIO):
-    """Takes the relay's log lines, and keeps those that tell of trouble."""
+    """Takes the relay's log lines, and keeps those that report trouble."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,41 +91,16 @@ class Log(StringIO):
 class _Door:
     """One of the queues as `relay.queues.Queue` presents it."""
 
-    send: Callable[[Sequence[Message]], None]
-    retry_later: Callable[[str, float], None]
+    put: Callable[[Sequence[Message]], None]
+    hide: Callable[[str, float], None]
 
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue."""
+        self.put(messages)
 
-@dataclass(frozen=True, kw_only=True)
-class _Process(Stack):
-    """The parts of one worker, as one Lambda environment has them: what touches AWS is replaced, nothing else."""
-
-    disk: DiskDatabase
-    fixed: OneExport
-    queues: Queues
-
-    @cached_property
-    def database(self) -> Database:
-        """The database on disk."""
-        return self.disk
-
-    @cached_property
-    def settings(self) -> Settings:
-        """The benchmark's settings: of the real ones they have every method that delivery uses."""
-        return cast("Settings", self.fixed)
-
-    @cached_property
-    def keyed(self) -> KeyedHash:
-        """The identity hash."""
-        return KeyedHash("benchmark")
-
-    def queue_of(self, destination: str) -> Queue:  # noqa: ARG002 - there is one
-        """Return the destination's queue."""
-        return cast("Queue", _Door(self.queues.send, self.queues.retry_later))
-
-    @cached_property
-    def checks(self) -> Queue:
-        """The Checks queue."""
-        return cast("Queue", _Door(self.queues.send_checks, self.queues.retry_later))
+    def retry_later(self, receipt_handle: str, seconds: float) -> None:
+        """Hide a received message for some more seconds."""
+        self.hide(receipt_handle, seconds)
 
 
 class Relay:
@@ -145,29 +122,34 @@ class Relay:
 
     def process(self) -> Stack:
         """Return the parts of one more worker."""
-        return _Process(
-            environment={"RELAY_SANDBOXES": self._sandboxes},
-            clock=self.clock,
-            observe=self._observe,
-            disk=self.disk,
-            fixed=self._fixed,
-            queues=self.queues,
-        )
+        stack = Stack({"RELAY_SANDBOXES": self._sandboxes})
+        stack.clock, stack.observe, stack.database = self.clock, self._observe, self.disk
+        stack.settings = cast("Settings", self._fixed)
+        stack.keyed = KeyedHash("benchmark")
+        queue = _Door(self.queues.send, self.queues.retry_later)
+        stack.queue_of = lambda _: queue
+        stack.checks = _Door(self.queues.send_checks, self.queues.retry_later)
+        return stack
 
     def run(self, cause: str, progress: Progress) -> Run:
         """Do a full run and return its record."""
         begun = self.process().starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
-        self.work_off((), lambda: self.counts(begun)["selected"], progress)
+        self.work_off((), lambda: self._settled(begun), progress)
         ended = runs.load(self.disk, begun.id)
-        if ended is None or ended.state is not RunState.FINISHED or not ledger_adds_up(self.counts(begun)):
+        if ended is None or ended.state is not RunState.FINISHED or not ledger.adds_up(self.counts(begun)):
             raise BenchmarkError(f"the run did not finish: {ended and ended.state}; {self._last_trouble}")
         return ended
 
+    def _settled(self, run: Run) -> int:
+        """Return of how many profiles a run knows what became of them."""
+        counts = self.counts(run)
+        return counts["selected"] - counts["outstanding"]
+
     def counts(self, run: Run) -> Counter[str]:
         """Return the ledger of a run."""
-        return total(runs.shards(self.disk, run.id))
+        return ledger.total(shard.counts for shard in runs.shards(self.disk, run.id))
 
     def work_off(self, messages: Iterable[Message], done: Callable[[], int], progress: Progress) -> None:
         """Work off what is queued and these messages for the destination, until none is left.
@@ -207,8 +189,9 @@ class Relay:
     def _working(self) -> Iterator[None]:
         """Let the workers work meanwhile; raises what one of them could not bear."""
         self.queues.open()
-        with ThreadPoolExecutor(len(self.queues.lines)) as pool:
-            futures = [pool.submit(self._work, line) for line in self.queues.lines]
+        workers = [*self.queues.lines, *[Queues.CHECKS] * (CHECKERS - 1)]
+        with ThreadPoolExecutor(len(workers)) as pool:
+            futures = [pool.submit(self._work, line) for line in workers]
             try:
                 yield
             finally:

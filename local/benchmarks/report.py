@@ -37,7 +37,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured number; `name` is for machines, `text` for people."""
+    """One measured number; `name` is for machines, `text` for people. A name `figure.case` is one of several cases."""
 
     name: str
     text: str
@@ -85,7 +85,7 @@ class Report:
         return {
             "benchmark": self.benchmark,
             "settings": dict(self.settings),
-            "figures": {figure.name: round(figure.value, 4) for figure in self.figures},
+            "figures": _nested({figure.name: round(figure.value, 4) for figure in self.figures}),
             "goals": {
                 figure.name: {
                     "sign": figure.goal.sign,
@@ -108,3 +108,15 @@ class Report:
             screen.say("\n" + fill(note, _WIDTH))
         for figure in self.missed:
             screen.say(f"\nMISSED: {' '.join(figure.cells()[:3])}")
+
+
+def _nested(figures: Mapping[str, float]) -> dict[str, Any]:
+    """Return figures by name, those of several cases by case."""
+    nested: dict[str, Any] = {}
+    for name, value in figures.items():
+        figure, _, case = name.partition(".")
+        if case:
+            nested.setdefault(figure, {})[case] = value
+        else:
+            nested[figure] = value
+    return nested

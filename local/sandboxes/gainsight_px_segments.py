@@ -106,9 +106,9 @@ def _update(account: GainsightPxAccount) -> Response:
 def _update_membership(account: GainsightPxAccount, body: dict[str, object] | None) -> Response:
     if body is None:
         raise _BadRequestError("The body is no JSON object")
-    if body.get("identityType", "IDENTIFY_ID") != "IDENTIFY_ID":
-        # GLOBAL_ID exists for subscriptions with workspaces only, and this is none.
-        raise _BadRequestError("identityType must be IDENTIFY_ID")
+    identity_type = body.get("identityType", "IDENTIFY_ID")
+    if identity_type != "IDENTIFY_ID" and not (identity_type == "GLOBAL_ID" and account.config.workspaces):
+        raise _BadRequestError("identityType must be IDENTIFY_ID, or GLOBAL_ID in a subscription with workspaces")
     add, remove = _read_actions(account, body, "add"), _read_actions(account, body, "remove")
     told = [identity for action in (*add, *remove) for identity in action.identities]
     limit = account.config.max_identities
@@ -119,7 +119,7 @@ def _update_membership(account: GainsightPxAccount, body: dict[str, object] | No
     added, removed = _pairs(add), _pairs(remove)
     if not added.isdisjoint(removed):
         raise _BadRequestError("An identity is in add and in remove for one segment")
-    if account.config.unknown_users == "reject" and any(identity not in account.users for identity in told):
+    if account.config.unknown_users == "reject" and not set(told) <= account.known(identity_type):
         # The identity is not repeated in the message, as in most of the vendor's own messages of this status.
         raise _BadRequestError("An identity belongs to no user")
     for actions, member in ((add, True), (remove, False)):

@@ -19,24 +19,29 @@ Attributes = dict[str, dict[str, Any]]
 """An item as the wire has it: `{"pk": {"S": "..."}}`."""
 
 NOT_HELD = "ConditionalCheckFailed"
+TOO_LARGE = "Item size to update has exceeded the maximum allowed size"
+MAX_ITEM_BYTES = 400 * 1024
 
 
 class DynamoWire:
     """Answers as DynamoDB. `before` and `after` are called around every call with its operation and request.
 
-    What `before` raises did not happen, what `after` raises did. `refusals` maps a partition key to error codes that the
-    next statements for it are answered with.
+    What `before` raises did not happen, what `after` raises did. `refusals` maps a partition key to error codes that
+    the next statements for it are answered with; they are not carried out, but for those in `carried_out`, whose answer
+    is an InternalServerError. `leaves` says how many of the entries of a batch stay unprocessed.
     """
 
     def __init__(
         self,
         *,
-        before: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,  # noqa: ARG005
-        after: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,  # noqa: ARG005
+        before: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,
+        after: Callable[[str, Mapping[str, Any]], None] = lambda operation, request: None,
     ) -> None:
         self.before = before
         self.after = after
         self.refusals: dict[str, list[str]] = {}
+        self.carried_out: set[str] = set()
+        self.leaves: Callable[[int], int] = lambda entries: 0
         self.calls: Counter[str] = Counter()
         self.read_units: Counter[str] = Counter()
         self.write_units: Counter[str] = Counter()
@@ -62,12 +67,16 @@ class DynamoWire:
         keys = [(name, key) for name, asked in request["RequestItems"].items() for key in asked["Keys"]]
         if len(keys) > 100 or len({json.dumps(entry, sort_keys=True) for entry in keys}) < len(keys):
             raise _refused("ValidationException", "BatchGetItem")
-        for name, key in keys:
+        done = len(keys) - self.leaves(len(keys))
+        for name, key in keys[:done]:
             item = self._item(name, key)
             self.read_units[name] += _read_units(0 if item is None else _size(item))
             if item is not None:
                 found.setdefault(name, []).append(item)
-        return {"Responses": found, "UnprocessedKeys": {}}
+        left: dict[str, Any] = {}
+        for name, key in keys[done:]:
+            left.setdefault(name, {"ConsistentRead": True, "Keys": []})["Keys"].append(key)
+        return {"Responses": found, "UnprocessedKeys": left}
 
     def _query(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name, values = request["TableName"], {k: v["S"] for k, v in request["ExpressionAttributeValues"].items()}
@@ -76,19 +85,23 @@ class DynamoWire:
         start = bisect.bisect_left(keys, values.get(":first", ""))
         if "sk > :first" in condition:
             start = bisect.bisect_right(keys, values[":first"])
-        if "ExclusiveStartKey" in request:
-            start = bisect.bisect_right(keys, request["ExclusiveStartKey"]["sk"]["S"])
         end = bisect.bisect_right(keys, values[":last"]) if ":last" in values else len(keys)
+        within = keys[start:end]
+        if "ExclusiveStartKey" in request:
+            last = request["ExclusiveStartKey"]["sk"]["S"]
+            within = [sk for sk in within if (sk > last) == request["ScanIndexForward"] and sk != last]
+        if not request["ScanIndexForward"]:
+            within.reverse()
         items: list[Attributes] = []
         size = 0
-        for sk in keys[start : min(end, start + request.get("Limit", len(keys)))]:
+        for sk in within[: request.get("Limit")]:
             items.append(self._tables[name][values[":pk"]][sk])
             size += _size(items[-1])
             if size > 1_000_000:
                 break
         self.read_units[name] += _read_units(size)
         answer: dict[str, Any] = {"Items": items, "Count": len(items)}
-        if items and start + len(items) < end:
+        if items and (len(items) < len(within) or len(items) == request.get("Limit")):
             answer["LastEvaluatedKey"] = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}
         return answer
 
@@ -106,39 +119,56 @@ class DynamoWire:
         if planned:
             return {"Error": {"Code": planned.pop(0), "Message": "planned"}}
         old = self._item(statement.table, statement.key)
-        if statement.verb == "INSERT":
-            if old is not None:
-                self.write_units[statement.table] += 1
-                return {"Error": {"Code": "DuplicateItem", "Message": "there is one"}}
-            new: Attributes | None = statement.put
-        else:
-            held = old is not None and statement.holds(old)
-            if not held:
-                self.write_units[statement.table] += 1
-                return {"Error": {"Code": NOT_HELD, "Message": "the conditional request failed"}}
-            new = None if statement.verb == "DELETE" else {**(old or {}), **statement.put}
-        if new is not None and _size(new) > 400 * 1024:
-            return {"Error": {"Code": "ValidationError", "Message": "Item size has exceeded the maximum allowed size"}}
+        new = None if statement.verb == "DELETE" else {**statement.key, **(old or {}), **statement.put}
+        if statement.verb == "INSERT" and old is not None:
+            return self._not_held(statement, old, new, "DuplicateItem")
+        if statement.verb != "INSERT" and (old is None or not statement.holds(old)):
+            return self._not_held(statement, old, new, NOT_HELD)
+        if new is not None and _size(new) > MAX_ITEM_BYTES:
+            return {"Error": {"Code": "ValidationError", "Message": TOO_LARGE}}
         self._store(statement.table, statement.key, new, factor=1)
+        if statement.key["pk"]["S"] in self.carried_out:
+            self.carried_out.remove(statement.key["pk"]["S"])
+            return {"Error": {"Code": "InternalServerError", "Message": "planned"}}
         return {"TableName": statement.table}
 
+    def _not_held(
+        self, statement: "_Statement", old: Attributes | None, new: Attributes | None, code: str
+    ) -> dict[str, Any]:
+        self._charge(statement.table, old, new, factor=1)
+        return {"Error": {"Code": code, "Message": "The conditional request failed"}}
+
     def _batch_write_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        entries = [(name, entry) for name, told in request["RequestItems"].items() for entry in told]
+        entries = [(name, entry) for name, asked in request["RequestItems"].items() for entry in asked]
         if not 0 < len(entries) <= 25:
             raise _refused("ValidationException", "BatchWriteItem")
-        for name, entry in entries:
+        done = len(entries) - self.leaves(len(entries))
+        for name, entry in entries[:done]:
             if "PutRequest" in entry:
                 item = entry["PutRequest"]["Item"]
                 self._store(name, _key_in(item), item, factor=1)
             else:
                 self._store(name, entry["DeleteRequest"]["Key"], None, factor=1)
-        return {"UnprocessedItems": {}}
+        left: dict[str, list[Any]] = {}
+        for name, entry in entries[done:]:
+            left.setdefault(name, []).append(entry)
+        return {"UnprocessedItems": left}
 
     def _update_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._single("Update", request)
+
+    def _delete_item(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return self._single("Delete", request)
+
+    def _single(self, kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        name, key = request["TableName"], request["Key"]
+        new = self._after(kind, request)
         if not self._holds(request):
-            self.write_units[request["TableName"]] += 1
-            raise _refused("ConditionalCheckFailedException", "UpdateItem")
-        self._apply("Update", request, factor=1)
+            self._charge(name, self._item(name, key), new, factor=1)
+            raise _refused("ConditionalCheckFailedException", f"{kind}Item")
+        if new is not None and _size(new) > MAX_ITEM_BYTES:
+            raise _refused("ValidationException", f"{kind}Item", TOO_LARGE)
+        self._store(name, key, new, factor=1)
         return {}
 
     def _transact_write_items(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,13 +176,27 @@ class DynamoWire:
         text = json.dumps(entries, sort_keys=True)
         if self._tokens.get(token) == text:
             return {}
-        held = [self._holds(told) for entry in entries for told in entry.values()]
-        if not all(held):
-            reasons = [{"Code": "None" if one else NOT_HELD} for one in held]
+        writes = [(kind, write) for entry in entries for kind, write in entry.items()]
+        if len(writes) > 100:
+            raise _refused("ValidationException", "TransactWriteItems")
+        after = [self._after(kind, write) for kind, write in writes]
+        reasons = [
+            {"Code": NOT_HELD, "Message": "The conditional request failed"}
+            if not self._holds(write)
+            else {"Code": "ValidationError", "Message": TOO_LARGE}
+            if new is not None and _size(new) > MAX_ITEM_BYTES
+            else {"Code": "None"}
+            for (_, write), new in zip(writes, after, strict=True)
+        ]
+        is_refused = any(reason["Code"] != "None" for reason in reasons)
+        for (_, write), new in zip(writes, after, strict=True):
+            name, key = write["TableName"], write.get("Key") or _key_in(write["Item"])
+            if is_refused:
+                self._charge(name, self._item(name, key), new, factor=2)
+            else:
+                self._store(name, key, new, factor=2)
+        if is_refused:
             raise _refused("TransactionCanceledException", "TransactWriteItems", CancellationReasons=reasons)
-        for entry in entries:
-            for kind, told in entry.items():
-                self._apply(kind, told, factor=2)
         self._tokens[token] = text
         return {}
 
@@ -169,25 +213,25 @@ class DynamoWire:
                     return False
         return True
 
-    def _apply(self, kind: str, request: Mapping[str, Any], *, factor: int) -> None:
-        name, key = request["TableName"], request.get("Key") or _key_in(request["Item"])
+    def _after(self, kind: str, request: Mapping[str, Any]) -> Attributes | None:
+        """Return what an item is after a write."""
+        if kind == "Delete":
+            return None
         if kind == "Put":
-            self._store(name, key, request["Item"], factor=factor)
-        elif kind == "Delete":
-            self._store(name, key, None, factor=factor)
-        else:
-            names, values = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
-            new = dict(self._item(name, key) or key)
-            for verb, parts in re.findall(r"(SET|ADD) (.*?)(?= ADD |$)", request["UpdateExpression"]):
-                for part in parts.split(", "):
-                    place, value = part.split(" = ") if verb == "SET" else part.split()
-                    attribute = names[place]
-                    if verb == "SET":
-                        new[attribute] = values[value]
-                    else:
-                        old = int(new.get(attribute, {"N": "0"})["N"])
-                        new[attribute] = {"N": str(old + int(values[value]["N"]))}
-            self._store(name, key, new, factor=factor)
+            return dict(request["Item"])
+        key = request["Key"]
+        names, values = request.get("ExpressionAttributeNames", {}), request["ExpressionAttributeValues"]
+        new = dict(self._item(request["TableName"], key) or key)
+        for verb, parts in re.findall(r"(SET|ADD) (.*?)(?= ADD |$)", request["UpdateExpression"]):
+            for part in parts.split(", "):
+                place, value = part.split(" = ") if verb == "SET" else part.split()
+                attribute = names[place]
+                if verb == "SET":
+                    new[attribute] = values[value]
+                else:
+                    old = int(new.get(attribute, {"N": "0"})["N"])
+                    new[attribute] = {"N": str(old + int(values[value]["N"]))}
+        return new
 
     # The items.
 
@@ -203,8 +247,7 @@ class DynamoWire:
         pk, sk = key["pk"]["S"], key.get("sk", {"S": ""})["S"]
         partition = self._tables.setdefault(table, {}).setdefault(pk, {})
         old = partition.get(sk)
-        largest = max(0 if one is None else _size(one) for one in (old, item))
-        self.write_units[table] += factor * max(1, -(-largest // 1024))
+        self._charge(table, old, item, factor=factor)
         if (old is None) != (item is None):
             self._sorted.pop((table, pk), None)
         if item is None:
@@ -212,13 +255,21 @@ class DynamoWire:
         else:
             partition[sk] = item
 
+    def _charge(self, table: str, old: Attributes | None, new: Attributes | None, *, factor: int) -> None:
+        """Charge a write, applied or not, by the larger of the two items.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
+        """
+        largest = max(0 if one is None else _size(one) for one in (old, new))
+        self.write_units[table] += factor * max(1, -(-largest // 1024))
+
     def items(self, table: str) -> Iterator[Attributes]:
         """Yield the items of a table."""
         for partition in self._tables.get(table, {}).values():
             yield from partition.values()
 
     def forget_units(self) -> None:
-        """Begin to count calls and units anew."""
+        """Begin to count calls and units again."""
         for counts in (self.calls, self.read_units, self.write_units):
             counts.clear()
 
@@ -254,7 +305,9 @@ def _parsed(entry: Mapping[str, Any]) -> _Statement:
         return _Statement(verb, table[1], put, {}, [])
     before, where = text.split(" WHERE ")
     put = {name: next(values) for name in re.findall(r'SET "([^"]+)" = \?', before)}
-    expected = {name: next(values) for name in re.findall(r'"([^"]+)" = \?', where)}
+    names = re.findall(r'"([^"]+)" = \?', where)
+    assert len(set(names)) == len(names), text
+    expected = {name: next(values) for name in names}
     return _Statement(verb, table[1], put, expected, re.findall(r'"([^"]+)" IS MISSING', where))
 
 
@@ -290,5 +343,5 @@ def _snake(operation: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower()
 
 
-def _refused(code: str, operation: str, **more: Any) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": code}, **more}, operation)  # type: ignore[typeddict-item]
+def _refused(code: str, operation: str, message: str = "", **more: Any) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message or code}, **more}, operation)  # type: ignore[typeddict-item]

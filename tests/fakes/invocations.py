@@ -12,7 +12,7 @@ import requests
 
 from relay.queues import Received
 from tests.fakes.simulated_queue import SimQueue
-from tests.fakes.virtual_clock import Killed, VirtualClock
+from tests.fakes.virtual_clock import START, Killed, VirtualClock
 from tests.fakes.wsgi_session import WsgiAdapter, WsgiApp
 
 TIME_OUT = timedelta(seconds=120)
@@ -60,14 +60,19 @@ class Invocations:
         *,
         killed: Callable[[Killed], None] = lambda killed: None,
         over: Callable[[], None] = lambda: None,
+        idle: Callable[[], datetime] = lambda: START,
     ) -> None:
-        """`killed` is told of an invocation that died; `over` is called after each that did not."""
+        """`killed` is called with what an invocation died of; `over` is called after each that did not.
+
+        `idle` returns when a tick finds something to do next: where nothing else happens, those before are left out.
+        """
         self._clock = clock
         self._chance = chance
         self._sources = list(sources)
         self._tick = tick
         self._killed = killed
         self._over = over
+        self._idle = idle
         self._ticked = clock.now()
 
     def invoke(self, work: Callable[[], object]) -> bool:
@@ -96,18 +101,20 @@ class Invocations:
             self.invoke(lambda: source.queue.finish(batch, source.consume(batch)))
         return bool(batch)
 
-    def tick_if_due(self) -> None:
-        """Tick when the last tick is a minute ago."""
-        if self._clock.now() - self._ticked >= TICK:
+    def tick_if_due(self) -> bool:
+        """Tick when the last tick is a minute ago; return whether it did."""
+        is_due = self._clock.now() - self._ticked >= TICK
+        if is_due:
             self._ticked = self._clock.now()
             self.invoke(self._tick)
+        return is_due
 
     def run_until(self, moment: datetime) -> None:
         """Let the relay work until a moment has come."""
         while self._clock.now() < moment:
             worked = self.work_once()
-            self.tick_if_due()
-            if not worked:
+            # What a tick asks for is done before time passes.
+            if not self.tick_if_due() and not worked:
                 self.skip(moment)
 
     def skip(self, end: datetime) -> None:
@@ -115,4 +122,5 @@ class Invocations:
         now = self._clock.now()
         parcels = (parcel for source in self._sources for parcel in source.queue.parcels)
         moments = [parcel.visible_at for parcel in parcels if parcel.visible_at > now]
-        self._clock.time = max(min([*moments, self._ticked + TICK, end]), now + timedelta(milliseconds=1))
+        tick = max(self._ticked + TICK, self._idle())
+        self._clock.time = max(min([*moments, tick, end]), now + timedelta(milliseconds=1))

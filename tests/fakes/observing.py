@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,8 @@ class Observed:
         self.defects: list[BaseException] = []
         self.warnings: Counter[str] = Counter()
         """By code: what was counted as `Count.WARNINGS`."""
+        self.stops = 0
+        """How often a connection or export was stopped."""
 
     def info(self, event: str, **fields: Any) -> None:
         if event == "destination call":
@@ -28,6 +31,7 @@ class Observed:
 
     def problem(self, event: str, error: BaseException, **fields: Any) -> None:
         self._tell(f"{event}: {type(error).__name__} {error} {fields}")
+        self.stops += event in ("connection stopped", "export stopped")
         if not isinstance(error, Problem):
             self.defects.append(error)
 
@@ -38,3 +42,9 @@ class Observed:
     def as_observability(self) -> Observability:
         """Present it as the real one."""
         return self  # type: ignore[return-value]
+
+
+def counted(printed: str, metric: str) -> list[dict[str, Any]]:
+    """Return what was printed of a metric, each time it was counted: its number as `value`, and its dimensions."""
+    lines = [json.loads(line) for line in printed.splitlines() if f'"{metric}"' in line]
+    return [{**line, "value": sum(line[metric])} for line in lines if metric in line]

@@ -3,30 +3,31 @@
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from relay.delivery.messages import LookAgain
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, MembershipChange
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.problems import Busy
 from relay.domain.profiles import Profile
+from relay.messages import Look
 from relay.observability import Observability
 from relay.queues import Message, Received
-from relay.routing import Room, Router
+from relay.routing.merge import Room
+from relay.routing.router import Router
 from relay.settings.exports import Outline
-from relay.stores import ledger, profiles, segments
-from relay.stores.database import Key, Table
+from relay.stores import profiles, receipts, segments
+from relay.stores.database import Table
 from relay.stores.directory import Directory, Entry
-from relay.stores.ledger import Counts
+from relay.stores.receipts import Counts
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.receipts_book import ReceiptsBook
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-VISIBILITY = timedelta(minutes=3)
-
 
 CHANGES = "changes"
 """The name of the Changes queue among the others."""
@@ -58,11 +59,11 @@ def member(segment: str, seconds: float = 0, *, realized: bool = True, name: str
     return MembershipChange(segment, realized, NOON + timedelta(seconds=seconds - 1000), name)
 
 
-def change(profile: int | Sequence[int] | None, *memberships: MembershipChange, **told: Any) -> Change:
+def change(profile: int | Sequence[int] | None, *memberships: MembershipChange, **more: Any) -> Change:
     """Return a change of a profile named by one or more numbers, or by none."""
     numbers = () if profile is None else (profile,) if isinstance(profile, int) else profile
     ids = tuple(sorted(map(profile_id, numbers)))
-    return Change(ids, **{"received_at": NOON, "memberships": list(memberships), **told})
+    return Change(ids, **{"received_at": NOON, "memberships": list(memberships), **more})
 
 
 @dataclass
@@ -79,21 +80,36 @@ class Shelf:
         if self.broken:
             raise Busy("queue_unavailable", "test")
         self.sent += messages
-        if self.name == CHANGES:
-            for message in messages:
-                self.world.batches.append(changes.from_json(message.body))
-                self.world.post_text(json.dumps(message.body))
-            self.world.step(f"sent {self.name}")
-            return
-        for message in messages:
-            look = LookAgain.from_json(message.body)
+        for look in self.looks[-len(messages) :]:
             for identifier in look.profiles:
                 self.world.seen[f"{look.connection}/{look.export}", identifier] = self.world.visible(identifier)
         self.world.step(f"sent {self.name}")
 
     @property
-    def looks(self) -> list[LookAgain]:
-        return [LookAgain.from_json(message.body) for message in self.sent]
+    def looks(self) -> list[Look]:
+        return [Look.from_json(message.body) for message in self.sent]
+
+    @property
+    def looked_at(self) -> set[str]:
+        """The ids of all that somebody is asked to look at."""
+        return {identifier for look in self.looks for identifier in look.profiles}
+
+
+@dataclass
+class ChangesShelf:
+    """The Changes queue, as one invocation sends to it."""
+
+    world: "World"
+    sent: list[Message] = field(default_factory=list)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        self.world.step(f"send {CHANGES}")
+        if self.world.changes_broken:
+            raise Busy("queue_unavailable", "test")
+        for message in messages:
+            self.world.post_text(json.dumps(message.body))
+        self.sent += messages
+        self.world.step(f"sent {CHANGES}")
 
 
 LOG = io.StringIO()
@@ -102,7 +118,10 @@ _OBSERVABILITY = Observability(LOG)
 
 
 class World:
-    """A stack around routers, with two exports: `px/px` streams segments s/a and s/b, `ac/ac` streams s/b alone."""
+    """A stack around routers, with exports of several connections.
+
+    `px/px` streams segments s/a and s/b, `ac/ac` streams s/b alone, `ac/weekly` does not stream.
+    """
 
     def __init__(self, step: Callable[[str], None] = lambda step: None) -> None:
         self.step = step
@@ -114,13 +133,17 @@ class World:
             "ac/weekly": Outline("ac", "weekly", True, None, ("s/a",), 9),
         }
         self.queues: dict[str, Shelf] = {}
+        self.changes_broken = False
+        self.loses_answers = False
+        """Whether a write may be done though it is answered by an error."""
         self.room = Room()
         self.waiting: dict[str, tuple[str, int]] = {}
-        self.batches: list[ChangeBatch] = []
+        self.book = ReceiptsBook()
         self.seen: dict[tuple[str, str], object] = {}
         LOG.seek(0)
         LOG.truncate()
         self._ids = itertools.count(1)
+        self._changes_of: dict[Router, ChangesShelf] = {}
         self._quietly(lambda: self._directory().keep("px", Entry("gainsight_px", True, 4)))
         self._quietly(lambda: self._directory().keep("ac", Entry("activecampaign", False, 2)))
         self.database.steps.clear()
@@ -143,24 +166,25 @@ class World:
 
     def router(self) -> Router:
         """Return the router of a new function environment."""
-        return Router(
+        shelf = ChangesShelf(self)
+        router = Router(
             self.database,
             self,
             self._directory(),
             self.queue,
-            self.queue(CHANGES),
-            visibility=VISIBILITY,
+            shelf,
             clock=self.clock,
             observability=_OBSERVABILITY,
             room=self.room,
         )
+        self._changes_of[router] = shelf
+        return router
 
-    def post(self, *told: Change, batch: str | None = None, source: str = "s") -> str:
+    def post(self, *posted: Change, source: str = "s") -> str:
         """Put a batch on the Changes queue; return the id of its message."""
         number = next(self._ids)
-        made = ChangeBatch(batch if batch is not None else f"batch-{number}", source, list(told))
-        self.batches.append(made)
-        return self.post_text(json.dumps(changes.to_json(made)), number)
+        batch = ChangeBatch(f"batch-{number}", source, list(posted))
+        return self.post_text(json.dumps(changes.to_json(batch)), number)
 
     def post_text(self, body: str, number: int | None = None) -> str:
         identifier = f"message-{next(self._ids) if number is None else number}"
@@ -177,16 +201,25 @@ class World:
             records.append(Received(identifier, parsed, count + 1, None, "receipt", self.clock.now()))
         return records
 
-    def acknowledge(self, records: Sequence[Received], failed: Sequence[str]) -> None:
-        for record in records:
-            if record.id not in failed:
-                self.waiting.pop(record.id, None)
-
     def run(self, *ids: str, router: Router | None = None) -> list[str]:
         """Route messages once and acknowledge those that did not fail; return those that did."""
-        records = self.receive(*ids)
-        failed = (router or self.router()).route(records)
-        self.acknowledge(records, failed)
+        return self.hand(self.receive(*ids), router)
+
+    def hand(self, records: Sequence[Received], router: Router | None = None, *, acknowledge: bool = True) -> list[str]:
+        """Let a router take messages that were received; return those that failed.
+
+        Without `acknowledge` the function is over, and the queue did not learn of it.
+        """
+        router = self.router() if router is None else router
+        shelf = self._changes_of[router]
+        shelf.sent.clear()
+        invocation = self.book.begin(records)
+        failed = router.route(records)
+        sent_on = Counter(str(message.body["id"]) for message in shelf.sent)
+        invocation.ended(failed, sent_on=sent_on, count_failed=self.loses_answers and bool(failed))
+        for record in records:
+            if record.id not in failed and acknowledge:
+                self.waiting.pop(record.id, None)
         return failed
 
     def profile(self, number: int) -> Profile:
@@ -208,59 +241,49 @@ class World:
 
     def visible(self, identifier: str) -> object:
         """Return what a consumer sees of a profile, without running hooks."""
-        key = Key(Table.PROFILES, identifier)
-        if key not in self.database:
+        [profile] = profiles.load(Unhooked(self.database), [identifier])
+        if profile is None:
             return None
-        item = self.database[key]
-        return {name: item[name] for name in ("identities", "attributes", "memberships") if name in item}
+        inside = {segment for segment, held in profile.memberships.items() if held.realized}
+        return inside, profile.view()
 
     def totals(self, source: str = "s") -> Counts:
-        return ledger.totals(self.database, source)
+        return receipts.totals(Unhooked(self.database), source)
 
     def listing(self, segment: str, number: int) -> list[str]:
-        return segments.listing(self.database, segment, bucket_of(profile_id(number)))
+        return segments.listing(Unhooked(self.database), segment, bucket_of(profile_id(number)))
 
-    def check_the_ledger(self) -> None:
-        """Every change is counted once, or it waits: in the message it came in, or in one of its own."""
-        batches = {batch.id: batch for batch in self.batches}
-        marks = {
-            name: self.database[key]
-            for name in batches
-            if (key := Key(Table.CONTROL, f"ledger#{name}", "batch")) in self.database
-        }
-        waiting = {json.loads(body).get("id") for body, _ in self.waiting.values() if body.startswith("{")}
-        assert batches.keys() <= marks.keys() | waiting
-        counted = 0
-        for name, mark in marks.items():
-            apart = str(mark["apart"]).split(",") if "apart" in mark else []
-            assert name in waiting or {f"{name}.{place}" for place in apart} <= batches.keys()
-            counted += len(batches[name].changes) - len(apart)
-        assert self.totals().changes == counted
+    def check_receipts(self, *sources: str) -> None:
+        """Every change that is in no queue any more was counted, and none more often than it was received."""
+        self.book.check(sum(self.totals(source).changes for source in sources or ("s",)))
 
-    def check_all_is_told(self) -> None:
+    def check_all_is_seen(self) -> None:
         """The consumers have seen every id as it is now, for every streaming export of its segments.
 
         A profile that became an alias has nothing of its own any more, and they have seen that, too.
         """
         for item in self.database.items(Table.PROFILES):
-            identifier, memberships = str(item["pk"]), json.loads(str(item.get("memberships", "{}")))
-            for segment, (realized, _, _) in memberships.items():
-                if realized:
-                    assert identifier in segments.listing(self.database, segment, bucket_of(identifier))
+            identifier = str(item["pk"])
+            now = self.visible(identifier)
+            if isinstance(now, tuple):
+                for segment in now[0]:
+                    assert identifier in segments.listing(Unhooked(self.database), segment, bucket_of(identifier))
             for key in ("px/px", "ac/ac"):
                 own = self.outlines[key].segments
-                assert _wish(self.seen.get((key, identifier)), own) == _wish(self.visible(identifier), own), key
+                assert _desired(self.seen.get((key, identifier)), own) == _desired(now, own), key
 
 
-def _wish(visible: object, own: Sequence[str]) -> object:
+class Unhooked(MemoryDatabase):
+    """Reads of a database as it is now, with which nothing interferes."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__()
+        self._items = database._items
+        self._sorted = database._sorted
+
+
+def _desired(visible: object, own: Sequence[str]) -> object:
     """Return what an export of these segments makes of a profile: who is in, and for those their values."""
-    if not isinstance(visible, dict) or "memberships" not in visible:
+    if not isinstance(visible, tuple) or not visible[0] & set(own):
         return None
-    inside = {segment for segment, (realized, _, _) in json.loads(visible["memberships"]).items() if realized}
-    if not inside & set(own):
-        return None
-    registers = {
-        name: {key: value for key, (value, *_) in json.loads(visible[name]).items() if value is not None}
-        for name in ("identities", "attributes")
-    }
-    return registers, inside & set(own)
+    return visible[0] & set(own), visible[1]

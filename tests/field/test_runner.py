@@ -14,7 +14,7 @@ import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from relay.observability import Count
-from relay.routing import Router
+from relay.routing.router import Router
 from tests.fakes.invocations import TIME_OUT
 from tests.fakes.virtual_clock import START
 from tests.field.__main__ import main

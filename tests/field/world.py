@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
@@ -14,25 +15,21 @@ from functions.admin.app import handler as admin_function
 from functions.export.app import handler as export_function
 from functions.ingest.app import handler as ingest_function
 from relay.destinations import registry
-from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller, Destination
-from relay.domain.exports import Connection
+from relay.destinations.contract import Destination
 from relay.domain.problems import SettingsProblem
 from relay.domain.runs import RunState
 from relay.queues import Message, Queue, Received
-from relay.routing import Router
 from relay.schedules import Schedules
 from relay.settings.inventory import Inventory
 from relay.settings.settings import Settings
-from relay.stores import activations, deliveries, gates, runs
-from relay.stores.activations import Activation
+from relay.stores import activations, breakers, runs
 from relay.stores.database import Table
-from relay.stores.directory import Directory
 from relay.stores.profiles import load as load_profiles
 from relay.wiring import Stack
 from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
+from tests.fakes.refusals import codes_of
 from tests.fakes.scheduler import FUNCTION, FakeScheduler, schedule
 from tests.fakes.secrets import FakeParameters, FakeSecrets
 from tests.fakes.simulated_queue import SimQueue
@@ -81,7 +78,7 @@ class World:
         self.queue = self._queue("destination", fifo=True)
         self.settings = self._settings(setup)
         self.stack = self._stack()
-        self._router = self._make_router()
+        self._router = self.stack.router()
         self._consumer = self.stack.consumer(self.vendor.destination.name)
         self._checker = self.stack.import_checker()
         self._ticker = self.stack.ticker()
@@ -132,55 +129,25 @@ class World:
         return own if name == own.name else registry.load(name)
 
     def _stack(self) -> Stack:
-        environment = {"RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}", "RELAY_PREFIX": PREFIX}
+        """Return the stack as it is deployed, but for AWS, the way to the vendor, and time."""
         self.scheduler.others[DEFAULT_SCHEDULE] = schedule(DEFAULT_SCHEDULE, '{"exports": "default"}')
-        stack = Stack(environment, self.clock, self.observe.as_observability(), self._destination)
-        session = wsgi_session(Wire(self.vendor.app, self.clock))
-
-        def caller(connection: Connection) -> tuple[Caller, Callable[[], int]]:
-            made = HttpCaller(
-                connection.name,
-                pace=partial(stack.pace, connection.name),
-                log=self.observe.info,
-                hold=partial(stack.pace.hold_all, connection.name),
-                session=session,
-                monotonic=self.clock.timestamp,
-            )
-            return made, lambda: sum(made.counts.values())
-
-        stack.__dict__.update(
-            database=self.database,
-            settings=self.settings,
-            checks=self.checks,
-            queue_of=lambda destination: self.queue,
-            caller=caller,
-            schedules=self._schedules,
-            inventories=lambda: Inventory([SOURCE], [CONNECTION]),
+        stack = Stack({"RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}"})
+        stack.clock, stack.monotonic = self.clock, self.clock.timestamp
+        stack.observe = self.observe.as_observability()
+        stack.database, stack.settings, stack.outlines = self.database, self.settings, self.settings
+        stack.queue_of = lambda _: self.queue
+        stack.changes, stack.checks = self.changes, self.checks
+        stack.destinations = self._destination
+        stack.session = wsgi_session(Wire(self.vendor.app, self.clock))
+        stack.schedules = stack.recent_schedules = Schedules(
+            PREFIX, default=DEFAULT_SCHEDULE, target=FUNCTION, client=self.scheduler, clock=self.clock
         )
+        stack.inventories = lambda: Inventory([SOURCE], [CONNECTION])
         return stack
 
-    def _schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
-        options: dict[str, Any] = {"default": DEFAULT_SCHEDULE, "target": FUNCTION, "client": self.scheduler}
-        return Schedules(PREFIX, **options, clock=self.clock, kept_for=kept_for)
-
-    def _make_router(self) -> Router:
-        return Router(
-            self.database,
-            self.settings,
-            Directory(self.database, self.clock),
-            self.stack.queue_of,
-            self.changes,
-            visibility=self.changes.visibility,
-            clock=self.clock,
-            observability=self.stack.observe,
-        )
-
     def _have_run_for_a_while(self) -> None:
-        try:
-            version = self.settings.export(EXPORT).version
-            activations.save(self.database, EXPORT, Activation(version, self.clock.now(), settled=True))
-        except SettingsProblem:
-            pass
+        with suppress(SettingsProblem):
+            activations.save(self.database, EXPORT, self.settings.export(EXPORT).version)
         self._tick()
 
     # Functions. An error that no function expects fails the invocation, as on Lambda, and is seen.
@@ -230,7 +197,7 @@ class World:
 
     def export_function(self, event: Any) -> tuple[Any, str | None]:
         """Return the answer of the export function, or what made the invocation fail."""
-        return self._invoke(partial(export_function, event, CONTEXT, starts=self.stack.scheduled))
+        return self._invoke(partial(export_function, event, CONTEXT, starts=self.stack.scheduled_starts()))
 
     def admin_function(self, event: Any) -> tuple[Any, str | None]:
         """Return the answer of the admin function, or what made the invocation fail."""
@@ -244,7 +211,7 @@ class World:
 
     def own_schedules(self) -> set[str]:
         """Return the exports that a schedule of their own will start."""
-        return self.stack.schedules()().exports
+        return self.stack.schedules().exports
 
     # Time.
 
@@ -267,10 +234,14 @@ class World:
     def _is_at_rest(self) -> bool:
         if any(queue.parcels for queue in (self.changes, self.queue, self.checks)):
             return False
-        active = runs.active(self.database, EXPORT)
-        run = None if active is None else runs.load(self.database, active)
-        owes = any(gate.owed for gate in gates.load_all(self.database, CONNECTION).values())
-        return not owes and (run is None or run.state is not RunState.RUNNING)
+        run = runs.active(self.database, EXPORT)
+        is_requested = any(breaker.resync for breaker in breakers.load_all(self.database, CONNECTION))
+        return not is_requested and not self._waits() and (run is None or run.state is not RunState.RUNNING)
+
+    def _waits(self) -> bool:
+        """Return whether a record waits for its time; those of runs wait as long as the runs."""
+        waiting = (item for item in self.database.items(Table.CONTROL) if str(item["pk"]).startswith("waits#"))
+        return any("#outstanding#" not in str(item["sk"]) for item in waiting)
 
     # What there is at the end.
 
@@ -283,10 +254,9 @@ class World:
     def refusals(self) -> Counter[str]:
         """Return how many profiles were refused, by code: those ingest could not take, and those of the export."""
         counted = Counter(self.rejected)
-        items = self.database.items(Table.DELIVERIES)
-        profiles = [str(item["sk"]) for item in items if str(item["pk"]).startswith(f"{EXPORT}#")]
-        for delivery in deliveries.load(self.database, EXPORT, profiles).values():
-            counted.update({refusal.rejection.code for refusal in delivery.refusals.values()})
+        profiles = [str(item["sk"]) for item in self.database.items(Table.ASSIGNMENTS)]
+        for codes in codes_of(self.database, self.stack.keyed, EXPORT, profiles).values():
+            counted.update(codes)
         return counted
 
     @property

@@ -27,7 +27,7 @@ def _trace(seed: int, name: str) -> int:
         outcome = str(history.play())
     except Exception:  # noqa: BLE001 - shown after what led to it
         outcome = traceback.format_exc(limit=-2)
-    sys.stdout.write(f"{history.side.export}\n" + "\n".join(history.world.told) + f"\n{outcome}\n")
+    sys.stdout.write(f"{history.side.export}\n" + "\n".join(history.world.happened) + f"\n{outcome}\n")
     return 0
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -12,27 +13,41 @@ from local.sandboxes.activecampaign import create_app
 from local.sandboxes.activecampaign_account import ActiveCampaignAccount, Contact, ListStatus
 from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
 from relay.destinations.activecampaign import ActiveCampaign
+from relay.destinations.activecampaign.mapping import Leaving, leaving, name_in, target_of
+from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.contract import Destination
+from relay.domain.assignment import Pair
 from relay.domain.exports import Export
+from relay.domain.identity import Record
 from relay.domain.problems import Rejection
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import activecampaign_trouble
 from tests.histories.people import Person, Wanted
-from tests.histories.side import SEGMENTS, Side, Stored
+from tests.histories.side import CONNECTION, FIRST, SECOND, SEGMENTS, Side, Stored
 
 LIST = 7
 OTHER_LIST = 8
 """Not ours: people come to it and leave it by hand."""
+SPARE_LIST = 9
+"""Ours, too, for two exports at once; nobody acts there by hand."""
 MARK = 2
 """The custom field that marks who is in, with `set_field`."""
 SUBSCRIBED, UNSUBSCRIBED = 1, 2
-WAYS: tuple[dict[str, Any], ...] = (
+LIST_WAYS: tuple[dict[str, Any], ...] = (
     {"on_exit": "keep"},
     {"on_exit": "unsubscribe"},
     {"on_exit": "unsubscribe", "resubscribe": False},
+)
+WAYS = (
+    *LIST_WAYS,
     {"on_exit": "set_field", "exit_field": str(MARK), "value_in": "among-us", "value_out": "gone"},
     {"on_exit": "remove_tag", "tag": "Member"},
 )
+MAPPINGS: Mapping[str, Mapping[str, str]] = {
+    FIRST: {"email": "attributes.email", "first_name": "attributes.name", "fields.1": "attributes.colour"},
+    SECOND: {"email": "attributes.email", "fields.3": "attributes.name"},
+}
+"""Two exports may be about one contact, so each writes values of its own."""
 
 
 class ActiveCampaignSide(Side):
@@ -48,15 +63,18 @@ class ActiveCampaignSide(Side):
         self.had_enough: set[str] = set()
         """Who unsubscribed by hand from the other list after the relay had unsubscribed them from ours."""
         self._deleted: set[str] = set()
+        self._targets: set[str] = set()
+        self._left_silently: set[str] = set()
+        """Targets that people may have left without a call: under other options, or by losing the mark of a member."""
 
-    def _destination(self) -> Destination:
+    def new_destination(self) -> Destination:
         return ActiveCampaign()
 
     def _app(self) -> Flask:
         config = ActiveCampaignConfig(
             api_key="s3cret-key",
-            lists={LIST: "News", OTHER_LIST: "Offers"},
-            fields={1: "text", MARK: "text"},
+            lists={LIST: "News", OTHER_LIST: "Offers", SPARE_LIST: "Extra"},
+            fields={1: "text", MARK: "text", 3: "text"},
             processing_seconds=self.chance.choice([2.0, 6.0, 200.0]),
             success_lists=self.chance.choice(["created", "created_or_updated"]),
             excluded_at=self.chance.choice(["both", "queue", "import"]),
@@ -66,13 +84,38 @@ class ActiveCampaignSide(Side):
         return create_app(config, clock=self.clock.timestamp, sleep=self.clock.advance)
 
     def _export(self) -> Export:
-        options = ActiveCampaign.options_model.model_validate({"list_id": str(LIST), **self.chance.choice(WAYS)})
-        mapping = {"email": "attributes.email", "first_name": "attributes.name", "fields.1": "attributes.colour"}
         stream = self.chance.random() < 0.5
-        return Export("acme", "everyone", self.name, True, stream, SEGMENTS, mapping, options, 1)
+        options = _options(LIST, self.chance.choice(WAYS))
+        return Export(CONNECTION, FIRST, self.name, True, stream, SEGMENTS, MAPPINGS[FIRST], options, 0)
 
     def _secret(self) -> dict[str, str]:
         return {"api_host": "acme.api-us1.com", "api_key": "s3cret-key"}
+
+    # Settings.
+
+    def _edited(self, export: Export, *, alone: bool) -> Export:
+        roll, mapping = self.chance.random(), MAPPINGS[export.name]
+        if roll < 0.3:
+            segments = SEGMENTS if len(export.segments) == 1 else SEGMENTS[:1]
+            return replace(export, segments=segments)
+        if roll < 0.6:
+            is_whole = export.mapping == mapping
+            kept = {name: where for name, where in mapping.items() if not is_whole or name != "fields.1"}
+            return replace(export, mapping=kept)
+        ways = WAYS if export.name == FIRST or alone else LIST_WAYS
+        return replace(export, options=_options(export.options.list_id, self.chance.choice(ways)))
+
+    def _second(self, first: Export) -> Export:
+        name = SECOND if first.name == FIRST else FIRST
+        return replace(first, name=name, mapping=MAPPINGS[name])
+
+    def _shared(self, first: Export, second: Export) -> tuple[Export, Export]:
+        lists = self.chance.sample((LIST, SPARE_LIST), 2)
+        given = first.options.model_dump(exclude_unset=True)
+        return (
+            replace(first, options=_options(lists[0], given)),
+            replace(second, options=_options(lists[1], self.chance.choice(LIST_WAYS))),
+        )
 
     # People.
 
@@ -177,57 +220,74 @@ class ActiveCampaignSide(Side):
 
     def differences(self, stored: Stored) -> list[str]:
         found = []
-        claims = {want.identity: (key, wants) for key, wants in stored.wanted.items() for want in wants[:1]}
-        told = {t.identity: key for d in stored.deliveries.values() for key, t in d.told.items()}
-        for email in sorted({*claims, *(contact.email.lower() for contact in self.account.contacts.values())}):
-            contact = self.account.contact_by_email(email)
-            if email in claims:
-                key, wants = claims[email]
-                problem = self._missing(contact, wants[0], stored, key)
-                reason = stored.reason(key, [wants[0].profile])
-            else:
-                problem = self._left_over(contact)
-                key = told.get(email, "")
-                reason = stored.reason(key, sorted(stored.deliveries))
-            # Nobody tells the relay that a contact was deleted; the next thing it tells makes a new one.
-            if problem is not None and reason is None and email not in self._deleted:
-                found.append(f"{email} {problem}")
+        for target, export in sorted(stored.owners.items()):
+            own = target_of(export.options)
+            wanted = {pair.identity: wants[0] for pair, wants in stored.wanted.items() if pair.target == target}
+            for email in sorted({*wanted, *(contact.email.lower() for contact in self.account.contacts.values())}):
+                contact = self.account.contact_by_email(email)
+                if email not in wanted:
+                    problem = self._left_over(contact, target, export)
+                elif target != own:
+                    problem = "is wanted elsewhere"
+                else:
+                    # A call for another target may still come long after: both write the one contact's values.
+                    others = [Pair(other, email) for other in stored.owners if other != own]
+                    moved = any(stored.record(pair) != Record() for pair in others)
+                    problem = self._missing(contact, wanted[email], export, values=not moved)
+                # Nobody tells the relay that a contact was deleted; the next thing it sends makes a new one.
+                if problem and email not in self._deleted and stored.reason(Pair(target, email)) is None:
+                    found.append(f"{email} {problem} at {target}: {stored.record(Pair(target, email))}")
         return found
 
-    def _missing(self, contact: Contact | None, want: Wanted, stored: Stored, key: str) -> str | None:
+    def seen(self, export: Export) -> None:
+        self._targets.add(target_of(export.options))
+        if not target_of(export.options).startswith("list/"):
+            self._left_silently.add(f"list/{export.options.list_id}")
+        ways = {target: leaving(target, export.options) for target in self._targets}
+        self._left_silently |= {target for target, way in ways.items() if way is Leaving.NOTHING}
+
+    def _missing(self, contact: Contact | None, want: Wanted, export: Export, *, values: bool) -> str | None:
         """Return how somebody wanted is not in as wanted; a subscription last changed by hand is theirs alone."""
         if contact is None:
             return "is not there"
-        standing = self._standing(contact)
+        standing = self._standing(contact, int(export.options.list_id))
         by_hand = standing is not None and standing.by == "hand"
         if (standing is None or standing.status != SUBSCRIBED) and not by_hand:
             return f"is not subscribed ({standing})"
-        if not self._is_marked_in(contact):
+        if not self._is_marked(contact, want.pair.target):
             return "is not marked as in"
-        held = {"first_name": contact.first_name, "fields.1": contact.fields.get(1)}
-        for target, value in want.values.items():
-            if target in held and held[target] != value:
-                return f"has {held[target]} as {target}, not {value}"
+        held = {"first_name": contact.first_name, "fields.1": contact.fields.get(1), "fields.3": contact.fields.get(3)}
+        for name, value in want.values.items() if values else ():
+            if name in held and held[name] != value:
+                return f"has {held[name]} as {name}, not {value}"
         return None
 
-    def _left_over(self, contact: Contact | None) -> str | None:
+    def _left_over(self, contact: Contact | None, target: str, export: Export) -> str | None:
         """Return how somebody not wanted is still in."""
-        standing, way = self._standing(contact), self.export.options.on_exit
-        if contact is None or way == "keep":
+        if contact is None or not self.destination.says_goodbye(export) or target in self._left_silently:
             return None
-        if way == "unsubscribe":
-            is_in = standing is not None and standing.status == SUBSCRIBED and standing.by != "hand"
-            return "is still subscribed" if is_in else None
-        return "is still marked as in" if self._is_marked_in(contact) else None
+        match leaving(target, export.options):
+            case Leaving.UNSUBSCRIBE:
+                standing = self._standing(contact, int(name_in(target)))
+                is_in = standing is not None and standing.status == SUBSCRIBED and standing.by != "hand"
+                return "is still subscribed" if is_in else None
+            case Leaving.SET_FIELD | Leaving.REMOVE_TAG:
+                return "is still marked as in" if self._is_marked(contact, target) else None
+            case _:
+                return None
 
-    def _is_marked_in(self, contact: Contact) -> bool:
-        match self.export.options.on_exit:
-            case "set_field":
-                return contact.fields.get(MARK) == "among-us"
-            case "remove_tag":
-                return self.account.tag_ids.get("member") in contact.tags
+    def _is_marked(self, contact: Contact, target: str) -> bool:
+        match target.partition("/"):
+            case "field", _, number:
+                return contact.fields.get(int(number)) == "among-us"
+            case "tag", _, tag:
+                return self.account.tag_ids.get(tag) in contact.tags
             case _:
                 return True
 
-    def _standing(self, contact: Contact | None) -> ListStatus | None:
-        return None if contact is None else contact.lists.get(LIST)
+    def _standing(self, contact: Contact | None, number: int = LIST) -> ListStatus | None:
+        return None if contact is None else contact.lists.get(number)
+
+
+def _options(list_id: int | str, way: Mapping[str, Any]) -> ActiveCampaignOptions:
+    return ActiveCampaignOptions.model_validate({**way, "list_id": str(list_id)})

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -13,17 +12,20 @@ from flask import Flask
 from local.sandboxes.activecampaign import create_app
 from local.sandboxes.activecampaign_account import ActiveCampaignAccount
 from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
-from relay.delivery.messages import LookAgain, by_shard, group
 from relay.destinations.activecampaign import ActiveCampaign
+from relay.domain import ledger
 from relay.domain.exports import Export
-from relay.domain.runs import Run, ledger_adds_up, total
+from relay.domain.runs import Run
+from relay.messages import Look, by_shard, group
 from relay.queues import Message
-from relay.stores import deliveries, runs
+from relay.stores import runs
+from tests.fakes.refusals import codes_of
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import LIST, MARK, OTHER_LIST, ActiveCampaignSide
 from tests.histories.people import Person
-from tests.histories.side import SEGMENTS
+from tests.histories.side import CONNECTION, FIRST, SEGMENTS
 from tests.histories.world import World
+from tests.simulation.settings import SEEN_WITHIN
 
 BULK = "/api/3/import/bulk_import"
 INFO = "/api/3/import/info"
@@ -48,7 +50,7 @@ class _Side(ActiveCampaignSide):
     def _export(self) -> Export:
         options = ActiveCampaign.options_model.model_validate({"list_id": str(LIST), **self._options})
         mapping = {"email": "attributes.email", "first_name": "attributes.name"}
-        return Export("acme", "everyone", self.name, True, False, SEGMENTS[:1], mapping, options, 1)
+        return Export(CONNECTION, FIRST, self.name, True, False, SEGMENTS[:1], mapping, options, 0)
 
 
 class Day:
@@ -61,10 +63,17 @@ class Day:
         self.account: ActiveCampaignAccount = self.side.account
         self.world = World(Random(0), self.side, self.clock)
         self.world.death_rate = 0.0
+        self.clock.advance(2 * SEEN_WITHIN.total_seconds())
         for number in range(people):
             person = Person(number, {"email": self.email(number), "name": "Ann"}, {}, set(SEGMENTS[:1]))
             self.world.people.everybody.append(person)
             self.world.people.store(person, SEGMENTS[:1])
+
+    @property
+    def export(self) -> Export:
+        """Return the export as it was saved."""
+        [export] = self.world.exports
+        return export
 
     @staticmethod
     def email(number: int) -> str:
@@ -78,9 +87,9 @@ class Day:
             person.attributes["name"] = name
             changed.append(self.world.people.store(person, SEGMENTS[:1]))
         if stream:
-            export = self.side.export
+            export = self.export
             bodies = [
-                (shard, LookAgain(export.connection, export.name, export.version, ids, thorough=True))
+                (shard, Look(export.connection, export.name, export.version, ids))
                 for shard, ids in by_shard(changed, self.side.destination.shards)
             ]
             self.world.queue.send([Message(look.to_json(), group(export.connection, shard)) for shard, look in bodies])
@@ -102,9 +111,8 @@ class Day:
 
     def run(self) -> Run:
         """Start a run."""
-        self.world.start_run()
-        run = self.world.active_run()
-        assert run is not None
+        self.world.start_run(self.export)
+        [run] = self.world.active_runs()
         return run
 
     def wait(self, **duration: float) -> None:
@@ -133,9 +141,9 @@ class Day:
 
     def counts(self, run: Run) -> dict[str, int]:
         """Return what a run has counted, without nothings."""
-        counts: Counter[str] = total(runs.shards(self.world.database, run.id))
-        assert ledger_adds_up(counts), counts
-        hidden = ("told", "selected", "calls")
+        counts = ledger.total(shard.counts for shard in runs.shards(self.world.database, run.id))
+        assert ledger.adds_up(counts), counts
+        hidden = ("assigned", "calls", "selected")
         return {name: number for name, number in counts.items() if number and name not in hidden}
 
     def names(self) -> dict[str, str]:
@@ -150,12 +158,8 @@ class Day:
     def codes(self) -> dict[int, str]:
         """Return the standing rejections, by person."""
         ids = {self.world.people.id_of(person): person.number for person in self.world.people.everybody}
-        found = deliveries.load(self.world.database, self.side.export.key, sorted(ids))
-        return {
-            ids[profile]: refusal.rejection.code
-            for profile, delivery in sorted(found.items(), key=lambda item: ids[item[0]])
-            for refusal in delivery.refusals.values()
-        }
+        found = codes_of(self.world.database, self.world.keyed, self.export.key, sorted(ids))
+        return {ids[profile]: code for profile in sorted(found, key=ids.__getitem__) for code in found[profile]}
 
     def calls(self, operation: str) -> int:
         """Return how often something was called, such as `POST /api/3/import/bulk_import`."""
@@ -164,6 +168,3 @@ class Day:
 
     def is_stopped(self) -> bool:
         return "stopped" in self.world.unrest()
-
-    def at(self) -> datetime:
-        return self.clock.now()

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from relay.delivery.wishes import wish_of
 from relay.destinations.contract import Destination
 from relay.domain import merging
+from relay.domain.assignment import Pair
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.profiles import Alias, Membership, Profile, Register
+from relay.reconcile.desired import desired_of
 from relay.stores import profiles, segments
 from relay.stores.database import Database
 
@@ -30,12 +31,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One profile's wish for an identity at a target."""
+    """One profile wants an identity at a target, with these values."""
 
     profile: str
-    target: str
-    identity: str
-    digest: str
+    pair: Pair
     values: Mapping[str, str]
 
 
@@ -97,17 +96,14 @@ class People:
         at = self._now() - timedelta(seconds=self._chance.randint(0, 600))
         return at if before is None else max(at, before.at + timedelta(seconds=1))
 
-    def wanted(self, export: Export, destination: Destination) -> dict[str, list[Wanted]]:
-        """Return who wants what by claim key, the winner (the smallest profile id) first."""
+    def wanted(self, export: Export, destination: Destination) -> dict[Pair, list[Wanted]]:
+        """Return who wants what of an export, the winner (the smallest profile id) first."""
         ids = sorted(self.id_of(person) for person in self.everybody)
-        wishes: dict[str, list[Wanted]] = {}
+        found: dict[Pair, list[Wanted]] = {}
         for profile_id, profile in zip(ids, profiles.load(self._database, ids), strict=True):
-            wish = wish_of(export, destination, profile, self._keyed)
-            for key, want in wish.wanted.items():
-                wishes.setdefault(key, []).append(
-                    Wanted(profile_id, want.target, want.identity, want.digest, want.values)
-                )
-        return wishes
+            for member in desired_of(export, destination, profile, self._keyed).members:
+                found.setdefault(member.pair, []).append(Wanted(profile_id, member.pair, member.values))
+        return found
 
     def some(self, least: int, most: int) -> Sequence[Person]:
         """Return some of the people."""

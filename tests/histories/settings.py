@@ -1,37 +1,26 @@
-"""Settings that stand still: one connection, one export."""
+"""Settings as a history sees them: exports are edited at any moment, and every process sees that a little later."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from datetime import datetime
 
-from relay.domain.exports import Connection, Export
-from relay.settings.exports import Outline
+from relay.domain.exports import Connection
 from relay.settings.settings import Settings
-from relay.settings.shapes import Listing
+from tests.simulation.settings import Console, SimSettings
 
 
-@dataclass(frozen=True, slots=True)
-class StillSettings:
-    """Has every method of `Settings` that delivery uses."""
+class SeenSettings(SimSettings):
+    """What one process sees of the console's exports and of the one connection."""
 
-    the_connection: Connection
-    the_export: Export
-
-    def export(self, key: str, *, at_least: int = 0) -> Export:
-        assert key == self.the_export.key
-        return self.the_export
-
-    def exports(self) -> Listing:
-        return Listing({self.the_export.key: self.the_export}, [])
-
-    def export_outlines(self) -> Mapping[str, Outline]:
-        return {}
+    def __init__(self, console: Console, now: Callable[[], datetime], connection: Connection) -> None:
+        super().__init__(console, now)
+        self._connection = connection
 
     def connection(self, name: str, *, fresh: bool = False) -> Connection:
-        assert name == self.the_connection.name
-        return self.the_connection
+        assert name == self._connection.name
+        return self._connection
 
     def as_settings(self) -> Settings:
-        """Present them as the real ones."""
+        """Present them as the real ones, of which they have every method that is used behind ingest."""
         return self  # type: ignore[return-value]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -13,30 +13,38 @@ from flask.testing import FlaskClient
 
 from local.sandboxes.limits import Quota
 from relay.destinations.contract import Destination
-from relay.domain.deliveries import Delivery
+from relay.domain.assignment import Pair
 from relay.domain.exports import Connection, Export
+from relay.domain.identity import Record, Rest, Unwanted, wanted_content
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.people import Person, Wanted
+from tests.simulation.settings import Console
 
 SEGMENTS = ("shop/vip", "shop/lapsed")
+
+CONNECTION = "acme"
+FIRST, SECOND = "everyone", "others"
+"""The two exports of a history; most have the first alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store says at the end: who is wanted where, and what every profile was told and refused."""
+    """What the store says at the end: whose every target is, who is wanted where, and how identities stand."""
 
-    wanted: Mapping[str, Sequence[Wanted]]
-    """By claim key, the winner first."""
-    deliveries: Mapping[str, Delivery]
-    """By profile."""
+    owners: Mapping[str, Export]
+    """By target; targets of deleted exports are left out."""
+    wanted: Mapping[Pair, Sequence[Wanted]]
+    """The winner first."""
+    record: Callable[[Pair], Record]
 
-    def reason(self, claim: str, profiles: Sequence[str]) -> str | None:
-        """Return the code of a stored refusal of one of the profiles at a claim."""
-        for profile in profiles:
-            refusal = self.deliveries[profile].refusals.get(claim)
-            if refusal is not None:
-                return refusal.rejection.code
-        return None
+    def reason(self, pair: Pair) -> str | None:
+        """Return the code of a refusal that stands in the way of what is wanted for an identity now."""
+        record = self.record(pair)
+        refused = record.refused
+        if refused is not None and refused.content == wanted_content(record):
+            return refused.code
+        desired = record.desired
+        return "kept" if isinstance(desired, Unwanted) and desired.rest is Rest.KEEP else None
 
 
 class Side(ABC):
@@ -47,17 +55,19 @@ class Side(ABC):
     def __init__(self, chance: Random, clock: VirtualClock) -> None:
         self.chance = chance
         self.clock = clock
+        self.edits = chance.random() < 0.4
+        """Whether somebody edits the exports during this history."""
         self.export: Export = self._export()
         self.app: Flask = self._app()
         self.control: FlaskClient = self.app.test_client()
-        self.destination: Destination = self._destination()
+        self.destination: Destination = self.new_destination()
         self.connection = Connection(
-            "acme", self.name, "Acme", self.destination.connection_model.model_validate(self._secret())
+            CONNECTION, self.name, "Acme", self.destination.connection_model.model_validate(self._secret())
         )
 
     @abstractmethod
-    def _destination(self) -> Destination:
-        """Return the real destination, in the history's time."""
+    def new_destination(self) -> Destination:
+        """Return the real destination as a new process has it, in the history's time."""
 
     @abstractmethod
     def _app(self) -> Flask:
@@ -65,7 +75,7 @@ class Side(ABC):
 
     @abstractmethod
     def _export(self) -> Export:
-        """Return the export of this history."""
+        """Return the export this history begins with."""
 
     @abstractmethod
     def _secret(self) -> dict[str, str]:
@@ -89,7 +99,69 @@ class Side(ABC):
 
     @abstractmethod
     def differences(self, stored: Stored) -> list[str]:
-        """Return what the sandbox holds otherwise than the store wishes without a good reason."""
+        """Return what the sandbox holds otherwise than the store wants without a good reason."""
+
+    @abstractmethod
+    def _edited(self, export: Export, *, alone: bool) -> Export:
+        """Return an export with other options, segments or mapping; `alone` when there is no other."""
+
+    @abstractmethod
+    def _shared(self, first: Export, second: Export) -> tuple[Export, Export]:
+        """Return two exports that have the targets of this history between them, in a way that is drawn."""
+
+    @abstractmethod
+    def _second(self, first: Export) -> Export:
+        """Return an export that takes over all that another one has."""
+
+    # Settings.
+
+    def edit_settings(self, console: Console) -> str:
+        """An administrator edits the exports; return what was done, in a few words."""
+        act = self.chance.choice((self._pause, self._edit_one, self._edit_one, self._hand_over, self._hand_over))
+        return act(console)
+
+    def _pause(self, console: Console) -> str:
+        export = console.edit(self._flipped(self.chance.choice(list(console.exports.values()))))
+        return f"{export.key} is {'active' if export.active else 'paused'}"
+
+    @staticmethod
+    def _flipped(export: Export) -> Export:
+        return replace(export, active=not export.active)
+
+    def _edit_one(self, console: Console) -> str:
+        export = self.chance.choice(list(console.exports.values()))
+        if self.chance.random() < 0.3:
+            edited = console.edit(replace(export, stream=not export.stream))
+        else:
+            edited = console.edit(self._edited(export, alone=len(console.exports) == 1))
+        return f"{export.key} is edited: {edited}"
+
+    def _hand_over(self, console: Console) -> str:
+        """Targets pass from one export to the other."""
+        first, second = (console.exports.get(f"{CONNECTION}/{name}") for name in (FIRST, SECOND))
+        roll = self.chance.random()
+        if first is None or second is None:
+            holder = first or second
+            assert holder is not None
+            other = self._second(holder)
+            if roll < 0.5:
+                # The console shows the one gone before the other can be saved.
+                del console.exports[holder.key]
+                console.edit(other)
+                return f"{holder.key} is deleted, {other.key} takes its place"
+            first, second = (holder, other) if holder.name == FIRST else (other, holder)
+        elif roll < 0.3:
+            gone, stays = (first, second) if self.chance.random() < 0.5 else (second, first)
+            del console.exports[gone.key]
+            return f"{gone.key} is deleted, {stays.key} stays"
+        for export in self._shared(first, second):
+            console.edit(export)
+        return f"{list(console.exports.values())} share the targets"
+
+    def seen(self, export: Export) -> None:  # noqa: B027 - not every side has to
+        """Take note of an export as it acts from now on."""
+
+    # What must be true.
 
     def complaints(self) -> list[str]:
         """Return what is wrong at any moment, whatever is under way."""

@@ -1,4 +1,4 @@
-"""A whole relay in one process: the real engine over the database in memory, the real destination over its sandbox.
+"""A whole relay in one process: the real stack over the database in memory, the real destination over its sandbox.
 
 One invocation at a time: a loop hands out messages as SQS would, moves the clock and ticks every minute.
 """
@@ -8,31 +8,26 @@ from __future__ import annotations
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from relay.delivery.consuming import Consumer
-from relay.delivery.cursors import Cursors
-from relay.delivery.engine import Engine
-from relay.delivery.import_checks import ImportChecker
-from relay.delivery.memos import memo_at
-from relay.delivery.opening import Opener
-from relay.delivery.pace import Pace
-from relay.delivery.setting_aside import SettingAside
-from relay.delivery.settling import Settling
-from relay.delivery.starting import Starter
-from relay.delivery.ticking import Ticker
-from relay.delivery.wakeups import Wakeups
-from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller
-from relay.domain.exports import Connection
+from relay.breaker.pace import Pace
+from relay.destinations.contract import Quota
+from relay.domain import moments
+from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.runs import Run, RunState
 from relay.queues import Received
-from relay.stores import gates, runs
-from relay.stores.directory import Directory
+from relay.runs.ending import BOUND
+from relay.settings.inventory import Inventory
+from relay.stores import activations, breakers, imports, runs
+from relay.stores.database import Database, Table
+from relay.stores.waits import PARTITIONS
+from relay.wiring import Stack
+from relay.workers.tick import STALLED_AFTER
 from tests.fakes.invocations import EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
@@ -41,10 +36,26 @@ from tests.fakes.virtual_clock import Killed, VirtualClock
 from tests.fakes.wsgi_session import wsgi_session
 from tests.histories.people import People
 from tests.histories.promises import promise
-from tests.histories.settings import StillSettings
-from tests.histories.side import Side
+from tests.histories.settings import SeenSettings
+from tests.histories.side import CONNECTION, Side
+from tests.simulation.settings import SEEN_WITHIN, Console
 
 BASE_URL = "http://sandbox.invalid"
+
+WARM = 0.9
+"""How often an invocation finds the process of the one before it."""
+
+
+class BudgetedPace(Pace):
+    """Keeps a daily budget that can be used up."""
+
+    def __init__(self, database: Database, clock: VirtualClock, a_day: int | None) -> None:
+        super().__init__(database, clock)
+        self._a_day = a_day
+
+    def __call__(self, connection: str, quota: Quota) -> None:
+        """Take the next slot."""
+        super().__call__(connection, quota if self._a_day is None else replace(quota, a_day=self._a_day))
 
 
 class World:
@@ -52,26 +63,33 @@ class World:
 
     def __init__(self, chance: random.Random, side: Side, clock: VirtualClock) -> None:
         self.chance, self.side, self.clock = chance, side, clock
-        self.told: deque[str] = deque(maxlen=20_000)
+        self.happened: deque[str] = deque(maxlen=20_000)
         self.observe = Observed(self.tell)
         self.death_rate = chance.choice([0.0, 0.0, 0.0005])
+        self.budget = chance.choice([None] * 6 + [100, 300])
+        """The most calls of a quota in a day, where that is less than the destination's own."""
         self.kills = 0
         self.queue = self._queue("destination", fifo=True)
         self.checks = self._queue("checks", fifo=False)
         self.database = MemoryDatabase(before=self._step, after=self._step)
         self.keyed = KeyedHash("history")
         self.people = People(self.database, self.keyed, chance, clock.now)
-        self.settings = StillSettings(side.connection, side.export)
-        self._pace = Pace(self.database, clock)
+        self.console = Console(clock.now)
+        self.edit(side.export)
         self._session = wsgi_session(Wire(side.app, clock))
         self._ids = (f"{number:06x}" for number in itertools.count(1))
+        self._stacks: dict[str, Stack] = {}
+        """The processes, by the function they belong to."""
+        self._function = ""
+        """Which function works at present."""
         self.invocations = Invocations(
             clock,
             chance,
             [EventSource(self.queue, self._consume), EventSource(self.checks, self._check_imports)],
-            lambda: self._ticker().tick(),
+            self._tick,
             killed=self._killed,
             over=self._check,
+            idle=self._next_tick,
         )
 
     def _queue(self, name: str, *, fifo: bool) -> SimQueue:
@@ -79,78 +97,66 @@ class World:
 
     def tell(self, line: str) -> None:
         """Keep a line for whoever has to find out what went wrong."""
-        self.told.append(f"{self.clock.now():%d %H:%M:%S.%f} {line}"[:400])
+        self.happened.append(f"{self.clock.now():%d %H:%M:%S.%f} {line}"[:400])
 
     def _step(self, name: str) -> None:
         """A place where an invocation may die of bad luck."""
         if self.clock.deadline is not None and self.death_rate and self.chance.random() < self.death_rate:
             raise Killed(name)
 
-    # The relay's parts. Each invocation gets its own: nothing survives in memory but by luck.
+    # Settings.
 
-    def caller(self, connection: Connection) -> tuple[Caller, Callable[[], int]]:
-        caller = HttpCaller(
-            connection.name,
-            pace=partial(self._pace, connection.name),
-            log=self.observe.info,
-            hold=partial(self._pace.hold_all, connection.name),
-            session=self._session,
-            monotonic=self.clock.timestamp,
-        )
-        return caller, lambda: sum(caller.counts.values())
+    def edit(self, export: Export) -> Export:
+        """Save an export."""
+        self.side.seen(export)
+        return self.console.edit(export)
 
-    def _opener(self) -> Opener:
-        urls = {self.side.name: BASE_URL}
-        settings = self.settings.as_settings()
-        paced = (self._pace.backlog, self._pace.hold)
-        memos = partial(memo_at, self.database, self.keyed)
-        return Opener(self.database, settings, self._lookup, self.caller, urls, *paced, memos)
+    @property
+    def exports(self) -> list[Export]:
+        """Return the exports as they are saved now."""
+        return [export for _, export in sorted(self.console.exports.items())]
 
-    def _lookup(self, name: str) -> Any:
-        assert name == self.side.name
-        return self.side.destination
+    # The relay's processes.
 
-    def _wakeups(self) -> Wakeups:
-        return Wakeups(lambda _: self.queue, self.checks, lambda _: self.side.destination.shards, self.clock)
+    def stack(self, function: str) -> Stack:
+        """Return the process in which a function works now: the one of its last invocation, or a new one."""
+        self._function = function
+        if self.chance.random() > WARM:
+            self._stacks.pop(function, None)
+        if function not in self._stacks:
+            self._stacks[function] = self._new_stack()
+        return self._stacks[function]
 
-    def _engine(self) -> Engine:
-        aside = SettingAside(self.database, self.clock, self.observe.as_observability())
-        new_id = lambda: next(self._ids)  # noqa: E731
-        return Engine(self.database, self.keyed, self.clock, self._wakeups(), new_id=new_id, aside=aside)
-
-    def _cursors(self) -> Cursors:
-        return Cursors(self.database, self.clock, self._engine(), self._wakeups())
-
-    def starter(self) -> Starter:
-        return Starter(self.database, self.clock, self._cursors(), self._lookup, new_id=lambda: next(self._ids))
-
-    def _consumer(self) -> Consumer:
-        retry = self.queue.retry_later
-        parts = (self._opener(), self._engine(), self._cursors(), self.clock, retry, self.observe.as_observability())
-        return Consumer(self.database, *parts)
-
-    def _checker(self) -> ImportChecker:
-        settling = Settling(self.database, self.clock, self._wakeups())
-        retry = self.checks.retry_later
-        parts = (settling, self._cursors(), self._wakeups(), self.clock, retry, self.observe.as_observability())
-        return ImportChecker(self.database, self._opener(), *parts)
-
-    def _ticker(self) -> Ticker:
-        directory = Directory(self.database, self.clock, max_age=timedelta())
-        parts = (self._opener(), self.starter(), self._cursors(), self._wakeups(), directory, self.clock)
-        return Ticker(self.database, *parts, self.observe.as_observability())
+    def _new_stack(self) -> Stack:
+        stack = Stack({"RELAY_PREFIX": "history"})
+        destination = self.side.new_destination()
+        stack.clock, stack.observe, stack.database = self.clock, self.observe.as_observability(), self.database
+        stack.pace = BudgetedPace(self.database, self.clock, self.budget)
+        stack.monotonic, stack.session, stack.keyed = self.clock.timestamp, self._session, self.keyed
+        stack.settings = SeenSettings(self.console, self.clock.now, self.side.connection).as_settings()
+        stack.settings_age = SEEN_WITHIN
+        stack.destinations = {self.side.name: destination}.__getitem__
+        stack.sandboxes = {self.side.name: BASE_URL}
+        stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
+        stack.new_id = lambda size: next(self._ids)
+        stack.inventories, stack.recent_schedules = Inventory, None
+        return stack
 
     # Invocations.
 
     def _consume(self, batch: Sequence[Received]) -> Sequence[str]:
-        return self._consumer().consume(batch, self.clock.seconds_left)
+        return self.stack("destination").consumer(self.side.name).consume(batch, self.clock.seconds_left)
 
     def _check_imports(self, batch: Sequence[Received]) -> Sequence[str]:
-        return self._checker().consume(batch, self.clock.seconds_left)
+        return self.stack("import_checks").import_checker().consume(batch, self.clock.seconds_left)
+
+    def _tick(self) -> None:
+        self.stack("tick").ticker().tick()
 
     def _killed(self, killed: Killed) -> None:
         self.kills += 1
-        self.tell(f"killed: {killed}")
+        self._stacks.pop(self._function, None)
+        self.tell(f"{self._function} killed: {killed}")
 
     def run_until(self, moment: datetime) -> None:
         """Let the relay work until a moment has come."""
@@ -163,40 +169,81 @@ class World:
             while self.invocations.work_once():
                 self.invocations.tick_if_due()
                 promise(self.clock.now() < end, f"not at rest within {within}: {self.unrest()}")
-            self.confirm_run()
+            self.confirm_runs()
             if not self.unrest():
                 return
             promise(self.clock.now() < end, f"not at rest within {within}: {self.unrest()}")
             self.invocations.skip(end)
             self.invocations.tick_if_due()
 
+    def _next_tick(self) -> datetime:
+        """Return when a tick finds something to do; at least every quarter of an hour one looks."""
+        now = self.clock.now()
+        return min([now + STALLED_AFTER, *self._due(now)])
+
+    def _due(self, now: datetime) -> Iterator[datetime]:
+        late = STALLED_AFTER + timedelta(seconds=1)
+        yield from (due for due, _ in self.waits())
+        yield from (opened.looked_at + late for opened in imports.all_open(self.database, CONNECTION))
+        for breaker in breakers.load_all(self.database, CONNECTION):
+            if breaker.stop is not None:
+                yield breaker.stop.probe_at
+            elif breaker.resync:
+                yield now
+        for export in self.exports:
+            if export.active and export.stream and activations.load(self.database, export.key) != export.version:
+                yield now
+        for run in self.active_runs():
+            for shard in runs.shards(self.database, run.id, run.phase):
+                yield run.started_at + BOUND if shard.done else (shard.moved_at or run.started_at) + late
+
     # Runs.
 
-    def start_run(self) -> None:
-        self.tell("a run is asked for")
-        self.invocations.invoke(lambda: self.starter().start(self.side.export, "schedule"))
+    def start_run(self, export: Export) -> None:
+        """Start a run of an export, as its schedule does."""
+        self.tell(f"a run of {export.key} is asked for")
+        self.invocations.invoke(lambda: self.stack("export").starter.start(export, "schedule"))
 
-    def active_run(self) -> Run | None:
-        active = runs.active(self.database, self.side.export.key)
-        return None if active is None else runs.load(self.database, active)
+    def active_runs(self) -> list[Run]:
+        """Return the runs that go on or wait for confirmation."""
+        found = (runs.active(self.database, key) for key in sorted({key for key, _ in self.console.versions}))
+        return [run for run in found if run is not None]
 
-    def confirm_run(self) -> None:
-        """An operator lets a run go on that waits for a word."""
-        run = self.active_run()
-        if run is None or run.state is not RunState.NEEDS_CONFIRMATION:
-            return
-        self.tell("the run is confirmed")
-        self.invocations.invoke(lambda: self.starter().confirm(self.side.export, run.id, "operator"))
+    def confirm_runs(self) -> None:
+        """An operator lets runs go on that wait for a word."""
+        for run in self.active_runs():
+            if run.state is RunState.NEEDS_CONFIRMATION and self._goes_on(run):
+                self.tell(f"{run.id} is confirmed")
+                self.invocations.invoke(partial(self._confirm, self.console.exports[run.export], run.id))
+
+    def _confirm(self, export: Export, run: str) -> None:
+        promise(self.stack("admin").starter.confirm(export, run, "operator"), f"run {run} cannot be confirmed")
+
+    def _goes_on(self, run: Run) -> bool:
+        """Return whether a run goes on, or would once it is confirmed; after an edit the next run takes its place."""
+        export = self.console.exports.get(run.export)
+        return export is not None and (run.state is RunState.RUNNING or run.settings == export.version)
+
+    def waits(self) -> list[tuple[datetime, str]]:
+        """Return what waits for what is due: when, and what it is."""
+        found = []
+        for number in range(PARTITIONS):
+            for item in self.database.query(Table.CONTROL, f"waits#{number:02d}"):
+                due, _, what = str(item["sk"]).partition("#")
+                found.append((moments.parse(due), what))
+        return found
 
     def unrest(self) -> Mapping[str, Any]:
         """Return what is still to be done; empty when the relay is at rest."""
-        run = self.active_run()
-        scopes = gates.load(self.database, self.side.export.connection, self.side.export.name)
+        stopped = breakers.load_all(self.database, CONNECTION)
+        there = {None, *(export.name for export in self.exports)}
         found = {
             "messages": [parcel.body[:200] for parcel in (*self.queue.parcels, *self.checks.parcels)],
-            "run": None if run is None else (run.id, run.state.value),
-            "stopped": [gate.reason for gate in scopes if gate.closed],
-            "owed": sum(gate.owed for gate in scopes),
+            "runs": [(run.id, run.state.value) for run in self.active_runs() if self._goes_on(run)],
+            "stopped": [(one.subject, one.stop.reason) for one in stopped if one.stop and one.export in there],
+            "resync": [one.subject for one in stopped if one.resync and one.export in there],
+            "imports": [opened.call for opened in imports.all_open(self.database, CONNECTION)],
+            "waits": [wait for wait in self.waits() if not wait[1].startswith("confirm#")],
         }
         return {name: value for name, value in found.items() if value}
 

@@ -1,46 +1,108 @@
-"""Two destinations for the simulation: one that answers at once, one that imports when it likes."""
+"""Destinations of a simulation: one that answers at once, one that imports, one that does both in one export.
+
+They hold {(target, identity): values}. They answer, lose answers, let things land late, refuse some identities for ever
+and others for a while, and check at each call and each landing what may never happen.
+"""
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from random import Random
 from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Step
+from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Quota, Step
 from relay.domain.exports import Export
-from relay.domain.problems import Actor, ConnectionProblem, Rejection, RejectionKind, Transient
+from relay.domain.problems import (
+    UNCONFIRMED,
+    Actor,
+    ConnectionProblem,
+    ExportProblem,
+    Rejection,
+    RejectionKind,
+    Transient,
+)
+from tests.simulation.promises import promise
+from tests.simulation.settings import options_of
 
 UNKNOWN_USER = Rejection(RejectionKind.DATA, "refused", "the destination does not take this identity")
+EXCLUDED = Rejection(RejectionKind.DESTINATION, "excluded", "the destination does not take this identity for now")
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail")
 MALFORMED = Rejection(RejectionKind.DATA, "malformed_email", "the e-mail is malformed")
+SAYS_NOTHING = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "the import says nothing", is_certain=False)
+
+CALLS = Quota("calls", 1000, timedelta(seconds=1))
+
+LATEST = 0.9
+"""The share of its bound within which whatever was called for has arrived."""
+
+Place = tuple[str, str]
+"""A target and an identity."""
+
+
+class Kind(Enum):
+    """How a destination answers."""
+
+    ANSWERS = "answers"
+    IMPORTS = "imports"
+    MIXED = "mixed"
+    """Two members or more are an import, a member alone and leavers are answered at once."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One step that was called for. It is under way until it has `landed`, or ended as `undone`."""
+
+    step: Step
+    begun: datetime
+    lands_before: datetime
+    landed: bool = False
+    undone: bool = False
+    """The import failed or was interrupted before it."""
+    is_silent: bool = False
+    """The import says nothing of it, whatever became of it."""
+
+    @property
+    def place(self) -> Place:
+        return self.step.target, self.step.identity
+
+    @property
+    def is_under_way(self) -> bool:
+        return not self.landed and not self.undone
 
 
 @dataclass(slots=True)
 class Import:
+    """What was queued: its rows by place, and who was refused."""
+
     id: str
-    steps: Sequence[Step]
     begun: datetime
-    lands_before: datetime
-    refused: dict[int, Rejection] = field(default_factory=dict)
-    landed: bool = False
-    undone: frozenset[int] = frozenset()
-    """Rows that an import which failed or was interrupted did not get to."""
+    rows: dict[Place, Row]
+    refused: dict[Place, Rejection]
+    reports: int = 0
 
 
 @dataclass
 class SimDestination:
-    """Holds {(target, identity): values}; answers, loses answers, lands things late, refuses some identities."""
+    """`now` is the true time. `arrives` is called with each step that a call brings, before anything is done."""
 
     name: str
-    imports_later: bool
+    kind: Kind
     streams: bool
     now: Callable[[], datetime]
     step: Callable[[str], None]
     chance: Random
-    refuses: frozenset[str]
+    arrives: Callable[[Export, Step], None] = lambda export, step: None  # noqa: ARG005 - says what it takes
+    refuses: frozenset[str] = frozenset()
+    excludes: frozenset[str] = frozenset()
+    """Whom it refuses for a while."""
+    key: str = "1"
+    """The secret that it takes."""
+    gone: set[str] = field(default_factory=set)
+    """Targets that it does not have at present."""
     identity: str = "email"
     shards: int = 2
     call_size: int = 3
@@ -48,42 +110,44 @@ class SimDestination:
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
-    held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    last_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
-    imports: list[Import] = field(default_factory=list)
-    late: list[Import] = field(default_factory=list)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    held: dict[Place, dict[str, str]] = field(default_factory=dict)
+    last_at: dict[Place, datetime] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    """What is under way."""
+    imports: dict[str, Import] = field(default_factory=dict)
     trouble: float = 0.0
-    bad_imports: int = 0
-    """How many more imports may fail or be interrupted, at any time."""
-    key_is_bad: bool = False
-    trouble_before_run: list[Finding] = field(default_factory=list)
+    flaws: float = 0.0
+    """How often an import does not do, or not tell of, one of its rows."""
+    is_calm: bool = False
     writes: int = 0
-    complaints: list[str] = field(default_factory=list)
+    """Calls for anybody but those whom it always refuses: these get a second chance every day."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    # What is declared.
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         return ()
 
     def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
-        if value is None:
+        found = value if isinstance(value, list) else [value]
+        if not found or None in found:
             return NO_EMAIL
-        if "@" not in value:
+        if any("@" not in one for one in found):
             return MALFORMED
-        return [value.strip().lower()]
+        return sorted({one.strip().lower() for one in found})
 
     def encode(self, target: str, value: Any) -> str | None:
         return None if value is None else str(value)
 
     def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
-        if self.imports_later:
-            return {f"list/{export.options}": frozenset(export.segments)}
-        return {f"segment/{segment}": frozenset({segment}) for segment in export.segments}
+        return targets_of(self.kind, export)
 
     def owned(self, export: Export) -> frozenset[str]:
         return frozenset(self.targets(export))
 
     def says_goodbye(self, export: Export) -> bool:
-        return True
+        return not options_of(export).keep
 
     def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
         return values
@@ -92,118 +156,190 @@ class SimDestination:
         return joins + leaves >= self.call_size
 
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
-        size = self.call_size
-        return [list(range(start, min(start + size, len(steps)))) for start in range(0, len(steps), size)]
+        size, found = self.call_size, list[list[int]]()
+        for joins in (True, False):
+            indices = [index for index, step in enumerate(steps) if step.joins is joins]
+            found += [indices[start : start + size] for start in range(0, len(indices), size)]
+        return found
+
+    # Calls that write.
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
-        self.step(f"before call {self.name}")
-        assert len(steps) <= self.call_size
-        self.writes += 1
-        if self.key_is_bad:
-            raise ConnectionProblem("unauthorised", "the key is refused")
-        fate = self.chance.random() < self.trouble and self.chance.choice(["full", "broken", "lost", "late", "late"])
-        if fate == "full":
+        account.call("POST", self.name, quota=CALLS)
+        self.writes += any(step.identity not in self.refuses for step in steps)
+        promise(len(steps) <= self.call_size, "a call is larger than the destination takes")
+        for step in steps:
+            self._check_arrival(export, step)
+        self._refuse(account, steps)
+        outcome = self._draw(["full", "broken", "broken, late", "never", "lost", "late", "late"])
+        if outcome == "full":
             raise Transient("too_many_requests", "slow down", taken=False, retry_after=timedelta(seconds=30))
-        if fate == "broken":
-            raise Transient("server_error", "500")
-        answer = self._take(steps, late=fate == "late")
-        self.step(f"after call {self.name}")
-        if fate in ("lost", "late"):
+        if outcome == "never":
             raise Transient("timeout", "no answer")
-        return answer
+        within = timedelta(minutes=5) if outcome in ("broken", "broken, late") else None
+        if outcome == "broken":
+            raise Transient("server_error", "500", effect_within=within)
+        refused = {i: rejection for i, step in enumerate(steps) if (rejection := self._refusal(step)) is not None}
+        taken = {i: self._row(step, within) for i, step in enumerate(steps) if i not in refused}
+        is_import = self.kind is Kind.IMPORTS or (self.kind is Kind.MIXED and len(steps) > 1 and steps[0].joins)
+        queued = self._queue(steps, refused, taken) if is_import else None
+        if queued is None and outcome not in ("late", "broken, late"):
+            for row in taken.values():
+                self._land(row)
+        self.step(f"after call {self.name}")
+        if outcome is not None:
+            raise Transient("timeout", "no answer", effect_within=within)
+        if queued is None:
+            memos = {i: f"memo-{next(self._ids)}" for i in taken if not steps[i].joins}
+            return Answer(refused=refused, memos=memos)
+        at_once = {i: rejection for i, rejection in refused.items() if (steps[i].target, steps[i].identity) not in queued.refused}
+        return Answer(refused=at_once, import_id=queued.id, queued=len(steps) - len(at_once))
 
-    def _take(self, steps: Sequence[Step], *, late: bool) -> Answer:
-        refused = {row: UNKNOWN_USER for row, step in enumerate(steps) if step.identity in self.refuses}
-        now = self.now()
-        job = Import(f"import-{next(self._ids)}", list(steps), now, now + self.lost_answer_bound * 0.9, refused)
-        if self.imports_later:
-            self.imports.append(job)
-            return Answer(import_id=job.id, queued=len(steps))
-        if late:
-            self.late.append(job)
+    def _check_arrival(self, export: Export, step: Step) -> None:
+        self.arrives(export, step)
+        promise(step.joins or self.says_goodbye(export), "leaving is told where the export keeps")
+        for row in self.rows:
+            if row.place == (step.target, step.identity):
+                same = row.step.joins == step.joins and dict(row.step.values) == dict(step.values)
+                promise(same, f"two calls of other content are open at {step.target} for {step.identity}")
+
+    def _refuse(self, account: Account, steps: Sequence[Step]) -> None:
+        if account.connection.settings != self.key:
+            raise ConnectionProblem("unauthorised", "the key is refused")
+        if any(step.target in self.gone for step in steps):
+            raise ExportProblem("no_list", "the list is gone")
+
+    def _draw(self, outcomes: Sequence[str]) -> str | None:
+        return self.chance.choice(outcomes) if self.chance.random() < self.trouble else None
+
+    def _refusal(self, step: Step) -> Rejection | None:
+        if step.identity in self.refuses:
+            return UNKNOWN_USER
+        return EXCLUDED if step.joins and step.identity in self.excludes else None
+
+    def _row(self, step: Step, within: timedelta | None) -> Row:
+        bound = LATEST * (self.lost_answer_bound if within is None else within)
+        row = Row(step, self.now(), self.now() + (timedelta(seconds=5) if self.is_calm else bound))
+        self.rows.append(row)
+        return row
+
+    def _queue(self, steps: Sequence[Step], refused: Mapping[int, Rejection], taken: Mapping[int, Row]) -> Import:
+        """Queue an import: some of those that are refused are told of at once, the others when it has ended."""
+        later = {
+            (steps[index].target, steps[index].identity): rejection
+            for index, rejection in refused.items()
+            if self.chance.random() < 0.5
+        }
+        queued = Import(f"import-{next(self._ids)}", self.now(), {row.place: row for row in taken.values()}, later)
+        self.imports[queued.id] = queued
+        return queued
+
+    # What arrives.
+
+    def _land(self, row: Row) -> None:
+        self.rows = [other for other in self.rows if other is not row]
+        row.landed = True
+        step, place = row.step, row.place
+        late = place in self.last_at and step.at < self.last_at[place]
+        promise(not late, f"a time went backwards at {step.target} for {step.identity}")
+        self.last_at[place] = step.at
+        if step.joins:
+            self.held[place] = dict(step.values)
         else:
-            self._land(job)
-        return Answer(refused=refused)
-
-    def _land(self, job: Import) -> None:
-        job.landed = True
-        if self.imports_later and self.bad_imports and self.chance.random() < 0.4:
-            self.bad_imports -= 1
-            job.undone = frozenset(range(self.chance.randint(0, len(job.steps) - 1), len(job.steps)))
-        for row, step in enumerate(job.steps):
-            if row in job.refused or row in job.undone:
-                continue
-            key = (step.target, step.identity)
-            if key in self.last_at and step.at < self.last_at[key]:
-                self.complaints.append(f"a time went backwards at {step.target}")
-            self.last_at[key] = step.at
-            if step.joins:
-                self.held[key] = dict(step.values)
-            else:
-                self.held.pop(key, None)
-
-    @property
-    def under_way(self) -> list[Import]:
-        """Return what has not arrived yet."""
-        return [job for job in (*self.imports, *self.late) if not job.landed]
+            self.held.pop(place, None)
 
     def land_some(self, *, everything: bool = False) -> None:
-        """Let things that are on their way arrive: those that are due, and some of the others, in any order."""
-        jobs = self.under_way
-        self.chance.shuffle(jobs)
-        for job in jobs:
-            if everything or job.lands_before <= self.now() or self.chance.random() < 0.1:
-                self._land(job)
+        """Let what is due land, and some of the other rows, in any order; rows of an import may have flaws."""
+        rows = list(self.rows)
+        self.chance.shuffle(rows)
+        for row in rows:
+            if everything or row.lands_before <= self.now() or self.chance.random() < 0.1:
+                if self.chance.random() < self.flaws:
+                    row.is_silent = self.chance.random() < 0.5
+                    row.undone = not row.is_silent or self.chance.random() < 0.5
+                if row.undone:
+                    self.rows = [other for other in self.rows if other is not row]
+                else:
+                    self._land(row)
+
+    def next_landing(self) -> datetime | None:
+        """Return when the next row has landed at the latest."""
+        return min((row.lands_before for row in self.rows), default=None)
+
+    # Calls that only look.
 
     def import_report(
         self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
-        self.step(f"before report {self.name}")
-        if self.key_is_bad:
-            raise ConnectionProblem("unauthorised", "the key is refused")
-        if self.chance.random() < self.trouble:
+        account.call("GET", self.name, quota=CALLS)
+        self._refuse(account, ())
+        if self._draw(["broken"]):
             raise Transient("server_error", "500")
-        job = next(job for job in self.imports if job.id == queued.import_id)
-        rows = [job.steps.index(step) for step in steps]
-        if not job.landed:
+        told = self.imports[queued.import_id]
+        told.reports += 1
+        rows = [told.rows.get((step.target, step.identity)) for step in steps]
+        gives_up = told.reports > 4 and self.chance.random() < self.flaws
+        if any(row is not None and row.is_under_way for row in told.rows.values()) and not gives_up:
             return ImportReport(False)
-        left = self.chance.randint(1, len(steps) - 1) if len(steps) > 1 and self.chance.random() < 0.2 else 0
-        told = len(steps) - left
-        again = {place for place, row in enumerate(rows[:told]) if row in job.undone}
-        refused = {
-            place: job.refused[row]
-            for place, row in enumerate(rows[:told])
-            if row in job.refused and place not in again
-        }
-        return ImportReport(True, refused, frozenset(range(told, len(steps))), frozenset(again), note="rest")
+        left = self.chance.randint(1, len(steps) - 1) if len(steps) > 1 and self.chance.random() < 0.3 else 0
+        refused: dict[int, Rejection] = {}
+        again: set[int] = set()
+        for index, (step, row) in enumerate(zip(steps[: len(steps) - left], rows, strict=False)):
+            if row is None:
+                refused[index] = told.refused[step.target, step.identity]
+            elif row.is_silent or row.is_under_way:
+                refused[index] = SAYS_NOTHING
+            elif row.undone:
+                again.add(index)
+        opened = frozenset(range(len(steps) - left, len(steps)))
+        may_come = any(row is not None and row.is_under_way for row in rows)
+        return ImportReport(True, refused, opened, frozenset(again), note="rest", may_come=may_come)
 
     def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
-        self.step(f"before confirm {self.name}")
-        if self.chance.random() < self.trouble:
+        account.call("GET", self.name, quota=CALLS)
+        self._refuse(account, ())
+        if self._draw(["broken"]):
             raise Transient("server_error", "500")
-        return {row: self._is_as_wanted(step) for row, step in enumerate(steps)}
+        unseen = self._draw(["unseen"]) is not None
+        return {row: self._is_as_wanted(step) for row, step in enumerate(steps) if not (unseen and row == 0)}
 
     def _is_as_wanted(self, step: Step) -> bool:
         held = self.held.get((step.target, step.identity))
         return held == dict(step.values) if step.joins else held is None
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
-        """Say what is over, now and then; a call begins within the tenth of the bound that nothing lands in."""
-        self.step(f"before overview {self.name}")
-        if self.chance.random() < self.trouble:
+        """Say what is over, now and then: nothing is under way that was to leave by then."""
+        if self.chance.random() < 0.5:
+            return None
+        account.call("GET", self.name, quota=CALLS)
+        self._refuse(account, ())
+        if self._draw(["broken"]):
             raise Transient("server_error", "500")
-        return (
-            min([now, *(job.begun for job in self.under_way)]) - self.lost_answer_bound * 0.1
-            if self.chance.random() < 0.5
-            else None
-        )
+        return min([now, *(row.begun for row in self.rows)]) - timedelta(seconds=10)
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
-        return self.trouble_before_run
+        if self.gone & self.owned(export):
+            return [Finding(export.key, Level.OK, "so far"), Finding(export.key, Level.ERROR, "the list is gone")]
+        return []
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
-        if self.key_is_bad:
+        account.call("GET", self.name, quota=CALLS)
+        if account.connection.settings != self.key:
             return [Finding("account", Level.ERROR, "the key is refused", Actor.ADMINISTRATOR)]
         if self.trouble > 0.9:
             raise Transient("server_error", "500")
-        return []
+        found = [Finding("account", Level.OK, "the key works")]
+        for export in exports:
+            level = Level.ERROR if self.gone & self.owned(export) else Level.OK
+            found.append(Finding(export.key, level, "the list is gone" if level is Level.ERROR else "the list is there"))
+        return found
+
+
+def targets_of(kind: Kind, export: Export) -> dict[str, frozenset[str]]:
+    """Return what identities can be in or out of, and the segments that qualify for each."""
+    if kind is Kind.ANSWERS:
+        return {f"segment/{segment}": frozenset({segment}) for segment in export.segments}
+    everybody = {f"list/{options_of(export).list}": frozenset(export.segments)}
+    if kind is Kind.IMPORTS:
+        return everybody
+    return everybody | {f"tag/{options_of(export).list}/{s}": frozenset({s}) for s in export.segments}

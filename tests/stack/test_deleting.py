@@ -15,7 +15,7 @@ from tests.stack.world import World
 ROOT = Path(__file__).parents[2]
 # What a stack leaves is kept, so each time has a prefix of its own.
 NAME, PREFIX = "audience-relay-second", f"second-{secrets.token_hex(4)}"
-TABLES = {f"{PREFIX}-{table}" for table in ("profiles", "segments", "deliveries", "claims", "control")}
+TABLES = {f"{PREFIX}-{table}" for table in ("profiles", "segments", "assignments", "identities", "control")}
 
 
 class Deployer:

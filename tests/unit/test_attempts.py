@@ -1,15 +1,12 @@
 """What is kept of an attempt that met a defect: where it was, never what it said, and no trouble of its own."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
-from relay.domain.problems import Busy, Conflict
+from relay.domain.problems import Busy
 from relay.queues import Message, Received
 from relay.stores import attempts
-from relay.stores.database import Key, Table
-from tests.fakes.delivery_bench import Bench
+from tests.fakes.bench import Bench
 from tests.fakes.routing_world import World, change, member
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -31,48 +28,9 @@ def planted(*_: Any, **__: Any) -> Any:
     raise RuntimeError(PLANTED)
 
 
-def test_an_attempt_is_kept_per_message_by_class_and_place() -> None:
-    bench = Bench()
-
-    attempts.note(bench.database, bench.observe, received("m-1", "m-2"), defect(), NOON)
-
-    first, second = attempts.of_queue(bench.database, "relay-tool.fifo")
-    assert (first.message, second.message) == ("m-1", "m-2")
-    assert (first.error, first.receive_count, first.at) == ("KeyError", 3, NOON)
-    assert first.places[-1].startswith("test_attempts.py:")
-    item = bench.database[Key(Table.CONTROL, "attempts#relay-tool.fifo", "m-1")]
-    assert item["expires_at"] == int((NOON + timedelta(days=20)).timestamp())
-    assert PLANTED not in str(item)
-    assert attempts.of_queue(bench.database, "relay-other.fifo") == []
-
-
-def test_a_later_attempt_replaces_an_earlier_one() -> None:
-    bench = Bench()
-    attempts.note(bench.database, bench.observe, received("m-1"), defect(), NOON)
-    attempts.note(bench.database, bench.observe, received("m-1", count=4), Conflict("busy_profile", "said"), NOON)
-
-    [attempt] = attempts.of_queue(bench.database, "relay-tool.fifo")
-    assert (attempt.error, attempt.receive_count, attempt.places) == ("busy_profile", 4, [])
-
-
-@pytest.mark.parametrize("trouble", [Busy("throttled", "said"), RuntimeError(PLANTED)])
-def test_a_store_that_fails_is_only_logged(trouble: Exception) -> None:
-    bench = Bench()
-
-    def write(groups: Any) -> Any:
-        raise trouble
-
-    bench.database.write = write  # type: ignore[method-assign]
-    attempts.note(bench.database, bench.observe, received("m-1", "m-2"), defect(), NOON)
-
-    [line] = bench.logged()
-    assert (line["message"], line["message_id"]) == ("attempt was not recorded", "m-1, m-2")
-    assert PLANTED not in bench.log.getvalue()
-
-
 def test_a_defect_in_a_destinations_queue() -> None:
     bench = Bench()
-    bench.engine.deliver = planted  # type: ignore[method-assign]
+    bench.tool.owned = planted  # type: ignore[method-assign]
 
     assert bench.consume(Message({"kind": "?"}), bench.look(1), bench.look(2), receives=2) == ["m0", "m1", "m2"]
 
@@ -97,10 +55,10 @@ def test_a_defect_in_the_changes_queue() -> None:
 
     assert world.run() == [unreadable, bad]
 
-    assert [(one.message, one.error) for one in attempts.of_queue(world.database, "")] == [
+    assert {(one.message, one.error) for one in attempts.of_queue(world.database, "")} == {
         (unreadable, "KeyError"),
         (bad, "AttributeError"),
-    ]
+    }
 
 
 def test_trouble_that_passes_is_no_defect_of_the_changes_queue() -> None:

@@ -4,7 +4,7 @@ import importlib.util
 import io
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from relay.domain.runs import RunState
 from relay.observability import Observability
 from relay.queues import Queue
 from relay.settings.settings import Settings
-from relay.stores import gates, runs
-from relay.stores.flights import QueuedImport, load_import, record_import
+from relay.stores import breakers, imports, runs
+from relay.stores.imports import OpenImport
+from tests.fakes.bench import MINUTE, TOOL, VIP, Bench
+from tests.fakes.bench_destination import Job
 from tests.fakes.clock import FakeClock
-from tests.fakes.delivery_bench import VIP, Bench
 from tests.fakes.queue import FakeQueueClient
 from tests.fakes.routing_world import World
 from tests.fakes.secrets import FakeParameters, FakeSecrets
@@ -35,7 +36,7 @@ MAPPING = {"email": "attributes.email"}
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """What Lambda says of an invocation."""
 
     aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
@@ -60,8 +61,10 @@ def handler_of(function: str) -> Callable[..., Any]:
 
 def bench_with(connection: str, export: str, *, imports: bool = False) -> Bench:
     bench = Bench(streams=False, imports=imports)
+    bench.clock.time = datetime(2026, 5, 4, 9, 36, tzinfo=UTC)
     bench.settings.saved.clear()
-    bench.settings.save(Export(connection, export, "tool", True, True, (VIP,), MAPPING, "7", VERSION))
+    bench.settings.connections = {connection: TOOL}
+    bench.settings.save(Export(connection, export, TOOL, True, True, (VIP,), MAPPING, "7", VERSION))
     for place, profile in enumerate((FIRST, SECOND, THIRD)):
         bench.store_as(profile, email=f"{place}@x.example")
     return bench
@@ -126,56 +129,55 @@ def test_route_takes_its_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "connection", "export", "told"),
+    ("function", "connection", "export", "members"),
     [("activecampaign", "newsletter", "readers", 3), ("gainsight_px", "product", "gold-members", 3)],
 )
-def test_a_destinations_function_takes_its_event(function: str, connection: str, export: str, told: int) -> None:
+def test_a_destinations_function_takes_its_event(function: str, connection: str, export: str, members: int) -> None:
     bench = bench_with(connection, export)
-    run = bench.starter.start(bench.settings.export(f"{connection}/{export}"), "test")
-    assert run is not None
+    run = bench.start(bench.settings.export(f"{connection}/{export}"))
+    for message in bench.queue.take():
+        assert bench.consume(message) == []
     given = event(function)
     for record in given["Records"]:
         record["body"] = record["body"].replace("20260504T033000-4f1a2b", run.id)
 
-    answer = handler_of(function)(given, Context(), consumer=bench.consumer())
+    answer = handler_of(function)(given, Context(), consumer=bench.stack.consumer(TOOL))
 
     assert answer == {"batchItemFailures": []}
-    assert len(bench.tool.holds()) == told, bench.logged()
+    assert len(bench.tool.holds()) == members, bench.logged()
 
 
 def test_the_function_of_checks_takes_its_event() -> None:
+    """Of the import that its first message asks about nothing is known yet; nobody of its second is unconfirmed."""
     bench = bench_with("newsletter", "readers", imports=True)
-    bench.clock.time = datetime(2026, 5, 4, 9, 36, tzinfo=UTC)
     now = bench.clock.now()
-    record_import(
-        bench.database,
-        QueuedImport("9f2c41d07e8ba365", "newsletter", "readers", "import-1", 0, now, now),
-        [],
-    )
-    bench.tool._take([], late=False)
+    opened = OpenImport("9f2c41d07e8ba365", "newsletter", "readers", "settings", "import-1", 0, now, now, number=2)
+    imports.record(bench.database, opened, [])
+    bench.tool.jobs.append(Job("import-1", [], {}))
 
-    answer = handler_of("import_checks")(event("import_checks"), Context(), checker=bench.checker())
+    answer = handler_of("import_checks")(event("import_checks"), Context(), checker=bench.stack.import_checker())
 
     assert answer == {"batchItemFailures": []}
-    assert load_import(bench.database, "newsletter", "9f2c41d07e8ba365") is not None
-    assert [look.profiles for look in bench.queue.tasks] == [(THIRD,)]
+    [still] = imports.all_open(bench.database, "newsletter")
+    assert still.number == 3
+    assert len(bench.checks.messages) == 1
 
 
 def test_the_export_function_takes_its_event() -> None:
     bench = bench_with("newsletter", "readers")
-    answer = handler_of("export")(event("export"), Context(), starts=bench.scheduled())
+    answer = handler_of("export")(event("export"), Context(), starts=bench.stack.scheduled_starts())
     assert [started["state"] for started in answer["started"]] == ["running"]
 
 
 def test_the_admin_function_takes_its_event() -> None:
     bench = bench_with("newsletter", "vip")
-    answer = handler_of("admin")(event("admin"), Context(), operator=bench.operator())
+    answer = handler_of("admin")(event("admin"), Context(), operator=bench.stack.operator())
     assert (answer["export"], answer["state"]) == ("newsletter/vip", "running")
 
 
 def test_the_tick_takes_its_event() -> None:
     bench = bench_with("newsletter", "readers")
-    gates.owe_always(bench.database, "newsletter", "readers")
-    bench.clock.time += timedelta(minutes=1)
-    handler_of("tick")(event("tick"), Context(), ticker=bench.ticker())
+    breakers.request_resync(bench.database, "newsletter", "readers")
+    bench.clock.time += MINUTE
+    handler_of("tick")(event("tick"), Context(), ticker=bench.stack.ticker())
     assert [run.state for run in runs.latest(bench.database, "newsletter/readers")] == [RunState.RUNNING]

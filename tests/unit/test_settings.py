@@ -1,4 +1,4 @@
-"""Settings as administrators write them: what is taken, what is told, and that one's fault harms no other."""
+"""Settings as administrators write them: what is taken, what is reported, and that one's fault harms no other."""
 
 import json
 from datetime import timedelta
@@ -572,6 +572,15 @@ class TestListing:
         assert outlines["nobody/one"].segments == ("shop/vip", "aep/3f1d/0c52")
         assert outlines["nobody/one"].key == "nobody/one"
         assert console.secrets.reads == []
+
+    def test_outlines_are_as_fresh_as_the_settings(self, console: Console) -> None:
+        assert set(console.settings.export_outlines()) == {"readers/weekly"}
+        console.write_export("readers/weekly", **{**EXPORT, "segments": ["shop/new"]})
+        console.write_export("readers/second", **EXPORT)
+        console.clock.advance(30)
+        outlines = console.settings.export_outlines()
+        assert set(outlines) == {"readers/weekly", "readers/second"}
+        assert outlines["readers/weekly"].segments == ("shop/new",)
 
     def test_an_export_that_is_gone_is_gone(self, console: Console) -> None:
         assert set(console.settings.exports().valid) == {"readers/weekly"}

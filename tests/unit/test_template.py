@@ -36,8 +36,8 @@ ANSWERS_A_PERSON = "AdminFunction"
 KEPT = {
     "ProfilesTable",
     "SegmentsTable",
-    "DeliveriesTable",
-    "ClaimsTable",
+    "AssignmentsTable",
+    "IdentitiesTable",
     "ControlTable",
     "SegmentFilesBucket",
     "SegmentFilesOnlyByTls",
@@ -165,12 +165,6 @@ def test_visibility_is_at_least_6_times_the_consumers_timeout(resources: dict[st
     assert consumed == {name for name in queues if not _is_dlq(name)}
 
 
-def test_route_knows_the_visibility_of_its_queue(resources: dict[str, Resource]) -> None:
-    told = _of(resources, "AWS::Lambda::Function")["RouteFunction"]["Environment"]["Variables"]
-    queue = _of(resources, "AWS::SQS::Queue")["ChangesQueue"]
-    assert told["RELAY_CHANGES_VISIBILITY_SECONDS"] == str(queue["VisibilityTimeout"])
-
-
 def test_every_queue_consumer_answers_with_what_failed(resources: dict[str, Resource]) -> None:
     for name, mapping in _of(resources, "AWS::Lambda::EventSourceMapping").items():
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"], name
@@ -187,7 +181,7 @@ def test_no_queue_consumer_filters(resources: dict[str, Resource]) -> None:
         assert "FilterCriteria" not in mapping, name
 
 
-def test_fifo_queues_never_swallow_a_wake_up_and_scale_by_group(resources: dict[str, Resource]) -> None:
+def test_fifo_queues_never_swallow_a_look_and_scale_by_group(resources: dict[str, Resource]) -> None:
     fifo = {name: queue for name, queue in _of(resources, "AWS::SQS::Queue").items() if queue.get("FifoQueue")}
     assert {"ActiveCampaignQueue", "GainsightPxQueue"} <= fifo.keys()
     for name, queue in fifo.items():
@@ -250,6 +244,15 @@ def test_queues_are_encrypted_and_take_only_tls(resources: dict[str, Resource]) 
     (policy,) = _of(resources, "AWS::SQS::QueuePolicy").values()
     assert {_target(queue) for queue in policy["Queues"]} == queues.keys()
     assert _refuses_plain_http(policy["PolicyDocument"])
+
+
+def test_what_expires_is_deleted_by_dynamodb(resources: dict[str, Resource]) -> None:
+    tables = _of(resources, "AWS::DynamoDB::Table")
+    expiring = {
+        name: table["TimeToLiveSpecification"] for name, table in tables.items() if "TimeToLiveSpecification" in table
+    }
+    expected = {"AttributeName": "expires_at", "Enabled": True}
+    assert expiring == dict.fromkeys(["IdentitiesTable", "ControlTable"], expected)
 
 
 def test_tables_are_encrypted_recoverable_and_kept(resources: dict[str, Resource]) -> None:
@@ -354,7 +357,7 @@ def test_a_tick_that_has_not_run_for_five_minutes_raises_an_alarm(resources: dic
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
     assert alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"]) == alarm["EvaluationPeriods"]
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
-    # A tick that does not run tells nothing.
+    # A tick that does not run shows nothing.
     assert alarm["TreatMissingData"] == "breaching"
 
 

@@ -1,10 +1,12 @@
-"""A small client for the few calls to SQS, Secrets Manager and SSM: it starts and calls in a fraction of boto3's time.
+"""A small client for the few calls to DynamoDB, SQS, Secrets Manager and SSM, in a fraction of boto3's time.
 
-It does what a Lambda function needs: credentials and region from the environment, Signature Version 4, one kept
-connection per service, boto3's time-outs and standard retries, the endpoint variables, and botocore's exceptions.
-Where the environment asks for more (see `suffices`), boto3 does the same work. `docs/decisions.md` has the figures.
+It does what a Lambda function needs: credentials and region from the environment, Signature Version 4, kept
+connections, boto3's time-outs and standard retries, the endpoint variables, and botocore's exceptions. Threads may
+call at the same time. Where the environment asks for more (see `suffices`), boto3 does the same work.
+`docs/decisions/0074-aws-without-boto3.md` and `0102-own-dynamodb-client.md` have the figures.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -13,6 +15,7 @@ import random
 import ssl
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,6 +74,7 @@ _SUFFIXES: Mapping[str, str] = {
     "eusc-": "amazonaws.eu",
 }
 """The domains of the partitions other than `amazonaws.com`, by how their regions begin."""
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 
 Environment = Mapping[str, str]
@@ -119,6 +123,22 @@ class ParametersReader(Protocol):
     ) -> Mapping[str, Any]:
         """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html."""
         ...
+
+
+class Wire(Protocol):
+    """Calls DynamoDB: request and answer as its JSON has them, binary values in base64.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
+    """
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Send once. Raises ClientError when DynamoDB refuses, another BotoCoreError when no answer comes."""
+        ...
+
+
+def dynamodb(environment: Environment = os.environ) -> Wire:
+    """Return what calls DynamoDB. It sends each call once: what to repeat, and how, is for `relay.stores.dynamodb`."""
+    return _Service(DYNAMODB, environment) if suffices(environment) else _Boto3Wire(_boto3(DYNAMODB))
 
 
 def sqs(environment: Environment = os.environ) -> QueueClient:
@@ -171,6 +191,8 @@ class Api:
     read_seconds: float
     query_mode: bool = False
     """Whether it is asked for the error codes that it had before it spoke JSON, as boto3 asks."""
+    tries: int = TRIES
+    """How often one call is sent. Of one that is sent once, no request leaves a second time, whatever becomes of it."""
 
     def host(self, region: str) -> str:
         """Return its public host in a region."""
@@ -182,6 +204,10 @@ SQS = Api("sqs", "SQS", "AmazonSQS", "1.0", connect_seconds=1, read_seconds=5, q
 SECRETS = Api("secretsmanager", "SECRETS_MANAGER", "secretsmanager", "1.1", connect_seconds=1, read_seconds=2)
 """Tight, because a webhook is answered within its sender's 2 seconds."""
 SSM = Api("ssm", "SSM", "AmazonSSM", "1.1", connect_seconds=1, read_seconds=2)
+DYNAMODB = Api("dynamodb", "DYNAMODB", "DynamoDB_20120810", "1.0", connect_seconds=2, read_seconds=5, tries=1)
+
+MAX_IDLE = 8
+"""Connections to one service that are kept open while nobody uses them."""
 
 
 def endpoint(api: Api, environment: Environment) -> str:
@@ -242,68 +268,100 @@ class _Parameters(_Client):
         return {**answer, "Parameters": [_dated(parameter) for parameter in answer["Parameters"]]}
 
 
+class _Boto3Wire:
+    """DynamoDB by boto3, in the form of the wire."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        method = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in operation).lstrip("_")
+        answer: dict[str, Any] = _with_texts(getattr(self._client, method)(**_with_bytes(request)))
+        return answer
+
+
 class _Service:
-    """One service, over one connection at a time that is kept open."""
+    """One service, over connections that are kept open. Each serves one call at a time."""
 
     def __init__(self, api: Api, environment: Environment, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._api = api
         self._environment = environment
         self._region = _region(environment) or ""
         self._url = urlsplit(endpoint(api, environment))
+        self._path = f"{self._url.path.rstrip('/')}/"
+        self._host = _host(self._url)
+        self._endpoint = self._url.geturl()
         self._sleep = sleep
-        self._connection: HTTPConnection | None = None
+        self._idle: list[HTTPConnection] = []
         self._lock = threading.Lock()
 
     def connect(self) -> None:
-        """Open the connection ahead of the first call; raises what `call` raises when there is no way."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = self._connected()
+        """Open a connection ahead of the first call; raises what `call` raises when there is no way."""
+        if not self._idle:
+            self._keep(self._connected())
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer. Raises ClientError when the service refuses, another BotoCoreError when none comes."""
-        body = json.dumps(request, separators=(",", ":")).encode()
-        for attempt in range(1, TRIES + 1):
+        body = _encode(request).encode()
+        for attempt in range(1, self._api.tries + 1):
             try:
-                with self._lock:
-                    status, code_told, text = self._exchange(operation, body)
+                status, header_code, text = self._exchange(operation, body)
                 if status < 300:
                     return _answer(text)
-                refusal = _refusal(operation, status, code_told, text)
+                refusal = _refusal(operation, status, header_code, text)
                 error: Exception = refusal
                 passes = status in _TRANSIENT_STATUS or refusal.response["Error"]["Code"] in _RETRIED_CODES
             except (NoConnection, HTTPClientError) as trouble:
                 error, passes = trouble, True
-            if not passes or attempt == TRIES:
+            if not passes or attempt == self._api.tries:
                 raise error
             self._sleep(random.random() * LONGEST_PAUSE_SECONDS)  # noqa: S311 - spreads the retries of many
         raise AssertionError
 
     def _exchange(self, operation: str, body: bytes) -> tuple[int, str, bytes]:
         """Send once; return status, the error code of the header, and the body."""
-        kept = self._connection is not None and not _is_dropped(self._connection)
-        if not kept:
-            self._close()
-        connection = self._connection = self._connection or self._connected()
+        kept = self._kept()
+        connection = self._connected() if kept is None else kept
         try:
             connection.request("POST", self._path, body, self._headers(operation, body))
             response = connection.getresponse()
             text = response.read()
         except TimeoutError as error:
-            self._close()
+            connection.close()
             raise ReadTimeoutError(endpoint_url=self._endpoint, error=error) from None
         except (OSError, HTTPException) as error:
-            self._close()
-            if kept and isinstance(error, ConnectionError):
+            connection.close()
+            if kept is not None and isinstance(error, ConnectionError) and self._api.tries > 1:
                 # The other end had closed it while it lay idle, which is no failed try.
                 return self._exchange(operation, body)
             raise ConnectionClosedError(endpoint_url=self._endpoint, error=error) from None
         except BaseException:
-            self._close()
+            connection.close()
             raise
         if response.will_close:
-            self._close()
+            connection.close()
+        else:
+            self._keep(connection)
+        _check_sum(response.headers.get("x-amz-crc32"), text)
         return response.status, response.headers.get("x-amzn-query-error", ""), text
+
+    def _kept(self) -> HTTPConnection | None:
+        """Return a connection that is open and used by nobody, the one used last: the others may end of idleness."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if not _is_dropped(connection):
+                return connection
+            connection.close()
+
+    def _keep(self, connection: HTTPConnection) -> None:
+        with self._lock:
+            if len(self._idle) < MAX_IDLE:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def _connected(self) -> HTTPConnection:
         seconds = self._api.connect_seconds
@@ -329,7 +387,7 @@ class _Service:
         key_id, secret = (self._environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
         headers = {
             "content-type": f"application/x-amz-json-{self._api.json_version}",
-            "host": _host(self._url),
+            "host": self._host,
             "x-amz-date": datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
             "x-amz-target": f"{self._api.target}.{operation}",
         }
@@ -342,19 +400,6 @@ class _Service:
         headers["user-agent"] = f"audience-relay Botocore/{botocore.__version__}"
         return headers
 
-    @property
-    def _path(self) -> str:
-        return f"{self._url.path.rstrip('/')}/"
-
-    @property
-    def _endpoint(self) -> str:
-        return self._url.geturl()
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
 
 def _boto3(api: Api) -> Any:
     # Imported here, because on Lambda it is not needed.
@@ -364,7 +409,7 @@ def _boto3(api: Api) -> Any:
     config = Config(
         connect_timeout=api.connect_seconds,
         read_timeout=api.read_seconds,
-        retries={"mode": "standard", "total_max_attempts": TRIES},
+        retries={"mode": "standard", "total_max_attempts": api.tries},
     )
     return boto3.client(api.name, config=config)  # type: ignore[call-overload]
 
@@ -404,6 +449,33 @@ def _is_dropped(connection: HTTPConnection) -> bool:
     return bool(readable.poll(0))
 
 
+def _check_sum(sum_sent: str | None, text: bytes) -> None:
+    """Take an answer that was damaged on its way for none. DynamoDB alone says a sum.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
+    """
+    if sum_sent is not None and sum_sent != str(zlib.crc32(text)):
+        raise HTTPClientError(error="an answer that is not the one that was sent")
+
+
+def _with_bytes(value: Any) -> Any:
+    """Return a request with its binary values as boto3 takes them."""
+    if isinstance(value, Mapping):
+        if isinstance(value.get("B"), str):
+            return {"B": base64.b64decode(value["B"])}
+        return {name: _with_bytes(part) for name, part in value.items()}
+    return [_with_bytes(part) for part in value] if isinstance(value, list) else value
+
+
+def _with_texts(value: Any) -> Any:
+    """Return an answer of boto3 with its binary values as the wire has them."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {name: _with_texts(part) for name, part in value.items()}
+    return [_with_texts(part) for part in value] if isinstance(value, list) else value
+
+
 def _answer(text: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(text or b"{}")
@@ -414,19 +486,22 @@ def _answer(text: bytes) -> dict[str, Any]:
     return answer
 
 
-def _refusal(operation: str, status: int, code_told: str, text: bytes) -> ClientError:
+def _refusal(operation: str, status: int, header_code: str, text: bytes) -> ClientError:
     try:
-        told = json.loads(text)
+        body = json.loads(text)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
-        told = {}
-    code = code_told.partition(";")[0] or str(told.get("__type") or told.get("code") or status).rpartition("#")[2]
-    message = str(told.get("message") or told.get("Message") or "")
-    return ClientError(
-        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]
-        operation,
-    )
+        body = None
+    if not isinstance(body, dict):
+        body = {}
+    code = header_code.partition(";")[0] or str(body.get("__type") or body.get("code") or status).rpartition("#")[2]
+    message = str(body.get("message") or body.get("Message") or "")
+    response: dict[str, Any] = {
+        "Error": {"Code": code, "Message": message},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+    }
+    if isinstance(reasons := body.get("CancellationReasons"), list):
+        response["CancellationReasons"] = reasons
+    return ClientError(response, operation)  # type: ignore[arg-type]
 
 
 def _dated(parameter: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """What travels in the queues behind the profile store: who is to be looked at, never what is to be sent.
 
-    look    destination queue   reconcile these profiles of an export
-    page    destination queue   go on with a run
-    import  Checks queue        look what became of an asynchronous import
+look     destination queue   reconcile these profiles of an export
+page     destination queue   go on with a run
+import   Checks queue        look what became of an asynchronous import
+confirm  Checks queue        look whether what ended as unconfirmed is done by now
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +18,16 @@ MAX_PROFILES = 200
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Reconcile these profiles, all of one shard, for one export; `settings` is the version the sender knew."""
+    """Reconcile these profiles, all of one shard, for one export; `settings` is the version the sender knew.
+
+    `tries` says how often they were sent before in imports that came to nothing.
+    """
 
     connection: str
     export: str
     settings: int
     profiles: tuple[str, ...]
+    tries: int = 0
 
     KIND: ClassVar[str] = "look"
 
@@ -34,17 +39,19 @@ class Look:
             "export": self.export,
             "settings": self.settings,
             "profiles": list(self.profiles),
+            **({"tries": self.tries} if self.tries else {}),
         }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Look":
         """Read a body made by `to_json`; KeyError or ValueError on anything else."""
-        return cls(body["connection"], body["export"], body["settings"], tuple(body["profiles"]))
+        place = body["connection"], body["export"], body["settings"]
+        return cls(*place, tuple(body["profiles"]), body.get("tries", 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Go on with a run: one shard, in its first or second pass, after this profile id."""
+    """Go on with a run: one shard, in one phase, after this profile id."""
 
     connection: str
     export: str
@@ -96,12 +103,40 @@ class CheckImport:
         return cls(body["connection"], body["call"], body["number"])
 
 
-Task = Look | Page | CheckImport
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Look whether the destination holds by now what ended as unconfirmed for these profiles of an export."""
+
+    connection: str
+    export: str
+    settings: int
+    profiles: tuple[str, ...]
+
+    KIND: ClassVar[str] = "confirm"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the message body."""
+        return {
+            "kind": self.KIND,
+            "connection": self.connection,
+            "export": self.export,
+            "settings": self.settings,
+            "profiles": list(self.profiles),
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Confirm":
+        """Read a body made by `to_json`; KeyError or ValueError on anything else."""
+        return cls(body["connection"], body["export"], body["settings"], tuple(body["profiles"]))
+
+
+Task = Look | Page | CheckImport | Confirm
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Task]] = {
     Look.KIND: Look.from_json,
     Page.KIND: Page.from_json,
     CheckImport.KIND: CheckImport.from_json,
+    Confirm.KIND: Confirm.from_json,
 }
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -48,6 +48,22 @@ class Received:
     sent_at: datetime
     queue: str = ""
     """The name of the queue it came from."""
+
+
+class Sender(Protocol):
+    """A queue that takes messages; all of them are in it when it returns."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Put messages on the queue; Busy when that fails."""
+        ...
+
+
+class WorkQueue(Sender, Protocol):
+    """A queue whose messages are worked on, too."""
+
+    def retry_later(self, receipt_handle: str, seconds: float) -> None:
+        """Hide a received message for some more seconds."""
+        ...
 
 
 class Queue:

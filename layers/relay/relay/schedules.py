@@ -1,6 +1,6 @@
 """The door to EventBridge Scheduler: which exports its schedules will start, and which schedules will start nothing.
 
-What a schedule starts is told by its input, not by its name. One that is disabled, over, or sends something else than
+What a schedule starts is said by its input, not by its name. One that is disabled, over, or sends something else than
 an event that starts a run counts as none: its export is started by the default schedule, and a check says so.
 """
 
@@ -12,13 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay.clock import Clock, SystemClock
-from relay.delivery.events import export_to_start
 from relay.domain import moments
 from relay.domain.problems import Busy, EventProblem
+from relay.events import export_to_start
 
 ANYWHERE = timedelta(hours=12)
 """How far the clocks of the world lie behind UTC at most: for a time zone that this machine does not know."""
@@ -46,7 +45,7 @@ class SchedulerReader(Protocol):
 class Schedule:
     """One schedule. `problem` says why it will start nothing; None when it will.
 
-    `export` is what it starts (or, where it cannot be told from its input, what its name stands for), None for every
+    `export` is what it starts (or, where it cannot be read from its input, what its name stands for), None for every
     export without a schedule of its own.
     """
 
@@ -112,13 +111,15 @@ class Schedules:
 
     def _read(self, now: datetime) -> Timetable:
         if self._client is None:
+            import boto3
+
             self._client = boto3.client("scheduler")
         try:
             pages: Iterable[Mapping[str, Any]] = self._client.get_paginator("list_schedules").paginate(
                 GroupName=self._group
             )
             listed = [schedule for page in pages for schedule in page["Schedules"]]
-            own = [self._look_at(told, now) for told in listed]
+            own = [self._look_at(described, now) for described in listed]
             default = None if self._default is None else self._read_one(self._default, "default", now)
         except ClientError as error:
             raise Busy("schedules_unavailable", f"Scheduler: {_code(error)}") from None
@@ -126,9 +127,9 @@ class Schedules:
             raise Busy("schedules_unavailable", f"Scheduler: {type(error).__name__}") from None
         return Timetable([schedule for schedule in own if schedule is not None], default)
 
-    def _look_at(self, told: Mapping[str, Any], now: datetime) -> Schedule | None:
+    def _look_at(self, described: Mapping[str, Any], now: datetime) -> Schedule | None:
         """Read one; what the listing says already is not asked for. None when it is gone meanwhile."""
-        listed = read_schedule(told, target=self._target, now=now, listed=True)
+        listed = read_schedule(described, target=self._target, now=now, listed=True)
         return listed if listed.problem is not None else self._read_one(listed.name, self._group, now)
 
     def _read_one(self, name: str, group: str, now: datetime) -> Schedule | None:
@@ -145,15 +146,15 @@ class Schedules:
         return read_schedule(detail, target=self._target, now=now)
 
 
-def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime, listed: bool = False) -> Schedule:
+def read_schedule(described: Mapping[str, Any], *, target: str | None, now: datetime, listed: bool = False) -> Schedule:
     """Return what a schedule, as GetSchedule (or, `listed`, ListSchedules) describes it, will start."""
-    name = str(told["Name"])
+    name = str(described["Name"])
     named = _named(name)
-    arn = told.get("Target", {}).get("Arn")
+    arn = described.get("Target", {}).get("Arn")
     checks: tuple[Callable[[], str | None], ...] = (
-        lambda: "is disabled" if told.get("State", "ENABLED") != "ENABLED" else None,
+        lambda: "is disabled" if described.get("State", "ENABLED") != "ENABLED" else None,
         lambda: None if target is None or arn is None or _is_function(arn, target) else "has another target",
-        lambda: None if listed else _over(told, now),
+        lambda: None if listed else _over(described, now),
     )
     for problem in (check() for check in checks):
         if problem is not None:
@@ -161,7 +162,7 @@ def read_schedule(told: Mapping[str, Any], *, target: str | None, now: datetime,
     if listed:
         return Schedule(name, named)
     try:
-        event = json.loads(told.get("Target", {}).get("Input") or "")
+        event = json.loads(described.get("Target", {}).get("Input") or "")
     except ValueError:
         return Schedule(name, named, "has an input that is not JSON, or none")
     try:
@@ -180,14 +181,14 @@ def _is_function(arn: str, name: str) -> bool:
     return arn.partition(":function:")[2].partition(":")[0] == name
 
 
-def _over(told: Mapping[str, Any], now: datetime) -> str | None:
-    """Return why a schedule will never fire again, None when it will (as far as can be told)."""
-    ends = told.get("EndDate")
+def _over(described: Mapping[str, Any], now: datetime) -> str | None:
+    """Return why a schedule will never fire again, None when it will (as far as can be known)."""
+    ends = described.get("EndDate")
     if ends is not None and (ends if isinstance(ends, datetime) else moments.parse(str(ends))) <= now:
         return "has passed its end date"
-    expression = str(told.get("ScheduleExpression", ""))
+    expression = str(described.get("ScheduleExpression", ""))
     if (once := _ONCE.fullmatch(expression)) is not None:
-        moment = _moment(once[1], str(told.get("ScheduleExpressionTimezone") or "UTC"))
+        moment = _moment(once[1], str(described.get("ScheduleExpressionTimezone") or "UTC"))
         if moment is None or moment <= now:
             return "was for one time, which is over"
     elif (cron := _CRON.fullmatch(expression)) is not None and _last_year(cron[1]) < now.year:

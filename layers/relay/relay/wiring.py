@@ -1,149 +1,195 @@
-"""Puts the parts together from the environment: what the functions that deliver have in common.
+"""Puts the parts together: the one place that knows which part gets which.
 
-Ingest and route wire themselves: they need little, and their cold starts are short because of it.
+Each part is imported where it is made, so that a function that starts pays for its own parts only.
 """
 
+from __future__ import annotations
+
 import os
+import secrets
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
 
-from relay.clock import Clock, SystemClock
-from relay.delivery.checking import Checker
-from relay.delivery.consuming import Consumer
-from relay.delivery.cursors import Cursors
-from relay.delivery.engine import Engine
-from relay.delivery.import_checks import ImportChecker
-from relay.delivery.launching import Launcher
-from relay.delivery.memos import memo_at
-from relay.delivery.opening import Opener
-from relay.delivery.operating import Operator
-from relay.delivery.pace import Pace
-from relay.delivery.probing import Prober
-from relay.delivery.removing import Remover
-from relay.delivery.scheduled import ScheduledStarts
-from relay.delivery.setting_aside import SettingAside
-from relay.delivery.settling import Settling
-from relay.delivery.starting import Starter
-from relay.delivery.ticking import Ticker
-from relay.delivery.wakeups import Wakeups
-from relay.destinations import registry
-from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Caller, Destination
-from relay.domain.exports import Connection
-from relay.domain.keyed_hash import KeyedHash
+from relay.clock import SystemClock
 from relay.observability import Observability
 from relay.queues import Queue
-from relay.schedules import Schedules
-from relay.settings.inventory import Inventories, Inventory
-from relay.settings.settings import Settings
-from relay.stores import dynamodb
-from relay.stores.database import Database
-from relay.stores.directory import Directory
 
-SCHEDULES_KEPT = timedelta(minutes=5)
+if TYPE_CHECKING:
+    import requests
+
+    from relay.breaker.accounts import Accounts
+    from relay.breaker.owning import Ownership
+    from relay.breaker.pace import Pace
+    from relay.breaker.probing import Prober
+    from relay.breaker.stopping import Stopping
+    from relay.clock import Clock
+    from relay.destinations.contract import Caller, Destination
+    from relay.domain.exports import Connection
+    from relay.domain.keyed_hash import KeyedHash
+    from relay.queues import WorkQueue
+    from relay.reconcile.confirming import Confirming
+    from relay.reconcile.reconciler import Reconciler
+    from relay.reconcile.setting_aside import SettingAside
+    from relay.reconcile.waking import Waking
+    from relay.routing.merge import Room
+    from relay.routing.router import Outlines, Router
+    from relay.runs.ending import Ending
+    from relay.runs.pages import Pages
+    from relay.runs.settling import Settling
+    from relay.runs.starting import Starter
+    from relay.schedules import Timetable
+    from relay.settings.doors import ParametersDoor
+    from relay.settings.inventory import Inventory
+    from relay.settings.settings import Settings
+    from relay.stores.database import Database
+    from relay.stores.directory import Directory
+    from relay.workers.consumer import Consumer
+    from relay.workers.import_checks import ImportChecker
+    from relay.workers.launcher import Launcher
+    from relay.workers.leftovers import Leftovers
+    from relay.workers.opening import Opener
+    from relay.workers.operators.operator import Operator
+    from relay.workers.scheduled_starts import ScheduledStarts
+    from relay.workers.tick import Ticker
+
+SCHEDULES_KEPT: Final = timedelta(minutes=5)
 """How long schedules are kept by whoever looks at them every minute."""
 
 
-@dataclass(frozen=True)
 class Stack:
-    """The running stack's parts, each made when first needed and kept for the life of the process."""
+    """The running stack's parts, each made when it is first needed and kept from then on.
 
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    clock: Clock = field(default_factory=SystemClock)
-    observe: Observability = field(default_factory=Observability)
-    destinations: Callable[[str], Destination] = registry.load
-    """Destinations by name."""
+    Every part is an attribute and may be set before it is needed: so tests replace AWS, the network, time and chance,
+    and leave the rest as it is.
+
+        stack = Stack({"RELAY_PREFIX": "test"})
+        stack.database = MemoryDatabase()
+
+    The methods make what functions call; each call makes a new one.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        """`environment` has the variables that the template sets; None stands for those of the process."""
+        self.environment = dict(os.environ) if environment is None else environment
+
+    # Time, chance, logs and metrics.
+
+    @cached_property
+    def clock(self) -> Clock:
+        """What time it is."""
+        return SystemClock()
+
+    @cached_property
+    def monotonic(self) -> Callable[[], float]:
+        """Seconds that never go back, to measure how long calls take."""
+        return time.monotonic
+
+    @cached_property
+    def new_id(self) -> Callable[[int], str]:
+        """Makes an id of so many random bytes, in hexadecimal digits."""
+        return lambda size: secrets.token_hex(size)
+
+    @cached_property
+    def observe(self) -> Observability:
+        """Logs and metrics."""
+        return Observability()
+
+    # The doors to AWS.
 
     @cached_property
     def database(self) -> Database:
         """The tables."""
+        from relay.stores import dynamodb
+
         return dynamodb.connect(self.environment)
+
+    @cached_property
+    def directory(self) -> Directory:
+        """Where the queues of connections are."""
+        from relay.stores.directory import Directory
+
+        return Directory(self.database, self.clock)
+
+    @cached_property
+    def queue_of(self) -> Callable[[str], WorkQueue]:
+        """Return a destination's queue."""
+        queues: dict[str, WorkQueue] = {}
+
+        def queue_of(destination: str) -> WorkQueue:
+            if destination not in queues:
+                queues[destination] = self._queue(f"RELAY_{destination.upper()}_QUEUE")
+            return queues[destination]
+
+        return queue_of
+
+    @cached_property
+    def changes(self) -> WorkQueue:
+        """The Changes queue."""
+        return self._queue("RELAY_CHANGES_QUEUE")
+
+    @cached_property
+    def checks(self) -> WorkQueue:
+        """The Checks queue."""
+        return self._queue("RELAY_CHECKS_QUEUE")
+
+    def _queue(self, variable: str) -> Queue:
+        return Queue(self.environment[variable], clock=self.clock)
+
+    @cached_property
+    def outlines(self) -> Outlines:
+        """What route must know of the exports."""
+        from relay.settings.exports import ExportOutlines
+
+        return ExportOutlines(self._parameters)
+
+    @cached_property
+    def _parameters(self) -> ParametersDoor:
+        from relay.settings.doors import ParametersDoor
+
+        return ParametersDoor(self.environment["RELAY_PREFIX"], None, self.settings_age.total_seconds(), self.clock)
+
+    @cached_property
+    def settings_age(self) -> timedelta:
+        """How old settings may be that a function works with."""
+        from relay.settings.doors import DEFAULT_SECONDS
+
+        return timedelta(seconds=float(self.environment.get("RELAY_SETTINGS_SECONDS", DEFAULT_SECONDS)))
 
     @cached_property
     def settings(self) -> Settings:
         """Sources, connections and exports."""
-        seconds = float(self.environment.get("RELAY_SETTINGS_SECONDS", "30"))
+        from relay.settings.settings import Settings
+
         return Settings(
-            self.environment["RELAY_PREFIX"], seconds=seconds, clock=self.clock, destinations=self.destinations
+            self.environment["RELAY_PREFIX"],
+            seconds=self.settings_age.total_seconds(),
+            clock=self.clock,
+            destinations=self.destinations,
         )
 
     @cached_property
     def keyed(self) -> KeyedHash:
-        """The stack's identity hash."""
+        """The stack's keyed hash, of identities and of what is sent."""
+        from relay.domain.keyed_hash import KeyedHash
+
         return KeyedHash(self.settings.identity_key())
 
     @cached_property
-    def pace(self) -> Pace:
-        """Everyone's next free slot."""
-        return Pace(self.database, self.clock, scale=float(self.environment.get("RELAY_PACE_SCALE", "1")))
+    def schedules(self) -> Callable[[], Timetable]:
+        """Which exports EventBridge Scheduler will start, as it is now."""
+        return self._schedules(timedelta())
 
     @cached_property
-    def sandboxes(self) -> dict[str, str]:
-        """Addresses standing in for destinations; set only in the local environment."""
-        pairs = (pair.split("=", 1) for pair in self.environment.get("RELAY_SANDBOXES", "").split(",") if "=" in pair)
-        return {name.strip(): url.strip() for name, url in pairs}
+    def recent_schedules(self) -> Callable[[], Timetable] | None:
+        """The same, up to SCHEDULES_KEPT old; None where nobody shall look."""
+        return self._schedules(SCHEDULES_KEPT)
 
-    def queue_of(self, destination: str) -> Queue:
-        """Return a destination's queue."""
-        return Queue(self.environment[f"RELAY_{destination.upper()}_QUEUE"], clock=self.clock)
+    def _schedules(self, kept_for: timedelta) -> Callable[[], Timetable]:
+        from relay.schedules import Schedules
 
-    @cached_property
-    def checks(self) -> Queue:
-        """The Checks queue."""
-        return Queue(self.environment["RELAY_CHECKS_QUEUE"], clock=self.clock)
-
-    def caller(self, connection: Connection) -> tuple[Caller, Callable[[], int]]:
-        """Return the HTTP caller of a connection and how many calls it made."""
-        caller = HttpCaller(
-            connection.name,
-            pace=partial(self.pace, connection.name),
-            log=partial(self.observe.info, destination=connection.destination),
-            hold=partial(self.pace.hold_all, connection.name),
-        )
-        return caller, lambda: sum(caller.counts.values())
-
-    @cached_property
-    def opener(self) -> Opener:
-        """Opens exports for work."""
-        return Opener(
-            self.database,
-            self.settings,
-            self.destinations,
-            self.caller,
-            self.sandboxes,
-            self.pace.backlog,
-            self.pace.hold,
-            self._memo_at,
-        )
-
-    def _memo_at(self, connection: str, target: str, identity: str) -> str | None:
-        return memo_at(self.database, self.keyed, connection, target, identity)
-
-    @cached_property
-    def wakeups(self) -> Wakeups:
-        """Everything that is put on a queue."""
-        return Wakeups(self.queue_of, self.checks, lambda name: self.destinations(name).shards, self.clock)
-
-    @cached_property
-    def engine(self) -> Engine:
-        """The delivery engine."""
-        aside = SettingAside(self.database, self.clock, self.observe)
-        return Engine(self.database, self.keyed, self.clock, self.wakeups, aside=aside)
-
-    @cached_property
-    def cursors(self) -> Cursors:
-        """Runs, page by page."""
-        return Cursors(self.database, self.clock, self.engine, self.wakeups)
-
-    @cached_property
-    def starter(self) -> Starter:
-        """Starts runs."""
-        return Starter(self.database, self.clock, self.cursors, self.destinations)
-
-    def schedules(self, kept_for: timedelta = timedelta()) -> Schedules:
-        """Return what tells which exports EventBridge Scheduler will start."""
         return Schedules(
             self.environment["RELAY_SCHEDULE_GROUP"],
             default=self.environment["RELAY_DEFAULT_SCHEDULE"],
@@ -157,40 +203,232 @@ class Stack:
         """The names of all sources and connections."""
         import boto3
 
-        prefix, secrets, ssm = self.environment["RELAY_PREFIX"], boto3.client("secretsmanager"), boto3.client("ssm")
-        return Inventories(prefix, secrets.list_secrets, ssm.describe_parameters)
+        from relay.settings.inventory import Inventories
+
+        listings = boto3.client("secretsmanager").list_secrets, boto3.client("ssm").describe_parameters
+        return Inventories(self.environment["RELAY_PREFIX"], *listings)
+
+    # Destinations and their accounts.
 
     @cached_property
-    def launcher(self) -> Launcher:
-        """Starts runs and says what came of it."""
-        return Launcher(self.database, self.settings, self.starter, self.observe)
+    def destinations(self) -> Callable[[str], Destination]:
+        """Return a destination by name; SettingsProblem when there is none."""
+        from relay.destinations import registry
+
+        return registry.load
 
     @cached_property
-    def scheduled(self) -> ScheduledStarts:
-        """What schedules ask for."""
-        return ScheduledStarts(self.launcher, self.schedules(), self.clock)
+    def sandboxes(self) -> Mapping[str, str]:
+        """Addresses standing in for destinations; set only in the local environment."""
+        pairs = (pair.split("=", 1) for pair in self.environment.get("RELAY_SANDBOXES", "").split(",") if "=" in pair)
+        return {name.strip(): url.strip() for name, url in pairs}
 
-    def operator(self) -> Operator:
-        """Return what answers operators."""
-        prober = Prober(self.database, self.opener, self.clock, self.observe)
-        checker = Checker(self.database, self.opener, prober, self.schedules(), self.inventories)
-        return Operator(
-            self.database, self.settings, self.starter, self.launcher, self.scheduled, checker, prober, self.observe
+    @cached_property
+    def session(self) -> requests.Session:
+        """Makes the HTTP requests."""
+        from relay.destinations.calling import shared_session
+
+        return shared_session()
+
+    @cached_property
+    def caller(self) -> Callable[[Connection], tuple[Caller, Callable[[], int]]]:
+        """Return what calls the account of a connection, and what counts the calls it made."""
+        from relay.destinations.calling import HttpCaller
+
+        def caller(connection: Connection) -> tuple[Caller, Callable[[], int]]:
+            made = HttpCaller(
+                connection.name,
+                pace=partial(self.pace, connection.name),
+                log=partial(self.observe.info, destination=connection.destination),
+                hold=partial(self.pace.hold_all, connection.name),
+                session=self.session,
+                monotonic=self.monotonic,
+            )
+            return made, lambda: sum(made.counts.values())
+
+        return caller
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """All that a destination needs to talk to an account."""
+        from relay.breaker.accounts import Accounts
+        from relay.runs import first_run
+        from relay.stores import identities
+
+        return Accounts(
+            self.database,
+            self.caller,
+            self.sandboxes,
+            backlog=self.pace.backlog,
+            hold=self.pace.hold,
+            evidence=lambda *place: identities.evidence(self.database, self.keyed, *place),
+            first_run_exceeds=partial(first_run.exceeds, self.database),
         )
+
+    # Breakers.
+
+    @cached_property
+    def pace(self) -> Pace:
+        """Everyone's next free slot."""
+        from relay.breaker.pace import Pace
+
+        return Pace(self.database, self.clock, scale=float(self.environment.get("RELAY_PACE_SCALE", "1")))
+
+    @cached_property
+    def ownership(self) -> Ownership:
+        """Whose targets are."""
+        from relay.breaker.owning import Ownership
+
+        return Ownership(self.database, self.settings, self.destinations, self.clock, self.settings_age)
+
+    @cached_property
+    def stopping(self) -> Stopping:
+        """Stops connections and exports."""
+        from relay.breaker.stopping import Stopping
+
+        return Stopping(self.database, self.settings, self.clock, self.observe)
+
+    @cached_property
+    def prober(self) -> Prober:
+        """Looks whether what is stopped is well again."""
+        from relay.breaker.probing import Prober
+
+        parts = self.settings, self.destinations, self.accounts, self.ownership, self.clock, self.observe
+        return Prober(self.database, *parts)
+
+    # Reconciling.
+
+    @cached_property
+    def opener(self) -> Opener:
+        """Opens exports for work."""
+        from relay.workers.opening import Opener
+
+        parts = self.settings, self.destinations, self.accounts, self.ownership, self.keyed
+        return Opener(self.database, *parts)
+
+    @cached_property
+    def waking(self) -> Waking:
+        """Asks for looks."""
+        from relay.reconcile.waking import Waking
+
+        return Waking(self.queue_of, self.checks, self._destination_of, lambda name: self.destinations(name).shards)
+
+    def _destination_of(self, connection: str) -> str | None:
+        """Return the destination of a connection, None when that is gone.
+
+        The directory knows it whatever its secret says at the moment; one that is new may not be entered yet.
+        """
+        from relay.domain.problems import SettingsProblem
+
+        entries, _ = self.directory.look_up({connection})
+        if connection in entries:
+            return entries[connection].destination
+        try:
+            return self.settings.connection(connection).destination
+        except SettingsProblem:
+            return None
+
+    @cached_property
+    def aside(self) -> SettingAside:
+        """Remembers whom defects concern."""
+        from relay.reconcile.setting_aside import SettingAside
+
+        return SettingAside(self.database, self.clock, self.observe)
+
+    @cached_property
+    def reconciler(self) -> Reconciler:
+        """Makes destinations agree with the store."""
+        from relay.reconcile.reconciler import Reconciler
+
+        return Reconciler(self.database, self.keyed, self.clock, self.waking, new_id=lambda: self.new_id(8))
+
+    @cached_property
+    def confirming(self) -> Confirming:
+        """Looks again at what ended as unconfirmed."""
+        from relay.reconcile.confirming import Confirming
+
+        return Confirming(self.database, self.clock, self.reconciler)
+
+    # Runs.
+
+    @cached_property
+    def ending(self) -> Ending:
+        """Takes runs from page to page, and ends them."""
+        from relay.runs.ending import Ending
+
+        return Ending(self.database, self.clock, self.waking)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pages of runs."""
+        from relay.runs.pages import Pages
+
+        return Pages(self.database, self.clock, self.reconciler, self.ending, self.aside)
+
+    @cached_property
+    def settling(self) -> Settling:
+        """Moves profiles out of `outstanding`."""
+        from relay.runs.settling import Settling
+
+        return Settling(self.database, self.keyed, self.clock, self.reconciler.recorder, self.aside)
+
+    @cached_property
+    def starter(self) -> Starter:
+        """Starts runs."""
+        from relay.runs.starting import Starter
+
+        parts = self.ending, self.destinations, self.settings_age
+        return Starter(self.database, self.clock, *parts, new_id=lambda: self.new_id(3))
+
+    # Functions.
+
+    @cached_property
+    def room(self) -> Room:
+        """How large a profile may grow."""
+        from relay.routing.merge import Room
+
+        return Room()
+
+    def router(self) -> Router:
+        """Return what works on the Changes queue."""
+        from relay.routing.router import Router
+
+        parts = self.outlines, self.directory, self.queue_of, self.changes
+        return Router(self.database, *parts, clock=self.clock, observability=self.observe, room=self.room)
 
     def consumer(self, destination: str) -> Consumer:
         """Return what works on a destination's queue."""
-        retry = self.queue_of(destination).retry_later
-        return Consumer(self.database, self.opener, self.engine, self.cursors, self.clock, retry, self.observe)
+        from relay.workers.consumer import Consumer
+
+        return Consumer(
+            self.database,
+            self.opener,
+            self.reconciler,
+            self.pages,
+            self.waking,
+            self.aside,
+            self.stopping,
+            self.clock,
+            self.queue_of(destination).retry_later,
+            self.observe,
+        )
 
     def import_checker(self) -> ImportChecker:
         """Return what works on the Checks queue."""
+        from relay.workers.import_checks import ImportChecker
+
         return ImportChecker(
             self.database,
             self.opener,
-            Settling(self.database, self.clock, self.wakeups),
-            self.cursors,
-            self.wakeups,
+            self.accounts,
+            self.keyed,
+            self.reconciler,
+            self.confirming,
+            self.settling,
+            self.ending,
+            self.waking,
+            self.aside,
+            self.stopping,
             self.clock,
             self.checks.retry_later,
             self.observe,
@@ -198,16 +436,67 @@ class Stack:
 
     def ticker(self) -> Ticker:
         """Return what runs every minute."""
-        directory = Directory(self.database, self.clock, max_age=timedelta())
+        from relay.workers.tick import Ticker
+
         return Ticker(
             self.database,
-            self.opener,
+            self.settings,
+            self.destinations,
             self.starter,
-            self.cursors,
-            self.wakeups,
-            directory,
+            self.ending,
+            self.settling,
+            self.waking,
+            self.prober,
+            self.aside,
+            self.directory,
             self.clock,
             self.observe,
-            schedules=self.schedules(SCHEDULES_KEPT),
-            more=[Remover(self.database, self.settings, directory, self.clock, self.observe).step],
+            schedules=self.recent_schedules,
+            more=[self.leftovers.step],
+        )
+
+    @cached_property
+    def leftovers(self) -> Leftovers:
+        """Removes what deleted exports leave behind."""
+        from relay.workers.leftovers import Leftovers
+
+        return Leftovers(self.database, self.settings, self.directory, self.keyed, self.clock, self.observe)
+
+    @cached_property
+    def launcher(self) -> Launcher:
+        """Starts runs and says what came of it."""
+        from relay.workers.launcher import Launcher
+
+        return Launcher(self.database, self.settings, self.starter, self.observe)
+
+    def scheduled_starts(self) -> ScheduledStarts:
+        """Return what does as schedules ask."""
+        from relay.workers.scheduled_starts import ScheduledStarts
+
+        return ScheduledStarts(self.launcher, self.schedules, self.clock)
+
+    def operator(self) -> Operator:
+        """Return what answers operators."""
+        from relay.workers.operators.checker import Checker
+        from relay.workers.operators.operator import Operator
+
+        checker = Checker(
+            self.database,
+            self.settings,
+            self.destinations,
+            self.accounts,
+            self.ownership,
+            self.prober,
+            self.schedules,
+            self.inventories,
+        )
+        return Operator(
+            self.database,
+            self.settings,
+            self.starter,
+            self.launcher,
+            self.scheduled_starts(),
+            checker,
+            self.prober,
+            self.observe,
         )

@@ -232,6 +232,15 @@ def test_one_left_out_who_is_not_there_is_excluded_unless_the_account_is_full(li
 
 
 @pytest.mark.parametrize(
+    ("limit", "code"), [(room(10, 10), "over_limit"), (reply(404, {}), "unconfirmed"), (room(10, 9), "excluded")]
+)
+def test_one_left_out_who_was_there_before_and_did_not_come_to_the_list_is_too(limit: Reply, code: str) -> None:
+    seen, _ = report(import_info(), FOUND, SUBSCRIBED, contacts(("18", "b@example.com")), NEVER_ON, limit, contacts=1)
+    assert codes(seen.refused) == {1: code}
+    assert not seen.refused[1].is_certain, "its values may have been written"
+
+
+@pytest.mark.parametrize(
     ("status", "code"), [("2", "unsubscribed"), ("3", "bounced"), ("0", "opt_in_pending"), ("17", "unknown_status")]
 )
 def test_what_stands_against_one_in_doubt_is_the_reason(status: str, code: str) -> None:

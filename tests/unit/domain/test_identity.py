@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from relay.domain.identity import (
     Answer,
     Authority,
     Basis,
+    Content,
     Digest,
     Do,
     NotTaken,
@@ -24,27 +26,31 @@ from relay.domain.identity import (
     Record,
     Rejected,
     Rest,
+    Step,
     Taken,
+    Unclear,
     Unwanted,
     Wanted,
     answered,
     begin,
     claim,
+    confirmed,
+    forget,
     hand_over,
     lapse,
     next_step,
     release,
     wanted_content,
 )
-from relay.domain.problems import RejectionKind
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 BOUND = timedelta(minutes=30)
 MAIN = Authority(1, 100, "main")
 RED, BLUE = Digest("red"), Digest("blue")
-REFUSED = Rejected(RejectionKind.DESTINATION, "excluded", "settings-1")
-UNSURE = Rejected(RejectionKind.DESTINATION, "unconfirmed", "settings-1", is_certain=False)
+REFUSED = Rejected("excluded", "settings-1")
+UNSURE = Rejected("unconfirmed", "settings-1", is_certain=False)
+GIVEN_UP = Rejected("unconfirmed", "settings-1", is_certain=False, may_come=True)
 
 
 def basis(settings: int = 100, profile: int = 1) -> Basis:
@@ -165,6 +171,13 @@ def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
     assert next_step(claimed(record, digest=BLUE, version=2), NOON) == SEND
 
 
+@pytest.mark.parametrize(("answer", "step"), [(NotTaken(), SEND), (Over(), SEND), (REFUSED, NOTHING), (None, SEND)])
+def test_what_is_tried_again_is_an_open_question_until_it_is_answered(answer: Answer | None, step: Step) -> None:
+    refused = answered(called(claimed(Record())), "c1", REFUSED, NOON)
+    record = called(refused, "c2")
+    assert next_step(record if answer is None else answered(record, "c2", answer, NOON), NOON) == step
+
+
 def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:
     record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
     assert next_step(release(record, MAIN, "p2", keep=False), NOON) == SEND
@@ -243,13 +256,98 @@ def test_a_survivor_who_wins_already_is_not_looked_at() -> None:
     assert record.desired == delivered(RED, "p2").desired
 
 
+@pytest.mark.parametrize("answer", [NotTaken(), REFUSED])
+def test_who_left_during_a_call_that_did_nothing_is_named_no_more(answer: Answer) -> None:
+    record = release(called(claimed(Record())), MAIN, "p2", keep=False)
+    assert record.responsible == "p2"
+    record = answered(record, "c1", answer, NOON)
+    assert (record.desired, next_step(record, NOON)) == (NOBODY, NOTHING)
+
+
+def test_an_export_that_keeps_holds_nothing_for_whoever_was_turned_away() -> None:
+    """Nothing is sent anyway, and whoever returns is sent again."""
+    record = delivered()._replace(turned_away_at=NOON)
+    record = release(record, MAIN, "p2", keep=True)
+    assert record.desired == Unwanted(Rest.KEEP)
+    assert next_step(claimed(record), NOON) == SEND
+
+
+@pytest.mark.parametrize("content", [OUT, RED])
+def test_an_answer_that_says_nothing_shortens_the_wait_but_never_below_an_earlier_calls(content: Content) -> None:
+    record = claimed(Record()) if content is RED else release(delivered(), MAIN, "p2", keep=False)
+    first = called(record, "c1")
+    second = called(first, "c2", now=NOON + MINUTE)
+    assert first.open is not None
+    assert second.open is not None
+    told = answered(second, "c2", Unclear(NOON + 2 * MINUTE), NOON)
+    assert told.open is not None
+    assert told.open.deadline == first.open.deadline
+    alone = answered(first, "c1", Unclear(NOON + 2 * MINUTE), NOON)
+    assert alone.open is not None
+    assert alone.open.deadline == NOON + 2 * MINUTE
+    assert answered(first, "c1", Unclear(NOON + timedelta(days=1)), NOON) == first
+
+
+def test_an_import_that_was_given_up_and_may_come_keeps_other_values_waiting_until_its_deadline() -> None:
+    record = answered(called(claimed(Record())), "c1", GIVEN_UP, NOON)
+    assert next_step(record, NOON) == NOTHING
+    changed = claimed(record, digest=BLUE, version=2)
+    assert next_step(changed, NOON).until == NOON + MINUTE + BOUND + CLOCK_MARGIN
+    late = NOON + MINUTE + BOUND + CLOCK_MARGIN
+    assert answered(called(claimed(Record())), "c1", GIVEN_UP, late).open is None
+
+
+def test_calls_that_are_known_to_be_over_leave_open_what_they_did() -> None:
+    record = answered(called(claimed(Record())), "c1", Over(), NOON)
+    assert (record.open, record.acknowledged, next_step(record, NOON)) == (None, UNKNOWN, SEND)
+
+
+def test_the_later_of_two_pauses_counts() -> None:
+    record = answered(called(claimed(Record())), "c1", NotTaken(NOON + 9 * MINUTE), NOON)
+    record = record._replace(open=called(claimed(Record())).open)
+    assert answered(record, "c1", NotTaken(NOON + MINUTE), NOON).not_before == NOON + 9 * MINUTE
+
+
+def test_nothing_begins_for_a_record_that_wants_nothing() -> None:
+    with pytest.raises(ValueError, match="nothing is to be sent"):
+        called(release(delivered(), MAIN, "p2", keep=True))
+
+
+def test_a_look_that_finds_what_was_unconfirmed_settles_it() -> None:
+    record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
+    found = confirmed(record, RED, NOON + MINUTE)
+    assert (found.acknowledged, found.since, found.refused) == (RED, NOON + MINUTE, None)
+    assert next_step(found, NOON) == NOTHING
+    left = answered(called(release(delivered(), MAIN, "p2", keep=False)), "c1", UNSURE, NOON)
+    assert left.responsible == "p2"
+    assert confirmed(left, OUT, NOON)[:2] == (MAIN, NOBODY)
+
+
+def test_a_look_that_comes_too_late_settles_nothing() -> None:
+    record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
+    for other in (called(record, "c2"), answered(called(record, "c2"), "c2", Taken(), NOON)):
+        assert confirmed(other, RED, NOON) == other
+    assert confirmed(record, BLUE, NOON) == record
+
+
+def test_of_a_forgotten_export_somebody_else_is_left_or_nobody() -> None:
+    record = claimed(delivered(RED, "p2"), "p5", BLUE)
+    assert forget(record, "p9") == record
+    rest = forget(record, "p2")
+    assert rest is not None
+    assert (rest.winner, next_step(rest, NOON)) == ("p5", LOOK)
+    assert forget(rest, "p5") is None
+    assert forget(release(delivered(), MAIN, "p2", keep=False), "p2") is None
+
+
 # Any history of one record, as workers that hold the latest version would write it.
 
 PROFILES = st.sampled_from([f"p{number}" for number in range(4)])
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(Taken, st.none() | st.text(max_size=2)),
     st.builds(NotTaken, st.none() | st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)),
-    st.sampled_from([REFUSED, UNSURE]),
+    st.sampled_from([REFUSED, UNSURE, GIVEN_UP]),
+    st.integers(0, 90).map(lambda minutes: Unclear(NOON + minutes * MINUTE)),
     st.just(Over()),
 )
 MOVES = st.one_of(
@@ -259,6 +357,7 @@ MOVES = st.one_of(
     st.tuples(st.just("send"), st.sampled_from([MINUTE, BOUND]), st.booleans()),
     st.tuples(st.just("answer"), st.booleans(), ANSWERS),
     st.tuples(st.just("later"), st.integers(1, 60), st.none()),
+    st.tuples(st.just("find"), st.none(), st.none()),
     st.tuples(st.just("another owner"), PROFILES, st.sampled_from([RED, BLUE])),
 )
 
@@ -309,8 +408,17 @@ class History:
         self.record = answered(self.record, call_id, answer, self.now)
         if answers and isinstance(answer, Over):
             self.may_land.clear()
-        elif answers:
+        elif answers and isinstance(answer, Unclear):
+            content, until = self.may_land[call_id]
+            self.may_land[call_id] = content, min(until, answer.deadline)
+        elif answers and answer != GIVEN_UP:
             self.may_land.pop(call_id, None)
+
+    def find(self, _: None, __: None) -> None:
+        """Look at the destination, which holds what was refused as unconfirmed."""
+        refused = self.record.refused
+        if refused is not None and refused.code == UNSURE.code:
+            self.record = confirmed(self.record, refused.content, self.now)
 
     def later(self, minutes: int, _: None) -> None:
         self.now += minutes * MINUTE
@@ -333,6 +441,11 @@ class History:
             assert record.responsible is not None, "something is to be done and nobody can be looked at"
         if before.evidence != record.evidence:
             assert record.acknowledged is not UNKNOWN
+        desired = record.desired
+        if isinstance(desired, Unwanted) and desired.leaving is not None:
+            assert desired.rest is not Rest.KEEP
+            is_refused = record.refused is not None and record.refused.content is OUT
+            assert desired.rest is Rest.HOLD or step != NOTHING or is_refused, "somebody leaves and all is done"
 
 
 @settings(max_examples=400, deadline=None)

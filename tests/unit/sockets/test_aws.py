@@ -2,10 +2,14 @@
 
 import json
 import ssl
+import threading
+import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any
 
 import boto3
@@ -27,7 +31,7 @@ from botocore.retries import standard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.fake_aws import Answer, AwsServer, by_tls, certificate, serving
+from local.fake_aws import Answer, Asked, AwsServer, by_tls, certificate, serving, serving_as
 from relay import aws
 
 LAMBDA = {
@@ -38,7 +42,7 @@ LAMBDA = {
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
 }
-APIS = (aws.SQS, aws.SECRETS, aws.SSM)
+APIS = (aws.SQS, aws.SECRETS, aws.SSM, aws.DYNAMODB)
 URL = "https://sqs.eu-west-1.amazonaws.com/1/changes"
 QUICK = 0.3
 
@@ -206,6 +210,155 @@ class TestConnections:
             with pytest.raises(ReadTimeoutError):
                 one.get_secret_value(SecretId="old")
             assert one.get_secret_value(SecretId="new")["SecretString"] == "new"
+
+
+class TestDynamoDb:
+    def wire(self, server: AwsServer, **more: str) -> aws.Wire:
+        return aws._Service(replace(aws.DYNAMODB, read_seconds=QUICK), environment(server, **more))
+
+    def test_a_request_and_its_answer(self) -> None:
+        item = {"pk": {"S": "ü"}, "n": {"N": "1"}, "b": {"B": "AP8="}}
+        with serving(Answer(body={"Item": item})) as server:
+            assert aws.dynamodb(environment(server)).call("GetItem", {"Key": {"pk": {"S": "ü"}}}) == {"Item": item}
+        (asked,) = server.asked
+        assert asked.json == {"Key": {"pk": {"S": "ü"}}}
+        assert asked.headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
+        assert asked.headers["content-type"] == "application/x-amz-json-1.0"
+
+    @pytest.mark.parametrize(
+        ("trouble", "error"),
+        [
+            (Answer(500, {"__type": "InternalServerError"}), ClientError),
+            (Answer(400, {"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"}), ClientError),
+            (Answer(503), ClientError),
+            (Answer(hang_up=True), ConnectionClosedError),
+            (Answer(silent=True), ReadTimeoutError),
+        ],
+    )
+    def test_a_call_is_sent_once(self, trouble: Answer, error: type[Exception]) -> None:
+        """Only the database knows what a second time would do."""
+        with serving(trouble) as server, pytest.raises(error):
+            self.wire(server).call("PutItem", {})
+        assert len(server.asked) == 1
+
+    def test_a_call_that_breaks_on_a_kept_connection_is_not_sent_again_either(self) -> None:
+        with serving(Answer(), Answer(hang_up=True), Answer()) as server:
+            wire = self.wire(server)
+            wire.call("PutItem", {})
+            with pytest.raises(ConnectionClosedError):
+                wire.call("PutItem", {})
+            wire.call("PutItem", {})
+        assert [asked.connection for asked in server.asked] == [1, 1, 2]
+
+    def test_a_connection_that_was_closed_while_idle_is_replaced(self) -> None:
+        with serving(Answer(then_close=True)) as server:
+            service = aws._Service(aws.DYNAMODB, environment(server))
+            for _ in range(3):
+                service.call("PutItem", {})
+                ended = poll()
+                ended.register(service._idle[0].sock, POLLIN)
+                assert ended.poll(5000)
+        assert (server.connections, len(server.asked)) == (3, 3)
+
+    def test_a_damaged_answer_is_none(self) -> None:
+        text = b'{"Item":{}}'
+        good = Answer(body=text, headers={"x-amz-crc32": str(zlib.crc32(text))})
+        damaged = Answer(body=text.replace(b"I", b"J"), headers=good.headers)
+        with serving(good, damaged, good) as server:
+            wire = self.wire(server)
+            assert wire.call("GetItem", {}) == {"Item": {}}
+            with pytest.raises(BotoCoreError):
+                wire.call("GetItem", {})
+            assert wire.call("GetItem", {}) == {"Item": {}}
+        assert server.connections == 1
+
+    def test_why_a_transaction_was_cancelled_is_told(self) -> None:
+        reasons = [{"Code": "None"}, {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}]
+        body = {"__type": "x#TransactionCanceledException", "Message": "cancelled", "CancellationReasons": reasons}
+        for client in (self.wire, self.boto3s):
+            with serving(Answer(400, body)) as server, pytest.raises(ClientError) as caught:
+                client(server).call("TransactWriteItems", {"TransactItems": []})
+            assert caught.value.response["Error"]["Code"] == "TransactionCanceledException"
+            assert caught.value.response["CancellationReasons"] == reasons
+
+    def test_threads_call_at_the_same_time(self) -> None:
+        """Given eight threads whose calls are answered only when all have arrived, Then all get their own answer."""
+        together = threading.Barrier(8, timeout=5)
+
+        def answer(asked: Asked) -> Answer:
+            together.wait()
+            return Answer(body={"n": asked.json["n"]})
+
+        with serving_as(answer) as server, ThreadPoolExecutor(8) as threads:
+            wire = self.wire(server)
+            for _ in range(3):
+                found = list(threads.map(lambda n: wire.call("GetItem", {"n": n})["n"], range(8)))
+                assert found == list(range(8))
+        assert server.connections == 8
+
+    def test_no_more_connections_are_kept_than_are_of_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        many = 4
+        monkeypatch.setattr(aws, "MAX_IDLE", 1)
+        together = threading.Barrier(many, timeout=5)
+
+        def answer(asked: Asked) -> Answer:
+            together.wait()
+            return Answer()
+
+        with serving_as(answer) as server, ThreadPoolExecutor(many) as threads:
+            wire = self.wire(server)
+            for _ in range(2):
+                list(threads.map(lambda _: wire.call("GetItem", {}), range(many)))
+        assert server.connections == many + 3
+
+    def boto3s(self, server: AwsServer) -> aws.Wire:
+        client = boto3.client(
+            "dynamodb",
+            endpoint_url=server.url,
+            region_name="eu-west-1",
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+        )
+        return aws._Boto3Wire(client)
+
+    def test_boto3_says_and_hears_the_same(self) -> None:
+        item = {"pk": {"S": "ü"}, "n": {"N": "1"}, "yes": {"BOOL": True}, "b": {"B": "AP8="}, "B": {"S": "text"}}
+        put = {"PutRequest": {"Item": item}}
+        keys = {"ConsistentRead": True, "Keys": [{"pk": {"S": "ü"}}]}
+        conversations: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+            (
+                "BatchExecuteStatement",
+                {"Statements": [{"Statement": "x", "Parameters": list(item.values())}]},
+                {"Responses": [{"TableName": "t"}, {"Error": {"Code": "DuplicateItem", "Message": "there is one"}}]},
+            ),
+            ("BatchWriteItem", {"RequestItems": {"t": [put]}}, {"UnprocessedItems": {"t": [put]}}),
+            (
+                "BatchGetItem",
+                {"RequestItems": {"t": keys}},
+                {"Responses": {"t": [item]}, "UnprocessedKeys": {"t": keys}},
+            ),
+        ]
+        for operation, request, answer in conversations:
+            with serving(Answer(body=answer)) as server:
+                for client in (self.wire, self.boto3s):
+                    found = client(server).call(operation, request)
+                    assert {name: found[name] for name in answer} == answer
+            assert server.asked[0].json == server.asked[1].json == request
+            assert server.asked[0].headers["x-amz-target"] == server.asked[1].headers["x-amz-target"]
+
+    def test_where_the_environment_asks_for_more_boto3_calls_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with serving(Answer(500, {"__type": "InternalServerError"})) as server:
+            told = environment(server, AWS_LAMBDA_FUNCTION_NAME="")
+            for name, value in told.items():
+                monkeypatch.setenv(name, value)
+            monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+            wire = aws.dynamodb(told)
+            assert isinstance(wire, aws._Boto3Wire)
+            with pytest.raises(ClientError):
+                wire.call("PutItem", {"TableName": "t", "Item": {}})
+            monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        assert len(server.asked) == 1
 
 
 class TestTls:

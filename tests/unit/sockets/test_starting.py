@@ -61,7 +61,6 @@ def on_lambda(server: AwsServer) -> dict[str, str]:
         "AWS_ENDPOINT_URL": server.url,
         "RELAY_PREFIX": "relay",
         "RELAY_CHANGES_QUEUE": "https://sqs.eu-west-1.amazonaws.com/1/changes",
-        "RELAY_CHANGES_VISIBILITY_SECONDS": "720",
     }
 
 
@@ -82,7 +81,7 @@ def test_nothing_slow_is_imported(function: str) -> None:
     imported = start(function, {})["imported"]
     assert "relay.observability" in imported
     assert not {*HEAVY}.intersection(imported)
-    assert not [name for name in imported if name.startswith(("relay.delivery.engine", "relay.destinations."))]
+    assert not [name for name in imported if name.startswith(("relay.reconcile.reconciler", "relay.destinations."))]
 
 
 def test_ingest_reads_the_identity_key_ahead_of_the_first_request() -> None:
@@ -128,6 +127,8 @@ def test_a_function_without_its_environment_starts(function: str) -> None:
     assert start(function, {})["answers"] == []
 
 
-def test_route_makes_its_clients_as_it_starts() -> None:
+def test_route_makes_its_parts_as_it_starts() -> None:
     with serving() as server:
-        assert "boto3" in start("route", on_lambda(server))["imported"]
+        imported = start("route", on_lambda(server))["imported"]
+    assert {"relay.stores.dynamodb", "relay.routing.router"} <= {*imported}
+    assert "boto3" not in imported

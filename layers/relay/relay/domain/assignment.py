@@ -1,8 +1,8 @@
 """The assignment of a profile: which identities it stands for at which targets of one export. Pure.
 
-There is one for each (export, profile). It is written before an identity record names the profile, and reduced after the
-identity is out or another profile has taken it over: a pair too many costs a look in vain, a pair too few would be a
-person who is never removed.
+There is one for each (export, profile). It is written before an identity record names the profile, and reduced after
+the identity is out or another profile has taken it over: a pair too many costs a look in vain, a pair too few would be
+a person who is never removed.
 """
 
 from collections.abc import Iterable
@@ -32,13 +32,15 @@ class Assignment(NamedTuple):
     """What a profile stands for; the default is a profile that stands for nothing and never did.
 
     `settings` is the version of the export's settings under which the pairs were written last. `since` is when the
-    profile was first assigned; the guard of a run counts those assigned before it.
+    profile was first assigned; the guard of a run counts those assigned before it. `took_over_at` is when it last took
+    over what an alias stood for: for a run under way that is a change of the profile.
     """
 
     pairs: frozenset[Pair] = frozenset()
     settings: int = 0
     since: datetime | None = None
     rejection: MappingRejection | None = None
+    took_over_at: datetime | None = None
 
     @property
     def is_empty(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.domain import moments
 
@@ -21,8 +21,7 @@ MAX_SEGMENT_BYTES = 1_024
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
 
-@dataclass(frozen=True, slots=True)
-class MembershipChange:
+class MembershipChange(NamedTuple):
     """A profile qualified for a segment (`realized`) or left it, at a time of qualification."""
 
     segment: str
@@ -35,7 +34,7 @@ class MembershipChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One profile's update as a source told it.
+    """One profile's update as a source sent it.
 
     `profile_ids` are the ids by which it names its profile, sorted: whoever shares one of them is the same profile.
     `received_at` is when the request came, `position` the place of the change in it. `snapshot` says that identities
@@ -77,7 +76,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeBatch:
-    """One message of the Changes queue: changes of one source, counted in the ledger as a whole, once."""
+    """One message of the Changes queue: changes of one source. Its id says in logs what came together."""
 
     id: str
     source: str
@@ -114,28 +113,35 @@ def change_to_json(change: Change) -> dict[str, Json]:
 
 
 def from_json(body: Mapping[str, Any]) -> ChangeBatch:
-    """Read a message body made by `to_json`; KeyError or ValueError on anything else."""
+    """Read a message body made by `to_json`; AttributeError, KeyError, TypeError or ValueError on anything else."""
     if body["format"] != FORMAT:
         raise ValueError("a message of another version")
-    return ChangeBatch(
-        id=body["id"],
-        source=body["source"],
-        changes=[
-            Change(
-                profile_ids=tuple(change["profile"]),
-                received_at=moments.parse(change["received_at"]),
-                position=change["position"],
-                webhook_id=change["webhook_id"],
-                at=None if change["at"] is None else moments.parse(change["at"]),
-                snapshot=change["snapshot"],
-                identities=change["identities"],
-                attributes=change["attributes"],
-                memberships=[
-                    MembershipChange(m["segment"], m["realized"], moments.parse(m["at"]), m["name"])
-                    for m in change["memberships"]
-                ],
-                rejection=change["rejection"],
-            )
-            for change in body["changes"]
+    moment = _Moments()
+    return ChangeBatch(body["id"], body["source"], [_change(entry, moment) for entry in body["changes"]])
+
+
+class _Moments(dict[str, datetime]):
+    """Times by their texts, each read once: the changes of a message share most of theirs."""
+
+    def __missing__(self, text: str) -> datetime:
+        moment = self[text] = moments.parse(text)
+        return moment
+
+
+def _change(entry: Mapping[str, Any], moment: _Moments) -> Change:
+    at = entry["at"]
+    return Change(
+        tuple(entry["profile"]),
+        moment[entry["received_at"]],
+        entry["position"],
+        entry["webhook_id"],
+        None if at is None else moment[at],
+        entry["snapshot"],
+        entry["identities"],
+        entry["attributes"],
+        [
+            MembershipChange(one["segment"], one["realized"], moment[one["at"]], one["name"])
+            for one in entry["memberships"]
         ],
+        entry["rejection"],
     )

@@ -18,10 +18,11 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Literal, NamedTuple, NewType
 
-from relay.domain.problems import RejectionKind
-
 MOST_CLAIMANTS = 16
 """How many profiles of one record are kept; thousands of profiles may share a placeholder address."""
+
+REMEMBERED_FOR = timedelta(minutes=1)
+"""How far the time of the last turning-away may lag behind: thousands may be turned away in one run."""
 
 CLOCK_MARGIN = timedelta(seconds=5)
 """How far the clocks of two functions are apart at most. AWS keeps them within milliseconds; a call also takes a while
@@ -59,7 +60,7 @@ class Rest(Enum):
     OUT = "OUT"
     """It leaves the target."""
     KEEP = "KEEP"
-    """Its export does not tell leaving: the destination keeps what it has."""
+    """Its export takes nobody out: the destination keeps what it has."""
     HOLD = "HOLD"
     """A profile was turned away and may still want it: nothing is sent until a run has asked everybody."""
 
@@ -126,7 +127,6 @@ class Refused(NamedTuple):
     """
 
     content: Content
-    kind: RejectionKind
     code: str
     at: datetime
     under: str
@@ -237,12 +237,13 @@ def claim(record: Record, authority: Authority, profile: str, digest: Digest, ba
         turned_away_at = None
     record = record._replace(authority=authority, desired=desired, turned_away_at=turned_away_at)
     if isinstance(desired, Unwanted):
-        # What leaves without being told may have been removed by hand meanwhile: a return is sent again.
+        # Whoever left without being taken out may have been removed by hand meanwhile: a return is sent again.
         acknowledged = UNKNOWN if desired.rest is Rest.KEEP else record.acknowledged
         return record._replace(desired=Wanted((profile,), digest, basis), acknowledged=acknowledged)
     if profile not in desired.by:
         if len(desired.by) >= MOST_CLAIMANTS:
-            return record._replace(turned_away_at=now)
+            is_fresh = turned_away_at is not None and now - turned_away_at < REMEMBERED_FOR
+            return record if is_fresh else record._replace(turned_away_at=now)
         desired = desired._replace(by=tuple(sorted((*desired.by, profile))))
     elif desired.by[0] == profile and desired.basis is not None and desired.basis > basis:
         return record
@@ -256,9 +257,9 @@ def release(
 ) -> Record:
     """Return the record once a profile stands for the identity no more.
 
-    To be called only when a run under these settings has let every member claim. `keep` says that the export does not
-    tell leaving. `asked_since` is the start of a run that is in its second pass: whoever was turned away before it has
-    had the chance to claim.
+    To be called only when a run under these settings has let every member claim. `keep` says that the export takes
+    nobody out. `asked_since` is the start of a run that removes: whoever was turned away before it has had the chance
+    to claim.
     """
     if record.authority == Authority():
         return record
@@ -274,11 +275,32 @@ def release(
         desired = record.desired._replace(by=rest) if is_same_winner else Wanted(rest)
         return record._replace(authority=authority, desired=desired)
     record = record._replace(authority=authority)
-    if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - CLOCK_MARGIN:
+    lag = REMEMBERED_FOR + CLOCK_MARGIN
+    if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - lag:
         turned_away_at = None
-    state = Rest.HOLD if turned_away_at is not None else Rest.KEEP if keep else Rest.OUT
-    is_settled = state is Rest.KEEP or (state is Rest.OUT and record.acknowledged is OUT and record.open is None)
+    state = Rest.KEEP if keep else Rest.OUT if turned_away_at is None else Rest.HOLD
+    is_settled = state is Rest.KEEP or (state is Rest.OUT and _is_out(record))
     return record._replace(desired=Unwanted(state, None if is_settled else profile), turned_away_at=turned_away_at)
+
+
+def is_released(record: Record, authority: Authority, profile: str) -> bool:
+    """Return whether a profile that wants the identity no more has nothing left to release.
+
+    What a former owner of the target has left behind is released by whoever was assigned it, whomever it names.
+    """
+    is_former = record.authority != Authority() and record.authority.epoch != authority.epoch
+    return not is_former and not record.names(profile)
+
+
+def forget(record: Record, profile: str) -> Record | None:
+    """Return the record once a profile's export is gone for good, None when nobody is left: nothing is sent for it."""
+    if not record.names(profile):
+        return record
+    desired = record.desired
+    rest = tuple(other for other in desired.by if other != profile) if isinstance(desired, Wanted) else ()
+    if not rest:
+        return None
+    return record._replace(desired=Wanted(rest))
 
 
 def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -> Record:
@@ -296,9 +318,9 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
-    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change; the
-    time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time of
-    the first, since nobody knows which of them arrives last.
+    The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
+    the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
+    of the first, since nobody knows which of them arrives last. What was refused before is open again.
     """
     content = wanted_content(record)
     if content is None:
@@ -312,7 +334,7 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
         told_at = at
     elif before is None:
         told_at = max(at, told_at + TURN)
-    return record._replace(open=call, told_at=told_at, not_before=None)
+    return record._replace(open=call, told_at=told_at, refused=None, not_before=None)
 
 
 class Taken(NamedTuple):
@@ -324,13 +346,14 @@ class Taken(NamedTuple):
 class Rejected(NamedTuple):
     """The destination does not take the content, for the reason `code`.
 
-    `is_certain` is False when nobody knows what it did with the call all the same.
+    `is_certain` is False when nobody knows what it did with the call all the same. `may_come` says that the call may
+    take effect until its deadline even so.
     """
 
-    kind: RejectionKind
     code: str
     under: str
     is_certain: bool = True
+    may_come: bool = False
 
 
 class NotTaken(NamedTuple):
@@ -339,11 +362,17 @@ class NotTaken(NamedTuple):
     not_before: datetime | None = None
 
 
+class Unclear(NamedTuple):
+    """Nobody knows what the destination did, but it answered: the call takes effect by `deadline` at the latest."""
+
+    deadline: datetime
+
+
 class Over(NamedTuple):
-    """Every call of the record has ended; nobody knows what they did."""
+    """The call has ended; nobody knows what it did."""
 
 
-Answer = Taken | Rejected | NotTaken | Over
+Answer = Taken | Rejected | NotTaken | Unclear | Over
 
 
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
@@ -354,27 +383,50 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     call = record.open
     if call is None or call.id != call_id:
         return record
+    earlier = None if call.earlier is None or call.earlier <= now else call.earlier
     if isinstance(answer, Over):
-        return lapse(record, call.deadline)
-    rest = (
-        None
-        if call.earlier is None or call.earlier <= now
-        else call._replace(id=None, deadline=call.earlier, earlier=None)
-    )
-    record = record._replace(open=rest)
+        over = lapse(record, call.deadline)
+        if earlier is None:
+            return over
+        return over._replace(open=call._replace(id=None, deadline=earlier, earlier=None))
+    if isinstance(answer, Unclear):
+        deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
+        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
+    if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
+        rest: Call | None = call._replace(id=None, earlier=None)
+    else:
+        rest = None if earlier is None else call._replace(id=None, deadline=earlier, earlier=None)
+    return _at_rest(_with_answer(record._replace(open=rest), call.content, answer, now))
+
+
+def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:
     match answer:
         case Taken(evidence):
-            desired = record.desired
-            if isinstance(desired, Unwanted) and desired.rest is Rest.OUT and call.content is OUT:
-                desired = NOBODY
-            return record._replace(
-                desired=desired, acknowledged=call.content, since=now, evidence=evidence, refused=None
-            )
-        case Rejected(kind, code, under, is_certain):
+            return record._replace(acknowledged=content, since=now, evidence=evidence, refused=None)
+        case Rejected(code, under, is_certain):
             acknowledged = record.acknowledged if is_certain else UNKNOWN
-            refused = Refused(call.content, kind, code, now, under)
-            return record._replace(acknowledged=acknowledged, refused=refused)
+            return record._replace(acknowledged=acknowledged, refused=Refused(content, code, now, under))
         case NotTaken(not_before):
             if not_before is None or (record.not_before is not None and record.not_before >= not_before):
                 return record
             return record._replace(not_before=not_before)
+
+
+def _is_out(record: Record) -> bool:
+    return record.acknowledged is OUT and (record.open is None or record.open.content is OUT)
+
+
+def _at_rest(record: Record) -> Record:
+    """Name nobody as leaving any more once the identity is out, whatever call has shown that."""
+    desired = record.desired
+    is_settled = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and _is_out(record)
+    return record._replace(desired=NOBODY) if is_settled else record
+
+
+def confirmed(record: Record, content: Content, now: datetime) -> Record:
+    """Return the record once a look has shown that the destination holds a content whose call ended as unconfirmed."""
+    refused = record.refused
+    if record.open is not None or refused is None or refused.content != content:
+        return record
+    desired = NOBODY if isinstance(record.desired, Unwanted) and content is OUT else record.desired
+    return record._replace(desired=desired, acknowledged=content, since=now, refused=None)

@@ -3,8 +3,11 @@
     selected = delivered + unchanged + rejected + duplicate + outstanding
     leaving  = removed + kept + leaving_outstanding + returned        (`returned` is what the others leave of `leaving`)
 
-Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and the
-rest as outstanding; whoever learns more moves profiles out of there.
+Beside the ledger a run counts `assigned` (who was assigned before it began), `changed` (leavers who changed since then:
+they are not counted as leaving, and an export that streams takes them out all the same), and the `calls` of its pages.
+
+Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and
+the rest as outstanding; whoever learns more moves profiles out of there.
 """
 
 from collections import Counter
@@ -31,11 +34,18 @@ class LeaverColumn(StrEnum):
 
     REMOVED = "removed"
     KEPT = "kept"
-    """The destination refuses to let it go."""
+    """The destination refuses to let it go, or another profile that was turned away may want the identity."""
     OUTSTANDING = "leaving_outstanding"
 
 
 Counts = Mapping[str, int]
+
+REJECTED_SHARE = 0.2
+REJECTED_LEAST = 20
+"""A run that rejects more than this share of the selected for one reason, and more than this many, is not well."""
+
+_WARNING = "warning:"
+_REJECTED = "rejected:"
 
 
 def counted(column: Column, code: str | None = None) -> Counter[str]:
@@ -51,7 +61,7 @@ def settled(column: Column, code: str | None = None) -> Counter[str]:
 
 
 def leaver_counted(column: LeaverColumn) -> Counter[str]:
-    """Return the move that counts what became of a leaver, who was counted as leaving on the first pass."""
+    """Return the move that counts what became of a leaver, who was counted as leaving before."""
     return Counter({column.value: 1})
 
 
@@ -71,7 +81,7 @@ def total(parts: Iterable[Counts]) -> Counter[str]:
 
 
 def returned(counts: Counts) -> int:
-    """Return how many who were leaving on the first pass were members again on the second."""
+    """Return how many who were counted as leaving were members again when their turn came."""
     return counts.get("leaving", 0) - sum(counts.get(column.value, 0) for column in LeaverColumn)
 
 
@@ -84,13 +94,53 @@ def adds_up(counts: Counts) -> bool:
 def needs_confirmation(counts: Counts, *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
     """Return whether so many of those assigned before would leave that a person must confirm it first.
 
-    `passed` tells whether a run under the same settings was let through before; until then a list of any size that would
-    be emptied may be a slip in the settings.
+    `passed` says whether a run under the same settings was let through before; until then a list of any size that
+    would be emptied may be a mistake in the settings.
     """
     leaving, assigned = counts.get("leaving", 0), counts.get("assigned", 0)
     emptied = assigned > 1 and leaving >= assigned
     return leaving > max(least, share * assigned) or (emptied and not passed)
 
 
+def is_settled(counts: Counts) -> bool:
+    """Return whether nothing is outstanding."""
+    return counts.get(Column.OUTSTANDING, 0) == 0 and counts.get(LeaverColumn.OUTSTANDING, 0) == 0
+
+
+def rejections(counts: Counts) -> dict[str, int]:
+    """Return how many were rejected by the code of the reason."""
+    return _by_code(counts, _REJECTED)
+
+
+def warned(codes: Iterable[str]) -> Counter[str]:
+    """Return what counts a profile with warnings, beside the ledger."""
+    return Counter(f"{_WARNING}{code}" for code in codes)
+
+
+def warnings(counts: Counts) -> dict[str, int]:
+    """Return how many profiles were counted with each warning, by its code."""
+    return _by_code(counts, _WARNING)
+
+
+def rejects_too_many(counts: Counts) -> str | None:
+    """Return what a finished run has to say of its rejections, None when they are within what is usual.
+
+    They are not when nobody at all was taken, or one reason met more than `REJECTED_SHARE` of the selected.
+    """
+    selected, rejected = counts.get("selected", 0), counts.get(Column.REJECTED, 0)
+    code, most = max(rejections(counts).items(), key=lambda pair: (pair[1], pair[0]), default=("", 0))
+    if rejected > 0 and counts.get(Column.DELIVERED, 0) + counts.get(Column.UNCHANGED, 0) == 0:
+        return f"nobody was taken: {rejected} rejected, {most} of them for {code}"
+    if most > max(REJECTED_LEAST, REJECTED_SHARE * selected):
+        return f"{most} of {selected} were rejected for {code}"
+    return None
+
+
+def _by_code(counts: Counts, prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): number for name, number in counts.items() if name.startswith(prefix) and number > 0
+    }
+
+
 def _reason(column: Column, code: str | None) -> dict[str, int]:
-    return {f"rejected:{code}": 1} if column is Column.REJECTED and code is not None else {}
+    return {f"{_REJECTED}{code}": 1} if column is Column.REJECTED and code is not None else {}

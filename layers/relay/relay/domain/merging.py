@@ -1,11 +1,12 @@
 """How a change is merged into a profile: the same result in any order, with any repeats. Pure."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from relay.domain.changes import Change, Json
+from relay.domain.changes import Change, Json, MembershipChange
 from relay.domain.profiles import Membership, Profile, Register, Stamp
 
 EXITS_KEPT = timedelta(days=30)
@@ -20,8 +21,7 @@ RECEIPTS_KEPT = 16
 """How many messages a profile remembers, to know them when they come again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(NamedTuple):
     """What merging one change gave.
 
     `changed`: the store has to be written (`is_same`). `clamped` counts times too far ahead to be meant.
@@ -35,8 +35,8 @@ class Merged:
 def merge(profile: Profile, change: Change) -> Merged:
     """Merge a change into its profile, which may be blank.
 
-    A change is joined as the little profile that it tells of (`join`), so the order of changes does not matter, and
-    repeats change nothing. The times of one source are compared as it told them: a clock that runs ahead is ahead for
+    A change is joined as the little profile that it describes (`join`), so the order of changes does not matter, and
+    repeats change nothing. The times of one source are compared as it wrote them: a clock that runs ahead is ahead for
     all of them. Only a time more than `AHEAD` of receipt counts as receipt.
 
     A change has been received when its request came, at its place in it: within one request the later entry wins. A
@@ -51,15 +51,18 @@ def merge(profile: Profile, change: Change) -> Merged:
 
     `version` and `changed_at` are left alone: they belong to the write.
     """
-    told, clamped = _told_by(change, profile)
+    described, clamped = _described(change, profile)
     oldest = change.received_at - EXITS_KEPT
-    was = replace(profile, memberships=_without_old_exits(profile.memberships, oldest))
-    new = join(was, told)
-    new = replace(new, memberships=_without_old_exits(new.memberships, oldest))
-    if not (clamped or change.at is None) and is_same(replace(was, receipts=new.receipts), new):
+    was = _without_old_exits(profile, oldest)
+    new = _without_old_exits(join(was, described), oldest)
+    if not _is_same_but_for_receipts(was, new):
+        return Merged(new, changed=True, clamped=clamped)
+    if new.receipts != was.receipts:
+        if clamped or change.at is None:
+            return Merged(new, changed=True, clamped=clamped)
         # Where its receipt decided nothing and nothing else is new, a message is not worth remembering.
         new = replace(new, receipts=was.receipts)
-    return Merged(new, changed=not is_same(was, new), clamped=clamped)
+    return Merged(new, changed=False, clamped=clamped)
 
 
 def join(profile: Profile, other: Profile) -> Profile:
@@ -73,111 +76,144 @@ def join(profile: Profile, other: Profile) -> Profile:
     """
     identities_floor = _later(profile.identities_floor, other.identities_floor)
     attributes_floor = _later(profile.attributes_floor, other.attributes_floor)
-    return replace(
-        profile,
-        identities=_joined(profile.identities, other.identities, identities_floor),
-        identities_floor=identities_floor,
-        attributes=_joined(profile.attributes, other.attributes, attributes_floor),
-        attributes_floor=attributes_floor,
-        memberships=_joined_memberships(profile.memberships, other.memberships.items()),
-        receipts=_joined_receipts(profile.receipts, other.receipts),
+    return Profile(
+        profile.id,
+        profile.source,
+        _joined(profile.identities, other.identities, identities_floor),
+        identities_floor,
+        _joined(profile.attributes, other.attributes, attributes_floor),
+        attributes_floor,
+        _joined_memberships(profile.memberships, other.memberships),
+        _joined_receipts(profile.receipts, other.receipts),
+        profile.changed_at,
+        profile.version,
     )
 
 
 def is_same(one: Profile, other: Profile) -> bool:
     """Return whether two profiles hold the same, so that neither need be written over the other.
 
-    A later receipt of a value with a time of its own is no difference: sources tell all they have every night. It
+    A later receipt of a value with a time of its own is no difference: sources send all they have every night. It
     decides only between values of one and the same time, and there the last to be stored may as well win.
     """
-    return (
-        one.memberships == other.memberships
-        and one.receipts == other.receipts
-        and _own_time(one.identities_floor) == _own_time(other.identities_floor)
-        and _own_time(one.attributes_floor) == _own_time(other.attributes_floor)
-        and _are_same(one.identities, other.identities)
-        and _are_same(one.attributes, other.attributes)
-    )
+    return one.receipts == other.receipts and _is_same_but_for_receipts(one, other)
 
 
 def looks_different(one: Profile, other: Profile) -> bool:
     """Return whether a mapping or a target can tell two profiles apart: a newer time alone cannot be seen."""
     return (
-        _segments_of(one) != _segments_of(other)
-        or _look_different(one.identities, other.identities)
+        _look_different(one.identities, other.identities)
         or _look_different(one.attributes, other.attributes)
+        or _segments_of(one) != _segments_of(other)
     )
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 
 def canonical(value: Json) -> str:
     """Return the one JSON text of a value, whatever the order of its keys."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(value)
 
 
-def _told_by(change: Change, profile: Profile) -> tuple[Profile, int]:
+def _described(change: Change, profile: Profile) -> tuple[Profile, int]:
     """Return what a change says as a profile of its own, and how many of its times were too far ahead."""
-    known = None if change.webhook_id is None else profile.receipts.get(change.webhook_id)
+    webhook_id = change.webhook_id
+    known = None if webhook_id is None else profile.receipts.get(webhook_id)
     first = change.received_at if known is None else min(known, change.received_at)
     receipt = change.receipt(first)
-    at, clamped = (receipt, 0) if change.at is None else _clamp(change.at, receipt)
-    memberships = []
-    for told in change.memberships:
-        qualified, late = _clamp(told.at, receipt)
-        clamped += late
-        memberships.append((told.segment, Membership(told.realized, qualified, receipt)))
+    latest = receipt + AHEAD
+    at, clamped = receipt, 0
+    if change.at is not None and change.at <= latest:
+        at = change.at
+    elif change.at is not None:
+        clamped = 1
+    memberships, late = _memberships(change.memberships, receipt, latest)
+    clamped += late
     floor = (at, receipt) if change.snapshot else None
     # A qualification has a time of its own, whenever it is received.
-    is_kept = change.webhook_id is not None and (change.sets_values or clamped > 0)
+    is_kept = webhook_id is not None and (clamped > 0 or change.sets_values)
     return Profile(
         profile.id,
         profile.source,
-        identities={name: Register(ids, at, receipt) for name, ids in change.identities.items()},
-        identities_floor=floor,
-        attributes={name: Register(value, at, receipt) for name, value in change.attributes.items()},
-        attributes_floor=floor,
-        memberships=_joined_memberships({}, memberships),
-        receipts={change.webhook_id: first} if change.webhook_id is not None and is_kept else {},
+        {name: Register(ids, at, receipt) for name, ids in change.identities.items()},
+        floor,
+        {name: Register(value, at, receipt) for name, value in change.attributes.items()},
+        floor,
+        memberships,
+        {webhook_id: first} if webhook_id is not None and is_kept else {},
     ), clamped
 
 
-def _clamp(at: datetime, receipt: datetime) -> tuple[datetime, int]:
-    return (receipt, 1) if at > receipt + AHEAD else (at, 0)
+def _memberships(
+    changes: Sequence[MembershipChange], receipt: datetime, latest: datetime
+) -> tuple[dict[str, Membership], int]:
+    """Return memberships by segment, and how many of their times lie after the latest that is meant."""
+    found: dict[str, Membership] = {}
+    late = 0
+    for change in changes:
+        at = change.at
+        if at > latest:
+            at, late = receipt, late + 1
+        membership, held = Membership(change.realized, at, receipt), found.get(change.segment)
+        if held is None or _outranks(membership, held):
+            found[change.segment] = membership
+    return found, late
 
 
 def _later(one: Stamp | None, other: Stamp | None) -> Stamp | None:
-    return max((stamp for stamp in (one, other) if stamp is not None), default=None)
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
 
 
 def _joined(
     registers: Mapping[str, Register], others: Mapping[str, Register], floor: Stamp | None
-) -> dict[str, Register]:
-    joined = dict(registers)
-    for key, register in others.items():
-        held = joined.get(key)
-        if held is None or _beats(register, held):
-            joined[key] = register
+) -> Mapping[str, Register]:
+    if not registers:
+        joined = others
+    elif not others:
+        joined = registers
+    else:
+        changed = dict(registers)
+        for key, register in others.items():
+            held = changed.get(key)
+            if held is None or _beats(register, held):
+                changed[key] = register
+        joined = changed
     return joined if floor is None else {key: register for key, register in joined.items() if register.stamp >= floor}
 
 
 def _beats(register: Register, held: Register) -> bool:
-    if register.stamp != held.stamp:
-        return register.stamp > held.stamp
+    if register.at != held.at:
+        return register.at > held.at
+    if register.received_at != held.received_at:
+        return register.received_at > held.received_at
     return canonical(register.value) > canonical(held.value)
 
 
 def _joined_memberships(
-    memberships: Mapping[str, Membership], others: Iterable[tuple[str, Membership]]
-) -> dict[str, Membership]:
+    memberships: Mapping[str, Membership], others: Mapping[str, Membership]
+) -> Mapping[str, Membership]:
+    if not memberships:
+        return others
+    if not others:
+        return memberships
     joined = dict(memberships)
-    for segment, told in others:
+    for segment, membership in others.items():
         held = joined.get(segment)
-        if held is None or _rank(told) > _rank(held) or (_rank(told) == _rank(held) and told.heard_at < held.heard_at):
-            joined[segment] = told
+        if held is None or _outranks(membership, held):
+            joined[segment] = membership
     return joined
 
 
-def _rank(membership: Membership) -> tuple[datetime, bool]:
-    return membership.at, not membership.realized
+def _outranks(membership: Membership, held: Membership) -> bool:
+    """Return whether a membership takes the place of another: by its time, as the exit, as heard of earlier."""
+    if membership.at != held.at:
+        return membership.at > held.at
+    if membership.realized is not held.realized:
+        return held.realized
+    return membership.heard_at < held.heard_at
 
 
 def _joined_receipts(receipts: Mapping[str, datetime], others: Mapping[str, datetime]) -> Mapping[str, datetime]:
@@ -186,20 +222,38 @@ def _joined_receipts(receipts: Mapping[str, datetime], others: Mapping[str, date
     joined = dict(receipts)
     for webhook_id, first in others.items():
         joined[webhook_id] = min(first, joined.get(webhook_id, first))
+    if len(joined) <= RECEIPTS_KEPT:
+        return joined
     newest = sorted(joined.items(), key=lambda receipt: (receipt[1], receipt[0]))[-RECEIPTS_KEPT:]
     return dict(newest)
 
 
-def _without_old_exits(memberships: Mapping[str, Membership], oldest: datetime) -> dict[str, Membership]:
-    return {
+def _without_old_exits(profile: Profile, oldest: datetime) -> Profile:
+    for membership in profile.memberships.values():
+        if not membership.realized and membership.heard_at < oldest:
+            break
+    else:
+        return profile
+    kept = {
         segment: membership
-        for segment, membership in memberships.items()
+        for segment, membership in profile.memberships.items()
         if membership.realized or membership.heard_at >= oldest
     }
+    return replace(profile, memberships=kept)
 
 
 def _segments_of(profile: Profile) -> set[str]:
     return {segment for segment, membership in profile.memberships.items() if membership.realized}
+
+
+def _is_same_but_for_receipts(one: Profile, other: Profile) -> bool:
+    return (
+        one.memberships == other.memberships
+        and _own_time(one.identities_floor) == _own_time(other.identities_floor)
+        and _own_time(one.attributes_floor) == _own_time(other.attributes_floor)
+        and _are_same(one.identities, other.identities)
+        and _are_same(one.attributes, other.attributes)
+    )
 
 
 def _own_time(floor: Stamp | None) -> datetime | None:
@@ -207,18 +261,30 @@ def _own_time(floor: Stamp | None) -> datetime | None:
 
 
 def _are_same(registers: Mapping[str, Register], others: Mapping[str, Register]) -> bool:
-    return registers.keys() == others.keys() and all(
-        register is others[key] or (register.at == others[key].at and _is_same_value(register, others[key]))
-        for key, register in registers.items()
+    return registers is others or (
+        registers.keys() == others.keys()
+        and all(
+            register is others[key] or (register.at == others[key].at and _is_same_value(register, others[key]))
+            for key, register in registers.items()
+        )
     )
 
 
 def _look_different(registers: Mapping[str, Register], others: Mapping[str, Register]) -> bool:
+    if registers is others:
+        return False
     return any(not _is_same_value(registers.get(key), others.get(key)) for key in registers.keys() | others.keys())
 
 
 def _is_same_value(one: Register | None, other: Register | None) -> bool:
-    """Compare as texts, because to Python 1, 1.0 and True are equal."""
     if one is other:
         return True
-    return canonical(None if one is None else one.value) == canonical(None if other is None else other.value)
+    value, held = None if one is None else one.value, None if other is None else other.value
+    # To Python 1, 1.0 and True are equal: only texts and lists of them need no second look.
+    return value == held and (_is_text(value) or canonical(value) == canonical(held))
+
+
+def _is_text(value: Json) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(entry, str) for entry in value)
+    return isinstance(value, str)

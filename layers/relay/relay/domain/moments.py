@@ -31,6 +31,7 @@ _DATE_AND_HOUR = re.compile(
     r"(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?:[01][0-9]|2[0-3])(?:[0-5][0-9])?"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _NONE = "not a time of a form that is read"
 
 
@@ -107,6 +108,16 @@ def text(moment: datetime) -> str:
 def from_milliseconds(milliseconds: int) -> datetime:
     """Return the aware UTC time of a UNIX time in milliseconds, however many digits it has."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def microseconds(moment: datetime) -> int:
+    """Return the UNIX time of an aware time in microseconds: all that a time has."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(number: int) -> datetime:
+    """Return the aware UTC time of a UNIX time in microseconds."""
+    return _EPOCH + timedelta(microseconds=number)
 
 
 def _is_plain(text: str) -> bool:

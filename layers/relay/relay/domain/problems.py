@@ -39,7 +39,7 @@ class Transient(Problem):
     """
 
     actor = Actor.WAIT
-    next_step = "Tried again with growing pauses; after half an hour of that alone the connection stops and owes a run."
+    next_step = "Tried again with growing pauses. After half an hour of nothing else the connection stops."
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class ConnectionProblem(Problem):
     """The account as a whole refuses us (bad key, unpaid): the connection stops until a probe passes."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "The connection is stopped; it is probed every few minutes and resumes by itself with a full run."
+    next_step = "The connection is probed every few minutes. When a probe passes, one run makes up for everything."
 
 
 class ExportProblem(Problem):
     """One export cannot work (list gone, unknown segment): only it stops until its settings or the list are mended."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "The export is stopped; it is probed every few minutes and resumes by itself with a full run."
+    next_step = "The export is probed every few minutes. When a probe passes, one run makes up for everything."
 
 
 class SettingsProblem(Problem):
@@ -108,7 +108,7 @@ class RunProblem(Problem):
     """The last run of an export was refused, waits for somebody's word, or rejected too many."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "It is told of until somebody acts and a later run goes well."
+    next_step = "It is shown until somebody acts and a later run goes well."
 
 
 class EventProblem(Problem):
@@ -123,7 +123,7 @@ class EventProblem(Problem):
 
 
 class StaleSettings(Problem):
-    """A message or delivery names newer settings (`version`) than were read."""
+    """A message or a record names newer settings (`version`) than were read."""
 
     actor = Actor.WAIT
     next_step = "The settings are read again in a moment."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from relay.domain.changes import Json
 
@@ -11,8 +11,7 @@ Stamp = tuple[datetime, datetime]
 """When something was set: by its own time first, then by when it was received; the later is the greater."""
 
 
-@dataclass(frozen=True, slots=True)
-class Membership:
+class Membership(NamedTuple):
     """In or out of one segment, when the profile qualified, and when we first heard of that (exits are forgotten)."""
 
     realized: bool
@@ -20,11 +19,10 @@ class Membership:
     heard_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Register:
+class Register(NamedTuple):
     """A value and when it was set; the newer wins. A value of None means cleared.
 
-    `at` is the value's own time; where the source told none it is that of receipt.
+    `at` is the value's own time; where the source gave none it is that of receipt.
     """
 
     value: Json

@@ -8,10 +8,24 @@ from typing import Final, NamedTuple
 from relay.destinations.contract import Destination
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
+from relay.domain.expressions import Unfit, compiled
 from relay.domain.identity import Digest
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Rejection
+from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.profiles import Profile
+
+MOST_PAIRS: Final = 5000
+"""Pairs of an identity and a target that one profile may stand for in one export: what its assignment has room for."""
+
+TOO_MANY_IDENTITIES: Final = Rejection(
+    RejectionKind.DATA,
+    "too_many_identities",
+    f"the profile has more identities than fit: identities times targets (its segments) may be {MOST_PAIRS} at most",
+)
+
+UNFIT_EXPRESSION: Final = "unfit_expression"
+"""An expression of the mapping cannot be worked out for a profile. A warning: the profile goes without that value. A
+rejection where it is the identity."""
 
 
 class Member(NamedTuple):
@@ -24,10 +38,14 @@ class Member(NamedTuple):
 
 
 class Desired(NamedTuple):
-    """What a profile wants, or why it cannot be taken; neither when it is no member."""
+    """What a profile wants, or why it cannot be taken; neither when it is no member.
+
+    `warnings` are codes, each once, of what is left out of its values.
+    """
 
     members: tuple[Member, ...] = ()
     rejection: Rejection | None = None
+    warnings: tuple[str, ...] = ()
 
 
 NOTHING_DESIRED: Final = Desired()
@@ -49,24 +67,42 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
     if not qualified:
         return NOTHING_DESIRED
     view = profile.view()
-    identities = destination.identity_of(mapped(export.mapping[destination.identity], view), export)
+    try:
+        identity = compiled(export.mapping[destination.identity]).value(view)
+    except Unfit as unfit:
+        what = f"the expression of mapping.{destination.identity} cannot be worked out for this profile: {unfit}"
+        return Desired(rejection=Rejection(RejectionKind.DATA, UNFIT_EXPRESSION, what))
+    identities = destination.identity_of(identity, export)
     if isinstance(identities, Rejection):
         return Desired(rejection=identities)
-    values = {}
-    for field, expression in export.mapping.items():
-        if field != destination.identity:
-            encoded = destination.encode(field, mapped(expression, view))
-            if encoded is not None:
-                values[field] = encoded
-    values = dict(destination.complete(export, values))
+    if len(identities) * len(qualified) > MOST_PAIRS:
+        return Desired(rejection=TOO_MANY_IDENTITIES)
+    values, warnings = _values(export, destination, view)
     digest = Digest(keyed("payload", _encode(values)))
-    return Desired(
-        tuple(
-            Member(Pair(target, identity), digest, values, at)
-            for target, at in qualified.items()
-            for identity in identities
-        )
+    members = tuple(
+        Member(Pair(target, identity), digest, values, at)
+        for target, at in qualified.items()
+        for identity in identities
     )
+    return Desired(members, warnings=warnings)
+
+
+def _values(
+    export: Export, destination: Destination, view: Mapping[str, object]
+) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    values = {}
+    warnings: tuple[str, ...] = ()
+    for field, expression in export.mapping.items():
+        if field == destination.identity:
+            continue
+        try:
+            encoded = destination.encode(field, compiled(expression).value(view))
+        except Unfit:
+            warnings = (UNFIT_EXPRESSION,)
+            continue
+        if encoded is not None:
+            values[field] = encoded
+    return dict(destination.complete(export, values)), warnings
 
 
 def left_at(export: Export, destination: Destination, profile: Profile | None, target: str, now: datetime) -> datetime:

@@ -4,45 +4,59 @@ The order of writes, and why a crash between any two does no harm, is a table in
 
 1. assignments     a pair too many costs a look in vain
 2. records         with the call open, each over the version that was read
-3. calls           the message comes back and repeats the identical call, or waits for its deadline
-4. answers         or the queued import, whose rows an import check answers
-5. looks, waits    for every record whose next step is somebody else's
+3. looks, waits    for every record whose next step is somebody else's
+4. calls           the message comes back and repeats the identical call, or waits for its deadline
+5. answers         or the queued import, whose rows an import check answers
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from relay.clock import Clock
 from relay.destinations.contract import Answer, Step
-from relay.domain.identity import OUT, Do, NotTaken, Record, Rejected, Taken, begin, lapse, wanted_content
+from relay.domain.assignment import Assignment, MappingRejection, Pair
+from relay.domain.identity import (
+    CLOCK_MARGIN,
+    OUT,
+    NotTaken,
+    Record,
+    Rejected,
+    Taken,
+    Unclear,
+    begin,
+    wanted_content,
+)
 from relay.domain.identity import Answer as Recorded
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Rejection, Transient
+from relay.domain.problems import Conflict, Problem, Transient
+from relay.reconcile.adopting import Adopting
 from relay.reconcile.desired import Member
+from relay.reconcile.handing_over import HandingOver
 from relay.reconcile.job import Job
 from relay.reconcile.recording import Recorder
-from relay.reconcile.survey import Case, Survey, Surveyor
-from relay.reconcile.visit import Visit, Visitor, step_of, visit
+from relay.reconcile.survey import Case, Listed, Survey, Surveyor
+from relay.reconcile.time_limits import LEAVES_WITHIN, out_of_time, within
+from relay.reconcile.visit import Visit, Visitor, ended, visit
 from relay.reconcile.waking import Waking
 from relay.stores import assignments, identities, imports
 from relay.stores.database import Database
 from relay.stores.identities import Stored
 from relay.stores.imports import OpenImport, Row
 
-LOST_RACES = 12
+LOST_RACES: Final = 12
 """How often records are visited again because others wrote them meanwhile, before the message is put back."""
 
-FIRST_LOOK = timedelta(seconds=10)
+FIRST_LOOK: Final = timedelta(seconds=10)
 """When a queued import is looked at first: one contact alone was seen to take 6 s."""
 
-OUT_OF_TIME = "out_of_time"
-"""The code of calls that were not begun because the function's time is nearly over."""
+FIRST_WAIT: Final = timedelta(minutes=5)
+"""How long after a lost call a destination is asked first whether it is over; then it is asked with growing pauses."""
 
 
 class Call(NamedTuple):
-    """Rows that go out together, and their records as they are written with the call open."""
+    """Rows that go out together."""
 
     id: str
     rows: Sequence[Row]
@@ -65,30 +79,46 @@ class Reconciler:
         self._waking = waking
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
+        self._handing_over = HandingOver(database, keyed, clock, waking)
+        self._adopting = Adopting(database)
         self.recorder = Recorder(database, clock, waking)
 
-    def survey(
-        self, job: Job, profile_ids: Sequence[str], assigned: Mapping[str, assignments.Stored] | None = None
-    ) -> Survey:
+    def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
         """Compare desired with stored state of profiles, given in ascending order (`Surveyor.survey`)."""
-        return self._surveyor.survey(job, profile_ids, assigned)
+        return self._surveyor.survey(job, profile_ids)
+
+    def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
+        """Compare desired with stored state of profiles whose assignments were listed (`Surveyor.survey_listed`)."""
+        return self._surveyor.survey_listed(job, listed)
+
+    def look(self, job: Job, profile_ids: Sequence[str]) -> Survey:
+        """Survey profiles, do what they need, and reduce their assignments; as `reconcile`."""
+        survey = self.survey(job, profile_ids)
+        self.reconcile(job, survey)
+        if job.removes:
+            self.reduce(job, survey)
+        return survey
 
     def reconcile(self, job: Job, survey: Survey) -> None:
         """Do what surveyed profiles need; `survey.records` are then as the work left them.
 
-        Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded), Conflict
-        when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
+        Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
+        Conflict when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
         """
+        taken_over = self._handing_over.hand_over(job, survey.cases)
+        for case in survey.cases:
+            case.assigned = taken_over.get(case.profile, case.assigned)
         self._assign(job, survey)
+        self._adopting.take_out(job, survey.cases)
         visitors = _visitors(job, survey.cases)
         waiting = list(visitors)
         for _ in range(LOST_RACES):
             if not waiting:
                 return
+            queued = self._queued(job, [survey.records[key].record for key in waiting])
             now = self._clock.now()
-            visits = [visit(job, key, *visitors[key], survey.records[key], now) for key in waiting]
-            visits = self._with_what_is_over(job, self._without_queued(job, visits), now)
-            waiting = self._round(job, survey, visits)
+            visits = [visit(job, key, *visitors[key], survey.records[key].record, now, queued) for key in waiting]
+            waiting = self._round(job, survey, visits, queued)
             survey.records |= identities.load(self._database, waiting)
         raise Conflict("contention", "others kept writing the same identity records")
 
@@ -96,13 +126,12 @@ class Reconciler:
         """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more."""
         writes = []
         for case in survey.cases:
-            stored = case.assigned
-            named = {key for key in case.unwanted if survey.records[key].record.names(case.profile)}
-            done = [leaver.pair for key, leaver in case.unwanted.items() if key not in named]
-            if done:
-                rest = stored.assignment._replace(pairs=stored.assignment.pairs.difference(done))
+            done = _released(job, case, survey)
+            if done & case.assigned.assignment.pairs:
+                stored = case.assigned
+                rest = stored.assignment._replace(pairs=stored.assignment.pairs - done)
                 writes.append(assignments.save(job.export.key, case.profile, rest, stored.version))
-        # Who was overtaken is left to the next look: a pair too many does no harm.
+        # Whoever was overtaken is left to the next look: a pair too many does no harm.
         self._database.write(writes)
 
     def _assign(self, job: Job, survey: Survey) -> None:
@@ -110,7 +139,7 @@ class Reconciler:
         now = self._clock.now()
         changed = {}
         for case in survey.cases:
-            assignment = _assignment_of(job, case, now)
+            assignment = _assignment_of(job, case, survey, now)
             if assignment != case.assigned.assignment:
                 changed[case.profile] = case, assignment
         writes = [
@@ -122,36 +151,14 @@ class Reconciler:
                 raise Conflict("assignment", "somebody else wrote the assignment of a profile")
             case.assigned = assignments.Stored(assignment, case.assigned.version + 1)
 
-    def _without_queued(self, job: Job, visits: list[Visit]) -> list[Visit]:
-        """An open call that is a queued import is not made again, and needs no wait: its check answers it."""
-        calls = {v.record.open.id for v in visits if v.record.open is not None and v.step.do in (Do.SEND, Do.WAIT)}
-        open_imports = imports.still_open(self._database, job.export.connection, {call for call in calls if call})
-        if not open_imports:
-            return visits
-        return [v._replace(is_queued=v.record.open is not None and v.record.open.id in open_imports) for v in visits]
+    def _queued(self, job: Job, records: Iterable[Record]) -> set[str]:
+        """Return which of the open calls are queued imports."""
+        calls = {record.open.id for record in records if record.open is not None}
+        return imports.still_open(self._database, job.export.connection, {call for call in calls if call})
 
-    def _with_what_is_over(self, job: Job, visits: list[Visit], now: datetime) -> list[Visit]:
-        """End calls that the destination shows to be over before their deadline."""
-        lost = [v for v in visits if v.step.do is Do.WAIT and v.record.open is not None and not v.is_queued]
-        if not lost:
-            return visits
-        try:
-            cleared = job.destination.cleared_before(job.account, now)
-        except Transient:
-            cleared = None
-        if cleared is None:
-            return visits
-        return [self._ended(job, v, cleared, now) if v in lost else v for v in visits]
-
-    def _ended(self, job: Job, found: Visit, cleared: datetime, now: datetime) -> Visit:
-        call = found.record.open
-        if call is None or call.send_by > cleared:
-            return found
-        record = lapse(found.record, call.deadline)
-        return found._replace(record=record, step=step_of(job, record, now))
-
-    def _round(self, job: Job, survey: Survey, visits: Sequence[Visit]) -> list[str]:
+    def _round(self, job: Job, survey: Survey, visits: Sequence[Visit], queued: set[str]) -> list[str]:
         """Write records, make calls, see to the rest; return the keys whose record somebody else wrote meanwhile."""
+        visits, asked_at = self._with_what_is_over(job, visits)
         calls, written = self._begin(job, visits)
         changed = {key: record for key, record in written.items() if record != survey.records[key].record}
         now = self._clock.now()
@@ -163,56 +170,82 @@ class Reconciler:
             else:
                 lost.add(key)
         sent = {row.key for call in calls for row in call.rows}
-        left = {v.key: v.record for v in visits if v.key not in lost | sent and not v.is_queued}
-        self.recorder.see_to(job.export.connection, left, asks_again=job.destination.asks_again)
+        left = {found.key: found.record for found in visits if found.key not in lost | sent}
+        self.recorder.see_to(job.export.connection, left, queued=queued, asked_at=asked_at)
         self._make_calls(job, survey, [Call(c.id, [row for row in c.rows if row.key not in lost]) for c in calls])
-        return [v.key for v in visits if v.key in lost]
+        return [found.key for found in visits if found.key in lost]
+
+    def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, datetime]]:
+        """End calls that the destination shows to be over before their deadline; say when it is asked about the others.
+
+        What it does not show now it may show later.
+        """
+        if not any(found.waits_for_a_call for found in visits):
+            return visits, {}
+        now = self._clock.now()
+        try:
+            cleared = job.destination.cleared_before(job.account, now)
+        except Transient:
+            cleared = None
+        if cleared is not None:
+            visits = [ended(job, found, cleared, now) for found in visits]
+        still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
+        return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
 
     def _begin(self, job: Job, visits: Sequence[Visit]) -> tuple[list[Call], dict[str, Record]]:
         """Open calls in the records that are ours to send, and cut the rows into calls."""
-        written = {v.key: v.record for v in visits}
-        rows: list[Row] = []
-        for found in visits:
-            sender = found.sender
-            if found.step.do is not Do.SEND or found.is_queued or sender is None:
-                continue
-            bound = job.destination.lost_answer_bound
-            record = begin(found.record, "", send_by=job.until, bound=bound, at=min(sender.role.at, self._clock.now()))
-            written[found.key] = record
-            values = sender.role.values if isinstance(sender.role, Member) else {}
-            content, told_at = wanted_content(record), record.told_at
-            assert content is not None  # noqa: S101 - begin has seen to both
-            assert told_at is not None  # noqa: S101
-            rows.append(Row(sender.case.profile, found.key, found.pair, content, told_at, values, record.evidence))
-        steps = [_step(row) for row in rows]
+        written = {found.key: found.record for found in visits}
+        rows = [row for found in visits if (row := self._row(job, found, written)) is not None]
         calls = []
-        for indices in job.destination.calls(job.account, job.export, steps) if steps else ():
+        for indices in job.destination.calls(job.account, job.export, list(map(_step, rows))) if rows else ():
             call = Call(self._new_id(), [rows[index] for index in indices])
             for row in call.rows:
-                opened = written[row.key]
-                assert opened.open is not None  # noqa: S101 - opened above
-                written[row.key] = opened._replace(open=opened.open._replace(id=call.id))
+                opened = written[row.key].open
+                assert opened is not None  # noqa: S101 - `_row` has opened it
+                written[row.key] = written[row.key]._replace(open=opened._replace(id=call.id))
             calls.append(call)
         return calls, written
 
+    def _row(self, job: Job, found: Visit, written: dict[str, Record]) -> Row | None:
+        """Return what is sent for a record, and open its call in `written`; None when it is not ours to send."""
+        sender = found.sender
+        if sender is None:
+            return None
+        bound, send_by = job.destination.lost_answer_bound, job.until + LEAVES_WITHIN
+        record = begin(found.record, "", send_by=send_by, bound=bound, at=min(sender.role.at, self._clock.now()))
+        content, told_at = wanted_content(record), record.told_at
+        assert content is not None and told_at is not None  # noqa: S101, PT018 - `begin` has seen to both
+        written[found.key] = record
+        case, values = sender.case, sender.role.values if isinstance(sender.role, Member) else {}
+        is_all = len(case.assigned.assignment.pairs) == 1
+        return Row(case.profile, found.key, found.pair, content, told_at, values, is_all, record.evidence)
+
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         waiting = [call for call in calls if call.rows]
+        account = within(job.account, lambda: self._clock.now() < job.until)
         while waiting:
             try:
                 if self._clock.now() >= job.until:
-                    raise Conflict(OUT_OF_TIME, "the function's time is nearly over; the rest is sent in its next one")
-                answer = job.destination.send(job.account, job.export, [_step(row) for row in waiting[0].rows])
+                    raise out_of_time()
+                answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
             except Problem as problem:
-                # What nobody knows stays open; what certainly did nothing is closed, so that other values need not wait.
-                for call in waiting if problem.taken is False else waiting[1:]:
-                    self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()))
+                self._close(job, survey, waiting, problem)
                 raise
-            call = waiting.pop(0)
-            self._take(job, survey, call, answer)
+            self._take(job, survey, waiting.pop(0), answer)
+
+    def _close(self, job: Job, survey: Survey, waiting: Sequence[Call], problem: Problem) -> None:
+        """Close what certainly did nothing, so that other values need not wait, and bound what nobody knows."""
+        profiles = {row.profile for call in waiting for row in call.rows}
+        for call in waiting if problem.taken is False else waiting[1:]:
+            self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()), besides=profiles)
+        if problem.taken is None and problem.effect_within is not None:
+            over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
+            self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over), besides=profiles)
 
     def _take(self, job: Job, survey: Survey, call: Call, answer: Answer) -> None:
+        survey.answered += 1
         refused: dict[int, Recorded] = {
-            index: Rejected(rejection.kind, rejection.code, job.under, rejection.is_certain)
+            index: Rejected(rejection.code, job.under, rejection.is_certain)
             for index, rejection in answer.refused.items()
         }
         if answer.import_id is None:
@@ -220,46 +253,93 @@ class Reconciler:
             self._record(job, survey, call, {**taken, **refused})
             return
         now, export = self._clock.now(), job.export
-        run = None if job.run is None else job.run.run
         opened = OpenImport(
-            call.id, export.connection, export.name, answer.import_id, answer.queued, now, now, run=run
+            call=call.id,
+            connection=export.connection,
+            export=export.name,
+            under=job.under,
+            import_id=answer.import_id,
+            queued=answer.queued,
+            queued_at=now,
+            looked_at=now,
+            run=None if job.run is None else job.run.run,
+            page=None if job.run is None else job.run.page,
+            tries=job.tries,
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
         self._record(job, survey, call, refused)
 
-    def _record(self, job: Job, survey: Survey, call: Call, answers: Mapping[int, Recorded]) -> None:
+    def _record(
+        self,
+        job: Job,
+        survey: Survey,
+        call: Call,
+        answers: Mapping[int, Recorded],
+        *,
+        besides: Collection[str] = (),
+    ) -> None:
         by_key = {call.rows[index].key: answer for index, answer in answers.items()}
         if by_key:
             known = {key: survey.records[key] for key in by_key}
-            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
+            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
 
 
-def _assignment_of(job: Job, case: Case, now: datetime) -> assignments.Assignment:
-    """Return what an assignment has to say before the profile's records are visited."""
+def _asked_next(send_by: datetime, now: datetime) -> datetime:
+    """Return when a destination is asked next whether a call is over.
+
+    The pauses grow with the age of the call. They are the same for whoever waits for it, so that all waits are one.
+    """
+    pause = FIRST_WAIT
+    while send_by + pause <= now:
+        pause *= 1.5
+    return send_by + pause
+
+
+def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
+    """Return what an assignment has to say before the profile's records are visited.
+
+    The DELIVER phase of a run takes out what is released. Then whoever is assigned in vain in REMOVE is one of those
+    who were counted as leaving, also when a page is done once more after it has taken them out.
+    """
     old = case.assigned.assignment
+    if case.survivor is not None:
+        return old
     assignment = old
-    wanted = [member.pair for member in case.members.values()]
-    if not old.pairs.issuperset(wanted) or (old.pairs and old.settings < job.export.version and case.verdict is None):
+    wanted = {member.pair for member in case.members.values()} if job.claims else set[Pair]()
+    wanted |= case.adopted
+    if job.run is not None and job.claims:
+        gone = _released(job, case, survey)
+        wanted -= gone
+        assignment = old = old._replace(pairs=old.pairs - gone)
+    if not old.pairs >= wanted or (old.pairs and old.settings < job.export.version and case.verdict is None):
         assignment = old.grown(wanted, job.export.version, now)
     return assignment._replace(rejection=_rejection_of(case, now))
 
 
-def _rejection_of(case: Case, now: datetime) -> assignments.MappingRejection | None:
+def _released(job: Job, case: Case, survey: Survey) -> set[Pair]:
+    """Return the pairs that a profile does not want and has nothing to release of."""
+    return {
+        leaver.pair
+        for key, leaver in case.unwanted.items()
+        if job.has_released(case.profile, leaver.pair, survey.records[key].record)
+    }
+
+
+def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:
     old, new = case.assigned.assignment.rejection, case.rejection
     if new is None:
         return old if case.verdict is not None else None
     if old is not None and (old.kind, old.code) == (new.kind, new.code):
         return old
-    return assignments.MappingRejection(new.kind, new.code, now)
+    return MappingRejection(new.kind, new.code, now)
 
 
-def _visitors(job: Job, cases: Iterable[Case]) -> dict[str, tuple[assignments.Pair, list[Visitor]]]:
+def _visitors(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[Visitor]]]:
     """Return who visits which record, in the order of the profiles: the smallest comes first and wins."""
-    found: dict[str, tuple[assignments.Pair, list[Visitor]]] = {}
-    claims = job.run is None or not job.run.is_second
+    found: dict[str, tuple[Pair, list[Visitor]]] = {}
     for case in sorted(cases, key=lambda case: case.profile):
-        for key, member in case.members.items() if claims else ():
+        for key, member in case.members.items() if job.claims else ():
             found.setdefault(key, (member.pair, []))[1].append(Visitor(case, member))
         for key, leaver in case.unwanted.items() if job.removes else ():
             found.setdefault(key, (leaver.pair, []))[1].append(Visitor(case, leaver))

@@ -1,20 +1,22 @@
 """The survey: how profiles stand between what is desired and what is stored. It reads and writes nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import Record, Wanted
+from relay.domain.identity import Record, Rest, Unwanted, Wanted
 from relay.domain.keyed_hash import KeyedHash
+from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
+from relay.domain.profiles import Alias, Profile
 from relay.reconcile.desired import Member, desired_of, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
-from relay.stores.database import Database
+from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
 
 
@@ -25,34 +27,67 @@ class Leaver(NamedTuple):
     at: datetime
 
 
+class Listed(NamedTuple):
+    """A profile as listings name it: its assignment's item, and those of former owners of a target, by export."""
+
+    profile: str
+    assignment: Item | None = None
+    former: tuple[tuple[str, Item], ...] = ()
+
+
 @dataclass(slots=True)
 class Case:
     """One profile: what it wants, and what it is assigned and wants no more, by the keys of identity records.
 
-    `verdict` is set where nothing is to be done.
+    `verdict` is set where nothing is to be done. `survivor` is set where the profile is an alias by now: what it stands
+    for is handed over to that profile.
     """
 
     profile: str
     assigned: assignments.Stored
-    version: int
-    changed_at: datetime | None
+    version: int = 0
+    changed_at: datetime | None = None
+    adopted: frozenset[Pair] = frozenset()
     members: Mapping[str, Member] = field(default_factory=dict)
     unwanted: Mapping[str, Leaver] = field(default_factory=dict)
     rejection: Rejection | None = None
+    warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    survivor: str | None = None
+
+    @property
+    def rejected(self) -> Verdict | None:
+        """Return where the profile stands when no identity could be made for it."""
+        return None if self.rejection is None else Verdict(Column.REJECTED, self.rejection.code)
+
+    @property
+    def stands_for(self) -> frozenset[Pair]:
+        """Return what the profile is assigned, by the export or by former owners of its targets."""
+        return self.assigned.assignment.pairs | self.adopted
 
     @property
     def is_member(self) -> bool:
         """Return whether the profile belongs in any target, or would if it could be taken."""
         return bool(self.members) or self.rejection is not None or self.verdict is not None
 
+    @property
+    def concerns_us(self) -> bool:
+        """Return whether there is anything to do or to count."""
+        return (
+            self.is_member or self.survivor is not None or bool(self.unwanted) or not self.assigned.assignment.is_empty
+        )
+
 
 @dataclass(slots=True)
 class Survey:
-    """Cases in the order of their profiles, and every identity record they concern as it was read."""
+    """Cases in the order of their profiles, and every identity record they concern as it was read or written last.
+
+    `answered` is how many calls made for them the destination has answered.
+    """
 
     cases: list[Case] = field(default_factory=list)
     records: dict[str, Stored] = field(default_factory=dict)
+    answered: int = 0
 
     def add(self, case: Case, records: Mapping[str, Stored]) -> None:
         """Add a case of another survey, with the records it concerns."""
@@ -68,6 +103,13 @@ class Survey:
         """Return the records of what a profile is assigned and wants no more."""
         return [self.records[key].record for key in case.unwanted]
 
+    def holds(self, case: Case) -> bool:
+        """Return whether an identity is held for profiles that were turned away from it."""
+        return any(
+            isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD
+            for record in self.of_leavers(case)
+        )
+
 
 class Surveyor:
     """Compares desired with stored state."""
@@ -77,74 +119,104 @@ class Surveyor:
         self._keyed = keyed
         self._clock = clock
 
-    def survey(
-        self, job: Job, profile_ids: Sequence[str], assigned: Mapping[str, assignments.Stored] | None = None
-    ) -> Survey:
-        """Survey profiles, given in ascending order; `assigned` are their assignments where they were listed already.
+    def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
+        """Survey profiles, given in ascending order.
 
         Raises StaleSettings when somebody acted under newer settings than the job's.
         """
-        if assigned is None:
-            assigned = assignments.load(self._database, job.export.key, profile_ids)
-        keys = {
-            profile: {self._key(job, pair): pair for pair in stored.assignment.pairs}
-            for profile, stored in assigned.items()
-        }
-        survey = Survey()
+        items = self._database.get([assignments.key_of(job.export.key, profile) for profile in profile_ids])
+        return self.survey_listed(job, map(Listed, profile_ids, items))
+
+    def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
+        """Survey profiles whose assignments were read with their listing; as `survey`."""
+        cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one)) for one in listed]
+        keys = {case.profile: {self._key(job, pair): pair for pair in case.stands_for} for case in cases}
+        survey = Survey(cases)
         survey.records = identities.load(self._database, [key for named in keys.values() for key in named])
-        stored_profiles = profiles.load(self._database, profile_ids)
-        for profile_id, profile in zip(profile_ids, stored_profiles, strict=True):
-            stored = assigned.get(profile_id, assignments.NONE)
-            if stored.assignment.settings > job.export.version:
-                raise StaleSettings("settings", "newer settings were acted on", version=stored.assignment.settings)
-            case = Case(
-                profile_id,
-                stored,
-                0 if profile is None else profile.version,
-                None if profile is None else profile.changed_at,
-            )
-            survey.cases.append(case)
-            case.verdict = self._verdict_if_unchanged(job, case, keys.get(profile_id, {}), survey.records)
-            if case.verdict is None:
-                self._compare(job, case, profile, keys.get(profile_id, {}))
-        missing = [key for case in survey.cases for key in case.members if key not in survey.records]
+        found = self._profiles(cases)
+        for case in cases:
+            if case.assigned.assignment.settings > job.export.version:
+                newer = case.assigned.assignment.settings
+                raise StaleSettings("settings", "newer settings were acted on", version=newer)
+            self._compare(job, case, found, keys[case.profile], survey.records)
+        missing = [key for case in cases for key in case.members if key not in survey.records]
         survey.records |= identities.load(self._database, list(dict.fromkeys(missing)))
         return survey
 
-    def _key(self, job: Job, pair: Pair) -> str:
-        return identities.key_of(self._keyed, job.export.connection, pair.target, pair.identity)
+    def _profiles(self, cases: Sequence[Case]) -> dict[str, profiles.Stored]:
+        """Return what lies under the ids; where an alias leads is asked only where there is something to hand over."""
+        found = profiles.read(self._database, [case.profile for case in cases])
+        aliases = [case.profile for case in cases if isinstance(found[case.profile], Alias) and case.stands_for]
+        return found | profiles.follow(self._database, aliases) if aliases else found
 
-    def _verdict_if_unchanged(
-        self, job: Job, case: Case, keys: Mapping[str, Pair], records: Mapping[str, Stored]
-    ) -> Verdict | None:
-        """Return the verdict of a profile whose every record was worked out from just what is stored now.
-
-        Then mapping it again would come to the same; the identity records alone say where it stands.
-        """
-        if not keys or case.version == 0 or case.assigned.assignment.rejection is not None:
-            return None
-        if case.assigned.assignment.settings != job.export.version:
-            return None
-        basis, verdict = job.basis(case.version), UNCHANGED
-        for key in keys:
-            record = records[key].record
-            desired = record.desired
-            if not isinstance(desired, Wanted) or desired.by[0] != case.profile or desired.basis != basis:
-                return None
-            if record.open is not None or record.acknowledged != desired.digest:
-                return None
-            if agreed_since(record, job.began):
-                verdict = DELIVERED
-        return verdict
-
-    def _compare(self, job: Job, case: Case, profile: profiles.Profile | None, keys: Mapping[str, Pair]) -> None:
-        desired = desired_of(job.export, job.destination, profile, self._keyed)
-        case.rejection = desired.rejection
+    def _compare(
+        self,
+        job: Job,
+        case: Case,
+        found: Mapping[str, profiles.Stored],
+        keys: Mapping[str, Pair],
+        records: Mapping[str, Stored],
+    ) -> None:
+        stored = found[case.profile]
+        case.changed_at = None if stored is None else stored.changed_at
+        if isinstance(stored, Alias):
+            case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
+            return
+        case.version = 0 if stored is None else stored.version
+        case.verdict = _verdict_if_unchanged(job, case, keys, records)
+        if case.verdict is not None:
+            return
+        desired = desired_of(job.export, job.destination, stored, self._keyed)
+        case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}
+        case.unwanted = self._unwanted(job, case, stored, keys)
+
+    def _unwanted(
+        self, job: Job, case: Case, profile: Profile | None, keys: Mapping[str, Pair]
+    ) -> Mapping[str, Leaver]:
         now = self._clock.now()
-        case.unwanted = {
+        return {
             key: Leaver(pair, left_at(job.export, job.destination, profile, pair.target, now))
             for key, pair in keys.items()
             if key not in case.members and job.authority(pair.target) is not None
         }
 
+    def _key(self, job: Job, pair: Pair) -> str:
+        return identities.key_of(self._keyed, job.export.connection, pair.target, pair.identity)
+
+
+def _adopted(job: Job, listed: Listed) -> frozenset[Pair]:
+    """Return what former owners of targets had assigned a profile there."""
+    return frozenset(
+        pair
+        for export, item in listed.former
+        for pair in assignments.of_item(item).assignment.pairs
+        if export in job.adopts.get(pair.target, ())
+    )
+
+
+def _verdict_if_unchanged(
+    job: Job, case: Case, keys: Mapping[str, Pair], records: Mapping[str, Stored]
+) -> Verdict | None:
+    """Return the verdict of a profile whose every record was worked out from just what is stored now.
+
+    Then mapping it again would come to the same; the identity records alone say where it stands.
+    """
+    assignment = case.assigned.assignment
+    if not keys or case.version == 0 or case.adopted or assignment.rejection is not None:
+        return None
+    if assignment.settings != job.export.version:
+        return None
+    basis, verdict = job.basis(case.version), UNCHANGED
+    for key, pair in keys.items():
+        record, authority = records[key].record, job.authority(pair.target)
+        if authority is None or record.authority.epoch != authority.epoch:
+            return None
+        desired = record.desired
+        if not isinstance(desired, Wanted) or desired.by[0] != case.profile or desired.basis != basis:
+            return None
+        if record.open is not None or record.acknowledged != desired.digest:
+            return None
+        if agreed_since(record, job.began):
+            verdict = DELIVERED
+    return verdict

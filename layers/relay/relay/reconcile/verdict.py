@@ -1,14 +1,11 @@
 """Verdicts: where a profile stands in a run, by its identity records alone. Pure."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from relay.domain.identity import NOTHING, Record, Rest, Unwanted, lapse, next_step, wanted_content
 from relay.domain.ledger import Column, LeaverColumn
-
-AGREED_WITHIN: Final = timedelta(seconds=5)
-"""What was acknowledged so shortly before a run began counts as delivered in it: clocks differ."""
 
 
 class Verdict(NamedTuple):
@@ -26,12 +23,14 @@ UNCHANGED: Final = Verdict(Column.UNCHANGED)
 
 def agreed_since(record: Record, began: datetime | None) -> bool:
     """Return whether the destination acknowledged the desired state since a run began."""
-    return began is not None and record.since is not None and record.since >= began - AGREED_WITHIN
+    return began is not None and record.since is not None and record.since >= began
 
 
 def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:
     """Return where a member stands: open before final, trouble before success, and a duplicate only as a whole."""
-    return min((_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED)
+    return min(
+        (_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED
+    )
 
 
 def _on_record(record: Record, profile: str, began: datetime | None, now: datetime) -> Verdict:
@@ -54,15 +53,19 @@ def _rank(verdict: Verdict) -> int:
 
 
 def on_leaver(records: Iterable[Record], profile: str, now: datetime) -> LeaverColumn:
-    """Return what became of a leaver: open before refused before removed."""
+    """Return what became of a leaver: open before kept before removed.
+
+    `records` may be all that the profile is assigned: one that it still claims is not left.
+    """
     found = {_on_left(lapse(record, now), profile, now) for record in records}
     order = (LeaverColumn.OUTSTANDING, LeaverColumn.KEPT)
     return next((column for column in order if column in found), LeaverColumn.REMOVED)
 
 
 def _on_left(record: Record, profile: str, now: datetime) -> LeaverColumn:
-    if not record.names(profile):
-        return LeaverColumn.REMOVED
     desired = record.desired
-    is_kept = isinstance(desired, Unwanted) and desired.rest is Rest.OUT and next_step(record, now) == NOTHING
+    if not isinstance(desired, Unwanted) or desired.leaving != profile:
+        return LeaverColumn.REMOVED
+    # Refused by the destination, or held because somebody else may want it: a later run tries again.
+    is_kept = desired.rest is Rest.HOLD or next_step(record, now) == NOTHING
     return LeaverColumn.KEPT if is_kept else LeaverColumn.OUTSTANDING

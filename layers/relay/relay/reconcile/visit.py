@@ -1,17 +1,16 @@
 """Visiting an identity record: what those who want or release it make of it, and its next step. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from relay.domain import identity
 from relay.domain.assignment import Pair
-from relay.domain.identity import Authority, Record, Step, lapse, next_step
+from relay.domain.identity import CLOCK_MARGIN, Authority, Do, Record, Step, lapse, next_step
 from relay.domain.problems import StaleSettings
 from relay.reconcile.desired import Member
 from relay.reconcile.job import Job
 from relay.reconcile.survey import Case, Leaver
-from relay.stores.identities import Stored
 
 
 class Visitor(NamedTuple):
@@ -24,7 +23,8 @@ class Visitor(NamedTuple):
 class Visit(NamedTuple):
     """A record as its visitors leave it, and what is to be done then.
 
-    `is_queued` says that its open call is a queued import, whose check will answer it.
+    `is_queued` says that its open call is a queued import, whose check will answer it: nothing is sent and nobody need
+    wait.
     """
 
     key: str
@@ -36,32 +36,71 @@ class Visit(NamedTuple):
 
     @property
     def sender(self) -> Visitor | None:
-        """Return the visitor that is responsible for the record, None when that is somebody else."""
+        """Return the visitor that is to send, None when nothing is to be sent or somebody else has to."""
+        if self.step.do is not Do.SEND or self.is_queued:
+            return None
         responsible = self.record.responsible
         return next((visitor for visitor in self.visitors if visitor.case.profile == responsible), None)
 
+    @property
+    def waits_for_a_call(self) -> bool:
+        """Return whether a call has to end first whose end nobody will report."""
+        return self.step.do is Do.WAIT and self.record.open is not None and not self.is_queued
 
-def visit(job: Job, key: str, pair: Pair, visitors: Sequence[Visitor], stored: Stored, now: datetime) -> Visit:
-    """Return what the visitors, in the order of their profiles, make of a record.
+
+def visit(
+    job: Job,
+    key: str,
+    pair: Pair,
+    visitors: Sequence[Visitor],
+    stored: Record,
+    now: datetime,
+    queued: Collection[str] = (),
+) -> Visit:
+    """Return what the visitors, in the order of their profiles, make of a record; `queued` are the ids of open imports.
 
     Raises StaleSettings when the record was changed under newer settings than the job's.
     """
     authority = job.authority(pair.target)
-    record = lapse(stored.record, now)
+    is_queued = stored.open is not None and stored.open.id in queued
+    # The check of an import answers its calls, whenever that is.
+    record = stored if is_queued else lapse(stored, now)
     if authority is None or record.authority > authority:
-        raise StaleSettings("settings", "newer settings were acted on", version=record.authority.settings)
+        # Another export has the target only because newer settings of this one gave it up.
+        is_ours = record.authority.export == job.export.name
+        version = record.authority.settings if is_ours else job.export.version + 1
+        raise StaleSettings("settings", "newer settings were acted on", version=version)
     for case, role in visitors:
         record = _changed(job, record, authority, case, role, now)
-    return Visit(key, pair, visitors, record, step_of(job, record, now))
+    return Visit(key, pair, visitors, record, step_of(job, record, now), is_queued)
 
 
-def _changed(job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime) -> Record:
-    if isinstance(role, Member):
-        return identity.claim(record, authority, case.profile, role.digest, job.basis(case.version), now)
-    asked_since = job.run.began if job.run is not None and job.run.is_second else None
-    return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=asked_since)
+def ended(job: Job, found: Visit, cleared: datetime, now: datetime) -> Visit:
+    """Return a visit after calls that were to be sent by `cleared` at the latest are known to be over.
+
+    When a call was to be sent is reckoned back from its deadline. So one that was answered, though nobody knows what it
+    did, counts as sent so much earlier as it is over earlier.
+    """
+    call = found.record.open
+    if not found.waits_for_a_call or call is None:
+        return found
+    if call.deadline - job.destination.lost_answer_bound - CLOCK_MARGIN > cleared:
+        return found
+    record = lapse(found.record, call.deadline)
+    return found._replace(record=record, step=step_of(job, record, now))
 
 
 def step_of(job: Job, record: Record, now: datetime) -> Step:
     """Return a record's next step in this job."""
-    return next_step(record, now, chance=job.grants_chance(record.refused, now))
+    return next_step(record, now, chance=job.grants_chance(record.refused))
+
+
+def _changed(
+    job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime
+) -> Record:
+    if isinstance(role, Member):
+        basis = job.basis(case.version)
+        # What an expression did not yield is counted by each run, so such a profile is always worked out.
+        basis = basis._replace(rules=0) if case.warnings else basis
+        return identity.claim(record, authority, case.profile, role.digest, basis, now)
+    return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=job.asked_since)

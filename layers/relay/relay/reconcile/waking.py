@@ -1,22 +1,14 @@
-"""Making sure that somebody looks: messages that ask for a look, and waits that ask for one when they are due."""
+"""Making sure that somebody looks: messages that ask for a look, now or later."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from relay.messages import CheckImport, Look, Page, by_shard, group
-from relay.queues import Message
+from relay.messages import CheckImport, Confirm, Look, Page, by_shard, group
+from relay.queues import Message, Sender
 
 LONGEST_DELAY = timedelta(minutes=15)
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
-
-
-class Sender(Protocol):
-    """A queue that takes messages; all of them are in it when it returns."""
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue; Busy when that fails."""
-        ...
 
 
 class Sleeper(NamedTuple):
@@ -35,27 +27,33 @@ class Waking:
         self,
         queue_of: Callable[[str], Sender],
         checks: Sender,
-        destination_of: Callable[[str], str],
+        destination_of: Callable[[str], str | None],
         shards_of: Callable[[str], int],
     ) -> None:
-        """`queue_of` and `shards_of` take a destination's name, `destination_of` a connection's."""
+        """`queue_of` and `shards_of` take a destination's name, `destination_of` a connection's.
+
+        That one returns None for a connection that is gone.
+        """
         self._queue_of = queue_of
         self._checks = checks
         self._destination_of = destination_of
         self._shards_of = shards_of
 
-    def look(self, sleepers: Iterable[Sleeper]) -> None:
-        """Ask for a look at profiles; one message names many of one export and shard."""
+    def look(self, sleepers: Iterable[Sleeper], tries: int = 0) -> None:
+        """Ask for a look at profiles; one message names many of one export and shard. `tries` is as `Look.tries`."""
         by_export: dict[tuple[str, str], list[Sleeper]] = {}
         for sleeper in sleepers:
             by_export.setdefault((sleeper.connection, sleeper.export), []).append(sleeper)
         for (connection, export), found in sorted(by_export.items()):
             destination = self._destination_of(connection)
+            if destination is None:
+                continue
             settings = max(sleeper.settings for sleeper in found)
             shards = by_shard({sleeper.profile for sleeper in found}, self._shards_of(destination))
-            self._queue_of(destination).send(
-                [Message(Look(connection, export, settings, ids).to_json(), group(connection, shard)) for shard, ids in shards]
-            )
+            looks = [
+                (Look(connection, export, settings, ids, tries), group(connection, shard)) for shard, ids in shards
+            ]
+            self.send_again(destination, looks)
 
     def send_again(self, destination: str, messages: Iterable[tuple[Look | Page, str]]) -> None:
         """Put messages at the tails of the groups they came from."""
@@ -70,3 +68,16 @@ class Waking:
     def check_import(self, connection: str, call: str, number: int, delay: timedelta) -> None:
         """Ask for a look at an import after a delay."""
         self._checks.send([Message(CheckImport(connection, call, number).to_json(), delay=min(delay, LONGEST_DELAY))])
+
+    def confirm(self, sleepers: Iterable[Sleeper]) -> None:
+        """Ask for a look at what a destination holds of profiles that ended as unconfirmed."""
+        by_export: dict[tuple[str, str, int], list[str]] = {}
+        for connection, export, settings, profile in sleepers:
+            by_export.setdefault((connection, export, settings), []).append(profile)
+        messages = [
+            Message(Confirm(connection, export, settings, ids).to_json())
+            for (connection, export, settings), found in sorted(by_export.items())
+            for _, ids in by_shard(found, 1)
+        ]
+        if messages:
+            self._checks.send(messages)

@@ -6,28 +6,30 @@ counted once, and whoever dies in between leaves a cursor that the next one find
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from operator import attrgetter
 
 from relay.clock import Clock
+from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.exports import Export
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.ledger import Column, LeaverColumn
-from relay.domain.problems import Conflict
-from relay.domain.runs import Run, RunState, Shard, buckets_of
+from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
+from relay.domain.runs import Phase, Run, RunState, Shard, buckets_of
 from relay.messages import Page
 from relay.reconcile import verdict
 from relay.reconcile.job import Job, Pass
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.survey import Case, Survey
-from relay.reconcile.waking import Waking
-from relay.runs.ending import Ending
+from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.survey import Case, Listed, Survey
+from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
-from relay.stores import assignments, outstanding, runs, segments, waits
+from relay.stores import assignments, breakers, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
-from relay.stores.outstanding import Outstanding
+from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
 
 SCAN = 15_000
@@ -40,17 +42,25 @@ LISTING = 500
 """Ids read at a time from one listing."""
 
 CHUNK = 250
-"""Profiles surveyed at a time while a page fills."""
+LEAST = 10
+"""The most and the fewest profiles surveyed at a time while a page fills: about as many as the call has room for."""
 
 
 @dataclass(slots=True)
 class Read:
-    """What one page has read: who needs work, the counts of the others, and where the cursor goes."""
+    """What one page has read: who needs work, the counts of the others, and where the cursor goes.
 
-    survey: Survey
-    counts: Counter[str]
+    `tried` is where the reading came to, `seen` how many profiles that were.
+    """
+
     to: str
+    tried: str = ""
+    seen: int = 0
     done: bool = False
+    survey: Survey = field(default_factory=Survey)
+    counts: Counter[str] = field(default_factory=Counter)
+    leavers: set[str] = field(default_factory=set)
+    """Who is counted as leaving: what a run of an export that streams takes out besides is not."""
 
 
 class Pages:
@@ -61,110 +71,195 @@ class Pages:
         database: Database,
         clock: Clock,
         reconciler: Reconciler,
-        waking: Waking,
         ending: Ending,
+        aside: SettingAside,
         *,
         scan: int = SCAN,
     ) -> None:
         self._database = database
         self._clock = clock
         self._reconciler = reconciler
-        self._waking = waking
         self._ending = ending
+        self._aside = aside
         self._scan = scan
+        self._taken: dict[tuple[str, Phase], int] = {}
+        """How many profiles the last full page of an export took: what is read beyond is read again by the next."""
 
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
-        """Do one page and return its counts; `calls` tells how many API calls were made so far.
+        """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
+        `calls` returns how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
-        `Reconciler.reconcile`; then nothing was counted and the cursor has not moved.
+        `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
+        then nothing was counted and the cursor has not moved.
         """
         run = runs.load(self._database, page.run)
-        shard = runs.shard(self._database, page.run, page.shard)
+        shard = runs.shard(self._database, page.run, Phase(page.phase), page.shard)
         if run is None or shard is None or run.state is not RunState.RUNNING:
+            if redelivered and job.export.stream:
+                # A call of an earlier try may be open, and nobody but this run would look.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
             return Counter()
         if job.export.version != run.settings:
-            self._ending.give_way(job.export, run)
+            self._ending.give_way(job.export, run, EDITED)
             return Counter()
-        if (shard.phase, shard.after, shard.done) != (page.phase, page.after, False):
+        if job.adopts_from is not None and run.started_at < job.adopts_from:
+            self._ending.give_way(job.export, run, NEW_OWNER)
+            return Counter()
+        if (run.phase, shard.after, shard.done) != (shard.phase, page.after, False):
             if redelivered:
-                self._go_on(job.export, run, shard)
+                self._ending.go_on(job.export, run, shard)
             return Counter()
-        place = f"{shard.index:03d}.{shard.phase}.{shard.after}"
-        job = replace(job, run=Pass(run.id, run.started_at, shard.phase == 2, place))
+        adopts: Mapping[str, frozenset[str]] = {}
+        if run.phase is Phase.DELIVER:
+            adopts = owners.to_adopt(self._database, job.export.connection, job.export.name)
+        job = replace(job, run=Pass.of(run, page_id(shard)), adopts=adopts)
         before = calls()
-        read = self._read(job, run, shard)
-        self._reconciler.reconcile(job, read.survey)
-        members, leavers = (self._count_leavers if shard.phase == 2 else self._count_members)(job, run, read)
-        read.counts["calls"] = calls() - before
-        self._move(run, shard, read, [*_records(job, shard, members), *_records(job, shard, leavers, leavers=True)])
-        self._reconciler.reduce(job, read.survey)
-        self._go_on(job.export, run, replace(shard, after=read.to, done=read.done))
-        return read.counts
+        is_first = run.phase is Phase.ASK
+        read = self._ask(job, run, shard) if is_first else self._work(job, run, shard, lambda: calls() - before)
+        self._ending.go_on(job.export, run, replace(shard, after=read.to, done=read.done))
+        return read.counts + Counter(answered=read.survey.answered)
 
-    def _read(self, job: Job, run: Run, shard: Shard) -> Read:
+    def _ask(self, job: Job, run: Run, shard: Shard) -> Read:
+        """Do not send a whole segment where the destination says beforehand that it cannot go."""
+        for finding in job.destination.check_before_run(job.account, job.export):
+            if finding.level is Level.ERROR:
+                raise ExportProblem("not_ready", finding.message)
+        read = Read(shard.after, done=True)
+        self._move(run, shard, read, [])
+        return read
+
+    def _work(self, job: Job, run: Run, shard: Shard, calls: Callable[[], int]) -> Read:
+        """Do a page. Where that meets a defect of ours half as much is tried, down to the one profile it concerns."""
+        most = self._scan
+        while True:
+            read = Read(shard.after)
+            try:
+                self._read(job, run, shard, read, most)
+                self._reconciler.reconcile(job, read.survey)
+                read.counts["calls"] = calls()
+                self._move(run, shard, read, list(self._count(job, run, read)))
+            except Problem:
+                raise
+            except Exception as error:
+                if read.seen == 0:
+                    raise
+                if read.seen > 1:
+                    most = read.seen // 2
+                    continue
+                self._aside.set_aside(job.export, {read.tried: error})
+                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
+                read = Read(read.tried, counts=rejected)
+                self._move(run, shard, read, [])
+                return read
+            self._aside.went_well()
+            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
+                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
+            # Who is counted as leaving is looked for again in the last phase, by the assignment.
+            settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
+            self._reconciler.reduce(job, Survey(settled, read.survey.records))
+            return read
+
+    def _read(self, job: Job, run: Run, shard: Shard, read: Read, most: int) -> None:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard.
 
         Who needs nothing is counted at once and kept no longer.
         """
-        read = Read(Survey(), Counter(), shard.after)
-        joins = leaves = looked_at = 0
-        for chunk in _chunks(self._listing(job.export, shard, run.shards), min(CHUNK, self._scan)):
-            survey = self._reconciler.survey(job, [profile for profile, _ in chunk], dict(chunk))
-            for case in survey.cases:
+        joins = leaves = 0
+        listing, taken = self._listing(job, run, shard), self._taken.get((job.export.key, run.phase), 0)
+        while read.seen < most:
+            room = taken - read.seen if taken > read.seen else job.destination.call_size - joins - leaves
+            chunk = list(islice(listing, min(max(room, LEAST), CHUNK, most - read.seen)))
+            if not chunk:
+                read.done = True
+                return
+            before, read.seen, read.tried = read.seen, read.seen + len(chunk), chunk[-1].profile
+            survey = self._reconciler.survey_listed(job, chunk)
+            for place, case in enumerate(survey.cases):
                 read.to = case.profile
-                if shard.phase == 1:
-                    read.counts.update(_seen_at_first(case, run))
-                    joins += len(case.members)
-                elif _leaves_for_good(job, case, run):
-                    leaves += len(case.unwanted)
-                if case.verdict is None and (shard.phase == 1 or _leaves_for_good(job, case, run)):
+                if self._take(job, run, case, survey, read):
                     read.survey.add(case, survey.records)
+                    joins += len(case.members)
+                    leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
-                    return read
-            looked_at += len(chunk)
-            if looked_at >= self._scan:
-                return read
-        read.done = True
-        return read
+                    read.seen = self._taken[job.export.key, run.phase] = before + place + 1
+                    return
 
-    def _listing(self, export: Export, shard: Shard, shards: int) -> Iterator[tuple[str, assignments.Stored]]:
-        """Yield members and everyone ever assigned after the cursor, sorted, each once, with the assignment.
+    def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
+        """Count what is known of a case whatever its work comes to; return whether it needs work in this phase."""
+        is_settled = all(
+            moment is None or moment <= run.started_at - CLOCK_MARGIN
+            for moment in (case.changed_at, case.assigned.assignment.took_over_at)
+        )
+        leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
+        is_last = run.phase is Phase.REMOVE
+        # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
+        if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
+            read.leavers.add(case.profile)
+        if is_last:
+            return leaves
+        read.counts["changed"] += leaves and not is_settled
+        read.counts["leaving"] += case.profile in read.leavers
+        since = case.assigned.assignment.since
+        read.counts["assigned"] += bool(case.adopted) or (since is not None and since < run.started_at)
+        if case.verdict is not None:
+            read.counts.update(ledger.counted(*case.verdict))
+            return False
+        read.counts.update(ledger.warned(case.warnings))
+        return case.concerns_us
 
-        The second pass takes out leavers, who are assigned: it lists no members.
+    def _listing(self, job: Job, run: Run, shard: Shard) -> Iterator[Listed]:
+        """Yield members and everyone ever assigned after the cursor, sorted, each once.
+
+        The last phase takes out leavers, who are assigned: it lists no members.
         """
         start = bucket_of(shard.after) if shard.after else 0
-        listed = export.segments if shard.phase == 1 else ()
-        for bucket in buckets_of(shard.index, shards):
-            if bucket >= start:
-                members = [
-                    ((profile, assignments.NONE) for profile in _members(self._database, segment, bucket, shard.after))
-                    for segment in listed
-                ]
-                assigned = assignments.listing(self._database, export.key, bucket, shard.after)
-                yield from _each_once(heapq.merge(assigned, *members, key=lambda entry: entry[0]))
+        is_first = run.phase is Phase.DELIVER
+        for bucket in buckets_of(shard.index, run.shards):
+            if bucket < start:
+                continue
+            parts: list[Iterable[Listed]] = [self._assigned(job.export.key, bucket, shard.after)]
+            if is_first:
+                parts += [self._members(segment, bucket, shard.after) for segment in job.export.segments]
+                former = sorted(set().union(*job.adopts.values()))
+                parts += [self._formerly_assigned(export, bucket, shard.after) for export in former]
+            by_profile = groupby(heapq.merge(*parts, key=_profile), key=_profile)
+            yield from (_together(profile, entries) for profile, entries in by_profile)
 
-    def _count_members(self, job: Job, run: Run, read: Read) -> tuple[list[str], list[str]]:
+    def _assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
+        for profile, item in assignments.listing(self._database, export, bucket, after):
+            yield Listed(profile, item)
+
+    def _formerly_assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
+        for profile, item in assignments.listing(self._database, export, bucket, after):
+            yield Listed(profile, former=((export, item),))
+
+    def _members(self, segment: str, bucket: int, after: str) -> Iterator[Listed]:
+        """Yield a segment's index in one bucket, reading page by page."""
+        while page := segments.listing(self._database, segment, bucket, after=after, limit=LISTING):
+            yield from map(Listed, page)
+            after = page[-1]
+
+    def _count(self, job: Job, run: Run, read: Read) -> Iterator[Outstanding]:
+        """Count those who needed work; yield records of those who are outstanding."""
         now = self._clock.now()
         waiting = []
         for case in read.survey.cases:
-            if case.is_member:
-                found = case.rejected or verdict.on_member(read.survey.of_members(case), case.profile, job.began, now)
-                read.counts.update(ledger.counted(*found))
-                if found.column is Column.OUTSTANDING:
+            if run.phase is Phase.REMOVE and case.profile in read.leavers:
+                column = verdict.on_leaver(read.survey.of_leavers(case), case.profile, now)
+                read.counts.update(ledger.leaver_counted(column))
+                if column is LeaverColumn.OUTSTANDING:
                     waiting.append(case.profile)
-            read.counts["leaving"] += _leaves_for_good(job, case, run) and _is_named(case, read.survey)
-        return waiting, []
-
-    def _count_leavers(self, job: Job, run: Run, read: Read) -> tuple[list[str], list[str]]:  # noqa: ARG002
-        now = self._clock.now()
-        waiting = []
-        for case in read.survey.cases:
-            column = verdict.on_leaver(read.survey.of_leavers(case), case.profile, now)
-            read.counts.update(ledger.leaver_counted(column))
-            if column is LeaverColumn.OUTSTANDING:
-                waiting.append(case.profile)
-        return [], waiting
+            elif run.phase is Phase.DELIVER and case.is_member:
+                stands = case.rejected or verdict.on_member(read.survey.of_members(case), case.profile, job.began, now)
+                read.counts.update(ledger.counted(*stands))
+                if stands.column is Column.OUTSTANDING:
+                    waiting.append(case.profile)
+        if job.run is not None:
+            for number, start in enumerate(range(0, len(waiting), outstanding.MOST)):
+                part = tuple(waiting[start : start + outstanding.MOST])
+                yield Outstanding(run.id, f"{job.run.page}.{number}", part)
 
     def _move(self, run: Run, shard: Shard, read: Read, records: list[Outstanding]) -> None:
         now = self._clock.now()
@@ -174,78 +269,19 @@ class Pages:
         if not self._database.transact([move, *(outstanding.add(record, now) for record in records)]):
             raise Conflict("cursor", "somebody else moved the cursor")
 
-    def _go_on(self, export: Export, run: Run, shard: Shard) -> None:
-        if shard.done:
-            self._ending.finish_if_over(export, run.id)
-        else:
-            self._waking.go_on(export.destination, pages_of(export, run, [shard]))
+
+_profile = attrgetter("profile")
 
 
-def pages_of(export: Export, run: Run, shards: Iterable[Shard]) -> list[Page]:
-    """Return the messages of shards that are not through."""
-    return [
-        Page(export.connection, export.name, export.version, run.id, shard.index, shard.phase, shard.after)
-        for shard in shards
-        if not shard.done
-    ]
+def _together(profile: str, entries: Iterable[Listed]) -> Listed:
+    """Return one entry of what several listings say of a profile."""
+    found = list(entries)
+    assignment = next((one.assignment for one in found if one.assignment is not None), None)
+    return Listed(profile, assignment, tuple(former for one in found for former in one.former))
 
 
-def _members(database: Database, segment: str, bucket: int, after: str) -> Iterator[str]:
-    """Yield the ids of a segment's index in one bucket, sorted, reading page by page."""
-    while page := segments.listing(database, segment, bucket, after=after, limit=LISTING):
-        yield from page
-        after = page[-1]
-
-
-def _each_once(entries: Iterable[tuple[str, assignments.Stored]]) -> Iterator[tuple[str, assignments.Stored]]:
-    """Yield each profile once; `heapq.merge` keeps the order of its inputs, so an assignment comes first."""
-    last = ""
-    for profile, assigned in entries:
-        if profile != last:
-            yield profile, assigned
-        last = profile
-
-
-def _seen_at_first(case: Case, run: Run) -> Counter[str]:
-    """Return what a profile adds to the counts whatever its work comes to."""
-    counts = Counter() if case.verdict is None else ledger.counted(*case.verdict)
-    since = case.assigned.assignment.since
-    if since is not None and since < run.started_at:
-        counts["assigned"] = 1
-    return counts
-
-
-def _leaves_for_good(job: Job, case: Case, run: Run) -> bool:
-    """Return whether a profile has what it wants no more.
-
-    One that changed since the run began is left to its own look or the next run, unless it streams: then the second pass
-    takes it out as it is by then, but it is not counted as leaving.
-    """
-    if not case.unwanted:
-        return False
-    is_settled = case.changed_at is None or case.changed_at <= run.started_at - CLOCK_MARGIN
-    return is_settled or (job.export.stream and job.removes)
-
-
-def _is_named(case: Case, survey: Survey) -> bool:
-    return any(record.names(case.profile) for record in survey.of_leavers(case))
-
-
-def _records(job: Job, shard: Shard, profiles: list[str], *, leavers: bool = False) -> Iterator[Outstanding]:
-    if job.run is not None:
-        for number, start in enumerate(range(0, len(profiles), outstanding.MOST)):
-            part = tuple(profiles[start : start + outstanding.MOST])
-            yield Outstanding(job.run.run, f"{job.run.page}.{number}", shard.index, leavers, part)
-
-
-def _chunks(
-    entries: Iterator[tuple[str, assignments.Stored]], size: int
-) -> Iterator[list[tuple[str, assignments.Stored]]]:
-    chunk: list[tuple[str, assignments.Stored]] = []
-    for entry in entries:
-        chunk.append(entry)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _has_released(job: Job, case: Case, survey: Survey) -> bool:
+    """Return whether a profile has nothing left to release of all that it does not want."""
+    return all(
+        job.has_released(case.profile, leaver.pair, survey.records[key].record) for key, leaver in case.unwanted.items()
+    )

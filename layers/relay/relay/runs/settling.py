@@ -1,7 +1,7 @@
 """Settling: outstanding profiles of a run move to their columns, by what their identity records say."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -9,59 +9,71 @@ from relay.clock import Clock
 from relay.domain import ledger
 from relay.domain.identity import Record
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.ledger import Column, LeaverColumn
-from relay.domain.runs import ENDED, Run
+from relay.domain.problems import DEFECT
+from relay.domain.runs import ENDED, Phase, Run
 from relay.reconcile import verdict
 from relay.reconcile.recording import Recorder
-from relay.stores import assignments, identities, outstanding, runs, waits
+from relay.reconcile.setting_aside import SettingAside
+from relay.stores import assignments, identities, imports, outstanding, runs, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding
 from relay.stores.waits import OutstandingWait
 
 ASKED_AGAIN: Final = timedelta(minutes=5)
-"""How often outstanding profiles are looked at of whom nobody has told what became of them."""
-
-BOUND: Final = timedelta(hours=26)
-"""How long a run waits for outstanding profiles: an import may be open for a day."""
+SELDOM: Final = timedelta(minutes=30)
+"""How often outstanding profiles are looked at of whom nobody has said what became of them: at first, and in a run that
+has gone on for hours."""
 
 LOST_RACES: Final = 20
+
+Known = Mapping[str, Mapping[str, Record]]
+"""All identity records of profiles: by profile, by key."""
 
 
 class Settling:
     """Moves profiles out of `outstanding`, each once."""
 
-    def __init__(self, database: Database, keyed: KeyedHash, clock: Clock, recorder: Recorder) -> None:
+    def __init__(
+        self, database: Database, keyed: KeyedHash, clock: Clock, recorder: Recorder, aside: SettingAside
+    ) -> None:
         self._database = database
         self._keyed = keyed
         self._clock = clock
         self._recorder = recorder
+        self._aside = aside
 
-    def answered(self, run_id: str, page: str, answered: Mapping[str, Mapping[str, Record]]) -> None:
-        """Settle profiles of a page that an import has answered; `answered` are all records of each profile."""
+    def answered(self, run_id: str, page: str, known: Known, partly: Sequence[str], aside: Sequence[str] = ()) -> None:
+        """Settle profiles of a page that an import has answered.
+
+        `known` are all records of some profiles; those of the profiles `partly` are read. Those `aside` met a defect.
+        """
         run = runs.load(self._database, run_id)
-        if run is not None:
-            for record in outstanding.of_page(self._database, run_id, page):
-                known = {profile: answered[profile] for profile in record.profiles if profile in answered}
-                self._settle(run, record, known)
+        if run is None:
+            return
+        known = {**known, **self._records_of(run, partly)} if partly else known
+        for record in outstanding.of_page(self._database, run_id, page):
+            self._settle(run, record, known, aside)
 
-    def due(self, wait: OutstandingWait) -> str | None:
-        """Look at a record whose wait is due; return the export of its run while that goes on, else None."""
+    def due(self, wait: OutstandingWait) -> Run | None:
+        """Look at a record whose wait is due; return its run."""
         run = runs.load(self._database, wait.run)
         record = outstanding.load(self._database, wait.run, wait.record)
         if run is None or record is None:
-            return None if run is None else run.export
-        now = self._clock.now()
-        is_over = run.state in ENDED or now - run.started_at > BOUND
-        if not is_over:
+            return run
+        if run.state not in ENDED:
             # First: whoever dies after settling would leave a record that nobody looks at any more.
-            waits.put(self._database, [wait._replace(due=now + ASKED_AGAIN)])
-        self._settle(run, record, self._records_of(run, record))
-        return run.export
+            now = self._clock.now()
+            pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
+            waits.put(self._database, [wait._replace(due=now + pause)])
+        known: dict[str, Mapping[str, Record]] = {}
+        failed = self._aside.by_halves(record.profiles, lambda profiles: known.update(self._records_of(run, profiles)))
+        self._settle(run, record, known, tuple(failed))
+        return run
 
-    def _records_of(self, run: Run, record: Outstanding) -> dict[str, dict[str, Record]]:
-        """Read the records of everybody in a record, and make sure that somebody goes on with each."""
+    def _records_of(self, run: Run, profiles: Sequence[str]) -> Known:
+        """Read the records of profiles, and make sure that somebody goes on with each."""
         connection = run.export.partition("/")[0]
-        assigned = assignments.load(self._database, run.export, record.profiles)
+        assigned = assignments.load(self._database, run.export, profiles)
         keys = {
             profile: [
                 identities.key_of(self._keyed, connection, pair.target, pair.identity)
@@ -71,36 +83,40 @@ class Settling:
         }
         found = identities.load(self._database, sorted({key for named in keys.values() for key in named}))
         records = {key: stored.record for key, stored in found.items()}
-        self._recorder.see_to(connection, records)
+        calls = {record.open.id for record in records.values() if record.open is not None}
+        queued = imports.still_open(self._database, connection, {call for call in calls if call})
+        self._recorder.see_to(connection, records, queued=queued)
         return {profile: {key: records[key] for key in named} for profile, named in keys.items()}
 
-    def _settle(self, run: Run, record: Outstanding, known: Mapping[str, Mapping[str, Record]]) -> None:
+    def _settle(self, run: Run, record: Outstanding, known: Known, aside: Sequence[str]) -> None:
         for _ in range(LOST_RACES):
+            moves = {profile: self._move(run, record, profile, known, aside) for profile in record.profiles}
+            rest = [profile for profile, move in moves.items() if not move]
             counts: Counter[str] = Counter()
-            rest = []
-            for profile in record.profiles:
-                move = self._move(run, record, profile, known.get(profile))
+            for move in moves.values():
                 counts.update(move)
-                if not move:
-                    rest.append(profile)
             if len(rest) == len(record.profiles):
                 return
-            if outstanding.settle(self._database, record, rest, runs.count(run.id, record.shard, counts)):
+            if outstanding.settle(self._database, record, rest, runs.count(run.id, record.phase, record.shard, counts)):
                 return
             again = outstanding.load(self._database, run.id, record.id)
             if again is None:
                 return
             record = again
 
-    def _move(
-        self, run: Run, record: Outstanding, profile: str, known: Mapping[str, Record] | None
-    ) -> Counter[str]:
+    def _move(self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]) -> Counter[str]:
         """Return the move of one profile, empty while it is outstanding or nothing is known of it."""
-        if known is None:
+        is_leaver = record.phase is Phase.REMOVE
+        if profile in aside:
+            return (
+                ledger.leaver_settled(ledger.LeaverColumn.KEPT)
+                if is_leaver
+                else ledger.settled(ledger.Column.REJECTED, DEFECT)
+            )
+        if profile not in known:
             return Counter()
-        now = self._clock.now()
-        if record.leavers:
-            left = [one for one in known.values() if one.winner != profile]
-            return ledger.leaver_settled(verdict.on_leaver(left, profile, now))
-        claimed = [one for one in known.values() if one.winner is not None]
+        now, records = self._clock.now(), known[profile].values()
+        if is_leaver:
+            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
+        claimed = [one for one in records if one.winner is not None]
         return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))

@@ -1,8 +1,8 @@
-"""What SSM alone tells of exports: all of the settings that route needs, and nothing that is slow to import."""
+"""What SSM alone says of exports: all of the settings that route needs, and nothing that is slow to import."""
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,19 +54,27 @@ class ExportOutlines:
 
     def __init__(self, parameters: ParametersDoor) -> None:
         self._parameters = parameters
+        self._listing: Mapping[str, Parameter | SettingsProblem] = {}
+        self._outlines: Mapping[str, Outline] = {}
 
-    def export_outlines(self) -> dict[str, Outline]:
+    def export_outlines(self) -> Mapping[str, Outline]:
         """Return the outlines of the exports that can be read, by key; raises Busy when SSM does not answer."""
-        outlines = {}
-        for key, parameter in self._parameters.all().items():
-            try:
-                connection, name = split_key(key)
-                read = readable(parameter)
-                text = read_export(read)
-            except SettingsProblem:
-                continue
-            outlines[key] = Outline(connection, name, text.active, text.stream, text.segments, read.version)
-        return outlines
+        listing = self._parameters.all()
+        if listing is not self._listing:
+            # Checked once per reading: that takes longer than routing a change.
+            self._listing, self._outlines = listing, dict(_outlines(listing))
+        return self._outlines
+
+
+def _outlines(listing: Mapping[str, Parameter | SettingsProblem]) -> Iterator[tuple[str, Outline]]:
+    for key, parameter in listing.items():
+        try:
+            connection, name = split_key(key)
+            read = readable(parameter)
+            text = read_export(read)
+        except SettingsProblem:
+            continue
+        yield key, Outline(connection, name, text.active, text.stream, text.segments, read.version)
 
 
 def read_export(parameter: Parameter) -> ExportText:

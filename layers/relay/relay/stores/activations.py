@@ -1,39 +1,27 @@
-"""Which version of a streaming export's settings already had its run."""
+"""Which version of a streaming export's settings had its run (pk `activation#export`, sk `latest`)."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from typing import Final
 
-from relay.domain import moments
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Key, Put, Table
 
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """The version that was activated, when, and whether its settling run has been started too."""
-
-    version: int
-    at: datetime
-    settled: bool
+FORMAT: Final = 1
 
 
-def _key(export: str) -> Key:
-    return Key(Table.CONTROL, f"activation#{export}", "latest")
-
-
-def load(database: Database, export: str) -> Activation | None:
-    """Return the last activation of an export."""
+def load(database: Database, export: str) -> int | None:
+    """Return the version that was activated last."""
     item = database.get([_key(export)])[0]
-    if item is None:
-        return None
-    return Activation(int(item["activated"]), moments.parse(str(item["at"])), bool(item["settled"]))
+    return None if item is None else int(item["activated"])
 
 
-def save(database: Database, export: str, activation: Activation) -> None:
-    """Keep an activation."""
-    item: Item = {"activated": activation.version, "at": moments.text(activation.at), "settled": activation.settled}
-    write_one(database, Put(_key(export), item))
+def save(database: Database, export: str, version: int) -> None:
+    """Keep the version that was activated."""
+    database.write([Put(_key(export), {"activated": version, "format": FORMAT})])
 
 
 def forget(database: Database, export: str) -> None:
     """Delete the activation of an export that is gone for good."""
-    write_one(database, Delete(_key(export)))
+    database.write([Delete(_key(export))])
+
+
+def _key(export: str) -> Key:
+    return Key(Table.CONTROL, f"activation#{export}", "latest")

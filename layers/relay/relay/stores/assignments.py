@@ -1,12 +1,14 @@
 """Assignments in DynamoDB: pk `connection/export#bucket`, sk profile id; identities lie here in clear."""
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from relay.domain.assignment import Assignment, MappingRejection, Pair
 from relay.domain.keyed_hash import bucket_of
+from relay.domain.moments import from_microseconds, microseconds
 from relay.domain.problems import RejectionKind
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
@@ -31,7 +33,7 @@ def key_of(export: str, profile: str) -> Key:
 
 def of_item(item: Item | None) -> Stored:
     """Return what an item holds."""
-    return NONE if item is None else Stored(decode(str(item["doc"])), int(item["version"]))
+    return NONE if item is None else Stored(decode(item["doc"]), int(item["version"]))
 
 
 def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, Stored]:
@@ -40,13 +42,16 @@ def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, 
     return {profile: of_item(item) for profile, item in zip(profiles, items, strict=True)}
 
 
-def listing(database: Database, export: str, bucket: int, after: str) -> Iterator[tuple[str, Stored]]:
-    """Yield the assignments of one bucket sorted by profile id, those after a given id, reading page by page."""
+def listing(database: Database, export: str, bucket: int, after: str) -> Iterator[tuple[str, Item]]:
+    """Yield the assignments of one bucket sorted by profile id, those after a given id, reading page by page.
+
+    They are items still, so that one that cannot be read concerns its profile alone (`of_item`).
+    """
     while True:
         page = database.query(Table.ASSIGNMENTS, _partition(export, bucket), after=after, limit=PAGE)
         for item in page:
             after = str(item["sk"])
-            yield after, of_item(item)
+            yield after, item
         if len(page) < PAGE:
             return
 
@@ -64,22 +69,40 @@ def save(export: str, profile: str, assignment: Assignment, version: int) -> Wri
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-def encode(assignment: Assignment) -> str:
-    """Return the stored form: identities by target, settings, since when, and a rejection."""
+PACKED_FROM = 20_000
+"""Characters from which an assignment is stored compressed: an item has room for 400 KB."""
+
+
+def encode(assignment: Assignment) -> str | bytes:
+    """Return the stored form: identities by target, settings, since when, a rejection, when it took something over."""
     targets: dict[str, list[str]] = {}
     for pair in sorted(assignment.pairs):
         targets.setdefault(pair.target, []).append(pair.identity)
     rejection = assignment.rejection
-    doc: list[Any] = [targets, assignment.settings, _milliseconds(assignment.since)]
-    if rejection is not None:
-        doc.append([rejection.kind.value, rejection.code, _milliseconds(rejection.at)])
-    return _encode(doc)
+    doc: list[Any] = [
+        targets,
+        assignment.settings,
+        _microseconds(assignment.since),
+        None if rejection is None else [rejection.kind.value, rejection.code, _microseconds(rejection.at)],
+        _microseconds(assignment.took_over_at),
+    ]
+    while doc[-1] is None:
+        doc.pop()
+    text = _encode(doc)
+    return text if len(text) < PACKED_FROM else zlib.compress(text.encode())
 
 
-def decode(text: str) -> Assignment:
+def decode(doc: str | int | bytes) -> Assignment:
     """Read the stored form."""
-    targets, settings, since, *more = json.loads(text)
-    return Assignment(_pairs(targets), settings, _moment(since), _rejection(*more[0]) if more else None)
+    told = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
+    targets, settings, since, rejection, took_over_at = told + [None] * (5 - len(told))
+    return Assignment(
+        _pairs(targets),
+        settings,
+        _moment(since),
+        None if rejection is None else _rejection(*rejection),
+        _moment(took_over_at),
+    )
 
 
 def _pairs(targets: Mapping[str, Sequence[str]]) -> frozenset[Pair]:
@@ -87,16 +110,16 @@ def _pairs(targets: Mapping[str, Sequence[str]]) -> frozenset[Pair]:
 
 
 def _rejection(kind: str, code: str, at: int) -> MappingRejection:
-    return MappingRejection(RejectionKind(kind), code, datetime.fromtimestamp(at / 1000, UTC))
+    return MappingRejection(RejectionKind(kind), code, from_microseconds(at))
 
 
 def _partition(export: str, bucket: int) -> str:
     return f"{export}#{bucket:02x}"
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+def _moment(told: int | None) -> datetime | None:
+    return None if told is None else from_microseconds(told)

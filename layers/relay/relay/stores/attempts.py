@@ -36,13 +36,13 @@ def note(
     database: Database, observe: Observability, messages: Iterable[Received], error: BaseException, now: datetime
 ) -> None:
     """Record that messages met a defect. Raises nothing: it is called where something went wrong already."""
-    told = error.code if isinstance(error, Problem) else type(error).__name__
+    code = error.code if isinstance(error, Problem) else type(error).__name__
     where, expires_at = "\n".join(places(error)), int((now + KEPT).timestamp())
     records = [
         Put(
             Key(Table.CONTROL, _partition(message.queue), message.id),
             {
-                "error": told,
+                "error": code,
                 "places": where,
                 "receive_count": message.receive_count,
                 "at": moments.text(now),
@@ -52,7 +52,7 @@ def note(
         for message in messages
     ]
     try:
-        database.write([[record] for record in records])
+        database.write(records)
     except Exception as trouble:  # noqa: BLE001 - a store that fails must not hide the defect
         observe.problem("attempt was not recorded", trouble, message_id=", ".join(record.key.sk for record in records))
 

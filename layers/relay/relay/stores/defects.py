@@ -1,19 +1,20 @@
 """Profiles that were set aside because of a defect of ours: pk `defects#connection/export`, sk the profile's id.
 
-An item of its own, because a profile's delivery may be the very thing that cannot be read or written.
+An item of its own, because a profile's assignment may be the very thing that cannot be read or written.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.domain import moments
 from relay.stores.database import Database, Delete, Item, Key, Put, Table
 
+FORMAT: Final = 1
+
 KEPT = timedelta(days=90)
 """A profile that nobody looks at any more is forgotten after this."""
-
-PAGE = 500
 
 MOST_SHOWN = 1_000
 """How many profiles of an export are counted and shown."""
@@ -35,28 +36,12 @@ class Defect:
 
 def note(database: Database, export: str, defects: Iterable[Defect]) -> None:
     """Record profiles of an export (`connection/name`) as set aside; a later record replaces an earlier one."""
-    database.write(
-        [
-            [
-                Put(
-                    _key(export, defect.profile),
-                    {
-                        "error": defect.error,
-                        "places": "\n".join(defect.places),
-                        "code": defect.code,
-                        "at": moments.text(defect.at),
-                        "expires_at": int((defect.at + KEPT).timestamp()),
-                    },
-                )
-            ]
-            for defect in defects
-        ]
-    )
+    database.write([Put(_key(export, defect.profile), _item(defect)) for defect in defects])
 
 
 def forget(database: Database, export: str, profiles: Iterable[str]) -> None:
     """Delete records of profiles that went well since."""
-    database.write([[Delete(_key(export, profile))] for profile in profiles])
+    database.write([Delete(_key(export, profile)) for profile in profiles])
 
 
 def forget_older(database: Database, export: str, than: datetime) -> None:
@@ -65,28 +50,20 @@ def forget_older(database: Database, export: str, than: datetime) -> None:
     forget(database, export, old)
 
 
-def between(database: Database, export: str, first: str, last: str) -> set[str]:
-    """Return the profiles set aside whose ids lie from `first` to `last`."""
-    found = set()
-    # `after` leaves out what it names: a piece of the first id lies just before it.
-    for item in _from(database, export, first[:-1]):
-        profile = str(item["sk"])
-        if profile > last:
-            break
-        if profile >= first:
-            found.add(profile)
-    return found
-
-
 def of_export(database: Database, export: str, most: int) -> list[Defect]:
     """Return the profiles set aside of an export, by id, not more than `most`."""
     return [_defect(item) for item in database.query(Table.CONTROL, _partition(export), limit=most)]
 
 
-def _from(database: Database, export: str, after: str) -> Iterator[Item]:
-    while page := database.query(Table.CONTROL, _partition(export), after=after, limit=PAGE):
-        yield from page
-        after = str(page[-1]["sk"])
+def _item(defect: Defect) -> Item:
+    return {
+        "format": FORMAT,
+        "error": defect.error,
+        "places": "\n".join(defect.places),
+        "code": defect.code,
+        "at": moments.text(defect.at),
+        "expires_at": int((defect.at + KEPT).timestamp()),
+    }
 
 
 def _defect(item: Item) -> Defect:

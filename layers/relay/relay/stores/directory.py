@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from relay.clock import Clock
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Item, Key, Put, Table
 
 _PK = "directory"
 
@@ -78,10 +78,10 @@ class Directory:
         """Write an entry."""
         place = Key(Table.CONTROL, _PK, connection)
         item: Item = {"destination": entry.destination, "streams": entry.streams, "shards": entry.shards}
-        write_one(self._database, Put(place, item))
+        self._database.write([Put(place, item)])
         self._kept = None
 
     def forget(self, connection: str) -> None:
         """Delete an entry."""
-        write_one(self._database, Delete(Key(Table.CONTROL, _PK, connection)))
+        self._database.write([Delete(Key(Table.CONTROL, _PK, connection))])
         self._kept = None

@@ -10,12 +10,14 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import aws
+from relay.aws import Wire
 from relay.domain.problems import Busy
 from relay.stores.database import (
     Delete,
@@ -40,6 +42,9 @@ MAX_STATEMENTS = 25
 
 TRIES = 10
 """How often one call is sent before its trouble is handed on: about three seconds of pauses in all."""
+
+TRIES_WITHOUT_ANSWER = 4
+"""How often no answer may come to it: each takes some seconds to wait for."""
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
@@ -66,13 +71,13 @@ _BUSY = frozenset(
 )
 """Error codes and cancellation reasons that pass by waiting."""
 
+_UNKNOWN = frozenset({"InternalServerError", "ServiceUnavailable"})
+"""Those after which nobody knows whether a write was applied.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html"""
 
-class Wire(Protocol):
-    """Calls DynamoDB: the request and the answer as its JSON says, but for binary values, which may be bytes."""
-
-    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send once; raises ClientError when DynamoDB refuses, another BotoCoreError when no answer comes."""
-        ...
+_TOO_LARGE = "Item size"
+"""Part of what DynamoDB says when an item would grow over `MAX_ITEM_BYTES`: "Item size has exceeded the maximum allowed
+size", with "to update" in it for an update."""
 
 
 def connect(environment: Mapping[str, str]) -> "DynamoDatabase":
@@ -87,13 +92,12 @@ def connect(environment: Mapping[str, str]) -> "DynamoDatabase":
 class DynamoDatabase:
     """`Database` on DynamoDB.
 
-    Every method raises Busy when throttling, conflicts or network trouble outlast its tries; after a write some may then
-    have been applied. Other errors of DynamoDB are defects and pass through as ClientError.
+    Every method raises Busy when throttling, conflicts or network trouble outlast its tries; after a write some may
+    then have been applied. ValueError is a write that DynamoDB will never take, such as an item over its limit; others
+    of the same call may have been applied. Other errors of DynamoDB are defects and pass through as ClientError.
     """
 
-    def __init__(
-        self, wire: Wire, tables: Mapping[Table, str], *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, wire: Wire, tables: Mapping[Table, str], *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._wire = wire
         self._tables = tables
         self._sleep = sleep
@@ -102,13 +106,13 @@ class DynamoDatabase:
         """Return the items in the order of the keys, None where there is none; a key may come more than once."""
         for key in keys:
             check_key(key)
+        names = {table: self._name(table) for table in {key.table for key in keys}}
         wanted = list(dict.fromkeys(keys))
         found: dict[tuple[str, str, str], Item] = {}
         for start in range(0, len(wanted), MAX_KEYS):
             request: dict[str, Any] = {}
             for key in wanted[start : start + MAX_KEYS]:
-                name = self._name(key.table)
-                request.setdefault(name, {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
+                request.setdefault(names[key.table], {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
             tries = _Tries(self._sleep)
             while request:
                 answer = self._call("BatchGetItem", {"RequestItems": request}, tries)
@@ -119,12 +123,20 @@ class DynamoDatabase:
                 request = answer.get("UnprocessedKeys", {})
                 if request:
                     tries.pause("throttled", "DynamoDB left keys unprocessed")
-        return [found.get((self._name(key.table), key.pk, key.sk)) for key in keys]
+        return [found.get((names[key.table], key.pk, key.sk)) for key in keys]
 
     def query(
-        self, table: Table, pk: str, *, after: str = "", until: str = "", prefix: str = "", limit: int | None = None
+        self,
+        table: Table,
+        pk: str,
+        *,
+        after: str = "",
+        until: str = "",
+        prefix: str = "",
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Item]:
-        """Return items of one partition sorted by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
+        """Return items of one partition by `sk`: greater than `after`, at most `until`, starting with `prefix`."""
         check_key(Key(table, pk, prefix or after or "?"))
         last = min(part for part in (until, prefix + _HIGHEST) if part) if prefix or until else ""
         first = max(after, prefix)
@@ -144,6 +156,7 @@ class DynamoDatabase:
             "ConsistentRead": True,
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": values,
+            "ScanIndexForward": not newest_first,
         }
         items: list[Item] = []
         while True:
@@ -160,31 +173,45 @@ class DynamoDatabase:
         for write in writes:
             check_write(write)
         applied = [False] * len(writes)
-        for indices in _batches(writes):
-            part = [writes[index] for index in indices]
-            send = _SENDERS[_way(part[0])]
-            for index, is_applied in zip(indices, send(self, part), strict=True):
+        for way, indices in _batches(writes):
+            for index, is_applied in zip(indices, self._send(way, [writes[i] for i in indices]), strict=True):
                 applied[index] = is_applied
         return applied
+
+    def _send(self, way: "_Way", writes: Sequence[Write]) -> list[bool]:
+        match way:
+            case _Way.STATEMENTS:
+                return self._execute(writes)
+            case _Way.REQUESTS:
+                return self._put_all(writes)
+            case _Way.ONE:
+                return [self._one(writes[0])]
+            case _Way.TRANSACTION:
+                return [self.transact(writes)]
 
     def transact(self, writes: Sequence[Write]) -> bool:
         """Apply writes of different keys all or not at all; False when an expectation did not hold.
 
-        The token lets DynamoDB recognise a transaction that is sent again because its answer was lost.
+        The token lets DynamoDB recognise a transaction that is sent again because its answer was lost. One that was
+        certainly not applied gets a new token.
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
         """
         check_transaction(writes)
-        request = {"TransactItems": [self._native(write) for write in writes], "ClientRequestToken": str(uuid.uuid4())}
+        request = {"TransactItems": [self._native(write) for write in writes], "ClientRequestToken": _token()}
         tries = _Tries(self._sleep)
         while True:
             answer = self._call("TransactWriteItems", request, tries, passes=("TransactionCanceledException",))
             if "Error" not in answer:
                 return True
-            codes = {reason.get("Code", "None") for reason in answer["CancellationReasons"]}
-            if codes & _NOT_HELD:
+            reasons = [reason for reason in answer["CancellationReasons"] if reason.get("Code", "None") != "None"]
+            if any(reason["Code"] in _NOT_HELD for reason in reasons):
                 return False
-            if unknown := codes - _BUSY - {"None"}:
-                raise ValueError(f"DynamoDB cancelled a transaction for {sorted(unknown)}")
+            for reason in reasons:
+                if reason["Code"] not in _BUSY:
+                    raise _defect("a transaction", reason)
             tries.pause("busy", "DynamoDB kept refusing a transaction for conflicts or throttling")
+            if not tries.lost:
+                request["ClientRequestToken"] = _token()
 
     def _execute(self, writes: Sequence[Write]) -> list[bool]:
         """Send conditional writes of items of which it is known whether they exist."""
@@ -195,34 +222,41 @@ class DynamoDatabase:
             request = {"Statements": [self._statement(writes[index]) for index in waiting]}
             answer = self._call("BatchExecuteStatement", request, tries)
             busy, not_held = [], []
-            for index, told in zip(waiting, answer["Responses"], strict=True):
-                code = told.get("Error", {}).get("Code")
-                if code is None:
+            for index, outcome in zip(waiting, answer["Responses"], strict=True):
+                error = outcome.get("Error")
+                if error is None:
                     applied[index] = True
-                elif code in _NOT_HELD:
+                elif error["Code"] in _NOT_HELD:
                     not_held.append(index)
-                elif code in _BUSY:
+                elif error["Code"] in _BUSY:
                     busy.append(index)
+                    tries.lost |= error["Code"] in _UNKNOWN
                 else:
-                    raise ValueError(f"DynamoDB refused a statement for {code}")
-            if not_held and tries.lost:
-                # An earlier try may have applied it: a statement has no token, so what is there now has to tell.
-                for index, mine in zip(not_held, self._is_there([writes[index] for index in not_held]), strict=True):
-                    applied[index] = mine
+                    raise _defect(f"a write to {writes[index].key.table.value}", error)
+            for index, is_there in self._found(writes, not_held, tries):
+                applied[index] = is_there
             if not busy:
                 return applied
             waiting = busy
             tries.pause("throttled", "DynamoDB kept throttling statements")
 
-    def _is_there(self, writes: Sequence[Write]) -> list[bool]:
-        """Return whether items are as writes would have left them."""
-        items = self.get([write.key for write in writes])
-        return [
-            item is None
-            if isinstance(write, Delete)
-            else item is not None and _attributes(write).items() <= item.items()
-            for write, item in zip(writes, items, strict=True)
-        ]
+    def _found(self, writes: Sequence[Write], not_held: Sequence[int], tries: "_Tries") -> Iterator[tuple[int, bool]]:
+        """Yield whether items are as refused writes would have left them, where that is not known.
+
+        A statement has no token, so after a lost answer what is there now has to show it. A deletion may have found
+        nothing to delete.
+        """
+        unknown = [index for index in not_held if tries.lost or isinstance(writes[index], Delete)]
+        if not unknown:
+            return
+        items = self.get([writes[index].key for index in unknown])
+        for index, item in zip(unknown, items, strict=True):
+            write = writes[index]
+            if isinstance(write, Delete):
+                yield index, item is None
+            else:
+                attributes = write.item if isinstance(write, Put) else write.put
+                yield index, item is not None and attributes.items() <= item.items()
 
     def _put_all(self, writes: Sequence[Write]) -> list[bool]:
         """Send puts and deletes that expect nothing."""
@@ -242,27 +276,34 @@ class DynamoDatabase:
                 tries.pause("throttled", "DynamoDB left writes unprocessed")
         return [True] * len(writes)
 
-    def _upsert(self, writes: Sequence[Write]) -> list[bool]:
-        """Send one update of an item that may not exist; sending it twice comes to the same."""
-        (request,) = self._native(writes[0]).values()
-        answer = self._call("UpdateItem", request, _Tries(self._sleep), passes=tuple(_NOT_HELD))
-        return ["Error" not in answer]
-
-    def _add(self, writes: Sequence[Write]) -> list[bool]:
-        """Send one addition: only a transaction's token keeps it from happening twice."""
-        return [self.transact(writes)]
+    def _one(self, write: Write) -> bool:
+        """Send one update or delete of an item that may not exist."""
+        ((kind, request),) = self._native(write).items()
+        tries = _Tries(self._sleep)
+        try:
+            answer = self._call(f"{kind}Item", request, tries, passes=tuple(_NOT_HELD))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ValidationException":
+                raise
+            raise _defect(f"a write to {write.key.table.value}", error.response["Error"]) from None
+        if "Error" not in answer:
+            return True
+        return any(is_there for _, is_there in self._found([write], [0], tries))
 
     def _statement(self, write: Write) -> dict[str, Any]:
-        name, key, expect = self._name(write.key.table), _key(write.key), dict(write.expect)
+        table, key, expect = self._name(write.key.table), _key(write.key), write.expect
         values: list[Any]
         if isinstance(write, Put):
-            text = _insert(name, (*key, *write.item))
+            text = _insert(table, (*key, *write.item))
             values = [*key.values(), *map(_marshal, write.item.values())]
         else:
             put = write.put if isinstance(write, Update) else {}
-            absent = tuple(attribute for attribute, value in expect.items() if isinstance(value, Missing))
-            equal = {attribute: value for attribute, value in expect.items() if not isinstance(value, Missing)}
-            text = _change(name, tuple(put), tuple(key), tuple(equal), absent)
+            absent = tuple(name for name, value in expect.items() if isinstance(value, Missing))
+            # The key says already that the item must be there.
+            equal = {
+                name: value for name, value in expect.items() if not isinstance(value, Missing) and name not in key
+            }
+            text = _change(table, tuple(put), tuple(key), tuple(equal), absent)
             values = [*map(_marshal, put.values()), *key.values(), *map(_marshal, equal.values())]
         return {"Statement": text, "Parameters": values}
 
@@ -311,10 +352,10 @@ class DynamoDatabase:
                     return dict(error.response)
                 if code not in _BUSY:
                     raise
-                tries.lost |= code in ("InternalServerError", "ServiceUnavailable")
+                tries.lost |= code in _UNKNOWN
                 tries.pause(code, f"DynamoDB was too busy for {operation}")
             except BotoCoreError as error:
-                tries.lost = True
+                tries.note_no_answer()
                 tries.pause(type(error).__name__, f"DynamoDB could not be reached for {operation}")
 
 
@@ -328,52 +369,77 @@ class _Tries:
     def __init__(self, sleep: Callable[[float], None]) -> None:
         self._sleep = sleep
         self._made = 1
+        self._without_answer = 0
         self.lost = False
+
+    def note_no_answer(self) -> None:
+        """Count a try to which no answer came."""
+        self.lost = True
+        self._without_answer += 1
 
     def pause(self, code: str, what: str) -> None:
         """Wait before the next try; raise Busy when there is none left."""
-        if self._made >= TRIES:
+        if self._made >= TRIES or self._without_answer >= TRIES_WITHOUT_ANSWER:
             raise Busy(code, what)
         self._sleep(random.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._made)))  # noqa: S311 - jitter, not a secret
         self._made += 1
 
 
-_SENDERS: Mapping[str, Callable[[DynamoDatabase, Sequence[Write]], list[bool]]] = {
-    "execute": DynamoDatabase._execute,
-    "put all": DynamoDatabase._put_all,
-    "upsert": DynamoDatabase._upsert,
-    "add": DynamoDatabase._add,
-}
+class _Way(Enum):
+    """How a write travels."""
+
+    STATEMENTS = "BatchExecuteStatement"
+    """Up to 25 together, each with its own condition. INSERT only creates; UPDATE and DELETE need an existing item."""
+    REQUESTS = "BatchWriteItem"
+    """Up to 25 together, without a condition."""
+    ONE = "UpdateItem, DeleteItem"
+    TRANSACTION = "TransactWriteItems"
 
 
-def _way(write: Write) -> str:
-    """Return how a write travels: PartiQL's INSERT only creates, its UPDATE needs an existing item."""
-    if isinstance(write, Update):
-        if write.add:
-            return "add"
-        must_exist = any(not isinstance(value, Missing) for value in write.expect.values())
-        return "execute" if must_exist else "upsert"
-    return "execute" if write.expect else "put all"
+def _way(write: Write) -> _Way:
+    if isinstance(write, Update) and write.add:
+        # Only a transaction's token keeps an addition from happening twice.
+        return _Way.TRANSACTION
+    if isinstance(write, Put):
+        return _Way.STATEMENTS if write.expect else _Way.REQUESTS
+    if any(not isinstance(value, Missing) for value in write.expect.values()):
+        return _Way.STATEMENTS
+    return _Way.REQUESTS if isinstance(write, Delete) and not write.expect else _Way.ONE
 
 
-def _batches(writes: Sequence[Write]) -> Iterator[list[int]]:
+def _batches(writes: Sequence[Write]) -> Iterator[tuple[_Way, list[int]]]:
     """Cut writes, in their order, into batches that travel together; no key comes twice in one."""
     batch: list[int] = []
     keys: set[Key] = set()
+    way = _Way.ONE
     for index, write in enumerate(writes):
-        most = MAX_STATEMENTS if _way(write) in ("execute", "put all") else 1
-        if batch and (len(batch) >= most or write.key in keys or _way(writes[batch[0]]) != _way(write)):
-            yield batch
+        its_way = _way(write)
+        most = MAX_STATEMENTS if its_way in (_Way.STATEMENTS, _Way.REQUESTS) else 1
+        if batch and (its_way is not way or len(batch) >= most or write.key in keys):
+            yield way, batch
             batch, keys = [], set()
+        way = its_way
         batch.append(index)
         keys.add(write.key)
     if batch:
-        yield batch
+        yield way, batch
+
+
+def _token() -> str:
+    return str(uuid.uuid4())
+
+
+def _defect(what: str, error: Mapping[str, Any]) -> ValueError:
+    """Return what is raised for a write that DynamoDB will never take; its own text may hold data."""
+    if _TOO_LARGE in str(error.get("Message", "")):
+        return ValueError(f"DynamoDB refused {what}: an item would be larger than 400 KB")
+    return ValueError(f"DynamoDB refused {what} for {error['Code']}")
 
 
 @lru_cache(maxsize=256)
 def _insert(table: str, names: tuple[str, ...]) -> str:
-    return f'INSERT INTO "{table}" VALUE {{{", ".join(f"{chr(39)}{name}{chr(39)}: ?" for name in names)}}}'  # noqa: S608
+    values = ", ".join([f"'{name}': ?" for name in names])
+    return f'INSERT INTO "{table}" VALUE {{{values}}}'
 
 
 @lru_cache(maxsize=256)
@@ -381,10 +447,8 @@ def _change(
     table: str, put: tuple[str, ...], key: tuple[str, ...], equal: tuple[str, ...], absent: tuple[str, ...]
 ) -> str:
     conditions = [*(f'"{name}" = ?' for name in (*key, *equal)), *(f'"{name}" IS MISSING' for name in absent)]
-    where = f"WHERE {' AND '.join(conditions)}"
-    if not put:
-        return f'DELETE FROM "{table}" {where}'  # noqa: S608
-    return f'UPDATE "{table}" {" ".join(f"SET {chr(34)}{name}{chr(34)} = ?" for name in put)} {where}'  # noqa: S608
+    verb = "UPDATE" if put else "DELETE FROM"
+    return " ".join([verb, f'"{table}"', *(f'SET "{name}" = ?' for name in put), "WHERE", " AND ".join(conditions)])
 
 
 def _conditions(expect: Expectation, names: dict[str, str], values: dict[str, Any]) -> Iterator[str]:
@@ -405,10 +469,6 @@ def _whole(write: Put) -> dict[str, Any]:
     return _key(write.key) | {name: _marshal(value) for name, value in write.item.items()}
 
 
-def _attributes(write: Write) -> Item:
-    return write.item if isinstance(write, Put) else write.put if isinstance(write, Update) else {}
-
-
 def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
     if isinstance(value, str):
         return {"S": value}
@@ -422,12 +482,10 @@ def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
 def _unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
     plain: Item = {}
     for name, typed in item.items():
-        for kind, value in typed.items():
-            if kind == "N":
-                plain[name] = int(value)
-            elif kind == "B":
-                plain[name] = base64.b64decode(value)
-            else:
-                plain[name] = value
+        ((kind, value),) = typed.items()
+        if kind == "N":
+            value = int(value)
+        elif kind == "B":
+            value = base64.b64decode(value)
+        plain[name] = value
     return plain
-

@@ -1,11 +1,12 @@
 """Identity records in DynamoDB: pk the record's key, a keyed hash of connection, target and identity.
 
-The record lies in one attribute as compact JSON, times in milliseconds since 1970. `format` is the version of that form.
+The record lies in one attribute as compact JSON, times in microseconds since 1970. `format` is the version of that
+form.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from relay.domain.identity import (
@@ -25,13 +26,13 @@ from relay.domain.identity import (
     Wanted,
 )
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import RejectionKind
-from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+from relay.domain.moments import from_microseconds, microseconds
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 
 FORGOTTEN_AFTER = timedelta(days=90)
-"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are still of use then."""
+"""A record nobody wants is kept this long: the latest time sent and the destination's evidence are of use till then."""
 
 NEVER: Final = 9_999_999_999
 """`expires_at` of a record that is kept: an attribute that is always there need not be removed."""
@@ -61,15 +62,30 @@ def load(database: Database, keys: Sequence[str]) -> dict[str, Stored]:
     }
 
 
+def evidence(database: Database, keyed: KeyedHash, connection: str, target: str, identity: str) -> str | None:
+    """Return what the destination gave back with the last call that it took for an identity, None when nothing."""
+    key = key_of(keyed, connection, target, identity)
+    return load(database, [key])[key].record.evidence
+
+
 def save(key: str, record: Record, version: int, now: datetime) -> Write:
-    """Return the write of a record over the version that was read (0: it must not exist)."""
-    is_over = isinstance(record.desired, Unwanted) and record.open is None
-    expires_at = int((now + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
-    item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
+    """Return the write of a record over the version that was read (0: it must not exist).
+
+    A record expires once nobody wants the identity and nobody has to be taken out any more.
+    """
+    is_over = isinstance(record.desired, Unwanted) and record.desired.leaving is None
+    over = now if record.open is None else max(now, record.open.deadline)
+    expires_at = int((over + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
+    item: Item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
     place = Key(Table.IDENTITIES, key)
     if version == 0:
         return Put(place, {**item, "format": FORMAT}, {"pk": ABSENT})
     return Update(place, item, expect={"version": version})
+
+
+def delete(key: str, version: int) -> Write:
+    """Return the write that deletes the version of a record that was read."""
+    return Delete(Key(Table.IDENTITIES, key), {"version": version})
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -83,24 +99,22 @@ def encode(record: Record) -> str:
         [list(desired.by), desired.digest, None if desired.basis is None else list(desired.basis)]
         if isinstance(desired, Wanted)
         else [desired.rest.value, desired.leaving],
-        _milliseconds(record.turned_away_at),
+        _microseconds(record.turned_away_at),
         _text(record.acknowledged),
-        _milliseconds(record.since),
+        _microseconds(record.since),
         None
         if call is None
         else [
             call.id,
             _text(call.content),
-            _milliseconds(call.send_by),
-            _milliseconds(call.deadline),
-            _milliseconds(call.earlier),
+            _microseconds(call.send_by),
+            _microseconds(call.deadline),
+            _microseconds(call.earlier),
         ],
-        _milliseconds(record.told_at),
+        _microseconds(record.told_at),
         record.evidence,
-        None
-        if refused is None
-        else [_text(refused.content), refused.kind.value, refused.code, _milliseconds(refused.at), refused.under],
-        _milliseconds(record.not_before),
+        None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
+        _microseconds(record.not_before),
     ]
     while doc[-1] is None:
         doc.pop()
@@ -136,12 +150,12 @@ def _desired(told: Sequence[Any]) -> Wanted | Unwanted:
 
 def _call(told: Sequence[Any]) -> Call:
     call_id, content, send_by, deadline, earlier = told
-    return Call(call_id, _content(content), _time(send_by), _time(deadline), _moment(earlier))
+    return Call(call_id, _content(content), from_microseconds(send_by), from_microseconds(deadline), _moment(earlier))
 
 
 def _refused(told: Sequence[Any]) -> Refused:
-    content, kind, code, at, under = told
-    return Refused(_content(content), RejectionKind(kind), code, _time(at), under)
+    content, code, at, under = told
+    return Refused(_content(content), code, from_microseconds(at), under)
 
 
 # Digests are hexadecimal in lower case, so these words are none of them.
@@ -160,13 +174,9 @@ def _acknowledged(text: str) -> Acknowledged:
     return UNKNOWN if text == "UNKNOWN" else _content(text)
 
 
-def _milliseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else round(moment.timestamp() * 1000)
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else microseconds(moment)
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+def _moment(told: int | None) -> datetime | None:
+    return None if told is None else from_microseconds(told)

@@ -1,21 +1,23 @@
 """Queued imports: calls a destination will answer later, row by row.
 
 A header per import (pk `imports#connection`, sk the call's id) lives while the import is open. Its rows (pk
-`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an item
-costs as much as writing it.
+`import#call`, sk `rows`) hold identities and values in clear; they expire by themselves, since deleting so large an
+item costs as much as writing it.
 """
 
 import json
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from relay.domain import moments
 from relay.domain.assignment import Pair
 from relay.domain.identity import OUT, Content, Digest
+from relay.domain.keyed_hash import KeyedHash
 from relay.stores.database import Database, Delete, Item, Key, Put, Table, Update
+from relay.stores.identities import key_of
 
 FORMAT: Final = 1
 
@@ -32,33 +34,42 @@ class Row(NamedTuple):
     content: Content
     at: datetime
     values: Mapping[str, str]
+    is_all: bool = True
+    """Whether the profile stands for nothing else; then this row's record alone says where it stands."""
     evidence: str | None = None
     """Only for the call itself; it is not stored with an import."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenImport:
-    """An import that a destination has queued and not yet reported to the end."""
+    """An import that a destination has queued and not yet reported to the end.
+
+    `queued` is how many contacts were queued, where the destination said so. `number` is that of the next look: a
+    message that asks for an earlier one is a double. `run` and `page` are set where the ledger of a run counts its rows
+    as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came
+    to nothing. `note` is what the destination left for its next look; the first `again` rows are to be sent
+    again once all others were looked at.
+    """
 
     call: str
     connection: str
     export: str
+    under: str
     import_id: str
     queued: int | None
-    """How many contacts were queued, where the destination said so."""
     queued_at: datetime
     looked_at: datetime
     number: int = 0
-    """The number of the next look: a message that asks for an earlier one is a double."""
     run: str | None = None
-    """The run whose ledger counts its rows as outstanding, under the call's id."""
+    page: str | None = None
+    tries: int = 0
+    note: str | None = None
+    again: int = 0
 
 
 def record(database: Database, opened: OpenImport, rows: Sequence[Row]) -> None:
     """Write a new import: the rows first, since the header says that they are there."""
-    packed = zlib.compress(_encode([_row_to_json(row) for row in rows]).encode(), level=1)
-    expires_at = int((opened.queued_at + ROWS_KEPT).timestamp())
-    database.write([Put(_rows(opened.call), {"packed": packed, "expires_at": expires_at, "format": FORMAT})])
+    database.write([Put(_rows(opened.call), _rows_item(opened, rows))])
     database.write([Put(_header(opened.connection, opened.call), _header_item(opened))])
 
 
@@ -68,13 +79,14 @@ def load(database: Database, connection: str, call: str) -> OpenImport | None:
     return None if item is None else _opened(connection, item)
 
 
-def rows(database: Database, call: str) -> list[Row]:
+def rows(database: Database, keyed: KeyedHash, opened: OpenImport) -> list[Row]:
     """Return the rows of an import, none when they have expired."""
-    item = database.get([_rows(call)])[0]
+    item = database.get([_rows(opened.call)])[0]
     if item is None:
         return []
     packed = item["packed"]
-    return [_row_from_json(row) for row in json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))]
+    told = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
+    return [_row_from_json(row, keyed, opened.connection) for row in told]
 
 
 def still_open(database: Database, connection: str, calls: Collection[str]) -> set[str]:
@@ -92,16 +104,20 @@ def all_open(database: Database, connection: str) -> list[OpenImport]:
 def note_look(database: Database, opened: OpenImport, number: int, now: datetime) -> None:
     """Note that an import was looked at and is still open, and the number of its next look."""
     seen: Item = {"looked_at": moments.text(now), "number": number}
-    here = {"import_id": opened.import_id}
+    here = {"call": opened.call}
     database.write([Update(_header(opened.connection, opened.call), seen, expect=here)])
 
 
-def leave_open(database: Database, opened: OpenImport, rest: Sequence[Row], number: int, now: datetime) -> None:
-    """Keep only the rows that a finished import left open; how many were queued says nothing of them."""
-    packed = zlib.compress(_encode([_row_to_json(row) for row in rest]).encode(), level=1)
-    database.write([Update(_rows(opened.call), {"packed": packed})])
-    seen: Item = {"looked_at": moments.text(now), "number": number, "queued": -1}
-    database.write([Update(_header(opened.connection, opened.call), seen, expect={"import_id": opened.import_id})])
+def leave_open(database: Database, opened: OpenImport, rest: Sequence[Row]) -> None:
+    """Keep only the rows that a finished import left open, and what is known of it now.
+
+    The rows come first: `opened.again` counts them. Whoever dies in between asks about some that were asked about
+    already, which changes nothing.
+    """
+    database.write([Put(_rows(opened.call), _rows_item(opened, rest))])
+    database.write(
+        [Update(_header(opened.connection, opened.call), _header_item(opened), expect={"call": opened.call})]
+    )
 
 
 def end(database: Database, opened: OpenImport) -> None:
@@ -120,15 +136,27 @@ def _rows(call: str) -> Key:
     return Key(Table.CONTROL, f"import#{call}", "rows")
 
 
+def _rows_item(opened: OpenImport, rows: Sequence[Row]) -> Item:
+    packed = zlib.compress(_encode([_row_to_json(row) for row in rows]).encode(), level=1)
+    expires_at = int((opened.queued_at + ROWS_KEPT).timestamp())
+    return {"packed": packed, "expires_at": expires_at, "format": FORMAT}
+
+
 def _header_item(opened: OpenImport) -> Item:
     return {
+        "call": opened.call,
         "export": opened.export,
+        "under": opened.under,
         "import_id": opened.import_id,
         "queued": -1 if opened.queued is None else opened.queued,
         "queued_at": moments.text(opened.queued_at),
         "looked_at": moments.text(opened.looked_at),
         "number": opened.number,
         "run": opened.run or "",
+        "page": opened.page or "",
+        "tries": opened.tries,
+        "note": "" if opened.note is None else f"={opened.note}",
+        "again": opened.again,
     }
 
 
@@ -138,23 +166,30 @@ def _opened(connection: str, item: Item) -> OpenImport:
         call=str(item["sk"]),
         connection=connection,
         export=str(item["export"]),
+        under=str(item["under"]),
         import_id=str(item["import_id"]),
         queued=None if queued < 0 else queued,
         queued_at=moments.parse(str(item["queued_at"])),
         looked_at=moments.parse(str(item["looked_at"])),
         number=int(item["number"]),
         run=str(item["run"]) or None,
+        page=str(item["page"]) or None,
+        tries=int(item["tries"]),
+        note=str(item["note"])[1:] if item["note"] else None,
+        again=int(item["again"]),
     )
 
 
 def _row_to_json(row: Row) -> list[Any]:
     content = "OUT" if row.content is OUT else row.content
-    at = round(row.at.timestamp() * 1000)
-    return [row.profile, row.key, row.pair.target, row.pair.identity, content, at, dict(row.values)]
+    at = moments.microseconds(row.at)
+    # The key of its record follows from the pair: random letters cost most of what a row takes.
+    return [row.profile, *row.pair, content, at, dict(row.values), int(row.is_all)]
 
 
-def _row_from_json(told: Sequence[Any]) -> Row:
-    profile, key, target, identity, content, at, values = told
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return Row(profile, key, Pair(target, identity), OUT if content == "OUT" else Digest(content), moment, values)
-
+def _row_from_json(told: Sequence[Any], keyed: KeyedHash, connection: str) -> Row:
+    profile, target, identity, content, at, values, is_all = told
+    moment = moments.from_microseconds(at)
+    wanted = OUT if content == "OUT" else Digest(content)
+    key = key_of(keyed, connection, target, identity)
+    return Row(profile, key, Pair(target, identity), wanted, moment, values, bool(is_all))

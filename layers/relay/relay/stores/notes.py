@@ -1,6 +1,10 @@
-"""Notes: small facts kept per connection, and which export a target belongs to."""
+"""Notes: small facts kept per connection, such as the id that a destination gave to something of ours."""
 
-from relay.stores.database import ABSENT, Database, Delete, Expectation, Key, Put, Table, write_one
+from typing import Final
+
+from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+
+FORMAT: Final = 1
 
 
 class ConnectionNotes:
@@ -17,24 +21,15 @@ class ConnectionNotes:
 
     def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
         """Keep a note if none is there (or the old one is `replaces`); return the note that is kept now."""
-        place = Key(Table.CONTROL, self._pk, key)
-        expect: Expectation = {"pk": ABSENT} if replaces is None else {"note": replaces}
-        if write_one(self._database, Put(place, {"note": value}, expect)):
+        place, item = Key(Table.CONTROL, self._pk, key), _item(value)
+        write: Write = Put(place, item, {"pk": ABSENT})
+        if replaces is not None:
+            write = Update(place, item, expect={"note": replaces})
+        if self._database.write([write])[0]:
             return value
         kept = self.get(key)
         return value if kept is None else kept
 
-    def forget_owner(self, export_name: str) -> None:
-        """Delete the notes that say that targets belong to an export."""
-        owned = [
-            Key(Table.CONTROL, self._pk, str(item["sk"]))
-            for item in self._database.query(Table.CONTROL, self._pk, prefix=owner_note(""))
-            if item["note"] == export_name
-        ]
-        if owned:
-            self._database.write([[Delete(key, {"note": export_name})] for key in owned])
 
-
-def owner_note(target: str) -> str:
-    """Return the key of the note that says which export a target belongs to."""
-    return f"owner of {target}"
+def _item(value: str) -> Item:
+    return {"note": value, "format": FORMAT}

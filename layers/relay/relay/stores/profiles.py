@@ -1,10 +1,10 @@
 """Profiles in DynamoDB: one item each (table `profiles`, pk the profile id), written over the version that was read.
 
-An item is a profile, or an alias of one (`alias_of`). Which of them wins when two profiles turn out to be one person,
-and in what order that is written, is routing's (`relay.routing`); what holds whoever writes is here:
+An item is a profile, or an alias of one. Which of them wins when two profiles turn out to be one person, and in what
+order that is written, is routing's (`relay.routing.write`); what holds whoever writes is here:
 
-- A profile's item may become an alias, over the version that was read; an alias is never a profile again. A writer who
-  read the profile before loses his condition, since versions only grow.
+- A profile's item may become an alias, over the version that was read; an alias is never a profile again, and never of
+  another one. A writer who read the profile before loses his condition, since versions only grow.
 - Who writes an alias has seen its target stored as a profile.
 - So there is no cycle: an id that was a profile once only ever points to a smaller id (routing keeps the smallest),
   and an id that never was one is pointed at by nobody.
@@ -12,31 +12,31 @@ and in what order that is written, is routing's (`relay.routing`); what holds wh
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
-from relay.domain import moments
+from relay.domain.moments import from_microseconds, microseconds
 from relay.domain.profiles import Alias, Membership, Profile, Register, Stamp
-from relay.stores.database import Database, Item, Key, Put, Table
-from relay.stores.documents import unchanged_since
+from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write, size_of
 
-FORMAT = 2
-"""The version of the stored form. 1 had no receipts, and one time per value."""
+FORMAT: Final = 3
+"""The version of the stored form. 1 had no receipts, and one time per value; 2 had each time at each value."""
 
-MAX_BYTES = 405_000
+MAX_BYTES: Final = 405_000
 """A little under the 400 KB (409,600 bytes) an item may have, names of attributes included.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
-LONGEST_CHAIN = 64
+LONGEST_CHAIN: Final = 64
 """The most aliases between an id and its profile. Chains grow by one when a profile becomes an alias of a smaller one,
 and ids are hashes: that happens to one of them a few times at most."""
 
 Stored = Profile | Alias | None
 """What lies under an id."""
 
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Saved(Enum):
@@ -91,18 +91,16 @@ def save(
     CONFLICT means that somebody else wrote in between (or that the answer to our own write was lost): load again.
     TOO_LARGE profiles are not written: those of more bytes, as `size` counts, than their limit (MAX_BYTES).
     """
-    items = [_encode(replace(profile, changed_at=now, version=profile.version + 1)) for profile in profiles]
-    most = [MAX_BYTES] * len(items) if limits is None else limits
-    outcome = [
-        Saved.TOO_LARGE if _size(item) > limit else Saved.CONFLICT for item, limit in zip(items, most, strict=True)
-    ]
-    fitting = [index for index, saved in enumerate(outcome) if saved is not Saved.TOO_LARGE]
-    groups = [
-        [Put(_key(profiles[index].id), items[index], unchanged_since(profiles[index].version))] for index in fitting
-    ]
-    for index, written in zip(fitting, database.write(groups), strict=True):
-        if written:
-            outcome[index] = Saved.WRITTEN
+    outcome = [Saved.TOO_LARGE] * len(profiles)
+    fitting: list[int] = []
+    writes: list[Write] = []
+    for index, profile in enumerate(profiles):
+        item = _encode(profile, profile.version + 1, now)
+        if _size(profile.id, item) <= (MAX_BYTES if limits is None else limits[index]):
+            fitting.append(index)
+            writes.append(_over(profile.version, _key(profile.id), item))
+    for index, written in zip(fitting, database.write(writes), strict=True):
+        outcome[index] = Saved.WRITTEN if written else Saved.CONFLICT
     return outcome
 
 
@@ -110,108 +108,133 @@ def save_aliases(database: Database, aliases: Sequence[Alias]) -> list[bool]:
     """Write aliases, each over the version of what was read under its id (0: nothing); False where that has changed."""
     return database.write(
         [
-            [
-                Put(
-                    _key(alias.id),
-                    {
-                        "format": FORMAT,
-                        "alias_of": alias.of,
-                        "changed_at": moments.text(alias.changed_at),
-                        "version": alias.version + 1,
-                    },
-                    unchanged_since(alias.version),
-                )
-            ]
+            _over(
+                alias.version,
+                _key(alias.id),
+                _item({"alias_of": alias.of, "changed_at": microseconds(alias.changed_at)}, alias.version + 1),
+            )
             for alias in aliases
         ]
     )
 
 
 def size(profile: Profile) -> int:
-    """Return how many bytes a profile's item has."""
-    return _size(_encode(profile))
+    """Return how many bytes a profile's item has when it is written; a few more than it may be."""
+    return _size(profile.id, _encode(profile, profile.version + 1, _LATEST))
 
 
 def _key(profile_id: str) -> Key:
     return Key(Table.PROFILES, profile_id)
 
 
-def _encode(profile: Profile) -> Item:
-    item: Item = {
-        "format": FORMAT,
+def _over(version: int, key: Key, item: Item) -> Write:
+    return Put(key, item, {"pk": ABSENT}) if version == 0 else Update(key, item, expect={"version": version})
+
+
+def _item(document: Mapping[str, Any], version: int) -> Item:
+    return {"format": FORMAT, "version": version, "doc": _text(document)}
+
+
+def _size(profile_id: str, item: Item) -> int:
+    return size_of(item) + len("pk") + len(profile_id)
+
+
+class _Times:
+    """The times of one profile, each written once: most of its values were set together."""
+
+    def __init__(self) -> None:
+        self.written: list[int] = []
+        self._places: dict[datetime, int] = {}
+
+    def __call__(self, moment: datetime) -> int:
+        """Return the place of a time in the list."""
+        place = self._places.get(moment)
+        if place is None:
+            place = self._places[moment] = len(self.written)
+            self.written.append(microseconds(moment))
+        return place
+
+    def of(self, registers: Mapping[str, Register]) -> dict[str, list[Any]]:
+        """Return registers as value and places of their times: one place where a value has no time of its own."""
+        found: dict[str, list[Any]] = {}
+        last: Stamp | None = None
+        places: list[int] = []
+        for name, held in registers.items():
+            _, at, received_at = held
+            if last is None or at is not last[0] or received_at is not last[1]:
+                last = at, received_at
+                places = [self(at)] if at == received_at else [self(at), self(received_at)]
+            found[name] = [held.value, *places]
+        return found
+
+
+def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item:
+    place = _Times()
+    document: dict[str, Any] = {
         "source": profile.source,
-        "version": profile.version,
-        "identities": _json({name: _register(held) for name, held in profile.identities.items()}),
-        "attributes": _json({name: _register(held) for name, held in profile.attributes.items()}),
-        "memberships": _json(
-            {
-                segment: [held.realized, moments.text(held.at), moments.text(held.heard_at)]
-                for segment, held in profile.memberships.items()
-            }
-        ),
+        "identities": place.of(profile.identities),
+        "attributes": place.of(profile.attributes),
+        "memberships": {
+            segment: [int(held.realized), place(held.at), place(held.heard_at)]
+            for segment, held in profile.memberships.items()
+        },
+        "times": place.written,
     }
     if profile.receipts:
-        # Microseconds: sixteen of them lie in every profile of some sources.
-        item["receipts"] = _json({one: (first - _EPOCH) // _MICROSECOND for one, first in profile.receipts.items()})
-    floors = {"identities_floor": profile.identities_floor, "attributes_floor": profile.attributes_floor}
-    item |= {name: _json(list(map(moments.text, floor))) for name, floor in floors.items() if floor is not None}
-    return item if profile.changed_at is None else item | {"changed_at": moments.text(profile.changed_at)}
+        document["receipts"] = {one: place(first) for one, first in profile.receipts.items()}
+    if profile.identities_floor is not None:
+        document["identities_floor"] = list(map(place, profile.identities_floor))
+    if profile.attributes_floor is not None:
+        document["attributes_floor"] = list(map(place, profile.attributes_floor))
+    if changed_at is not None:
+        document["changed_at"] = microseconds(changed_at)
+    return _item(document, version)
 
 
 def _decode(item: Item) -> Profile | Alias:
-    changed_at = moments.parse(str(item["changed_at"])) if "changed_at" in item else None
-    if "alias_of" in item and changed_at is not None:
-        return Alias(str(item["pk"]), str(item["alias_of"]), changed_at, int(item["version"]))
+    if item["format"] != FORMAT:
+        raise ValueError(f"a profile is stored in form {int(item['format'])}, which this code does not read")
+    profile_id, version = str(item["pk"]), int(item["version"])
+    document = json.loads(str(item["doc"]))
+    changed_at = from_microseconds(document["changed_at"]) if "changed_at" in document else None
+    if "alias_of" in document:
+        return Alias(profile_id, document["alias_of"], changed_at or _EPOCH, version)
+    times = list(map(from_microseconds, document["times"]))
     return Profile(
-        id=str(item["pk"]),
-        source=str(item["source"]),
-        identities=_registers(item["identities"]),
-        identities_floor=_floor(item, "identities_floor"),
-        attributes=_registers(item["attributes"]),
-        attributes_floor=_floor(item, "attributes_floor"),
-        memberships={
-            segment: Membership(realized, moments.parse(at), moments.parse(heard_at))
-            for segment, (realized, at, heard_at) in json.loads(str(item["memberships"])).items()
+        profile_id,
+        document["source"],
+        _registers(document["identities"], times),
+        _floor(document.get("identities_floor"), times),
+        _registers(document["attributes"], times),
+        _floor(document.get("attributes_floor"), times),
+        {
+            segment: Membership(realized == 1, times[at], times[heard_at])
+            for segment, (realized, at, heard_at) in document["memberships"].items()
         },
-        receipts={
-            one: _EPOCH + first * _MICROSECOND for one, first in json.loads(str(item.get("receipts", "{}"))).items()
-        },
-        changed_at=changed_at,
-        version=int(item["version"]),
+        {one: times[first] for one, first in document.get("receipts", {}).items()},
+        changed_at,
+        version,
     )
 
 
-_MICROSECOND = timedelta(microseconds=1)
+def _registers(stored: Mapping[str, Sequence[Any]], times: Sequence[datetime]) -> dict[str, Register]:
+    return {name: Register(held[0], times[held[1]], times[held[-1]]) for name, held in stored.items()}
 
 
-def _register(held: Register) -> list[Any]:
-    times = (held.at,) if held.at == held.received_at else held.stamp
-    return [held.value, *map(moments.text, times)]
+def _floor(stored: Sequence[int] | None, times: Sequence[datetime]) -> Stamp | None:
+    return None if stored is None else (times[stored[0]], times[stored[1]])
 
 
-def _registers(text: object) -> dict[str, Register]:
-    return {
-        name: Register(value, moments.parse(times[0]), moments.parse(times[-1]))
-        for name, (value, *times) in json.loads(str(text)).items()
-    }
+_as_it_is = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_escaped = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _floor(item: Item, name: str) -> Stamp | None:
-    if name not in item:
-        return None
-    at, received_at = map(moments.parse, json.loads(str(item[name])))
-    return at, received_at
-
-
-def _json(value: Mapping[str, Any] | Sequence[Any]) -> str:
-    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        # JSON may escape half a surrogate pair, which no UTF-8 text can hold: such values stay escaped.
-        return json.dumps(value, separators=(",", ":"), sort_keys=True)
+def _text(document: Mapping[str, Any]) -> str:
+    text = _as_it_is(document)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            # JSON may escape half a surrogate pair, which no UTF-8 text can hold: such values stay escaped.
+            return _escaped(document)
     return text
-
-
-def _size(item: Item) -> int:
-    return 64 + sum(len(name) + (len(value.encode()) if isinstance(value, str) else 21) for name, value in item.items())

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from relay.domain import moments
-from relay.stores.database import Database, Delete, Item, Key, Put, Table, write_one
+from relay.stores.database import Database, Delete, Item, Key, Put, Table
 
-_PK = "exports"
+FORMAT: Final = 1
+
+_PK: Final = "exports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,14 @@ def load(database: Database) -> dict[str, Registered]:
 def save(database: Database, registered: Registered) -> None:
     """Write what is known of an export."""
     since = registered.missing_since
-    item: Item = {"missing_since": "" if since is None else moments.text(since), "bucket": registered.bucket}
-    write_one(database, Put(_place(registered.key), item))
+    missing_since = "" if since is None else moments.text(since)
+    item: Item = {"missing_since": missing_since, "bucket": registered.bucket, "format": FORMAT}
+    database.write([Put(_place(registered.key), item)])
 
 
 def forget(database: Database, key: str) -> None:
     """Delete an export's entry; nothing is left of it then."""
-    write_one(database, Delete(_place(key)))
+    database.write([Delete(_place(key))])
 
 
 def _place(key: str) -> Key:

@@ -1,102 +1,49 @@
-"""Runs in DynamoDB: a header and a record per shard (pk `run#id`), a list per export, its newest and its active run."""
+"""Runs in DynamoDB: a header and a record per phase and shard (pk `run#id`), a list per export, and its last run.
 
-from collections.abc import Iterable, Mapping, Sequence
+A shard's record and its counts change together: a page adds its counts where it moves the cursor.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from enum import Enum
+from typing import Final
 
 from relay.domain import moments
-from relay.domain.problems import DEFECT, Problem
-from relay.domain.runs import ENDED, Outcome, Run, RunState, Shard
-from relay.stores.database import (
-    ABSENT,
-    Database,
-    Delete,
-    Expectation,
-    Item,
-    Key,
-    Put,
-    Table,
-    Update,
-    Write,
-    write_one,
-)
+from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards
+from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Put, Table, Update
 
-_ASIDE = {"outstanding": -1, "rejected": 1, f"rejected:{DEFECT}": 1}
+FORMAT: Final = 1
 
 KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
 
-
-ASKS_FOR = timedelta(minutes=3)
-"""Longer than a function's time-out: who has been asking the account for so long has died."""
-
-
-class Readiness(Enum):
-    """Whether a run's account was asked: it was, this one shall, or somebody else does right now."""
-
-    READY = "ready"
-    ASK = "ask"
-    WAIT = "wait"
-
-
-def _header(run: str) -> Key:
-    return Key(Table.CONTROL, f"run#{run}", "header")
-
-
-def _shard(run: str, shard: int) -> Key:
-    return Key(Table.CONTROL, f"run#{run}", f"shard#{shard:03d}")
-
-
-def _waiting(run: str, profile: str) -> Key:
-    return Key(Table.CONTROL, f"run#{run}", f"waiting#{profile}")
-
-
-def _aside(run: str, profile: str) -> Key:
-    return Key(Table.CONTROL, f"run#{run}", f"aside#{profile}")
-
-
-def _listed(export: str, run: str) -> Key:
-    return Key(Table.CONTROL, f"runs#{export}", run)
-
-
-def _readiness(run: str) -> Key:
-    return Key(Table.CONTROL, f"run#{run}", "ready")
-
-
-def _active(export: str) -> Key:
-    return Key(Table.CONTROL, f"active#{export}", "run")
-
-
-def _newest(export: str) -> Key:
-    return Key(Table.CONTROL, f"active#{export}", "newest")
-
-
-def _expiry(run: Run) -> int:
-    return int((run.started_at + KEPT).timestamp())
+_COUNT = "count_"
 
 
 def begin(database: Database, run: Run) -> bool:
-    """Write a new run and make it the export's active one; False when another run is active."""
-    start: Item = {"phase": 1, "after": "", "done": False, "moved_at": moments.text(run.started_at)}
-    return write_one(
-        database,
-        Put(_active(run.export), {"run": run.id}, {"pk": ABSENT}),
-        *_records(run),
-        *(Put(_shard(run.id, index), {**start, "expires_at": _expiry(run)}) for index in range(run.shards)),
-    )
+    """Write a new run and make it its export's last one; False when another run is active.
+
+    The shards come first: nobody looks for them before there is a header.
+    """
+    item = database.get([_last(run.export)])[0]
+    last = None if item is None else load(database, str(item["run"]))
+    if last is not None and last.state not in ENDED:
+        return False
+    shards = [Put(_shard(run.id, shard), _shard_item(shard, _expiry(run))) for shard in first_shards(run)]
+    database.write(shards)
+    expect: Expectation = {"run": ABSENT} if item is None else {"run": str(item["run"])}
+    return database.transact([*_records(run), Update(_last(run.export), {"run": run.id}, expect=expect)])
 
 
 def refuse(database: Database, run: Run) -> None:
     """Record a run that could not start, with its reason."""
-    write_one(database, *_records(run))
+    database.write(_records(run))
 
 
-def _records(run: Run) -> list[Write]:
+def _records(run: Run) -> list[Put]:
     return [
         Put(_header(run.id), _header_item(run, 1), {"pk": ABSENT}),
-        Put(_listed(run.export, run.id), {"cause": run.cause, "expires_at": _expiry(run)}),
-        Put(_newest(run.export), {"run": run.id}),
+        Put(_listed(run.export, run.id), {"expires_at": _expiry(run)}),
     ]
 
 
@@ -106,211 +53,119 @@ def load(database: Database, run: str) -> Run | None:
     return None if item is None else _run(run, item)
 
 
-def active(database: Database, export: str) -> str | None:
-    """Return the id of the export's active run."""
-    item = database.get([_active(export)])[0]
-    return None if item is None else str(item["run"])
+def active(database: Database, export: str) -> Run | None:
+    """Return the export's run that goes on or waits for confirmation."""
+    item = database.get([_last(export)])[0]
+    run = None if item is None else load(database, str(item["run"]))
+    return None if run is None or run.state in ENDED else run
 
 
 def newest(database: Database, export: str) -> Run | None:
     """Return the run that was started or refused last."""
-    item = database.get([_newest(export)])[0]
-    return None if item is None else load(database, str(item["run"]))
+    return next(iter(latest(database, export, 1)), None)
 
 
 def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     """Return the last runs of an export, newest first."""
-    ids = [str(item["sk"]) for item in database.query(Table.CONTROL, f"runs#{export}")][-count:]
+    listed = database.query(Table.CONTROL, f"runs#{export}", newest_first=True, limit=count)
+    ids = [str(item["sk"]) for item in listed]
     items = database.get([_header(run) for run in ids])
-    return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None][::-1]
+    return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None]
 
 
-def forget_pointers(database: Database, export: str) -> None:
-    """Delete which runs of an export are active and newest; the runs themselves are forgotten after `KEPT`."""
-    write_one(database, Delete(_active(export)), Delete(_newest(export)))
+def forget_last(database: Database, export: str) -> None:
+    """Delete which run of an export was the last; the runs themselves are forgotten after `KEPT`."""
+    database.write([Delete(_last(export))])
 
 
-def shards(database: Database, run: str) -> list[Shard]:
-    """Return all shards of a run."""
-    return [_shard_from(item) for item in database.query(Table.CONTROL, f"run#{run}", prefix="shard#")]
+def shards(database: Database, run: str, phase: Phase | None = None) -> list[Shard]:
+    """Return all shards of a run, of all phases or one."""
+    prefix = "shard#" if phase is None else f"shard#{phase.value}#"
+    return [_shard_of(item) for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
 
 
-def shard(database: Database, run: str, index: int) -> Shard | None:
+def shard(database: Database, run: str, phase: Phase, index: int) -> Shard | None:
     """Return one shard."""
-    item = database.get([_shard(run, index)])[0]
-    return None if item is None else _shard_from(item)
+    item = database.get([_shard(run, Shard(index, phase))])[0]
+    return None if item is None else _shard_of(item)
 
 
-def waiting(database: Database, run: str) -> list[str]:
-    """Return the profiles whose outcome a run waits for."""
-    given_up = set(_named(database, run, "aside#"))
-    return [profile for profile in _named(database, run, "waiting#") if profile not in given_up]
-
-
-def waited_for(database: Database, run: str) -> set[str]:
-    """Return the profiles whose outcome a run waits for, or waited for in vain: they are counted beside its pages."""
-    return {*_named(database, run, "waiting#"), *_named(database, run, "aside#")}
-
-
-def _named(database: Database, run: str, prefix: str) -> list[str]:
-    return [str(item["sk"])[len(prefix) :] for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
-
-
-def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list[str]:
-    """Return those of the profiles whose outcome the run still waits for."""
-    items = database.get([place(run, profile) for profile in profiles for place in (_waiting, _aside)])
-    pairs = zip(items[::2], items[1::2], strict=True)
-    return [
-        profile
-        for profile, (waits, given_up) in zip(profiles, pairs, strict=True)
-        if waits is not None and given_up is None
-    ]
-
-
-def move(
-    run: str,
-    index: int,
-    *,
-    phase: int,
-    after: str,
-    to: str,
-    done: bool,
-    counts: Mapping[str, int],
-    waiting: Iterable[str],
-    aside: Iterable[str],
-    now: datetime,
-) -> list[Write]:
-    """Return the group that adds a page's counts and moves the cursor, if it still is where the page began.
-
-    `aside` names those counted as set aside instead of as waiting: nobody counts them once more.
-    """
+def move(run: str, shard: Shard, *, to: str, done: bool, counts: Mapping[str, int], now: datetime) -> Update:
+    """Return the write that adds a page's counts and moves the cursor, if it still is where the page began."""
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
-    waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
-    return [
-        Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
-        *(Put(_waiting(run, profile), waits) for profile in waiting),
-        *(Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}) for profile in aside),
-    ]
+    return Update(_shard(run, shard), place, _columns(counts), {"after": shard.after, "done": False})
 
 
-def note_nudge(database: Database, run: str, index: int, now: datetime) -> None:
-    """Note that a shard's message was sent again, as if it had moved."""
-    write_one(database, Update(_shard(run, index), {"moved_at": moments.text(now)}))
-
-
-def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:
-    """Move one awaited profile to its column, once; False when that was done already."""
-    counts: dict[str, int] = {}
-    if outcome in (Outcome.ABSENT, Outcome.HELD):
-        counts = {"outstanding": -1, "unchanged": 1}
-    elif outcome is not Outcome.OUTSTANDING:
-        counts = {"outstanding": -1, outcome.value: 1}
-        if reason is not None:
-            counts[f"rejected:{reason}"] = 1
-    writes: list[Write] = [Delete(_waiting(run, profile), {"state": "waiting"})]
-    if counts:
-        writes.append(Update(_shard(run, index), {}, _columns(counts)))
-    return write_one(database, *writes)
-
-
-def give_up_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, now: datetime) -> None:
-    """Count an awaited profile as set aside, once, even where the record that it is awaited cannot be written.
-
-    With the outcome OUTSTANDING an import will count it.
-    """
-    is_rejected = outcome is Outcome.REJECTED
-    try:
-        end_wait(database, run, index, profile, outcome, DEFECT if is_rejected else None)
-    except Problem:
-        raise
-    except Exception:  # noqa: BLE001 - whatever is wrong with that record, the run must not wait for ever
-        write_one(
-            database,
-            Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
-            *([count_aside(run, index)] if is_rejected else []),
-        )
-
-
-def count(run: str, index: int, counts: Mapping[str, int]) -> Update:
+def count(run: str, phase: Phase, index: int, counts: Mapping[str, int]) -> Update:
     """Return the write that moves profiles between columns."""
-    return Update(_shard(run, index), {}, _columns(counts))
+    return Update(_shard(run, Shard(index, phase)), {}, _columns(counts))
 
 
-def count_aside(run: str, index: int) -> Update:
-    """Return the write that moves an outstanding profile to those set aside."""
-    return count(run, index, _ASIDE)
-
-
-def readiness(database: Database, run: Run, shard: int, now: datetime) -> Readiness:
-    """Return whether the account was asked for a run. With ASK it is for this shard to ask; nobody else does."""
-    item = database.get([_readiness(run.id)])[0]
-    if item is not None and item["ready"]:
-        return Readiness.READY
-    # Who asked before and begins again has died: messages of one shard are handled one at a time.
-    dead = item is None or int(item["by"]) == shard or now - moments.parse(str(item["at"])) > ASKS_FOR
-    if not dead:
-        return Readiness.WAIT
-    expect: Expectation = {"pk": ABSENT} if item is None else {"by": int(item["by"]), "at": str(item["at"])}
-    asks: Item = {"ready": False, "by": shard, "at": moments.text(now), "expires_at": _expiry(run)}
-    return Readiness.ASK if write_one(database, Put(_readiness(run.id), asks, expect)) else Readiness.WAIT
-
-
-def note_ready(database: Database, run: Run) -> None:
-    """Note that the account was asked and takes the run."""
-    write_one(database, Update(_readiness(run.id), {"ready": True}))
-
-
-def ask_again(database: Database, run: Run) -> None:
-    """Note that the account did not answer: whoever comes next asks."""
-    write_one(database, Delete(_readiness(run.id), {"ready": False}))
-
-
-def second_pass(database: Database, run: Run, confirmed_by: str | None, now: datetime) -> bool:
-    """Begin the second pass: header and every shard at once; False when it began already."""
-    header = replace(run, state=RunState.RUNNING, phase=2, confirmed_by=confirmed_by)
-    back: Item = {"phase": 2, "after": "", "done": False, "moved_at": moments.text(now)}
-    return write_one(
-        database,
-        Put(_header(run.id), _header_item(header, run.version + 1), {"version": run.version}),
-        *(Update(_shard(run.id, index), back, {}, {"phase": 1}) for index in range(run.shards)),
+def note_sent_again(database: Database, run: str, shards: Iterable[Shard], now: datetime) -> None:
+    """Note that the messages of shards were sent again, as if they had moved."""
+    moved: Item = {"moved_at": moments.text(now)}
+    database.write(
+        [Update(_shard(run, shard), moved, expect={"after": shard.after, "done": False}) for shard in shards]
     )
 
 
+def next_phase(database: Database, run: Run, confirmed_by: str | None = None) -> bool:
+    """Begin a run's next phase; False when somebody else changed the run."""
+    header = replace(run, state=RunState.RUNNING, phase=Phase(run.phase + 1), reason=None, confirmed_by=confirmed_by)
+    return _change(database, run, header)
+
+
 def change_state(database: Database, run: Run, state: RunState, now: datetime, reason: str | None = None) -> bool:
-    """Write a run's new state; an ended run is no longer its export's active one. False when it changed meanwhile."""
-    ended = state in ENDED
-    header = replace(run, state=state, reason=reason, ended_at=now if ended else None)
-    writes: list[Write] = [Put(_header(run.id), _header_item(header, run.version + 1), {"version": run.version})]
-    if ended:
-        writes.append(Delete(_active(run.export), {"run": run.id}))
-    return write_one(database, *writes)
+    """Write a run's new state; False when somebody else changed the run."""
+    return _change(database, run, replace(run, state=state, reason=reason, ended_at=now if state in ENDED else None))
+
+
+def _change(database: Database, run: Run, header: Run) -> bool:
+    item = _header_item(header, run.version + 1)
+    return database.write([Update(_header(run.id), item, expect={"version": run.version})])[0]
 
 
 def _columns(counts: Mapping[str, int]) -> dict[str, int]:
-    return {f"count_{name}": number for name, number in counts.items() if number}
+    return {f"{_COUNT}{name}": number for name, number in counts.items() if number}
+
+
+def _header(run: str) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", "header")
+
+
+def _shard(run: str, shard: Shard) -> Key:
+    return Key(Table.CONTROL, f"run#{run}", f"shard#{shard.phase.value}#{shard.index:03d}")
+
+
+def _listed(export: str, run: str) -> Key:
+    return Key(Table.CONTROL, f"runs#{export}", run)
+
+
+def _last(export: str) -> Key:
+    return Key(Table.CONTROL, f"export#{export}", "run")
+
+
+def _expiry(run: Run) -> int:
+    return int((run.started_at + KEPT).timestamp())
 
 
 def _header_item(run: Run, version: int) -> Item:
-    item: Item = {
+    return {
+        "format": FORMAT,
         "export": run.export,
         "cause": run.cause,
         "state": run.state.value,
-        "phase": run.phase,
+        "phase": run.phase.value,
         "shards": run.shards,
         "settings": run.settings,
         "started_at": moments.text(run.started_at),
+        "ended_at": "" if run.ended_at is None else moments.text(run.ended_at),
+        "reason": run.reason or "",
+        "confirmed_by": run.confirmed_by or "",
+        "retry": run.retry or "",
         "version": version,
         "expires_at": _expiry(run),
     }
-    if run.ended_at is not None:
-        item["ended_at"] = moments.text(run.ended_at)
-    if run.reason is not None:
-        item["reason"] = run.reason
-    if run.confirmed_by is not None:
-        item["confirmed_by"] = run.confirmed_by
-    if run.retry is not None:
-        item["retry"] = run.retry
-    return item
 
 
 def _run(run: str, item: Item) -> Run:
@@ -319,25 +174,30 @@ def _run(run: str, item: Item) -> Run:
         export=str(item["export"]),
         cause=str(item["cause"]),
         state=RunState(str(item["state"])),
-        phase=int(item["phase"]),
+        phase=Phase(int(item["phase"])),
         shards=int(item["shards"]),
         settings=int(item["settings"]),
         started_at=moments.parse(str(item["started_at"])),
-        ended_at=moments.parse(str(item["ended_at"])) if "ended_at" in item else None,
-        reason=str(item["reason"]) if "reason" in item else None,
-        confirmed_by=str(item["confirmed_by"]) if "confirmed_by" in item else None,
-        retry=str(item["retry"]) if "retry" in item else None,
+        ended_at=moments.parse(str(item["ended_at"])) if item["ended_at"] else None,
+        reason=str(item["reason"]) or None,
+        confirmed_by=str(item["confirmed_by"]) or None,
+        retry=str(item["retry"]) or None,
         version=int(item["version"]),
     )
 
 
-def _shard_from(item: Item) -> Shard:
-    prefix = "count_"
+def _shard_item(shard: Shard, expires_at: int) -> Item:
+    moved_at = "" if shard.moved_at is None else moments.text(shard.moved_at)
+    return {"after": shard.after, "done": shard.done, "moved_at": moved_at, "expires_at": expires_at}
+
+
+def _shard_of(item: Item) -> Shard:
+    _, phase, index = str(item["sk"]).split("#")
     return Shard(
-        index=int(str(item["sk"])[-3:]),
-        phase=int(item["phase"]),
+        index=int(index),
+        phase=Phase(int(phase)),
         after=str(item["after"]),
         done=bool(item["done"]),
-        counts={name[len(prefix) :]: int(value) for name, value in item.items() if name.startswith(prefix)},
-        moved_at=moments.parse(str(item["moved_at"])),
+        counts={name.removeprefix(_COUNT): int(value) for name, value in item.items() if name.startswith(_COUNT)},
+        moved_at=moments.parse(str(item["moved_at"])) if item["moved_at"] else None,
     )

@@ -7,12 +7,16 @@ it is a member. A profile stored as a member always has its entry, because the e
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from relay.domain import moments
 from relay.domain.keyed_hash import bucket_of
-from relay.stores.database import ABSENT, Database, Group, Key, Put, Table, Update
+from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
 
-_CATALOGUE = "catalogue"
+FORMAT: Final = 1
+"""The version of the stored form of a catalogue entry. An index entry holds nothing but its key."""
+
+_CATALOGUE: Final = "catalogue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Segment:
 
 def add(database: Database, entries: Iterable[tuple[str, str]]) -> None:
     """Add (segment, profile id) pairs to the index; those already there stay."""
-    database.write([[Put(_entry(segment, profile_id), {})] for segment, profile_id in dict.fromkeys(entries)])
+    database.write([Put(_entry(segment, profile_id), {}) for segment, profile_id in dict.fromkeys(entries)])
 
 
 def listing(database: Database, segment: str, bucket: int, *, after: str = "", limit: int | None = None) -> list[str]:
@@ -62,16 +66,16 @@ def note(database: Database, segments: Mapping[str, str | None], now: datetime) 
     """Put segments (id -> name, None where unknown) into the catalogue; a later name replaces an earlier one."""
     ids = list(segments)
     items = database.get([Key(Table.SEGMENTS, _CATALOGUE, segment) for segment in ids])
-    groups: list[Group] = []
+    writes: list[Write] = []
     for segment, item in zip(ids, items, strict=True):
         key, name = Key(Table.SEGMENTS, _CATALOGUE, segment), segments[segment]
         named = {} if name is None else {"name": name.encode(errors="replace").decode()}
         if item is None:
             # Two may see a segment first; whoever loses has nothing to add but a name, which comes again.
-            groups.append([Put(key, {"first_seen": moments.text(now), **named}, {"pk": ABSENT})])
+            writes.append(Put(key, {"format": FORMAT, "first_seen": moments.text(now), **named}, {"pk": ABSENT}))
         elif named and item.get("name") != named["name"]:
-            groups.append([Update(key, {**named})])
-    database.write(groups)
+            writes.append(Update(key, {**named}))
+    database.write(writes)
 
 
 def _partition(segment: str, bucket: int) -> str:

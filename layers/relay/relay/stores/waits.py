@@ -25,6 +25,14 @@ class IdentityWait(NamedTuple):
     key: str
 
 
+class ConfirmWait(NamedTuple):
+    """An identity record of a connection whose last call ended as unconfirmed: the destination is asked again."""
+
+    due: datetime
+    connection: str
+    key: str
+
+
 class OutstandingWait(NamedTuple):
     """A record of outstanding profiles of a run."""
 
@@ -33,17 +41,18 @@ class OutstandingWait(NamedTuple):
     record: str
 
 
-Wait = IdentityWait | OutstandingWait
+Wait = IdentityWait | ConfirmWait | OutstandingWait
 
 
 def put(database: Database, waits: Iterable[Wait]) -> None:
     """Write waits."""
-    database.write([Put(_place(wait), {}) for wait in dict.fromkeys(waits)])
+    database.write([Put(place, {}) for place in _places(waits)])
 
 
 def due(database: Database, now: datetime) -> Iterator[list[Wait]]:
     """Yield the waits that are due, of one partition after the other, oldest first."""
-    last = moments.text(now)
+    # The due time is followed by "#": "$" comes right after it.
+    last = f"{moments.text(now)}$"
     for number in range(PARTITIONS):
         items = database.query(Table.CONTROL, f"waits#{number:02d}", until=last, limit=READ_AT_ONCE)
         if items:
@@ -52,20 +61,26 @@ def due(database: Database, now: datetime) -> Iterator[list[Wait]]:
 
 def drop(database: Database, waits: Iterable[Wait]) -> None:
     """Delete waits."""
-    database.write([Delete(_place(wait)) for wait in dict.fromkeys(waits)])
+    database.write([Delete(place) for place in _places(waits)])
+
+
+def _places(waits: Iterable[Wait]) -> list[Key]:
+    """Return where waits lie, each place once. Waits of different kinds may be equal as tuples, but lie apart."""
+    return list(dict.fromkeys(map(_place, waits)))
 
 
 def _place(wait: Wait) -> Key:
-    if isinstance(wait, IdentityWait):
-        what = f"identity#{wait.connection}#{wait.key}"
-    else:
-        what = f"outstanding#{wait.run}#{wait.record}"
+    what = "#".join((_WORDS[type(wait)], *wait[1:]))
     partition = f"waits#{crc32(what.encode()) % PARTITIONS:02d}"
     return Key(Table.CONTROL, partition, f"{moments.text(wait.due)}#{what}")
 
 
+_WORDS: Final = {IdentityWait: "identity", ConfirmWait: "confirm", OutstandingWait: "outstanding"}
+
+
 def _wait(text: str) -> Wait:
-    due, kind, first, second = text.split("#", 3)
-    if kind == "identity":
-        return IdentityWait(moments.parse(due), first, second)
-    return OutstandingWait(moments.parse(due), first, second)
+    due, word, first, second = text.split("#", 3)
+    moment = moments.parse(due)
+    if word == _WORDS[OutstandingWait]:
+        return OutstandingWait(moment, first, second)
+    return (ConfirmWait if word == _WORDS[ConfirmWait] else IdentityWait)(moment, first, second)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from relay.destinations.activecampaign import checks, contacts, imports, overview
+from relay.destinations.activecampaign import checks, contacts, errors, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT, IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST, Client, Queued
@@ -51,6 +51,7 @@ class ActiveCampaign:
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
+    reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require `email`; know `first_name`, `last_name`, `phone`, `tags` and `fields.<id>`."""
@@ -77,7 +78,7 @@ class ActiveCampaign:
         return frozenset((mapping_rules.target_of(export.options), mapping_rules.list_target(export.options.list_id)))
 
     def says_goodbye(self, export: Export) -> bool:
-        """Return whether those who leave are told: not with `keep`."""
+        """Return whether leavers are taken out: not with `keep`."""
         return bool(export.options.on_exit != "keep")
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:

@@ -72,7 +72,7 @@ UNKNOWN_STATUS = Rejection(
 EXCLUDED = Rejection(
     RejectionKind.DESTINATION,
     "excluded",
-    "ActiveCampaign's import made no such contact: it is on the exclusion list, has bounced or is malformed",
+    "ActiveCampaign's import did not take the contact: it is on the exclusion list, has bounced or is malformed",
 )
 OVER_LIMIT = Rejection(
     RejectionKind.DESTINATION,
@@ -92,6 +92,24 @@ UNCONFIRMED = Rejection(
     "unconfirmed",
     "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
     is_certain=False,
+)
+
+REJECTIONS = (
+    MALFORMED,
+    UNREADABLE,
+    TOO_LARGE,
+    UNFIT_VALUE,
+    TAG_REFUSED,
+    TOO_MANY_TAGS,
+    TAGS_USED_UP,
+    UNSUBSCRIBED,
+    BOUNCED,
+    OPT_IN_PENDING,
+    UNKNOWN_STATUS,
+    EXCLUDED,
+    OVER_LIMIT,
+    IMPORT_REFUSED,
+    UNCONFIRMED,
 )
 
 

@@ -54,7 +54,8 @@ class LookUp:
     def doubt(self, step: Step, absent: Rejection) -> Rejection | None:
         """Return why a step that an import says nothing of is not as wanted, None when it is.
 
-        `absent` is what it means that there is no such contact, unless the account is full.
+        `absent` is what it means that there is no such contact, or that it never was on the list, unless the account is
+        full.
         """
         unread: Rejection | None = UNCONFIRMED
         return self._of_one(lambda: self._doubt(step, absent), unread=unread)
@@ -115,8 +116,11 @@ class LookUp:
 
     def _doubt(self, step: Step, absent: Rejection) -> Rejection | None:
         known, entry = self._read(step)
+        if step.joins and entry is None and absent is not UNCONFIRMED:
+            why = self._why_absent(UNCONFIRMED)
+            return why if known is None else replace(why, is_certain=False)
         if step.joins and known is None:
-            return absent if absent is UNCONFIRMED else self._why_absent(UNCONFIRMED)
+            return absent
         if step.joins and entry is not None and entry.status is not ListStatus.SUBSCRIBED:
             return self._objection(step, entry, UNCONFIRMED)
         return None if self._is_as_wanted(step, known, entry) else UNCONFIRMED

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
-from relay.destinations.gainsight_px import checks, membership, users
+from relay.destinations.gainsight_px import checks, errors, membership, users
 from relay.destinations.gainsight_px import mapping as mapping_rules
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.options import GainsightPxOptions
@@ -33,6 +33,7 @@ class GainsightPx:
     streams = True
     connection_model: type[BaseModel] = GainsightPxConnection
     options_model: type[BaseModel] = GainsightPxOptions
+    reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = Tokens() if tokens is None else tokens
@@ -47,11 +48,11 @@ class GainsightPx:
         return mapping_rules.identities_of(value, export.options.multiple_identities)
 
     def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
-        """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
+        """Return None: membership is all that PX is sent, so nothing else of a user is ever written."""
         return None
 
     def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
-        """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth telling again."""
+        """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth sending again."""
         number = export.options.tell_again
         return values if number == 0 else {**values, "tell_again": str(number)}
 
@@ -103,7 +104,7 @@ class GainsightPx:
         return {}
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:  # noqa: ARG002 - the contract's names
-        """Return None: the bound is short, and nothing in PX tells of calls under way."""
+        """Return None: the bound is short, and nothing in PX shows calls under way."""
         return None
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:

@@ -37,6 +37,8 @@ ATTRIBUTE_OUT_OF_REACH = Rejection(
     "the user still has an attribute set that is no longer an enabled custom attribute of type Boolean",
 )
 
+REJECTIONS = (REFUSED_IDENTITY, UNKNOWN_USER, CREATION_REFUSED, SEGMENT_OUT_OF_REACH, ATTRIBUTE_OUT_OF_REACH)
+
 FEATURE_OFF = "feature_off"
 """The code of what stopped because external segments do not answer."""
 FEATURE_OFF_TEXT = (
@@ -78,7 +80,7 @@ def is_page(reply: Reply) -> bool:
 
 
 def is_success(reply: Reply) -> bool:
-    """Return whether PX took what it was told: no body is documented of such an answer, so any but a page will do."""
+    """Return whether PX took what it was sent: no body is documented of such an answer, so any but a page will do."""
     return reply.status in SUCCESS and not is_page(reply)
 
 
@@ -170,7 +172,7 @@ TOKEN_TABLE: Table = (
         Outcome.CONNECTION,
         "invalid_client",
         "the client was refused (invalid_client): client_id must be the subscription ID, and the OAuth secret may have "
-        "been generated anew on the Company Details page",
+        "been generated again on the Company Details page",
         when=lambda reply: _error_of(reply) == "invalid_client",
     ),
     Row((429,), Outcome.TRANSIENT, "rate_limited", "the token address asks us to slow down", taken=False),

@@ -20,6 +20,8 @@ SEVERAL_IDENTITIES = Rejection(
     "the profile has several IDENTIFY_IDs and the export's multiple_identities says reject",
 )
 
+REJECTIONS = (NO_IDENTITY, MALFORMED_IDENTITY, SEVERAL_IDENTITIES)
+
 
 def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (target, reason) for what is missing or unknown in an export's mapping."""

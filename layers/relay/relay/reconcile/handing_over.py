@@ -1,0 +1,114 @@
+"""Handing over: a profile that became an alias leaves what it stands for to the profile that it is an alias of.
+
+The survivor's assignment comes first, then the survivor takes the alias' place in each identity record, and then it is
+looked at. So the identity is never without a claimant, and never leaves the destination on the way. The alias'
+assignment goes last: whoever dies before begins again.
+
+Looks at the survivor may come between, since it may be of another shard. One that has read a record before it named the
+survivor takes the pair out of the survivor's assignment. Therefore that is written once more after the records: either
+it gets the pair back, or the other look, which has read an older version, writes nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from relay.clock import Clock
+from relay.domain.assignment import Pair
+from relay.domain.exports import Export
+from relay.domain.identity import Authority, hand_over
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.problems import Conflict, StaleSettings
+from relay.reconcile.job import Job
+from relay.reconcile.survey import Case
+from relay.reconcile.waking import Sleeper, Waking
+from relay.stores import assignments, identities
+from relay.stores.assignments import Stored
+from relay.stores.database import Database
+
+LOST_RACES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class HandingOver:
+    """Lets survivors take over from aliases."""
+
+    database: Database
+    keyed: KeyedHash
+    clock: Clock
+    waking: Waking
+
+    def hand_over(self, job: Job, cases: Iterable[Case]) -> dict[str, Stored]:
+        """Hand over what the aliases among the cases stand for, and ask for looks at the survivors.
+
+        Returns the survivors' assignments. Raises StaleSettings when somebody acted under newer settings, Conflict when
+        others kept writing.
+        """
+        held: dict[str, Stored] = {}
+        for case in cases:
+            if case.survivor is not None:
+                self._assign(job.export, case, case.survivor)
+                for key, pair in self._keys(job.export, case.stands_for).items():
+                    self._take_place(job, key, pair, case.profile, case.survivor)
+                held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
+        self.waking.look(
+            Sleeper(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
+        )
+        for case in cases:
+            if case.survivor is not None and case.assigned.version > 0:
+                rest = assignments.NONE.assignment
+                self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
+        return held
+
+    def _keys(self, export: Export, pairs: Iterable[Pair]) -> dict[str, Pair]:
+        return {
+            identities.key_of(self.keyed, export.connection, pair.target, pair.identity): pair for pair in sorted(pairs)
+        }
+
+    def _assign(self, export: Export, case: Case, survivor: str, *, again: bool = False) -> Stored:
+        """Write what the alias stands for into the survivor's assignment; `again` also where it stands there."""
+        handed, assigned_since = case.stands_for, case.assigned.assignment.since
+        for _ in range(LOST_RACES):
+            held = assignments.load(self.database, export.key, [survivor])[survivor]
+            old = held.assignment
+            if old.settings > export.version:
+                raise StaleSettings("settings", "newer settings were acted on", version=old.settings)
+            grown = old
+            if not handed <= old.pairs:
+                now = self.clock.now()
+                since = assigned_since if old.since is None else old.since
+                grown = old.grown(handed, export.version, since or now)._replace(took_over_at=now)
+            elif not again:
+                return held
+            if self.database.write([assignments.save(export.key, survivor, grown, held.version)])[0]:
+                return Stored(grown, held.version + 1)
+        raise Conflict("contention", "others kept writing what an alias hands over")
+
+    def _take_place(self, job: Job, key: str, pair: Pair, alias: str, survivor: str) -> None:
+        for _ in range(LOST_RACES):
+            held = identities.load(self.database, [key])[key]
+            authority = _in_whose_name(job, pair.target, held.record.authority)
+            if authority is None:
+                # Its claimants are another export's, which hands over by itself.
+                return
+            record = hand_over(held.record, authority, alias, survivor)
+            if record == held.record:
+                return
+            if self.database.write([identities.save(key, record, held.version, self.clock.now())])[0]:
+                return
+        raise Conflict("contention", "others kept writing what an alias hands over")
+
+
+def _in_whose_name(job: Job, target: str, last: Authority) -> Authority | None:
+    """Return in whose name the claimants of a record are changed that was changed last in the name of `last`.
+
+    Claims of before the target passed to another export stay what they are: only the claimant gets another name. None
+    where they are none of this export's business. Raises StaleSettings when it was changed under newer settings.
+    """
+    own = job.authority(target)
+    if own is None:
+        return last if last.export == job.export.name else None
+    if last.epoch != own.epoch:
+        return last if last.epoch < own.epoch else None
+    if last > own:
+        raise StaleSettings("settings", "newer settings were acted on", version=last.settings)
+    return own

@@ -1,0 +1,107 @@
+"""Setting aside: what goes wrong in our own code concerns the profile that it was met with, and nobody else.
+
+Where work on several profiles fails with something that is none of our problems, it is done once more with half of
+them, down to the one that fails alone. That one is recorded, counted as rejected and shown; the others go on. Doing it
+once more is what a message does that comes back after a crash, so it needs no rule of its own.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final, TypeVar
+
+import relay
+from relay.clock import Clock
+from relay.domain.exports import Export
+from relay.domain.problems import Problem
+from relay.observability import Observability, places
+from relay.stores import defects
+from relay.stores.database import Database
+from relay.stores.defects import Defect
+
+MOST_IN_A_ROW: Final = 10
+"""So many that failed alone, and nothing that went well between them: then it is not the profiles.
+
+A broken deploy must neither work on a million profiles one by one nor set them all aside: their messages fail, as they
+do for everything that cannot be attributed to a profile, and wait in the dead-letter queue for the next deploy.
+"""
+
+Item = TypeVar("Item")
+
+
+@cache
+def code_version() -> str:
+    """Return what names the code that runs: a hash of the library's files."""
+    digest = hashlib.sha256()
+    root = Path(relay.__file__).parent
+    for file in sorted(root.rglob("*.py")):
+        digest.update(file.relative_to(root).as_posix().encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+class SettingAside:
+    """Remembers whom defects concern. One for each process: it counts failures across messages."""
+
+    def __init__(self, database: Database, clock: Clock, observe: Observability) -> None:
+        self._database = database
+        self._clock = clock
+        self._observe = observe
+        self._in_a_row = 0
+
+    def by_halves(self, items: Sequence[Item], attempt: Callable[[Sequence[Item]], None]) -> dict[Item, Exception]:
+        """Do `attempt` for all items; where that meets a defect, for one half and the other; return who failed alone.
+
+        What `attempt` has done for a part must do no harm when it is done once more. Raises what it raises when that is
+        a Problem, or when `MOST_IN_A_ROW` failed.
+        """
+        failed: dict[Item, Exception] = {}
+        waiting = [items] if items else []
+        while waiting:
+            part = waiting.pop()
+            try:
+                attempt(part)
+            except Problem:
+                raise
+            except Exception as error:  # noqa: BLE001 - it is handed to the caller
+                if len(part) > 1:
+                    middle = len(part) // 2
+                    waiting += [part[middle:], part[:middle]]
+                    continue
+                self._count(error)
+                failed[part[0]] = error
+            else:
+                self.went_well()
+        return failed
+
+    def set_aside(self, export: Export, failed: Mapping[str, Exception]) -> None:
+        """Record profiles that failed alone; raises the failure when it is one of `MOST_IN_A_ROW`."""
+        for error in failed.values():
+            self._count(error)
+        self.note(export, failed)
+
+    def note(self, export: Export, failed: Mapping[str, Exception]) -> None:
+        """Record profiles that failed alone, and log them."""
+        if not failed:
+            return
+        now = self._clock.now()
+        defects.note(
+            self._database,
+            export.key,
+            [
+                Defect(profile, type(error).__name__, tuple(places(error)), code_version(), now)
+                for profile, error in failed.items()
+            ],
+        )
+        for profile, error in failed.items():
+            self._observe.problem("set aside", error, export=export.key, profile=profile)
+
+    def went_well(self) -> None:
+        """Note that something went well: what failed before was met with its own profile."""
+        self._in_a_row = 0
+
+    def _count(self, error: Exception) -> None:
+        self._in_a_row += 1
+        if self._in_a_row >= MOST_IN_A_ROW:
+            raise error

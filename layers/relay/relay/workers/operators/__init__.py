@@ -1,0 +1,1 @@
+"""What operators ask, and the answers: runs, checks of everything, probes."""

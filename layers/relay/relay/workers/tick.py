@@ -1,0 +1,251 @@
+"""Every minute: the directory, probes, resyncs, waits that are due, runs and imports whose message was lost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final, TypeVar
+
+from relay.breaker.pace import budget_used
+from relay.breaker.probing import Prober
+from relay.clock import Clock
+from relay.destinations.contract import Destination
+from relay.domain.exports import Export
+from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
+from relay.domain.problems import Problem, Unexpected
+from relay.domain.runs import RunState
+from relay.observability import Count, Observability
+from relay.reconcile.recording import sleeper_of
+from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.waking import Sleeper, Waking
+from relay.runs.ending import Ending
+from relay.runs.settling import Settling
+from relay.runs.starting import Starter
+from relay.schedules import Timetable
+from relay.settings.doors import UNREADABLE
+from relay.settings.settings import Settings
+from relay.settings.shapes import Invalid, Listing
+from relay.stores import activations, breakers, defects, identities, imports, runs, waits
+from relay.stores.breakers import Breaker
+from relay.stores.database import Database
+from relay.stores.directory import Directory, Entry
+from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait
+from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
+
+STALLED_AFTER: Final = timedelta(minutes=15)
+"""A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
+
+
+Due = TypeVar("Due", IdentityWait, ConfirmWait)
+
+
+class Ticker:
+    """What the clock does for us; each tick is safe to repeat and to run beside another."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        destinations: Callable[[str], Destination],
+        starter: Starter,
+        ending: Ending,
+        settling: Settling,
+        waking: Waking,
+        prober: Prober,
+        aside: SettingAside,
+        directory: Directory,
+        clock: Clock,
+        observe: Observability,
+        *,
+        schedules: Callable[[], Timetable] | None = None,
+        more: Sequence[Callable[[Listing], None]] = (),
+    ) -> None:
+        """`schedules` says what will start exports; `more` is done at the end of each tick."""
+        self._database = database
+        self._settings = settings
+        self._destinations = destinations
+        self._starter = starter
+        self._ending = ending
+        self._settling = settling
+        self._waking = waking
+        self._prober = prober
+        self._aside = aside
+        self._directory = directory
+        self._clock = clock
+        self._observe = observe
+        self._schedules = schedules
+        self._more = more
+
+    def tick(self) -> None:
+        """Do everything that is due. Trouble with one connection is logged and harms no other.
+
+        Raises Unexpected at the end when a defect was met, so that the function's error metric shows it.
+        """
+        listing = self._settings.exports()
+        by_connection: dict[str, list[Export]] = {}
+        for export in listing.valid.values():
+            by_connection.setdefault(export.connection, []).append(export)
+        parts: list[tuple[str, Callable[[], None]]] = [
+            (connection, partial(self._connection, connection, exports))
+            for connection, exports in sorted(by_connection.items())
+        ]
+        parts += [("", partial(self._waits, listing.valid)), ("", partial(self._stack, listing))]
+        parts += [("", partial(step, listing)) for step in self._more]
+        met = 0
+        for connection, part in parts:
+            try:
+                part()
+            except Exception as error:  # noqa: BLE001 - a defect met in one part must harm no other, and be seen
+                self._observe.problem("tick", error, connection=connection)
+                met += not isinstance(error, Problem)
+        if met:
+            raise Unexpected("defect", f"{met} parts of the tick met one")
+
+    def _waits(self, exports: Mapping[str, Export]) -> None:
+        """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
+        due = [wait for part in waits.due(self._database, self._clock.now() - CLOCK_MARGIN) for wait in part]
+        failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
+        failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
+        for wait in due:
+            if isinstance(wait, OutstandingWait):
+                try:
+                    self._settle(wait, exports)
+                except Exception as error:  # noqa: BLE001 - one run's records must hold up no other's
+                    self._observe.problem("wait", error, run=wait.run)
+                    failed.append(error)
+                else:
+                    waits.drop(self._database, [wait])
+        if failed:
+            raise failed[0]
+
+    def _each(self, work: Callable[[Sequence[Due]], None], due: Sequence[Due]) -> list[Exception]:
+        """Do the work for all waits of a kind, and drop those for which it went well; return what the others met."""
+        failed = self._aside.by_halves(due, work)
+        waits.drop(self._database, [wait for wait in due if wait not in failed])
+        for wait, error in failed.items():
+            self._observe.problem("wait", error, connection=wait.connection)
+        return list(failed.values())
+
+    def _wake(self, due: Sequence[IdentityWait]) -> None:
+        """Ask for looks at whoever is responsible for records that waited and are not at rest."""
+        found = identities.load(self._database, list(dict.fromkeys(wait.key for wait in due)))
+        now = self._clock.now()
+        self._waking.look(
+            sleeper_of(wait.connection, record, record.responsible)
+            for wait in due
+            if (record := found[wait.key].record).responsible is not None and next_step(record, now) != NOTHING
+        )
+
+    def _look_up(self, due: Sequence[ConfirmWait]) -> None:
+        """Have destinations asked about what is unconfirmed."""
+        found = identities.load(self._database, list(dict.fromkeys(wait.key for wait in due)))
+        sleepers: list[Sleeper] = []
+        for wait in due:
+            record = found[wait.key].record
+            if record.refused is not None and record.responsible is not None:
+                sleepers.append(sleeper_of(wait.connection, record, record.responsible))
+        self._waking.confirm(sleepers)
+
+    def _settle(self, wait: OutstandingWait, exports: Mapping[str, Export]) -> None:
+        run = self._settling.due(wait)
+        export = None if run is None else exports.get(run.export)
+        if run is not None and export is not None:
+            self._ending.go_on_if_over(export, run.id)
+
+    def _stack(self, listing: Listing) -> None:
+        """Tell what waits for somebody beside what single connections have."""
+        for waiting in (*of_settings(listing), *of_sources(self._database, listing.valid.values())):
+            self._tell(waiting)
+        for invalid in listing.problems:
+            self._request_unreadable(invalid)
+        if self._schedules is None:
+            return
+        timetable = self._schedules()
+        for export in listing.valid.values():
+            if export.active and not export.stream and not timetable.will_start(export.key):
+                self._observe.info("no schedule will start it", export=export.key)
+                self._observe.count(Count.UNSCHEDULED)
+
+    def _request_unreadable(self, invalid: Invalid) -> None:
+        """Have an export whose parameter may not be read run once it can: changes pass it by, and no edit will show."""
+        kind, _, key = invalid.subject.partition(" ")
+        if kind == "export" and invalid.problem.code == UNREADABLE:
+            connection, _, name = key.partition("/")
+            if not breakers.load_one(self._database, connection, name).resync:
+                breakers.request_resync(self._database, connection, name)
+
+    def _tell(self, waiting: Attention) -> None:
+        """Log what waits for somebody as it is now, and count it for the alarm, whose text cannot change."""
+        self._observe.problem("needs attention", waiting.problem, subject=waiting.subject)
+        self._observe.count(Count.STOPPED)
+        self._observe.count(Count.ATTENTION, subject=waiting.subject, outcome=waiting.problem.code)
+
+    def _connection(self, connection: str, exports: Sequence[Export]) -> None:
+        destination = self._destinations(exports[0].destination)
+        entry = Entry(destination.name, destination.streams, destination.shards)
+        if self._directory.read().get(connection) != entry:
+            self._directory.keep(connection, entry)
+        self._show_budget(connection)
+        for export in exports:
+            set_aside = defects.of_export(self._database, export.key, defects.MOST_SHOWN)
+            self._observe.count(Count.SET_ASIDE, len(set_aside))
+        if self._is_stopped(breakers.load_one(self._database, connection, None), exports):
+            return
+        for export in exports:
+            breaker = breakers.load_one(self._database, connection, export.name)
+            if self._is_stopped(breaker, [export]):
+                continue
+            self._export(export, breaker)
+            for waiting in of_runs(self._database, export):
+                self._tell(waiting)
+        self._imports(connection)
+
+    def _is_stopped(self, breaker: Breaker, exports: Sequence[Export]) -> bool:
+        """Probe what is stopped, when that is due; say why it is stopped now, if it still is."""
+        if breaker.stop is None or self._prober.probe_if_due(breaker, exports):
+            return False
+        for waiting in of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)):
+            self._tell(waiting)
+        return True
+
+    def _show_budget(self, connection: str) -> None:
+        """Show how much of its daily budget a connection has used, while it works and while it is stopped."""
+        share = budget_used(self._database, connection, self._clock.now())
+        if share is not None:
+            self._observe.count(Count.BUDGET_PERCENT, round(100 * share), connection=connection)
+
+    def _export(self, export: Export, breaker: Breaker) -> None:
+        self._send_lost_pages(export)
+        if not export.active:
+            return
+        if breaker.resync:
+            run = self._starter.start(export, "resync", supersede=False)
+            if run is not None and run.state is RunState.RUNNING:
+                breakers.clear_resync(self._database, breaker)
+        elif export.stream and activations.load(self._database, export.key) != export.version:
+            run = self._starter.start(export, "activated")
+            if run is not None and run.state is RunState.RUNNING:
+                activations.save(self._database, export.key, export.version)
+
+    def _send_lost_pages(self, export: Export) -> None:
+        """Send messages of the active run again whose cursors stand still, and see whether its phase is over."""
+        run = runs.active(self._database, export.key)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        now = self._clock.now()
+        shards = runs.shards(self._database, run.id, run.phase)
+        if all(shard.done for shard in shards):
+            self._ending.go_on_if_over(export, run.id)
+        stalled = [shard for shard in shards if not shard.done and _is_stalled(shard.moved_at, now)]
+        self._ending.send_pages(export, run, stalled)
+        runs.note_sent_again(self._database, run.id, stalled, now)
+
+    def _imports(self, connection: str) -> None:
+        now = self._clock.now()
+        for opened in imports.all_open(self._database, connection):
+            if _is_stalled(opened.looked_at, now):
+                imports.note_look(self._database, opened, opened.number, now)
+                self._waking.check_import(connection, opened.call, opened.number, timedelta())
+
+
+def _is_stalled(last: datetime | None, now: datetime) -> bool:
+    return last is None or now - last > STALLED_AFTER

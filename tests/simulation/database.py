@@ -1,0 +1,72 @@
+"""The database of a simulation: every change of an item is shown, and lost races are counted by what lost them."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from relay.stores.database import Item, Key, Table, Write
+from tests.fakes.memory_database import MemoryDatabase
+
+Changes = dict[Key, Item | None]
+"""Items as they were before a write, by key."""
+
+
+def _ignore(changes: Changes) -> None:
+    """Look at nothing."""
+
+
+class SimDatabase(MemoryDatabase):
+    """`watch` sees every change after it was made; `races` counts writes whose expectation did not hold by kind."""
+
+    def __init__(self, **hooks: Any) -> None:
+        super().__init__(**hooks)
+        self.watch: Callable[[Changes], None] = _ignore
+        self.races: Counter[str] = Counter()
+
+    def _apply_all(self, writes: Sequence[Write], *, factor: int) -> bool:
+        before = {write.key: self._items.get(write.key) for write in writes}
+        applied = super()._apply_all(writes, factor=factor)
+        if applied:
+            self.watch(before)
+        else:
+            self.races[f"{what(writes[0].key)}, by {_part()}"] += 1
+        return applied
+
+    def peek(self, key: Key) -> Item | None:
+        """Return an item as it lies there, not to be changed; this is no step."""
+        return self._items.get(key)
+
+    def partition(self, table: Table, pk: str) -> list[Item]:
+        """Return the items of a partition by `sk`, not to be changed; this is no step."""
+        return [self._items[Key(table, pk, sk)] for sk in self._sorted.get((table, pk), ())]
+
+    def of_kind(self, table: Table, prefix: str = "") -> list[tuple[Key, Item]]:
+        """Return the items of a table whose `pk` begins so, not to be changed, in no order; this is no step."""
+        return [(key, item) for key, item in self._items.items() if key.table is table and key.pk.startswith(prefix)]
+
+    def expire(self, now: float) -> None:
+        """Delete what has expired, as DynamoDB does some time later; this is no step."""
+        for key, item in list(self._items.items()):
+            expires_at = item.get("expires_at")
+            if isinstance(expires_at, int) and expires_at < now:
+                self._store(key, None)
+
+
+def what(key: Key) -> str:
+    """Return what kind of record lies at a key."""
+    if key.table is not Table.CONTROL:
+        return key.table.value
+    kind = key.pk.partition("#")[0]
+    return f"{kind} {key.sk.partition('#')[0]}" if kind == "run" else kind
+
+
+def _part() -> str:
+    """Return the part of the library that asked for the write: the innermost caller that is no store."""
+    frame = sys._getframe(2)
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("relay.") and not module.startswith("relay.stores."):
+            return f"{module.removeprefix('relay.')} {frame.f_code.co_qualname.rpartition('.')[2]}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "nobody"
