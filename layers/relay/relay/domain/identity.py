@@ -60,7 +60,7 @@ class Rest(Enum):
     OUT = "OUT"
     """It leaves the target."""
     KEEP = "KEEP"
-    """Its export does not tell leaving: the destination keeps what it has."""
+    """Its export takes nobody out: the destination keeps what it has."""
     HOLD = "HOLD"
     """A profile was turned away and may still want it: nothing is sent until a run has asked everybody."""
 
@@ -237,7 +237,7 @@ def claim(record: Record, authority: Authority, profile: str, digest: Digest, ba
         turned_away_at = None
     record = record._replace(authority=authority, desired=desired, turned_away_at=turned_away_at)
     if isinstance(desired, Unwanted):
-        # What leaves without being told may have been removed by hand meanwhile: a return is sent again.
+        # Whoever left without being taken out may have been removed by hand meanwhile: a return is sent again.
         acknowledged = UNKNOWN if desired.rest is Rest.KEEP else record.acknowledged
         return record._replace(desired=Wanted((profile,), digest, basis), acknowledged=acknowledged)
     if profile not in desired.by:
@@ -257,9 +257,9 @@ def release(
 ) -> Record:
     """Return the record once a profile stands for the identity no more.
 
-    To be called only when a run under these settings has let every member claim. `keep` says that the export does not
-    tell leaving. `asked_since` is the start of a run that is in its second pass: whoever was turned away before it has
-    had the chance to claim.
+    To be called only when a run under these settings has let every member claim. `keep` says that the export takes
+    nobody out. `asked_since` is the start of a run that removes: whoever was turned away before it has had the chance
+    to claim.
     """
     if record.authority == Authority():
         return record

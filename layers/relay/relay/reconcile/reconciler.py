@@ -299,8 +299,8 @@ def _asked_next(send_by: datetime, now: datetime) -> datetime:
 def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
     """Return what an assignment has to say before the profile's records are visited.
 
-    The first pass of a run takes out what is released. Then whoever is assigned in vain on the last pass
-    is one of those who were counted as leaving, also when a page is done once more after it has taken them out.
+    The DELIVER phase of a run takes out what is released. Then whoever is assigned in vain in REMOVE is one of those
+    who were counted as leaving, also when a page is done once more after it has taken them out.
     """
     old = case.assigned.assignment
     if case.survivor is not None:

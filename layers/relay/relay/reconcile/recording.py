@@ -26,7 +26,7 @@ def next_look_up(since: datetime, now: datetime) -> datetime | None:
 
 
 class Recorder:
-    """Writes answers into identity records, each one conditional write, and wakes whoever has to go on."""
+    """Writes answers into identity records, each one conditional write, and asks whoever has to go on."""
 
     def __init__(self, database: Database, clock: Clock, waking: Waking) -> None:
         self._database = database

@@ -208,8 +208,10 @@ def _verdict_if_unchanged(
     if assignment.settings != job.export.version:
         return None
     basis, verdict = job.basis(case.version), UNCHANGED
-    for key in keys:
-        record = records[key].record
+    for key, pair in keys.items():
+        record, authority = records[key].record, job.authority(pair.target)
+        if authority is None or record.authority.epoch != authority.epoch:
+            return None
         desired = record.desired
         if not isinstance(desired, Wanted) or desired.by[0] != case.profile or desired.basis != basis:
             return None

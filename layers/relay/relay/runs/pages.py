@@ -88,7 +88,7 @@ class Pages:
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
         """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
-        `calls` tells how many API calls were made so far: what a page has made is counted beside its columns.
+        `calls` returns how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
         `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
         then nothing was counted and the cursor has not moved.
@@ -194,7 +194,7 @@ class Pages:
         )
         leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
         is_last = run.phase is Phase.REMOVE
-        # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
+        # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:

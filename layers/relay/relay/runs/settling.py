@@ -21,7 +21,7 @@ from relay.stores.waits import OutstandingWait
 
 ASKED_AGAIN: Final = timedelta(minutes=5)
 SELDOM: Final = timedelta(minutes=30)
-"""How often outstanding profiles are looked at of whom nobody has told what became of them: at first, and in a run that
+"""How often outstanding profiles are looked at of whom nobody has said what became of them: at first, and in a run that
 has gone on for hours."""
 
 LOST_RACES: Final = 20

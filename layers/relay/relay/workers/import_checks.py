@@ -108,7 +108,7 @@ class _Told:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether every part of the import was told to have ended."""
+        """Return whether every part of the import was reported to have ended."""
         return self.finished == {True}
 
 
@@ -275,7 +275,7 @@ class ImportChecker:
         rows: Sequence[Row],
         seconds_left: Callable[[], float],
     ) -> _Told:
-        """Ask the destination about the rows that no look has told of yet, in halves where that meets a defect.
+        """Ask the destination about the rows that no look has settled yet, in halves where that meets a defect.
 
         An import that never ends is over at its bound, with nothing confirmed.
         """

@@ -59,7 +59,7 @@ class Ticker:
         schedules: Callable[[], Timetable] | None = None,
         more: Sequence[Callable[[Listing], None]] = (),
     ) -> None:
-        """`schedules` tells what will start exports; `more` is done at the end of each tick."""
+        """`schedules` says what will start exports; `more` is done at the end of each tick."""
         self._database = database
         self._settings = settings
         self._destinations = destinations
@@ -200,7 +200,7 @@ class Ticker:
         self._imports(connection)
 
     def _is_stopped(self, breaker: Breaker, exports: Sequence[Export]) -> bool:
-        """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
+        """Probe what is stopped, when that is due; say why it is stopped now, if it still is."""
         if breaker.stop is None or self._prober.probe_if_due(breaker, exports):
             return False
         for waiting in of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)):
