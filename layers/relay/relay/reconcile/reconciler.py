@@ -178,7 +178,7 @@ class Reconciler:
     def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, datetime]]:
         """End calls that the destination shows to be over before their deadline; say when it is asked about the others.
 
-        What it does not show now it may show later.
+        What it does not show now it may show later, unless it says that it never will.
         """
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
@@ -186,8 +186,10 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            cleared = None
-        if cleared is not None:
+            pass
+        else:
+            if cleared is None:
+                return visits, {}
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
