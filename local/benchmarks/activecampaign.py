@@ -37,7 +37,7 @@ ACCOUNTS: Mapping[str, tuple[str, ...]] = {
     "open": (),
     "silent": ("--excluded-at", "queue", "--success-lists", "created"),
 }
-"""What accounts tell of an import: whom it left out, or no more than how many. It is not documented which."""
+"""What accounts say of an import: whom it left out, or no more than how many. It is not documented which."""
 
 _PLANTED_AT_ONCE = 5_000
 _SUBSCRIBED, _UNSUBSCRIBED = 1, 2

@@ -81,7 +81,7 @@ class Response:
 class Wire(requests.Session):
     """Hands requests to an application, and remembers them in `requests`.
 
-    `interfere` answers in the application's place. `now` tells the (virtual) time: a request during which more of it
+    `interfere` answers in the application's place. `now` is the (virtual) time: a request during which more of it
     passes than the read time-out allows is acted on, and then times out.
     """
 

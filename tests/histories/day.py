@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -168,6 +168,3 @@ class Day:
 
     def is_stopped(self) -> bool:
         return "stopped" in self.world.unrest()
-
-    def at(self) -> datetime:
-        return self.clock.now()

@@ -9,10 +9,13 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from relay.breaker.pace import Pace
+from relay.destinations.contract import Quota
 from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
@@ -21,7 +24,7 @@ from relay.queues import Received
 from relay.runs.ending import BOUND
 from relay.settings.inventory import Inventory
 from relay.stores import activations, breakers, imports, runs
-from relay.stores.database import Table
+from relay.stores.database import Database, Table
 from relay.stores.waits import PARTITIONS
 from relay.wiring import Stack
 from relay.workers.tick import STALLED_AFTER
@@ -43,6 +46,18 @@ WARM = 0.9
 """How often an invocation finds the process of the one before it."""
 
 
+class BudgetedPace(Pace):
+    """Keeps a daily budget that can be used up."""
+
+    def __init__(self, database: Database, clock: VirtualClock, a_day: int | None) -> None:
+        super().__init__(database, clock)
+        self._a_day = a_day
+
+    def __call__(self, connection: str, quota: Quota) -> None:
+        """Take the next slot."""
+        super().__call__(connection, quota if self._a_day is None else replace(quota, a_day=self._a_day))
+
+
 class World:
     """The relay of one history; everything random is drawn from `chance`."""
 
@@ -51,6 +66,8 @@ class World:
         self.happened: deque[str] = deque(maxlen=20_000)
         self.observe = Observed(self.tell)
         self.death_rate = chance.choice([0.0, 0.0, 0.0005])
+        self.budget = chance.choice([None] * 6 + [100, 300])
+        """The most calls of a quota in a day, where that is less than the destination's own."""
         self.kills = 0
         self.queue = self._queue("destination", fifo=True)
         self.checks = self._queue("checks", fifo=False)
@@ -114,6 +131,7 @@ class World:
         stack = Stack({"RELAY_PREFIX": "history"})
         destination = self.side.new_destination()
         stack.clock, stack.observe, stack.database = self.clock, self.observe.as_observability(), self.database
+        stack.pace = BudgetedPace(self.database, self.clock, self.budget)
         stack.monotonic, stack.session, stack.keyed = self.clock.timestamp, self._session, self.keyed
         stack.settings = SeenSettings(self.console, self.clock.now, self.side.connection).as_settings()
         stack.settings_age = SEEN_WITHIN

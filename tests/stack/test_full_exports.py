@@ -58,7 +58,7 @@ def test_what_an_import_refuses_is_a_rejection(world: World) -> None:
     counts = run["counts"]
     assert run["adds_up"]
     assert (counts["delivered"], counts["rejected"]) == (len(ENOUGH_FOR_IMPORTS) - 3, 3)
-    # The reasons that cannot be told apart are given together; a busy account is not asked for any.
+    # The reasons that look alike are given together; a busy account is not asked for any.
     assert counts.get("rejected:unsubscribed", 0) + counts.get("rejected:import_refused", 0) == 3
     held = world.contacts(list_id)
     assert held.keys() == {world.email(number) for number in ENOUGH_FOR_IMPORTS if number not in (1, 2, 3)}
@@ -96,7 +96,7 @@ def test_two_profiles_with_one_address_are_one_contact(world: World) -> None:
     world.post_shop([world.shop_change(1), world.shop_change(2, identities=shared)])
     world.stored()
     run = world.run(world.list_export)
-    # Whether the one who loses counts as delivered depends on who was looked at first: then both were told in turn.
+    # Whether the one who loses counts as delivered depends on who was looked at first: then both were sent in turn.
     assert run["adds_up"]
     assert run["counts"]["delivered"] + run["counts"].get("duplicate", 0) == 2
     assert world.contacts(list_id).keys() == {world.email(1)}

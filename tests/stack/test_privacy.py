@@ -90,16 +90,16 @@ def _customers(world: World, address: str) -> list[dict[str, Any]]:
 
 
 def _misbehave(world: World, address: str) -> None:
-    """Let both destinations repeat what they were told in their error messages."""
+    """Let both destinations repeat what they were sent in their error messages."""
     text = f"{address} {PERSON['last_name']} sandbox-api-key sandbox-password"
-    echo = {"message": text, "error": text, "error_description": text, "externalapierror": {"message": text}}
+    repeated = {"message": text, "error": text, "error_description": text, "externalapierror": {"message": text}}
     world.px.misbehave(
-        {"match": {"path": "/oauth/token"}, "do": {"status": 500, "body": echo}},
+        {"match": {"path": "/oauth/token"}, "do": {"status": 500, "body": repeated}},
         {"match": {"path": "/v1/external_segment/update_membership"}, "do": {"status": 503, "body": text}},
     )
     world.campaign.misbehave(
-        {"match": {"path": "/api/3/import/bulk_import"}, "after": 1, "do": {"status": 500, "body": echo}},
-        {"match": {"path": "/api/3/import/info"}, "do": {"status": 500, "body": echo}},
+        {"match": {"path": "/api/3/import/bulk_import"}, "after": 1, "do": {"status": 500, "body": repeated}},
+        {"match": {"path": "/api/3/import/info"}, "do": {"status": 500, "body": repeated}},
     )
 
 

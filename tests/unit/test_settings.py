@@ -1,4 +1,4 @@
-"""Settings as administrators write them: what is taken, what is told, and that one's fault harms no other."""
+"""Settings as administrators write them: what is taken, what is reported, and that one's fault harms no other."""
 
 import json
 from datetime import timedelta

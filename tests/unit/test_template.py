@@ -357,7 +357,7 @@ def test_a_tick_that_has_not_run_for_five_minutes_raises_an_alarm(resources: dic
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 300
     assert alarm.get("DatapointsToAlarm", alarm["EvaluationPeriods"]) == alarm["EvaluationPeriods"]
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "LessThanThreshold")
-    # A tick that does not run tells nothing.
+    # A tick that does not run shows nothing.
     assert alarm["TreatMissingData"] == "breaching"
 
 

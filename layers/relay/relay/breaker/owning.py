@@ -58,13 +58,27 @@ class Ownership:
             if owner.export != export.name and self._still_has(export.connection, owner.export, target)
         ]
 
-    def quiet_from(self, own: Mapping[str, Owner]) -> datetime | None:
-        """Return from when on nobody acts for former owners any more, with the settings of before; None without any."""
-        epochs = [owner.epoch for owner in own.values() if owner.former]
-        return moments.from_milliseconds(max(epochs)) + self.settings_age + CLOCK_MARGIN if epochs else None
+    def quiet_from(self, connection: str, own: Mapping[str, Owner]) -> datetime | None:
+        """Return from when on nobody acts for former owners any more, with the settings of before; None without any.
+
+        One that is still there gave its target up with its last edit at the latest, one that is gone when the target
+        was taken.
+        """
+        given_up = [
+            moments.from_milliseconds(self._edited(f"{connection}/{former}", owner.epoch))
+            for owner in own.values()
+            for former in owner.former
+        ]
+        return max(given_up) + self.settings_age + CLOCK_MARGIN if given_up else None
+
+    def _edited(self, export: str, otherwise: int) -> int:
+        try:
+            return self.settings.export(export).version
+        except SettingsProblem:
+            return otherwise
 
     def authority(self, export: Export, own: Mapping[str, Owner]) -> Callable[[str], Authority | None]:
-        """Return what tells in whose name an export changes the records of a target: None where that is another's.
+        """Return what says in whose name an export changes the records of a target: None where that is another's.
 
         `own` is what `own` returned. An export keeps the authority over a target that its settings name no more, until
         another export takes it: so its members leave it.

@@ -44,8 +44,7 @@ class Job:
 
     `authority` returns in whose name records of a target are changed, None for a target that is another export's.
     `adopts` are targets that were other exports' until now, with those exports' keys: the first pass of a run takes
-    over what they have assigned there, if it began at `adopts_from` or later. Before that somebody may still act for
-    such an export.
+    over what they have assigned there. A run that began before `adopts_from` does not: somebody may act for them still.
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
@@ -71,14 +70,14 @@ class Job:
 
     @property
     def claims(self) -> bool:
-        """Return whether members claim; the last pass of a run is for leavers alone."""
+        """Return whether members claim; the REMOVE phase of a run is for leavers alone."""
         return self.run is None or self.run.phase is Phase.DELIVER
 
     @property
     def removes(self) -> bool:
-        """Return whether this job takes leavers out; the first pass of a run only counts them.
+        """Return whether this job takes leavers out; the DELIVER phase of a run only counts them.
 
-        Where leaving is not told nobody is taken out of anything, so there is nothing to count first.
+        Where leavers are kept nobody is taken out of anything, so there is nothing to count first.
         """
         if not self.tells_leaving:
             return True
@@ -91,7 +90,7 @@ class Job:
 
     @property
     def tells_leaving(self) -> bool:
-        """Return whether the destination is told of leavers at all."""
+        """Return whether leavers are taken out at all."""
         return self.destination.says_goodbye(self.export)
 
     def basis(self, profile_version: int) -> Basis:

@@ -1,7 +1,7 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -11,7 +11,6 @@ from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stopping import Stopping
 from relay.clock import Clock
 from relay.domain import ledger
-from relay.domain.identity import Record, Rest, Unwanted
 from relay.domain.ledger import Column
 from relay.domain.problems import (
     DEFECT,
@@ -57,7 +56,7 @@ class RetryLater(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """Messages handled as one: all looks of an export, or one page of a run."""
+    """Messages handled as one: all looks of an export after so many tries, or one page of a run."""
 
     export: str
     received: Sequence[Received]
@@ -114,7 +113,7 @@ class Consumer:
         return failed
 
     def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
-        looks: dict[str, list[tuple[Received, Look]]] = {}
+        looks: dict[tuple[str, int], list[tuple[Received, Look]]] = {}
         pages: list[_Unit] = []
         failed = []
         for message in received:
@@ -123,7 +122,7 @@ class Consumer:
                 if isinstance(task, Page):
                     pages.append(_Unit(f"{task.connection}/{task.export}", [message], page=task))
                 elif isinstance(task, Look):
-                    looks.setdefault(f"{task.connection}/{task.export}", []).append((message, task))
+                    looks.setdefault((f"{task.connection}/{task.export}", task.tries), []).append((message, task))
                 else:
                     raise ValueError("a message of another queue")
             except (KeyError, ValueError) as error:
@@ -131,7 +130,8 @@ class Consumer:
                 attempts.note(self._database, self._observe, [message], error, self._clock.now())
                 failed.append(message.id)
         merged = [
-            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs]) for key, pairs in looks.items()
+            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs])
+            for (key, _), pairs in looks.items()
         ]
         return merged + pages, failed
 
@@ -192,9 +192,11 @@ class Consumer:
         if unit.page is not None:
             redelivered = unit.receives > 1
             return self._pages.advance(job, unit.page, redelivered=redelivered, calls=opened.calls)
-        job = replace(job, tries=max(look.tries for look in unit.looks))
-        profiles = sorted({profile for look in unit.looks for profile in look.profiles})
         counts: Counter[str] = Counter()
+        if not self._may_look(job):
+            return counts
+        job = replace(job, tries=unit.looks[0].tries)
+        profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
             began = self._clock.now()
@@ -207,11 +209,21 @@ class Consumer:
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
         return counts
 
+    def _may_look(self, job: Job) -> bool:
+        """Return whether looks may act for an export: one that does not stream acts under settings of its runs only.
+
+        What is looked for here its next run does.
+        """
+        if job.export.stream or job.has_passed_guard:
+            return True
+        run = runs.active(self._database, job.export.key)
+        return run is not None and run.settings == job.export.version
+
     def _count(self, job: Job, survey: Survey, began: datetime, counts: Counter[str]) -> None:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes) or _holds(survey.of_leavers(case))
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.holds(case)
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:
@@ -280,8 +292,3 @@ class Consumer:
         for message in unit.received:
             self._retry_later(message.receipt_handle, pause.total_seconds())
         return [message.id for message in unit.received]
-
-
-def _holds(records: Iterable[Record]) -> bool:
-    """Return whether an identity is held for profiles that were turned away from it."""
-    return any(isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD for record in records)

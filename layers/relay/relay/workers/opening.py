@@ -23,7 +23,7 @@ from relay.stores.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An export ready for work, the breaker of its connection, and what tells how many calls were made."""
+    """An export ready for work, the breaker of its connection, and what counts the calls that were made."""
 
     job: Job
     breaker: Breaker
@@ -64,7 +64,7 @@ class Opener:
             authority=self.ownership.authority(export, owners),
             # What former owners of a target have left behind is taken over by a run first.
             has_passed_guard=of_export.passed == export.version and not any(one.former for one in owners.values()),
-            adopts_from=self.ownership.quiet_from(owners),
+            adopts_from=self.ownership.quiet_from(export.connection, owners),
             under=fingerprint(self.keyed, export, connection),
             until=until,
         )

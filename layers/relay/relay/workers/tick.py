@@ -10,7 +10,7 @@ from relay.breaker.probing import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
-from relay.domain.identity import NOTHING, next_step
+from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
 from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
@@ -59,7 +59,7 @@ class Ticker:
         schedules: Callable[[], Timetable] | None = None,
         more: Sequence[Callable[[Listing], None]] = (),
     ) -> None:
-        """`schedules` tells what will start exports; `more` is done at the end of each tick."""
+        """`schedules` says what will start exports; `more` is done at the end of each tick."""
         self._database = database
         self._settings = settings
         self._destinations = destinations
@@ -102,7 +102,7 @@ class Ticker:
 
     def _waits(self, exports: Mapping[str, Export]) -> None:
         """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
-        due = [wait for part in waits.due(self._database, self._clock.now()) for wait in part]
+        due = [wait for part in waits.due(self._database, self._clock.now() - CLOCK_MARGIN) for wait in part]
         failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
         failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
         for wait in due:
@@ -200,7 +200,7 @@ class Ticker:
         self._imports(connection)
 
     def _is_stopped(self, breaker: Breaker, exports: Sequence[Export]) -> bool:
-        """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
+        """Probe what is stopped, when that is due; say why it is stopped now, if it still is."""
         if breaker.stop is None or self._prober.probe_if_due(breaker, exports):
             return False
         for waiting in of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)):
