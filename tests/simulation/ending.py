@@ -59,6 +59,12 @@ def wanted(world: World, export: Export) -> dict[Place, dict[str, oracle.Values]
     return found
 
 
+def owned_by(world: World, export: Export) -> set[str]:
+    """Return the targets that an export owns."""
+    owners = {target: world.owner(export.connection, target) for target in world.targets(export.connection)}
+    return {target for target, owner in owners.items() if owner is not None and owner[0] == export.name}
+
+
 def check_converged(world: World, export: Export, *, strict: bool) -> None:
     """The destination holds what the profiles say; unless `strict`, refusals that have passed may still stand."""
     newest = runs.newest(world.database, export.key)
@@ -67,7 +73,7 @@ def check_converged(world: World, export: Export, *, strict: bool) -> None:
         return
     connection, by_place = export.connection, wanted(world, export)
     destination = world.destinations[connection]
-    owned = {target for target in world.targets(connection) if (world.owner(connection, target) or ("",))[0] == export.name}
+    owned = owned_by(world, export)
     promise({target for target, _ in by_place} <= owned, f"{export.key} does not own its targets")
     for place in sorted({*by_place, *destination.held}):
         if place[0] in owned:
@@ -79,12 +85,14 @@ def check_converged(world: World, export: Export, *, strict: bool) -> None:
 
 def check_assignments(world: World, export: Export) -> None:
     """After a run over unchanged data nobody stands for anything in vain."""
-    by_place = wanted(world, export)
+    by_place, owned = wanted(world, export), owned_by(world, export)
     for profile in sorted(world.watch.profiles):
+        # What another export has taken over may stay behind.
         vain = {
             place
             for place in _assigned(world, export, profile)
-            if profile not in by_place.get(place, {}) and not _is_kept(world, export, place)
+            if place[0] in owned
+            and profile not in by_place.get(place, {}) and not _is_kept(world, export, place)
         }
         promise(not vain, f"{profile} is assigned {vain} in vain")
 

@@ -214,7 +214,7 @@ def test_after_the_answer_whoever_has_to_go_on_is_asked_by_whoever_reads_the_rec
 
 
 def test_after_the_rows_of_an_import_without_its_header_the_same_is_queued_once_more() -> None:
-    bench = Bench(imports=True, streams=False)
+    bench = Bench(imports=True, streams=True)
     bench.store(2, email=ANN)
     message = died(bench, "write control", 2)
     assert len(bench.tool.jobs) == 1
@@ -227,7 +227,7 @@ def test_after_the_rows_of_an_import_without_its_header_the_same_is_queued_once_
 
 
 def test_after_the_header_of_an_import_nothing_is_sent_again_and_the_clock_sends_its_check() -> None:
-    bench = Bench(imports=True, streams=False)
+    bench = Bench(imports=True, streams=True)
     bench.store(2, email=ANN)
     bench.checks.failures.append(Lost())
     message = bench.look(2)

@@ -92,13 +92,13 @@ CALL = Call("c1", OUT, NOON, NOON + timedelta(hours=1))
     [
         (Record(desired=Wanted(("p1",))), None),
         (Record(desired=Wanted(("p1",)), open=CALL), None),
-        (Record(desired=Unwanted(Rest.OUT, "p1")), NOON),
+        (Record(desired=Unwanted(Rest.OUT, "p1")), None),
         (Record(desired=NOBODY, evidence="ours"), NOON),
         (Record(desired=NOBODY, open=CALL), CALL.deadline),
         (Record(desired=NOBODY, open=CALL._replace(deadline=NOON - timedelta(days=1))), NOON),
     ],
 )
-def test_a_record_that_nobody_wants_is_kept_for_some_time_from_the_end_of_its_last_call(
+def test_a_record_of_which_nothing_is_left_to_do_is_kept_for_some_time_from_the_end_of_its_last_call(
     record: Record, over: datetime | None
 ) -> None:
     for version in (0, 1):

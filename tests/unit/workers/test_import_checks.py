@@ -391,6 +391,7 @@ def test_an_import_outlives_an_export_that_is_deleted_and_made_again() -> None:
     bench.reconcile(0)
     assert len(bench.sent) == 1
     bench.work_off()
+    bench.full_run()
     assert bench.tool.holds() == {ANN: {"name": "new"}, BOB: {"name": "A"}}
 
 

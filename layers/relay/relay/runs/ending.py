@@ -54,9 +54,6 @@ class Ending:
         run = runs.load(self.database, run_id)
         if run is None or run.state is not RunState.RUNNING:
             return
-        if export.version > run.settings:
-            self.give_way(export, run, EDITED)
-            return
         shards = runs.shards(self.database, run.id)
         if not all(shard.done for shard in shards if shard.phase is run.phase):
             return
@@ -103,6 +100,10 @@ class Ending:
         rejects = ledger.rejects_too_many(counts)
         reason = rejects
         if not ledger.is_settled(counts):
+            if export.version > run.settings:
+                # What is outstanding under the old settings may never be answered: nobody sends it any more.
+                self.give_way(export, run, EDITED)
+                return
             if now - moved_at < BOUND:
                 if owners.took_since(self.database, export.connection, export.name, run.started_at):
                     # Looks take nobody out until another run has taken over what the former owner had.

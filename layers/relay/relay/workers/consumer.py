@@ -109,7 +109,7 @@ class Consumer:
             if spare < 0:
                 failed += self._put_back(unit, timedelta())
             else:
-                failed += self._handle(unit, self._clock.now() + timedelta(seconds=spare))
+                failed += self._safely(unit, self._clock.now() + timedelta(seconds=spare))
         return failed
 
     def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
@@ -134,6 +134,14 @@ class Consumer:
             for (key, _), pairs in looks.items()
         ]
         return merged + pages, failed
+
+    def _safely(self, unit: _Unit, until: datetime) -> list[str]:
+        """Handle a unit; keep its messages, and no others, where not even what the table says can be done."""
+        try:
+            return self._handle(unit, until)
+        except Exception as problem:  # noqa: BLE001 - it must harm only its own messages, and be seen
+            self._observe.problem("undecided", problem, export=unit.export, attempt=unit.receives)
+            return [message.id for message in unit.received]
 
     def _handle(self, unit: _Unit, until: datetime, *, fresh: bool = False, at_least: int = 0) -> list[str]:
         """Open the export, work, and decide: nothing (acknowledge), or the ids of the messages to keep."""
