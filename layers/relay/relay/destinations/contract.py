@@ -274,9 +274,8 @@ class Destination(Protocol):
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         """Return a moment: what was to be sent at or before it, and not answered, can have no effect any more.
 
-        Asked while something waits for `lost_answer_bound`, which it cuts short; None where nothing will ever show it.
-        After a moment that lies too far back it is asked again, less and less often. Raises as `send` does; after
-        Transient it is asked again, too.
+        Asked while something waits for `lost_answer_bound`, which it cuts short, and again, less and less often, as
+        long as something waits. None while nothing shows it. Raises as `send` does; Transient is as good as None.
         """
         ...
 

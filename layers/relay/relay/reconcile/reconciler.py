@@ -178,7 +178,7 @@ class Reconciler:
     def _with_what_is_over(self, job: Job, visits: Sequence[Visit]) -> tuple[Sequence[Visit], Mapping[str, datetime]]:
         """End calls that the destination shows to be over before their deadline; say when it is asked about the others.
 
-        What it does not show now it may show later, unless it says that it never will.
+        What it does not show now it may show later.
         """
         if not any(found.waits_for_a_call for found in visits):
             return visits, {}
@@ -186,10 +186,8 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            pass
-        else:
-            if cleared is None:
-                return visits, {}
+            cleared = None
+        if cleared is not None:
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
@@ -254,6 +252,8 @@ class Reconciler:
             taken = {i: Taken(answer.memos.get(i)) for i in range(len(call.rows)) if i not in refused}
             self._record(job, survey, call, {**taken, **refused})
             return
+        # First: a row that the import's record does not name is nobody's once that record is there.
+        self._record(job, survey, call, refused)
         now, export = self._clock.now(), job.export
         opened = OpenImport(
             call=call.id,
@@ -270,7 +270,6 @@ class Reconciler:
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
-        self._record(job, survey, call, refused)
 
     def _record(
         self,
