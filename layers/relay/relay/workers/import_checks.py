@@ -331,7 +331,7 @@ class ImportChecker:
             )
         known, failed = self._record(opened, rows, answers)
         failed = {**told.failed, **failed}
-        self._aside.note(export, {rows[index].profile: error for index, error in failed.items()})
+        self._aside.note(export.key, {rows[index].profile: error for index, error in failed.items()})
         if opened.run is not None and opened.page is not None:
             self._count(opened.run, opened.page, rows, answers, known, failed)
         to_send = [*rows[: opened.again], *(rows[index] for index in sorted(again))]
