@@ -72,6 +72,7 @@ def test_messages_of_one_export_received_together_become_one_call() -> None:
 def test_messages_of_several_exports_and_connections_are_each_worked_on() -> None:
     bench = bench_with(2)
     second_export(bench)
+    bench.edit(connection=OTHER_CONNECTION, stream=True)
     bench.store(3, inside=(LAPSED,), email="3@x.example")
     other = bench.look(3, connection=OTHER_CONNECTION, settings=bench.other_export.version)
     assert bench.consume(bench.look(2), look_of_second(bench)) == []

@@ -147,7 +147,7 @@ class Pages:
                 if read.seen > 1:
                     most = read.seen // 2
                     continue
-                self._aside.set_aside(job.export, {read.tried: error})
+                self._aside.set_aside(job.export.key, {read.tried: error})
                 rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
                 read = Read(read.tried, counts=rejected)
                 self._move(run, shard, read, [])

@@ -50,9 +50,9 @@ class Settling:
         run = runs.load(self._database, run_id)
         if run is None:
             return
-        known = {**known, **self._records_of(run, partly)} if partly else known
+        read, failed = self._read(run, partly) if partly else ({}, ())
         for record in outstanding.of_page(self._database, run_id, page):
-            self._settle(run, record, known, aside)
+            self._settle(run, record, {**known, **read}, (*aside, *failed))
 
     def due(self, wait: OutstandingWait) -> Run | None:
         """Look at a record whose wait is due; return its run."""
@@ -65,10 +65,16 @@ class Settling:
             now = self._clock.now()
             pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
             waits.put(self._database, [wait._replace(due=now + pause)])
-        known: dict[str, Mapping[str, Record]] = {}
-        failed = self._aside.by_halves(record.profiles, lambda profiles: known.update(self._records_of(run, profiles)))
-        self._settle(run, record, known, tuple(failed))
+        known, failed = self._read(run, record.profiles)
+        self._settle(run, record, known, failed)
         return run
+
+    def _read(self, run: Run, profiles: Sequence[str]) -> tuple[Known, Sequence[str]]:
+        """Return all records of profiles, and who met a defect."""
+        known: dict[str, Mapping[str, Record]] = {}
+        failed = self._aside.by_halves(profiles, lambda part: known.update(self._records_of(run, part)))
+        self._aside.note(run.export, failed)
+        return known, tuple(failed)
 
     def _records_of(self, run: Run, profiles: Sequence[str]) -> Known:
         """Read the records of profiles, and make sure that somebody goes on with each."""
