@@ -18,10 +18,16 @@ help: ## list the commands
 
 setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/installed ## install everything, from the lock files
 
-run: setup ## run the main job on this machine and check what the destinations hold
-	@.venv/bin/python -m local.demo
+run: setup ## run the main job on this machine and check what the destinations hold (PROFILES=10000 KEEP=)
+	@.venv/bin/python -m local.demo $(if $(PROFILES),--profiles $(PROFILES)) $(if $(KEEP),--keep)
 
-test: check build run stack-tests ## everything that CI checks
+test: check build deployed ## everything that CI checks
+
+# One stack serves both, since deploying it takes longer than most of what is done with it.
+.PHONY: deployed
+deployed: setup ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
+	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
+	.venv/bin/python -m local.stack down; exit $$status
 
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
@@ -32,7 +38,7 @@ check: setup ## lint, types, template and the tests that need no stack
 	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
-# bytecode for the template's Runtime. The output tells for which versions there is some.
+# bytecode for the template's Runtime. The output says for which versions there is some.
 build: setup ## what `sam deploy` takes to AWS (BYTECODE=3.13 fails where it could not be compiled)
 	RELAY_LAYER_BYTECODE="$(BYTECODE)" $(SAM_ENVIRONMENT)/bin/sam build
 
@@ -70,7 +76,7 @@ up: setup ## start the stack and the destination sandboxes here, and leave them 
 down: ## stop what `make up` started
 	@.venv/bin/python -m local.stack down
 
-# What they need is told in local/live/access.py; credentials come from the environment, never from the command line.
+# local/live/access.py says what they need; credentials come from the environment, never from the command line.
 # 0: everything fits our reading, 1: something does not, 2: it could not run; make itself shows that number and ends with 2.
 .PHONY: smoke-activecampaign smoke-gainsight-px
 smoke-activecampaign: .venv/installed ## prove our reading on a real account: LIST=12 EMAIL_DOMAIN=example.com
@@ -82,7 +88,7 @@ smoke-gainsight-px: .venv/installed ## prove our reading on a real subscription:
 pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
 
-lock: $(INSTALLER)/installed ## resolve the lock files anew from the .in files
+lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)
 	for name in install sam emulator; do $(call resolve,requirements/$$name); done
 	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt

@@ -78,7 +78,7 @@ class Row:
 
 
 class Demo:
-    """The steps, in order; each tells what it does and checks what came of it."""
+    """The steps, in order; each says what it does and checks what came of it."""
 
     def __init__(self, stack: LocalStack, screen: Screen, *, profiles: int, fresh: bool) -> None:
         self._screen = screen
@@ -444,7 +444,7 @@ def _calls(counters: Mapping[str, Any], operation: str) -> int:
 
 
 def _waited(look: Callable[[], bool | None], what: str, seconds: float, *, every: float) -> None:
-    """Wait for a claim that is checked, and shown, right after: then its failure is not the end of the story."""
+    """Wait for a statement that is checked, and shown, right after: then its failure is not the end of the story."""
     try:
         wait_for(what, seconds, look, every=every)
     except LocalStackError:

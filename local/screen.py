@@ -10,7 +10,7 @@ _BOLD, _GREEN, _RED, _END = "\033[1m", "\033[32m", "\033[31m", "\033[0m"
 
 
 class Screen:
-    """Tells a story line by line, and remembers which of its claims did not hold."""
+    """Shows a story line by line, and remembers which of its statements did not hold."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -32,7 +32,7 @@ class Screen:
         self._print("\n".join(f"  {line}" for line in text.splitlines()))
 
     def check(self, claim: str, holds: bool, found: str = "") -> None:
-        """Tell a claim and whether it holds; `found` is told when it does not."""
+        """Show a statement and whether it holds; `found` is shown when it does not."""
         if holds:
             self._print(f"  {self._styled(_GREEN, 'ok')}    {claim}")
             return
@@ -47,9 +47,9 @@ class Screen:
             self._print("  " + self._styled(style, "  ".join(cells)))
 
     def end(self) -> bool:
-        """Tell how it went; return whether all claims held."""
+        """Say how it went; return whether all statements held."""
         if self.failed:
-            self._print("\n" + self._styled(_RED, f"{len(self.failed)} of the claims above did not hold"))
+            self._print("\n" + self._styled(_RED, f"{len(self.failed)} of the statements above did not hold"))
         else:
             self._print("\n" + self._styled(_GREEN, f"All of it held. {self.seconds:.0f} s in total."))
         return not self.failed

@@ -1,1 +1,1 @@
-"""Benchmarks: the delivery code as it is deployed, against the destinations' sandboxes, a million profiles if asked."""
+"""Benchmarks: the code as it is deployed, against the destinations' sandboxes, a million profiles if asked."""

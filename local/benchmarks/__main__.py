@@ -60,7 +60,7 @@ def _options(kind: str, module: ModuleType, arguments: Sequence[str]) -> argpars
             "--account",
             choices=sorted(module.ACCOUNTS),
             default="open",
-            help="what the account tells of an import: whom it left out, or only how many (default %(default)s)",
+            help="what the account says of an import: whom it left out, or only how many (default %(default)s)",
         )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ _Found = TypeVar("_Found")
 
 
 class EndedEarlyError(Exception):
-    """The process ended without a result; what went wrong there was told on standard error."""
+    """The process ended without a result; what went wrong there stands on standard error."""
 
 
 def apart(function: Callable[..., _Found], *arguments: object) -> _Found:

@@ -46,7 +46,7 @@ _NOTE = (
 
 @dataclass(frozen=True)
 class Wave:
-    """What it cost to tell PX of a wave of changes."""
+    """What it cost to send PX a wave of changes."""
 
     changes: int
     full_calls: int

@@ -126,7 +126,7 @@ def _profile(profile_id: str, number: int, population: Population, since: dateti
     email = population.email(number)
     customer = Customer(number, email)
     first_name, last_name, phone, tier = customer.contact
-    # Platforms tell the time of each qualification: some profiles qualify together, most do not.
+    # Platforms send the time of each qualification: some profiles qualify together, most do not.
     at = since + timedelta(seconds=number % 3600)
     return Profile(
         id=profile_id,

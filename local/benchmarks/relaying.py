@@ -72,7 +72,7 @@ class OneExport:
 
 
 class Log(StringIO):
-    """Takes the relay's log lines, and keeps those that tell of trouble."""
+    """Takes the relay's log lines, and keeps those that report trouble."""
 
     def __init__(self) -> None:
         super().__init__()

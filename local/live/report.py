@@ -1,4 +1,4 @@
-"""What a smoke test saw: lines of a table, told while it runs, or one JSON object at its end."""
+"""What a smoke test saw: lines of a table, shown while it runs, or one JSON object at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEAST_SECRET = 6
 
 
 class Fits(StrEnum):
-    """Whether what was seen fits our reading of the docs; `unclear` when it could not be told from what was seen."""
+    """Whether what was seen fits our reading of the docs; `unclear` when what was seen does not show it."""
 
     YES = "yes"
     NO = "no"
@@ -67,7 +67,7 @@ class Report:
         return bool(self.lines) and all(line.fits is Fits.YES for line in self.lines)
 
     def hide(self, text: str) -> None:
-        """Never show this text from now on; one too short to be told from other words is left."""
+        """Never show this text from now on; one too short to be known among other words is left."""
         if len(text) >= _LEAST_SECRET:
             self._hidden = sorted({*self._hidden, text}, key=len, reverse=True)
 
@@ -81,7 +81,7 @@ class Report:
         self._row(tuple("-" * width for width in _WIDTHS))
 
     def line(self, what: str, docs: str, seen: str, fits: Fits) -> None:
-        """Add a line and tell it at once."""
+        """Add a line and show it at once."""
         line = Line(what, docs, self._safe(seen), fits)
         self.lines.append(line)
         self._row((line.what, line.docs, line.seen, line.fits.value))

@@ -78,7 +78,7 @@ class Batch:
     failure: list[str] = field(default_factory=list)
 
     def status(self, now: float) -> str | bool:
-        """Return the status a client is told; the boolean false of the first second included."""
+        """Return the status a client is shown; the boolean false of the first second included."""
         if now - self.queued < 1.0:
             return False
         if self.done:

@@ -21,7 +21,7 @@ from local.sandboxes.scripted_faults import FaultScript
 
 @dataclass
 class Segment:
-    """An external segment; `times` keeps the last qualification time told per identity, members or not."""
+    """An external segment; `times` keeps the last qualification time sent per identity, members or not."""
 
     segment_id: str
     external_id: str
@@ -90,8 +90,8 @@ class GainsightPxAccount:
     def particular_counters(self) -> dict[str, object]:
         """Return counts of tokens and memberships.
 
-        `times_backwards` counts identities told with an older qualification time than the last one told for the same
-        segment; `identities_told` counts identities in accepted membership requests; `unfit_values` counts values told
+        `times_backwards` counts identities sent with an older qualification time than the last one sent for the same
+        segment; `identities_told` counts identities in accepted membership requests; `unfit_values` counts values sent
         for custom attributes that are not there, not enabled or of another type.
         """
         return {

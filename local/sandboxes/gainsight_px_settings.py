@@ -21,7 +21,7 @@ from local.sandboxes.changed_settings import (
 class GainsightPxConfig:
     """A subscription as it is at the start.
 
-    `token_lifetime`: seconds of wall time, because clients are told it as `expires_in`.
+    `token_lifetime`: seconds of wall time, because clients are shown it as `expires_in`.
     `feature`: external segments are switched on by the vendor's support; what an account without them gets is not
     documented, so `403` and `404` (both JSON) and `html` (a 403 page of the front door) can be chosen.
     `segment_ref`: whether `update_membership` knows a segment by `id`, by `external_id` or by `either`: undocumented.
@@ -31,7 +31,7 @@ class GainsightPxConfig:
     `renames`: whether changing a segment's texts is refused (`refused`): undocumented.
     `attributes`: user attributes, apiName to a type (STRING, DATE_TIME, BOOLEAN, NUMBER), which a state (ENABLED,
     DISABLED, DELETED) and an origin (CUSTOM, DEFAULT) may follow after blanks.
-    `workspaces`: whether the subscription has workspaces, so that memberships may be told by GLOBAL_ID, too.
+    `workspaces`: whether the subscription has workspaces, so that memberships may be sent by GLOBAL_ID, too.
     `permission`: of the key or log-in, `write` or `read` alone; how the latter is refused is documented as 401 only.
     """
 

@@ -109,7 +109,7 @@ class SlidingQuota:
 class FixedQuota:
     """At most `limit` requests per period of `seconds`, counted from the clock's start.
 
-    For a daily limit: remembering a million single times for a sliding day would cost more than it tells.
+    For a daily limit: remembering a million single times for a sliding day would cost more than it shows.
     """
 
     def __init__(self, limit: int, seconds: float, elapsed: Callable[[], float]) -> None:

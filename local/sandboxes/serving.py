@@ -77,7 +77,7 @@ class _KeepAliveHandler(WSGIRequestHandler):
             self.wfile.write(content)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Stay silent: the first line on standard output must be the address, and counters tell the rest."""
+        """Stay silent: the first line on standard output must be the address, and counters show the rest."""
 
 
 class _Server(ThreadedWSGIServer):

@@ -404,7 +404,7 @@ MISTAKES = (
     _mistake(
         "an overview that is empty now was empty before",
         ".overview",
-        "    return past[-1] - UNDER_WAY if past else None",
+        "    return past[-1] - UNDER_WAY if past else now - IMPORT_BOUND - UNDER_WAY",
         "    return now",
         test_imports.test_what_is_said_to_be_over_lies_back_and_is_only_asked_for,
     ),
@@ -441,6 +441,6 @@ MISTAKES = (
         ".checks",
         "        found.append(_list_finding(client, export))\n",
         "",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
 )

@@ -270,14 +270,14 @@ MISTAKES = (
         ".checks",
         "        found += _feature_findings(client, by_segments)\n",
         "",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
     _mistake(
         "a check does not look at attributes",
         ".checks",
         "        elif state[name] != attributes.USABLE:",
         "        elif not name:",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
         ATTRIBUTES,
     ),
 )

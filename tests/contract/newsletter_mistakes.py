@@ -95,6 +95,12 @@ MISTAKES = (
         test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody,
     ),
     _mistake(
+        "a rejection nobody can look up",
+        "for one in (NO_EMAIL, MALFORMED_EMAIL, REFUSED)}",
+        "for one in (NO_EMAIL, MALFORMED_EMAIL)}",
+        test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody,
+    ),
+    _mistake(
         "a refusal beside successes is hidden",
         """        refused.update({index: REFUSED for index in part if became[steps[index].identity] == "refused"})""",
         """        if set(became.values()) == {"refused"}:
@@ -204,6 +210,6 @@ MISTAKES = (
         "a check calls a list that is gone well",
         "            is_there = export.options.list_id in lists",
         "            is_there = True",
-        test_declarations.test_a_check_tells_what_an_export_cannot_work_without,
+        test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
 )

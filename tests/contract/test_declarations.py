@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from relay.destinations.contract import Finding, Level
 from relay.domain.problems import Actor, Rejection, SettingsProblem
 from tests.contract.conftest import SUBJECTS
 from tests.contract.playing import assert_clean, errors_in
-from tests.contract.subject import Subject
+from tests.contract.subject import BASE_URL, Subject
 
 
 def test_every_destination_that_ships_is_held_to_the_contract() -> None:
@@ -49,6 +50,7 @@ def test_what_is_no_identity_is_a_rejection(subject: Subject) -> None:
         rejection = subject.destination.identity_of(raw, subject.export)
         assert isinstance(rejection, Rejection)
         assert rejection.code == code
+        assert subject.destination.reasons[code] == rejection.detail
         assert str(raw) not in rejection.detail
 
 
@@ -89,9 +91,29 @@ def test_a_check_of_a_good_account_changes_nothing_and_finds_nothing(subject: Su
     assert_clean(subject, *(finding.message for finding in findings))
 
 
-def test_a_check_tells_what_an_export_cannot_work_without(subject: Subject) -> None:
+def test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering(subject: Subject) -> None:
     subject.spoil()
     findings = subject.destination.check(subject.account(), [subject.export])
     about = [(error.subject, error.actor) for error in errors_in(findings)]
     assert about == [(subject.export.key, Actor.ADMINISTRATOR)]
     assert errors_in(subject.destination.check(subject.account(), [])) == []
+    outcomes = subject.attempt([subject.step(1), subject.step(2)])
+    assert {outcome.taken for outcome in outcomes} <= {False, None}
+    # Some of it shows by delivering only; then a run must not begin before it is mended.
+    before_run = errors_in(subject.destination.check_before_run(subject.account(), subject.export))
+    assert [error.subject for error in before_run] == [subject.export.key]
+
+
+def test_a_value_is_encoded_as_it_is(subject: Subject) -> None:
+    for target in subject.values("word"):
+        assert subject.destination.encode(target, " word ") == "word"
+
+
+def test_outside_of_a_sandbox_every_address_is_one_of_the_vendors(subject: Subject) -> None:
+    plain = subject.account
+    subject.account = lambda: replace(plain(), base_url=None)  # type: ignore[method-assign]
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    subject.destination.check(subject.account(), [subject.export])
+    addresses = {sent.address for sent in subject.wire.requests}
+    assert all(address.startswith("https://") and BASE_URL not in address for address in addresses)
+    assert not [secret for secret in subject.secrets for sent in subject.wire.requests if secret in sent.path_url]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from relay.destinations.contract import Answer, Step
+from relay.destinations.contract import Answer, OpenImport, Step
 from relay.domain.problems import Problem, Rejection
 from tests.contract.conftest import LEAVE_OUT, name_of
 from tests.contract.subject import MOST_LOOKS, Subject
@@ -142,6 +143,34 @@ def test_looks_that_fail_at_any_request_lose_nobody(subject: Subject) -> None:
     subject.wire.interfere = trouble
     refused, _ = look_until_answered(subject, import_id, queued, steps, trouble.begin, may_fail=True)
     assert set(refused) == LEFT_OUT
+
+
+@imports
+def test_an_import_that_never_ends_is_answered_by_its_bound_however_often_it_was_looked_at(subject: Subject) -> None:
+    steps = [subject.step(number) for number in range(3)]
+    began = subject.time.now()
+    waiting, note, contacts = list(range(len(steps))), None, len(steps)
+    refused: dict[int, Rejection] = {}
+    account = replace(subject.account(), backlog=lambda _: timedelta())
+    while waiting and subject.time.now() <= began + subject.destination.import_bound:
+        asked = OpenImport("nobody-knows-it", began, subject.time.now(), contacts if note is None else None, note)
+        part = [steps[index] for index in waiting]
+        report = subject.destination.import_report(account, subject.export, asked, part)
+        if report.finished:
+            refused |= {waiting[place]: why for place, why in report.refused.items()}
+            waiting, note = [waiting[place] for place in sorted(report.open)], report.note
+        subject.time.pass_(900)
+    assert waiting == []
+    # Nobody knows whether it will still come: nobody may think that it certainly does not.
+    assert [rejection.is_certain for rejection in refused.values()] == [False] * len(steps)
+
+
+def test_whether_steps_are_done_is_told_as_it_is(subject: Subject) -> None:
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    account = replace(subject.account(), backlog=lambda _: timedelta())
+    asked = [subject.step(1), subject.step(2, joins=False), subject.step(3), subject.step(4, joins=False)]
+    done = subject.destination.confirm(account, subject.export, asked)
+    assert done in ({0: True, 1: False, 2: False, 3: True}, {}), "some cannot tell"
 
 
 def test_what_is_said_to_be_over_lies_back_and_is_only_asked_for(subject: Subject) -> None:

@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 
 from relay.destinations import registry
-from tests.contract import activecampaign_mistakes, gainsight_px_mistakes, newsletter_mistakes
+from tests.contract import activecampaign_mistakes, gainsight_px_mistakes, newsletter_mistakes, shared_mistakes
 from tests.contract.planting import Mistake, is_noticed, planted
 
 PACKAGES = {**registry.PACKAGES, "newsletter": "tests.fakes.newsletter_tool"}
-MISTAKES = (*activecampaign_mistakes.MISTAKES, *gainsight_px_mistakes.MISTAKES, *newsletter_mistakes.MISTAKES)
+OF_ONE = (*activecampaign_mistakes.MISTAKES, *gainsight_px_mistakes.MISTAKES, *newsletter_mistakes.MISTAKES)
+MISTAKES = (*OF_ONE, *shared_mistakes.MISTAKES)
 ENOUGH = 15
 
 
@@ -22,7 +23,7 @@ def test_a_mistake_is_noticed(mistake: Mistake) -> None:
 
 
 def test_there_are_enough_mistakes_in_every_destination() -> None:
-    counts = Counter(mistake.kind.name for mistake in MISTAKES)
+    counts = Counter(mistake.kind.name for mistake in OF_ONE)
     assert counts.keys() == PACKAGES.keys()
     assert min(counts.values()) >= ENOUGH
     names = [(mistake.kind.name, mistake.name) for mistake in MISTAKES]

@@ -72,7 +72,7 @@ class BenchDestination:
     refuses: set[str] = field(default_factory=set)
     rejection: Rejection = UNKNOWN_USER
     keeps: bool = False
-    """Whether leaving is not told."""
+    """Whether leavers are kept."""
     keeps_notes: bool = False
     """Whether it keeps notes, and names segments as the platform does."""
     evidence: str | None = None

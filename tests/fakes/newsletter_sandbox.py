@@ -54,7 +54,7 @@ class NewsletterAccount:
         self.lists = dict(self._lists)
         self.members: dict[int, dict[str, Member]] = {number: {} for number in self.lists}
         self.since: dict[tuple[int, str], str] = {}
-        """The time last told by list and address, of those who left too."""
+        """The time last sent by list and address, of those who left too."""
         self.refused: set[str] = set()
         self._quotas: Mapping[str, Quota] = {
             "minute": SlidingQuota(60, 60, self._elapsed),

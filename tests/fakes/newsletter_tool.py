@@ -1,7 +1,7 @@
 """A third destination, as small as one can be: a list of a newsletter tool that does not exist.
 
 It proves that the contract suite is not made for the two that ship, and shows a contributor the whole of a destination.
-Its API is told in `newsletter_sandbox`.
+`newsletter_sandbox` describes its API.
 """
 
 from __future__ import annotations

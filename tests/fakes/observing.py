@@ -19,6 +19,8 @@ class Observed:
         self.defects: list[BaseException] = []
         self.warnings: Counter[str] = Counter()
         """By code: what was counted as `Count.WARNINGS`."""
+        self.stops = 0
+        """How often a connection or export was stopped."""
 
     def info(self, event: str, **fields: Any) -> None:
         if event == "destination call":
@@ -29,6 +31,7 @@ class Observed:
 
     def problem(self, event: str, error: BaseException, **fields: Any) -> None:
         self._tell(f"{event}: {type(error).__name__} {error} {fields}")
+        self.stops += event in ("connection stopped", "export stopped")
         if not isinstance(error, Problem):
             self.defects.append(error)
 

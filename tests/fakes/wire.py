@@ -28,6 +28,8 @@ class Sent:
     """Path and query, as they are quoted."""
     headers: Mapping[str, str]
     body: bytes
+    address: str = ""
+    """Scheme and host."""
 
     @property
     def path(self) -> str:
@@ -79,7 +81,7 @@ class Response:
 class Wire(requests.Session):
     """Hands requests to an application, and remembers them in `requests`.
 
-    `interfere` answers in the application's place. `now` tells the (virtual) time: a request during which more of it
+    `interfere` answers in the application's place. `now` is the (virtual) time: a request during which more of it
     passes than the read time-out allows is acted on, and then times out.
     """
 
@@ -114,7 +116,8 @@ class Wire(requests.Session):
         if isinstance(data, Mapping):
             sent_headers["Content-Type"] = "application/x-www-form-urlencoded"
             data = urlencode(data).encode()
-        sent = Sent(method, address.path + (f"?{query}" if query else ""), sent_headers, data or b"")
+        path_url = address.path + (f"?{query}" if query else "")
+        sent = Sent(method, path_url, sent_headers, data or b"", f"{address.scheme}://{address.netloc}")
         self.requests.append(sent)
         started = self._now()
         try:

@@ -20,7 +20,7 @@ WsgiApp = Callable[..., Any]
 class WsgiAdapter(BaseAdapter):
     """Hands requests to an application and remembers them.
 
-    `refuses_connections` makes every call fail as if nobody listened. `now` tells the (virtual) time: a call during
+    `refuses_connections` makes every call fail as if nobody listened. `now` is the (virtual) time: a call during
     which more of it passes than the read timeout allows was processed, and then times out.
     """
 

@@ -18,6 +18,7 @@ from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.contract import Destination
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
+from relay.domain.identity import Record
 from relay.domain.problems import Rejection
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import activecampaign_trouble
@@ -62,8 +63,9 @@ class ActiveCampaignSide(Side):
         self.had_enough: set[str] = set()
         """Who unsubscribed by hand from the other list after the relay had unsubscribed them from ours."""
         self._deleted: set[str] = set()
-        self._marked_lists: set[str] = set()
-        """Lists whose members were marked otherwise at some time: whoever loses the mark stays on the list."""
+        self._targets: set[str] = set()
+        self._left_silently: set[str] = set()
+        """Targets that people may have left without a call: under other options, or by losing the mark of a member."""
 
     def new_destination(self) -> Destination:
         return ActiveCampaign()
@@ -225,18 +227,26 @@ class ActiveCampaignSide(Side):
                 contact = self.account.contact_by_email(email)
                 if email not in wanted:
                     problem = self._left_over(contact, target, export)
+                elif target != own:
+                    problem = "is wanted elsewhere"
                 else:
-                    problem = self._missing(contact, wanted[email], export) if target == own else "is wanted elsewhere"
+                    # A call for another target may still come long after: both write the one contact's values.
+                    others = [Pair(other, email) for other in stored.owners if other != own]
+                    moved = any(stored.record(pair) != Record() for pair in others)
+                    problem = self._missing(contact, wanted[email], export, values=not moved)
                 # Nobody tells the relay that a contact was deleted; the next thing it sends makes a new one.
                 if problem and email not in self._deleted and stored.reason(Pair(target, email)) is None:
                     found.append(f"{email} {problem} at {target}: {stored.record(Pair(target, email))}")
         return found
 
     def seen(self, export: Export) -> None:
-        if target_of(export.options) != f"list/{export.options.list_id}":
-            self._marked_lists.add(export.options.list_id)
+        self._targets.add(target_of(export.options))
+        if not target_of(export.options).startswith("list/"):
+            self._left_silently.add(f"list/{export.options.list_id}")
+        ways = {target: leaving(target, export.options) for target in self._targets}
+        self._left_silently |= {target for target, way in ways.items() if way is Leaving.NOTHING}
 
-    def _missing(self, contact: Contact | None, want: Wanted, export: Export) -> str | None:
+    def _missing(self, contact: Contact | None, want: Wanted, export: Export, *, values: bool) -> str | None:
         """Return how somebody wanted is not in as wanted; a subscription last changed by hand is theirs alone."""
         if contact is None:
             return "is not there"
@@ -247,17 +257,17 @@ class ActiveCampaignSide(Side):
         if not self._is_marked(contact, want.pair.target):
             return "is not marked as in"
         held = {"first_name": contact.first_name, "fields.1": contact.fields.get(1), "fields.3": contact.fields.get(3)}
-        for name, value in want.values.items():
+        for name, value in want.values.items() if values else ():
             if name in held and held[name] != value:
                 return f"has {held[name]} as {name}, not {value}"
         return None
 
     def _left_over(self, contact: Contact | None, target: str, export: Export) -> str | None:
         """Return how somebody not wanted is still in."""
-        if contact is None or not self.destination.says_goodbye(export):
+        if contact is None or not self.destination.says_goodbye(export) or target in self._left_silently:
             return None
         match leaving(target, export.options):
-            case Leaving.UNSUBSCRIBE if name_in(target) not in self._marked_lists:
+            case Leaving.UNSUBSCRIBE:
                 standing = self._standing(contact, int(name_in(target)))
                 is_in = standing is not None and standing.status == SUBSCRIBED and standing.by != "hand"
                 return "is still subscribed" if is_in else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -143,7 +143,7 @@ class Day:
         """Return what a run has counted, without nothings."""
         counts = ledger.total(shard.counts for shard in runs.shards(self.world.database, run.id))
         assert ledger.adds_up(counts), counts
-        hidden = ("assigned", "selected")
+        hidden = ("assigned", "calls", "selected")
         return {name: number for name, number in counts.items() if number and name not in hidden}
 
     def names(self) -> dict[str, str]:
@@ -168,6 +168,3 @@ class Day:
 
     def is_stopped(self) -> bool:
         return "stopped" in self.world.unrest()
-
-    def at(self) -> datetime:
-        return self.clock.now()

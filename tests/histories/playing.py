@@ -38,6 +38,7 @@ class Summary:
     calls: int
     injected: int
     kills: int
+    stops: int
     hands: int
     edits: int
     refusals: int
@@ -81,7 +82,7 @@ class History:
         promise(counted["limit_violations"] == 0, f"limits exceeded: {counted['quotas']}")
         refusals = sum(stored.record(pair).refused is not None for pair in stored.wanted)
         injected = sum(counted["injected"].values())
-        return Summary(counted["calls"], injected, world.kills, self.hands, self.edits, refusals)
+        return Summary(counted["calls"], injected, world.kills, world.observe.stops, self.hands, self.edits, refusals)
 
     def _gather(self) -> None:
         people, world = self.world.people, self.world

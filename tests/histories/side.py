@@ -158,7 +158,7 @@ class Side(ABC):
             console.edit(export)
         return f"{list(console.exports.values())} share the targets"
 
-    def seen(self, export: Export) -> None:
+    def seen(self, export: Export) -> None:  # noqa: B027 - not every side has to
         """Take note of an export as it acts from now on."""
 
     # What must be true.

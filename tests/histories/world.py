@@ -9,9 +9,13 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
+from relay.breaker.pace import Pace
+from relay.destinations.contract import Quota
 from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
@@ -20,7 +24,7 @@ from relay.queues import Received
 from relay.runs.ending import BOUND
 from relay.settings.inventory import Inventory
 from relay.stores import activations, breakers, imports, runs
-from relay.stores.database import Table
+from relay.stores.database import Database, Table
 from relay.stores.waits import PARTITIONS
 from relay.wiring import Stack
 from relay.workers.tick import STALLED_AFTER
@@ -42,6 +46,18 @@ WARM = 0.9
 """How often an invocation finds the process of the one before it."""
 
 
+class BudgetedPace(Pace):
+    """Keeps a daily budget that can be used up."""
+
+    def __init__(self, database: Database, clock: VirtualClock, a_day: int | None) -> None:
+        super().__init__(database, clock)
+        self._a_day = a_day
+
+    def __call__(self, connection: str, quota: Quota) -> None:
+        """Take the next slot."""
+        super().__call__(connection, quota if self._a_day is None else replace(quota, a_day=self._a_day))
+
+
 class World:
     """The relay of one history; everything random is drawn from `chance`."""
 
@@ -50,6 +66,8 @@ class World:
         self.happened: deque[str] = deque(maxlen=20_000)
         self.observe = Observed(self.tell)
         self.death_rate = chance.choice([0.0, 0.0, 0.0005])
+        self.budget = chance.choice([None] * 6 + [300])
+        """The most calls of a quota in a day, where that is less than the destination's own."""
         self.kills = 0
         self.queue = self._queue("destination", fifo=True)
         self.checks = self._queue("checks", fifo=False)
@@ -113,13 +131,14 @@ class World:
         stack = Stack({"RELAY_PREFIX": "history"})
         destination = self.side.new_destination()
         stack.clock, stack.observe, stack.database = self.clock, self.observe.as_observability(), self.database
+        stack.pace = BudgetedPace(self.database, self.clock, self.budget)
         stack.monotonic, stack.session, stack.keyed = self.clock.timestamp, self._session, self.keyed
         stack.settings = SeenSettings(self.console, self.clock.now, self.side.connection).as_settings()
         stack.settings_age = SEEN_WITHIN
         stack.destinations = {self.side.name: destination}.__getitem__
         stack.sandboxes = {self.side.name: BASE_URL}
         stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
-        stack.new_id = lambda size: next(self._ids)  # noqa: ARG005 - says what it takes
+        stack.new_id = lambda size: next(self._ids)
         stack.inventories, stack.recent_schedules = Inventory, None
         return stack
 
@@ -193,12 +212,17 @@ class World:
     def confirm_runs(self) -> None:
         """An operator lets runs go on that wait for a word."""
         for run in self.active_runs():
-            export = self.console.exports.get(run.export)
-            if run.state is RunState.NEEDS_CONFIRMATION and export is not None:
+            if run.state is RunState.NEEDS_CONFIRMATION and self._goes_on(run):
                 self.tell(f"{run.id} is confirmed")
-                self.invocations.invoke(
-                    lambda e=export, r=run.id: self.stack("admin").starter.confirm(e, r, "operator")
-                )  # type: ignore[misc]
+                self.invocations.invoke(partial(self._confirm, self.console.exports[run.export], run.id))
+
+    def _confirm(self, export: Export, run: str) -> None:
+        promise(self.stack("admin").starter.confirm(export, run, "operator"), f"run {run} cannot be confirmed")
+
+    def _goes_on(self, run: Run) -> bool:
+        """Return whether a run goes on, or would once it is confirmed; after an edit the next run takes its place."""
+        export = self.console.exports.get(run.export)
+        return export is not None and (run.state is RunState.RUNNING or run.settings == export.version)
 
     def waits(self) -> list[tuple[datetime, str]]:
         """Return what waits for what is due: when, and what it is."""
@@ -215,7 +239,7 @@ class World:
         there = {None, *(export.name for export in self.exports)}
         found = {
             "messages": [parcel.body[:200] for parcel in (*self.queue.parcels, *self.checks.parcels)],
-            "runs": [(run.id, run.state.value) for run in self.active_runs() if run.export in self.console.exports],
+            "runs": [(run.id, run.state.value) for run in self.active_runs() if self._goes_on(run)],
             "stopped": [(one.subject, one.stop.reason) for one in stopped if one.stop and one.export in there],
             "resync": [one.subject for one in stopped if one.resync and one.export in there],
             "imports": [opened.call for opened in imports.all_open(self.database, CONNECTION)],

@@ -25,7 +25,7 @@ def test_a_run_brings_exactly_the_segment_and_the_next_one_nothing(world: World)
     again = world.run(world.list_export)
     # What a run looks at beforehand (the list and its fields) are its only calls.
     ledger = {column: number for column, number in again["counts"].items() if column != "calls"}
-    assert ledger == {"selected": 300, "told": 300, "unchanged": 300}
+    assert ledger == {"selected": 300, "assigned": 300, "unchanged": 300}
     assert world.campaign.counters()["write_calls"] == before["write_calls"]
 
 
@@ -58,7 +58,7 @@ def test_what_an_import_refuses_is_a_rejection(world: World) -> None:
     counts = run["counts"]
     assert run["adds_up"]
     assert (counts["delivered"], counts["rejected"]) == (len(ENOUGH_FOR_IMPORTS) - 3, 3)
-    # The reasons that cannot be told apart are given together; a busy account is not asked for any.
+    # The reasons that look alike are given together; a busy account is not asked for any.
     assert counts.get("rejected:unsubscribed", 0) + counts.get("rejected:import_refused", 0) == 3
     held = world.contacts(list_id)
     assert held.keys() == {world.email(number) for number in ENOUGH_FOR_IMPORTS if number not in (1, 2, 3)}
@@ -96,7 +96,7 @@ def test_two_profiles_with_one_address_are_one_contact(world: World) -> None:
     world.post_shop([world.shop_change(1), world.shop_change(2, identities=shared)])
     world.stored()
     run = world.run(world.list_export)
-    # Whether the one who loses counts as delivered depends on who was looked at first: then both were told in turn.
+    # Whether the one who loses counts as delivered depends on who was looked at first: then both were sent in turn.
     assert run["adds_up"]
     assert run["counts"]["delivered"] + run["counts"].get("duplicate", 0) == 2
     assert world.contacts(list_id).keys() == {world.email(1)}
@@ -129,7 +129,7 @@ def test_a_page_instead_of_an_answer_stops_the_connection_until_a_probe_passes(w
     assert run["state"] == "stopped"
     world.let_probe_be_due(world.list_connection)
     world.operator.tick()
-    world.until("the owed run", lambda: len(world.contacts(list_id)) == len(ENOUGH_FOR_IMPORTS))
+    world.until("the run that makes up for the stop", lambda: len(world.contacts(list_id)) == len(ENOUGH_FOR_IMPORTS))
 
 
 def test_a_bad_key_stops_the_connection_and_a_good_one_reopens_it(world: World) -> None:
@@ -139,21 +139,21 @@ def test_a_bad_key_stops_the_connection_and_a_good_one_reopens_it(world: World) 
     assert run["state"] == "stopped"
     assert "key" in run["reason"]
     assert world.contacts(list_id) == {}
-    gate = world.stopped_gate(world.list_connection)
-    assert gate is not None
-    assert gate["code"] == "not_authorised"
+    stop = world.stop(world.list_connection)
+    assert stop is not None
+    assert stop["code"] == "not_authorised"
     refused = world.operator.start(world.list_export)
     assert refused["run"] is None
 
-    # A probe that fails leaves it stopped; one with the mended key opens it and starts the owed run.
+    # A probe that fails leaves it stopped. One with the mended key lets it go on, and a run makes up for the stop.
     world.let_probe_be_due(world.list_connection)
     world.operator.tick()
-    assert world.stopped_gate(world.list_connection) is not None
+    assert world.stop(world.list_connection) is not None
     world.put_list_connection("sandbox-api-key")
     world.let_probe_be_due(world.list_connection)
     world.operator.tick()
-    assert world.stopped_gate(world.list_connection) is None
-    owed = world.operator.runs(world.list_export)[0]
-    assert owed["cause"] == "owed"
-    assert world.ended(owed["run"])["counts"]["delivered"] == 12
+    assert world.stop(world.list_connection) is None
+    resync = world.operator.runs(world.list_export)[0]
+    assert resync["cause"] == "resync"
+    assert world.ended(resync["run"])["counts"]["delivered"] == 12
     assert len(world.contacts(list_id)) == 12

@@ -78,13 +78,13 @@ def test_a_check_of_everything_tells_what_nobody_reads_and_what_nobody_starts(st
     stack.client("secretsmanager").create_secret(Name=broken, SecretString="{}")
     stack.client("ssm").put_parameter(Name=f"/{stack.prefix}/export/{world.name}/x", Value="{}", Type="String")
 
-    told = world.operator.ask({"check": "*"})
+    checked = world.operator.ask({"check": "*"})
 
-    findings = {(found["subject"], found["message"]) for found in told["findings"]}
+    findings = {(found["subject"], found["message"]) for found in checked["findings"]}
     assert any(subject == "names" and stray in message for subject, message in findings)
     assert any(f"/{stack.prefix}/export/{world.name}/x" in message for _, message in findings)
     assert any(subject == f"source {world.name}-broken" and "dialect" in message for subject, message in findings)
-    (report,) = (report for report in told["connections"] if report["connection"] == world.list_connection)
+    (report,) = (report for report in checked["connections"] if report["connection"] == world.list_connection)
     assert report["well"], report
     assert any("one time, which is over" in found["message"] for found in report["findings"])
 
@@ -105,14 +105,14 @@ def test_a_stop_is_probed_at_once_when_an_operator_asks(world: World) -> None:
     world.post_shop([world.shop_change(1)])
     world.stored()
     world.operator.start(world.list_export)
-    world.until("the stop", lambda: world.stopped_gate(world.list_connection) is not None)
-    told = world.operator.ask({"probe": world.list_connection})
-    assert (told["opened"], len(told["stopped"])) == ([], 1)
+    world.until("the stop", lambda: world.stop(world.list_connection) is not None)
+    probed = world.operator.ask({"probe": world.list_connection})
+    assert (probed["restarted"], len(probed["stopped"])) == ([], 1)
 
     world.put_list_connection("sandbox-api-key")
 
-    told = world.operator.ask({"probe": world.list_connection})
-    assert (told["opened"], told["stopped"]) == (["connection"], [])
+    probed = world.operator.ask({"probe": world.list_connection})
+    assert (probed["restarted"], probed["stopped"]) == ([f"connection {world.list_connection}"], [])
     world.operator.tick()
     world.until(
         "the run that makes up for it", lambda: world.operator.runs(world.list_export)[0]["state"] == "finished"

@@ -60,12 +60,12 @@ def test_planted_values_are_nowhere_to_be_read(world: World) -> None:
     seen += _logs(world)
     seen += [(log.name, log.read_text(encoding="utf-8", errors="replace")) for log in FOLDER.glob("*.log")]
     seen += _control_items(world)
-    seen += [("claims", json.dumps(item)) for item in _items(world, "ClaimsTableName")]
+    seen += [("identities", json.dumps(item)) for item in _items(world, "IdentitiesTableName")]
     seen += [(f"dlq {queue}", text) for queue in _dlqs(world) for text in world.peek(queue)]
     seen.append(("metrics", json.dumps(world.stack.client("cloudwatch").list_metrics()["Metrics"], default=str)))
 
     kinds = {where.split(" ")[0] for where, _ in seen}
-    assert kinds >= {"answer", "queue", "run", "log", "control", "claims", "metrics", "emulator.log"}
+    assert kinds >= {"answer", "queue", "run", "log", "control", "identities", "metrics", "emulator.log"}
     found = [(where, value) for where, text in seen for value in planted | secrets if value in text]
     assert found == []
 
@@ -90,16 +90,16 @@ def _customers(world: World, address: str) -> list[dict[str, Any]]:
 
 
 def _misbehave(world: World, address: str) -> None:
-    """Let both destinations repeat what they were told in their error messages."""
+    """Let both destinations repeat what they were sent in their error messages."""
     text = f"{address} {PERSON['last_name']} sandbox-api-key sandbox-password"
-    echo = {"message": text, "error": text, "error_description": text, "externalapierror": {"message": text}}
+    repeated = {"message": text, "error": text, "error_description": text, "externalapierror": {"message": text}}
     world.px.misbehave(
-        {"match": {"path": "/oauth/token"}, "do": {"status": 500, "body": echo}},
+        {"match": {"path": "/oauth/token"}, "do": {"status": 500, "body": repeated}},
         {"match": {"path": "/v1/external_segment/update_membership"}, "do": {"status": 503, "body": text}},
     )
     world.campaign.misbehave(
-        {"match": {"path": "/api/3/import/bulk_import"}, "after": 1, "do": {"status": 500, "body": echo}},
-        {"match": {"path": "/api/3/import/info"}, "do": {"status": 500, "body": echo}},
+        {"match": {"path": "/api/3/import/bulk_import"}, "after": 1, "do": {"status": 500, "body": repeated}},
+        {"match": {"path": "/api/3/import/info"}, "do": {"status": 500, "body": repeated}},
     )
 
 

@@ -214,20 +214,18 @@ class World:
 
     # What an emulator lets a test do to a stack.
 
-    def stopped_gate(self, connection: str) -> dict[str, Any] | None:
-        """Return the connection's gate as it is stored, if it is closed."""
-        item = self._control().get_item(**self._gate(connection)).get("Item")
-        gate: dict[str, Any] | None = None if item is None else {k: next(iter(v.values())) for k, v in item.items()}
-        return gate if gate and gate.get("closed") else None
+    def stop(self, connection: str) -> dict[str, Any] | None:
+        """Return the connection's breaker as it is stored, None while nothing is stopped."""
+        item = self._control().get_item(**self._breaker(connection)).get("Item")
+        breaker: dict[str, Any] = {} if item is None else {k: next(iter(v.values())) for k, v in item.items()}
+        return breaker if breaker.get("code") else None
 
     def let_probe_be_due(self, connection: str) -> None:
         """Let the minutes between two probes of a stopped connection pass."""
-        long_ago = text_of(datetime.now(UTC) - timedelta(minutes=10))
         self._control().update_item(
-            **self._gate(connection),
-            UpdateExpression="SET #since = :then, probed_at = :then",
-            ExpressionAttributeNames={"#since": "since"},
-            ExpressionAttributeValues={":then": {"S": long_ago}},
+            **self._breaker(connection),
+            UpdateExpression="SET probe_at = :then",
+            ExpressionAttributeValues={":then": {"S": text_of(datetime.now(UTC) - timedelta(minutes=10))}},
         )
 
     @contextmanager
@@ -255,6 +253,6 @@ class World:
     def _control(self) -> Any:
         return self.stack.client("dynamodb")
 
-    def _gate(self, connection: str) -> dict[str, Any]:
-        key = {"pk": {"S": f"gates#{connection}"}, "sk": {"S": "connection"}}
+    def _breaker(self, connection: str) -> dict[str, Any]:
+        key = {"pk": {"S": f"breakers#{connection}"}, "sk": {"S": "connection"}}
         return {"TableName": self.stack.outputs["ControlTableName"], "Key": key}

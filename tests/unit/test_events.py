@@ -36,7 +36,7 @@ MAPPING = {"email": "attributes.email"}
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """What Lambda says of an invocation."""
 
     aws_request_id = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 

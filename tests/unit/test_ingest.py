@@ -1,4 +1,4 @@
-"""The webhook endpoint: what it answers, what it queues, and what it never tells."""
+"""The webhook endpoint: what it answers, what it queues, and what it never shows."""
 
 import base64
 import io

@@ -234,7 +234,7 @@ def test_messages_hold_all_changes_in_order_and_fit(shape: list[tuple[str, int]]
 
 
 def test_of_a_profile_that_cannot_be_identified_only_the_names_of_its_identities_travel_on() -> None:
-    """A check tells them to whoever wrote a `profile_key` that finds nobody."""
+    """A check shows them to whoever wrote a `profile_key` that finds nobody."""
     identities = {"crmId": "c-1", "kim@example.com": "x", "e mail": "kim@example.com", "a" * 41: "x", "ok_2": ["y"]}
     told = taken({"identities": identities, "attributes": {"email": "kim@example.com"}, "memberships": []})
     [message] = told.messages

@@ -62,7 +62,7 @@ def test_every_make_target_it_names_exists() -> None:
 
 
 def test_every_page_it_links_exists() -> None:
-    pages = re.findall(r"\]\((docs/[\w.-]+)", README)
+    pages = re.findall(r"\]\((docs/[\w./-]+)", README)
 
     assert pages
     assert all((ROOT / page).is_file() for page in pages)

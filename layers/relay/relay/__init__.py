@@ -1,1 +1,1 @@
-"""Audience Relay's library: everything the functions share, from the wire shapes to the delivery engine."""
+"""Audience Relay's library: everything the functions share, from the wire shapes to the engine."""

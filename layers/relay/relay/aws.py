@@ -3,7 +3,7 @@
 It does what a Lambda function needs: credentials and region from the environment, Signature Version 4, kept
 connections, boto3's time-outs and standard retries, the endpoint variables, and botocore's exceptions. Threads may
 call at the same time. Where the environment asks for more (see `suffices`), boto3 does the same work.
-`docs/decisions.md` has the figures.
+`docs/decisions/0074-aws-without-boto3.md` and `0102-own-dynamodb-client.md` have the figures.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Logs and metrics: structured lines of known fields, so that no personal data and no secret can slip in.
+"""Logs and metrics: structured lines of known fields, so that no personal data and no secret can get in.
 
 Lines go to standard output, where Lambda picks them up; metrics are in CloudWatch's embedded format.
 """

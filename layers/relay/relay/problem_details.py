@@ -1,4 +1,4 @@
-"""What a sender is told when a request is refused: RFC 9457 problem details.
+"""What a sender is answered when a request is refused: RFC 9457 problem details.
 
 `type` is `about:blank` throughout: every problem means just what its HTTP status means, and the extension member `code`
 tells apart the few that share a status. https://www.rfc-editor.org/rfc/rfc9457.html#section-4.2.1
@@ -16,7 +16,7 @@ from typing import Any
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 10
 MAX_ERRORS = 20
-"""The most errors told in one answer; the sender mends these first."""
+"""The most errors shown in one answer; the sender mends these first."""
 
 _PRINTABLE_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,63}")
 
@@ -30,7 +30,7 @@ class InputError:
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to a sender, not an error of ours
-    """A request that is not taken, as the answer that tells so."""
+    """A request that is not taken, as the answer that says so."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ def wrong_shape(errors: Sequence[InputError], sender: str | None = None) -> Refu
     `sender` is whose shape the body seems to have (`relay.sources.recognising`).
     """
     seems = "" if sender is None else f" It looks like the shape of {sender}."
-    more = " There may be more errors than are told." if len(errors) >= MAX_ERRORS else ""
+    more = " There may be more errors than are shown." if len(errors) >= MAX_ERRORS else ""
     return Refusal(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "wrong_shape",

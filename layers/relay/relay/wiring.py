@@ -232,7 +232,7 @@ class Stack:
 
     @cached_property
     def caller(self) -> Callable[[Connection], tuple[Caller, Callable[[], int]]]:
-        """Return what calls the account of a connection, and what tells how many calls it made."""
+        """Return what calls the account of a connection, and what counts the calls it made."""
         from relay.destinations.calling import HttpCaller
 
         def caller(connection: Connection) -> tuple[Caller, Callable[[], int]]:
@@ -447,6 +447,7 @@ class Stack:
             self.settling,
             self.waking,
             self.prober,
+            self.aside,
             self.directory,
             self.clock,
             self.observe,

@@ -65,12 +65,12 @@ def counting_of_imports(exchanges: list[Exchange]) -> tuple[str, Fits]:
             if exchange.hurried and before.hurried and apart < _WINDOW_SECONDS:
                 behind.add(int(remaining))
     if not alone or not behind:
-        return "could not be told: no two answers with the header within a second", Fits.UNCLEAR
+        return "not clear: no two answers with the header within a second", Fits.UNCLEAR
     usual = alone.most_common(1)[0][0]
     told = f"{usual} left after a call alone, {' or '.join(map(str, sorted(behind)))} after one right behind an import"
     if behind == {usual}:
         return f"not counted: {told}", Fits.YES
-    return (f"counted: {told}", Fits.NO) if behind == {usual - 1} else (f"could not be told: {told}", Fits.UNCLEAR)
+    return (f"counted: {told}", Fits.NO) if behind == {usual - 1} else (f"not clear: {told}", Fits.UNCLEAR)
 
 
 def wrong_key(smoke: Smoke) -> None:
@@ -86,7 +86,7 @@ def wrong_key(smoke: Smoke) -> None:
 
 
 def clean_up(smoke: Smoke) -> None:
-    """Delete the contacts and the tag; what could not be deleted is told as left over."""
+    """Delete the contacts and the tag; what could not be deleted is shown as left over."""
     statuses: Counter[int] = Counter()
     still_open = open_imports(smoke)
     for address in smoke.used:

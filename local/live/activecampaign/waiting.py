@@ -88,7 +88,7 @@ def _has_ended(smoke: Smoke, import_id: str) -> bool:
 
 
 def status_word(status: Any) -> str:
-    """Return a status as it is told: the boolean `false` of an import's first second included."""
+    """Return a status as it is shown: the boolean `false` of an import's first second included."""
     return "false" if status is False else str(status)
 
 

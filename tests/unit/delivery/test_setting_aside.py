@@ -12,9 +12,10 @@ from random import Random
 from typing import Any
 
 import pytest
-
 from relay.delivery import cases, consuming, cursors, engine, import_checks, planning, settling, wakeups, wishes
 from relay.delivery.setting_aside import MOST_IN_A_ROW
+from tests.fakes.delivery_bench import CONNECTION, KEYED, LAPSED, VIP, Bench, BenchDestination, Lost, person
+
 from relay.domain import claims, deliveries, moments
 from relay.domain.exports import Export
 from relay.domain.problems import Busy, Rejection
@@ -23,7 +24,6 @@ from relay.stores import attempts, defects, flights, profiles, runs
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores.database import Group, Table
-from tests.fakes.delivery_bench import CONNECTION, KEYED, LAPSED, VIP, Bench, BenchDestination, Lost, person
 from tests.fakes.faults import FaultyDatabase, PlantedError, Victim, functions_of, planted
 from tests.simulation.destinations import SimDestination
 

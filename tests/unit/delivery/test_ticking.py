@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-
 from relay.delivery.messages import CheckImport, Cursor, LookAgain
 from relay.delivery.probing import PROBE_EVERY
 from relay.delivery.stopping import Stopping
 from relay.delivery.ticking import SETTLING, STALLED_AFTER
+from relay.stores.gates import CONNECTION as WHOLE
+from relay.stores.gates import Gate, scope_of
+from tests.fakes.delivery_bench import CONNECTION, DOWN, VIP, Bench, as_settings, person
+
 from relay.destinations.contract import Finding, Level
 from relay.domain.exports import Export
 from relay.domain.problems import Actor, Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient, Unexpected
@@ -17,9 +20,6 @@ from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
 from relay.stores import gates, ledger, runs
 from relay.stores.directory import Directory, Entry
-from relay.stores.gates import CONNECTION as WHOLE
-from relay.stores.gates import Gate, scope_of
-from tests.fakes.delivery_bench import CONNECTION, DOWN, VIP, Bench, as_settings, person
 
 MINUTE = timedelta(minutes=1)
 

@@ -1,4 +1,4 @@
-"""What an edited export does about those it told before: the target says what is taken back, the options how."""
+"""What an edited export does about those it sent before: the target says what is taken back, the options how."""
 
 from typing import Any
 

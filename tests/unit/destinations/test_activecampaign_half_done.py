@@ -62,7 +62,7 @@ TROUBLE: list[Any] = [
     (lambda: reply(200, []), Transient, "unexpected_answer"),
     (lambda: Transient("network", "nobody listens", taken=False), Transient, "network"),
 ]
-"""Each is made anew: a problem is told whether anything was done."""
+"""Each is made again: a problem is marked with whether anything was done."""
 
 
 @pytest.mark.parametrize("before", [(), (NEVER_ON,)], ids=["entry once more", "subscribing"])

@@ -223,7 +223,7 @@ class TestMembership:
         assert self.px.page_is_full(export(max_identities_per_call=5), 3, 2)
 
     def test_the_type_of_identity_members_were_told_by_stays(self) -> None:
-        """Given members told by one type, When the options say the other, Then nothing goes out until set back."""
+        """Given members sent by one type, When the options say the other, Then nothing goes out until set back."""
         account = account_of(connection(**BY_KEY), created(1), DONE, reply(200, {"id": "sub-1"}), DONE, DONE)
         self.px.send(account, export(identity_type="GLOBAL_ID"), [step("g1")])
         assert asked_of(account)[-1].json["identityType"] == "GLOBAL_ID"
@@ -293,7 +293,7 @@ class TestMembership:
 
     @pytest.mark.parametrize("status", [401, 403, 404])
     def test_memberships_alone_are_refused(self, status: int) -> None:
-        """The segment may be told of, but not who is in it, not even nobody: that is nothing an export could mend."""
+        """The segment may be sent, but not who is in it, not even nobody: that is nothing an export could mend."""
         error = reply(status, {"externalapierror": {"status": "NOT_FOUND", "message": "User {id=u1}"}})
         answers = (error, created(1)) if status != 404 else (error, created(1), error, created(1))
         with pytest.raises(ConnectionProblem) as caught:

@@ -222,7 +222,7 @@ def test_nobody_leaves_while_somebody_who_was_turned_away_may_want_the_identity(
     assert next_step(record, NOON) == NOTHING
     last = f"p{MOST_CLAIMANTS - 1:02d}"
     assert record.responsible == last
-    swept = release(record, MAIN, last, keep=False, asked_since=NOON + MINUTE)
+    swept = release(record, MAIN, last, keep=False, asked_since=NOON + 2 * MINUTE)
     assert next_step(swept, NOON) == SEND
     fresh = release(record, MAIN, last, keep=False, asked_since=NOON)
     assert next_step(fresh, NOON) == NOTHING

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -215,6 +216,40 @@ def test_what_was_answered_before_a_call_failed_is_recorded() -> None:
     assert [bench.record(f"{number}@x.example").open for number in (4, 6)] == [None, None]
 
 
+NO_NEWS = Transient("server_error", "500", effect_within=10 * MINUTE)
+
+
+@pytest.mark.parametrize("problem", [TOO_MANY, DOWN, Lost(), NO_NEWS], ids=["refused", "lost", "taken", "answered"])
+def test_a_call_that_failed_makes_no_message_beside_the_one_that_stays(problem: Exception) -> None:
+    """Else each failure would add one, and an outage of some hours a flood."""
+    bench = bench_with(2, 4, 6, call_size=1)
+    bench.tool.script = [problem] * 3
+    for receives in (1, 2, 3):
+        assert bench.consume(bench.look(2, 4, 6), receives=receives) == ["m0"]
+        assert bench.queue.messages == []
+        bench.clock.time += MINUTE
+    assert bench.consume(bench.look(2, 4, 6), receives=4) == []
+    assert len(bench.tool.holds()) == 3
+
+
+def test_somebody_who_came_while_a_call_failed_goes_on_with_the_next_try() -> None:
+    bench = Bench()
+    bench.store(4, email=ANN, name="second")
+    bench.store(2, email=ANN, name="first")
+    send = bench.tool.send
+
+    def come_and_fail(*parts: Any) -> Any:
+        bench.tool.send = send  # type: ignore[method-assign]
+        assert bench.consume(bench.look(2)) == []
+        raise TOO_MANY
+
+    bench.tool.send = come_and_fail  # type: ignore[method-assign,assignment]
+    assert bench.consume(bench.look(4)) == ["m0"]
+    assert bench.consume(bench.look(4), receives=2) == []
+    bench.work_off()
+    assert bench.tool.holds() == {ANN: {"name": "first"}}
+
+
 def test_what_the_destination_gave_back_comes_with_the_next_call_for_the_identity() -> None:
     bench = Bench()
     bench.store(2, email=ANN)
@@ -284,7 +319,12 @@ def test_it_is_asked_again_less_and_less_often(shows: str) -> None:
     open_call = bench.record(ANN).open
     assert open_call is not None
     begun = open_call.send_by
-    bench.tool.cleared = {"nothing yet": begun - MINUTE, "nothing ever": None, "trouble": DOWN}[shows]
+    shown: dict[str, datetime | Exception | None] = {
+        "nothing yet": begun - MINUTE,
+        "nothing ever": None,
+        "trouble": DOWN,
+    }
+    bench.tool.cleared = shown[shows]
     asked: list[timedelta] = []
     cleared_before = bench.tool.cleared_before
 

@@ -1,9 +1,7 @@
 """When two profiles turn out to be one person, what one stood for passes to the other, and nobody leaves on the way."""
 
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from relay.stores import identities
 from relay.stores.database import Table
 from tests.fakes.bench import VIP, Bench, Crash, person
 from tests.fakes.bench_destination import Lost
-from tests.fakes.crashing import die_at_every_step
+from tests.fakes.crashing import die_at_every_step, meet
 
 ANN, BOB, CY = "ann@x.example", "bob@x.example", "cy@x.example"
 OLD, SURVIVOR = 8, 3
@@ -276,14 +274,6 @@ def test_a_hand_over_that_is_repeated_may_come_into_a_look_at_the_survivor(step:
         bench.work_off()
         assert list(holds(bench)) == [BOB], (step, number)
         assert_is_with_the_survivor(bench, BOB)
-
-
-def meet(bench: Bench, step: str, number: int, action: Callable[[], Any]) -> None:
-    """Do something right before the step of this name that comes after so many others."""
-    if number:
-        bench.database.interrupt(step, lambda: meet(bench, step, number - 1, action))
-    else:
-        bench.database.interrupt(step, action)
 
 
 def test_what_newer_settings_did_with_a_record_is_not_undone() -> None:

@@ -22,7 +22,6 @@ from relay.domain.identity import (
 )
 from relay.domain.ledger import Column, LeaverColumn
 from relay.reconcile.verdict import (
-    AGREED_WITHIN,
     DELIVERED,
     DUPLICATE,
     OUTSTANDING,
@@ -77,7 +76,7 @@ def test_a_member_stands_where_its_records_say(
         assert all(record.acknowledged == wanted_content(record) for record in own)
     if stands == DELIVERED:
         assert began is not None
-        assert any(record.since is not None and record.since >= began - AGREED_WITHIN for record in own)
+        assert any(record.since is not None and record.since >= began for record in own)
     if stands.column is Column.REJECTED:
         assert any(record.refused is not None and record.refused.code == stands.code for record in own)
 
@@ -112,7 +111,7 @@ def test_a_leaver_is_removed_when_no_record_waits_for_it_to_leave(
     [
         (delivered(), DELIVERED),
         (delivered()._replace(since=NOON - timedelta(days=1)), UNCHANGED),
-        (delivered()._replace(since=NOON - AGREED_WITHIN), DELIVERED),
+        (delivered()._replace(since=NOON), DELIVERED),
         (claimed(delivered(), "p1", BLUE), DUPLICATE),
         (claimed(Record()), OUTSTANDING),
         (called(claimed(Record())), OUTSTANDING),

@@ -1,4 +1,4 @@
-"""DynamoDB in trouble: what it throttles comes again, and what nobody knows is looked at before it is told."""
+"""DynamoDB in trouble: what it throttles comes again, and what nobody knows is looked at before it is reported."""
 
 import random
 from collections import Counter

@@ -88,20 +88,24 @@ CALL = Call("c1", OUT, NOON, NOON + timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
-    ("record", "is_kept"),
+    ("record", "over"),
     [
-        (Record(desired=Wanted(("p1",))), True),
-        (Record(desired=NOBODY, open=CALL), True),
-        (Record(desired=Unwanted(Rest.OUT, "p1")), False),
-        (Record(desired=NOBODY, evidence="ours"), False),
+        (Record(desired=Wanted(("p1",))), None),
+        (Record(desired=Wanted(("p1",)), open=CALL), None),
+        (Record(desired=Unwanted(Rest.OUT, "p1")), None),
+        (Record(desired=NOBODY, evidence="ours"), NOON),
+        (Record(desired=NOBODY, open=CALL), CALL.deadline),
+        (Record(desired=NOBODY, open=CALL._replace(deadline=NOON - timedelta(days=1))), NOON),
     ],
 )
-def test_a_record_that_nobody_wants_is_kept_for_some_time(record: Record, is_kept: bool) -> None:
+def test_a_record_of_which_nothing_is_left_to_do_is_kept_for_some_time_from_the_end_of_its_last_call(
+    record: Record, over: datetime | None
+) -> None:
     for version in (0, 1):
         database = MemoryDatabase()
         database.write([identities.save(KEY, record, place, NOON) for place in range(version + 1)])
         expires_at = database[Key(Table.IDENTITIES, KEY)]["expires_at"]
-        assert expires_at == (NEVER if is_kept else (NOON + FORGOTTEN_AFTER).timestamp())
+        assert expires_at == (NEVER if over is None else (over + FORGOTTEN_AFTER).timestamp())
 
 
 def test_the_largest_record_is_small() -> None:

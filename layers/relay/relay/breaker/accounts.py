@@ -14,7 +14,7 @@ from relay.stores.notes import ConnectionNotes
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """Makes accounts. `caller` makes the HTTP caller of a connection, and tells how many calls it made."""
+    """Makes accounts. `caller` makes the HTTP caller of a connection, and counts the calls it made."""
 
     database: Database
     caller: Callable[[Connection], tuple[Caller, Callable[[], int]]]
@@ -30,7 +30,7 @@ class Accounts:
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
     def open(self, connection: Connection) -> tuple[Account, Callable[[], int]]:
-        """Return an account, and what tells how many calls were made through it."""
+        """Return an account, and what counts the calls made through it."""
         call, calls = self.caller(connection)
         account = Account(
             connection=connection,

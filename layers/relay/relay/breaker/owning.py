@@ -78,7 +78,7 @@ class Ownership:
             return otherwise
 
     def authority(self, export: Export, own: Mapping[str, Owner]) -> Callable[[str], Authority | None]:
-        """Return what tells in whose name an export changes the records of a target: None where that is another's.
+        """Return what says in whose name an export changes the records of a target: None where that is another's.
 
         `own` is what `own` returned. An export keeps the authority over a target that its settings name no more, until
         another export takes it: so its members leave it.

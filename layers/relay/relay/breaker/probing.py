@@ -25,7 +25,7 @@ from relay.stores.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Prober:
-    """Probes what is stopped. The reason that is told of a stop is what the latest probe found."""
+    """Probes what is stopped. The reason of a stop is what the latest probe found."""
 
     database: Database
     settings: Settings

@@ -62,7 +62,7 @@ def shared_session() -> requests.Session:
 class HttpCaller:
     """The `Caller` of one connection.
 
-    `pace` is called before every attempt and may wait or raise Transient. `hold` is told how long an answer asks us to
+    `pace` is called before every attempt and may wait or raise Transient. `hold` gets how long an answer asks us to
     rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing.
     `log` is called once after every attempt as `log("destination call", connection=, operation=, method=, path=,
     status=, milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code.

@@ -1,6 +1,6 @@
 """What a destination is: a declaration of its settings, limits and targets, and how to make one call.
 
-The engine owns everything else: diffing, claims, intents, retries, pacing, recording, stopping.
+The engine does everything else: it compares, decides, retries, paces, records and stops.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to tell a destination: this identity belongs in a target (with these values), or no longer does."""
+    """One thing to send to a destination: an identity belongs in a target (with these values), or no longer does."""
 
     target: str
     identity: str
@@ -40,16 +40,16 @@ class Step:
     values: Mapping[str, str] = field(default_factory=dict)
     """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
     memo: str | None = None
-    """What the destination asked to remember of this identity at this target when it last took a step for it."""
+    """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one call did. Either it is known for every step now, or an asynchronous import will tell.
+    """What one call did. Either it is known for every step now, or an asynchronous import will show it.
 
     `refused` maps the index of a step to its rejection; every other step was taken (or, when `import_id` is set,
     queued under that id; `queued` of them, where the destination says how many). `memos` maps the index of a step that
-    was taken to what its next step shall carry; a step without one leaves no memo behind.
+    was taken to the evidence that its next step shall carry; a step without one leaves none behind.
     """
 
     refused: Mapping[int, Rejection] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class OpenImport:
     contacts: int | None = None
     """How many were queued, where the answer said so; None when the steps are the rest of an earlier look."""
     note: str | None = None
-    """What the earlier look asked to be told; None at the first one that finds the import ended."""
+    """What the earlier look left as a note; None at the first one that finds the import ended."""
     is_time_left: Callable[[], bool] = lambda: True
     """Whether more calls may be made in this look; without time the rest is left `open`."""
 
@@ -173,7 +173,7 @@ class Account:
     For a limit of one quota's own. A 429 or 503 with `Retry-After` holds back every call to the account, and `call`
     sees to that."""
     memo_at: Callable[[str, str], str | None] = lambda target, identity: None  # noqa: ARG005 - says what it takes
-    """What the destination asked to remember of an identity at another target of the connection, as in `Step.memo`."""
+    """The evidence of an identity at another target of the connection, as in `Step.memo`."""
     first_run_exceeds: Callable[[Export, int], bool] = lambda export, count: False  # noqa: ARG005 - says what it takes
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
@@ -234,7 +234,7 @@ class Destination(Protocol):
         ...
 
     def says_goodbye(self, export: Export) -> bool:
-        """Return whether leaving a target is told to the destination at all (False: keep). Pure."""
+        """Return whether leavers are taken out of a target at all (False: keep). Pure."""
         ...
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
@@ -258,7 +258,7 @@ class Destination(Protocol):
     def import_report(
         self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
-        """Look at an asynchronous import once, within some 30 seconds. `steps` are those still in flight.
+        """Look at an asynchronous import once, within some 30 seconds. `steps` are those still open.
 
         Destinations without imports never return an `import_id`.
         """
@@ -274,8 +274,8 @@ class Destination(Protocol):
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         """Return a moment: what was to be sent at or before it, and not answered, can have no effect any more.
 
-        Asked while something waits for `lost_answer_bound`, which it cuts short; None where nothing will ever show it.
-        Raises as `send` does; after Transient it is asked again, as after a moment that lies too far back.
+        Asked while something waits for `lost_answer_bound`, which it cuts short, and again, less and less often, as
+        long as something waits. None while nothing shows it. Raises as `send` does; Transient is as good as None.
         """
         ...
 

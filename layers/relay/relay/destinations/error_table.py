@@ -13,7 +13,7 @@ from relay.destinations.contract import Reply
 from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
 
 MAX_RETRY_AFTER = timedelta(hours=1)
-"""A destination that asks for more is asked again after this: a slip of theirs must not park us for days."""
+"""A destination that asks for more is asked again after this: a mistake of theirs must not stop us for days."""
 
 SUCCESS = range(200, 300)
 

@@ -24,7 +24,7 @@ class Proof:
     """Whether anything of an export was ever taken under its present settings: then refused rows are to blame.
 
     Kept as a note of the connection. Without it a call of nobody but refused rows, such as a run's second chance for
-    them, could not be told from an export that cannot work.
+    them, would look like an export that cannot work.
     """
 
     notes: Notes

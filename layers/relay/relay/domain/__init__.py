@@ -1,1 +1,1 @@
-"""Profiles, memberships, exports, deliveries, claims and runs: pure values and rules, no AWS and no HTTP."""
+"""Profiles, exports, identity records, assignments and runs: pure values and rules, no AWS and no HTTP."""

@@ -21,6 +21,9 @@ from typing import Final, Literal, NamedTuple, NewType
 MOST_CLAIMANTS = 16
 """How many profiles of one record are kept; thousands of profiles may share a placeholder address."""
 
+REMEMBERED_FOR = timedelta(minutes=1)
+"""How far the time of the last turning-away may lag behind: thousands may be turned away in one run."""
+
 CLOCK_MARGIN = timedelta(seconds=5)
 """How far the clocks of two functions are apart at most. AWS keeps them within milliseconds; a call also takes a while
 from the last look at the clock until it leaves."""
@@ -57,7 +60,7 @@ class Rest(Enum):
     OUT = "OUT"
     """It leaves the target."""
     KEEP = "KEEP"
-    """Its export does not tell leaving: the destination keeps what it has."""
+    """Its export takes nobody out: the destination keeps what it has."""
     HOLD = "HOLD"
     """A profile was turned away and may still want it: nothing is sent until a run has asked everybody."""
 
@@ -234,12 +237,13 @@ def claim(record: Record, authority: Authority, profile: str, digest: Digest, ba
         turned_away_at = None
     record = record._replace(authority=authority, desired=desired, turned_away_at=turned_away_at)
     if isinstance(desired, Unwanted):
-        # What leaves without being told may have been removed by hand meanwhile: a return is sent again.
+        # Whoever left without being taken out may have been removed by hand meanwhile: a return is sent again.
         acknowledged = UNKNOWN if desired.rest is Rest.KEEP else record.acknowledged
         return record._replace(desired=Wanted((profile,), digest, basis), acknowledged=acknowledged)
     if profile not in desired.by:
         if len(desired.by) >= MOST_CLAIMANTS:
-            return record._replace(turned_away_at=now)
+            is_fresh = turned_away_at is not None and now - turned_away_at < REMEMBERED_FOR
+            return record if is_fresh else record._replace(turned_away_at=now)
         desired = desired._replace(by=tuple(sorted((*desired.by, profile))))
     elif desired.by[0] == profile and desired.basis is not None and desired.basis > basis:
         return record
@@ -253,9 +257,9 @@ def release(
 ) -> Record:
     """Return the record once a profile stands for the identity no more.
 
-    To be called only when a run under these settings has let every member claim. `keep` says that the export does not
-    tell leaving. `asked_since` is the start of a run that is in its second pass: whoever was turned away before it has
-    had the chance to claim.
+    To be called only when a run under these settings has let every member claim. `keep` says that the export takes
+    nobody out. `asked_since` is the start of a run that removes: whoever was turned away before it has had the chance
+    to claim.
     """
     if record.authority == Authority():
         return record
@@ -271,7 +275,8 @@ def release(
         desired = record.desired._replace(by=rest) if is_same_winner else Wanted(rest)
         return record._replace(authority=authority, desired=desired)
     record = record._replace(authority=authority)
-    if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - CLOCK_MARGIN:
+    lag = REMEMBERED_FOR + CLOCK_MARGIN
+    if turned_away_at is not None and asked_since is not None and turned_away_at < asked_since - lag:
         turned_away_at = None
     state = Rest.KEEP if keep else Rest.OUT if turned_away_at is None else Rest.HOLD
     is_settled = state is Rest.KEEP or (state is Rest.OUT and _is_out(record))
@@ -364,7 +369,7 @@ class Unclear(NamedTuple):
 
 
 class Over(NamedTuple):
-    """Every call of the record has ended; nobody knows what they did."""
+    """The call has ended; nobody knows what it did."""
 
 
 Answer = Taken | Rejected | NotTaken | Unclear | Over
@@ -378,9 +383,12 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     call = record.open
     if call is None or call.id != call_id:
         return record
-    if isinstance(answer, Over):
-        return lapse(record, call.deadline)
     earlier = None if call.earlier is None or call.earlier <= now else call.earlier
+    if isinstance(answer, Over):
+        over = lapse(record, call.deadline)
+        if earlier is None:
+            return over
+        return over._replace(open=call._replace(id=None, deadline=earlier, earlier=None))
     if isinstance(answer, Unclear):
         deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
         return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))

@@ -3,8 +3,8 @@
     selected = delivered + unchanged + rejected + duplicate + outstanding
     leaving  = removed + kept + leaving_outstanding + returned        (`returned` is what the others leave of `leaving`)
 
-Beside the ledger a run counts `assigned` (who was assigned before it began) and `changed` (leavers who changed since
-then: they are not counted as leaving, and an export that streams takes them out all the same).
+Beside the ledger a run counts `assigned` (who was assigned before it began), `changed` (leavers who changed since then:
+they are not counted as leaving, and an export that streams takes them out all the same), and the `calls` of its pages.
 
 Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and
 the rest as outstanding; whoever learns more moves profiles out of there.
@@ -61,7 +61,7 @@ def settled(column: Column, code: str | None = None) -> Counter[str]:
 
 
 def leaver_counted(column: LeaverColumn) -> Counter[str]:
-    """Return the move that counts what became of a leaver, who was counted as leaving on the first pass."""
+    """Return the move that counts what became of a leaver, who was counted as leaving before."""
     return Counter({column.value: 1})
 
 
@@ -81,7 +81,7 @@ def total(parts: Iterable[Counts]) -> Counter[str]:
 
 
 def returned(counts: Counts) -> int:
-    """Return how many who were leaving on the first pass were members again on the second."""
+    """Return how many who were counted as leaving were members again when their turn came."""
     return counts.get("leaving", 0) - sum(counts.get(column.value, 0) for column in LeaverColumn)
 
 
@@ -94,7 +94,7 @@ def adds_up(counts: Counts) -> bool:
 def needs_confirmation(counts: Counts, *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
     """Return whether so many of those assigned before would leave that a person must confirm it first.
 
-    `passed` tells whether a run under the same settings was let through before; until then a list of any size that
+    `passed` says whether a run under the same settings was let through before; until then a list of any size that
     would be emptied may be a mistake in the settings.
     """
     leaving, assigned = counts.get("leaving", 0), counts.get("assigned", 0)

@@ -93,7 +93,7 @@ def join(profile: Profile, other: Profile) -> Profile:
 def is_same(one: Profile, other: Profile) -> bool:
     """Return whether two profiles hold the same, so that neither need be written over the other.
 
-    A later receipt of a value with a time of its own is no difference: sources tell all they have every night. It
+    A later receipt of a value with a time of its own is no difference: sources send all they have every night. It
     decides only between values of one and the same time, and there the last to be stored may as well win.
     """
     return one.receipts == other.receipts and _is_same_but_for_receipts(one, other)

@@ -108,7 +108,7 @@ class RunProblem(Problem):
     """The last run of an export was refused, waits for somebody's word, or rejected too many."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "It is told of until somebody acts and a later run goes well."
+    next_step = "It is shown until somebody acts and a later run goes well."
 
 
 class EventProblem(Problem):
@@ -123,7 +123,7 @@ class EventProblem(Problem):
 
 
 class StaleSettings(Problem):
-    """A message or delivery names newer settings (`version`) than were read."""
+    """A message or a record names newer settings (`version`) than were read."""
 
     actor = Actor.WAIT
     next_step = "The settings are read again in a moment."

@@ -1,8 +1,8 @@
 """Adopting: when a target passes from one export to another, its assignments pass with it.
 
-The first pass of the new owner's first run lists the former owner's assignments, too. Their pairs at the target are
+The DELIVER phase of the new owner's first run lists the former owner's assignments, too. Their pairs at the target are
 written into the new owner's assignments first, and then taken out of the former owner's. A claim of a new member drops
-the former claimants by itself; whoever nobody claims leaves in the run's last pass.
+the former claimants by itself; whoever nobody claims leaves in the run's REMOVE phase.
 """
 
 from collections.abc import Iterable

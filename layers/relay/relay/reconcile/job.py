@@ -70,14 +70,14 @@ class Job:
 
     @property
     def claims(self) -> bool:
-        """Return whether members claim; the last pass of a run is for leavers alone."""
+        """Return whether members claim; the REMOVE phase of a run is for leavers alone."""
         return self.run is None or self.run.phase is Phase.DELIVER
 
     @property
     def removes(self) -> bool:
-        """Return whether this job takes leavers out; the first pass of a run only counts them.
+        """Return whether this job takes leavers out; the DELIVER phase of a run only counts them.
 
-        Where leaving is not told nobody is taken out of anything, so there is nothing to count first.
+        Where leavers are kept nobody is taken out of anything, so there is nothing to count first.
         """
         if not self.tells_leaving:
             return True
@@ -90,7 +90,7 @@ class Job:
 
     @property
     def tells_leaving(self) -> bool:
-        """Return whether the destination is told of leavers at all."""
+        """Return whether leavers are taken out at all."""
         return self.destination.says_goodbye(self.export)
 
     def basis(self, profile_version: int) -> Basis:

@@ -10,7 +10,7 @@ The order of writes, and why a crash between any two does no harm, is a table in
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -186,10 +186,8 @@ class Reconciler:
         try:
             cleared = job.destination.cleared_before(job.account, now)
         except Transient:
-            pass
-        else:
-            if cleared is None:
-                return visits, {}
+            cleared = None
+        if cleared is not None:
             visits = [ended(job, found, cleared, now) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
@@ -231,14 +229,18 @@ class Reconciler:
                     raise out_of_time()
                 answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
             except Problem as problem:
-                # What certainly did nothing is closed, so that other values need not wait.
-                for call in waiting if problem.taken is False else waiting[1:]:
-                    self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()))
-                if problem.taken is None and problem.effect_within is not None:
-                    over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
-                    self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over))
+                self._close(job, survey, waiting, problem)
                 raise
             self._take(job, survey, waiting.pop(0), answer)
+
+    def _close(self, job: Job, survey: Survey, waiting: Sequence[Call], problem: Problem) -> None:
+        """Close what certainly did nothing, so that other values need not wait, and bound what nobody knows."""
+        profiles = {row.profile for call in waiting for row in call.rows}
+        for call in waiting if problem.taken is False else waiting[1:]:
+            self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()), besides=profiles)
+        if problem.taken is None and problem.effect_within is not None:
+            over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
+            self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over), besides=profiles)
 
     def _take(self, job: Job, survey: Survey, call: Call, answer: Answer) -> None:
         survey.answered += 1
@@ -250,6 +252,8 @@ class Reconciler:
             taken = {i: Taken(answer.memos.get(i)) for i in range(len(call.rows)) if i not in refused}
             self._record(job, survey, call, {**taken, **refused})
             return
+        # First: a row that the import's record does not name is nobody's once that record is there.
+        self._record(job, survey, call, refused)
         now, export = self._clock.now(), job.export
         opened = OpenImport(
             call=call.id,
@@ -266,13 +270,20 @@ class Reconciler:
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
-        self._record(job, survey, call, refused)
 
-    def _record(self, job: Job, survey: Survey, call: Call, answers: Mapping[int, Recorded]) -> None:
+    def _record(
+        self,
+        job: Job,
+        survey: Survey,
+        call: Call,
+        answers: Mapping[int, Recorded],
+        *,
+        besides: Collection[str] = (),
+    ) -> None:
         by_key = {call.rows[index].key: answer for index, answer in answers.items()}
         if by_key:
             known = {key: survey.records[key] for key in by_key}
-            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known)
+            survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
 
 
 def _asked_next(send_by: datetime, now: datetime) -> datetime:
@@ -289,8 +300,8 @@ def _asked_next(send_by: datetime, now: datetime) -> datetime:
 def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assignment:
     """Return what an assignment has to say before the profile's records are visited.
 
-    The first pass of a run takes out what is released. Then whoever is assigned in vain on the last pass
-    is one of those who were counted as leaving, also when a page is done once more after it has taken them out.
+    The DELIVER phase of a run takes out what is released. Then whoever is assigned in vain in REMOVE is one of those
+    who were counted as leaving, also when a page is done once more after it has taken them out.
     """
     old = case.assigned.assignment
     if case.survivor is not None:

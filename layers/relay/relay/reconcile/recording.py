@@ -26,7 +26,7 @@ def next_look_up(since: datetime, now: datetime) -> datetime | None:
 
 
 class Recorder:
-    """Writes answers into identity records, each one conditional write, and wakes whoever has to go on."""
+    """Writes answers into identity records, each one conditional write, and asks whoever has to go on."""
 
     def __init__(self, database: Database, clock: Clock, waking: Waking) -> None:
         self._database = database
@@ -41,12 +41,13 @@ class Recorder:
         known: Mapping[str, Stored] | None = None,
         *,
         tries: int = 0,
+        besides: Collection[str] = (),
     ) -> dict[str, Stored]:
         """Record the answers to a call by the keys of its records, and return the records as they are then.
 
         `known` are records as the caller last wrote them; without it they are read. An answer that came before changes
-        nothing. `tries` is how often the rows were sent, for whoever is sent again. Raises Busy when others keep
-        writing: the call was made, so it is not taken for one that failed.
+        nothing. `tries` is how often the rows were sent, for whoever is sent again; `besides` is as in `see_to`. Raises
+        Busy when others keep writing: the call was made, so it is not taken for one that failed.
         """
         done: dict[str, Stored] = {}
         current = dict(known) if known is not None else identities.load(self._database, list(answers))
@@ -64,7 +65,8 @@ class Recorder:
                     done[key] = Stored(news[key], stored.version + 1)
             if not lost:
                 self._see_to_unconfirmed(connection, answers, now)
-                self.see_to(connection, {key: stored.record for key, stored in done.items()}, tries=tries)
+                records = {key: stored.record for key, stored in done.items()}
+                self.see_to(connection, records, tries=tries, besides=besides)
                 return done
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
             current = identities.load(self._database, lost)
@@ -90,11 +92,13 @@ class Recorder:
         queued: Collection[str] = (),
         asked_at: Mapping[str, datetime] | None = None,
         tries: int = 0,
+        besides: Collection[str] = (),
     ) -> None:
         """Make sure that the next steps of records are taken by somebody: a look now, or a wait.
 
         What has to wait for one of the `queued` imports is seen to when that is answered. `asked_at` ends a wait
-        by its key, where the destination is asked then whether a call is over.
+        by its key, where the destination is asked then whether a call is over. The messages of the profiles `besides`
+        stay in the queue, so they need no look.
         """
         now = self._clock.now()
         sleepers: list[Sleeper] = []
@@ -108,7 +112,7 @@ class Recorder:
                 continue
             if step.do is Do.WAIT and step.until is not None:
                 waiting.append(IdentityWait(min(step.until, bounds.get(key, step.until)), connection, key))
-            elif record.responsible is not None:
+            elif record.responsible is not None and record.responsible not in besides:
                 sleepers.append(sleeper_of(connection, record, record.responsible))
         if waiting:
             waits.put(self._database, waiting)

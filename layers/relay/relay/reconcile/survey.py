@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import Record, Wanted
+from relay.domain.identity import Record, Rest, Unwanted, Wanted
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
@@ -102,6 +102,13 @@ class Survey:
     def of_leavers(self, case: Case) -> list[Record]:
         """Return the records of what a profile is assigned and wants no more."""
         return [self.records[key].record for key in case.unwanted]
+
+    def holds(self, case: Case) -> bool:
+        """Return whether an identity is held for profiles that were turned away from it."""
+        return any(
+            isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD
+            for record in self.of_leavers(case)
+        )
 
 
 class Surveyor:

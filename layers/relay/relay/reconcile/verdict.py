@@ -1,14 +1,11 @@
 """Verdicts: where a profile stands in a run, by its identity records alone. Pure."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from relay.domain.identity import NOTHING, Record, Rest, Unwanted, lapse, next_step, wanted_content
 from relay.domain.ledger import Column, LeaverColumn
-
-AGREED_WITHIN: Final = timedelta(seconds=5)
-"""What was acknowledged so shortly before a run began counts as delivered in it: clocks differ."""
 
 
 class Verdict(NamedTuple):
@@ -26,7 +23,7 @@ UNCHANGED: Final = Verdict(Column.UNCHANGED)
 
 def agreed_since(record: Record, began: datetime | None) -> bool:
     """Return whether the destination acknowledged the desired state since a run began."""
-    return began is not None and record.since is not None and record.since >= began - AGREED_WITHIN
+    return began is not None and record.since is not None and record.since >= began
 
 
 def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:

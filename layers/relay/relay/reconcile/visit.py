@@ -44,7 +44,7 @@ class Visit(NamedTuple):
 
     @property
     def waits_for_a_call(self) -> bool:
-        """Return whether a call has to end first of which nobody will tell."""
+        """Return whether a call has to end first whose end nobody will report."""
         return self.step.do is Do.WAIT and self.record.open is not None and not self.is_queued
 
 
@@ -100,7 +100,7 @@ def _changed(
 ) -> Record:
     if isinstance(role, Member):
         basis = job.basis(case.version)
-        # What an expression did not yield is to be told of in each run, so such a profile is always worked out.
+        # What an expression did not yield is counted by each run, so such a profile is always worked out.
         basis = basis._replace(rules=0) if case.warnings else basis
         return identity.claim(record, authority, case.profile, role.digest, basis, now)
     return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=job.asked_since)

@@ -1,6 +1,6 @@
 """How a run goes on: the next page, the next phase, a person's confirmation, its end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -17,7 +17,7 @@ from relay.stores import breakers, defects, owners, runs
 from relay.stores.database import Database
 
 BOUND: Final = timedelta(hours=26)
-"""How long a run waits for outstanding profiles: an import may be open for a day."""
+"""How long a run waits for outstanding profiles after its last page: an import may be open for a day."""
 
 EDITED: Final = "the export's settings were edited during the run"
 NEW_OWNER: Final = "a target of the export was another export's when the run began"
@@ -54,24 +54,21 @@ class Ending:
         run = runs.load(self.database, run_id)
         if run is None or run.state is not RunState.RUNNING:
             return
-        if export.version > run.settings:
-            self.give_way(export, run, EDITED)
-            return
         shards = runs.shards(self.database, run.id)
         if not all(shard.done for shard in shards if shard.phase is run.phase):
             return
-        counts = ledger.total(shard.counts for shard in shards)
         if run.phase is Phase.ASK:
             self._next_phase(export, run)
         elif run.phase is Phase.DELIVER:
-            self._after_delivering(export, run, counts)
+            self._after_delivering(export, run, shards)
         else:
-            self._end_if_settled(export, run, counts)
+            self._end_if_settled(export, run, shards)
 
-    def _after_delivering(self, export: Export, run: Run, counts: ledger.Counts) -> None:
+    def _after_delivering(self, export: Export, run: Run, shards: Sequence[Shard]) -> None:
+        counts = ledger.total(shard.counts for shard in shards)
         if counts.get("leaving", 0) + counts.get("changed", 0) == 0:
             self._let_through(export, run)
-            self._end_if_settled(export, run, counts)
+            self._end_if_settled(export, run, shards)
             return
         _, breaker = breakers.load(self.database, export.connection, export.name)
         if ledger.needs_confirmation(counts, passed=breaker.passed == run.settings):
@@ -88,10 +85,7 @@ class Ending:
 
     def _let_through(self, export: Export, run: Run) -> None:
         """Note that every member had the chance to claim, and nobody stands in the way of leavers any more."""
-        # Whoever asked the account made the targets the export's own; pages of the next phase took over what was there.
-        asked = runs.shard(self.database, run.id, Phase.ASK, 0)
-        began = run.started_at if asked is None or asked.moved_at is None else asked.moved_at
-        owners.taken_over(self.database, export.connection, export.name, began)
+        owners.taken_over(self.database, export.connection, export.name, run.started_at)
         breakers.pass_guard(self.database, export.connection, export.name, run.settings)
 
     def _next_phase(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:
@@ -99,12 +93,18 @@ class Ending:
             later = replace(run, phase=Phase(run.phase + 1))
             self.send_pages(export, later, runs.shards(self.database, run.id, later.phase))
 
-    def _end_if_settled(self, export: Export, run: Run, counts: ledger.Counts) -> None:
-        now = self.clock.now()
+    def _end_if_settled(self, export: Export, run: Run, shards: Sequence[Shard]) -> None:
+        counts, now = ledger.total(shard.counts for shard in shards), self.clock.now()
+        # A person may have confirmed it days after its start.
+        moved_at = max(shard.moved_at or run.started_at for shard in shards)
         rejects = ledger.rejects_too_many(counts)
         reason = rejects
         if not ledger.is_settled(counts):
-            if now - run.started_at < BOUND:
+            if export.version > run.settings:
+                # What is outstanding under the old settings may never be answered: nobody sends it any more.
+                self.give_way(export, run, EDITED)
+                return
+            if now - moved_at < BOUND:
                 if owners.took_since(self.database, export.connection, export.name, run.started_at):
                     # Looks take nobody out until another run has taken over what the former owner had.
                     self.give_way(export, run, NEW_OWNER)
@@ -118,6 +118,6 @@ class Ending:
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)
 
     def give_way(self, export: Export, run: Run, reason: str) -> None:
-        """End a run whose first pass does not hold for the export as it is now, and request another."""
+        """End a run whose counts do not hold for the export as it is now, and request another."""
         breakers.request_resync(self.database, export.connection, export.name)
         runs.change_state(self.database, run, RunState.STOPPED, self.clock.now(), reason)

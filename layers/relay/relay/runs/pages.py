@@ -27,7 +27,7 @@ from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
-from relay.stores import assignments, defects, outstanding, owners, runs, segments, waits
+from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
@@ -84,11 +84,13 @@ class Pages:
         self._ending = ending
         self._aside = aside
         self._scan = scan
+        self._taken: dict[tuple[str, Phase], int] = {}
+        """How many profiles the last full page of an export took: what is read beyond is read again by the next."""
 
     def advance(self, job: Job, page: Page, *, redelivered: bool, calls: Callable[[], int] = lambda: 0) -> Counter[str]:
         """Do one page and return its counts, with the calls that the destination answered as `answered`.
 
-        `calls` tells how many API calls were made so far: what a page has made is counted beside its columns.
+        `calls` returns how many API calls were made so far: what a page has made is counted beside its columns.
         A message whose page was done already only makes sure that the next page's message exists. Raises as
         `Reconciler.reconcile`, or ExportProblem when the destination says beforehand that a whole segment cannot go;
         then nothing was counted and the cursor has not moved.
@@ -96,6 +98,9 @@ class Pages:
         run = runs.load(self._database, page.run)
         shard = runs.shard(self._database, page.run, Phase(page.phase), page.shard)
         if run is None or shard is None or run.state is not RunState.RUNNING:
+            if redelivered and job.export.stream:
+                # A call of an earlier try may be open, and nobody but this run would look.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
             return Counter()
         if job.export.version != run.settings:
             self._ending.give_way(job.export, run, EDITED)
@@ -134,6 +139,7 @@ class Pages:
             try:
                 self._read(job, run, shard, read, most)
                 self._reconciler.reconcile(job, read.survey)
+                read.counts["calls"] = calls()
                 self._move(run, shard, read, list(self._count(job, run, read)))
             except Problem:
                 raise
@@ -149,6 +155,9 @@ class Pages:
                 self._move(run, shard, read, [])
                 return read
             self._aside.went_well()
+            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
+                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+                breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
             settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
             self._reconciler.reduce(job, Survey(settled, read.survey.records))
@@ -164,10 +173,10 @@ class Pages:
             # Who met a defect on the first pass was not counted there.
             seen = defects.of_export(self._database, job.export.key, defects.MOST_SHOWN)
             read.aside = {defect.profile for defect in seen if defect.at >= run.started_at - CLOCK_MARGIN}
-        listing = self._listing(job, run, shard)
+        listing, taken = self._listing(job, run, shard), self._taken.get((job.export.key, run.phase), 0)
         while read.seen < most:
-            room = min(max(job.destination.call_size - joins - leaves, LEAST), CHUNK)
-            chunk = list(islice(listing, min(room, most - read.seen)))
+            room = taken - read.seen if taken > read.seen else job.destination.call_size - joins - leaves
+            chunk = list(islice(listing, min(max(room, LEAST), CHUNK, most - read.seen)))
             if not chunk:
                 read.done = True
                 return
@@ -180,7 +189,7 @@ class Pages:
                     joins += len(case.members)
                     leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
-                    read.seen = before + place + 1
+                    read.seen = self._taken[job.export.key, run.phase] = before + place + 1
                     return
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
@@ -192,7 +201,7 @@ class Pages:
         may_leave = (is_settled or job.export.stream) and case.profile not in read.aside
         leaves = bool(case.unwanted) and job.tells_leaving and may_leave
         is_last = run.phase is Phase.REMOVE
-        # On the last pass all that is assigned in vain was counted, whether a record still says so or not.
+        # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:

@@ -14,14 +14,15 @@ from relay.domain.runs import ENDED, Phase, Run
 from relay.reconcile import verdict
 from relay.reconcile.recording import Recorder
 from relay.reconcile.setting_aside import SettingAside
-from relay.runs.ending import BOUND
 from relay.stores import assignments, defects, identities, imports, outstanding, runs, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding
 from relay.stores.waits import OutstandingWait
 
 ASKED_AGAIN: Final = timedelta(minutes=5)
-"""How often outstanding profiles are looked at of whom nobody has told what became of them."""
+SELDOM: Final = timedelta(minutes=30)
+"""How often outstanding profiles are looked at of whom nobody has said what became of them: at first, and in a run that
+has gone on for hours."""
 
 LOST_RACES: Final = 20
 
@@ -59,13 +60,15 @@ class Settling:
         record = outstanding.load(self._database, wait.run, wait.record)
         if run is None or record is None:
             return run
-        if run.state not in ENDED and self._clock.now() - run.started_at < BOUND:
+        if run.state not in ENDED:
             # First: whoever dies after settling would leave a record that nobody looks at any more.
-            waits.put(self._database, [wait._replace(due=self._clock.now() + ASKED_AGAIN)])
+            now = self._clock.now()
+            pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
+            waits.put(self._database, [wait._replace(due=now + pause)])
         known, failed = self._read(run, record.profiles)
         # Looks that this record asked for last time may have met a defect: then nobody else goes on with the profile.
         met = defects.of_export(self._database, run.export, defects.MOST_SHOWN)
-        since = [one.profile for one in met if one.at >= wait.due - ASKED_AGAIN]
+        since = [one.profile for one in met if one.at >= wait.due - SELDOM]
         self._settle(run, record, known, (*failed, *since))
         return run
 

@@ -1,4 +1,4 @@
-"""What SSM alone tells of exports: all of the settings that route needs, and nothing that is slow to import."""
+"""What SSM alone says of exports: all of the settings that route needs, and nothing that is slow to import."""
 
 import json
 import re

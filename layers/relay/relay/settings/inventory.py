@@ -75,7 +75,7 @@ class Inventories:
         return self._is_ours(name) and self._place(name) is None and not name.startswith(f"{self.prefix}/stack/")
 
     def _is_stray_parameter(self, name: str) -> bool:
-        """What lies where exports are read and is none is told of with the exports."""
+        """What lies where exports are read and is none is shown with the exports."""
         return self._is_ours(name) and not name.startswith(f"/{self.prefix}/exports/")
 
     def _is_ours(self, name: str) -> bool:

@@ -72,7 +72,7 @@ class Settings(Sources):
         return self._export(connection, name, parameter)
 
     def exports(self) -> Listing:
-        """Return all exports; what is invalid about one export or connection is told and harms no other."""
+        """Return all exports; what is invalid about one export or connection is shown and harms no other."""
         valid: dict[str, Export] = {}
         problems: dict[str, SettingsProblem] = {}
         for key, parameter in self._parameters.all().items():
@@ -92,7 +92,7 @@ class Settings(Sources):
         return sorted(self._parameters.all())
 
     def export_outlines(self) -> Mapping[str, Outline]:
-        """Return what SSM alone tells of the exports that can be read, by key; `exports` tells what is wrong."""
+        """Return what SSM alone says of the exports that can be read, by key; `exports` says what is wrong."""
         return self._outlines.export_outlines()
 
     def _export(self, connection: str, name: str, parameter: Parameter) -> Export:

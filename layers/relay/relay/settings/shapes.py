@@ -1,4 +1,4 @@
-"""How connections are written, and how exports are told to those who work with all of them."""
+"""How connections are written, and how exports are listed for those who work with all of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -42,7 +42,7 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
 
     Adobe documents a single object and up to ten profiles per request, but not how several are framed. In a body of
     several documents an error's pointer begins with the document's index. Adobe never sends again what a 4xx answers,
-    so a profile of a wrong shape is only told beside those that can be read. Raises Refusal (400, 413 or 422).
+    so a profile of a wrong shape is only reported beside those that can be read. Raises Refusal (400, 413 or 422).
     """
 
     def read_one(place: Place, value: Any) -> Incoming:

@@ -44,7 +44,7 @@ class Mode:
     """How a source authenticates.
 
     `proves` says whether a request is proven by a secret; `secret_problem` what is wrong with a secret as such;
-    `scheme` is told in `WWW-Authenticate`.
+    `scheme` is named in `WWW-Authenticate`.
     """
 
     scheme: str

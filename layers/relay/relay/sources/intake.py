@@ -78,7 +78,7 @@ class Rejected:
 class Intake:
     """What a request brings: the message bodies to queue, and the counts to answer with.
 
-    `accepted` counts changes, `rejections` tells those of them of which only the count travels on. `left_out` tells
+    `accepted` counts changes, `rejections` are those of them of which only the count travels on. `left_out` has
     what could not be taken of the others (the first parts of each), `left_out_counts` how much that is by code.
     """
 
@@ -210,7 +210,7 @@ class _Request:
 def _cut(change: Change, excess: int, room: int) -> Iterator[_Packed]:
     """Yield what travels instead of a change that is too large: all its memberships, and what else has room.
 
-    What is left out may have been set before, so the rest is no snapshot. Yields nothing when nothing is left to tell.
+    What is left out may have been set before, so the rest is no snapshot. Yields nothing when nothing is left.
     """
     sizes = {key: json_size({key: value}) for key, value in change.attributes.items()}
     attributes = dict(change.attributes)
@@ -273,7 +273,7 @@ def _room(source: str) -> int:
 
 
 def _names_of(incoming: Incoming) -> list[str]:
-    """Return what a profile's identities are called: a check tells it beside a `profile_key` that finds nobody.
+    """Return what a profile's identities are called: a check shows it beside a `profile_key` that finds nobody.
 
     Only what looks like a name of a schema, since a sender may name its keys after people.
     """

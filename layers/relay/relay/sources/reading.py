@@ -1,15 +1,15 @@
 """What a dialect is: a function from a raw body to the profiles in it. And what all dialects read alike.
 
-Every profile is read by itself, and every part of a profile. What cannot be read is left out and told; what that means
+Every profile is read by itself, and every part of a profile. What cannot be read is left out and shown; what that means
 for its profile is decided here (`Parts.incoming`):
 
-- A profile with a membership that is understood is taken: its membership must not be lost because of a slip beside it.
+- A profile with a membership that is understood is taken: its membership must not be lost for a mistake beside it.
 - One without is taken if something else of it can be read, and nothing is wrong that may have been what it is about: a
   membership, a key that the dialect does not know, a time.
 - Everything else is refused as a whole, with the reasons. A body in which nothing is taken is refused (422).
 
 A snapshot from which an identity or attribute is left out that may have had a value is taken as a patch: what is not
-named in it is not gone because of a slip.
+named in it is not gone for a mistake.
 """
 
 from collections import Counter
@@ -133,7 +133,7 @@ class Parts:
     def leave_out(self, code: str, detail: str, *inner: str | int) -> None:
         """Tell of a part (at `inner`, inside the profile) that cannot be read."""
         self._counts[code] += 1
-        # No more are kept than are told.
+        # No more are kept than are shown.
         if len(self._left_out) < MAX_ERRORS:
             self._left_out.append(LeftOut(code, InputError(detail, pointer((*self._place, *inner)))))
 

@@ -46,11 +46,11 @@ _IS_UNKNOWN = "holds a key that this dialect does not know"
 def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  # noqa: ARG001 - this dialect has none
     """Read a body of the shape above; raises Refusal (400, 413 or 422).
 
-    A change of a wrong shape is only told beside those that can be read.
+    A change of a wrong shape is only reported beside those that can be read.
     """
     body = document(raw)
     changes = _changes(body)
-    # Which key it is is not told: it may be personal data.
+    # Which key it is is not shown: it may be personal data.
     unknown = [LeftOut(UNKNOWN_KEY, InputError(_IS_UNKNOWN, pointer([])))] if body.keys() - {"changes"} else []
     places = ((("changes", index), told) for index, told in enumerate(changes))
     return read_each(body, places, partial(_incoming, source), unknown)

@@ -117,7 +117,7 @@ def stop(database: Database, breaker: Breaker, problem: Problem, now: datetime) 
 
 
 def restate(database: Database, breaker: Breaker, problem: Problem) -> Breaker:
-    """Note that what is stopped has another reason now; return it as it is told from now on."""
+    """Note that what is stopped has another reason now; return it as it is shown from now on."""
     if breaker.stop is None or breaker.stop[:3] == (problem.code, problem.what, problem.actor):
         return breaker
     _change(database, breaker, _reason(problem))

@@ -243,7 +243,7 @@ class DynamoDatabase:
     def _found(self, writes: Sequence[Write], not_held: Sequence[int], tries: "_Tries") -> Iterator[tuple[int, bool]]:
         """Yield whether items are as refused writes would have left them, where that is not known.
 
-        A statement has no token, so after a lost answer what is there now has to tell. A deletion may have found
+        A statement has no token, so after a lost answer what is there now has to show it. A deletion may have found
         nothing to delete.
         """
         unknown = [index for index in not_held if tries.lost or isinstance(writes[index], Delete)]

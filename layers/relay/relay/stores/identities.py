@@ -69,9 +69,13 @@ def evidence(database: Database, keyed: KeyedHash, connection: str, target: str,
 
 
 def save(key: str, record: Record, version: int, now: datetime) -> Write:
-    """Return the write of a record over the version that was read (0: it must not exist)."""
-    is_over = isinstance(record.desired, Unwanted) and record.open is None
-    expires_at = int((now + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
+    """Return the write of a record over the version that was read (0: it must not exist).
+
+    A record expires once nobody wants the identity and nobody has to be taken out any more.
+    """
+    is_over = isinstance(record.desired, Unwanted) and record.desired.leaving is None
+    over = now if record.open is None else max(now, record.open.deadline)
+    expires_at = int((over + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
     item: Item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
     place = Key(Table.IDENTITIES, key)
     if version == 0:

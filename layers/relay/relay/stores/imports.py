@@ -47,7 +47,7 @@ class OpenImport:
     `queued` is how many contacts were queued, where the destination said so. `number` is that of the next look: a
     message that asks for an earlier one is a double. `run` and `page` are set where the ledger of a run counts its rows
     as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came
-    to nothing. `note` is what the destination asked to be told at the next look; the first `again` rows are to be sent
+    to nothing. `note` is what the destination left for its next look; the first `again` rows are to be sent
     again once all others were looked at.
     """
 

@@ -17,7 +17,7 @@ MOST: Final = 250
 KEPT = timedelta(days=90)
 
 _AFTER: Final = 12
-"""Digits of a profile id that tell pages of one shard apart."""
+"""Digits of a profile id by which pages of one shard differ."""
 
 _PREFIX = "out#"
 

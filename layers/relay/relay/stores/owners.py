@@ -2,7 +2,7 @@
 
 `epoch` grows each time the target passes to another export: it is that moment in milliseconds since 1970, so that it
 grows even over a record that was lost. `former` are exports that owned the target before and whose assignments may
-still name it. The new owner's next run takes those over. After the first pass of that run they are named no more.
+still name it. The new owner's next run takes those over. After its DELIVER phase they are named no more.
 
 The records live as long as their connection, also when the export is gone: what an epoch was must never come again.
 """
@@ -74,7 +74,7 @@ def took_since(database: Database, connection: str, export: str, began: datetime
 
 
 def taken_over(database: Database, connection: str, export: str, began: datetime) -> None:
-    """Note that the first pass of an export's run is over: what its targets' former owners had is its own by now.
+    """Note that an export's run has delivered: what its targets' former owners had is its own by now.
 
     Only for targets that were its own when the run `began`: of others, pages before may have missed something.
     """

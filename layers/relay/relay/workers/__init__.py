@@ -1,1 +1,1 @@
-"""Who is woken: by messages of queues, by the clock, and by operators."""
+"""Where work begins: at messages of queues, at the clock, and at operators."""

@@ -1,4 +1,4 @@
-"""What waits for somebody. The tick raises the alarm for it and a check tells it, and both ask here."""
+"""What waits for somebody. The tick raises the alarm for it, a check shows it, and both ask here."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
 
 
 def telling_run(database: Database, export: str) -> Run | None:
-    """Return the run that tells how an export is. One under way, or ended from outside, leaves it to the one before."""
+    """Return the run that shows how an export is. One under way, or ended from outside, leaves it to the one before."""
     newest = runs.newest(database, export)
     if newest is None or newest.state not in (RunState.RUNNING, RunState.CANCELLED, RunState.STOPPED):
         return newest

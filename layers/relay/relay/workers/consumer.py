@@ -56,7 +56,7 @@ class RetryLater(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """Messages handled as one: all looks of an export, or one page of a run."""
+    """Messages handled as one: all looks of an export after so many tries, or one page of a run."""
 
     export: str
     received: Sequence[Received]
@@ -109,11 +109,11 @@ class Consumer:
             if spare < 0:
                 failed += self._put_back(unit, timedelta())
             else:
-                failed += self._handle(unit, self._clock.now() + timedelta(seconds=spare))
+                failed += self._safely(unit, self._clock.now() + timedelta(seconds=spare))
         return failed
 
     def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
-        looks: dict[str, list[tuple[Received, Look]]] = {}
+        looks: dict[tuple[str, int], list[tuple[Received, Look]]] = {}
         pages: list[_Unit] = []
         failed = []
         for message in received:
@@ -122,7 +122,7 @@ class Consumer:
                 if isinstance(task, Page):
                     pages.append(_Unit(f"{task.connection}/{task.export}", [message], page=task))
                 elif isinstance(task, Look):
-                    looks.setdefault(f"{task.connection}/{task.export}", []).append((message, task))
+                    looks.setdefault((f"{task.connection}/{task.export}", task.tries), []).append((message, task))
                 else:
                     raise ValueError("a message of another queue")
             except (KeyError, ValueError) as error:
@@ -130,9 +130,18 @@ class Consumer:
                 attempts.note(self._database, self._observe, [message], error, self._clock.now())
                 failed.append(message.id)
         merged = [
-            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs]) for key, pairs in looks.items()
+            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs])
+            for (key, _), pairs in looks.items()
         ]
         return merged + pages, failed
+
+    def _safely(self, unit: _Unit, until: datetime) -> list[str]:
+        """Handle a unit; keep its messages, and no others, where not even what the table says can be done."""
+        try:
+            return self._handle(unit, until)
+        except Exception as problem:  # noqa: BLE001 - it must harm only its own messages, and be seen
+            self._observe.problem("undecided", problem, export=unit.export, attempt=unit.receives)
+            return [message.id for message in unit.received]
 
     def _handle(self, unit: _Unit, until: datetime, *, fresh: bool = False, at_least: int = 0) -> list[str]:
         """Open the export, work, and decide: nothing (acknowledge), or the ids of the messages to keep."""
@@ -191,13 +200,16 @@ class Consumer:
         if unit.page is not None:
             redelivered = unit.receives > 1
             return self._pages.advance(job, unit.page, redelivered=redelivered, calls=opened.calls)
-        job = replace(job, tries=max(look.tries for look in unit.looks))
-        profiles = sorted({profile for look in unit.looks for profile in look.profiles})
         counts: Counter[str] = Counter()
+        if not self._may_look(job):
+            return counts
+        job = replace(job, tries=unit.looks[0].tries)
+        profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
+            began = self._clock.now()
             survey = self._reconciler.look(job, part)
-            self._count(job, survey, counts)
+            self._count(job, survey, began, counts)
             counts["answered"] += survey.answered
 
         failed = self._aside.by_halves(profiles, look)
@@ -205,19 +217,30 @@ class Consumer:
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
         return counts
 
-    def _count(self, job: Job, survey: Survey, counts: Counter[str]) -> None:
+    def _may_look(self, job: Job) -> bool:
+        """Return whether looks may act for an export: one that does not stream acts under settings of its runs only.
+
+        What is looked for here its next run does.
+        """
+        if job.export.stream or job.has_passed_guard:
+            return True
+        run = runs.active(self._database, job.export.key)
+        return run is not None and run.settings == job.export.version
+
+    def _count(self, job: Job, survey: Survey, began: datetime, counts: Counter[str]) -> None:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes)
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.holds(case)
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:
-                    stands = verdict.on_member(survey.of_members(case), case.profile, now, now)
+                    stands = verdict.on_member(survey.of_members(case), case.profile, began, now)
                 counts.update(ledger.counted(*stands))
             counts.update(ledger.warned(case.warnings))
         if is_held:
-            # Leavers are held back until a run under these settings has counted them.
+            # Leavers are held back until a run under these settings has counted them, and an identity until a run has
+            # asked all who were turned away from it.
             breakers.request_resync(self._database, job.export.connection, job.export.name)
 
     def _tell(self, unit: _Unit, opened: Opened, counts: Counter[str]) -> None:

@@ -39,11 +39,12 @@ from relay.reconcile.waking import LONGEST_DELAY, Waking
 from relay.runs.ending import Ending
 from relay.runs.settling import Settling
 from relay.settings.names import UnknownConnection, UnknownExport
-from relay.stores import attempts, breakers, imports, runs
+from relay.stores import attempts, breakers, imports, runs, waits
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.identities import Stored
 from relay.stores.imports import OpenImport, Row
+from relay.stores.waits import IdentityWait
 from relay.workers.consumer import RetryLater
 from relay.workers.opening import Opener
 
@@ -107,7 +108,7 @@ class _Told:
 
     @property
     def is_finished(self) -> bool:
-        """Return whether every part of the import was told to have ended."""
+        """Return whether every part of the import was reported to have ended."""
         return self.finished == {True}
 
 
@@ -274,7 +275,7 @@ class ImportChecker:
         rows: Sequence[Row],
         seconds_left: Callable[[], float],
     ) -> _Told:
-        """Ask the destination about the rows that no look has told of yet, in halves where that meets a defect.
+        """Ask the destination about the rows that no look has settled yet, in halves where that meets a defect.
 
         An import that never ends is over at its bound, with nothing confirmed.
         """
@@ -331,6 +332,10 @@ class ImportChecker:
             )
         known, failed = self._record(opened, rows, answers)
         failed = {**told.failed, **failed}
+        if failed:
+            # Their calls stay open; whoever may not be able to read the records need not know until when exactly.
+            due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
+            waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
         self._aside.note(export.key, {rows[index].profile: error for index, error in failed.items()})
         if opened.run is not None and opened.page is not None:
             self._count(opened.run, opened.page, rows, answers, known, failed)

@@ -23,7 +23,7 @@ from relay.stores.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An export ready for work, the breaker of its connection, and what tells how many calls were made."""
+    """An export ready for work, the breaker of its connection, and what counts the calls that were made."""
 
     job: Job
     breaker: Breaker

@@ -3,18 +3,19 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from relay.breaker.pace import budget_used
 from relay.breaker.probing import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
-from relay.domain.identity import NOTHING, next_step
+from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
 from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
 from relay.reconcile.recording import sleeper_of
+from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.waking import Sleeper, Waking
 from relay.runs.ending import Ending
 from relay.runs.settling import Settling
@@ -27,11 +28,14 @@ from relay.stores import activations, breakers, defects, identities, imports, ru
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
-from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait, Wait
+from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait
 from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
 
 STALLED_AFTER: Final = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
+
+
+Due = TypeVar("Due", IdentityWait, ConfirmWait)
 
 
 class Ticker:
@@ -47,6 +51,7 @@ class Ticker:
         settling: Settling,
         waking: Waking,
         prober: Prober,
+        aside: SettingAside,
         directory: Directory,
         clock: Clock,
         observe: Observability,
@@ -54,7 +59,7 @@ class Ticker:
         schedules: Callable[[], Timetable] | None = None,
         more: Sequence[Callable[[Listing], None]] = (),
     ) -> None:
-        """`schedules` tells what will start exports; `more` is done at the end of each tick."""
+        """`schedules` says what will start exports; `more` is done at the end of each tick."""
         self._database = database
         self._settings = settings
         self._destinations = destinations
@@ -63,6 +68,7 @@ class Ticker:
         self._settling = settling
         self._waking = waking
         self._prober = prober
+        self._aside = aside
         self._directory = directory
         self._clock = clock
         self._observe = observe
@@ -95,24 +101,29 @@ class Ticker:
             raise Unexpected("defect", f"{met} parts of the tick met one")
 
     def _waits(self, exports: Mapping[str, Export]) -> None:
-        """Do what waits ask for, one partition of their list after the other; each is dropped when it is done."""
-        met: list[Exception] = []
-        for due in waits.due(self._database, self._clock.now()):
-            done: list[Wait] = []
-            self._wake([wait for wait in due if isinstance(wait, IdentityWait)])
-            self._look_up([wait for wait in due if isinstance(wait, ConfirmWait)])
-            for wait in due:
+        """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
+        due = [wait for part in waits.due(self._database, self._clock.now() - CLOCK_MARGIN) for wait in part]
+        failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
+        failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
+        for wait in due:
+            if isinstance(wait, OutstandingWait):
                 try:
-                    if isinstance(wait, OutstandingWait):
-                        self._settle(wait, exports)
+                    self._settle(wait, exports)
                 except Exception as error:  # noqa: BLE001 - one run's records must hold up no other's
-                    self._observe.problem("wait", error, run=wait.run if isinstance(wait, OutstandingWait) else "")
-                    met.append(error)
-                    continue
-                done.append(wait)
-            waits.drop(self._database, done)
-        if met:
-            raise met[0]
+                    self._observe.problem("wait", error, run=wait.run)
+                    failed.append(error)
+                else:
+                    waits.drop(self._database, [wait])
+        if failed:
+            raise failed[0]
+
+    def _each(self, work: Callable[[Sequence[Due]], None], due: Sequence[Due]) -> list[Exception]:
+        """Do the work for all waits of a kind, and drop those for which it went well; return what the others met."""
+        failed = self._aside.by_halves(due, work)
+        waits.drop(self._database, [wait for wait in due if wait not in failed])
+        for wait, error in failed.items():
+            self._observe.problem("wait", error, connection=wait.connection)
+        return list(failed.values())
 
     def _wake(self, due: Sequence[IdentityWait]) -> None:
         """Ask for looks at whoever is responsible for records that waited and are not at rest."""
@@ -189,7 +200,7 @@ class Ticker:
         self._imports(connection)
 
     def _is_stopped(self, breaker: Breaker, exports: Sequence[Export]) -> bool:
-        """Probe what is stopped, when that is due; tell why it is stopped now, if it still is."""
+        """Probe what is stopped, when that is due; say why it is stopped now, if it still is."""
         if breaker.stop is None or self._prober.probe_if_due(breaker, exports):
             return False
         for waiting in of_breaker(breakers.load_one(self._database, breaker.connection, breaker.export)):
@@ -206,14 +217,15 @@ class Ticker:
         self._send_lost_pages(export)
         if not export.active:
             return
-        if breaker.resync:
-            run = self._starter.start(export, "resync", supersede=False)
-            if run is not None and run.state is RunState.RUNNING:
-                breakers.clear_resync(self._database, breaker)
-        elif export.stream and activations.load(self._database, export.key) != export.version:
-            run = self._starter.start(export, "activated")
-            if run is not None and run.state is RunState.RUNNING:
-                activations.save(self._database, export.key, export.version)
+        is_edited = export.stream and activations.load(self._database, export.key) != export.version
+        if not breaker.resync and not is_edited:
+            return
+        run = self._starter.start(export, "resync" if breaker.resync else "activated", supersede=False)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        breakers.clear_resync(self._database, breaker)
+        if is_edited:
+            activations.save(self._database, export.key, export.version)
 
     def _send_lost_pages(self, export: Export) -> None:
         """Send messages of the active run again whose cursors stand still, and see whether its phase is over."""

@@ -78,7 +78,7 @@ class ActiveCampaign:
         return frozenset((mapping_rules.target_of(export.options), mapping_rules.list_target(export.options.list_id)))
 
     def says_goodbye(self, export: Export) -> bool:
-        """Return whether those who leave are told: not with `keep`."""
+        """Return whether leavers are taken out: not with `keep`."""
         return bool(export.options.on_exit != "keep")
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:

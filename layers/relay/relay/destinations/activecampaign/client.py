@@ -218,7 +218,7 @@ class Client:
         return None if row is not None else _list_entry(reply.body["contactList"])
 
     def tag_id(self, name: str) -> str | None:
-        """Return the id of a tag, None when there is none. ActiveCampaign tells tags apart without regard to case."""
+        """Return the id of a tag, None when there is none. ActiveCampaign compares tags without regard to case."""
         return self._of_one(lambda: self._tag_id(name))
 
     def _tag_id(self, name: str) -> str | None:

@@ -114,7 +114,7 @@ def leave(account: Account, options: ActiveCampaignOptions, step: Step, contact:
 
 
 def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
-    """Unsubscribe a subscribed contact; the memo says what this left, as it will be read again."""
+    """Unsubscribe a subscribed contact; the evidence is what this left, as it will be read again."""
     list_id = name_in(step.target)
     entry = client.list_entry(contact_id, list_id)
     if entry is not None and entry.status is None:

@@ -16,7 +16,7 @@ from relay.destinations.contract import Notes, OpenImport, Step
 
 _LEFT_OUT_ARE_NAMED = "ac left out are named"
 """The note on what an account does with addresses it leaves out of an import: `yes`, `no`, or none as long as nobody
-knows. Each import that tells is believed, so that only the first doubtful ones are looked up."""
+knows. Each import that shows it is believed, so that only the first doubtful ones are looked up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ TOLERATED_BACKLOG = timedelta(seconds=1)
 """While others wait longer than this for a call, nobody is looked up and nobody asks for reasons."""
 
 WORTH_ASKING_BY_IDS = 3
-"""Up to so many in doubt are looked up without asking first whose the ids are that the import tells."""
+"""Up to so many in doubt are looked up without asking first whose the ids are that the import shows."""
 
 ASKED_ANYWAY = timedelta(minutes=10)
 """An import so old is asked about whatever the overview says: nobody promises that imports end in their order.

@@ -104,6 +104,8 @@ class LookUp:
             return not step.joins
         if (entry is not None and entry.status is ListStatus.SUBSCRIBED) != step.joins:
             return False
+        if not step.joins and leaving(step.target, self._options) is Leaving.REMOVE_TAG:
+            return not self._tags.has(known, [name_in(step.target)])
         contact = contact_of(step, self._options, self._kinds)
         if isinstance(contact, Rejection):
             return False

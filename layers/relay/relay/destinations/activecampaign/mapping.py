@@ -14,7 +14,7 @@ from relay.domain.values import text_of
 EMAIL = "email"
 TAGS = "tags"
 LIST = "list"
-"""The key of what every member of a marked target is told beside values: the list they are subscribed to."""
+"""The key of what is sent for every member of a marked target beside values: the list they are subscribed to."""
 
 PLAIN_TARGETS = ("first_name", "last_name", "phone")
 _FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
@@ -90,11 +90,11 @@ class Leaving(Enum):
 def target_of(options: ActiveCampaignOptions) -> str:
     """Return what members are in: the list, or the field or tag that marks them.
 
-    The name carries what has to be taken back, so that what an edited export told before can be.
+    The name carries what has to be taken back, so that what an edited export sent before can be.
     """
     if options.exit_field is not None:
         return f"field/{options.exit_field}"
-    # ActiveCampaign tells tags apart without regard to case.
+    # ActiveCampaign compares tags without regard to case.
     return list_target(options.list_id) if options.tag is None else f"tag/{options.tag.lower()}"
 
 

@@ -5,7 +5,7 @@ https://developers.activecampaign.com/reference/bulk-import-status-list
 
 from datetime import datetime, timedelta
 
-from relay.destinations.activecampaign.bounds import ENDING, IMPORT_BOUND, UNDER_WAY
+from relay.destinations.activecampaign.bounds import ENDING, UNDER_WAY
 from relay.destinations.activecampaign.client import Client
 from relay.destinations.contract import Notes
 from relay.domain import moments
@@ -34,16 +34,11 @@ def cleared_before(client: Client, notes: Notes, now: datetime) -> datetime | No
     """Return a moment: whatever was to be sent before it is carried out by now, or never will be.
 
     That is so when no import was outstanding at a later moment which itself lies back far enough. Of the moments
-    without one two are kept: the newest, and the newest that lies back so far. Without any it is a moment so long ago
-    that no import of then goes on. None where the overview cannot be read either.
+    without one two are kept: the newest, and the newest that lies back so far.
     """
     kept = notes.get(_EMPTY)
     seen = [] if kept is None else [moments.parse(moment) for moment in kept.split()]
     past = [moment for moment in seen if now - moment >= ENDING]
-    if len(past) == len(seen):
-        count = outstanding(client, notes, now)
-        if count is None and not past:
-            return None
-        if count == 0:
-            notes.keep(_EMPTY, " ".join(moments.text(moment) for moment in (*past[-1:], now)), replaces=kept)
-    return past[-1] - UNDER_WAY if past else now - IMPORT_BOUND - UNDER_WAY
+    if len(past) == len(seen) and outstanding(client, notes, now) == 0:
+        notes.keep(_EMPTY, " ".join(moments.text(moment) for moment in (*past[-1:], now)), replaces=kept)
+    return past[-1] - UNDER_WAY if past else None

@@ -80,7 +80,7 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
 def own_tags(tags: Iterable[str], options: ActiveCampaignOptions) -> frozenset[str]:
     """Return the different tags that come from the profile, not from the export's options; in lower case.
 
-    ActiveCampaign tells tags apart without regard to case.
+    ActiveCampaign compares tags without regard to case.
     """
     return frozenset(tag.lower() for tag in tags) - {(options.tag or "").lower()}
 

@@ -65,13 +65,13 @@ class Tags:
         return all(self._known_or_made(name) is not None for name in names)
 
     def add(self, contact_id: str, names: Sequence[str]) -> bool:
-        """Tag a contact; return False when ActiveCampaign refuses. A tag that was deleted meanwhile is made anew."""
+        """Tag a contact; return False when ActiveCampaign refuses. A tag that was deleted meanwhile is made again."""
         return all(self._add(contact_id, name) for name in names)
 
     def remove(self, contact_id: str, name: str) -> bool:
         """Take a tag off a contact; return False when ActiveCampaign refuses.
 
-        It is looked up by its name, not by the kept id: somebody may have made it anew.
+        It is looked up by its name, not by the kept id: somebody may have made it again.
         """
         tag = self._client.tag_id(name)
         association = None if tag is None else self._client.tags_of(contact_id).get(tag)

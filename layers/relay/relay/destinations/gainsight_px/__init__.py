@@ -48,11 +48,11 @@ class GainsightPx:
         return mapping_rules.identities_of(value, export.options.multiple_identities)
 
     def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
-        """Return None: membership is all that PX is told, so nothing else of a user is ever written."""
+        """Return None: membership is all that PX is sent, so nothing else of a user is ever written."""
         return None
 
     def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
-        """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth telling again."""
+        """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth sending again."""
         number = export.options.tell_again
         return values if number == 0 else {**values, "tell_again": str(number)}
 
@@ -104,7 +104,7 @@ class GainsightPx:
         return {}
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:  # noqa: ARG002 - the contract's names
-        """Return None: the bound is short, and nothing in PX tells of calls under way."""
+        """Return None: the bound is short, and nothing in PX shows calls under way."""
         return None
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:

@@ -127,7 +127,7 @@ def _segment_warnings(client: Client, export: Export) -> list[Finding]:
         if known is not None and known.made_again == export.options.tell_again:
             message = (
                 f"{segment} was gone in Gainsight PX and was made again, without its members of before: raise "
-                f"tell_again in the export's options to {export.options.tell_again + 1} to have everybody told again"
+                f"tell_again in the export's options to {export.options.tell_again + 1} to have everybody sent again"
             )
             found.append(Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR))
     return found

@@ -80,7 +80,7 @@ def is_page(reply: Reply) -> bool:
 
 
 def is_success(reply: Reply) -> bool:
-    """Return whether PX took what it was told: no body is documented of such an answer, so any but a page will do."""
+    """Return whether PX took what it was sent: no body is documented of such an answer, so any but a page will do."""
     return reply.status in SUCCESS and not is_page(reply)
 
 
@@ -172,7 +172,7 @@ TOKEN_TABLE: Table = (
         Outcome.CONNECTION,
         "invalid_client",
         "the client was refused (invalid_client): client_id must be the subscription ID, and the OAuth secret may have "
-        "been generated anew on the Company Details page",
+        "been generated again on the Company Details page",
         when=lambda reply: _error_of(reply) == "invalid_client",
     ),
     Row((429,), Outcome.TRANSIENT, "rate_limited", "the token address asks us to slow down", taken=False),

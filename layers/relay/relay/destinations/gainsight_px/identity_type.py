@@ -1,7 +1,7 @@
-"""The type of identity an export tells memberships by, which stays what it was when it first told any.
+"""The type of identity an export sends memberships by, which stays what it was when it first sent any.
 
-After an edit, those who were put in by the old type could be neither found by the new one nor told from those whom it
-puts in. So an edit is refused.
+After an edit, those who were put in by the old type could not be found by the new one. Nor could they be separated from
+those whom it puts in. So an edit is refused.
 """
 
 from relay.destinations.gainsight_px.client import Client
@@ -10,13 +10,13 @@ from relay.domain.exports import Export
 from relay.domain.problems import ExportProblem
 
 CHANGED = (
-    "members were told by the other type of identity: set identity_type in the export's options back, or make a new "
+    "members were sent by the other type of identity: set identity_type in the export's options back, or make a new "
     "export"
 )
 
 
 class IdentityType:
-    """The type of one export, as PX was told it."""
+    """The type of one export, as its members were sent."""
 
     def __init__(self, client: Client, export: Export) -> None:
         self._notes = client.account.notes
@@ -26,7 +26,7 @@ class IdentityType:
 
     @property
     def is_changed(self) -> bool:
-        """Whether the options name another type than members were told by.
+        """Whether the options name another type than members were sent by.
 
         Mode `attributes` only takes out of segments, by the type that put in.
         """
@@ -39,6 +39,6 @@ class IdentityType:
         return self._options.identity_type if self._told is None else self._told
 
     def keep(self) -> None:
-        """Note that members were, or may have been, told."""
+        """Note that members were, or may have been, taken."""
         if self._told is None:
             self._told = self._notes.keep(self._key, self._options.identity_type)

@@ -51,7 +51,7 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
 def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
     """Update memberships of any number of segments in one call, making the segments known before.
 
-    An export that tells attributes by now only has leavers here; they do not stop it when external segments are off.
+    An export that sends attributes by now only has leavers here; they do not stop it when external segments are off.
     Raises as `IdentityType.to_tell`, `Segments.reference` and `raise_for` do.
     """
     try:
@@ -145,7 +145,7 @@ class _Call:
         return reply
 
     def _keep_identity_type(self) -> None:
-        """Note the type after members were, or may have been, told: what cannot be noted does not undo that."""
+        """Note the type after members were, or may have been, taken: what cannot be noted does not undo that."""
         try:
             self._identity_type.keep()
         except Problem as problem:

@@ -17,12 +17,12 @@ Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 class GainsightPxOptions(BaseModel):
     """The options of an export. The defaults suit what is documented; what is not documented can be set here.
 
-    `mode`: `segments` tells external segments; `attributes` is for subscriptions without them and sets one Boolean
+    `mode`: `segments` sends external segments; `attributes` is for subscriptions without them and sets one Boolean
     attribute of PX's users per segment.
     `multiple_identities`: what to do with a namespace that holds several ids.
-    `tell_again`: a number to raise when everybody is to be told again, for example after a segment was deleted in PX.
+    `tell_again`: a number to raise when everybody is to be sent again, for example after a segment was deleted in PX.
 
-    Of external segments: `segment_ref`, whether PX is told its own segment id or our external id (`source/segment`) as
+    Of external segments: `segment_ref`, whether PX is sent its own segment id or our external id (`source/segment`) as
     `segmentId`; `max_identities_per_call`; `identity_type`, where `GLOBAL_ID` is for subscriptions with workspaces;
     `segment_names` and `segment_descriptions` by segment, for PX's Segments screen, instead of the platform's name.
 

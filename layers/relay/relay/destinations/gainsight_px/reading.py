@@ -1,4 +1,4 @@
-"""Reading what PX holds. That is documented for API keys; a log-in may be refused it and still tell memberships."""
+"""Reading what PX holds. That is documented for API keys; a log-in may be refused it and still send memberships."""
 
 from collections.abc import Mapping
 

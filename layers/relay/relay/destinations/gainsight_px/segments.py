@@ -24,7 +24,7 @@ _NOT_TAKEN = (400, 404, 413, 422)
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is kept of a segment: PX's id of it, and what PX was last told (`refused`: and did not take).
+    """What is kept of a segment: PX's id of it, and what PX was last sent (`refused`: and did not take).
 
     `made_again` is the export's `tell_again` at the time PX had lost the segment and it was made again, if ever.
     """
@@ -75,14 +75,14 @@ class Segments:
     def look_after(self, segments: Iterable[str]) -> bool:
         """Ask PX whether it still has the segments and make those again that it lost; True when one was lost.
 
-        A PUT of what PX was told before tells: only where it is refused the segment is made again. Each segment is
+        A PUT of what PX was sent before shows it: only where it is refused the segment is made again. Each segment is
         looked after once a call. Raises as `reference`.
         """
         lost = [segment for segment in sorted(set(segments) - self._looked_after) if self._made_again(segment)]
         return bool(lost)
 
     def tell_again(self, segment: str) -> None:
-        """Tell PX of a segment what it was told before. Raises as `reference`, but not when PX refuses it as such."""
+        """Send PX of a segment what it was sent before. Raises as `reference`, but not when PX refuses it as such."""
         known = self._known[segment]
         reply = self._put(segment, known.id, (known.name, known.description))
         blame.require_metadata(self._client, reply)
@@ -107,7 +107,7 @@ class Segments:
         return self._known[segment].id != known.id
 
     def _rename(self, segment: str, known: Known, kept: str) -> Known:
-        """Tell PX the texts of today. A name is no reason to hold memberships back: what PX refuses is told by checks.
+        """Send PX the texts of today. A name is no reason to hold memberships back: checks show what PX refuses.
 
         Trouble that says nothing about the call as such leaves the renaming to the next delivery.
         """
@@ -122,7 +122,7 @@ class Segments:
             renamed = replace(known, name=texts[0], description=texts[1], refused=refused)
             now = _read(self._keep(segment, renamed, kept))
             if now != renamed:
-                # Another worker told a name meanwhile, and perhaps before us: PX shall show the one that is kept.
+                # Another worker sent a name meanwhile, and perhaps before us: PX shall show the one that is kept.
                 self._put(segment, now.id, (now.name, now.description))
             return now
         except Transient as problem:

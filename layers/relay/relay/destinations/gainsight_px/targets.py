@@ -8,7 +8,7 @@ from relay.destinations.gainsight_px.options import GainsightPxOptions
 
 
 class Kind(StrEnum):
-    """How a step is told; the values begin the names of targets."""
+    """How a step is sent; the values begin the names of targets."""
 
     SEGMENT = "segment"
     ATTRIBUTE = "attribute"
@@ -31,7 +31,7 @@ def targets_of(options: GainsightPxOptions, segments: Sequence[str]) -> Mapping[
 
 
 def kind_of(target: str) -> Kind:
-    """Return how a target's steps are told."""
+    """Return how a target's steps are sent."""
     return Kind(target.partition("/")[0])
 
 

@@ -126,7 +126,7 @@ def _create(client: Client, body: Mapping[str, Any]) -> Rejection | None:
 def _update(client: Client, body: Mapping[str, Any]) -> Reply | None:
     """Update a user; None when PX has no such user, which it says by a 404 with an undocumented body.
 
-    A 404 may also be about the address. Unless PX says in words that it means the user, that is told by its list: the
+    A 404 may also be about the address. Unless PX says in words that it means the user, its list shows that: the
     user is not on it, or has come up meanwhile and is updated once more.
     """
     reply = client.call("PUT", USERS_UPDATE, json=body)

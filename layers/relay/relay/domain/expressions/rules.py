@@ -62,7 +62,7 @@ def flaw_of(tree: Node, signatures: Signatures, work_out: Callable[[Node], Excep
             return f"has more than {MAX_NODES} parts"
     if tree["type"] == "expref":
         return "has & where no function takes an expression"
-    # What is within comes first, so that the innermost trouble is told.
+    # What is within comes first, so that the innermost trouble is shown.
     for node in reversed(nodes):
         flaw = _own_flaw(node, signatures)
         if flaw is None and _is_constant(node) and (error := work_out(node)) is not None:

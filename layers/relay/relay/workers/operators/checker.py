@@ -226,7 +226,7 @@ class Checker:
 
 @dataclass(frozen=True, slots=True)
 class _Surroundings:
-    """The schedules (None when AWS did not tell them), all names, and what is wrong beside single connections."""
+    """The schedules (None when AWS did not answer), all names, and what is wrong beside single connections."""
 
     timetable: Timetable | None
     inventory: Inventory

@@ -115,7 +115,7 @@ class _Place:
 
 
 class Trial:
-    """Works an export's mapping out for one profile after the other, and tells what it found. Pure."""
+    """Works an export's mapping out for one profile after the other, and says what it found. Pure."""
 
     def __init__(self, export: Export, destination: Destination) -> None:
         self._export = export

@@ -148,7 +148,7 @@ class Operator:
         return self._checker.connection(_connection(asked, "check"))
 
     def _probe(self, asked: Any) -> dict[str, Any]:
-        """Probe all that is stopped of a connection now; tell what goes on and what still is stopped."""
+        """Probe all that is stopped of a connection now; say what goes on and what still is stopped."""
         connection = _connection(asked, "probe")
         exports = {one.name: one for one in self._settings.exports().valid.values() if one.connection == connection}
         stopped = [breaker for breaker in breakers.load_all(self._database, connection) if breaker.stop is not None]
