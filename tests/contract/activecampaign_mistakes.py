@@ -412,8 +412,8 @@ MISTAKES = (
     _mistake(
         "an overview that is empty now was empty before",
         ".overview",
-        "    return past[-1] - UNDER_WAY if past else now - IMPORT_BOUND - UNDER_WAY",
-        "    return now",
+        "    past = [moment for moment in seen if now - moment >= ENDING]",
+        "    past = [moment for moment in seen if now - moment >= ENDING] or [now + UNDER_WAY]",
         test_imports.test_what_is_said_to_be_over_lies_back_and_is_only_asked_for,
     ),
     # Texts, and our own limits.
