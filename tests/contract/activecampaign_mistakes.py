@@ -256,7 +256,15 @@ MISTAKES = (
         UNSUBSCRIBING,
     ),
     _mistake(
-        "leavers keep their mark in values",
+        "evidence is dropped when leaving is sent twice",
+        ".contacts",
+        "            return Answer(memos={0: step.memo})",
+        "            return DONE",
+        test_membership.test_who_left_comes_back_again_and_again,
+        UNSUBSCRIBING,
+    ),
+    _mistake(
+        "empty values are sent",
         ".rows",
         "    values = dict(step.values)",
         """    values = {"phone": "", **step.values}""",

@@ -14,7 +14,7 @@ from relay.domain.runs import ENDED, Phase, Run
 from relay.reconcile import verdict
 from relay.reconcile.recording import Recorder
 from relay.reconcile.setting_aside import SettingAside
-from relay.stores import assignments, identities, imports, outstanding, runs, waits
+from relay.stores import assignments, defects, identities, imports, outstanding, runs, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding
 from relay.stores.waits import OutstandingWait
@@ -66,7 +66,10 @@ class Settling:
             pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
             waits.put(self._database, [wait._replace(due=now + pause)])
         known, failed = self._read(run, record.profiles)
-        self._settle(run, record, known, failed)
+        # Looks that this record asked for last time may have met a defect: then nobody else goes on with the profile.
+        met = defects.of_export(self._database, run.export, defects.MOST_SHOWN)
+        since = [one.profile for one in met if one.at >= wait.due - SELDOM]
+        self._settle(run, record, known, (*failed, *since))
         return run
 
     def _read(self, run: Run, profiles: Sequence[str]) -> tuple[Known, Sequence[str]]:
@@ -112,17 +115,16 @@ class Settling:
 
     def _move(self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]) -> Counter[str]:
         """Return the move of one profile, empty while it is outstanding or nothing is known of it."""
-        is_leaver = record.phase is Phase.REMOVE
-        if profile in aside:
-            return (
-                ledger.leaver_settled(ledger.LeaverColumn.KEPT)
-                if is_leaver
-                else ledger.settled(ledger.Column.REJECTED, DEFECT)
-            )
-        if profile not in known:
-            return Counter()
-        now, records = self._clock.now(), known[profile].values()
-        if is_leaver:
-            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
-        claimed = [one for one in records if one.winner is not None]
-        return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
+        is_leaver, now, move = record.phase is Phase.REMOVE, self._clock.now(), Counter[str]()
+        if profile in known and is_leaver:
+            move = ledger.leaver_settled(verdict.on_leaver(known[profile].values(), profile, now))
+        elif profile in known:
+            claimed = [one for one in known[profile].values() if one.winner is not None]
+            move = ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
+        if move or profile not in aside:
+            return move
+        return (
+            ledger.leaver_settled(ledger.LeaverColumn.KEPT)
+            if is_leaver
+            else ledger.settled(ledger.Column.REJECTED, DEFECT)
+        )
