@@ -231,7 +231,7 @@ class ActiveCampaignSide(Side):
                     problem = "is wanted elsewhere"
                 else:
                     # A call for another target may still come long after: both write the one contact's values.
-                    others = [Pair(other, email) for other in stored.owners if other != own]
+                    others = [Pair(other, email) for other in self._targets if other != own]
                     moved = any(stored.record(pair) != Record() for pair in others)
                     problem = self._missing(contact, wanted[email], export, values=not moved)
                 # Nobody tells the relay that a contact was deleted; the next thing it sends makes a new one.

@@ -103,12 +103,10 @@ class GainsightPxSide(Side):
             return replace(export, segments=SEGMENTS if len(export.segments) == 1 else SEGMENTS[:1])
         if roll < 0.5 and "identity_type" not in options:
             # What is in segments by then is taken out of them, and the other way round.
-            told = {
-                name: value for name, value in options.items() if name not in ("mode", "attributes", "create_users")
-            }
-            if "mode" not in options:
-                told |= {"mode": "attributes", "attributes": ATTRIBUTES}
-            return replace(export, options=_options(told))
+            own = ("mode", "attributes", "create_users")
+            other = {"mode": "attributes", "attributes": ATTRIBUTES} if "mode" not in options else {}
+            kept = {name: value for name, value in options.items() if name not in own}
+            return replace(export, options=_options(kept | other))
         if roll < 0.7:
             options["multiple_identities"] = self.chance.choice(["all", "first", "reject"])
         elif roll < 0.8:
@@ -182,7 +180,7 @@ class GainsightPxSide(Side):
     # What must be true.
 
     def complaints(self) -> list[str]:
-        """A qualification time told never goes backwards."""
+        """A qualification time that is sent never goes backwards."""
         backwards = self.account.times_backwards
         return [f"{backwards} qualification times went backwards"] if backwards else []
 

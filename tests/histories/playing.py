@@ -116,7 +116,7 @@ class History:
         self.world.run_until(self.world.clock.now() + timedelta(seconds=pause))
 
     def _change(self) -> None:
-        """Some people join, leave, return or are edited; a streaming export is told at once, as by route."""
+        """Some people join, leave, return or are edited; an export that streams looks at once, as route asks it to."""
         changed = []
         for person in self.world.people.some(1, self.chance.choice([3, 12, 60])):
             roll = self.chance.random()

@@ -15,6 +15,9 @@ import pytest
 from relay.breaker.pace import Pace
 from relay.destinations.activecampaign import ActiveCampaign, contacts
 from relay.destinations.activecampaign.look_ups import LookUp
+from relay.destinations.gainsight_px.segments import Segments
+from relay.reconcile.handing_over import HandingOver
+from relay.stores import owners
 from tests.histories.playing import SIDES, History, play
 from tests.histories.promises import BrokenPromise
 
@@ -69,17 +72,44 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pace, "__call__", lambda *_: None)
 
 
-@pytest.mark.parametrize("broken", [ask_nobody, believe, give_up, hurry])
+def adopt_nobody(patch: pytest.MonkeyPatch) -> None:
+    """Leave those in a target whom its former owner brought there."""
+    patch.setattr(owners, "to_adopt", lambda *_: {})
+
+
+def hand_over_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Let profiles that turned out to be somebody else keep what they stand for."""
+    patch.setattr(HandingOver, "hand_over", lambda *_: {})
+
+
+def make_no_segment_again(patch: pytest.MonkeyPatch) -> None:
+    """Take every segment for there that was there once."""
+    patch.setattr(Segments, "look_after", lambda *_: False)
+
+
+@pytest.mark.parametrize(
+    ("broken", "name", "first"),
+    [
+        (ask_nobody, "activecampaign", 0),
+        (believe, "activecampaign", 4),
+        (give_up, "activecampaign", 13),
+        (hurry, "activecampaign", 0),
+        (adopt_nobody, "gainsight_px", 1),
+        (hand_over_nothing, "gainsight_px", 1),
+        (make_no_segment_again, "gainsight_px", 8),
+    ],
+)
 def test_a_broken_part_is_noticed(
-    broken: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+    broken: Callable[[pytest.MonkeyPatch], None], name: str, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`first` is a seed that noticed it when this was written, so that the search is short."""
     broken(monkeypatch)
-    assert any(is_noticed(seed) for seed in range(ENOUGH))
+    assert any(is_noticed(seed, name) for seed in range(first, first + ENOUGH))
 
 
-def is_noticed(seed: int) -> bool:
+def is_noticed(seed: int, name: str) -> bool:
     try:
-        play(seed, "activecampaign")
+        play(seed, name)
     except BrokenPromise:
         return True
     return False

@@ -17,7 +17,7 @@ class Place:
     """A call that can be answered wrongly.
 
     `untrue` are refusals that would say something untrue which nobody can notice, such as "it is not there" of what is
-    there. `lies`: whether success in another shape than documented can be told from success.
+    there. `lies`: whether success in another shape than documented can be known from success.
     """
 
     method: str | None

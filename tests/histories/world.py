@@ -237,13 +237,15 @@ class World:
         """Return what is still to be done; empty when the relay is at rest."""
         stopped = breakers.load_all(self.database, CONNECTION)
         there = {None, *(export.name for export in self.exports)}
+        held_up = [run for run in self.active_runs() if not self._goes_on(run)]
+        of_no_concern = ("confirm#", *(f"outstanding#{run.id}#" for run in held_up))
         found = {
             "messages": [parcel.body[:200] for parcel in (*self.queue.parcels, *self.checks.parcels)],
             "runs": [(run.id, run.state.value) for run in self.active_runs() if self._goes_on(run)],
             "stopped": [(one.subject, one.stop.reason) for one in stopped if one.stop and one.export in there],
             "resync": [one.subject for one in stopped if one.resync and one.export in there],
             "imports": [opened.call for opened in imports.all_open(self.database, CONNECTION)],
-            "waits": [wait for wait in self.waits() if not wait[1].startswith("confirm#")],
+            "waits": [wait for wait in self.waits() if not wait[1].startswith(of_no_concern)],
         }
         return {name: value for name, value in found.items() if value}
 

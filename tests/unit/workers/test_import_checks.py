@@ -345,40 +345,6 @@ def test_an_import_of_an_export_that_is_gone_is_forgotten_when_it_can_do_nothing
     assert bench.checks.messages == []
 
 
-def test_a_run_that_waits_for_an_import_of_a_deleted_export_stops_and_blocks_no_new_one() -> None:
-    bench, run, check = queued()
-    export = bench.export
-    bench.settings.delete(export.key)
-    bench.check(check)
-    assert bench.run(run).state is RunState.RUNNING
-    bench.clock.time += ORPHANED
-    assert bench.check(*bench.checks.take()) == []
-    assert (bench.run(run).state, bench.run(run).reason) == (RunState.STOPPED, "its export was deleted")
-    bench.settings.save(replace(export, version=1))
-    assert bench.full_run().state is RunState.FINISHED
-
-
-def test_a_check_that_dies_while_it_forgets_leaves_no_run_waiting() -> None:
-    made: list[tuple[Run, Message]] = []
-
-    def prepare() -> Bench:
-        bench, run, check = queued()
-        made[:] = [(run, check)]
-        bench.settings.delete(bench.export.key)
-        bench.clock.time += ORPHANED
-        return bench
-
-    def check(bench: Bench) -> None:
-        [(run, _)] = made
-        assert bench.run(run).state is RunState.STOPPED
-        assert imports.all_open(bench.database, CONNECTION) == []
-
-    def act(bench: Bench, receives: int) -> None:
-        assert bench.check(made[0][1], receives=receives) == []
-
-    assert die_at_every_step(prepare, act, check) == 2
-
-
 def test_an_import_outlives_an_export_that_is_deleted_and_made_again() -> None:
     """Nothing is sent past it, and the newer values are the last to arrive."""
     bench, _, check = queued(ANN, BOB)

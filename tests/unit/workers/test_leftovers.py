@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,8 +14,9 @@ from relay.settings.names import UnknownConnection
 from relay.stores import assignments, defects, identities, imports, runs
 from relay.stores.database import Key, Put, Table, Update, Write
 from relay.stores.defects import Defect
-from relay.workers.leftovers import KEPT, Leftovers
+from relay.workers.leftovers import EXPORT_DELETED, KEPT, Leftovers
 from tests.fakes.bench import CONNECTION, KEYED, OTHER_CONNECTION, VIP, Bench, Crash, person
+from tests.fakes.bench_destination import Lost
 
 DAY = timedelta(days=1)
 MAIN, OTHER = f"{CONNECTION}/main", f"{CONNECTION}/other"
@@ -321,3 +323,46 @@ def test_when_an_export_was_first_missed_counts_not_when_it_was_last_seen(bench:
     assert assigned(bench, "main") == 3
     bench.tick(after=KEPT)
     assert assigned(bench, "main") == 0
+
+
+@pytest.mark.parametrize("imports_", [False, True])
+def test_the_run_of_a_deleted_export_ends_and_made_again_it_gets_another(imports_: bool) -> None:
+    """Whatever the run waits for: nobody goes on with it, and nothing asks about it for ever."""
+    bench = Bench(imports=imports_, streams=False)
+    bench.store(2, email="ann@x.example")
+    run = bench.start()
+    while messages := bench.queue.take():
+        bench.tool.script = [] if imports_ else [Lost()]
+        for message in messages:
+            bench.consume(message)
+    bench.tick()
+    assert bench.run(run).state is RunState.RUNNING
+    export = bench.export
+    delete(bench)
+    assert (bench.run(run).state, bench.run(run).reason) == (RunState.STOPPED, EXPORT_DELETED)
+
+    bench.settings.save(replace(export, version=export.version + 1))
+    bench.pass_time(timedelta(minutes=30))
+    made_up = bench.stack.starter.start(bench.export, "test")
+    assert made_up is not None
+    bench.work_off()
+    newest = runs.newest(bench.database, MAIN)
+    assert newest is not None
+    assert (newest.state, newest.id != run.id) == (RunState.FINISHED, True)
+    assert list(bench.tool.holds()) == ["ann@x.example"]
+
+
+def test_a_tick_that_dies_while_it_ends_a_run_is_made_up_for(bench: Bench) -> None:
+    bench.clock.time += DAY
+    run = bench.start()
+    bench.settings.delete(MAIN)
+    for step in range(1, 400):
+        bench.crash_at = bench.steps + step
+        try:
+            bench.tick()
+        except Crash:
+            continue
+        break
+    bench.crash_at = None
+    assert bench.run(run).state is RunState.STOPPED
+    assert bench.breaker("main").resync

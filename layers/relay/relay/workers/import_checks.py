@@ -18,7 +18,6 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import (
     UNCONFIRMED,
     Busy,
-    Conflict,
     ConnectionProblem,
     ExportProblem,
     Problem,
@@ -67,8 +66,6 @@ REST_PAUSE: Final = timedelta(seconds=2)
 
 ORPHANED: Final = timedelta(days=1)
 """How long an import whose export is gone is taken to be open: the export may be made again."""
-
-EXPORT_DELETED: Final = "its export was deleted"
 
 CAME_TO_NOTHING: Final = Rejection(
     RejectionKind.DESTINATION,
@@ -258,13 +255,6 @@ class ImportChecker:
         if self._clock.now() - opened.queued_at < ORPHANED:
             self._look_later(check, opened, LONGEST_DELAY)
             return
-        # First, because nothing would come back to it: a run that waits for this import would wait for ever, and an
-        # export made again under this name could have no run.
-        run = runs.active(self._database, f"{opened.connection}/{opened.export}")
-        if run is not None and not runs.change_state(
-            self._database, run, RunState.STOPPED, self._clock.now(), EXPORT_DELETED
-        ):
-            raise Conflict("run", "somebody else changed the run")
         imports.end(self._database, opened)
 
     def _ask(

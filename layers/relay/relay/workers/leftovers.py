@@ -1,14 +1,14 @@
 """What a deleted export or connection leaves behind: assignments, identity records, and small records.
 
-An export is gone when its parameter is, or its connection's secret. What it left is kept for `KEPT`: made again by
-then, it goes on where it was. Afterwards what it left is removed, a bounded number of profiles at a time. Nobody is
-taken out of anything at the destination. Every step is safe to repeat: identity records first, then the assignment that
-leads to them, the registry's entry last. A wait that is left is looked at in vain.
+An export is gone when its parameter is, or its connection's secret. Its run ends then. What it left is kept for `KEPT`:
+made again by then, it goes on where it was. Afterwards what it left is removed, a bounded number of profiles at a time.
+Nobody is taken out of anything at the destination. Every step is safe to repeat: identity records first, then the
+assignment that leads to them, the registry's entry last. A wait that is left is looked at in vain.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -16,7 +16,8 @@ from relay.clock import Clock
 from relay.domain.assignment import Assignment
 from relay.domain.identity import Record, forget
 from relay.domain.keyed_hash import BUCKETS, KeyedHash
-from relay.domain.problems import Problem, SettingsProblem
+from relay.domain.problems import Conflict, Problem, SettingsProblem
+from relay.domain.runs import RunState
 from relay.observability import Observability
 from relay.settings.names import UnknownConnection, is_name
 from relay.settings.settings import Settings
@@ -46,6 +47,8 @@ PROFILES_AT_A_TIME: Final = 5_000
 
 PAGE: Final = 250
 """Assignments read and removed together."""
+
+EXPORT_DELETED: Final = "its export was deleted"
 
 Listed = Sequence[tuple[str, Item]]
 """Assignments as they are listed: profile ids with items, which may be unreadable."""
@@ -85,9 +88,22 @@ class Leftovers:
             if key in there:
                 continue
             if registered.missing_since is None:
+                self._end_run(key, now)
                 registry.save(self._database, Registered(key, now))
             elif now - registered.missing_since >= KEPT and room > 0 and not self._is_taken_over(key, there):
                 room -= self._remove(registered, room, known)
+
+    def _end_run(self, key: str, now: datetime) -> None:
+        """End the run that a deleted export leaves: nobody goes on with it. Made again, the export gets one that does.
+
+        Raises Conflict when somebody else changed the run; then the next tick ends it.
+        """
+        run = runs.active(self._database, key)
+        if run is None:
+            return
+        breakers.request_resync(self._database, *key.split("/", 1))
+        if not runs.change_state(self._database, run, RunState.STOPPED, now, EXPORT_DELETED):
+            raise Conflict("run", "somebody else changed the run")
 
     def _there(self, listing: Listing) -> Iterable[str]:
         """Yield the exports that have a parameter and a connection; invalid settings are there all the same."""
