@@ -256,7 +256,15 @@ MISTAKES = (
         UNSUBSCRIBING,
     ),
     _mistake(
-        "leavers keep their mark in values",
+        "evidence is dropped when leaving is sent twice",
+        ".contacts",
+        "            return Answer(memos={0: step.memo})",
+        "            return DONE",
+        test_membership.test_who_left_comes_back_again_and_again,
+        UNSUBSCRIBING,
+    ),
+    _mistake(
+        "empty values are sent",
         ".rows",
         "    values = dict(step.values)",
         """    values = {"phone": "", **step.values}""",
@@ -404,7 +412,7 @@ MISTAKES = (
     _mistake(
         "an overview that is empty now was empty before",
         ".overview",
-        "    return past[-1] - UNDER_WAY if past else None",
+        "    return past[-1] - UNDER_WAY if past else now - IMPORT_BOUND - UNDER_WAY",
         "    return now",
         test_imports.test_what_is_said_to_be_over_lies_back_and_is_only_asked_for,
     ),

@@ -139,12 +139,12 @@ class ActiveCampaignFewTagsSubject(ActiveCampaignTaggingSubject):
 
 
 class ActiveCampaignQuietSubject(ActiveCampaignSubject):
-    """In bulk even where it is one alone, so that no automation starts."""
+    """In bulk even where it is one alone, so that no automation starts; nobody comes back."""
+
+    comes_back = False
 
     def options(self) -> dict[str, Any]:
         return {"list_id": "7", "on_exit": "unsubscribe", "resubscribe": False, "exclude_automations": True}
-
-    comes_back = False
 
     def edits(self) -> Sequence[Export]:
         return [self.export_with({"list_id": "8"})]

@@ -148,16 +148,16 @@ def shapes(good: bytes, *, acts: bool) -> list[Fault]:
     ]
 
 
-def slips(good: bytes, depth: int = 3) -> list[Slip]:
+def deviations(good: bytes, depth: int = 3) -> list[Deviation]:
     """Return what one place of a good answer can be instead; of a list its first item only."""
     try:
-        return list(_slips_in(json.loads(good), depth))
+        return list(_deviations_in(json.loads(good), depth))
     except ValueError:
         return []
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
+class Deviation:
     """A good answer with another value at one place."""
 
     at: tuple[str | int, ...]
@@ -182,11 +182,11 @@ class Slip:
         return interfere
 
 
-def _slips_in(value: Any, depth: int, at: tuple[str | int, ...] = ()) -> Iterator[Slip]:
+def _deviations_in(value: Any, depth: int, at: tuple[str | int, ...] = ()) -> Iterator[Deviation]:
     if not depth:
         return
     inner = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
     for key, held in inner:
         for wrong in (None, "odd" if isinstance(held, dict | list) else {"odd": 1}):
-            yield Slip((*at, key), wrong, f"{'.'.join(map(str, (*at, key)))} is {json.dumps(wrong)}")
-        yield from _slips_in(held, depth - 1, (*at, key))
+            yield Deviation((*at, key), wrong, f"{'.'.join(map(str, (*at, key)))} is {json.dumps(wrong)}")
+        yield from _deviations_in(held, depth - 1, (*at, key))

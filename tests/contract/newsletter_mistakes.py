@@ -95,6 +95,12 @@ MISTAKES = (
         test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody,
     ),
     _mistake(
+        "a rejection nobody can look up",
+        "for one in (NO_EMAIL, MALFORMED_EMAIL, REFUSED)}",
+        "for one in (NO_EMAIL, MALFORMED_EMAIL)}",
+        test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody,
+    ),
+    _mistake(
         "a refusal beside successes is hidden",
         """        refused.update({index: REFUSED for index in part if became[steps[index].identity] == "refused"})""",
         """        if set(became.values()) == {"refused"}:

@@ -39,8 +39,8 @@ class Mistake:
 
 @contextmanager
 def planted(mistake: Mistake, package: str) -> Iterator[None]:
-    """Import the destination anew with its mistake, and the right one again afterwards."""
-    gone = {name: module for name, module in sys.modules.items() if _is_anew(name, mistake, package)}
+    """Import the destination with its mistake, and the right one again afterwards."""
+    gone = {name: module for name, module in sys.modules.items() if _is_imported_again(name, mistake, package)}
     finder = _Finder(mistake)
     _forget(gone)
     sys.meta_path.insert(0, finder)
@@ -49,14 +49,14 @@ def planted(mistake: Mistake, package: str) -> Iterator[None]:
         assert finder.was_asked, "the mistake was never imported"
     finally:
         sys.meta_path.remove(finder)
-        _forget({name: module for name, module in sys.modules.items() if _is_anew(name, mistake, package)})
+        _forget({name: module for name, module in sys.modules.items() if _is_imported_again(name, mistake, package)})
         sys.modules.update(gone)
         for name, module in gone.items():
             parent, _, last = name.rpartition(".")
             setattr(sys.modules[parent], last, module)
 
 
-def _is_anew(name: str, mistake: Mistake, package: str) -> bool:
+def _is_imported_again(name: str, mistake: Mistake, package: str) -> bool:
     return name in (package, mistake.module) or name.startswith(f"{package}.")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from relay.destinations.contract import Finding, Level, Step
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, ExportProblem, Problem, Transient
 from tests.contract.conversations import Conversation, Inquiry
-from tests.contract.faults import RETRY_AFTER, Fault, Kind, Slip
+from tests.contract.faults import RETRY_AFTER, Deviation, Fault, Kind
 from tests.contract.subject import TAKEN, Outcome, Subject
 from tests.fakes.wire import Act, Answered, Sent
 
@@ -51,9 +51,10 @@ class Conversing:
         self.good = self._attempt()
         self.subject.settle()
         self.in_the_end = self.subject.shows(self.steps)
-        end = self.subject.ends[-1] if len(self.subject.ends) == 1 else self.subject.ends[self._calls_before]
-        sent = self.subject.wire.requests[first:end]
-        self.points = [self._point(number, one) for number, one in enumerate(sent)]
+        sent = self.subject.wire.requests[first : self.subject.ends[self._calls_before]]
+        self.points = [
+            Point(number, one, self._answers[number], reads(self.subject, one)) for number, one in enumerate(sent)
+        ]
         self.met = self.subject.limit.met
 
     def writing(self) -> Iterator[Point]:
@@ -68,7 +69,7 @@ class Conversing:
                 seen.add(point.place)
                 yield point
 
-    def play(self, point: Point, fault: Fault | Slip) -> None:
+    def play(self, point: Point, fault: Fault | Deviation) -> None:
         """Have the conversation with a fault at one request, and judge it."""
         first = self._begin()
         written: list[Sent] = []
@@ -117,7 +118,7 @@ class Conversing:
         self._send_again(outcomes)
 
     def _begin(self) -> int:
-        """Begin anew; return how many requests were sent before the conversation."""
+        """Begin from the start; return how many requests were sent before the conversation."""
         subject = self.subject
         subject.reset()
         self._conversation.before(subject)
@@ -139,12 +140,6 @@ class Conversing:
         self._answers.append(answered.body)
         return answered
 
-    def _point(self, number: int, sent: Sent) -> Point:
-        return Point(number, sent, self._answers[number], self._reads(sent))
-
-    def _reads(self, sent: Sent) -> bool:
-        return reads(self.subject, sent)
-
     def _telling_text(self) -> str:
         return f"no {self.steps[0].identity} with {self.subject.secrets[0]}"
 
@@ -153,7 +148,7 @@ class Conversing:
         yield from ("".join(traceback.format_exception(problem)) for problem in problems)
         yield from (outcome.rejection.detail for outcome in outcomes if outcome.rejection is not None)
 
-    def _judge_kinds(self, outcomes: Sequence[Outcome], fault: Fault | Slip, after: Sequence[Sent]) -> None:
+    def _judge_kinds(self, outcomes: Sequence[Outcome], fault: Fault | Deviation, after: Sequence[Sent]) -> None:
         """What is nobody's fault refuses nobody, and stops nothing that waiting would mend."""
         for problem in self.subject.problems:
             if not after:
@@ -166,7 +161,9 @@ class Conversing:
             ]
             assert not [rejection for rejection in blamed if rejection.is_certain], f"is to blame for nothing: {blamed}"
 
-    def _judge_certainty(self, outcomes: Sequence[Outcome], fault: Fault | Slip | None, *, nothing_open: bool) -> None:
+    def _judge_certainty(
+        self, outcomes: Sequence[Outcome], fault: Fault | Deviation | None, *, nothing_open: bool
+    ) -> None:
         """What is said to be done is done, what certainly is not is not, and what nobody knows is not known."""
         subject = self.subject
         shown_at_once = subject.shows(self.steps)
@@ -228,7 +225,7 @@ class Inquiring:
                 seen.add(point.place)
                 yield point
 
-    def play(self, number: int | None, fault: Fault | Slip) -> object:
+    def play(self, number: int | None, fault: Fault | Deviation) -> object:
         """Ask with a fault at one request, or at each; return the answer, or the problem in its place."""
         self.subject.lines.clear()
         first = len(self.subject.wire.requests)
@@ -294,7 +291,7 @@ def errors_in(answer: object) -> list[Finding]:
     return [found for found in findings if found.level is Level.ERROR]
 
 
-def judge_problem(problem: Problem, fault: Fault | Slip) -> None:
+def judge_problem(problem: Problem, fault: Fault | Deviation) -> None:
     """Make sure that a problem is of the kind its fault calls for."""
     if fault.kind in (Kind.OUTAGE, Kind.SLOW_DOWN):
         assert isinstance(problem, Transient), f"it passes by itself: {problem!r}"

@@ -339,7 +339,7 @@ class Subject(ABC):
 
     def _final(self, steps: Sequence[Step], answer: Answer, tries: int) -> dict[int, Outcome]:
         """Return what an answer says of each step in the end, having waited for an import."""
-        refused = {index: _refused(rejection) for index, rejection in answer.refused.items()}
+        refused = {index: self._refused(rejection) for index, rejection in answer.refused.items()}
         others = [index for index in range(len(steps)) if index not in refused]
         if answer.import_id is None:
             self._remember(steps, answer)
@@ -407,7 +407,7 @@ class Subject(ABC):
                 continue
             if report.finished:
                 said |= {index: TAKEN for place, index in enumerate(waiting) if place not in report.open}
-                said |= {waiting[place]: _refused(why) for place, why in report.refused.items()}
+                said |= {waiting[place]: self._refused(why) for place, why in report.refused.items()}
                 said |= self._send_again([waiting[place] for place in sorted(report.again)], steps, tries)
                 waiting, queued, note = [waiting[place] for place in sorted(report.open)], None, report.note
                 if not waiting:
@@ -427,6 +427,7 @@ class Subject(ABC):
         again = self.attempt([steps[index] for index in indices], tries + 1) if indices else []
         return dict(zip(indices, again, strict=True))
 
-
-def _refused(rejection: Rejection) -> Outcome:
-    return Outcome(False if rejection.is_certain else None, rejection)
+    def _refused(self, rejection: Rejection) -> Outcome:
+        declared = self.destination.reasons.get(rejection.code)
+        assert declared == rejection.detail, f"operators are not told what {rejection.code} means"
+        return Outcome(False if rejection.is_certain else None, rejection)

@@ -50,6 +50,7 @@ def test_what_is_no_identity_is_a_rejection(subject: Subject) -> None:
         rejection = subject.destination.identity_of(raw, subject.export)
         assert isinstance(rejection, Rejection)
         assert rejection.code == code
+        assert subject.destination.reasons[code] == rejection.detail
         assert str(raw) not in rejection.detail
 
 

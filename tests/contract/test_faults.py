@@ -10,7 +10,7 @@ import pytest
 from relay.domain.problems import Busy, Conflict, Problem
 from tests.contract.conftest import SUBJECTS, name_of
 from tests.contract.conversations import CONVERSATIONS, INQUIRIES
-from tests.contract.faults import FAULTS, Fault, Kind, Slip, shapes, slips
+from tests.contract.faults import FAULTS, Deviation, Fault, Kind, deviations, shapes
 from tests.contract.playing import Conversing, Inquiring, Point, errors_in, has_no_body
 from tests.contract.subject import Subject
 
@@ -66,8 +66,8 @@ def test_json_of_another_shape(kind: type[Subject], name: str) -> None:
     conversing = Conversing(kind, CONVERSATIONS[name])
     for point in (*conversing.writing(), *conversing.reading()):
         whole = (*shapes(point.good, acts=True), *shapes(point.good, acts=False))
-        played: list[Fault | Slip] = [one for one in whole if _makes_a_difference(conversing.subject, point, one)]
-        for fault in (*played, *slips(point.good)):
+        played: list[Fault | Deviation] = [one for one in whole if _makes_a_difference(conversing.subject, point, one)]
+        for fault in (*played, *deviations(point.good)):
             with _at(point, fault.name):
                 conversing.play(point, fault)
 
@@ -105,8 +105,8 @@ def test_our_own_limit_while_something_is_asked_stays_our_own(
 def test_a_fault_while_something_is_asked(kind: type[Subject], name: str) -> None:
     inquiring = Inquiring(kind, INQUIRIES[name])
     for point in inquiring.points():
-        played: list[Fault | Slip] = [one for one in (*FAULTS, *shapes(point.good, acts=False)) if not one.acts]
-        for fault in (*played, *slips(point.good)):
+        played: list[Fault | Deviation] = [one for one in (*FAULTS, *shapes(point.good, acts=False)) if not one.acts]
+        for fault in (*played, *deviations(point.good)):
             with _at(point, fault.name):
                 inquiring.play(point.number, fault)
 

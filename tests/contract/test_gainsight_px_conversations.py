@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -106,15 +105,6 @@ def test_a_refused_log_in_names_the_likely_causes(
         subject.deliver([subject.step(1)])
     assert all(word in str(caught.value) for word in words)
     assert not any(secret in str(caught.value) for secret in subject.secrets)
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_token_address_in_trouble_is_tried_again(subject: GainsightPxSubject, status: int) -> None:
-    subject.fault({"status": status, "headers": {"Retry-After": "9"}}, path=TOKEN)
-    with pytest.raises(Transient) as caught:
-        subject.deliver([subject.step(1)])
-    assert (caught.value.taken, caught.value.retry_after) == (False, timedelta(seconds=9))
-    assert subject.deliver([subject.step(1)]) == {}
 
 
 def test_a_log_in_page_is_no_token(subject: GainsightPxSubject) -> None:

@@ -66,7 +66,7 @@ class World:
         self.happened: deque[str] = deque(maxlen=20_000)
         self.observe = Observed(self.tell)
         self.death_rate = chance.choice([0.0, 0.0, 0.0005])
-        self.budget = chance.choice([None] * 6 + [100, 300])
+        self.budget = chance.choice([None] * 6 + [300])
         """The most calls of a quota in a day, where that is less than the destination's own."""
         self.kills = 0
         self.queue = self._queue("destination", fifo=True)

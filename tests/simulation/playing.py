@@ -11,6 +11,12 @@ from tests.simulation.world import World
 def play(seed: int, actions: int = 250, *, make: Callable[[int], World] = World) -> World:
     """Play one schedule to its end and check everything; BrokenPromise when one is, a defect as it was met."""
     world = make(seed)
+    with world.under_way():
+        _play(world, actions)
+    return world
+
+
+def _play(world: World, actions: int) -> None:
     world.tick()
     world.run_wild(actions)
     world.settle_down()
@@ -30,4 +36,3 @@ def play(seed: int, actions: int = 250, *, make: Callable[[int], World] = World)
         ending.check_converged(world, export, strict=True)
         ending.check_assignments(world, export)
         ending.check_ledger(world, export)
-    return world

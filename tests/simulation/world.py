@@ -90,6 +90,7 @@ class World:
     """One schedule. `is_calm` switches all trouble off; the relay must then get everything right by itself."""
 
     process: type[Process] = Process
+    database_kind: type[SimDatabase] = SimDatabase
     is_flawed = False
     """Whether our own code has defects, which may hold up single profiles."""
     is_crowded = False
@@ -102,7 +103,7 @@ class World:
         self.time = START
         self.tell = tell
         self.keyed = KeyedHash("simulation")
-        self.database = SimDatabase(before=self.step, after=self.step, trouble=self.trouble, order=self.order)
+        self.database = self.database_kind(before=self.step, after=self.step, trouble=self.trouble, order=self.order)
         self.observed: Any = Silence(None if tell is None else self.say)
         self.watch = Watch(self)
         self.database.watch = self.watch
@@ -476,6 +477,11 @@ class World:
         destination.gone = {self.chance.choice(targets)} if targets and self.chance.random() < 0.15 else set()
 
     # Schedules.
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Surround the whole schedule."""
+        yield
 
     def run_wild(self, actions: int) -> None:
         """Do things at random, with several invocations under way at once."""

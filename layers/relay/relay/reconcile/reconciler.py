@@ -252,6 +252,8 @@ class Reconciler:
             taken = {i: Taken(answer.memos.get(i)) for i in range(len(call.rows)) if i not in refused}
             self._record(job, survey, call, {**taken, **refused})
             return
+        # First: a row that the import's record does not name is nobody's once that record is there.
+        self._record(job, survey, call, refused)
         now, export = self._clock.now(), job.export
         opened = OpenImport(
             call=call.id,
@@ -268,7 +270,6 @@ class Reconciler:
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
         self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
-        self._record(job, survey, call, refused)
 
     def _record(
         self,

@@ -13,7 +13,6 @@ from typing import Final, TypeVar
 
 import relay
 from relay.clock import Clock
-from relay.domain.exports import Export
 from relay.domain.problems import Problem
 from relay.observability import Observability, places
 from relay.stores import defects
@@ -75,27 +74,27 @@ class SettingAside:
                 self.went_well()
         return failed
 
-    def set_aside(self, export: Export, failed: Mapping[str, Exception]) -> None:
+    def set_aside(self, export: str, failed: Mapping[str, Exception]) -> None:
         """Record profiles that failed alone; raises the failure when it is one of `MOST_IN_A_ROW`."""
         for error in failed.values():
             self._count(error)
         self.note(export, failed)
 
-    def note(self, export: Export, failed: Mapping[str, Exception]) -> None:
-        """Record profiles that failed alone, and log them."""
+    def note(self, export: str, failed: Mapping[str, Exception]) -> None:
+        """Record profiles of an export (its key) that failed alone, and log them."""
         if not failed:
             return
         now = self._clock.now()
         defects.note(
             self._database,
-            export.key,
+            export,
             [
                 Defect(profile, type(error).__name__, tuple(places(error)), code_version(), now)
                 for profile, error in failed.items()
             ],
         )
         for profile, error in failed.items():
-            self._observe.problem("set aside", error, export=export.key, profile=profile)
+            self._observe.problem("set aside", error, export=export, profile=profile)
 
     def went_well(self) -> None:
         """Note that something went well: what failed before was met with its own profile."""

@@ -27,7 +27,7 @@ from relay.reconcile.setting_aside import SettingAside
 from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settling import ASKED_AGAIN
-from relay.stores import assignments, breakers, outstanding, owners, runs, segments, waits
+from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
@@ -61,6 +61,8 @@ class Read:
     counts: Counter[str] = field(default_factory=Counter)
     leavers: set[str] = field(default_factory=set)
     """Who is counted as leaving: what a run of an export that streams takes out besides is not."""
+    aside: set[str] = field(default_factory=set)
+    """Who is left to the next run."""
 
 
 class Pages:
@@ -147,7 +149,7 @@ class Pages:
                 if read.seen > 1:
                     most = read.seen // 2
                     continue
-                self._aside.set_aside(job.export, {read.tried: error})
+                self._aside.set_aside(job.export.key, {read.tried: error})
                 rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
                 read = Read(read.tried, counts=rejected)
                 self._move(run, shard, read, [])
@@ -167,6 +169,10 @@ class Pages:
         Who needs nothing is counted at once and kept no longer.
         """
         joins = leaves = 0
+        if run.phase is Phase.REMOVE:
+            # Who met a defect on the first pass was not counted there.
+            seen = defects.of_export(self._database, job.export.key, defects.MOST_SHOWN)
+            read.aside = {defect.profile for defect in seen if defect.at >= run.started_at - CLOCK_MARGIN}
         listing, taken = self._listing(job, run, shard), self._taken.get((job.export.key, run.phase), 0)
         while read.seen < most:
             room = taken - read.seen if taken > read.seen else job.destination.call_size - joins - leaves
@@ -192,7 +198,8 @@ class Pages:
             moment is None or moment <= run.started_at - CLOCK_MARGIN
             for moment in (case.changed_at, case.assigned.assignment.took_over_at)
         )
-        leaves = bool(case.unwanted) and job.tells_leaving and (is_settled or job.export.stream)
+        may_leave = (is_settled or job.export.stream) and case.profile not in read.aside
+        leaves = bool(case.unwanted) and job.tells_leaving and may_leave
         is_last = run.phase is Phase.REMOVE
         # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):

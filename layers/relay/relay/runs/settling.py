@@ -14,7 +14,7 @@ from relay.domain.runs import ENDED, Phase, Run
 from relay.reconcile import verdict
 from relay.reconcile.recording import Recorder
 from relay.reconcile.setting_aside import SettingAside
-from relay.stores import assignments, identities, imports, outstanding, runs, waits
+from relay.stores import assignments, defects, identities, imports, outstanding, runs, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding
 from relay.stores.waits import OutstandingWait
@@ -50,9 +50,9 @@ class Settling:
         run = runs.load(self._database, run_id)
         if run is None:
             return
-        known = {**known, **self._records_of(run, partly)} if partly else known
+        read, failed = self._read(run, partly) if partly else ({}, ())
         for record in outstanding.of_page(self._database, run_id, page):
-            self._settle(run, record, known, aside)
+            self._settle(run, record, {**known, **read}, (*aside, *failed))
 
     def due(self, wait: OutstandingWait) -> Run | None:
         """Look at a record whose wait is due; return its run."""
@@ -65,10 +65,19 @@ class Settling:
             now = self._clock.now()
             pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
             waits.put(self._database, [wait._replace(due=now + pause)])
-        known: dict[str, Mapping[str, Record]] = {}
-        failed = self._aside.by_halves(record.profiles, lambda profiles: known.update(self._records_of(run, profiles)))
-        self._settle(run, record, known, tuple(failed))
+        known, failed = self._read(run, record.profiles)
+        # Looks that this record asked for last time may have met a defect: then nobody else goes on with the profile.
+        met = defects.of_export(self._database, run.export, defects.MOST_SHOWN)
+        since = [one.profile for one in met if one.at >= wait.due - SELDOM]
+        self._settle(run, record, known, (*failed, *since))
         return run
+
+    def _read(self, run: Run, profiles: Sequence[str]) -> tuple[Known, Sequence[str]]:
+        """Return all records of profiles, and who met a defect."""
+        known: dict[str, Mapping[str, Record]] = {}
+        failed = self._aside.by_halves(profiles, lambda part: known.update(self._records_of(run, part)))
+        self._aside.note(run.export, failed)
+        return known, tuple(failed)
 
     def _records_of(self, run: Run, profiles: Sequence[str]) -> Known:
         """Read the records of profiles, and make sure that somebody goes on with each."""
@@ -106,17 +115,16 @@ class Settling:
 
     def _move(self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]) -> Counter[str]:
         """Return the move of one profile, empty while it is outstanding or nothing is known of it."""
-        is_leaver = record.phase is Phase.REMOVE
-        if profile in aside:
-            return (
-                ledger.leaver_settled(ledger.LeaverColumn.KEPT)
-                if is_leaver
-                else ledger.settled(ledger.Column.REJECTED, DEFECT)
-            )
-        if profile not in known:
-            return Counter()
-        now, records = self._clock.now(), known[profile].values()
-        if is_leaver:
-            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
-        claimed = [one for one in records if one.winner is not None]
-        return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
+        is_leaver, now, move = record.phase is Phase.REMOVE, self._clock.now(), Counter[str]()
+        if profile in known and is_leaver:
+            move = ledger.leaver_settled(verdict.on_leaver(known[profile].values(), profile, now))
+        elif profile in known:
+            claimed = [one for one in known[profile].values() if one.winner is not None]
+            move = ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
+        if move or profile not in aside:
+            return move
+        return (
+            ledger.leaver_settled(ledger.LeaverColumn.KEPT)
+            if is_leaver
+            else ledger.settled(ledger.Column.REJECTED, DEFECT)
+        )

@@ -213,7 +213,7 @@ class Consumer:
             counts["answered"] += survey.answered
 
         failed = self._aside.by_halves(profiles, look)
-        self._aside.note(job.export, failed)
+        self._aside.note(job.export.key, failed)
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
         return counts
 

@@ -336,7 +336,7 @@ class ImportChecker:
             # Their calls stay open; whoever may not be able to read the records need not know until when exactly.
             due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
             waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
-        self._aside.note(export, {rows[index].profile: error for index, error in failed.items()})
+        self._aside.note(export.key, {rows[index].profile: error for index, error in failed.items()})
         if opened.run is not None and opened.page is not None:
             self._count(opened.run, opened.page, rows, answers, known, failed)
         to_send = [*rows[: opened.again], *(rows[index] for index in sorted(again))]

@@ -217,14 +217,15 @@ class Ticker:
         self._send_lost_pages(export)
         if not export.active:
             return
-        if breaker.resync:
-            run = self._starter.start(export, "resync", supersede=False)
-            if run is not None and run.state is RunState.RUNNING:
-                breakers.clear_resync(self._database, breaker)
-        elif export.stream and activations.load(self._database, export.key) != export.version:
-            run = self._starter.start(export, "activated")
-            if run is not None and run.state is RunState.RUNNING:
-                activations.save(self._database, export.key, export.version)
+        is_edited = export.stream and activations.load(self._database, export.key) != export.version
+        if not breaker.resync and not is_edited:
+            return
+        run = self._starter.start(export, "resync" if breaker.resync else "activated", supersede=False)
+        if run is None or run.state is not RunState.RUNNING:
+            return
+        breakers.clear_resync(self._database, breaker)
+        if is_edited:
+            activations.save(self._database, export.key, export.version)
 
     def _send_lost_pages(self, export: Export) -> None:
         """Send messages of the active run again whose cursors stand still, and see whether its phase is over."""

@@ -1,0 +1,110 @@
+"""Rare things that our own code may do, planted from here: it stalls between two of its steps, it is overtaken there,
+it dies there, and its limits are so small that the code beyond them runs.
+
+Nothing in the library knows of this. Functions are wrapped, and constants replaced, while a schedule is played.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+from relay import messages
+from relay.breaker import failures, owning, pace
+from relay.breaker.probing import Prober
+from relay.breaker.stopping import Stopping
+from relay.reconcile import handing_over, reconciler, recording
+from relay.reconcile.adopting import Adopting
+from relay.reconcile.confirming import Confirming
+from relay.reconcile.handing_over import HandingOver
+from relay.reconcile.reconciler import Reconciler
+from relay.reconcile.recording import Recorder
+from relay.reconcile.waking import Waking
+from relay.routing import write
+from relay.routing.ask import Asker
+from relay.runs import pages, settling
+from relay.runs.ending import Ending
+from relay.runs.pages import Pages
+from relay.runs.settling import Settling
+from relay.runs.starting import Starter
+from relay.stores import assignments, outstanding, waits
+from relay.workers.consumer import Consumer
+from relay.workers.import_checks import ImportChecker
+from relay.workers.tick import Ticker
+
+POINTS: Sequence[tuple[type, str]] = (
+    (Reconciler, "_assign"),
+    (Reconciler, "_begin"),
+    (Reconciler, "_round"),
+    (Reconciler, "_take"),
+    (Reconciler, "reduce"),
+    (HandingOver, "hand_over"),
+    (Adopting, "take_out"),
+    (Recorder, "record"),
+    (Recorder, "see_to"),
+    (Confirming, "_record"),
+    (Waking, "look"),
+    (Waking, "check_import"),
+    (Pages, "_read"),
+    (Pages, "_move"),
+    (Ending, "go_on"),
+    (Ending, "send_pages"),
+    (Ending, "_let_through"),
+    (Settling, "_settle"),
+    (Starter, "_supersede"),
+    (Stopping, "stop"),
+    (Prober, "look"),
+    (Asker, "ask"),
+    (Consumer, "_react"),
+    (ImportChecker, "_settle"),
+    (Ticker, "_wake"),
+)
+"""Functions at whose beginning and end something rare may happen."""
+
+LIMITS: Mapping[tuple[Any, str], Sequence[Any]] = {
+    (pages, "CHUNK"): (1, 2),
+    (pages, "LEAST"): (1,),
+    (pages, "LISTING"): (1, 2),
+    (messages, "MAX_PROFILES"): (1, 2),
+    (outstanding, "MOST"): (1, 2),
+    (assignments, "PAGE"): (1, 2),
+    (waits, "READ_AT_ONCE"): (1, 2),
+    (waits, "PARTITIONS"): (1,),
+    (reconciler, "LOST_RACES"): (1, 2),
+    (recording, "LOST_RACES"): (2,),
+    (settling, "LOST_RACES"): (1,),
+    (handing_over, "LOST_RACES"): (1,),
+    (owning, "TRIES"): (1,),
+    (pace, "ATTEMPTS"): (1,),
+    (write, "TRIES"): (1, 2),
+    (failures, "MOST_RECEIVES"): (2, 5),
+    (failures, "PATIENCE"): (timedelta(seconds=20), timedelta(minutes=5)),
+}
+"""Constants, and smaller values that must do as well."""
+
+
+@contextmanager
+def buggified(chance: Random, happens: Callable[[str], None]) -> Iterator[None]:
+    """Call `happens` at every point with its name, and draw smaller limits, while this lasts."""
+    with ExitStack() as stack:
+        for owner, name in POINTS:
+            point = f"{owner.__name__}.{name}"
+            stack.enter_context(patch.object(owner, name, _wrapped(getattr(owner, name), point, happens)))
+        for (module, name), values in LIMITS.items():
+            if chance.random() < 0.1:
+                stack.enter_context(patch.object(module, name, chance.choice(values)))
+        yield
+
+
+def _wrapped(function: Callable[..., Any], point: str, happens: Callable[[str], None]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **named: Any) -> Any:
+        happens(f"before {point}")
+        result = function(*args, **named)
+        happens(f"after {point}")
+        return result
+
+    return wrapper
