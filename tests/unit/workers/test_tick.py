@@ -16,11 +16,7 @@ from relay.stores import breakers, receipts, runs, waits
 from relay.stores.breakers import LONGEST_PROBE_PAUSE, PROBE_EVERY, RELAPSE_WITHIN, Breaker
 from relay.stores.database import Key, Table
 from relay.stores.directory import Directory, Entry
-<<<<<<< HEAD
 from relay.stores.receipts import Counts
-=======
-from relay.stores.receipts import Counts, Line
->>>>>>> reconcile
 from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, Crash, person
@@ -361,11 +357,6 @@ def test_a_run_whose_end_was_missed_is_ended() -> None:
             bench.consume(message)
     bench.tool.land()
     check = bench.checks.take()
-<<<<<<< HEAD
-=======
-    # The third write that changes the run is its end: the record is settled, the header of the import is gone.
-    bench.database.interrupt("get control", lambda: None)
->>>>>>> reconcile
     for steps in range(1, 30):
         if runs.active(bench.database, bench.export.key) is None:
             break
@@ -456,21 +447,14 @@ def test_a_wait_of_a_connection_that_is_gone_harms_no_other() -> None:
     del bench.settings.connections["third"]
     bench.pass_time(15 * MINUTE)
     assert bench.tool.holds()["2@x.example"] == {"name": "B"}
-<<<<<<< HEAD
     assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
-=======
-    assert waiting(bench) == []
->>>>>>> reconcile
 
 
 @pytest.mark.parametrize("table", [Table.IDENTITIES, Table.CONTROL])
 def test_a_wait_that_meets_a_defect_keeps_no_other_waiting(table: Table) -> None:
     bench = quiet(members=(2, 4, 6), imports=table is Table.CONTROL)
     if table is Table.IDENTITIES:
-<<<<<<< HEAD
         bench.full_run()
-=======
->>>>>>> reconcile
         for number in (2, 4, 6):
             lost(bench, number, f"{number}@x.example")
         bench.database._items[Key(table, bench.key("4@x.example"))]["doc"] = "{"
@@ -526,10 +510,6 @@ def test_a_tick_that_dies_at_any_step_leaves_what_the_next_one_does() -> None:
         assert bench.counts(run) == {"selected": 3, "delivered": 3}
         assert causes(bench, "second")
         assert len(bench.tool.held) == 4
-<<<<<<< HEAD
-=======
-        assert waiting(bench) == []
->>>>>>> reconcile
 
     assert die_at_every_step(prepare, act, check) > 6
 
@@ -587,10 +567,6 @@ def test_a_defect_in_one_connections_part_harms_no_other() -> None:
 
 def test_trouble_with_one_connection_is_logged_and_no_defect() -> None:
     bench = two_connections()
-<<<<<<< HEAD
-=======
-    bench.database.interrupt("get control", lambda: None)
->>>>>>> reconcile
     plain = bench.tool.owned
 
     def owned(export: object) -> frozenset[str]:
@@ -706,20 +682,12 @@ def test_a_refused_run_is_counted_until_one_goes_well_or_the_export_is_paused(
 
 def test_a_source_that_finds_nobody_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     bench = quiet()
-<<<<<<< HEAD
     receipts.add(bench.database, "shop", Counts(rejected=3), nobody=True, names=["email"])
-=======
-    receipts.record(bench.database, [Line("shop", Counts(rejected=3), nobody=NOBODY)])
->>>>>>> reconcile
     bench.tick()
     assert alarms(capsys) == 1
     [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
     assert (line["subject"], line["code"]) == ("source shop", "nobody_identified")
-<<<<<<< HEAD
     receipts.add(bench.database, "shop", Counts(merged=1), nobody=False, names=())
-=======
-    receipts.record(bench.database, [Line("shop", Counts(merged=1))])
->>>>>>> reconcile
     bench.tick()
     assert alarms(capsys) == 0
 
