@@ -558,7 +558,7 @@ def test_a_connection_whose_secret_is_gone_harms_no_other() -> None:
 def test_a_defect_in_one_connections_part_harms_no_other() -> None:
     bench = two_connections()
     stop(bench)
-    bench.tool.probe_script = [KeyError("a defect")]  # type: ignore[list-item]
+    bench.tool.probe_script = [KeyError("a defect")]
     with pytest.raises(Unexpected):
         bench.tick(after=PROBE_EVERY)
     assert causes(bench, connection=OTHER_CONNECTION) == ["resync"]
@@ -572,7 +572,7 @@ def test_trouble_with_one_connection_is_logged_and_no_defect() -> None:
     def owned(export: object) -> frozenset[str]:
         raise Busy("throttled", "too many reads")
 
-    bench.tool.owned = owned  # type: ignore[method-assign,assignment]
+    bench.tool.owned = owned  # type: ignore[method-assign]
     bench.tick()
     bench.tool.owned = plain  # type: ignore[method-assign]
     assert causes(bench, connection=OTHER_CONNECTION) == ["resync"]
