@@ -37,6 +37,7 @@ from relay.domain.identity import (
     confirmed,
     forget,
     hand_over,
+    is_released,
     lapse,
     next_step,
     release,
@@ -300,6 +301,32 @@ def test_an_import_that_was_given_up_and_may_come_keeps_other_values_waiting_unt
 def test_calls_that_are_known_to_be_over_leave_open_what_they_did() -> None:
     record = answered(called(claimed(Record())), "c1", Over(), NOON)
     assert (record.open, record.acknowledged, next_step(record, NOON)) == (None, UNKNOWN, SEND)
+
+
+def test_what_an_earlier_call_may_still_do_is_not_over_with_the_latest_one() -> None:
+    """An import that came to nothing tells nothing of the call before it, whose answer was lost."""
+    first = called(claimed(Record()), "c1")
+    assert first.open is not None
+    record = answered(called(first, "c2", now=NOON + MINUTE), "c2", Over(), NOON + MINUTE)
+    assert record.open is not None
+    assert (record.open.id, record.open.deadline) == (None, first.open.deadline)
+    assert record.acknowledged is UNKNOWN
+
+
+def test_whoever_is_leaving_when_it_turns_out_to_be_somebody_else_leaves_that_to_them() -> None:
+    record = hand_over(release(delivered(RED, "p2"), MAIN, "p2", keep=False), MAIN, "p2", "p1")
+    assert (record.responsible, next_step(record, NOON)) == ("p1", SEND)
+    assert hand_over(record, MAIN, "p2", "p0") == record
+
+
+def test_what_a_former_owner_left_behind_is_released_by_whoever_was_assigned_it() -> None:
+    later = Authority(2, 50, "other")
+    record = delivered(RED, "p2")
+    assert not is_released(record, MAIN, "p2")
+    assert is_released(record, MAIN, "p5")
+    assert not is_released(record, later, "p5")
+    assert is_released(Record(), later, "p5")
+    assert is_released(release(record, later, "p5", keep=True), later, "p5")
 
 
 def test_the_later_of_two_pauses_counts() -> None:

@@ -97,6 +97,18 @@ def test_whoever_is_settled_leaves_outstanding_for_one_column(column: Column) ->
     assert {name: number for name, number in counts.items() if number} == dict(counted(column, "excluded"))
 
 
+@pytest.mark.parametrize("column", LeaverColumn)
+def test_a_leaver_that_is_settled_leaves_outstanding_for_another_column(column: LeaverColumn) -> None:
+    counts = total([{"leaving": 1}, leaver_counted(LeaverColumn.OUTSTANDING), leaver_settled(column)])
+    assert {name: number for name, number in counts.items() if number} == {"leaving": 1, column.value: 1}
+    assert (returned(counts), adds_up(counts)) == (0, True)
+
+
+@pytest.mark.parametrize("column", Column)
+def test_whoever_stays_outstanding_is_moved_nowhere(column: Column) -> None:
+    assert bool(settled(column)) is (column is not Column.OUTSTANDING)
+
+
 def test_a_reason_is_counted_with_rejections_alone() -> None:
     assert rejections(counted(Column.REJECTED, "excluded")) == {"excluded": 1}
     assert rejections(counted(Column.DELIVERED, "excluded")) == {}

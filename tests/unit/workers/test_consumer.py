@@ -73,13 +73,23 @@ def test_messages_of_several_exports_and_connections_are_each_worked_on() -> Non
     bench = bench_with(2)
     second_export(bench)
     bench.edit(connection=OTHER_CONNECTION, stream=True)
-    bench.store(3, inside=(LAPSED,), email="3@x.example")
-    other = bench.look(3, connection=OTHER_CONNECTION, settings=bench.other_export.version)
+    other = bench.look(6, connection=OTHER_CONNECTION, settings=bench.other_export.version)
     assert bench.consume(bench.look(2), look_of_second(bench)) == []
     assert bench.consume(other, destination=OTHER) == []
     bench.work_off()
     assert sorted(bench.tool.holds()) == ["2@x.example", "6@x.example"]
-    assert list(bench.other.holds()) == ["3@x.example"]
+    assert list(bench.other.holds()) == ["6@x.example"]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_export_that_does_not_stream_acts_under_the_settings_of_its_runs_alone(edited: bool) -> None:
+    bench = bench_with(2, 4, streams=False)
+    bench.full_run()
+    if edited:
+        bench.edit(mapping={"email": "attributes.email", "name": "attributes.name"})
+    bench.store(4, name="new")
+    assert bench.consume(bench.look(4)) == []
+    assert bench.tool.holds()["4@x.example"] == ({} if edited else {"name": "new"})
 
 
 def test_more_profiles_than_a_call_takes_are_all_sent() -> None:

@@ -400,16 +400,14 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
 
 
 def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:
-    match answer:
-        case Taken(evidence):
-            return record._replace(acknowledged=content, since=now, evidence=evidence, refused=None)
-        case Rejected(code, under, is_certain):
-            acknowledged = record.acknowledged if is_certain else UNKNOWN
-            return record._replace(acknowledged=acknowledged, refused=Refused(content, code, now, under))
-        case NotTaken(not_before):
-            if not_before is None or (record.not_before is not None and record.not_before >= not_before):
-                return record
-            return record._replace(not_before=not_before)
+    if isinstance(answer, Taken):
+        return record._replace(acknowledged=content, since=now, evidence=answer.evidence, refused=None)
+    if isinstance(answer, Rejected):
+        acknowledged = record.acknowledged if answer.is_certain else UNKNOWN
+        return record._replace(acknowledged=acknowledged, refused=Refused(content, answer.code, now, answer.under))
+    if answer.not_before is None or (record.not_before is not None and record.not_before >= answer.not_before):
+        return record
+    return record._replace(not_before=answer.not_before)
 
 
 def _is_out(record: Record) -> bool:

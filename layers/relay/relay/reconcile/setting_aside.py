@@ -6,16 +6,18 @@ once more is what a message does that comes back after a crash, so it needs no r
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
 import relay
 from relay.clock import Clock
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.problems import Problem
 from relay.observability import Observability, places
-from relay.stores import defects
+from relay.stores import defects, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 
@@ -25,6 +27,9 @@ MOST_IN_A_ROW: Final = 10
 A broken deploy must neither work on a million profiles one by one nor set them all aside: their messages fail, as they
 do for everything that cannot be attributed to a profile, and wait in the dead-letter queue for the next deploy.
 """
+
+READ_AGAIN: Final = timedelta(minutes=1)
+"""How often a process reads who is on record."""
 
 Item = TypeVar("Item")
 
@@ -47,7 +52,9 @@ class SettingAside:
         self._database = database
         self._clock = clock
         self._observe = observe
-        self._in_a_row = 0
+        self._in_a_row: set[object] = set()
+        self._known: dict[str, tuple[datetime, dict[str, datetime]]] = {}
+        """Who is on record of an export, since when, and when that was read."""
 
     def by_halves(self, items: Sequence[Item], attempt: Callable[[Sequence[Item]], None]) -> dict[Item, Exception]:
         """Do `attempt` for all items; where that meets a defect, for one half and the other; return who failed alone.
@@ -68,7 +75,7 @@ class SettingAside:
                     middle = len(part) // 2
                     waiting += [part[middle:], part[:middle]]
                     continue
-                self._count(error)
+                self._count(part[0], error)
                 failed[part[0]] = error
             else:
                 self.went_well()
@@ -76,8 +83,8 @@ class SettingAside:
 
     def set_aside(self, export: str, failed: Mapping[str, Exception]) -> None:
         """Record profiles that failed alone; raises the failure when it is one of `MOST_IN_A_ROW`."""
-        for error in failed.values():
-            self._count(error)
+        for profile, error in failed.items():
+            self._count(profile, error)
         self.note(export, failed)
 
     def note(self, export: str, failed: Mapping[str, Exception]) -> None:
@@ -85,6 +92,7 @@ class SettingAside:
         if not failed:
             return
         now = self._clock.now()
+        self._on_record(export).update(dict.fromkeys(failed, now))
         defects.note(
             self._database,
             export,
@@ -96,11 +104,36 @@ class SettingAside:
         for profile, error in failed.items():
             self._observe.problem("set aside", error, export=export, profile=profile)
 
+    def recovered(self, export: str, profiles: Iterable[str]) -> None:
+        """Take profiles of an export off the record with whom all went well; a minute late where others noted them.
+
+        Those whom the present run has counted as rejected stay on record until it ends: it asks for them.
+        """
+        known = self._on_record(export)
+        well = known.keys() & set(profiles)
+        if not well:
+            return
+        run = runs.active(self._database, export)
+        gone = [one for one in well if run is None or known[one] < run.started_at - CLOCK_MARGIN]
+        defects.forget(self._database, export, gone)
+        for profile in gone:
+            del known[profile]
+
+    def _on_record(self, export: str) -> dict[str, datetime]:
+        now = self._clock.now()
+        read_at, known = self._known.get(export, (now - READ_AGAIN, {}))
+        if now - read_at >= READ_AGAIN:
+            found = defects.of_export(self._database, export, defects.MOST_SHOWN)
+            read_at, known = now, {defect.profile: defect.at for defect in found}
+            self._known[export] = read_at, known
+        return known
+
     def went_well(self) -> None:
         """Note that something went well: what failed before was met with its own profile."""
-        self._in_a_row = 0
+        self._in_a_row.clear()
 
-    def _count(self, error: Exception) -> None:
-        self._in_a_row += 1
-        if self._in_a_row >= MOST_IN_A_ROW:
+    def _count(self, item: object, error: Exception) -> None:
+        """Count an item that failed; one that fails again and again is one."""
+        self._in_a_row.add(item)
+        if len(self._in_a_row) >= MOST_IN_A_ROW:
             raise error

@@ -6,7 +6,7 @@ counted once, and whoever dies in between leaves a cursor that the next one find
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from operator import attrgetter
@@ -154,14 +154,23 @@ class Pages:
                 read = Read(read.tried, counts=rejected)
                 self._move(run, shard, read, [])
                 return read
-            self._aside.went_well()
+            if read.seen:
+                self._aside.went_well()
             if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
                 # Somebody was turned away so shortly before that only another run can say that nobody wants it.
                 breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
-            settled = [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
-            self._reconciler.reduce(job, Survey(settled, read.survey.records))
+            self._reduce(
+                job, read, [case for case in read.survey.cases if job.removes or case.profile not in read.leavers]
+            )
             return read
+
+    def _reduce(self, job: Job, read: Read, settled: Sequence[Case]) -> None:
+        cases, records = {case.profile: case for case in settled}, read.survey.records
+        failed = self._aside.by_halves(
+            list(cases), lambda part: self._reconciler.reduce(job, Survey([cases[one] for one in part], records))
+        )
+        self._aside.note(job.export.key, failed)
 
     def _read(self, job: Job, run: Run, shard: Shard, read: Read, most: int) -> None:
         """Survey profiles in order until one call is full, the scan's bound, or the end of the shard.
@@ -190,6 +199,7 @@ class Pages:
                     leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
                     read.seen = self._taken[job.export.key, run.phase] = before + place + 1
+                    read.tried = case.profile
                     return
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:

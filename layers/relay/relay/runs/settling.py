@@ -1,7 +1,7 @@
 """Settling: outstanding profiles of a run move to their columns, by what their identity records say."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -99,7 +99,7 @@ class Settling:
 
     def _settle(self, run: Run, record: Outstanding, known: Known, aside: Sequence[str]) -> None:
         for _ in range(LOST_RACES):
-            moves = {profile: self._move(run, record, profile, known, aside) for profile in record.profiles}
+            moves = self._moves(run, record, known, aside)
             rest = [profile for profile, move in moves.items() if not move]
             counts: Counter[str] = Counter()
             for move in moves.values():
@@ -113,18 +113,29 @@ class Settling:
                 return
             record = again
 
-    def _move(self, run: Run, record: Outstanding, profile: str, known: Known, aside: Sequence[str]) -> Counter[str]:
-        """Return the move of one profile, empty while it is outstanding or nothing is known of it."""
-        is_leaver, now, move = record.phase is Phase.REMOVE, self._clock.now(), Counter[str]()
-        if profile in known and is_leaver:
-            move = ledger.leaver_settled(verdict.on_leaver(known[profile].values(), profile, now))
-        elif profile in known:
-            claimed = [one for one in known[profile].values() if one.winner is not None]
-            move = ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
-        if move or profile not in aside:
-            return move
-        return (
+    def _moves(self, run: Run, record: Outstanding, known: Known, aside: Sequence[str]) -> Mapping[str, Counter[str]]:
+        """Return the move of each profile, empty while it is outstanding or nothing is known of it."""
+        moves: dict[str, Counter[str]] = {}
+        failed = self._aside.by_halves(
+            record.profiles,
+            lambda part: moves.update(
+                {one: self._move(run, record.phase, one, known[one].values()) for one in part if one in known}
+            ),
+        )
+        self._aside.note(run.export, failed)
+        is_leaver = record.phase is Phase.REMOVE
+        left = (
             ledger.leaver_settled(ledger.LeaverColumn.KEPT)
             if is_leaver
             else ledger.settled(ledger.Column.REJECTED, DEFECT)
         )
+        return {
+            one: moves.get(one) or (left if one in aside or one in failed else Counter()) for one in record.profiles
+        }
+
+    def _move(self, run: Run, phase: Phase, profile: str, records: Iterable[Record]) -> Counter[str]:
+        now = self._clock.now()
+        if phase is Phase.REMOVE:
+            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
+        claimed = [one for one in records if one.winner is not None]
+        return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))

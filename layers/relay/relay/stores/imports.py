@@ -79,14 +79,27 @@ def load(database: Database, connection: str, call: str) -> OpenImport | None:
     return None if item is None else _opened(connection, item)
 
 
-def rows(database: Database, keyed: KeyedHash, opened: OpenImport) -> list[Row]:
-    """Return the rows of an import, none when they have expired."""
+def rows(
+    database: Database, keyed: KeyedHash, opened: OpenImport, unreadable: dict[str, Exception] | None = None
+) -> list[Row]:
+    """Return the rows of an import, none when they have expired.
+
+    Why a row cannot be read is added to `unreadable` by its profile, and the others are returned; without that it is
+    raised.
+    """
     item = database.get([_rows(opened.call)])[0]
     if item is None:
         return []
     packed = item["packed"]
-    told = json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b""))
-    return [_row_from_json(row, keyed, opened.connection) for row in told]
+    found = []
+    for row in json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b"")):
+        try:
+            found.append(_row_from_json(row, keyed, opened.connection))
+        except Exception as error:
+            if unreadable is None:
+                raise
+            unreadable[str(row[0])] = error
+    return found
 
 
 def still_open(database: Database, connection: str, calls: Collection[str]) -> set[str]:

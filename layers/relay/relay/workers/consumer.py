@@ -214,6 +214,7 @@ class Consumer:
 
         failed = self._aside.by_halves(profiles, look)
         self._aside.note(job.export.key, failed)
+        self._aside.recovered(job.export.key, set(profiles) - failed.keys())
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
         return counts
 

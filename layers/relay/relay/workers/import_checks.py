@@ -1,6 +1,6 @@
 """The Checks queue: what became of asynchronous imports, and of what ended as unconfirmed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
@@ -84,13 +84,17 @@ NEVER_ENDED: Final = Rejection(
 
 @dataclass(slots=True)
 class _Told:
-    """What a look has brought, by the places of rows; those in `failed` met a defect of ours."""
+    """What a look has brought, by the places of rows; those in `failed` met a defect of ours.
+
+    `unreadable` are profiles whose rows could not even be read: their calls stay open until their deadline.
+    """
 
     finished: set[bool] = field(default_factory=set)
     refused: dict[int, Rejection] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
     again: set[int] = field(default_factory=set)
     failed: Mapping[int, Exception] = field(default_factory=dict)
+    unreadable: Mapping[str, Exception] = field(default_factory=dict)
     note: str | None = None
     may_come: bool = False
 
@@ -217,7 +221,8 @@ class ImportChecker:
             self._look_later(check, opened, LONGEST_DELAY)
             return
         account, _ = self._accounts.open(connection)
-        rows = imports.rows(self._database, self._keyed, opened)
+        unreadable: dict[str, Exception] = {}
+        rows = imports.rows(self._database, self._keyed, opened, unreadable)
         try:
             told = self._ask(export, account, opened, rows, seconds_left)
         except Busy:
@@ -232,6 +237,7 @@ class ImportChecker:
         else:
             breakers.note_success(self._database, breaker)
             if told.is_finished:
+                told.unreadable = unreadable
                 self._settle(export, check, opened, rows, told)
             else:
                 self._look_later(check, opened, _pause(check))
@@ -291,7 +297,7 @@ class ImportChecker:
 
         try:
             if asked:
-                told.failed = self._aside.by_halves(asked, ask)
+                told.failed = self._by_halves(rows, asked, ask)
             else:
                 ask(asked)
         except (Busy, ConnectionProblem, ExportProblem):
@@ -326,9 +332,11 @@ class ImportChecker:
             # Their calls stay open; whoever may not be able to read the records need not know until when exactly.
             due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
             waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
-        self._aside.note(export.key, {rows[index].profile: error for index, error in failed.items()})
+        aside = {**told.unreadable, **{rows[index].profile: error for index, error in failed.items()}}
+        self._aside.note(export.key, aside)
         if opened.run is not None and opened.page is not None:
-            self._count(opened.run, opened.page, rows, answers, known, failed)
+            answered = [rows[index] for index in answers if index not in failed]
+            self._count(opened.run, opened.page, answered, known, list(aside))
         to_send = [*rows[: opened.again], *(rows[index] for index in sorted(again))]
         if told.open:
             rest = [*to_send, *(rows[index] for index in sorted(told.open))]
@@ -358,29 +366,27 @@ class ImportChecker:
             by_key = {rows[index].key: answers[index] for index in part}
             known.update(self._recorder.record(opened.connection, opened.call, by_key))
 
-        return known, self._aside.by_halves(sorted(answers), record)
+        return known, self._by_halves(rows, sorted(answers), record)
+
+    def _by_halves(
+        self, rows: Sequence[Row], indices: Sequence[int], attempt: Callable[[Sequence[int]], None]
+    ) -> dict[int, Exception]:
+        """Do `attempt` for rows as `SettingAside.by_halves`, which counts them by their records."""
+        places = {rows[index].key: index for index in indices}
+        failed = self._aside.by_halves(list(places), lambda keys: attempt([places[key] for key in keys]))
+        return {places[key]: error for key, error in failed.items()}
 
     def _count(
-        self,
-        run: str,
-        page: str,
-        rows: Sequence[Row],
-        answers: Mapping[int, Answer],
-        known: Mapping[str, Stored],
-        failed: Mapping[int, Exception],
+        self, run: str, page: str, rows: Iterable[Row], known: Mapping[str, Stored], aside: Sequence[str]
     ) -> None:
         """Move profiles in the ledger of the run that counts them as outstanding."""
         whole: dict[str, dict[str, Record]] = {}
         partly = set()
-        for index in answers:
-            row = rows[index]
-            if index in failed:
-                continue
+        for row in rows:
             if row.is_all:
                 whole[row.profile] = {row.key: known[row.key].record}
             else:
                 partly.add(row.profile)
-        aside = [rows[index].profile for index in failed]
         self._settling.answered(run, page, whole, sorted(partly), aside)
 
     def _tell(self, export: Export, opened: OpenImport, ended: int, rejected: int) -> None:
