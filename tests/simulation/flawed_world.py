@@ -126,6 +126,8 @@ class FlawedWorld(World):
             self.full_runs()
         self._break("nothing")
         super().settle_down()
+        # A run leaves alone who has just met a defect.
+        self.pass_time(60)
         self.full_runs()
 
     def check_no_defect(self) -> None:

@@ -31,6 +31,7 @@ from relay.stores import identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
 from tests.fakes.memory_database import Trouble
 from tests.fakes.simulated_queue import SimQueue
+from tests.simulation.buggify import buggified
 from tests.simulation.database import SimDatabase
 from tests.simulation.destinations import Kind, SimDestination, targets_of
 from tests.simulation.process import Process
@@ -111,6 +112,8 @@ class World:
         self.switch_rate = chance.choice([0.05, 0.4])
         self.meeting_rate = chance.choice([0.0, 0.05, 0.3])
         self.throttle_rate = chance.choice([0.0, 0.0, 0.01, 0.05])
+        self.rare_rate = chance.choice([0.0, 0.01, 0.05])
+        self.rare = 0
         self.skew = chance.choice([0.0, 2.0])
         self.is_calm = False
         self.posted: list[ChangeBatch] = []
@@ -481,7 +484,26 @@ class World:
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Surround the whole schedule."""
-        yield
+        with buggified(self.chance, self.happens):
+            yield
+
+    def happens(self, point: str) -> None:
+        """Let something rare happen in our own code: it dies, stalls, or is overtaken."""
+        worker = getcurrent()
+        if self.is_calm or not isinstance(worker, Worker):
+            return
+        roll = self.chance.random()
+        if roll >= self.rare_rate:
+            return
+        self.rare += 1
+        what = self.chance.choice(("dies", "stalls", "stalls", "is overtaken", "is overtaken"))
+        self.say(f"{what} {point}")
+        if what == "dies" and self.death_rate:
+            raise Death(point)
+        if what == "stalls":
+            self.sleep(self.chance.choice((1, 10, 40)))
+        elif self._meeting is None and not worker.is_on_its_way:
+            self._leave(worker)
 
     def run_wild(self, actions: int) -> None:
         """Do things at random, with several invocations under way at once."""
@@ -664,9 +686,9 @@ class World:
         missing = sum(len(batch.changes) for batch in self.posted if batch.id not in queued)
         promise(counted >= missing, f"{missing} changes are in no queue, {counted} are counted")
 
-    def counts(self) -> Counter[str]:
+    def seen(self) -> Counter[str]:
         """Return what this schedule has seen, for the report of a session."""
-        return Counter(deaths=self.deaths, invocations=self.invocations, removals=self.watch.removals) + self.database.races
+        return Counter(deaths=self.deaths, invocations=self.invocations, removals=self.watch.removals, rare=self.rare)
 
     def aliases(self) -> list[str]:
         """Return the ids that are aliases."""
