@@ -290,6 +290,10 @@ def _sets_nobody_aside(right: Any, self: Settling, run: str, page: str, known: A
     return lambda: [_instead(owner, name, mistaken)]
 
 
+def _now(name: str, owner: Any, mistaken: Callable[..., Any]) -> Callable[[], Patches]:
+    return lambda: [_instead(owner, name, mistaken)]
+
+
 MISTAKES: Mapping[str, Mistake] = {
     "sends-without-waiting": Mistake(
         "a call with other content is begun while one is open",

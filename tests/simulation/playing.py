@@ -53,6 +53,9 @@ def _play(world: World, actions: int) -> None:
             ending.check_converged(world, export, strict=False)
     world.pass_time(timedelta(hours=25).total_seconds())
     world.full_runs()
+    if ending.has_passed_refusals(world):
+        # The winner left in that run, and the next one in line was refused the same before.
+        world.full_runs()
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
     writes = sum(destination.writes for destination in world.destinations.values())
