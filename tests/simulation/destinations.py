@@ -57,7 +57,8 @@ class Row:
     """One step that was called for. It is under way until it has `landed`, or ended as `undone`."""
 
     step: Step
-    begun: datetime
+    counts_as_sent: datetime
+    """Its deadline less the bound of a lost answer: so it is reckoned by whoever waits for it."""
     lands_before: datetime
     landed: bool = False
     undone: bool = False
@@ -218,8 +219,9 @@ class SimDestination:
         return EXCLUDED if step.joins and step.identity in self.excludes else None
 
     def _row(self, step: Step, within: timedelta | None) -> Row:
-        bound = LATEST * (self.lost_answer_bound if within is None else within)
-        row = Row(step, self.now(), self.now() + (timedelta(seconds=5) if self.is_calm else bound))
+        bound, now = self.lost_answer_bound if within is None else within, self.now()
+        lands_before = now + (timedelta(seconds=5) if self.is_calm else LATEST * bound)
+        row = Row(step, now + bound - self.lost_answer_bound, lands_before)
         self.rows.append(row)
         return row
 
@@ -315,7 +317,7 @@ class SimDestination:
         self._refuse(account, ())
         if self._draw(["broken"]):
             raise Transient("server_error", "500")
-        return min([now, *(row.begun for row in self.rows)]) - timedelta(seconds=10)
+        return min([now, *(row.counts_as_sent for row in self.rows)]) - timedelta(seconds=10)
 
     def check_before_run(self, account: Account, export: Export) -> list[Finding]:
         if self.gone & self.owned(export):

@@ -126,7 +126,15 @@ class FlawedWorld(World):
             self.full_runs()
         self._break("nothing")
         super().settle_down()
+        # A run leaves alone who has just met a defect.
+        self.pass_time(60)
         self.full_runs()
+
+    def unrest(self) -> list[str]:
+        """A wait that meets a defect stays until that is mended."""
+        assert isinstance(self.database, FlawedDatabase)
+        victims = self.database.victims if self.database.fault else frozenset[str]()
+        return [one for one in super().unrest() if not any(victim in one for victim in victims)]
 
     def check_no_defect(self) -> None:
         for defect in self.observed.defects:

@@ -31,6 +31,7 @@ from relay.stores import identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
 from tests.fakes.memory_database import Trouble
 from tests.fakes.simulated_queue import SimQueue
+from tests.simulation.buggify import buggified
 from tests.simulation.database import SimDatabase
 from tests.simulation.destinations import Kind, SimDestination, targets_of
 from tests.simulation.process import Process
@@ -43,6 +44,9 @@ SOURCE = "shop"
 SEGMENTS = ("shop/vip", "shop/lapsed")
 EMAILS = ("ann@x.example", "bob@x.example", "cy@x.example", "di@x.example", "moody@x.example", "refused@x.example")
 ODD = ("nonsense", None)
+
+MEETING = 150
+"""Steps that another worker may take, while one waits, until both have written the same item."""
 
 TIMEOUT = timedelta(seconds=100)
 """How long an invocation may take."""
@@ -109,8 +113,10 @@ class World:
         self.database.watch = self.watch
         self.death_rate = chance.choice([0.0, 0.002, 0.01])
         self.switch_rate = chance.choice([0.05, 0.4])
-        self.meeting_rate = chance.choice([0.0, 0.05, 0.3])
+        self.meeting_rate = chance.choice([0.0, 0.1, 0.5])
         self.throttle_rate = chance.choice([0.0, 0.0, 0.01, 0.05])
+        self.rare_rate = chance.choice([0.0, 0.03, 0.1])
+        self.rare = 0
         self.skew = chance.choice([0.0, 2.0])
         self.is_calm = False
         self.posted: list[ChangeBatch] = []
@@ -150,7 +156,7 @@ class World:
             arrives=lambda export, step: self._arrives(export, step.target, step.identity),
             refuses=frozenset({"refused@x.example"}),
             excludes=frozenset({"moody@x.example"}) if self.chance.random() < 0.5 else frozenset(),
-            shards=self.chance.choice([1, 2, 3]),
+            shards=self.chance.choice([1, 2, 2, 3]),
             call_size=self.chance.randint(1, 4),
         )
 
@@ -224,7 +230,7 @@ class World:
         if self.is_calm or not isinstance(worker, Worker):
             return None
         if self._meeting is None and self.chance.random() < self.meeting_rate:
-            self._meeting, self._meeting_steps = write.key, 60
+            self._meeting, self._meeting_steps = write.key, MEETING
             self._leave(worker)
         elif self._meeting == write.key:
             self._meeting_steps = 1
@@ -311,7 +317,7 @@ class World:
         """Let a worker go on until it is overtaken, or to its end."""
         worker.wakes_at = None
         worker.switch()
-        while self._meeting is not None and self._meeting_steps == 60 and not worker.dead:
+        while self._meeting is not None and self._meeting_steps == MEETING and not worker.dead:
             self._meet(worker)
             worker.switch()
         self._forget_dead()
@@ -319,12 +325,21 @@ class World:
     def _meet(self, waiting: Worker) -> None:
         """Let another worker go on while one waits between its read and its write."""
         others = [one for one in self._workers if one is not waiting and one.wakes_at is None]
-        if others and (self.chance.random() < 0.7 or len(self._workers) > 4):
-            self.chance.choice(others).switch()
+        near = [one for one in others if one.queue is waiting.queue] or others
+        if near and self.chance.random() < 0.6:
+            self.chance.choice(near).switch()
         else:
             self._meeting_steps -= 1
-            self.chance.choice(self._invocations())()
+            self.chance.choice(self._invocations_beside(waiting))()
         self._meeting = None
+
+    def _invocations_beside(self, waiting: Worker) -> list[Callable[[], object]]:
+        """Return what may write the same items as a worker."""
+        if waiting.queue is self.changes:
+            return [self.route]
+        name = next((name for name, queue in self.queues.items() if queue is waiting.queue), None)
+        same: list[Callable[[], object]] = list(self._consumers()) if name is None else [lambda: self.consume(name)] * 3
+        return [*same, *same, self.check, self.check, self.tick, self.confirm_runs, self.cancel_a_run, self._start_a_run]
 
     def _forget_dead(self) -> None:
         self._workers = [worker for worker in self._workers if not worker.dead]
@@ -481,7 +496,26 @@ class World:
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Surround the whole schedule."""
-        yield
+        with buggified(self.chance, self.happens):
+            yield
+
+    def happens(self, point: str) -> None:
+        """Let something rare happen in our own code: it dies, stalls, or is overtaken."""
+        worker = getcurrent()
+        if self.is_calm or not isinstance(worker, Worker):
+            return
+        roll = self.chance.random()
+        if roll >= self.rare_rate:
+            return
+        self.rare += 1
+        what = self.chance.choice(("dies", "stalls", "stalls", "is overtaken", "is overtaken"))
+        self.say(f"{what} {point}")
+        if what == "dies" and self.death_rate:
+            raise Death(point)
+        if what == "stalls":
+            self.sleep(self.chance.choice((1, 10, 40)))
+        elif self._meeting is None and not worker.is_on_its_way:
+            self._leave(worker)
 
     def run_wild(self, actions: int) -> None:
         """Do things at random, with several invocations under way at once."""
@@ -664,9 +698,9 @@ class World:
         missing = sum(len(batch.changes) for batch in self.posted if batch.id not in queued)
         promise(counted >= missing, f"{missing} changes are in no queue, {counted} are counted")
 
-    def counts(self) -> Counter[str]:
+    def seen(self) -> Counter[str]:
         """Return what this schedule has seen, for the report of a session."""
-        return Counter(deaths=self.deaths, invocations=self.invocations, removals=self.watch.removals) + self.database.races
+        return Counter(deaths=self.deaths, invocations=self.invocations, removals=self.watch.removals, rare=self.rare)
 
     def aliases(self) -> list[str]:
         """Return the ids that are aliases."""

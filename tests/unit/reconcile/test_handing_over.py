@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 
+from relay.domain.assignment import Pair
 from relay.domain.identity import Authority
 from relay.domain.problems import Conflict, StaleSettings
 from relay.domain.runs import Phase, RunState
 from relay.reconcile.verdict import UNCHANGED
-from relay.stores import identities
+from relay.stores import assignments, identities
 from relay.stores.database import Table
-from tests.fakes.bench import VIP, Bench, Crash, person
+from tests.fakes.bench import MINUTE, VIP, Bench, Crash, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.crashing import die_at_every_step, meet
 
@@ -417,3 +418,21 @@ def test_an_alias_that_waits_for_its_own_lost_call_holds_up_no_run() -> None:
     assert bench.run(run).state is RunState.FINISHED
     assert bench.counts(run).get("outstanding", 0) == 0
     assert bench.tool.holds() == {ANN: {"name": "New name"}}
+
+
+def test_a_survivor_that_is_assigned_it_already_in_vain_takes_it_out() -> None:
+    """Both are looked at together: the record names the alias as it is read, and the survivor once it has taken over."""
+    bench = Bench(call_size=10)
+    for number in (2, 4):
+        bench.store(number, email=f"{number}@x.example")
+    bench.full_run()
+    stored = assignments.load(bench.database, bench.export.key, [person(2)])[person(2)]
+    grown = stored.assignment._replace(pairs=stored.assignment.pairs | {Pair(bench.target(), "4@x.example")})
+    bench.database.write([assignments.save(bench.export.key, person(2), grown, stored.version)])
+    bench.join(4, 2)
+    bench.store(2, email="2@x.example")
+    bench.clock.time += MINUTE
+    assert bench.consume(bench.look(2, 4)) == []
+    bench.work_off()
+    assert list(bench.tool.holds()) == ["2@x.example"]
+    assert bench.record("4@x.example").winner is None

@@ -47,7 +47,7 @@ class HandingOver:
         for case in cases:
             if case.survivor is not None:
                 self._assign(job.export, case, case.survivor)
-                for key, pair in self._keys(job.export, case.stands_for).items():
+                for key, pair in self.keys(job, case).items():
                     self._take_place(job, key, pair, case.profile, case.survivor)
                 held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
         self.waking.look(
@@ -59,10 +59,11 @@ class HandingOver:
                 self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
         return held
 
-    def _keys(self, export: Export, pairs: Iterable[Pair]) -> dict[str, Pair]:
-        return {
-            identities.key_of(self.keyed, export.connection, pair.target, pair.identity): pair for pair in sorted(pairs)
-        }
+    def keys(self, job: Job, case: Case) -> dict[str, Pair]:
+        """Return the identity records that an alias hands over, by their keys."""
+        connection = job.export.connection
+        pairs = sorted(case.stands_for)
+        return {identities.key_of(self.keyed, connection, pair.target, pair.identity): pair for pair in pairs}
 
     def _assign(self, export: Export, case: Case, survivor: str, *, again: bool = False) -> Stored:
         """Write what the alias stands for into the survivor's assignment; `again` also where it stands there."""

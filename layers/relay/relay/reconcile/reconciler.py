@@ -108,6 +108,11 @@ class Reconciler:
         taken_over = self._handing_over.hand_over(job, survey.cases)
         for case in survey.cases:
             case.assigned = taken_over.get(case.profile, case.assigned)
+        if taken_over:
+            handed = {
+                key for case in survey.cases if case.survivor is not None for key in self._handing_over.keys(job, case)
+            }
+            survey.records |= identities.load(self._database, sorted(handed & survey.records.keys()))
         self._assign(job, survey)
         self._adopting.take_out(job, survey.cases)
         visitors = _visitors(job, survey.cases)

@@ -198,6 +198,7 @@ class Pages:
                     joins += len(case.members)
                     leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
+                    # What was read beyond is left to the next page: nothing that happens here concerns it.
                     read.seen = self._taken[job.export.key, run.phase] = before + place + 1
                     read.tried = case.profile
                     return

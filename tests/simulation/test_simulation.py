@@ -1,0 +1,70 @@
+"""Random schedules keep every promise; and proof that the simulation notices when something is broken.
+
+`python -m tests.simulation` plays many more. CI plays 300 over all worlds besides these (`make check`).
+"""
+
+import os
+import secrets
+
+import pytest
+
+from tests.simulation import playing, races
+from tests.simulation.mistakes import MISTAKES, notice
+from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
+
+ENOUGH = 120
+"""Schedules within which a mistake must be noticed."""
+
+
+@pytest.fixture(scope="session")
+def first_seed(testrun_uid: str) -> int:
+    """Return the first seed, the same in every worker: RELAY_SEED, or a random one."""
+    return int(os.environ.get("RELAY_SEED", int(testrun_uid[:7], 16)))
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_no_random_schedule_breaks_a_promise(number: int, first_seed: int) -> None:
+    task = tasks(first_seed, 12)[number]
+    played = attempt(task)
+    assert played.problem is None, (
+        f"seed {task.seed} in the {task.world} world:\n{played.problem}\n"
+        f"replay: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
+        f"--tell --seed {task.seed} --world {task.world}"
+    )
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_noticed(name: str) -> None:
+    mistake = MISTAKES[name]
+    if mistake.seed is not None and notice(name, mistake.seed, 1)[1] is not None:
+        return
+    # What is played from a seed changes with the code: then another schedule must notice it.
+    assert notice(name, 0, ENOUGH)[1] is not None, f"nothing notices that {mistake.says}"
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_seed_plays_the_same_schedule_every_time(world: str) -> None:
+    seed = secrets.randbelow(10**6)
+    one, other = (play(seed, 60, make=WORLDS[world]) for _ in range(2))
+    assert one.database.steps == other.database.steps
+    assert one.database.snapshot() == other.database.snapshot()
+
+
+def test_runs_that_would_empty_a_list_wait_for_an_operator() -> None:
+    """Without this the schedules might never have met the guard."""
+    assert any(play(seed).confirmed for seed in range(30))
+
+
+def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> None:
+    session = Session()
+    for task in tasks(0, 3, "plain", 40):
+        session.add(attempt(task))
+    lines = list(session.lines())
+    assert lines[0] == "3 schedules (3 plain), 0 broke a promise"
+    assert any("member-years" in line for line in lines)
+    assert set(races.missing({})) == set(races.KINDS)
+    assert races.missing(dict.fromkeys(races.KINDS, 1)) == []
+
+
+def test_all_worlds_have_their_turn() -> None:
+    assert set(playing.TURNS) == set(WORLDS)
