@@ -34,7 +34,7 @@ check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
-	.venv/bin/pytest -n auto --ignore tests/stack
+	.venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
 	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on

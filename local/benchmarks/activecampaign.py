@@ -189,7 +189,7 @@ def _report(
 
 def _outcome(run: FullRun, taken: int, troubles: Mapping[Trouble, int]) -> list[Figure]:
     counts = run.counts
-    told = sum(counts.get(f"rejected:{code}", 0) for code in ("excluded", "unsubscribed", "bounced"))
+    given = sum(counts.get(f"rejected:{code}", 0) for code in ("excluded", "unsubscribed", "bounced"))
     refused = sum(troubles.values()) - troubles[Trouble.MALFORMED]
     return [
         Figure("delivered", "first run: profiles delivered", counts.get("delivered", 0), Goal("=", taken)),
@@ -205,7 +205,7 @@ def _outcome(run: FullRun, taken: int, troubles: Mapping[Trouble, int]) -> list[
             counts.get("rejected", 0) - counts.get("rejected:malformed_email", 0),
             Goal("=", refused),
         ),
-        Figure("refused_with_reason", "of them with a reason of their own", told),
+        Figure("refused_with_reason", "of them with a reason of their own", given),
         Figure("run_minutes", "minutes that the run took", run.minutes, digits=1),
     ]
 

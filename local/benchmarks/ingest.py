@@ -186,10 +186,10 @@ def _start(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, 
     run = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     if run.returncode:
         raise LocalStackError(f"ingest did not start:\n{run.stderr}")
-    told: dict[str, Any] = json.loads(run.stdout)
-    if told["statuses"] != [202]:
-        raise LocalStackError(f"ingest answered {told['statuses']}")
-    return told
+    given: dict[str, Any] = json.loads(run.stdout)
+    if given["statuses"] != [202]:
+        raise LocalStackError(f"ingest answered {given['statuses']}")
+    return given
 
 
 def _answer(asked: Asked) -> Answer:

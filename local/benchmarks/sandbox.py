@@ -23,8 +23,8 @@ def sandbox(kind: str, folder: Path, time_scale: float, *options: str) -> Iterat
         processes.start("sandbox", command, os.environ, _ROOT)
 
         def address() -> str | None:
-            told = processes.log("sandbox").read_text(encoding="utf-8").partition("listening on ")[2]
-            return told.strip() if told.endswith("\n") else None
+            given = processes.log("sandbox").read_text(encoding="utf-8").partition("listening on ")[2]
+            return given.strip() if given.endswith("\n") else None
 
         yield processes.wait("sandbox", "the sandbox's address", _START_SECONDS, address)
     finally:

@@ -110,16 +110,16 @@ def _update_membership(account: GainsightPxAccount, body: dict[str, object] | No
     if identity_type != "IDENTIFY_ID" and not (identity_type == "GLOBAL_ID" and account.config.workspaces):
         raise _BadRequestError("identityType must be IDENTIFY_ID, or GLOBAL_ID in a subscription with workspaces")
     add, remove = _read_actions(account, body, "add"), _read_actions(account, body, "remove")
-    told = [identity for action in (*add, *remove) for identity in action.identities]
+    shown = [identity for action in (*add, *remove) for identity in action.identities]
     limit = account.config.max_identities
-    if limit is not None and len(told) > limit:
+    if limit is not None and len(shown) > limit:
         return refusal(
             account.config.oversize_status, "PAYLOAD_TOO_LARGE", f"At most {limit} identities fit in a request"
         )
     added, removed = _pairs(add), _pairs(remove)
     if not added.isdisjoint(removed):
         raise _BadRequestError("An identity is in add and in remove for one segment")
-    if account.config.unknown_users == "reject" and not set(told) <= account.known(identity_type):
+    if account.config.unknown_users == "reject" and not set(shown) <= account.known(identity_type):
         # The identity is not repeated in the message, as in most of the vendor's own messages of this status.
         raise _BadRequestError("An identity belongs to no user")
     for actions, member in ((add, True), (remove, False)):

@@ -232,17 +232,26 @@ WORK = (
         unread=WRITTEN_ONLY,
     ),
     Work("subscribe", "POST contactLists", "join", SET_STATUS, SET, DONE, (NOBODY, WRITTEN, NEVER_ON), half_done=True),
-    Work("unsubscribe", "POST contactLists", "leave", SET_STATUS, UNSET, {"memo": True}, (FOUND, ON_LIST), (OFF_LIST,)),
+    Work(
+        "unsubscribe",
+        "POST contactLists",
+        "leave",
+        SET_STATUS,
+        UNSET,
+        {"evidence": True},
+        (FOUND, ON_LIST),
+        (OFF_LIST,),
+    ),
     Work(
         "evidence",
         "GET contacts/17/contactLists",
         "leave",
         OPENAPI,
         OFF_LIST,
-        {"memo": True},
+        {"evidence": True},
         (FOUND, ON_LIST, UNSET),
         half_done=True,
-        unread={"memo": True},
+        unread={"evidence": True},
     ),
     Work("tags", "GET tags", "tag", OPENAPI, TAG, DONE, (NOBODY,), TAGGED, unread=UNREADABLE),
     Work("new tag", "POST tags", "tag", OPENAPI, MADE, DONE, (NOBODY, NO_TAG), TAGGED),
@@ -450,7 +459,7 @@ ONLY_HERE = tuple(
                 ("entry again", WRITTEN_ONLY, ()),
                 ("tags", UNREADABLE, ()),
                 ("carried", UNREADABLE, ()),
-                ("evidence", {"memo": True}, ()),
+                ("evidence", {"evidence": True}, ()),
                 ("values", UNCONFIRMED, ()),
                 ("overview", FINISHED, (_state("completed"),)),
                 ("key", Raises(ConnectionProblem, "unexpected_answer", False), ()),
@@ -582,12 +591,12 @@ ONLY_HERE = tuple(
         # contactLists.
         *(
             line
-            for work, told in (("subscribe", WRITTEN_ONLY), ("unsubscribe", REFUSED_ONE))
+            for work, given in (("subscribe", WRITTEN_ONLY), ("unsubscribe", REFUSED_ONE))
             for line in (
-                (work, "400 with an empty object", SET_STATUS, (Raw(400, {}),), told, ()),
-                (work, "422: no valid choice", LIVE_LISTS, (Raw(422, error("not a valid choice")),), told, ()),
-                (work, "422 as a bare text", LIVE_LISTS, (Raw(422, "not a valid choice"),), told, ()),
-                (work, "413", OURS, (Raw(413, PAGE),), told, ()),
+                (work, "400 with an empty object", SET_STATUS, (Raw(400, {}),), given, ()),
+                (work, "422: no valid choice", LIVE_LISTS, (Raw(422, error("not a valid choice")),), given, ()),
+                (work, "422 as a bare text", LIVE_LISTS, (Raw(422, "not a valid choice"),), given, ()),
+                (work, "413", OURS, (Raw(413, PAGE),), given, ()),
                 (work, "another object", OURS, (Raw(200, {"ok": True}),), ODD, ()),
                 (work, "an array", OURS, (Raw(200, []),), ODD, ()),
             )
@@ -596,7 +605,7 @@ ONLY_HERE = tuple(
         ("unsubscribe", "404", OPENAPI, (Raw(404, NO_LIST),), Raises(ExportProblem, "list_gone"), ()),
         # Reading an entry again after unsubscribing: what fails for now falls back on the writing call's entry.
         *(
-            ("evidence", name, OURS, (answer,), {"memo": True}, ())
+            ("evidence", name, OURS, (answer,), {"evidence": True}, ())
             for name, answer in (
                 ("429", Raw(429, None, {"Retry-After": "30"})),
                 ("429 bare", Raw(429)),

@@ -250,7 +250,7 @@ MISTAKES = (
     _mistake(
         "evidence is dropped",
         ".contacts",
-        "    return Answer(memos={0: memo_of(left, entry.elsewhere)}) if left.status",
+        "    return Answer(evidence={0: evidence_of(left, entry.elsewhere)}) if left.status",
         "    return DONE if left.status",
         test_membership.test_who_left_comes_back_again_and_again,
         UNSUBSCRIBING,
@@ -258,7 +258,7 @@ MISTAKES = (
     _mistake(
         "evidence is dropped when leaving is sent twice",
         ".contacts",
-        "            return Answer(memos={0: step.memo})",
+        "            return Answer(evidence={0: step.evidence})",
         "            return DONE",
         test_membership.test_who_left_comes_back_again_and_again,
         UNSUBSCRIBING,

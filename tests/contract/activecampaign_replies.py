@@ -39,13 +39,13 @@ def step(
     *,
     joins: bool = True,
     target: str = "list/7",
-    memo: str | None = None,
+    evidence: str | None = None,
     fields: Mapping[str, str] | None = None,
     **values: str,
 ) -> Step:
     """Return a step; `fields` holds values of custom fields by id."""
-    told = {**values, **{f"fields.{number}": value for number, value in (fields or {}).items()}}
-    return Step(target, email, joins, AT, told, memo)
+    given = {**values, **{f"fields.{number}": value for number, value in (fields or {}).items()}}
+    return Step(target, email, joins, AT, given, evidence)
 
 
 def steps(count: int) -> list[Step]:

@@ -71,5 +71,5 @@ class NewsletterSubject(Subject):
         return {"name": names[0]} if names else {}
 
     def last_time(self, target: str, identity: str) -> datetime | None:
-        told = self.account_under_test.since.get((int(target.partition("/")[2]), identity))
-        return None if told is None else datetime.fromisoformat(told)
+        given = self.account_under_test.since.get((int(target.partition("/")[2]), identity))
+        return None if given is None else datetime.fromisoformat(given)

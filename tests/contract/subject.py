@@ -289,7 +289,7 @@ class Subject(ABC):
             self.notes,
             BASE_URL,
             backlog=lambda _: self.backlog,
-            memo_at=lambda target, identity: self.evidence.get((target, identity)),
+            evidence_at=lambda target, identity: self.evidence.get((target, identity)),
         )
 
     def step(
@@ -299,8 +299,8 @@ class Subject(ABC):
         identity = self.identity(number)
         self.introduce(identity)
         values = self.values(word) if word is not None else {}
-        told = self.destination.complete(self.export, values) if joins else {}
-        return Step(self.target if target is None else target, identity, joins, START + timedelta(seconds=after), told)
+        given = self.destination.complete(self.export, values) if joins else {}
+        return Step(self.target if target is None else target, identity, joins, START + timedelta(seconds=after), given)
 
     def held_values(self, identity: str) -> Mapping[str, str]:
         """Return the values of the mapping that the sandbox holds of somebody."""
@@ -370,14 +370,14 @@ class Subject(ABC):
         self.time.pass_(quota.per / quota.calls / timedelta(seconds=1))
 
     def _with_evidence(self, steps: Sequence[Step]) -> list[Step]:
-        return [replace(step, memo=self.evidence.get((step.target, step.identity))) for step in steps]
+        return [replace(step, evidence=self.evidence.get((step.target, step.identity))) for step in steps]
 
     def _remember(self, steps: Sequence[Step], answer: Answer) -> None:
         for index, step in enumerate(steps):
             if index not in answer.refused:
                 self.evidence.pop((step.target, step.identity), None)
-            if index in answer.memos:
-                self.evidence[step.target, step.identity] = answer.memos[index]
+            if index in answer.evidence:
+                self.evidence[step.target, step.identity] = answer.evidence[index]
 
     # Imports.
 

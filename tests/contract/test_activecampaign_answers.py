@@ -113,7 +113,7 @@ def _answered(answer: contract.Answer) -> Result:
         "refused": codes(answer.refused),
         "import": answer.import_id,
         "queued": answer.queued,
-        "memo": bool(answer.memos),
+        "evidence": bool(answer.evidence),
     }
     return {name: value for name, value in found.items() if value}
 

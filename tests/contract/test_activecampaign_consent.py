@@ -68,7 +68,7 @@ def test_who_unsubscribed_by_hand_after_us_does_not(subject: ActiveCampaignSubje
     join(subject, 1, 0)
     leave(subject, 1, 10)
     plant(subject, 1, 2)
-    # It carries a memo, so it goes alone in any case, and the reason is known.
+    # It carries evidence, so it goes alone in any case, and the reason is known.
     assert join(subject, 1, 100) == {0: "unsubscribed"}
     assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "hand")
 

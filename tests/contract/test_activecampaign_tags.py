@@ -23,8 +23,8 @@ def subject(request: pytest.FixtureRequest) -> ActiveCampaignTaggingSubject:
 def with_tags(subject: ActiveCampaignTaggingSubject, number: int, *names: str, after: int = 0) -> Step:
     plain = subject.step(number, after=after)
     values: Mapping[str, str] = {"tags": f"||{'||'.join(names)}||"} if names else {}
-    told = subject.destination.complete(subject.export, values)
-    return Step(plain.target, plain.identity, True, plain.at, told)
+    given = subject.destination.complete(subject.export, values)
+    return Step(plain.target, plain.identity, True, plain.at, given)
 
 
 def tags(subject: ActiveCampaignTaggingSubject) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ def test_what_is_pure_is_pure(subject: Subject) -> None:
         assert targets == destination.targets(export)
         assert frozenset[str]().union(*targets.values()) == set(subject.export.segments)
         assert targets.keys() <= destination.owned(subject.export)
-        assert destination.says_goodbye(subject.export)
+        assert destination.tells_leaving(subject.export)
         assert destination.page_is_full(subject.export, destination.call_size, 0)
         assert not destination.page_is_full(subject.export, 0, 0)
     assert subject.export == export

@@ -132,8 +132,8 @@ def test_renaming_reaches_px_once(subject: GainsightPxSubject) -> None:
     )
     subject.deliver([subject.step(2)])
     subject.deliver([subject.step(3)])
-    told = told_of(subject, "aep/one")
-    assert (told["name"], told["description"], told["member_count"]) == ("Loyal", "Buys often", 3)
+    given = told_of(subject, "aep/one")
+    assert (given["name"], given["description"], given["member_count"]) == ("Loyal", "Buys often", 3)
     assert operations(subject)["PUT /v1/external_segment/metadata"] == 1
 
 
@@ -274,16 +274,16 @@ def test_two_workers_meet_a_deleted_segment(subject: GainsightPxSubject, shows_a
 
 
 def test_a_success_whose_body_is_a_text_is_one(subject: GainsightPxSubject) -> None:
-    told = {"status": 200, "body": "Success", "headers": {"Content-Type": "application/json"}}
-    subject.fault(told, path=MEMBERSHIP)
+    given = {"status": 200, "body": "Success", "headers": {"Content-Type": "application/json"}}
+    subject.fault(given, path=MEMBERSHIP)
     assert subject.deliver([subject.step(1)]) == {}
 
 
 @pytest.mark.parametrize("path", [MEMBERSHIP, METADATA])
 def test_what_px_says_about_somebody_stays_there(subject: GainsightPxSubject, path: str) -> None:
     sub_errors = [{"message": f"bad {subject.identity(1)}"}]
-    told = {"status": "NOT FOUND OR SO", "message": f"no user {subject.identity(1)}", "subErrors": sub_errors}
-    subject.fault({"status": 403, "body": {"externalapierror": told}}, path=path)
+    given = {"status": "NOT FOUND OR SO", "message": f"no user {subject.identity(1)}", "subErrors": sub_errors}
+    subject.fault({"status": 403, "body": {"externalapierror": given}}, path=path)
     with pytest.raises(Problem) as caught:
         subject.deliver([subject.step(1)])
     assert subject.identity(1) not in str(caught.value)
@@ -417,11 +417,11 @@ def test_from_segments_to_attributes_and_back(users: GainsightPxAttributesSubjec
 
 
 def test_a_raised_tell_again_makes_everybody_worth_telling_again(subject: GainsightPxSubject) -> None:
-    told = []
+    given = []
     for number in (0, 0, 1):
         subject.export = subject.export_with({"tell_again": number})
-        told.append(subject.step(1).values)
-    assert told[0] == told[1] != told[2]
+        given.append(subject.step(1).values)
+    assert given[0] == given[1] != given[2]
 
 
 # Our own limits.

@@ -32,7 +32,7 @@ def test_a_value_is_replaced_by_a_later_one_and_stays_without_one(subject: Subje
 
 
 def test_who_leaves_is_out_with_all_their_values_and_the_others_stay(subject: Subject) -> None:
-    assert subject.destination.says_goodbye(subject.export)
+    assert subject.destination.tells_leaving(subject.export)
     subject.deliver([subject.step(1), subject.step(2)])
     for _ in range(2):
         assert subject.deliver([subject.step(1, joins=False, after=1), subject.step(3, joins=False, after=1)]) == {}
@@ -120,8 +120,8 @@ def test_each_time_is_sent_as_it_is(subject: Subject) -> None:
             subject.step(number, joins=round_ != 1 or number == 1, after=100 * round_ + number) for number in range(4)
         ]
         subject.deliver(steps)
-        told = [subject.last_time(step.target, step.identity) for step in steps]
-        assert told in ([step.at for step in steps], [None] * 4)
+        given = [subject.last_time(step.target, step.identity) for step in steps]
+        assert given in ([step.at for step in steps], [None] * 4)
 
 
 def test_every_attempt_is_paced_and_logged_once(subject: Subject) -> None:

@@ -127,7 +127,7 @@ class BenchDestination:
     def owned(self, export: Export) -> frozenset[str]:
         return frozenset(self.targets(export))
 
-    def says_goodbye(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export) -> bool:
         return not self.keeps
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
@@ -162,8 +162,8 @@ class BenchDestination:
             self.jobs.append(job)
             return Answer(import_id=job.id, queued=len(steps))
         self._land(job)
-        memos = {} if self.evidence is None else dict.fromkeys(range(len(steps)), self.evidence)
-        return Answer(refused=refused, memos=memos)
+        evidence = {} if self.evidence is None else dict.fromkeys(range(len(steps)), self.evidence)
+        return Answer(refused=refused, evidence=evidence)
 
     def land(self) -> None:
         """Let all queued imports arrive."""

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from relay.breaker.accounts import Accounts
-from relay.breaker.owning import Ownership
-from relay.breaker.probing import Prober
-from relay.breaker.stopping import Stopping
+from relay.breaker.ownership import Ownership
+from relay.breaker.prober import Prober
+from relay.breaker.stops import Stops
 from relay.destinations.contract import Account, Caller, Finding
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash
@@ -101,7 +101,7 @@ class BreakerWorld:
 
         self.accounts = Accounts(self.database, no_calls if caller is None else caller)
         self.ownership = Ownership(self.database, known, lambda name: tool, self.clock)
-        self.stopping = Stopping(self.database, known, self.clock, self.observe)
+        self.stops = Stops(self.database, known, self.clock, self.observe)
         self.prober = Prober(
             self.database, known, lambda name: tool, self.accounts, self.ownership, self.clock, self.observe
         )

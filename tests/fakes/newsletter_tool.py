@@ -112,7 +112,7 @@ class NewsletterTool:
     def owned(self, export: Export) -> frozenset[str]:
         return frozenset(self.targets(export))
 
-    def says_goodbye(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export) -> bool:
         return True
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:

@@ -43,7 +43,7 @@ class FakeScheduler:
 
     def paginate(self, *, GroupName: str) -> Iterator[Mapping[str, Any]]:  # noqa: N803
         self._called("list")
-        listed = [_summary(self._filled(told, GroupName)) for told in self.schedules]
+        listed = [_summary(self._filled(given, GroupName)) for given in self.schedules]
         if self.deleted_after_listing:
             self.schedules = []
         for start in range(0, max(len(listed), 1), self._page):
@@ -52,9 +52,9 @@ class FakeScheduler:
     def get_schedule(self, *, Name: str, GroupName: str) -> Mapping[str, Any]:  # noqa: N803
         self._called(f"get {Name}")
         if GroupName == "default":
-            found = [told for name, told in self.others.items() if name == Name]
+            found = [given for name, given in self.others.items() if name == Name]
         else:
-            found = [told for told in self.schedules if told["Name"] == Name]
+            found = [given for given in self.schedules if given["Name"] == Name]
         if not found:
             raise refusal("ResourceNotFoundException")
         if Name in self.locked:
@@ -66,11 +66,11 @@ class FakeScheduler:
         if self.failures:
             raise self.failures.pop(0)
 
-    def _filled(self, told: Mapping[str, Any], group: str) -> Mapping[str, Any]:
-        started = json.dumps({"export": str(told["Name"]).replace(".", "/", 1)})
+    def _filled(self, given: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+        started = json.dumps({"export": str(given["Name"]).replace(".", "/", 1)})
         target = {"Arn": arn_of(self._function), "RoleArn": ROLE, "Input": started}
         usual = {"State": "ENABLED", "ScheduleExpression": "cron(0 3 * * ? *)", "GroupName": group, "Target": target}
-        return {**usual, **told}
+        return {**usual, **given}
 
 
 def schedule(name: str, event: str | None, **changes: Any) -> dict[str, Any]:
@@ -79,5 +79,5 @@ def schedule(name: str, event: str | None, **changes: Any) -> dict[str, Any]:
     return {"Name": name, "Target": target, **changes}
 
 
-def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
-    return {"Name": told["Name"], "State": told["State"], "Target": {"Arn": told["Target"].get("Arn")}}
+def _summary(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Name": given["Name"], "State": given["State"], "Target": {"Arn": given["Target"].get("Arn")}}

@@ -107,46 +107,46 @@ class Case:
 def read_case(file: Path) -> Case:
     """Read a case file; CaseError when it is none."""
     try:
-        told = json.loads(file.read_text(encoding="utf-8-sig"))
+        given = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CaseError(f"cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise CaseError(f"is not JSON: {error}") from None
-    if not isinstance(told, dict) or not isinstance(told.get("steps"), list):
+    if not isinstance(given, dict) or not isinstance(given.get("steps"), list):
         raise CaseError("must be an object with a list of steps")
-    setup = told.get("setup", {})
+    setup = given.get("setup", {})
     if not isinstance(setup, dict):
         raise CaseError("setup must be an object")
-    steps = [_step(place, _with_repeats(step)) for place, step in enumerate(told["steps"], start=1)]
-    return Case(file.name, _setup(setup), steps, told.get("expect", {}))
+    steps = [_step(place, _with_repeats(step)) for place, step in enumerate(given["steps"], start=1)]
+    return Case(file.name, _setup(setup), steps, given.get("expect", {}))
 
 
-def _setup(told: Mapping[str, Any]) -> Setup:
+def _setup(given: Mapping[str, Any]) -> Setup:
     ours = set(Setup.__dataclass_fields__) - {"sandbox"}
-    chosen = {name: value for name, value in told.items() if name in ours}
-    sandbox = {name: value for name, value in told.items() if name not in ours | {"lenient"}}
+    chosen = {name: value for name, value in given.items() if name in ours}
+    sandbox = {name: value for name, value in given.items() if name not in ours | {"lenient"}}
     return Setup(**chosen, sandbox=sandbox)
 
 
-def _with_repeats(told: Any) -> Any:
-    if isinstance(told, list):
-        return [_with_repeats(one) for one in told]
-    if not isinstance(told, dict):
-        return told
-    if told.keys() == {"$repeat"}:
-        text, times = told["$repeat"]
+def _with_repeats(given: Any) -> Any:
+    if isinstance(given, list):
+        return [_with_repeats(one) for one in given]
+    if not isinstance(given, dict):
+        return given
+    if given.keys() == {"$repeat"}:
+        text, times = given["$repeat"]
         return text * times
-    return {name: _with_repeats(value) for name, value in told.items()}
+    return {name: _with_repeats(value) for name, value in given.items()}
 
 
-def _step(place: int, told: Any) -> Step:
-    kinds = [name for name in told if name in STEPS] if isinstance(told, dict) else []
+def _step(place: int, given: Any) -> Step:
+    kinds = [name for name in given if name in STEPS] if isinstance(given, dict) else []
     if len(kinds) != 1:
         raise CaseError(f"step {place}: must be an object with one of {', '.join(STEPS)}")
-    more = {name: value for name, value in told.items() if name != kinds[0]}
+    more = {name: value for name, value in given.items() if name != kinds[0]}
     if unknown := sorted(more.keys() - STEPS[kinds[0]]):
         raise CaseError(f"step {place}: {kinds[0]} does not take {', '.join(unknown)}")
-    step = Step(kinds[0], told[kinds[0]], more)
+    step = Step(kinds[0], given[kinds[0]], more)
     if not all(isinstance(more.get(name, ""), str) for name in ("id", "before")):
         raise CaseError(f"step {place}: id and before are texts")
     try:

@@ -91,11 +91,11 @@ def test_a_bad_file_is_told_by_name_and_stops_no_other(
     bad = tmp_path / "bad.json"
     bad.write_text(content)
     assert main([str(bad), str(tmp_path / "missing.json"), str(written(JOIN))]) == 2
-    told = capsys.readouterr()
-    assert json.loads(told.out)["case"] == "case.json"
-    assert f"{bad}: " in told.err
-    assert reason in told.err
-    assert f"{tmp_path / 'missing.json'}: cannot be read" in told.err
+    given = capsys.readouterr()
+    assert json.loads(given.out)["case"] == "case.json"
+    assert f"{bad}: " in given.err
+    assert reason in given.err
+    assert f"{tmp_path / 'missing.json'}: cannot be read" in given.err
 
 
 # What it does.

@@ -264,7 +264,7 @@ class ActiveCampaignSide(Side):
 
     def _left_over(self, contact: Contact | None, target: str, export: Export) -> str | None:
         """Return how somebody not wanted is still in."""
-        if contact is None or not self.destination.says_goodbye(export) or target in self._left_silently:
+        if contact is None or not self.destination.tells_leaving(export) or target in self._left_silently:
             return None
         match leaving(target, export.options):
             case Leaving.UNSUBSCRIBE:

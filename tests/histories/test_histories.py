@@ -16,7 +16,7 @@ from relay.breaker.pace import Pace
 from relay.destinations.activecampaign import ActiveCampaign, contacts
 from relay.destinations.activecampaign.look_ups import LookUp
 from relay.destinations.gainsight_px.segments import Segments
-from relay.reconcile.handing_over import HandingOver
+from relay.reconcile.handover import Handover
 from relay.stores import owners
 from tests.histories.playing import SIDES, History, play
 from tests.histories.promises import BrokenPromise
@@ -79,7 +79,7 @@ def adopt_nobody(patch: pytest.MonkeyPatch) -> None:
 
 def hand_over_nothing(patch: pytest.MonkeyPatch) -> None:
     """Let profiles that turned out to be somebody else keep what they stand for."""
-    patch.setattr(HandingOver, "hand_over", lambda *_: {})
+    patch.setattr(Handover, "hand_over", lambda *_: {})
 
 
 def make_no_segment_again(patch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
 """Play many random schedules, or search for schedules that notice planted mistakes.
 
-    python -m tests.simulation --schedules 20000 [--seed N] [--world wide]
-    python -m tests.simulation --schedules 1 --seed 17 --world plain --tell
-    python -m tests.simulation --mistakes [NAME ...] --schedules 2000
+python -m tests.simulation --schedules 20000 [--seed N] [--world wide]
+python -m tests.simulation --schedules 1 --seed 17 --world plain --tell
+python -m tests.simulation --mistakes [NAME ...] --schedules 2000
 """
 
 import argparse

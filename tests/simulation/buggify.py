@@ -13,23 +13,23 @@ from typing import Any
 from unittest.mock import patch
 
 from relay import messages
-from relay.breaker import failures, owning, pace
-from relay.breaker.probing import Prober
-from relay.breaker.stopping import Stopping
-from relay.reconcile import handing_over, reconciler, recording
-from relay.reconcile.adopting import Adopting
-from relay.reconcile.confirming import Confirming
-from relay.reconcile.handing_over import HandingOver
+from relay.breaker import failures, ownership, pace
+from relay.breaker.prober import Prober
+from relay.breaker.stops import Stops
+from relay.reconcile import handover, reconciler, recorder
+from relay.reconcile.adoption import Adoption
+from relay.reconcile.confirmation import Confirmation
+from relay.reconcile.enqueue import Enqueuer
+from relay.reconcile.handover import Handover
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.recording import Recorder
-from relay.reconcile.waking import Waking
+from relay.reconcile.recorder import Recorder
 from relay.routing import write
 from relay.routing.ask import Asker
-from relay.runs import pages, settling
+from relay.runs import pages, settlement
 from relay.runs.ending import Ending
 from relay.runs.pages import Pages
-from relay.runs.settling import Settling
-from relay.runs.starting import Starter
+from relay.runs.settlement import Settlement
+from relay.runs.starter import Starter
 from relay.stores import assignments, outstanding, waits
 from relay.workers.consumer import Consumer
 from relay.workers.import_checks import ImportChecker
@@ -41,21 +41,21 @@ POINTS: Sequence[tuple[type, str]] = (
     (Reconciler, "_round"),
     (Reconciler, "_take"),
     (Reconciler, "reduce"),
-    (HandingOver, "hand_over"),
-    (Adopting, "take_out"),
+    (Handover, "hand_over"),
+    (Adoption, "take_out"),
     (Recorder, "record"),
     (Recorder, "see_to"),
-    (Confirming, "_record"),
-    (Waking, "look"),
-    (Waking, "check_import"),
+    (Confirmation, "_record"),
+    (Enqueuer, "look"),
+    (Enqueuer, "check_import"),
     (Pages, "_read"),
     (Pages, "_move"),
     (Ending, "go_on"),
     (Ending, "send_pages"),
     (Ending, "_let_through"),
-    (Settling, "_settle"),
+    (Settlement, "_settle"),
     (Starter, "_supersede"),
-    (Stopping, "stop"),
+    (Stops, "stop"),
     (Prober, "look"),
     (Asker, "ask"),
     (Consumer, "_react"),
@@ -74,10 +74,10 @@ LIMITS: Mapping[tuple[Any, str], Sequence[Any]] = {
     (waits, "READ_AT_ONCE"): (1, 2),
     (waits, "PARTITIONS"): (1,),
     (reconciler, "LOST_RACES"): (2,),
-    (recording, "LOST_RACES"): (2,),
-    (settling, "LOST_RACES"): (1,),
-    (handing_over, "LOST_RACES"): (1,),
-    (owning, "TRIES"): (1,),
+    (recorder, "LOST_RACES"): (2,),
+    (settlement, "LOST_RACES"): (1,),
+    (handover, "LOST_RACES"): (1,),
+    (ownership, "TRIES"): (1,),
     (pace, "ATTEMPTS"): (1,),
     (write, "TRIES"): (4,),
     (failures, "MOST_RECEIVES"): (2, 5),

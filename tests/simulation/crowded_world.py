@@ -1,4 +1,4 @@
-"""What the plain world leaves out: more profiles want an identity than its record can name, sometimes a hundred more."""
+"""What the plain world leaves out: more profiles want an identity than its record can name, sometimes by a hundred."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -96,7 +96,7 @@ class SimDestination:
     now: Callable[[], datetime]
     step: Callable[[str], None]
     chance: Random
-    arrives: Callable[[Export, Step], None] = lambda export, step: None  # noqa: ARG005 - says what it takes
+    arrives: Callable[[Export, Step], None] = lambda export, step: None
     refuses: frozenset[str] = frozenset()
     excludes: frozenset[str] = frozenset()
     """Whom it refuses for a while."""
@@ -147,7 +147,7 @@ class SimDestination:
     def owned(self, export: Export) -> frozenset[str]:
         return frozenset(self.targets(export))
 
-    def says_goodbye(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export) -> bool:
         return not options_of(export).keep
 
     def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
@@ -191,14 +191,18 @@ class SimDestination:
         if outcome is not None:
             raise Transient("timeout", "no answer", effect_within=within)
         if queued is None:
-            memos = {i: f"memo-{next(self._ids)}" for i in taken if not steps[i].joins}
-            return Answer(refused=refused, memos=memos)
-        at_once = {i: rejection for i, rejection in refused.items() if (steps[i].target, steps[i].identity) not in queued.refused}
+            evidence = {i: f"evidence-{next(self._ids)}" for i in taken if not steps[i].joins}
+            return Answer(refused=refused, evidence=evidence)
+        at_once = {
+            i: rejection
+            for i, rejection in refused.items()
+            if (steps[i].target, steps[i].identity) not in queued.refused
+        }
         return Answer(refused=at_once, import_id=queued.id, queued=len(steps) - len(at_once))
 
     def _check_arrival(self, export: Export, step: Step) -> None:
         self.arrives(export, step)
-        promise(step.joins or self.says_goodbye(export), "leaving is told where the export keeps")
+        promise(step.joins or self.tells_leaving(export), "leaving is told where the export keeps")
         for row in self.rows:
             if row.place == (step.target, step.identity):
                 same = row.step.joins == step.joins and dict(row.step.values) == dict(step.values)
@@ -277,18 +281,18 @@ class SimDestination:
         self._refuse(account, ())
         if self._draw(["broken"]):
             raise Transient("server_error", "500")
-        told = self.imports[queued.import_id]
-        told.reports += 1
-        rows = [told.rows.get((step.target, step.identity)) for step in steps]
-        gives_up = told.reports > 4 and self.chance.random() < self.flaws
-        if any(row is not None and row.is_under_way for row in told.rows.values()) and not gives_up:
+        given = self.imports[queued.import_id]
+        given.reports += 1
+        rows = [given.rows.get((step.target, step.identity)) for step in steps]
+        gives_up = given.reports > 4 and self.chance.random() < self.flaws
+        if any(row is not None and row.is_under_way for row in given.rows.values()) and not gives_up:
             return ImportReport(False)
         left = self.chance.randint(1, len(steps) - 1) if len(steps) > 1 and self.chance.random() < 0.3 else 0
         refused: dict[int, Rejection] = {}
         again: set[int] = set()
         for index, (step, row) in enumerate(zip(steps[: len(steps) - left], rows, strict=False)):
             if row is None:
-                refused[index] = told.refused[step.target, step.identity]
+                refused[index] = given.refused[step.target, step.identity]
             elif row.is_silent or row.is_under_way:
                 refused[index] = SAYS_NOTHING
             elif row.undone:
@@ -333,7 +337,9 @@ class SimDestination:
         found = [Finding("account", Level.OK, "the key works")]
         for export in exports:
             level = Level.ERROR if self.gone & self.owned(export) else Level.OK
-            found.append(Finding(export.key, level, "the list is gone" if level is Level.ERROR else "the list is there"))
+            found.append(
+                Finding(export.key, level, "the list is gone" if level is Level.ERROR else "the list is there")
+            )
         return found
 
 

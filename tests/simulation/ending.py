@@ -32,13 +32,13 @@ def check_memberships(world: World) -> None:
             one = leads_to[one]
         return one
 
-    told = [change for batch in world.posted for change in batch.changes if change.profile_ids]
-    for change in told:
+    given = [change for batch in world.posted for change in batch.changes if change.profile_ids]
+    for change in given:
         for one in change.profile_ids:
             leads_to.setdefault(one, one)
             leads_to[root(one)] = root(change.profile_ids[0])
     newest: dict[tuple[str, str], list[tuple[datetime, bool]]] = {}
-    for change in told:
+    for change in given:
         for membership in change.memberships:
             place = root(change.profile_ids[0]), membership.segment
             # Of equal times the exit wins.
@@ -91,14 +91,15 @@ def check_assignments(world: World, export: Export) -> None:
         vain = {
             place
             for place in _assigned(world, export, profile)
-            if place[0] in owned
-            and profile not in by_place.get(place, {}) and not _is_kept(world, export, place)
+            if place[0] in owned and profile not in by_place.get(place, {}) and not _is_kept(world, export, place)
         }
         promise(not vain, f"{profile} is assigned {vain} in vain")
 
 
 def _assigned(world: World, export: Export, profile: str) -> frozenset[Place]:
-    return frozenset(tuple(pair) for pair in world.watch.assigned.get(export.key, {}).get(profile, ()))
+    return frozenset(
+        (target, identity) for target, identity in world.watch.assigned.get(export.key, {}).get(profile, ())
+    )
 
 
 def _is_kept(world: World, export: Export, place: Place) -> bool:
@@ -160,7 +161,9 @@ def check_ledger(world: World, export: Export) -> None:
 
 def _expected(world: World, export: Export) -> Counter[str]:
     destination, owned = world.destinations[export.connection], owned_by(world, export)
-    expected = Counter(dict.fromkeys(("selected", "delivered", "unchanged", "rejected", "duplicate", "leaving", "kept"), 0))
+    expected = Counter(
+        dict.fromkeys(("selected", "delivered", "unchanged", "rejected", "duplicate", "leaving", "kept"), 0)
+    )
     for profile in live(world.watch.profiles.values()):
         pairs = world.watch.assigned.get(export.key, {}).get(profile.id, frozenset())
         wants = oracle.wanted_by(destination.kind, export, profile)

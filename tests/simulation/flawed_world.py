@@ -1,7 +1,7 @@
 """What the plain world leaves out: our own code has defects that some profiles meet, now and then."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 

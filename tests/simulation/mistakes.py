@@ -15,17 +15,16 @@ from unittest.mock import patch
 from relay.domain import identity
 from relay.domain.identity import Do, Record, Step, Taken, Unwanted, Wanted
 from relay.queues import Message
-from relay.reconcile import job, reconciler, recording, survey, visit
-from relay.reconcile.adopting import Adopting
-from relay.reconcile.handing_over import HandingOver
+from relay.reconcile import job, reconciler, recorder, survey, visit
+from relay.reconcile.enqueue import Enqueuer
+from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.recording import Recorder
-from relay.reconcile.waking import Waking
+from relay.reconcile.recorder import Recorder
 from relay.routing.ask import Asker
 from relay.routing.count import Counting
 from relay.runs.pages import Pages
-from relay.runs.settling import Settling
+from relay.runs.settlement import Settlement
 from relay.stores import assignments, identities, imports, outstanding, owners, runs, waits
 from relay.stores.database import Update
 from relay.stores.waits import IdentityWait
@@ -140,7 +139,9 @@ def _returns_unsent(right: Callable[..., Record], record: Record, *more: Any) ->
 # What the engine does.
 
 
-def _acknowledges_what_is_queued(right: Any, self: Reconciler, a_job: Job, a_survey: Any, call: Any, answer: Any) -> None:
+def _acknowledges_what_is_queued(
+    right: Any, self: Reconciler, a_job: Job, a_survey: Any, call: Any, answer: Any
+) -> None:
     right(self, a_job, a_survey, call, answer)
     if answer.import_id is not None:
         taken = {row: Taken() for row in range(len(call.rows)) if row not in answer.refused}
@@ -185,7 +186,8 @@ def _settles_without_a_version(right: Any, database: Any, record: Any, rest: Any
     """Whoever has read the outstanding profiles moves them, whether or not somebody else has meanwhile."""
     again = outstanding.load(database, record.run, record.id)
     version = record.version if again is None else again.version
-    return right(database, replace(record, version=version), rest, counts)
+    moved: bool = right(database, replace(record, version=version), rest, counts)
+    return moved
 
 
 def _wakes_nobody(right: Any, self: Recorder, *more: Any, **named: Any) -> None:
@@ -224,7 +226,7 @@ def _forgets_imports(right: Any, *more: Any) -> set[str]:
     return set()
 
 
-def _hands_nothing_over(right: Any, self: HandingOver, a_job: Job, cases: Any) -> dict[str, Any]:
+def _hands_nothing_over(right: Any, self: Handover, a_job: Job, cases: Any) -> dict[str, Any]:
     """Whoever became an alias is assigned nothing any more."""
     for case in cases:
         if case.survivor is not None and case.assigned.version > 0:
@@ -233,8 +235,8 @@ def _hands_nothing_over(right: Any, self: HandingOver, a_job: Job, cases: Any) -
     return {}
 
 
-def _wakes_no_survivor(right: Any, self: HandingOver, *more: Any) -> Any:
-    with patch.object(Waking, "look", lambda *_: None):
+def _wakes_no_survivor(right: Any, self: Handover, *more: Any) -> Any:
+    with patch.object(Enqueuer, "look", lambda *_: None):
         return right(self, *more)
 
 
@@ -242,7 +244,9 @@ def _nobody_left_behind(right: Any, *more: Any) -> dict[str, Any]:
     return {}
 
 
-def _overlooks_newer_settings(right: Any, a_job: Job, key: str, pair: Any, visitors: Any, stored: Record, *more: Any) -> Any:
+def _overlooks_newer_settings(
+    right: Any, a_job: Job, key: str, pair: Any, visitors: Any, stored: Record, *more: Any
+) -> Any:
     authority = a_job.authority(pair.target)
     if authority is not None and stored.authority > authority:
         stored = stored._replace(authority=authority)
@@ -283,11 +287,10 @@ def _loses_looks(right: Any, self: SimQueue, messages: Sequence[Message]) -> Non
     right(self, [one for one in messages if one.body.get("kind") != "look" or self.chance.random() < 0.5])
 
 
-def _sets_nobody_aside(right: Any, self: Settling, run: str, page: str, known: Any, partly: Any, aside: Any = ()) -> None:
+def _sets_nobody_aside(
+    right: Any, self: Settlement, run: str, page: str, known: Any, partly: Any, aside: Any = ()
+) -> None:
     right(self, run, page, known, partly, ())
-
-
-    return lambda: [_instead(owner, name, mistaken)]
 
 
 def _now(name: str, owner: Any, mistaken: Callable[..., Any]) -> Callable[[], Patches]:
@@ -300,10 +303,10 @@ MISTAKES: Mapping[str, Mistake] = {
         lambda: [_instead(visit, "next_step", _impatient), _instead(reconciler, "begin", _begin_beside)],
     ),
     "forgets-earlier-calls": Mistake(
-        "an answer to the latest call ends the calls before it", _now("answered", recording, _forgets_earlier)
+        "an answer to the latest call ends the calls before it", _now("answered", recorder, _forgets_earlier)
     ),
     "takes-any-answer": Mistake(
-        "the answer to an old call is taken for the latest call's", _now("answered", recording, _old_answers)
+        "the answer to an old call is taken for the latest call's", _now("answered", recorder, _old_answers)
     ),
     "lapses-as-done": Mistake("a lost call counts as done", _now("lapse", visit, _lapses_as_done)),
     "lapses-as-before": Mistake("a lost call counts as not done", _now("lapse", visit, _lapses_as_before)),
@@ -351,7 +354,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "forgets-waits": Mistake("nobody looks when a wait is over", _now("put", waits, _forgets_waits)),
     "never-checks-imports": Mistake(
         "nobody looks at an import",
-        lambda: [_instead(Waking, "check_import", _never_checks), _instead(Ticker, "_imports", _never_checks)],
+        lambda: [_instead(Enqueuer, "check_import", _never_checks), _instead(Ticker, "_imports", _never_checks)],
     ),
     "begins-at-any-time": Mistake(
         "a call begins after the last moment at which it may", _now("within", reconciler, _any_time)
@@ -361,10 +364,10 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "forgets-imports": Mistake("a queued import counts as a lost call", _now("still_open", imports, _forgets_imports)),
     "hands-nothing-over": Mistake(
-        "an alias is forgotten with all that it stood for", _now("hand_over", HandingOver, _hands_nothing_over)
+        "an alias is forgotten with all that it stood for", _now("hand_over", Handover, _hands_nothing_over)
     ),
     "wakes-no-survivor": Mistake(
-        "nobody looks at who took over from an alias", _now("hand_over", HandingOver, _wakes_no_survivor)
+        "nobody looks at who took over from an alias", _now("hand_over", Handover, _wakes_no_survivor)
     ),
     "adopts-nothing": Mistake(
         "what a former owner of a target had assigned is forgotten",
@@ -385,11 +388,13 @@ MISTAKES: Mapping[str, Mistake] = {
         "leavers are taken out before a run has let every member claim",
         lambda: [patch.object(job.Job, "removes", property(lambda self: self.run is None or self.asked_since))],
     ),
-    "asks-for-no-alias": Mistake("nobody looks at a profile that became an alias", _now("ask", Asker, _asks_for_no_alias)),
+    "asks-for-no-alias": Mistake(
+        "nobody looks at a profile that became an alias", _now("ask", Asker, _asks_for_no_alias)
+    ),
     "counts-less": Mistake("some changes are not counted", _now("count", Counting, _counts_what_comes_back)),
     "loses-looks": Mistake("half of the looks are lost", _now("send", SimQueue, _loses_looks)),
     "sets-nobody-aside": Mistake(
-        "who met a defect stays outstanding", _now("answered", Settling, _sets_nobody_aside), FlawedWorld
+        "who met a defect stays outstanding", _now("answered", Settlement, _sets_nobody_aside), FlawedWorld
     ),
 }
 

@@ -5,7 +5,7 @@ destinations are, and nothing of the relay's own desired state.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from relay.domain.exports import Export
 from relay.domain.profiles import Profile
@@ -34,11 +34,11 @@ def wanted_by(kind: Kind, export: Export, profile: Profile) -> Wanted:
     targets = [target for target, segments in targets_of(kind, export).items() if segments & inside]
     if not targets:
         return NOTHING
-    told = {name: held.value for name, held in profile.attributes.items() if held.value is not None}
-    address = told.get(export.mapping["email"].removeprefix("attributes."))
-    addresses = address if isinstance(address, list) else [address]
+    given = {name: held.value for name, held in profile.attributes.items() if held.value is not None}
+    address = given.get(export.mapping["email"].removeprefix("attributes."))
+    addresses: list[Any] = address if isinstance(address, list) else [address]
     if not addresses or any(one is None or "@" not in one for one in addresses):
         return Wanted({}, is_rejected=True)
-    name = told.get(export.mapping["name"].removeprefix("attributes."))
+    name = given.get(export.mapping["name"].removeprefix("attributes."))
     values = {} if name is None else {"name": str(name)}
     return Wanted({(target, one.strip().lower()): values for target in targets for one in addresses})

@@ -137,7 +137,7 @@ class Session:
         """Add a schedule."""
         self.by_world[played.task.world] += 1
         self.seen.update(played.seen)
-        self.races.update({kind: number for kind, number in played.races.items()})
+        self.races.update(dict(played.races))
         self.member_seconds += played.member_seconds
         self.cpu_seconds += played.cpu_seconds
         if played.problem is not None:

@@ -5,7 +5,7 @@ Everything is real but AWS, HTTP and time.
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from relay.destinations.contract import Caller, Quota, Reply
 from relay.domain.exports import Connection
@@ -41,22 +41,22 @@ class Process:
         self.world = world
         self.is_busy = False
         self.clock = SimClock(world, timedelta(seconds=world.chance.uniform(-world.skew, world.skew)))
-        self.settings: Any = SimSettings(world.console, self.clock.now)
+        self.settings = SimSettings(world.console, self.clock.now)
         self.stack = stack = Stack({"RELAY_PREFIX": "simulation"})
         stack.clock, stack.observe, stack.database = self.clock, world.observed, world.database
-        stack.settings = stack.outlines = self.settings
+        stack.settings = stack.outlines = cast("Any", self.settings)
         stack.settings_age = SEEN_WITHIN
         stack.keyed = world.keyed
         stack.destinations = world.destinations.__getitem__
         stack.queue_of, stack.checks, stack.changes = world.queues.__getitem__, world.checks, world.changes
         stack.caller = self._caller
-        stack.new_id = lambda size: world.new_id()  # noqa: ARG005 - says what it takes
+        stack.new_id = lambda size: world.new_id()
         stack.room = Room(values=1_900, most=2_300)
         stack.inventories = Inventory
         stack.schedules = lambda: Timetable([], Schedule("default", None))
         stack.recent_schedules = None
         stack.reconciler = WatchedReconciler(
-            stack.database, stack.keyed, stack.clock, stack.waking, new_id=world.new_id
+            stack.database, stack.keyed, stack.clock, stack.enqueuer, new_id=world.new_id
         )
         stack.reconciler.watch = world.watch
 

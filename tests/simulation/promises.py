@@ -1,7 +1,7 @@
 """What is raised when a promise does not hold."""
 
 
-class BrokenPromise(BaseException):  # noqa: N818 - what it is, said plainly
+class BrokenPromise(BaseException):
     """The relay did not do what it promises. No code of ours may catch it: whoever broke it stands in the traceback."""
 
 

@@ -199,7 +199,9 @@ def short(record: Record) -> str:
         if isinstance(desired, Wanted)
         else f"{desired.rest.value} {desired.leaving}"
     )
-    opened = "" if call is None else f"{call.id} {str(call.content)[:4]} {call.send_by:%H:%M:%S} {call.deadline:%H:%M:%S}"
+    opened = (
+        "" if call is None else f"{call.id} {str(call.content)[:4]} {call.send_by:%H:%M:%S} {call.deadline:%H:%M:%S}"
+    )
     held = f"{str(record.acknowledged)[:6]} {record.since and f'{record.since:%d %H:%M:%S}'}"
     return (
         f"epoch {record.authority.epoch} settings {record.authority.settings} {record.authority.export} "

@@ -274,7 +274,9 @@ class World:
         late = self.time - record.open.send_by
         promise(late <= CLOCK_MARGIN, f"a call arrives {late} after the last moment at which it could leave")
 
-    def invoke(self, name: str, work: Callable[[Process], list[str]], queue: SimQueue | None, batch: list[Received]) -> None:
+    def invoke(
+        self, name: str, work: Callable[[Process], list[str]], queue: SimQueue | None, batch: list[Received]
+    ) -> None:
         """Begin an invocation, in a process that served others before or in a new one."""
         self.invocations += 1
         idle = [process for process in self._processes if not process.is_busy]
@@ -339,7 +341,16 @@ class World:
             return [self.route]
         name = next((name for name, queue in self.queues.items() if queue is waiting.queue), None)
         same: list[Callable[[], object]] = list(self._consumers()) if name is None else [lambda: self.consume(name)] * 3
-        return [*same, *same, self.check, self.check, self.tick, self.confirm_runs, self.cancel_a_run, self._start_a_run]
+        return [
+            *same,
+            *same,
+            self.check,
+            self.check,
+            self.tick,
+            self.confirm_runs,
+            self.cancel_a_run,
+            self._start_a_run,
+        ]
 
     def _forget_dead(self) -> None:
         self._workers = [worker for worker in self._workers if not worker.dead]
@@ -357,7 +368,10 @@ class World:
         batch = queue.receive()
         if batch:
             left = self._seconds_left()
-            work: Callable[[Process], list[str]] = lambda process: process.stack.consumer(name).consume(batch, left)
+
+            def work(process: Process) -> list[str]:
+                return process.stack.consumer(name).consume(batch, left)
+
             self.invoke(name, work, queue, batch)
         return bool(batch)
 
@@ -365,7 +379,9 @@ class World:
         batch = self.checks.receive()
         if batch:
             left = self._seconds_left()
-            self.invoke("checks", lambda process: process.stack.import_checker().consume(batch, left), self.checks, batch)
+            self.invoke(
+                "checks", lambda process: process.stack.import_checker().consume(batch, left), self.checks, batch
+            )
         return bool(batch)
 
     def _seconds_left(self) -> Callable[[], float]:
@@ -422,13 +438,13 @@ class World:
         """A platform tells changes, or tells some once more; now and then they arrive twice."""
         name, now = f"batch-{len(self.posted)}", self.time
         if self.posted and self.chance.random() < 0.15:
-            told = [replace(change, received_at=now) for change in self.chance.choice(self.posted).changes]
+            given = [replace(change, received_at=now) for change in self.chance.choice(self.posted).changes]
         else:
-            told = [
+            given = [
                 replace(self._change(), position=position, webhook_id=name)
                 for position in range(self.chance.randint(1, 4))
             ]
-        batch = ChangeBatch(name, SOURCE, told)
+        batch = ChangeBatch(name, SOURCE, given)
         self.posted.append(batch)
         for _ in range(1 + (self.chance.random() < 0.1)):
             self.changes.send([Message(changes.to_json(batch))])
@@ -649,7 +665,7 @@ class World:
 
     def _is_running(self, connection: str, export: str) -> bool:
         last = self.database.peek(Key(Table.CONTROL, f"export#{connection}/{export}", "run"))
-        header = None if last is None else self.database.peek(Key(Table.CONTROL, f"run#{last['run']}", "header"))
+        header = None if last is None else self.database.peek(Key(Table.CONTROL, f"run#{last['run']!s}", "header"))
         return header is not None and header["state"] == "running"
 
     def is_at_rest(self) -> bool:

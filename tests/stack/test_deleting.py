@@ -27,8 +27,8 @@ class Deployer:
         self._parameters = {one["ParameterKey"]: one["ParameterValue"] for one in first["Parameters"]}
 
     def deploy(self, **parameters: str) -> subprocess.CompletedProcess[str]:
-        told = self._parameters | {"Prefix": PREFIX} | parameters
-        overrides = [f"{key}={value}" for key, value in told.items() if value]
+        given = self._parameters | {"Prefix": PREFIX} | parameters
+        overrides = [f"{key}={value}" for key, value in given.items() if value]
         return self._sam("deploy", "--s3-prefix", NAME, "--parameter-overrides", *overrides)
 
     def delete(self) -> subprocess.CompletedProcess[str]:
@@ -36,8 +36,8 @@ class Deployer:
 
     def stack(self) -> LocalStack:
         """Return the second stack as it is deployed now."""
-        (told,) = self._stack.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in told["Outputs"]}
+        (given,) = self._stack.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        outputs = {output["OutputKey"]: output["OutputValue"] for output in given["Outputs"]}
         place = f"{outputs['ApiId']}/{outputs['StageName']}"
         return replace(
             self._stack,
@@ -105,7 +105,7 @@ def test_a_stack_that_is_deployed_again_finds_what_it_knew(stack: LocalStack, de
     assert deployer.deploy().returncode != 0
     conflicts = deployer.conflicts()
     assert conflicts
-    assert all("already exists" in told and PREFIX in told for told in conflicts)
+    assert all("already exists" in given and PREFIX in given for given in conflicts)
     assert set(tables.list_tables()["TableNames"]) >= TABLES
     assert deployer.delete().returncode == 0
 

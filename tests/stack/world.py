@@ -207,8 +207,8 @@ class World:
 
     def ended(self, run: str, seconds: float = 120) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
-            told = self.operator.show(run)
-            return told if told["state"] != "running" else None
+            given = self.operator.show(run)
+            return given if given["state"] != "running" else None
 
         return wait_for(f"the end of run {run}", seconds, look, every=LOOK_EVERY)
 

@@ -41,12 +41,12 @@ def profile(status: Any = "realized", at: Any = QUALIFIED, crm: str = "c-1") -> 
 
 
 def test_the_sample_event_reads_as_three_profiles() -> None:
-    told = reading((EVENTS / "webhook-adobe-http.json").read_bytes())
+    shown = reading((EVENTS / "webhook-adobe-http.json").read_bytes())
 
-    assert [one.identities["crmId"] for one in told.profiles] == [["HB-100041"], ["HB-100042"], ["HB-100043"]]
-    assert [[m.realized for m in one.memberships] for one in told.profiles] == [[True, False], [False], [True]]
-    assert told.profiles[0].memberships[0].name == "Frequent readers"
-    assert [one.ignored_memberships for one in told.profiles] == [1, 0, 0]
+    assert [one.identities["crmId"] for one in shown.profiles] == [["HB-100041"], ["HB-100042"], ["HB-100043"]]
+    assert [[m.realized for m in one.memberships] for one in shown.profiles] == [[True, False], [False], [True]]
+    assert shown.profiles[0].memberships[0].name == "Frequent readers"
+    assert [one.ignored_memberships for one in shown.profiles] == [1, 0, 0]
 
 
 def test_a_profile_is_a_snapshot_without_a_time_of_its_own() -> None:
@@ -115,10 +115,10 @@ def test_only_the_namespaces_of_the_source_count() -> None:
     body = profile()
     body["segmentMembership"]["AAM"] = {"x": {"status": "whatever"}, "y": None}
 
-    told = reading(body)
+    shown = reading(body)
 
-    assert len(told.profiles[0].memberships) == 1
-    assert told.profiles[0].ignored_memberships == 2
+    assert len(shown.profiles[0].memberships) == 1
+    assert shown.profiles[0].ignored_memberships == 2
     assert len(reading(profile(), frozenset({"AAM"})).profiles[0].memberships) == 0
 
 
@@ -310,12 +310,12 @@ def test_the_refusal_of_another_platforms_body_says_whose_it_looks_like(body: An
 def test_a_wrong_profile_harms_none_beside_it(wrong: str, inside: str, framed: str) -> None:
     good, better = (json.dumps({**profile(crm=crm), "segmentMembership": {"AAM": {"x": {}}}}) for crm in ("c-1", "c-2"))
 
-    told = reading(framed.format(good, wrong, better).encode())
+    shown = reading(framed.format(good, wrong, better).encode())
 
-    assert [one.identities["crmId"] for one in told.profiles] == [["c-1"], ["c-2"]]
-    assert [one.ignored_memberships for one in told.profiles] == [1, 1]
+    assert [one.identities["crmId"] for one in shown.profiles] == [["c-1"], ["c-2"]]
+    assert [one.ignored_memberships for one in shown.profiles] == [1, 1]
     place = "#/profiles/1" if framed.startswith("{{") else "#/1"
-    assert [error.pointer for error in told.misshapen] == [place + inside]
+    assert [error.pointer for error in shown.misshapen] == [place + inside]
 
 
 @pytest.mark.parametrize(
@@ -393,9 +393,9 @@ near_misses = st.fixed_dictionaries(
 @given(st.binary() | (near_misses | json_values | st.lists(near_misses)).map(lambda body: json.dumps(body).encode()))
 def test_any_bytes_give_profiles_or_a_refusal(raw: bytes) -> None:
     try:
-        told = reading(raw)
-        whole = all(one.snapshot or one.left_out for one in told.profiles)
-        status = 202 if whole and (told.profiles or not told.misshapen) else 500
+        shown = reading(raw)
+        whole = all(one.snapshot or one.left_out for one in shown.profiles)
+        status = 202 if whole and (shown.profiles or not shown.misshapen) else 500
     except Refusal as refused:
         status = int(refused.status)
     assert status in (202, 400, 413, 422)

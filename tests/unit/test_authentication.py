@@ -156,7 +156,7 @@ def test_a_key_in_base64_or_base64url(key: bytes, url: bool, padded: bool) -> No
 def test_a_signature_in_base64_or_base64url(url: bool) -> None:
     bodies = (str(number).encode() for number in range(100))
     made = ((body, signed(SECRET, body)) for body in bodies)
-    body, headers = next((body, told) for body, told in made if {*"+/"} <= {*told["webhook-signature"]})
+    body, headers = next((body, shown) for body, shown in made if {*"+/"} <= {*shown["webhook-signature"]})
     if url:
         headers["webhook-signature"] = headers["webhook-signature"].replace("+", "-").replace("/", "_").rstrip("=")
     assert authentic(SIGNED, [SECRET], headers, body)

@@ -96,14 +96,14 @@ def test_a_population_is_stored_as_the_relay_stores_it_and_spread_evenly(tmp_pat
 
 def test_a_population_with_troubles_has_as_many_of_each_as_real_ones_and_spreads_them_evenly() -> None:
     population = Population(8000, ("shop/one",), has_troubles=True)
-    told = dict(population.troubles())
+    given = dict(population.troubles())
     wanted = {Trouble.EXCLUDED: 80, Trouble.UNSUBSCRIBED: 80, Trouble.MALFORMED: 40, Trouble.BOUNCED: 8}
-    assert Counter(told.values()) == wanted
+    assert Counter(given.values()) == wanted
     for index in range(4):
-        shard = Counter(told[number] for _, number in population.shard(index, 4) if number in told)
+        shard = Counter(given[number] for _, number in population.shard(index, 4) if number in given)
         assert shard == {trouble: count // 4 for trouble, count in wanted.items()}
-    malformed = {number for number in told if normal_address(population.email(number)) is None}
-    assert malformed == {number for number, trouble in told.items() if trouble is Trouble.MALFORMED}
+    malformed = {number for number in given if normal_address(population.email(number)) is None}
+    assert malformed == {number for number, trouble in given.items() if trouble is Trouble.MALFORMED}
 
 
 # The queues.
@@ -222,9 +222,9 @@ def test_the_command_says_by_its_status_and_its_text_that_a_goal_is_missed(
     monkeypatch.setattr(activecampaign, "benchmark", missing)
 
     assert benchmarks.main(["activecampaign", "--profiles", "500"]) == 1
-    told = capsys.readouterr().out
-    assert "MISSED: write calls 3 = 0" in told
-    assert "A note." in told
+    given = capsys.readouterr().out
+    assert "MISSED: write calls 3 = 0" in given
+    assert "A note." in given
     assert asked == [(500, activecampaign.DEFAULT_TIME_SCALE, "open")]
 
 
@@ -238,9 +238,9 @@ def test_a_small_activecampaign_benchmark(account: str, capsys: pytest.CaptureFi
     options = ["--profiles", "1000", "--time-scale", "10", "--account", account, "--json"]
     status = benchmarks.main(["activecampaign", *options])
 
-    told = json.loads(capsys.readouterr().out)
-    figures: dict[str, float] = told["figures"]
-    assert status == (1 if told["missed"] else 0)
+    given = json.loads(capsys.readouterr().out)
+    figures: dict[str, float] = given["figures"]
+    assert status == (1 if given["missed"] else 0)
     assert figures["write_calls_per_1000"] == 4
     # Of so few 12 are excluded, 8 unsubscribed and 8 malformed, and 4 have bounced.
     assert figures["on_the_list"] == figures["delivered"] == figures["unchanged"] == 1000 - 32

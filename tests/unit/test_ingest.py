@@ -75,7 +75,7 @@ def endpoint() -> Endpoint:
     return Endpoint()
 
 
-def told(answer: dict[str, Any], status: int) -> dict[str, Any]:
+def given(answer: dict[str, Any], status: int) -> dict[str, Any]:
     """Return the problem details of an answer, having checked their form."""
     body: dict[str, Any] = json.loads(answer["body"])
     assert answer["statusCode"] == status
@@ -243,31 +243,31 @@ class TestRefused:
     @pytest.mark.parametrize("token", ["", "wrong", PLANTED])
     def test_a_wrong_token_before_the_body_is_looked_at(self, endpoint: Endpoint, token: str) -> None:
         answer = endpoint.post("{", token=token)
-        assert told(answer, 401)["code"] == "unauthorized"
+        assert given(answer, 401)["code"] == "unauthorized"
         assert answer["headers"]["WWW-Authenticate"] == 'Bearer realm="audience-relay"'
 
     def test_no_headers_at_all(self, endpoint: Endpoint) -> None:
         answer = endpoint.post("{}", source="aep", headers=None)
-        told(answer, 401)
+        given(answer, 401)
         assert answer["headers"]["WWW-Authenticate"].startswith("StandardWebhooks")
 
     @pytest.mark.parametrize("source", ["nobody", "", PLANTED, "../shop"])
     def test_an_unknown_source(self, endpoint: Endpoint, source: str) -> None:
-        assert told(endpoint.post("{}", source=source), 404)["code"] == "unknown_source"
+        assert given(endpoint.post("{}", source=source), 404)["code"] == "unknown_source"
 
     def test_an_event_without_a_source(self, endpoint: Endpoint) -> None:
-        told(endpoint.answer({"pathParameters": None, "body": None}), 404)
+        given(endpoint.answer({"pathParameters": None, "body": None}), 404)
 
     @pytest.mark.parametrize("body", ["", "{", f'{{"changes": [{PLANTED}]}}'])
     def test_malformed_json(self, endpoint: Endpoint, body: str) -> None:
-        assert told(endpoint.post(body), 400)["code"] == "malformed_json"
+        assert given(endpoint.post(body), 400)["code"] == "malformed_json"
 
     def test_malformed_base64(self, endpoint: Endpoint) -> None:
-        told(endpoint.post("%%%", isBase64Encoded=True), 400)
+        given(endpoint.post("%%%", isBase64Encoded=True), 400)
 
     def test_a_wrong_shape(self, endpoint: Endpoint) -> None:
         changes = [{"memberships": [{"segment": PLANTED, "status": PLANTED}]}]
-        assert told(endpoint.post({"changes": changes}), 422)["errors"] == [
+        assert given(endpoint.post({"changes": changes}), 422)["errors"] == [
             {"detail": "is missing", "pointer": "#/changes/0/memberships/0/at"},
         ]
         assert len(endpoint.client) == 0
@@ -291,7 +291,7 @@ class TestRefused:
     def test_many_unknown_sources(self, endpoint: Endpoint) -> None:
         answers = [endpoint.post("{}", source=f"made-up-{number}") for number in range(1_000)]
         assert {answer["statusCode"] for answer in answers} == {404, 429}
-        assert told(answers[-1], 429)["code"] == "too_many_unknown_sources"
+        assert given(answers[-1], 429)["code"] == "too_many_unknown_sources"
         assert answers[-1]["headers"]["Retry-After"] == "10"
         assert endpoint.post({"changes": []})["statusCode"] == 429
 
@@ -303,7 +303,7 @@ class TestRefused:
 
     def test_one_profile_too_large(self, endpoint: Endpoint) -> None:
         large = {"identities": {"crm_id": "c"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}
-        assert told(endpoint.post({"changes": [large]}), 413)["errors"][0]["pointer"] == "#/changes/0"
+        assert given(endpoint.post({"changes": [large]}), 413)["errors"][0]["pointer"] == "#/changes/0"
 
     @pytest.mark.parametrize("failing", ["queue", "sources", "identity key", "broken source"])
     def test_what_is_not_the_senders_fault_is_welcome_again(self, failing: str) -> None:
@@ -317,7 +317,7 @@ class TestRefused:
 
         answer = endpoint.post({"changes": [{"identities": {"crm_id": "c"}}]})
 
-        told(answer, 503)
+        given(answer, 503)
         assert answer["headers"]["Retry-After"] == "10"
         assert len(endpoint.client) == 0
 
@@ -336,14 +336,14 @@ class TestRefused:
         source = {"dialect": "relay-json", "auth": "bearer", "secret": TOKEN, "profile_key": profile_key}
         endpoint.secrets["relay/sources/shop"] = source
         answer = endpoint.post({"changes": [{"identities": {"crm_id": "c"}}]})
-        assert told(answer, 503)["code"] == "source_not_usable"
+        assert given(answer, 503)["code"] == "source_not_usable"
         [line] = [json.loads(line) for line in endpoint.log.getvalue().splitlines() if "source not usable" in line]
         assert (line["source"], line["reason"][: len(reason)]) == ("shop", reason)
         assert len(endpoint.client) == 0
 
     def test_a_defect_tells_nothing(self) -> None:
         endpoint = Endpoint(FakeQueueClient([RuntimeError(PLANTED)]))
-        told(endpoint.post({"changes": [{"identities": {"crm_id": PLANTED}}]}), 500)
+        given(endpoint.post({"changes": [{"identities": {"crm_id": PLANTED}}]}), 500)
         assert '"error":"RuntimeError"' in endpoint.log.getvalue()
         assert PLANTED not in endpoint.log.getvalue()
 

@@ -63,11 +63,11 @@ def test_a_change_is_known_by_the_hash_of_source_and_value() -> None:
 
 
 def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_travels_on() -> None:
-    told = taken({"identities": {"email": "ada@example.com"}}, {"identities": {"crm": "c-1"}})
+    shown = taken({"identities": {"email": "ada@example.com"}}, {"identities": {"crm": "c-1"}})
 
-    (message,) = told.messages
-    assert told.accepted == 2
-    assert told.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
+    (message,) = shown.messages
+    assert shown.accepted == 2
+    assert shown.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
     names = {"email": None}
     assert from_json(message).changes[0] == Change((), NOON, identities=names, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
@@ -102,15 +102,15 @@ def test_a_profile_too_large_alone_is_refused_by_its_place() -> None:
 
 def test_what_cannot_be_taken_is_counted_and_harms_none_beside_it() -> None:
     large = {"identities": {"crm": "c-2"}, "attributes": {"a": "x" * MAX_MESSAGE_BYTES}}
-    told = taken({"at": 1}, {"identities": {"crm": "c-1"}}, large, {"attributes": {"a": 1}})
+    shown = taken({"at": 1}, {"identities": {"crm": "c-1"}}, large, {"attributes": {"a": 1}})
 
-    (message,) = told.messages
+    (message,) = shown.messages
     first, *rejected = from_json(message).changes
     assert first.profile_ids == (HASH("shop", "c-1"),)
     assert sorted(change.rejection or "" for change in rejected) == [NO_IDENTITY, TOO_LARGE, WRONG_SHAPE]
     assert all(change == Change((), NOON, memberships=[], rejection=change.rejection) for change in rejected)
-    assert told.accepted == 4
-    assert set(told.rejections) == {
+    assert shown.accepted == 4
+    assert set(shown.rejections) == {
         Rejected(WRONG_SHAPE, "#/changes/0/at"),
         Rejected(TOO_LARGE, "#/changes/2"),
         Rejected(NO_IDENTITY, "#/changes/3"),
@@ -147,15 +147,15 @@ def test_a_message_is_known_by_its_webhook_id_and_its_content() -> None:
 
 def test_a_source_may_limit_itself_to_segments_and_the_others_are_ignored_and_counted() -> None:
     limited = replace(SHOP, segments=frozenset({"shop/vip"}))
-    told = taken(
+    shown = taken(
         {"identities": {"crm": "c-1"}, "memberships": [membership("vip"), membership("other")]},
         {"identities": {"crm": "c-2"}, "attributes": {"a": 1}, "memberships": [membership("other")]},
         source=limited,
     )
-    first, second = queued(told)
+    first, second = queued(shown)
     assert [one.segment for one in first.memberships] == ["shop/vip"]
     assert (second.memberships, second.attributes) == ([], {"a": 1})
-    assert (told.ignored_memberships, told.accepted, told.rejections) == (2, 2, [])
+    assert (shown.ignored_memberships, shown.accepted, shown.rejections) == (2, 2, [])
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\U0001f600"])
@@ -167,7 +167,7 @@ def test_a_change_is_measured_as_it_is_sent(letter: str) -> None:
 
 
 def test_memberships_travel_without_what_has_no_room_beside_them() -> None:
-    told = taken(
+    shown = taken(
         {
             "identities": {"crm": "c-1"},
             "attributes": {"email": "kim@example.com", "large": "x" * MAX_MESSAGE_BYTES, "plan": "pro"},
@@ -175,33 +175,33 @@ def test_memberships_travel_without_what_has_no_room_beside_them() -> None:
             "snapshot": True,
         }
     )
-    (change,) = queued(told)
+    (change,) = queued(shown)
     assert [one.segment for one in change.memberships] == ["shop/vip"]
     assert change.attributes == {"email": "kim@example.com", "plan": "pro"}
     # What is left out of a snapshot would count as gone.
     assert not change.snapshot
-    assert told.rejections == []
-    assert [(part.code, part.error.pointer) for part in told.left_out] == [(TOO_LARGE, "#/changes/0")]
-    assert told.left_out_counts == {TOO_LARGE: 1}
+    assert shown.rejections == []
+    assert [(part.code, part.error.pointer) for part in shown.left_out] == [(TOO_LARGE, "#/changes/0")]
+    assert shown.left_out_counts == {TOO_LARGE: 1}
 
 
 def test_identities_and_memberships_too_large_for_a_message_travel_in_several() -> None:
     many = [f"{number}-" + "é" * 200 for number in range(700)]
     identities = {"crm": "c-1", "mail": [f"{number}" * 200 for number in range(700)]}
-    told = taken({"identities": identities, "memberships": [membership(one) for one in many]})
-    changes = queued(told)
-    assert len(told.messages) > 1
+    shown = taken({"identities": identities, "memberships": [membership(one) for one in many]})
+    changes = queued(shown)
+    assert len(shown.messages) > 1
     assert [one.segment for change in changes for one in change.memberships] == [f"shop/{one}" for one in many]
     assert {change.profile_ids for change in changes} == {(HASH("shop", "c-1"),)}
-    assert told.accepted == len(changes)
-    assert all(json_size(message) <= MAX_MESSAGE_BYTES for message in told.messages)
+    assert shown.accepted == len(changes)
+    assert all(json_size(message) <= MAX_MESSAGE_BYTES for message in shown.messages)
 
 
 def test_attributes_that_have_room_are_taken_without_those_that_have_not() -> None:
-    told = taken({"identities": {"crm": "c-1"}, "attributes": {"large": "x" * MAX_MESSAGE_BYTES, "plan": "pro"}})
-    (change,) = queued(told)
+    shown = taken({"identities": {"crm": "c-1"}, "attributes": {"large": "x" * MAX_MESSAGE_BYTES, "plan": "pro"}})
+    (change,) = queued(shown)
     assert change.attributes == {"plan": "pro"}
-    assert told.left_out_counts == {TOO_LARGE: 1}
+    assert shown.left_out_counts == {TOO_LARGE: 1}
 
 
 def test_a_change_that_fits_no_message_is_a_defect_of_the_caller() -> None:
@@ -236,14 +236,16 @@ def test_messages_hold_all_changes_in_order_and_fit(shape: list[tuple[str, int]]
 def test_of_a_profile_that_cannot_be_identified_only_the_names_of_its_identities_travel_on() -> None:
     """A check shows them to whoever wrote a `profile_key` that finds nobody."""
     identities = {"crmId": "c-1", "kim@example.com": "x", "e mail": "kim@example.com", "a" * 41: "x", "ok_2": ["y"]}
-    told = taken({"identities": identities, "attributes": {"email": "kim@example.com"}, "memberships": []})
-    [message] = told.messages
+    shown = taken({"identities": identities, "attributes": {"email": "kim@example.com"}, "memberships": []})
+    [message] = shown.messages
     [change] = from_json(message).changes
     assert (change.rejection, change.identities) == (NO_IDENTITY, {"crmId": None, "ok_2": None})
     assert "kim" not in json.dumps(message)
 
 
 def test_so_many_names_travel_on_and_no_more() -> None:
-    told = taken({"identities": {f"name{number:02}": "x" for number in range(50)}, "attributes": {}, "memberships": []})
-    [change] = from_json(told.messages[0]).changes
+    shown = taken(
+        {"identities": {f"name{number:02}": "x" for number in range(50)}, "attributes": {}, "memberships": []}
+    )
+    [change] = from_json(shown.messages[0]).changes
     assert len(change.identities) == 12

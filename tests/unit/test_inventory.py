@@ -82,9 +82,9 @@ def test_sources_and_connections_are_found_on_every_page() -> None:
     ],
 )
 def test_a_secret_that_nearly_is_a_setting_is_told(name: str) -> None:
-    [told] = read("audience-relay/sources/app", name).nearly
-    assert f'"{name}"' in told
-    assert "audience-relay/sources/NAME" in told
+    [given] = read("audience-relay/sources/app", name).nearly
+    assert f'"{name}"' in given
+    assert "audience-relay/sources/NAME" in given
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_a_secret_that_nearly_is_a_setting_is_told(name: str) -> None:
     ],
 )
 def test_a_parameter_that_nearly_is_an_export_is_told(name: str) -> None:
-    [told] = read(parameters=("/audience-relay/exports/letters/main", name)).nearly
-    assert f'"{name}"' in told
-    assert "/audience-relay/exports/CONNECTION/EXPORT" in told
+    [given] = read(parameters=("/audience-relay/exports/letters/main", name)).nearly
+    assert f'"{name}"' in given
+    assert "/audience-relay/exports/CONNECTION/EXPORT" in given
 
 
 def test_what_belongs_to_others_is_not_told() -> None:

@@ -81,15 +81,15 @@ def test_ports_that_the_environment_names_are_used_and_described(
     assert started.environments["emulator"]["GATEWAY_PORT"] == "41001"
     assert [started.port_of(name) for name in SANDBOXES] == ["41002", "41003"]
     assert up.endpoint_url == "http://127.0.0.1:41001"
-    assert {name: told["url"] for name, told in up.sandboxes.items()} == {
+    assert {name: given["url"] for name, given in up.sandboxes.items()} == {
         "activecampaign": "http://127.0.0.1:41002",
         "gainsight_px": "http://127.0.0.1:41003",
     }
     assert all(
         started.environments[f"sam-{step}"]["AWS_ENDPOINT_URL"] == up.endpoint_url for step in ("build", "deploy")
     )
-    told = json.loads((tmp_path / "stack.json").read_text())
-    assert (told["endpoint_url"], told["sandboxes"]) == (up.endpoint_url, up.sandboxes)
+    given = json.loads((tmp_path / "stack.json").read_text())
+    assert (given["endpoint_url"], given["sandboxes"]) == (up.endpoint_url, up.sandboxes)
 
 
 # Nothing is connected to: a port is only bound, here and by the code.

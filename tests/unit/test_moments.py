@@ -222,14 +222,14 @@ def test_whatever_is_read_says_so_itself(text: str) -> None:
         return
     written = moments.as_written(text)
     assert moments.in_utc(written) == moment
-    told = written.isoformat(timespec="microseconds")
-    assert text[:10] == told[:10]
+    shown = written.isoformat(timespec="microseconds")
+    assert text[:10] == shown[:10]
     time = text[11:19].ljust(8)
-    assert told[11:16] == (time[:5].strip() or "00:00")
-    assert told[17:19] == (time[6:8] if time[5] == ":" else "00")
+    assert shown[11:16] == (time[:5].strip() or "00:00")
+    assert shown[17:19] == (time[6:8] if time[5] == ":" else "00")
     offset = re.search(r"([+-])(\d\d):?(\d\d)?$", text[16:])
     expected = "".join((offset[1], offset[2], ":", offset[3] or "00")) if offset else "+00:00"
-    assert told[26:] in (expected, "" if offset is None else expected, expected.replace("-00:00", "+00:00"))
+    assert shown[26:] in (expected, "" if offset is None else expected, expected.replace("-00:00", "+00:00"))
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,8 @@ def test_a_line_is_structured(stream: io.StringIO) -> None:
     (line,) = lines(stream)
     assert (line["message"], line["level"]) == ("call", "INFO")
     assert line["location"].startswith("test_a_line_is_structured:")
-    told = (line["connection"], line["operation"], line["status"], line["milliseconds"])
-    assert told == ("readers", "import", 202, 12.5)
+    given = (line["connection"], line["operation"], line["status"], line["milliseconds"])
+    assert given == ("readers", "import", 202, 12.5)
 
 
 def test_fields_that_are_not_known_are_left_out(stream: io.StringIO) -> None:
@@ -49,12 +49,12 @@ def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO) -> 
         json.loads("{}")[PLANTED]
     except KeyError as error:
         Observability(stream).problem("defect", error, source="shop")
-        told = places(error)
+        given = places(error)
 
     (line,) = lines(stream)
     assert (line["level"], line["error"], line["source"]) == ("ERROR", "KeyError", "shop")
-    assert line["at"] == told
-    assert told[-1].startswith("test_observability.py:")
+    assert line["at"] == given
+    assert given[-1].startswith("test_observability.py:")
     assert PLANTED not in stream.getvalue()
 
 

@@ -55,8 +55,8 @@ def test_the_sample_event_reads_as_three_changes() -> None:
         ([1001.0, "x"], ["1001", "x"]),
     ],
 )
-def test_identities_are_texts_lists_or_cleared(told: Any, read_as: Any) -> None:
-    assert reading({"changes": [{"identities": {"crm": told}}]}).profiles[0].identities == {"crm": read_as}
+def test_identities_are_texts_lists_or_cleared(shown: Any, read_as: Any) -> None:
+    assert reading({"changes": [{"identities": {"crm": shown}}]}).profiles[0].identities == {"crm": read_as}
 
 
 @pytest.mark.parametrize("empty", [{}, {"memberships": []}, {"snapshot": True}, {"identities": {}, "at": None}])
@@ -66,15 +66,15 @@ def test_a_change_that_holds_nothing_is_refused(empty: dict[str, Any]) -> None:
 
 
 def test_what_is_null_was_not_told() -> None:
-    told = {"identities": {"crm": "1"}, "memberships": None, "at": None, "snapshot": None}
-    (one,) = reading({"changes": [told]}).profiles
+    shown = {"identities": {"crm": "1"}, "memberships": None, "at": None, "snapshot": None}
+    (one,) = reading({"changes": [shown]}).profiles
     assert (one.snapshot, one.at, one.attributes, one.memberships) == (False, None, {}, [])
     assert not one.left_out_counts
 
 
 def membership(**fields: Any) -> dict[str, Any]:
-    told = {"segment": "vip", "status": "realized", "at": "2026-01-01T00:00:00Z", **fields}
-    return {"changes": [{"memberships": [told]}]}
+    shown = {"segment": "vip", "status": "realized", "at": "2026-01-01T00:00:00Z", **fields}
+    return {"changes": [{"memberships": [shown]}]}
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,12 @@ def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer:
     ],
 )
 def test_a_wrong_change_harms_none_beside_it(wrong: Any, inside: str) -> None:
-    told = reading({"changes": [{"identities": {"crm": "c-1"}}, wrong, {"identities": {"crm": "c-2"}}]})
+    shown = reading({"changes": [{"identities": {"crm": "c-1"}}, wrong, {"identities": {"crm": "c-2"}}]})
 
-    assert [one.place for one in told.profiles] == [("changes", 0), ("changes", 2)]
-    assert told.profiles[1].identities == {"crm": ["c-2"]}
-    assert [error.pointer for error in told.misshapen] == [f"#/changes/1{inside}"]
-    assert PLANTED not in repr(told.misshapen)
+    assert [one.place for one in shown.profiles] == [("changes", 0), ("changes", 2)]
+    assert shown.profiles[1].identities == {"crm": ["c-2"]}
+    assert [error.pointer for error in shown.misshapen] == [f"#/changes/1{inside}"]
+    assert PLANTED not in repr(shown.misshapen)
 
 
 EXIT = {"segment": "vip", "status": "exited", "at": "2026-05-01T07:59:00Z"}
@@ -161,9 +161,9 @@ EXIT = {"segment": "vip", "status": "exited", "at": "2026-05-01T07:59:00Z"}
 def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it(
     beside: dict[str, Any], code: str, pointer: str
 ) -> None:
-    told = {"identities": {"crm": "c-1"}, "attributes": {}, "memberships": [EXIT], **beside}
+    shown = {"identities": {"crm": "c-1"}, "attributes": {}, "memberships": [EXIT], **beside}
 
-    (one,) = reading({"changes": [told]}).profiles
+    (one,) = reading({"changes": [shown]}).profiles
 
     assert [(each.segment, each.realized) for each in one.memberships] == [("shop/vip", False)]
     assert one.identities == {"crm": ["c-1"]}
@@ -173,14 +173,18 @@ def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it(
 
 
 def test_what_is_wrong_around_the_changes_is_told_and_harms_none() -> None:
-    told = reading({"changes": [{"memberships": [EXIT]}], "sent_at": "2026-05-01T08:00:00Z"})
-    assert len(told.profiles) == 1
-    assert [(part.code, part.error.pointer) for part in told.left_out] == [("unknown_key", "#")]
+    shown = reading({"changes": [{"memberships": [EXIT]}], "sent_at": "2026-05-01T08:00:00Z"})
+    assert len(shown.profiles) == 1
+    assert [(part.code, part.error.pointer) for part in shown.left_out] == [("unknown_key", "#")]
 
 
 def test_attributes_and_identities_are_taken_without_memberships_as_far_as_they_can_be_read() -> None:
-    told = {"identities": {"crm": "c-1", "email": ""}, "attributes": {"plan": "pro", "bio": "\ud83d"}, "snapshot": True}
-    (one,) = reading({"changes": [told]}).profiles
+    shown = {
+        "identities": {"crm": "c-1", "email": ""},
+        "attributes": {"plan": "pro", "bio": "\ud83d"},
+        "snapshot": True,
+    }
+    (one,) = reading({"changes": [shown]}).profiles
     assert (one.identities, one.attributes, one.snapshot) == ({"crm": ["c-1"]}, {"plan": "pro"}, False)
     assert one.left_out_counts == {"unfit_identity": 1, "unfit_attribute": 1}
 
@@ -195,9 +199,9 @@ def test_attributes_and_identities_are_taken_without_memberships_as_far_as_they_
     ],
 )
 def test_a_change_in_which_the_essential_may_be_what_cannot_be_read_is_refused(wrong: dict[str, Any]) -> None:
-    told = {"identities": {"crm": "c-1"}, "attributes": {"plan": "pro"}, **wrong}
-    assert refusal({"changes": [told]}).status == 422
-    assert len(reading({"changes": [told, {"identities": {"crm": "c-2"}}]}).misshapen) == 1
+    shown = {"identities": {"crm": "c-1"}, "attributes": {"plan": "pro"}, **wrong}
+    assert refusal({"changes": [shown]}).status == 422
+    assert len(reading({"changes": [shown, {"identities": {"crm": "c-2"}}]}).misshapen) == 1
 
 
 @pytest.mark.parametrize(
@@ -217,8 +221,8 @@ def test_the_refusal_of_another_platforms_body_says_whose_it_looks_like(body: An
 
 
 def test_errors_are_counted_and_the_first_are_kept() -> None:
-    told = {"identities": {"crm": ["c-1", *[""] * 1000]}, "memberships": [EXIT]}
-    (one,) = reading({"changes": [told]}).profiles
+    shown = {"identities": {"crm": ["c-1", *[""] * 1000]}, "memberships": [EXIT]}
+    (one,) = reading({"changes": [shown]}).profiles
     assert one.left_out_counts == {"unfit_identity": 1000}
     assert len(one.left_out) == MAX_ERRORS
 

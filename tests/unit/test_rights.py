@@ -120,8 +120,8 @@ class Day(Bench):
         with self.by("export"):
             return self.stack.scheduled_starts().handle(event)
 
-    def post(self, *told: Change) -> None:
-        body = changes.to_json(ChangeBatch("batch", "shop", list(told)))
+    def post(self, *given: Change) -> None:
+        body = changes.to_json(ChangeBatch("batch", "shop", list(given)))
         with self.by("route"):
             self.stack.router().route(self.received([Message(body), Message({"no": "batch"})]))
 

@@ -17,8 +17,8 @@ EVERY = '{"exports": "default"}'
 
 
 def reader(client: FakeScheduler, **options: Any) -> Schedules:
-    told: dict[str, Any] = {"default": "relay-default", "target": FUNCTION, "clock": FakeClock(NOW), **options}
-    return Schedules("relay", client=client, **told)
+    given: dict[str, Any] = {"default": "relay-default", "target": FUNCTION, "clock": FakeClock(NOW), **options}
+    return Schedules("relay", client=client, **given)
 
 
 def timetable(*schedules: dict[str, Any], default: dict[str, Any] | None = None) -> Timetable:

@@ -102,8 +102,8 @@ class TestSource:
     @pytest.mark.parametrize("text", ["\ufeff{told}", "\ufeff\n {told}\n", "{marked}"])
     def test_a_byte_order_mark_is_no_part_of_a_secret(self, console: Console, text: str) -> None:
         marked = {f"\ufeff{key}": value for key, value in SOURCE.items()}
-        told = text.replace("{told}", json.dumps(SOURCE)).replace("{marked}", json.dumps(marked))
-        console.secrets["relay/sources/shop"] = told
+        given = text.replace("{told}", json.dumps(SOURCE)).replace("{marked}", json.dumps(marked))
+        console.secrets["relay/sources/shop"] = given
         assert console.settings.source("shop").dialect == "adobe-http"
 
     @pytest.mark.parametrize("inside", ["\ufeff", "\u200b", "\u00a0"])
@@ -215,11 +215,11 @@ class TestSource:
             ("DecryptionFailure", "unreadable"),
         ],
     )
-    def test_a_secret_that_cannot_be_read(self, console: Console, code: str, told: str) -> None:
+    def test_a_secret_that_cannot_be_read(self, console: Console, code: str, given: str) -> None:
         console.secrets["relay/sources/shop"] = refusal(code)
         with pytest.raises(SettingsProblem) as caught:
             console.settings.source("shop")
-        assert caught.value.code == told
+        assert caught.value.code == given
 
     @pytest.mark.parametrize(
         "error",

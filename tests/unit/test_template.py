@@ -430,11 +430,11 @@ def test_the_functions_know_the_schedules(resources: dict[str, Resource]) -> Non
     functions = _of(resources, "AWS::Lambda::Function")
     default = _of(resources, "AWS::Scheduler::Schedule")["DefaultExportSchedule"]
     for name in ("ExportFunction", "TickFunction", "AdminFunction"):
-        told = functions[name]["Environment"]["Variables"]
-        assert _target(told["RELAY_SCHEDULE_GROUP"]) == "ScheduleGroup"
-        assert told["RELAY_DEFAULT_SCHEDULE"] == default["Name"]
+        given = functions[name]["Environment"]["Variables"]
+        assert _target(given["RELAY_SCHEDULE_GROUP"]) == "ScheduleGroup"
+        assert given["RELAY_DEFAULT_SCHEDULE"] == default["Name"]
         # By name, because a function that refers to itself would make a circle.
-        assert told["RELAY_EXPORT_FUNCTION"] == functions["ExportFunction"]["FunctionName"]
+        assert given["RELAY_EXPORT_FUNCTION"] == functions["ExportFunction"]["FunctionName"]
 
 
 def test_ingest_has_a_reserved_concurrency_only_when_it_is_asked_for(
@@ -527,10 +527,10 @@ def test_nothing_refers_to_what_may_not_be_made_without_saying_what_then(
 
 def test_functions_use_what_is_kept_by_its_name(source: dict[str, Any], resources: dict[str, Resource]) -> None:
     tables = _of(resources, "AWS::DynamoDB::Table")
-    told = _of(resources, "AWS::Lambda::Function")["TickFunction"]["Environment"]["Variables"]
+    given = _of(resources, "AWS::Lambda::Function")["TickFunction"]["Environment"]["Variables"]
     for name, table in tables.items():
         variable = f"RELAY_{name.removesuffix('Table').upper()}_TABLE"
-        assert told[variable] == {"Fn::If": ["MakesData", {"Ref": name}, table["TableName"]]}, name
+        assert given[variable] == {"Fn::If": ["MakesData", {"Ref": name}, table["TableName"]]}, name
 
 
 def test_a_bucket_name_fits_for_every_prefix(source: dict[str, Any], resources: dict[str, Resource]) -> None:
@@ -625,8 +625,8 @@ def _is_kept(resource: Resource) -> bool:
 
 
 def _fires_above(alarm: Mapping[str, Any], threshold: int) -> bool:
-    told = (alarm["Threshold"], alarm["ComparisonOperator"], alarm["AlarmActions"])
-    return told == (threshold, "GreaterThanThreshold", [{"Ref": "AlarmTopic"}])
+    given = (alarm["Threshold"], alarm["ComparisonOperator"], alarm["AlarmActions"])
+    return given == (threshold, "GreaterThanThreshold", [{"Ref": "AlarmTopic"}])
 
 
 def _refuses_plain_http(document: Mapping[str, Any]) -> bool:

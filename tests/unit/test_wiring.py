@@ -50,12 +50,12 @@ def test_a_rest_one_call_is_asked_for_holds_every_caller_of_the_account(stack: S
 
 def test_a_destination_is_shown_what_it_asked_to_remember_at_another_target(stack: Stack) -> None:
     account = account_of(stack)
-    assert account.memo_at("list/8", "ann@x.example") is None
+    assert account.evidence_at("list/8", "ann@x.example") is None
     key = identities.key_of(KEYED, "letters", "list/8", "ann@x.example")
     record = Record(desired=NOBODY, evidence="what our call left")
     assert stack.database.write([identities.save(key, record, 0, stack.clock.now())]) == [True]
-    assert account.memo_at("list/8", "ann@x.example") == "what our call left"
-    assert account.memo_at("list/9", "ann@x.example") is None
+    assert account.evidence_at("list/8", "ann@x.example") == "what our call left"
+    assert account.evidence_at("list/9", "ann@x.example") is None
 
 
 def test_a_destination_can_hold_a_quota_itself(stack: Stack) -> None:

@@ -129,13 +129,13 @@ class Observability:
 
         Waiting for our own side (Busy) is part of ordinary work, and no warning.
         """
-        told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": places(error)}
+        details: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": places(error)}
         if isinstance(error, Problem):
             own = Fields(code=error.code, reason=error.what, actor=error.actor.value, next_step=error.next_step)
             log = self._logger.info if isinstance(error, Busy) else self._logger.warning
-            log(event, extra={**told, **_allowed(own)}, stacklevel=_CALLER)
+            log(event, extra={**details, **_allowed(own)}, stacklevel=_CALLER)
         else:
-            self._logger.error(event, extra=told, stacklevel=_CALLER)
+            self._logger.error(event, extra=details, stacklevel=_CALLER)
 
     def count(self, metric: Count, value: int = 1, **dimensions: Unpack[Dimensions]) -> None:
         """Add to a metric; adding 0 writes nothing."""
@@ -143,9 +143,9 @@ class Observability:
             return
         namespace = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", DEFAULT_NAMESPACE)
         with single_metric(name=metric.value, unit=MetricUnit.Count, value=value, namespace=namespace) as one:
-            for name, told in dimensions.items():
+            for name, details in dimensions.items():
                 if name in Dimensions.__annotations__:
-                    one.add_dimension(name=name, value=str(told))
+                    one.add_dimension(name=name, value=str(details))
 
 
 def places(error: BaseException) -> list[str]:

@@ -49,7 +49,7 @@ class Refusal(Exception):  # noqa: N818 - an answer to a sender, not an error of
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Return the problem details object."""
-        told: dict[str, Any] = {
+        document: dict[str, Any] = {
             "type": "about:blank",
             "title": self.status.phrase,
             "status": int(self.status),
@@ -58,8 +58,10 @@ class Refusal(Exception):  # noqa: N818 - an answer to a sender, not an error of
             "request_id": request_id,
         }
         if self.errors:
-            told["errors"] = [{"detail": error.detail, "pointer": error.pointer} for error in self.errors[:MAX_ERRORS]]
-        return told
+            document["errors"] = [
+                {"detail": error.detail, "pointer": error.pointer} for error in self.errors[:MAX_ERRORS]
+            ]
+        return document
 
 
 def pointer(parts: Iterable[str | int]) -> str:

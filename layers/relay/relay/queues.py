@@ -132,7 +132,7 @@ class Queue:
                 raise Busy("queue_unavailable", error.response.get("Error", {}).get("Code", "unknown")) from None
             except BotoCoreError as error:
                 raise Busy("queue_unavailable", type(error).__name__) from None
-            refused = {told["Id"]: told["Code"] for told in answer.get("Failed", [])}
+            refused = {shown["Id"]: shown["Code"] for shown in answer.get("Failed", [])}
             waiting = [entry for entry in waiting if entry["Id"] in refused]
             codes = sorted(set(refused.values()))
             if not waiting:

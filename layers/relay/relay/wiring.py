@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     import requests
 
     from relay.breaker.accounts import Accounts
-    from relay.breaker.owning import Ownership
+    from relay.breaker.ownership import Ownership
     from relay.breaker.pace import Pace
-    from relay.breaker.probing import Prober
-    from relay.breaker.stopping import Stopping
+    from relay.breaker.prober import Prober
+    from relay.breaker.stops import Stops
     from relay.clock import Clock
     from relay.destinations.contract import Caller, Destination
     from relay.domain.exports import Connection
     from relay.domain.keyed_hash import KeyedHash
     from relay.queues import WorkQueue
-    from relay.reconcile.confirming import Confirming
+    from relay.reconcile.confirmation import Confirmation
+    from relay.reconcile.enqueue import Enqueuer
     from relay.reconcile.reconciler import Reconciler
-    from relay.reconcile.setting_aside import SettingAside
-    from relay.reconcile.waking import Waking
+    from relay.reconcile.set_aside import SetAside
     from relay.routing.merge import Room
     from relay.routing.router import Outlines, Router
     from relay.runs.ending import Ending
     from relay.runs.pages import Pages
-    from relay.runs.settling import Settling
-    from relay.runs.starting import Starter
+    from relay.runs.settlement import Settlement
+    from relay.runs.starter import Starter
     from relay.schedules import Timetable
     from relay.settings.doors import ParametersDoor
     from relay.settings.inventory import Inventory
@@ -277,21 +277,21 @@ class Stack:
     @cached_property
     def ownership(self) -> Ownership:
         """Whose targets are."""
-        from relay.breaker.owning import Ownership
+        from relay.breaker.ownership import Ownership
 
         return Ownership(self.database, self.settings, self.destinations, self.clock, self.settings_age)
 
     @cached_property
-    def stopping(self) -> Stopping:
+    def stops(self) -> Stops:
         """Stops connections and exports."""
-        from relay.breaker.stopping import Stopping
+        from relay.breaker.stops import Stops
 
-        return Stopping(self.database, self.settings, self.clock, self.observe)
+        return Stops(self.database, self.settings, self.clock, self.observe)
 
     @cached_property
     def prober(self) -> Prober:
         """Looks whether what is stopped is well again."""
-        from relay.breaker.probing import Prober
+        from relay.breaker.prober import Prober
 
         parts = self.settings, self.destinations, self.accounts, self.ownership, self.clock, self.observe
         return Prober(self.database, *parts)
@@ -307,11 +307,11 @@ class Stack:
         return Opener(self.database, *parts)
 
     @cached_property
-    def waking(self) -> Waking:
+    def enqueuer(self) -> Enqueuer:
         """Asks for looks."""
-        from relay.reconcile.waking import Waking
+        from relay.reconcile.enqueue import Enqueuer
 
-        return Waking(self.queue_of, self.checks, self._destination_of, lambda name: self.destinations(name).shards)
+        return Enqueuer(self.queue_of, self.checks, self._destination_of, lambda name: self.destinations(name).shards)
 
     def _destination_of(self, connection: str) -> str | None:
         """Return the destination of a connection, None when that is gone.
@@ -329,25 +329,25 @@ class Stack:
             return None
 
     @cached_property
-    def aside(self) -> SettingAside:
+    def aside(self) -> SetAside:
         """Remembers whom defects concern."""
-        from relay.reconcile.setting_aside import SettingAside
+        from relay.reconcile.set_aside import SetAside
 
-        return SettingAside(self.database, self.clock, self.observe)
+        return SetAside(self.database, self.clock, self.observe)
 
     @cached_property
     def reconciler(self) -> Reconciler:
         """Makes destinations agree with the store."""
         from relay.reconcile.reconciler import Reconciler
 
-        return Reconciler(self.database, self.keyed, self.clock, self.waking, new_id=lambda: self.new_id(8))
+        return Reconciler(self.database, self.keyed, self.clock, self.enqueuer, new_id=lambda: self.new_id(8))
 
     @cached_property
-    def confirming(self) -> Confirming:
+    def confirmation(self) -> Confirmation:
         """Looks again at what ended as unconfirmed."""
-        from relay.reconcile.confirming import Confirming
+        from relay.reconcile.confirmation import Confirmation
 
-        return Confirming(self.database, self.clock, self.reconciler)
+        return Confirmation(self.database, self.clock, self.reconciler)
 
     # Runs.
 
@@ -356,7 +356,7 @@ class Stack:
         """Takes runs from page to page, and ends them."""
         from relay.runs.ending import Ending
 
-        return Ending(self.database, self.clock, self.waking)
+        return Ending(self.database, self.clock, self.enqueuer)
 
     @cached_property
     def pages(self) -> Pages:
@@ -366,16 +366,16 @@ class Stack:
         return Pages(self.database, self.clock, self.reconciler, self.ending, self.aside)
 
     @cached_property
-    def settling(self) -> Settling:
+    def settlement(self) -> Settlement:
         """Moves profiles out of `outstanding`."""
-        from relay.runs.settling import Settling
+        from relay.runs.settlement import Settlement
 
-        return Settling(self.database, self.keyed, self.clock, self.reconciler.recorder, self.aside)
+        return Settlement(self.database, self.keyed, self.clock, self.reconciler.recorder, self.aside)
 
     @cached_property
     def starter(self) -> Starter:
         """Starts runs."""
-        from relay.runs.starting import Starter
+        from relay.runs.starter import Starter
 
         parts = self.ending, self.destinations, self.settings_age
         return Starter(self.database, self.clock, *parts, new_id=lambda: self.new_id(3))
@@ -405,9 +405,9 @@ class Stack:
             self.opener,
             self.reconciler,
             self.pages,
-            self.waking,
+            self.enqueuer,
             self.aside,
-            self.stopping,
+            self.stops,
             self.clock,
             self.queue_of(destination).retry_later,
             self.observe,
@@ -423,12 +423,12 @@ class Stack:
             self.accounts,
             self.keyed,
             self.reconciler,
-            self.confirming,
-            self.settling,
+            self.confirmation,
+            self.settlement,
             self.ending,
-            self.waking,
+            self.enqueuer,
             self.aside,
-            self.stopping,
+            self.stops,
             self.clock,
             self.checks.retry_later,
             self.observe,
@@ -444,8 +444,8 @@ class Stack:
             self.destinations,
             self.starter,
             self.ending,
-            self.settling,
-            self.waking,
+            self.settlement,
+            self.enqueuer,
             self.prober,
             self.aside,
             self.directory,

@@ -37,11 +37,11 @@ def unknown_import(smoke: Smoke) -> None:
 
 def limits(smoke: Smoke) -> None:
     """Tell whether imports count among the requests of the second, and whether we were ever slowed down."""
-    told, fits = counting_of_imports(smoke.live.witness.exchanges)
+    given, fits = counting_of_imports(smoke.live.witness.exchanges)
     smoke.report.line(
         "imports in the RateLimit-Remaining of other calls",
         "not documented (we keep the two limits apart)",
-        told,
+        given,
         fits,
     )
     slowed = smoke.live.witness.slowed_down
@@ -67,10 +67,10 @@ def counting_of_imports(exchanges: list[Exchange]) -> tuple[str, Fits]:
     if not alone or not behind:
         return "not clear: no two answers with the header within a second", Fits.UNCLEAR
     usual = alone.most_common(1)[0][0]
-    told = f"{usual} left after a call alone, {' or '.join(map(str, sorted(behind)))} after one right behind an import"
+    given = f"{usual} left after a call alone, {' or '.join(map(str, sorted(behind)))} after one right behind an import"
     if behind == {usual}:
-        return f"not counted: {told}", Fits.YES
-    return (f"counted: {told}", Fits.NO) if behind == {usual - 1} else (f"not clear: {told}", Fits.UNCLEAR)
+        return f"not counted: {given}", Fits.YES
+    return (f"counted: {given}", Fits.NO) if behind == {usual - 1} else (f"not clear: {given}", Fits.UNCLEAR)
 
 
 def wrong_key(smoke: Smoke) -> None:
@@ -97,11 +97,11 @@ def clean_up(smoke: Smoke) -> None:
         if status not in _GONE:
             smoke.report.keeps(f"contact {address} ({status or 'no answer'})")
     still_there = _still_on_list(smoke)
-    told = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(statuses.items()))
+    given = ", ".join(f"{count} x {status or 'no answer'}" for status, count in sorted(statuses.items()))
     smoke.report.line(
         "deleting the contacts",
         "DELETE contacts/{id}: 200",
-        f"{told or 'none'}; then on the list: {'not readable' if still_there is None else still_there}",
+        f"{given or 'none'}; then on the list: {'not readable' if still_there is None else still_there}",
         yes_or_no(set(statuses) <= set(_GONE) and still_there == 0),
     )
     _delete_tag(smoke)

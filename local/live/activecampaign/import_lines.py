@@ -169,5 +169,5 @@ def _numbering(status: int, rows: list[Any], refused: list[int]) -> Fits:
 
 
 def _reason(reasons: Any) -> str:
-    told = at(reasons[0], "failureReason") if isinstance(reasons, list) and reasons else None
-    return f' ("{told}")' if isinstance(told, str) else ""
+    given = at(reasons[0], "failureReason") if isinstance(reasons, list) and reasons else None
+    return f' ("{given}")' if isinstance(given, str) else ""

@@ -66,12 +66,12 @@ def account_lines(smoke: Smoke, findings: list[Finding], seen: list[Exchange]) -
 
 def _rate_limit_line(smoke: Smoke, headers: Mapping[str, str]) -> None:
     limit, remaining = headers.get("ratelimit-limit"), headers.get("ratelimit-remaining")
-    told = limit is not None and limit.isdigit()
+    given = limit is not None and limit.isdigit()
     smoke.report.line(
         "the rate limit of an answer",
         "RateLimit-Limit: 5 (a second, for the account), RateLimit-Remaining",
         f"RateLimit-Limit: {limit or 'missing'}, RateLimit-Remaining: {remaining or 'missing'}",
-        yes_or_no(int(limit or 0) >= _PACED_CALLS) if told else Fits.UNCLEAR,
+        yes_or_no(int(limit or 0) >= _PACED_CALLS) if given else Fits.UNCLEAR,
     )
 
 

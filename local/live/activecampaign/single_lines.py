@@ -39,7 +39,7 @@ def one_contact(smoke: Smoke) -> None:
     with smoke.live.witness.watch() as after:
         left = smoke.destination.send(smoke.account, export, [smoke.step(export, number, joins=False)])
     _unsubscribed_line(smoke, _entry(smoke, before), _entry(smoke, after))
-    _way_back_line(smoke, contact, left.memos.get(0))
+    _way_back_line(smoke, contact, left.evidence.get(0))
 
 
 def fingerprints(smoke: Smoke) -> None:
@@ -142,10 +142,10 @@ def _unsubscribed_line(smoke: Smoke, before: Mapping[str, Any], after: Mapping[s
     )
 
 
-def _way_back_line(smoke: Smoke, contact: str, memo: str | None) -> None:
+def _way_back_line(smoke: Smoke, contact: str, evidence: str | None) -> None:
     export = smoke.export(on_exit="unsubscribe")
     with smoke.live.witness.watch() as seen:
-        answer = smoke.destination.send(smoke.account, export, [smoke.step(export, ALONE[0], memo=memo)])
+        answer = smoke.destination.send(smoke.account, export, [smoke.step(export, ALONE[0], evidence=evidence)])
         read = smoke.client.list_entry(contact, smoke.list_id)
     status = None if read is None else read.status
     if answer.refused:

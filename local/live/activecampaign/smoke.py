@@ -58,15 +58,15 @@ class Smoke:
         return Export(name, "smoke", self.destination.name, True, False, ("smoke/test",), mapping, given, 1)
 
     def step(
-        self, export: Export, number: int | str, *, joins: bool = True, word: str = "First", memo: str | None = None
+        self, export: Export, number: int | str, *, joins: bool = True, word: str = "First", evidence: str | None = None
     ) -> Step:
         """Return a step of contact `number` (or of an address) with `word` for its values."""
         address = self.address(number) if isinstance(number, int) else number
         self.used[address] = None
         (target,) = self.destination.targets(export)
         values = dict.fromkeys(("first_name", *self._field_targets), f"{word} {self.mark}")
-        told: Mapping[str, str] = self.destination.complete(export, values) if joins else {}
-        return Step(target, address, joins, self.live.clock.now(), told, memo)
+        shown: Mapping[str, str] = self.destination.complete(export, values) if joins else {}
+        return Step(target, address, joins, self.live.clock.now(), shown, evidence)
 
     def address(self, number: int) -> str:
         """Return the address of contact `number`."""

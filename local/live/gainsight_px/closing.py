@@ -16,18 +16,18 @@ _TRIES = 3
 
 def unknown_user(smoke: Smoke) -> None:
     """Put an id into the segment, and take it out, that no user of PX has."""
-    told = []
+    given = []
     fits = True
     for joins in (True, False):
         answer, seen = smoke.send(smoke.unknown_identity, joins=joins)
         reply = last(seen, "POST", MEMBERSHIP).reply
-        told.append(f"{'in' if joins else 'out'}: {in_words(reply)}")
+        given.append(f"{'in' if joins else 'out'}: {in_words(reply)}")
         # A refusal of a single id is as good as taking it: it becomes a rejection and disturbs nobody else.
         fits = fits and (200 <= reply.status < 300 or bool(answer.refused))
     smoke.report.line(
         "an id that no user has, put in and taken out",
         "not documented (we expect a success, or a 400 that leads to a rejection)",
-        "; ".join(told),
+        "; ".join(given),
         yes_or_no(fits),
     )
     reply = smoke.ask("GET", f"users/{quote(smoke.unknown_identity, safe='')}")

@@ -123,7 +123,7 @@ def test_a_connection_that_used_its_budget_up_is_stopped_until_midnight() -> Non
         call(None)
     with pytest.raises(ConnectionProblem) as caught:
         call(None)
-    world.stopping.stop(CONNECTION, None, caught.value)
+    world.stops.stop(CONNECTION, None, caught.value)
 
     for _ in range(9):
         world.clock.advance(PROBE_EVERY.total_seconds())

@@ -19,7 +19,7 @@ def stopped(export: str | None = None, problem: Problem = UNPAID) -> BreakerWorl
     """Return a world in which something was stopped long enough ago for a probe."""
     world = BreakerWorld()
     world.edit("other", "list/8")
-    world.stopping.stop(CONNECTION, export, problem)
+    world.stops.stop(CONNECTION, export, problem)
     world.clock.advance(PROBE_EVERY.total_seconds())
     return world
 
@@ -33,7 +33,7 @@ def reason(world: BreakerWorld, export: str | None = None) -> tuple[str, str, Ac
 def test_a_stop_is_logged_once_whoever_meets_the_same_trouble(export: str | None, subject: str) -> None:
     world = BreakerWorld()
     for _ in range(3):
-        world.stopping.stop(CONNECTION, export, UNPAID)
+        world.stops.stop(CONNECTION, export, UNPAID)
     (line,) = world.logged()
     assert (line["message"], line["code"], line["actor"]) == (subject, "unpaid", "administrator")
     assert line["connection" if export is None else "export"] == (CONNECTION if export is None else "letters/main")
@@ -117,7 +117,7 @@ def test_an_export_whose_target_is_taken_stays_stopped_until_it_is_free_and_a_pr
     world = BreakerWorld()
     world.another().own(world.main)
     world.edit("other", "list/7")
-    world.stopping.stop(CONNECTION, "other", GONE)
+    world.stops.stop(CONNECTION, "other", GONE)
     world.clock.advance(PROBE_EVERY.total_seconds())
     assert not world.probe("other")
     assert reason(world, "other") == (
@@ -146,7 +146,7 @@ def test_what_was_stopped_again_during_a_probe_stays_stopped() -> None:
 
     def stop_again(_: object) -> None:
         breakers.restart(world.database, world.breaker(), world.clock.now())
-        world.stopping.stop(CONNECTION, None, BAD_KEY)
+        world.stops.stop(CONNECTION, None, BAD_KEY)
 
     world.tool.on_check = stop_again
     assert not world.probe()
@@ -164,18 +164,18 @@ def test_of_two_ticks_one_probes() -> None:
 def test_a_new_secret_is_seen_once_and_trouble_while_looking_is_none() -> None:
     world = BreakerWorld()
     used = world.settings.connection(CONNECTION)
-    assert not world.stopping.has_new_secret(used)
+    assert not world.stops.has_new_secret(used)
     world.settings.secrets[CONNECTION] = Credentials(host="second.example")
-    assert world.stopping.has_new_secret(used)
-    assert not world.stopping.has_new_secret(world.settings.connection(CONNECTION))
+    assert world.stops.has_new_secret(used)
+    assert not world.stops.has_new_secret(world.settings.connection(CONNECTION))
     world.settings.problems[CONNECTION] = SettingsProblem("missing", "is missing", field="api_key")
-    assert not world.stopping.has_new_secret(used)
+    assert not world.stops.has_new_secret(used)
 
 
 def test_after_a_restart_a_relapse_waits_longer() -> None:
     world = stopped()
     assert world.probe()
-    world.stopping.stop(CONNECTION, None, UNPAID)
+    world.stops.stop(CONNECTION, None, UNPAID)
     stop = world.breaker().stop
     assert stop is not None
     assert stop.probe_at - world.clock.now() == 2 * PROBE_EVERY

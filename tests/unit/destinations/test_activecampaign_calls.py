@@ -90,7 +90,7 @@ def test_otherwise_nothing_is_said_about_automations(options: dict[str, Any]) ->
 
 def test_where_no_automation_may_start_ways_of_their_own_stay() -> None:
     quiet = export(**UNSUBSCRIBE, exclude_automations=True)
-    people = [step("z@example.com", memo="what our call left"), step("y@example.com", joins=False), *steps(2)]
+    people = [step("z@example.com", evidence="what our call left"), step("y@example.com", joins=False), *steps(2)]
     assert cut(people, quiet) == [[0], [1], [2, 3]]
 
 
@@ -111,7 +111,7 @@ def test_few_steps_for_one_address_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("single", "options"),
     [
-        (step("z@example.com", memo="what our call left"), UNSUBSCRIBE),
+        (step("z@example.com", evidence="what our call left"), UNSUBSCRIBE),
         (step("z@example.com", joins=False), UNSUBSCRIBE),
         (step("z@example.com", joins=False, target=TAG), REMOVE_TAG),
     ],
@@ -126,7 +126,7 @@ def test_few_go_in_an_import_beside_one_who_needs_single_calls(
 
 def test_who_comes_back_goes_alone() -> None:
     people = steps(13)
-    people[5] = replace(people[5], memo="what our call left")
+    people[5] = replace(people[5], evidence="what our call left")
     assert cut(people, export(**UNSUBSCRIBE), backlog=BUSY) == [[0, 1, 2, 3, 4, *range(6, 13)], [5]]
 
 
@@ -180,10 +180,12 @@ def test_a_run_reads_on_until_an_import_is_full_or_single_leavers_are_enough(
 
 
 ANY_STEP = st.builds(
-    lambda person, joins, memo, target: step(f"u{person}@example.com", joins=joins, memo=memo, target=target),
+    lambda person, joins, evidence, target: step(
+        f"u{person}@example.com", joins=joins, evidence=evidence, target=target
+    ),
     st.integers(0, 20),
     st.booleans(),
-    st.sampled_from([None, None, None, "memo"]),
+    st.sampled_from([None, None, None, "evidence"]),
     st.sampled_from(["list/7", "list/6", FIELD, TAG]),
 )
 
@@ -199,7 +201,7 @@ def test_calls_cover_all_in_order_of_each_address(given_steps: list[Step], way: 
     for call in calls:
         assert len({given_steps[index].identity for index in call}) == len(call)
         if len(call) > 1:
-            assert not any(given_steps[index].joins and given_steps[index].memo for index in call)
+            assert not any(given_steps[index].joins and given_steps[index].evidence for index in call)
             assert not any(not given_steps[index].joins and given_steps[index].target == TAG for index in call)
 
 

@@ -112,7 +112,7 @@ def test_a_former_list_is_left_by_an_export_that_unsubscribes() -> None:
     left = entries(entry("2", "6"), entry("1", "7"))
     the_account = account(FOUND, entries(entry("1", "6"), entry("1", "7")), list_set(2, list=6), left)
     answer = DESTINATION.send(the_account, export(**UNSUBSCRIBE), [step(joins=False, target="list/6")])
-    assert set(answer.memos) == {0}
+    assert set(answer.evidence) == {0}
     assert asked_of(the_account)[2].json == {"contactList": {"list": "6", "contact": "17", "status": 2}}
 
 

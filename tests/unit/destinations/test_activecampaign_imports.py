@@ -33,7 +33,7 @@ REFUSED = reply(400, {})
 def test_queued_is_not_delivered() -> None:
     the_account = account(queued())
     answer = DESTINATION.send(the_account, export(), TWO)
-    assert (answer.import_id, answer.queued, answer.refused, answer.memos) == ("b-1", 2, {}, {})
+    assert (answer.import_id, answer.queued, answer.refused, answer.evidence) == ("b-1", 2, {}, {})
     (call,) = asked_of(the_account)
     assert (call.method, call.url) == ("POST", "https://acme.api-us1.com/api/3/import/bulk_import")
     assert call.headers["Api-Token"] == "s3cret"

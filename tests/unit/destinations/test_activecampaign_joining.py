@@ -35,10 +35,10 @@ READS = ["GET contacts", "GET contacts/17/contactLists"]
 SYNC, SET = "POST contact/sync", "POST contactLists"
 
 
-def join(*answers: Reply | Exception, memo: str | None = None, the_export: Export | None = None) -> Any:
+def join(*answers: Reply | Exception, evidence: str | None = None, the_export: Export | None = None) -> Any:
     """Send one who joins; return the answer, the calls, and what was written."""
     the_account = account(*answers)
-    one = step(memo=memo, first_name="Anna", phone="1", fields={"12": "gold"})
+    one = step(evidence=evidence, first_name="Anna", phone="1", fields={"12": "gold"})
     answer = DESTINATION.send(the_account, the_export or export(), [one])
     assert unused_of(the_account) == []
     assert all(call.quota == REST for call in asked_of(the_account))
@@ -84,7 +84,7 @@ def test_a_contact_of_another_address_is_nobody() -> None:
     assert calls == [READS[0], SYNC, READS[1], SET]
 
 
-@pytest.mark.parametrize("memo", [None, "what another call left"])
+@pytest.mark.parametrize("evidence", [None, "what another call left"])
 @pytest.mark.parametrize("resubscribe", [True, False])
 @pytest.mark.parametrize(
     ("status", "code"),
@@ -99,25 +99,25 @@ def test_a_contact_of_another_address_is_nobody() -> None:
         (None, "unknown_status"),
     ],
 )
-def test_nobody_is_revived_or_written(status: Any, code: str, resubscribe: bool, memo: str | None) -> None:
+def test_nobody_is_revived_or_written(status: Any, code: str, resubscribe: bool, evidence: str | None) -> None:
     unsubscribing = export(**UNSUBSCRIBE, resubscribe=resubscribe)
-    answer, calls, written = join(FOUND, entries(entry(status)), memo=memo, the_export=unsubscribing)
+    answer, calls, written = join(FOUND, entries(entry(status)), evidence=evidence, the_export=unsubscribing)
     assert codes(answer.refused) == {0: code}
     assert answer.refused[0].kind is RejectionKind.DESTINATION
     assert (calls, written) == (READS, [])
 
 
 def left_by_us(entry_left: Reply = UNSUBSCRIBED) -> str:
-    """Unsubscribe somebody; return the memo this leaves."""
+    """Unsubscribe somebody; return the evidence this leaves."""
     answer = DESTINATION.send(
         account(FOUND, SUBSCRIBED, list_set(2), entry_left), export(**UNSUBSCRIBE), [step(joins=False)]
     )
-    return answer.memos[0]
+    return answer.evidence[0]
 
 
 def test_one_whom_we_unsubscribed_comes_back_through_resubscribing() -> None:
     answer, calls, written = join(
-        FOUND, UNSUBSCRIBED, synced(), list_set(1), memo=left_by_us(), the_export=export(**UNSUBSCRIBE)
+        FOUND, UNSUBSCRIBED, synced(), list_set(1), evidence=left_by_us(), the_export=export(**UNSUBSCRIBE)
     )
     assert (answer, calls) == (Answer(), [*READS, SYNC, SET])
     assert written[1] == {"contactList": {"list": "7", "contact": "17", "status": 1, "sourceid": 4}}
@@ -136,26 +136,26 @@ def test_one_whom_we_unsubscribed_comes_back_through_resubscribing() -> None:
 )
 def test_whoever_left_a_trace_of_their_own_since_then_does_not_come_back(trace: dict[str, str]) -> None:
     by_hand = entries(entry("2", **trace))
-    answer, calls, _ = join(FOUND, by_hand, memo=left_by_us(), the_export=export(**UNSUBSCRIBE))
+    answer, calls, _ = join(FOUND, by_hand, evidence=left_by_us(), the_export=export(**UNSUBSCRIBE))
     assert (codes(answer.refused), calls) == ({0: "unsubscribed"}, READS)
 
 
 def test_a_new_name_or_link_is_no_trace_on_the_subscription() -> None:
     renamed = entries(entry("2", first_name="Anne", links={}, campaign=None))
-    memo = left_by_us()
-    answer, _, _ = join(FOUND, renamed, synced(), list_set(1), memo=memo, the_export=export(**UNSUBSCRIBE))
+    evidence = left_by_us()
+    answer, _, _ = join(FOUND, renamed, synced(), list_set(1), evidence=evidence, the_export=export(**UNSUBSCRIBE))
     assert answer == Answer()
 
 
 @pytest.mark.parametrize(("status", "code"), [("0", "opt_in_pending"), ("3", "bounced")])
-def test_our_memo_opens_no_other_door(status: str, code: str) -> None:
-    answer, calls, _ = join(FOUND, entries(entry(status)), memo=left_by_us(), the_export=export(**UNSUBSCRIBE))
+def test_our_evidence_opens_no_other_door(status: str, code: str) -> None:
+    answer, calls, _ = join(FOUND, entries(entry(status)), evidence=left_by_us(), the_export=export(**UNSUBSCRIBE))
     assert (codes(answer.refused), calls) == ({0: code}, READS)
 
 
-def test_without_resubscribe_our_memo_opens_nothing() -> None:
+def test_without_resubscribe_our_evidence_opens_nothing() -> None:
     closed = export(**UNSUBSCRIBE, resubscribe=False)
-    answer, calls, _ = join(FOUND, UNSUBSCRIBED, memo=left_by_us(), the_export=closed)
+    answer, calls, _ = join(FOUND, UNSUBSCRIBED, evidence=left_by_us(), the_export=closed)
     assert (codes(answer.refused), calls) == ({0: "unsubscribed"}, READS)
 
 
@@ -192,7 +192,7 @@ def test_one_who_was_not_found_and_turns_out_to_be_subscribed_is_left_so() -> No
 
 def test_one_who_was_not_found_and_whom_we_unsubscribed_comes_back_through_resubscribing() -> None:
     answer, _, written = join(
-        NOBODY, synced(), UNSUBSCRIBED, list_set(1), memo=left_by_us(), the_export=export(**UNSUBSCRIBE)
+        NOBODY, synced(), UNSUBSCRIBED, list_set(1), evidence=left_by_us(), the_export=export(**UNSUBSCRIBE)
     )
     assert (answer, written[1]["contactList"]["sourceid"]) == (Answer(), 4)
 

@@ -47,10 +47,10 @@ def leave(*answers: Reply | Exception, the_export: Export = UNSUBSCRIBING, **mor
     return answer, asked(the_account)
 
 
-def comes_back(memo: str, *found: dict[str, Any]) -> bool:
-    """Return whether one with this memo is subscribed again when these entries are read."""
+def comes_back(evidence: str, *found: dict[str, Any]) -> bool:
+    """Return whether one with this evidence is subscribed again when these entries are read."""
     the_account = account(FOUND, entries(*found), synced(), list_set(1))
-    answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step(memo=memo)])
+    answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step(evidence=evidence)])
     return answer == Answer() and asked(the_account)[-1] == SET
 
 
@@ -59,13 +59,13 @@ def test_one_who_is_subscribed_is_unsubscribed_and_read_again() -> None:
     answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step(joins=False)])
     assert asked(the_account) == ["GET contacts", ENTRIES, SET, ENTRIES]
     assert asked_of(the_account)[2].json == {"contactList": {"list": "7", "contact": "17", "status": 2}}
-    assert answer == Answer(memos={0: answer.memos[0]})
+    assert answer == Answer(evidence={0: answer.evidence[0]})
 
 
 def test_it_is_the_list_that_was_told() -> None:
     listed = entries(entry("2", "7"), entry("1", "6"))
     the_account = account(FOUND, listed, list_set(2, list=6), entries(entry("2", "6")))
-    assert DESTINATION.send(the_account, UNSUBSCRIBING, [step(joins=False, target="list/6")]).memos
+    assert DESTINATION.send(the_account, UNSUBSCRIBING, [step(joins=False, target="list/6")]).evidence
     assert asked_of(the_account)[2].json["contactList"]["list"] == "6"
 
 
@@ -81,7 +81,7 @@ def test_one_who_is_not_there_is_left_alone(options: dict[str, Any], target: str
     assert (answer, calls[-1]) == (Answer(), "GET contacts")
 
 
-# The memo.
+# The evidence.
 
 
 @pytest.mark.parametrize(
@@ -95,37 +95,37 @@ def test_one_who_is_not_there_is_left_alone(options: dict[str, Any], target: str
     ],
     ids=["as before", "numbers", "blank and null", "a new name", "more that is empty"],
 )
-def test_the_memo_is_the_entry_as_it_is_read_again_however_it_is_spelt(shown: dict[str, Any]) -> None:
+def test_the_evidence_is_the_entry_as_it_is_read_again_however_it_is_spelt(shown: dict[str, Any]) -> None:
     answer, _ = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)
-    assert comes_back(answer.memos[0], shown)
+    assert comes_back(answer.evidence[0], shown)
 
 
 @pytest.mark.parametrize("change", [{"sourceid": "4"}, {"unsubreason": "spam"}, {"sdate": "x"}, {"ip4Unsub": "1"}])
-def test_anything_else_on_the_entry_is_another_memo(change: dict[str, Any]) -> None:
+def test_anything_else_on_the_entry_is_other_evidence(change: dict[str, Any]) -> None:
     answer, _ = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)
-    assert not comes_back(answer.memos[0], entry("2", **change))
+    assert not comes_back(answer.evidence[0], entry("2", **change))
 
 
 def test_what_is_read_again_counts_more_than_what_the_writing_call_showed() -> None:
     written = list_set(2, udate="of the call")
     answer, _ = leave(FOUND, SUBSCRIBED, written, entries(entry("2", udate="as kept")))
-    assert comes_back(answer.memos[0], entry("2", udate="as kept"))
-    assert not comes_back(answer.memos[0], entry("2", udate="of the call"))
+    assert comes_back(answer.evidence[0], entry("2", udate="as kept"))
+    assert not comes_back(answer.evidence[0], entry("2", udate="of the call"))
 
 
 @pytest.mark.parametrize("failing", [reply(429), reply(503), Transient("timeout", "no answer"), reply(200, {})])
-def test_when_reading_again_fails_for_now_the_writing_calls_entry_is_the_memo(failing: Any) -> None:
+def test_when_reading_again_fails_for_now_the_writing_calls_entry_is_the_evidence(failing: Any) -> None:
     the_account_itself = [ME] if failing == reply(200, {}) else []
     answer, calls = leave(FOUND, SUBSCRIBED, list_set(2), failing, *the_account_itself)
     assert calls[2:4] == [SET, ENTRIES]
-    assert comes_back(answer.memos[0], entry("2"))
-    assert not comes_back(answer.memos[0], entry("2", udate="only shown by the page"))
+    assert comes_back(answer.evidence[0], entry("2"))
+    assert not comes_back(answer.evidence[0], entry("2", udate="only shown by the page"))
 
 
 @pytest.mark.parametrize("nothing", [entries(), reply(404, {})])
-def test_when_reading_again_finds_no_entry_the_writing_calls_is_the_memo(nothing: Reply) -> None:
+def test_when_reading_again_finds_no_entry_the_writing_calls_is_the_evidence(nothing: Reply) -> None:
     answer, _ = leave(FOUND, SUBSCRIBED, list_set(2), nothing)
-    assert comes_back(answer.memos[0], entry("2"))
+    assert comes_back(answer.evidence[0], entry("2"))
 
 
 @pytest.mark.parametrize("status", ["0", "1", "3"])
@@ -154,16 +154,16 @@ def test_unsubscribing_that_is_refused_is_told() -> None:
     assert codes(leave(FOUND, SUBSCRIBED, reply(422, {}))[0].refused) == {0: "malformed"}
 
 
-def test_leaving_once_more_keeps_the_memo() -> None:
-    memo = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)[0].memos[0]
-    again, calls = leave(FOUND, UNSUBSCRIBED, memo=memo)
-    assert (again, calls) == (Answer(memos={0: memo}), ["GET contacts", ENTRIES])
-    assert comes_back(memo, entry("2"))
+def test_leaving_once_more_keeps_the_evidence() -> None:
+    evidence = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)[0].evidence[0]
+    again, calls = leave(FOUND, UNSUBSCRIBED, evidence=evidence)
+    assert (again, calls) == (Answer(evidence={0: evidence}), ["GET contacts", ENTRIES])
+    assert comes_back(evidence, entry("2"))
 
 
-def test_leaving_once_more_keeps_no_memo_of_someone_elses_doing() -> None:
-    memo = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)[0].memos[0]
-    assert leave(FOUND, entries(entry("2", sourceid="3")), memo=memo)[0].memos == {}
+def test_leaving_once_more_keeps_no_evidence_of_someone_elses_doing() -> None:
+    evidence = leave(FOUND, SUBSCRIBED, list_set(2), UNSUBSCRIBED)[0].evidence[0]
+    assert leave(FOUND, entries(entry("2", sourceid="3")), evidence=evidence)[0].evidence == {}
 
 
 @pytest.mark.parametrize(
@@ -176,10 +176,10 @@ def test_a_read_that_is_refused_does_not_count_as_out(before: tuple[Reply, ...],
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_when_reading_again_is_refused_the_writing_calls_entry_is_the_memo(status: int) -> None:
+def test_when_reading_again_is_refused_the_writing_calls_entry_is_the_evidence(status: int) -> None:
     answer, _ = leave(FOUND, SUBSCRIBED, list_set(2), reply(status, {}))
     assert answer.refused == {}
-    assert comes_back(answer.memos[0], entry("2"))
+    assert comes_back(answer.evidence[0], entry("2"))
 
 
 def test_with_keep_everyone_is_left_alone() -> None:

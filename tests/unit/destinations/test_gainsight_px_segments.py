@@ -148,8 +148,8 @@ class TestRenaming:
             ("POST", "update_membership"),
             ("POST", "update_membership"),
         ]
-        told = {"id": "px-1", "externalId": "aep/a", "name": "Loyal buyers", "description": DESCRIPTION}
-        assert asked_of(px)[0].json == told
+        as_given = {"id": "px-1", "externalId": "aep/a", "name": "Loyal buyers", "description": DESCRIPTION}
+        assert asked_of(px)[0].json == as_given
 
     def test_a_segment_that_was_there_before_gets_our_name(self) -> None:
         px = account(shown(name="Old"), shown(), DONE, name="New")

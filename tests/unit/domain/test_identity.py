@@ -280,9 +280,9 @@ def test_an_answer_that_says_nothing_shortens_the_wait_but_never_below_an_earlie
     second = called(first, "c2", now=NOON + MINUTE)
     assert first.open is not None
     assert second.open is not None
-    told = answered(second, "c2", Unclear(NOON + 2 * MINUTE), NOON)
-    assert told.open is not None
-    assert told.open.deadline == first.open.deadline
+    shown = answered(second, "c2", Unclear(NOON + 2 * MINUTE), NOON)
+    assert shown.open is not None
+    assert shown.open.deadline == first.open.deadline
     alone = answered(first, "c1", Unclear(NOON + 2 * MINUTE), NOON)
     assert alone.open is not None
     assert alone.open.deadline == NOON + 2 * MINUTE

@@ -28,14 +28,14 @@ class Outcome:
     output: str
 
     @property
-    def told(self) -> Any:
+    def shown(self) -> Any:
         return json.loads(self.output)
 
     def lines(self) -> dict[str, dict[str, str]]:
-        return {line["what"]: line for line in self.told["lines"]}
+        return {line["what"]: line for line in self.shown["lines"]}
 
     def not_fitting(self) -> dict[str, str]:
-        return {line["what"]: line["seen"] for line in self.told["lines"] if line["fits"] != "yes"}
+        return {line["what"]: line["seen"] for line in self.shown["lines"] if line["fits"] != "yes"}
 
 
 class World:

@@ -51,7 +51,7 @@ def test_every_line_fits_the_default_sandbox_and_nothing_is_left() -> None:
 
     assert outcome.not_fitting() == {}
     assert outcome.status == 0
-    assert (len(outcome.lines()), outcome.told["left_over"]) == (27, [])
+    assert (len(outcome.lines()), outcome.shown["left_over"]) == (27, [])
     state = account.state()
     assert (state["contacts"], state["tags"]) == ([], {})
     assert account.counters()["limit_violations"] == 0
@@ -67,10 +67,10 @@ def test_the_output_holds_no_key_and_only_addresses_of_its_own() -> None:
     account = world()
 
     shown = account.run("activecampaign", {**VARIABLES, "FIELD": "3"}, as_json=False)
-    told = run(account).output
+    as_given = run(account).output
 
     assert shown.status == 0
-    for output in (shown.output, told):
+    for output in (shown.output, as_given):
         assert KEY not in output
         assert all(found.startswith("relay-smoke-") for found in re.findall(r"[\w.-]+@+[\w.-]+", output))
     assert "All 27 lines fit our reading." in shown.output
@@ -119,7 +119,7 @@ def test_an_import_that_never_ends_is_told_and_may_leave_contacts() -> None:
 
     assert outcome.status == 1
     assert outcome.lines()["how the import ended"]["fits"] == "no"
-    assert any("an import that had not ended" in text for text in outcome.told["left_over"])
+    assert any("an import that had not ended" in text for text in outcome.shown["left_over"])
 
 
 def test_rows_counted_from_nought_do_not_fit() -> None:
@@ -173,7 +173,7 @@ def test_contacts_that_cannot_be_deleted_are_named() -> None:
 
     outcome = run(account)
 
-    (left,) = outcome.told["left_over"]
+    (left,) = outcome.shown["left_over"]
     assert re.fullmatch(r"contact relay-smoke-\w+-1@example.com \(403\)", left)
     assert outcome.not_fitting() == {"deleting the contacts": "13 x 200, 1 x 403; then on the list: 1"}
 
@@ -193,10 +193,10 @@ def test_an_interrupted_run_deletes_what_it_made() -> None:
     outcome = run(account)
 
     assert outcome.status == 2
-    assert outcome.told["problem"] == "interrupted"
+    assert outcome.shown["problem"] == "interrupted"
     assert (account.counters()["imports"], account.state()["contacts"]) == (1, [])
     assert account.counters()["imported_contacts"] == 12
-    assert outcome.told["left_over"] == []
+    assert outcome.shown["left_over"] == []
 
 
 def test_a_list_with_contacts_is_refused() -> None:
@@ -206,7 +206,7 @@ def test_a_list_with_contacts_is_refused() -> None:
     outcome = run(account)
 
     assert (outcome.status, writes(account)) == (2, 0)
-    assert "has contacts already" in outcome.told["problem"]
+    assert "has contacts already" in outcome.shown["problem"]
     assert "ann@" not in outcome.output
 
 
@@ -228,7 +228,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(variables: dict[
     outcome = run(account, **variables)
 
     assert outcome.status == 2
-    assert reason in outcome.told["problem"]
+    assert reason in outcome.shown["problem"]
     assert writes(account) == 0
     assert "another-key" not in outcome.output
     assert "ann@" not in outcome.output

@@ -77,7 +77,7 @@ def test_unusable_settings_end_it_with_their_reason(variables: dict[str, str], r
     outcome = with_variables(variables, secrets)
 
     assert outcome.status == 2
-    assert reason in outcome.told["problem"]
+    assert reason in outcome.shown["problem"]
     assert KEY not in outcome.output
 
 
@@ -90,7 +90,7 @@ def test_nobody_who_could_answer_ends_it() -> None:
     outcome = account.run("activecampaign", {**ASKED_FOR, **CREDENTIALS, "YES": ""}, ask=nobody)
 
     assert outcome.status == 2
-    assert "YES=1" in outcome.told["problem"]
+    assert "YES=1" in outcome.shown["problem"]
 
 
 @pytest.mark.parametrize("name", ["activecampaign", "gainsight-px"])
@@ -119,7 +119,7 @@ def test_json_can_be_asked_for_by_a_variable() -> None:
     out = io.StringIO()
 
     assert run("activecampaign", {"JSON": "1"}, out) == 2
-    assert Outcome(2, out.getvalue()).told["destination"] == "activecampaign"
+    assert Outcome(2, out.getvalue()).shown["destination"] == "activecampaign"
 
 
 def test_a_report_strikes_out_secrets_and_addresses_whatever_is_said() -> None:

@@ -48,7 +48,7 @@ def test_every_line_fits_the_default_sandbox_and_nobody_stays_in_the_segment(var
     assert outcome.status == 0
     (segment,) = account.state()["segments"]
     assert (segment["name"], segment["members"]) == ("relay smoke test", [])
-    assert outcome.told["left_over"] == [
+    assert outcome.shown["left_over"] == [
         'external segment "relay smoke test" (external id relay/smoke-test): no call to delete one is documented'
     ]
 
@@ -127,7 +127,7 @@ def test_a_feature_that_is_off_is_told(feature: str) -> None:
     assert outcome.status == 1
     assert outcome.lines()["reading the subscription (permission Read)"]["fits"] == "yes"
     assert outcome.lines()["an update of nobody's membership"]["fits"] == "no"
-    assert outcome.told["left_over"] == []
+    assert outcome.shown["left_over"] == []
 
 
 @pytest.mark.parametrize(
@@ -145,6 +145,6 @@ def test_what_cannot_work_ends_before_anything_is_written(variables: dict[str, s
     outcome = run(account, variables)
 
     assert outcome.status == 2
-    assert reason in outcome.told["problem"]
+    assert reason in outcome.shown["problem"]
     assert "not-the-" not in outcome.output
     assert account.state()["segments"] == []

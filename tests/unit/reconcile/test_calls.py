@@ -263,7 +263,7 @@ def test_what_the_destination_gave_back_comes_with_the_next_call_for_the_identit
     bench.reconcile(4)
     bench.store(4, name="A")
     bench.reconcile(4)
-    assert [step.memo for [step] in bench.tool.calls_made] == [None, None, "left by us", None]
+    assert [step.evidence for [step] in bench.tool.calls_made] == [None, None, "left by us", None]
 
 
 @pytest.mark.parametrize("problem", [None, Lost(), TOO_MANY], ids=["refused", "lost", "not taken"])

@@ -19,7 +19,7 @@ from tests.fakes.crashing import die_at_every_step, meet
 ANN, BOB, CY = "ann@x.example", "bob@x.example", "cy@x.example"
 OLD, SURVIVOR = 8, 3
 """Of different shards: whoever looks at one may be overtaken by whoever looks at the other."""
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+HOUR = timedelta(hours=1)
 
 both = pytest.mark.parametrize("imports", [False, True], ids=["answers", "imports"])
 
@@ -421,7 +421,7 @@ def test_an_alias_that_waits_for_its_own_lost_call_holds_up_no_run() -> None:
 
 
 def test_a_survivor_that_is_assigned_it_already_in_vain_takes_it_out() -> None:
-    """Both are looked at together: the record names the alias as it is read, and the survivor once it has taken over."""
+    """The record names the alias when both are read, and the survivor once it has taken over."""
     bench = Bench(call_size=10)
     for number in (2, 4):
         bench.store(number, email=f"{number}@x.example")

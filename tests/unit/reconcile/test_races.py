@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from relay.domain.problems import Busy, Conflict, StaleSettings
-from relay.reconcile import recording
+from relay.reconcile import recorder
 from relay.reconcile.reconciler import LOST_RACES
 from relay.stores import assignments, identities
 from relay.stores.database import Table
@@ -235,7 +235,7 @@ def test_where_others_keep_writing_an_answer_waits_for_its_chance_and_the_call_s
     bench.tool.answered = lambda: times.append(keep_overtaking(bench, ANN))
     with pytest.raises(Busy):
         bench.reconcile(2)
-    assert times == [[recording.LOST_RACES]]
+    assert times == [[recorder.LOST_RACES]]
     bench.database.before = lambda step: None
     bench.tool.answered = lambda: None
     assert bench.record(ANN).open is not None

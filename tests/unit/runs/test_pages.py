@@ -12,7 +12,7 @@ from relay.domain.runs import Phase, Run, RunState
 from relay.messages import Page, from_json
 from relay.queues import Message
 from relay.runs.ending import BOUND, EDITED
-from relay.runs.settling import ASKED_AGAIN
+from relay.runs.settlement import ASKED_AGAIN
 from relay.stores import breakers, outstanding, runs
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, VIP, Bench, person
 from tests.fakes.bench_destination import DOWN, UNKNOWN_USER, Lost

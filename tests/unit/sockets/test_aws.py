@@ -349,11 +349,11 @@ class TestDynamoDb:
 
     def test_where_the_environment_asks_for_more_boto3_calls_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with serving(Answer(500, {"__type": "InternalServerError"})) as server:
-            told = environment(server, AWS_LAMBDA_FUNCTION_NAME="")
-            for name, value in told.items():
+            shown = environment(server, AWS_LAMBDA_FUNCTION_NAME="")
+            for name, value in shown.items():
                 monkeypatch.setenv(name, value)
             monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-            wire = aws.dynamodb(told)
+            wire = aws.dynamodb(shown)
             assert isinstance(wire, aws._Boto3Wire)
             with pytest.raises(ClientError):
                 wire.call("PutItem", {"TableName": "t", "Item": {}})
@@ -452,17 +452,17 @@ class TestSigning:
         text = signer.string_to_sign(request, signer.canonical_request(request))
         expected = signer.signature(text, request)
 
-        told = aws.signed(headers, body, path=path, scope=("key-id", region, "sqs"), secret=secret)
+        shown = aws.signed(headers, body, path=path, scope=("key-id", region, "sqs"), secret=secret)
 
-        assert told.endswith(f"Signature={expected}")
-        assert f"SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}," in told
+        assert shown.endswith(f"Signature={expected}")
+        assert f"SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}," in shown
 
     def test_credentials_that_were_changed_are_used(self) -> None:
         with serving(Answer(body={"SecretString": "x"})) as server:
-            told = environment(server)
-            client = aws.secrets_manager(told)
+            shown = environment(server)
+            client = aws.secrets_manager(shown)
             client.get_secret_value(SecretId="x")
-            told.update(AWS_ACCESS_KEY_ID="AKIANEW", AWS_SECRET_ACCESS_KEY="new", AWS_SESSION_TOKEN="another")
+            shown.update(AWS_ACCESS_KEY_ID="AKIANEW", AWS_SECRET_ACCESS_KEY="new", AWS_SESSION_TOKEN="another")
             client.get_secret_value(SecretId="x")
         assert "Credential=AKIANEW/" in server.asked[1].headers["authorization"]
         assert server.asked[1].headers["x-amz-security-token"] == "another"
@@ -474,13 +474,13 @@ class TestEndpoints:
         session: Any = botocore.session.Session()
         keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
         plain = Config(retries={"mode": "standard"})
-        told = {}
+        shown = {}
         for partition in session.get_available_partitions():
             for region in session.get_available_regions(api.name, partition):
                 client = session.create_client(api.name, region, config=plain, **keys)
-                told[region] = client.meta.endpoint_url
-        assert {"eu-west-1", "cn-north-1", "us-gov-west-1"} <= told.keys()
-        assert {region: aws.endpoint(api, {"AWS_REGION": region}) for region in told} == told
+                shown[region] = client.meta.endpoint_url
+        assert {"eu-west-1", "cn-north-1", "us-gov-west-1"} <= shown.keys()
+        assert {region: aws.endpoint(api, {"AWS_REGION": region}) for region in shown} == shown
 
     @pytest.mark.parametrize(
         ("variables", "expected"),
@@ -499,8 +499,8 @@ class TestEndpoints:
 
     def test_a_path_of_the_endpoint_is_kept(self) -> None:
         with serving(Answer(body={"SecretString": "x"})) as server:
-            told = environment(server, AWS_ENDPOINT_URL_SECRETS_MANAGER=f"{server.url}/base/")
-            aws.secrets_manager(told).get_secret_value(SecretId="x")
+            shown = environment(server, AWS_ENDPOINT_URL_SECRETS_MANAGER=f"{server.url}/base/")
+            aws.secrets_manager(shown).get_secret_value(SecretId="x")
         assert server.asked[0].path == "/base/"
 
 
@@ -527,8 +527,8 @@ class TestMoreThanThisModuleDoes:
     ) -> None:
         def credentials(key_id: str, minutes: int) -> Answer:
             end = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
-            told = {"AccessKeyId": key_id, "SecretAccessKey": "s", "Token": "t", "Expiration": end}
-            return Answer(body=json.dumps(told).encode())
+            shown = {"AccessKeyId": key_id, "SecretAccessKey": "s", "Token": "t", "Expiration": end}
+            return Answer(body=json.dumps(shown).encode())
 
         for name in LAMBDA:
             monkeypatch.delenv(name, raising=False)

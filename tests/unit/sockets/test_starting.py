@@ -38,8 +38,8 @@ def start(function: str, environment: Mapping[str, str], requests: int = 0) -> d
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    return told
+    given: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return given
 
 
 def event() -> dict[str, Any]:
@@ -94,8 +94,8 @@ def test_ingest_reads_the_identity_key_ahead_of_the_first_request() -> None:
 
 def test_the_first_request_needs_no_connection_and_the_next_ones_one_call() -> None:
     with serving_as(as_aws) as server:
-        told = start("ingest", on_lambda(server), requests=3)
-    assert told["answers"] == [202, 202, 202]
+        given = start("ingest", on_lambda(server), requests=3)
+    assert given["answers"] == [202, 202, 202]
     assert targets(server) == ["GetSecretValue", "GetSecretValue", *["SendMessageBatch"] * 3]
     assert server.connections == 2
 
@@ -103,14 +103,14 @@ def test_the_first_request_needs_no_connection_and_the_next_ones_one_call() -> N
 def test_requests_import_nothing_more() -> None:
     # What is put off to the first request is done there with a share of the processor.
     with serving_as(as_aws) as server:
-        told = start("ingest", on_lambda(server), requests=1)
-    assert [name for name in told["later"] if not name.startswith("encodings")] == []
+        given = start("ingest", on_lambda(server), requests=1)
+    assert [name for name in given["later"] if not name.startswith("encodings")] == []
 
 
 def test_trouble_ahead_of_the_first_request_is_told_to_the_first_request() -> None:
     with serving(Answer(500)) as server:
-        told = start("ingest", on_lambda(server), requests=1)
-    assert told["answers"] == [503]
+        given = start("ingest", on_lambda(server), requests=1)
+    assert given["answers"] == [503]
     with serving() as gone:
         pass
     assert start("ingest", on_lambda(gone), requests=1)["answers"] == [503]

@@ -13,7 +13,7 @@ from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Settin
 from relay.domain.runs import Phase, Run, RunState
 from relay.messages import CheckImport, Look
 from relay.queues import Message
-from relay.reconcile.waking import Sleeper
+from relay.reconcile.enqueue import Due
 from relay.stores import attempts, breakers
 from relay.stores.breakers import Breaker
 from relay.workers.tick import STALLED_AFTER
@@ -318,7 +318,7 @@ def test_what_was_put_back_for_want_of_time_goes_first_in_the_next_batch() -> No
     assert bench.sent == [["6@x.example"]]
 
 
-# Stopping.
+# Stops.
 
 
 def fail_for(bench: Bench, how_long: timedelta, problem: Transient = DOWN) -> list[str]:
@@ -499,8 +499,8 @@ def test_a_page_that_comes_too_often_ends_its_run_and_another_is_requested() -> 
 
 def test_a_look_names_each_profile_once_for_its_shard() -> None:
     bench = bench_with(*range(6))
-    sleepers = [person(number) for number in (0, 1, 2, 3, 3)]
-    bench.stack.waking.look(Sleeper(CONNECTION, "main", 1, profile) for profile in sleepers)
+    due = [person(number) for number in (0, 1, 2, 3, 3)]
+    bench.stack.enqueuer.look(Due(CONNECTION, "main", 1, profile) for profile in due)
     looks = [task for task in bench.queue.tasks if isinstance(task, Look)]
     assert [look.profiles for look in looks] == [(person(0), person(2)), (person(1), person(3))]
     assert [message.group for message in bench.queue.messages] == [f"{CONNECTION}#0", f"{CONNECTION}#1"]

@@ -44,7 +44,7 @@ def test_older_settings_than_asked_for_are_not_used() -> None:
 @pytest.mark.parametrize("export", [None, "main"])
 def test_what_is_stopped_is_told_with_its_breaker(export: str | None) -> None:
     world = BreakerWorld()
-    world.stopping.stop(CONNECTION, export, UNPAID)
+    world.stops.stop(CONNECTION, export, UNPAID)
     with pytest.raises(Stopped) as raised:
         world.open()
     assert (raised.value.breaker, raised.value.export) == (world.breaker(export), world.main)
@@ -53,14 +53,14 @@ def test_what_is_stopped_is_told_with_its_breaker(export: str | None) -> None:
 def test_another_exports_stop_concerns_nobody_else() -> None:
     world = BreakerWorld()
     world.edit("other", "list/8")
-    world.stopping.stop(CONNECTION, "other", UNPAID)
+    world.stops.stop(CONNECTION, "other", UNPAID)
     world.open()
 
 
 def test_a_paused_export_is_told_though_it_is_stopped() -> None:
     world = BreakerWorld()
     world.edit("main", "list/7", active=False)
-    world.stopping.stop(CONNECTION, "main", UNPAID)
+    world.stops.stop(CONNECTION, "main", UNPAID)
     with pytest.raises(Paused) as raised:
         world.open()
     assert raised.value.export.name == "main"

@@ -18,19 +18,19 @@ from relay.domain.exports import Export
 from relay.domain.problems import Busy, Rejection, Unexpected
 from relay.domain.runs import Phase, Run, RunState
 from relay.reconcile import (
-    adopting,
-    confirming,
+    adoption,
+    confirmation,
     desired,
-    handing_over,
+    enqueue,
+    handover,
     reconciler,
-    recording,
+    recorder,
     survey,
     verdict,
     visit,
-    waking,
 )
-from relay.reconcile.setting_aside import MOST_IN_A_ROW
-from relay.runs import pages, settling
+from relay.reconcile.set_aside import MOST_IN_A_ROW
+from relay.runs import pages, settlement
 from relay.stores import assignments, attempts, defects, identities, imports, outstanding, profiles, runs, waits
 from relay.stores.database import Table, Write
 from relay.workers import consumer, import_checks, tick
@@ -44,8 +44,8 @@ VICTIM = 4
 SHARED = "shared@x.example"
 HOUR = 60 * MINUTE
 
-RECONCILING = [adopting, confirming, desired, handing_over, reconciler, recording, survey, verdict, visit, waking]
-MODULES = [*RECONCILING, pages, settling, consumer, import_checks, tick, assignment, identity, ledger]
+RECONCILING = [adoption, confirmation, desired, enqueue, handover, reconciler, recorder, survey, verdict, visit]
+MODULES = [*RECONCILING, pages, settlement, consumer, import_checks, tick, assignment, identity, ledger]
 STORES = [assignments, identities, imports, outstanding, profiles, runs, waits]
 
 # What holds a whole message, or a whole call, and hands out its profiles: what fails there cannot be attributed to one
@@ -55,8 +55,8 @@ WHOLE_MESSAGES = {
     *(f"workers.import_checks.ImportChecker.{name}" for name in ("consume", "_handle", "_look", "_ask", "_settle")),
     *(f"workers.import_checks.ImportChecker.{name}" for name in ("_record", "_count", "_confirm", "_by_halves")),
     *(f"runs.pages.Pages.{name}" for name in ("advance", "_work", "_reduce")),
-    *(f"runs.settling.Settling.{name}" for name in ("answered", "due", "_read", "_settle", "_moves")),
-    "reconcile.confirming.Confirming.confirm",
+    *(f"runs.settlement.Settlement.{name}" for name in ("answered", "due", "_read", "_settle", "_moves")),
+    "reconcile.confirmation.Confirmation.confirm",
     "stores.imports.leave_open",
     "stores.imports.rows",
     "stores.outstanding.settle",
@@ -70,9 +70,9 @@ POSITIONS = {
     "runs.pages._together",
     "stores.outstanding.add",
     "stores.outstanding.page_id",
-    "reconcile.waking.Waking.send_again",
-    "reconcile.waking.Waking.go_on",
-    "reconcile.waking.Waking.look",
+    "reconcile.enqueue.Enqueuer.send_again",
+    "reconcile.enqueue.Enqueuer.go_on",
+    "reconcile.enqueue.Enqueuer.look",
 }
 # What happens at the vendor's.
 OUTSIDE = {f"BenchDestination.{name}" for name in ("_land", "land", "_is_as_wanted")}
@@ -371,7 +371,7 @@ def test_most_of_the_engine_is_made_to_fail() -> None:
     places = {place for _, place, _ in CASES}
     assert len(places) > 90
     assert {"BenchDestination.send", "BenchDestination.import_report", "domain.identity.next_step"} <= places
-    assert {"reconcile.visit.visit", "runs.settling.Settling._move", "stores.identities.decode"} <= places
+    assert {"reconcile.visit.visit", "runs.settlement.Settlement._move", "stores.identities.decode"} <= places
 
 
 @pytest.mark.parametrize("imports", [False, True], ids=["answers", "imports"])

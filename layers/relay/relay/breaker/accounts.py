@@ -40,7 +40,7 @@ class Accounts:
             backlog=partial(self.backlog, connection.name),
             segment_name=partial(segments.name_of, self.database),
             hold=partial(self.hold, connection.name),
-            memo_at=partial(self.evidence, connection.name),
+            evidence_at=partial(self.evidence, connection.name),
             first_run_exceeds=self.first_run_exceeds,
         )
         return account, calls

@@ -39,7 +39,7 @@ class Step:
     """The time to send; never earlier than one sent before for the same identity and target."""
     values: Mapping[str, str] = field(default_factory=dict)
     """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
-    memo: str | None = None
+    evidence: str | None = None
     """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
 
 
@@ -48,14 +48,14 @@ class Answer:
     """What one call did. Either it is known for every step now, or an asynchronous import will show it.
 
     `refused` maps the index of a step to its rejection; every other step was taken (or, when `import_id` is set,
-    queued under that id; `queued` of them, where the destination says how many). `memos` maps the index of a step that
-    was taken to the evidence that its next step shall carry; a step without one leaves none behind.
+    queued under that id; `queued` of them, where the destination says how many). `evidence` maps the index of a step
+    that was taken to the evidence that its next step shall carry; a step without one leaves none behind.
     """
 
     refused: Mapping[int, Rejection] = field(default_factory=dict)
     import_id: str | None = None
     queued: int | None = None
-    memos: Mapping[int, str] = field(default_factory=dict)
+    evidence: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +172,8 @@ class Account:
 
     For a limit of one quota's own. A 429 or 503 with `Retry-After` holds back every call to the account, and `call`
     sees to that."""
-    memo_at: Callable[[str, str], str | None] = lambda target, identity: None  # noqa: ARG005 - says what it takes
-    """The evidence of an identity at another target of the connection, as in `Step.memo`."""
+    evidence_at: Callable[[str, str], str | None] = lambda target, identity: None  # noqa: ARG005 - says what it takes
+    """The evidence of an identity at another target of the connection, as in `Step.evidence`."""
     first_run_exceeds: Callable[[Export, int], bool] = lambda export, count: False  # noqa: ARG005 - says what it takes
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
@@ -233,7 +233,7 @@ class Destination(Protocol):
         """Return the names of what no other export of the connection may write to: its targets, and more. Pure."""
         ...
 
-    def says_goodbye(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export) -> bool:
         """Return whether leavers are taken out of a target at all (False: keep). Pure."""
         ...
 

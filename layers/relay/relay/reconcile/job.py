@@ -91,7 +91,7 @@ class Job:
     @property
     def tells_leaving(self) -> bool:
         """Return whether leavers are taken out at all."""
-        return self.destination.says_goodbye(self.export)
+        return self.destination.tells_leaving(self.export)
 
     def basis(self, profile_version: int) -> Basis:
         """Return what a digest is worked out from in this job."""

@@ -31,15 +31,15 @@ from relay.domain.identity import (
 from relay.domain.identity import Answer as Recorded
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, Problem, Transient
-from relay.reconcile.adopting import Adopting
+from relay.reconcile.adoption import Adoption
 from relay.reconcile.desired import Member
-from relay.reconcile.handing_over import HandingOver
+from relay.reconcile.enqueue import Enqueuer
+from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
-from relay.reconcile.recording import Recorder
+from relay.reconcile.recorder import Recorder
 from relay.reconcile.survey import Case, Listed, Survey, Surveyor
 from relay.reconcile.time_limits import LEAVES_WITHIN, out_of_time, within
 from relay.reconcile.visit import Visit, Visitor, ended, visit
-from relay.reconcile.waking import Waking
 from relay.stores import assignments, identities, imports
 from relay.stores.database import Database
 from relay.stores.identities import Stored
@@ -70,18 +70,18 @@ class Reconciler:
         database: Database,
         keyed: KeyedHash,
         clock: Clock,
-        waking: Waking,
+        enqueuer: Enqueuer,
         *,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._database = database
         self._clock = clock
-        self._waking = waking
+        self._enqueuer = enqueuer
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
-        self._handing_over = HandingOver(database, keyed, clock, waking)
-        self._adopting = Adopting(database)
-        self.recorder = Recorder(database, clock, waking)
+        self._handover = Handover(database, keyed, clock, enqueuer)
+        self._adoption = Adoption(database)
+        self.recorder = Recorder(database, clock, enqueuer)
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
         """Compare desired with stored state of profiles, given in ascending order (`Surveyor.survey`)."""
@@ -105,16 +105,16 @@ class Reconciler:
         Raises Transient, ConnectionProblem or ExportProblem when a call failed (what was answered is recorded),
         Conflict when others kept writing or time ran out, StaleSettings when somebody acted under newer settings.
         """
-        taken_over = self._handing_over.hand_over(job, survey.cases)
+        taken_over = self._handover.hand_over(job, survey.cases)
         for case in survey.cases:
             case.assigned = taken_over.get(case.profile, case.assigned)
         if taken_over:
             handed = {
-                key for case in survey.cases if case.survivor is not None for key in self._handing_over.keys(job, case)
+                key for case in survey.cases if case.survivor is not None for key in self._handover.keys(job, case)
             }
             survey.records |= identities.load(self._database, sorted(handed & survey.records.keys()))
         self._assign(job, survey)
-        self._adopting.take_out(job, survey.cases)
+        self._adoption.take_out(job, survey.cases)
         visitors = _visitors(job, survey.cases)
         waiting = list(visitors)
         for _ in range(LOST_RACES):
@@ -254,7 +254,7 @@ class Reconciler:
             for index, rejection in answer.refused.items()
         }
         if answer.import_id is None:
-            taken = {i: Taken(answer.memos.get(i)) for i in range(len(call.rows)) if i not in refused}
+            taken = {i: Taken(answer.evidence.get(i)) for i in range(len(call.rows)) if i not in refused}
             self._record(job, survey, call, {**taken, **refused})
             return
         # First: a row that the import's record does not name is nobody's once that record is there.
@@ -274,7 +274,7 @@ class Reconciler:
             tries=job.tries,
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
-        self._waking.check_import(export.connection, call.id, 0, FIRST_LOOK)
+        self._enqueuer.check_import(export.connection, call.id, 0, FIRST_LOOK)
 
     def _record(
         self,

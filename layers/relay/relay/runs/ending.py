@@ -12,7 +12,7 @@ from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.runs import Phase, Run, RunState, Shard
 from relay.messages import Page
-from relay.reconcile.waking import Waking
+from relay.reconcile.enqueue import Enqueuer
 from relay.stores import breakers, defects, owners, runs
 from relay.stores.database import Database
 
@@ -29,7 +29,7 @@ class Ending:
 
     database: Database
     clock: Clock
-    waking: Waking
+    enqueuer: Enqueuer
 
     def go_on(self, export: Export, run: Run, shard: Shard) -> None:
         """Send the next page of a shard, or see whether its phase is over."""
@@ -40,7 +40,7 @@ class Ending:
 
     def send_pages(self, export: Export, run: Run, shards: Iterable[Shard]) -> None:
         """Send the messages of shards that are not through."""
-        self.waking.go_on(
+        self.enqueuer.go_on(
             export.destination,
             [
                 Page(export.connection, export.name, export.version, run.id, shard.index, shard.phase, shard.after)
@@ -111,8 +111,8 @@ class Ending:
                 return
             still = counts.get(Column.OUTSTANDING, 0) + counts.get(LeaverColumn.OUTSTANDING, 0)
             hours = int(BOUND / timedelta(hours=1))
-            told = f"what became of {still} was still open after {hours} hours"
-            reason = told if rejects is None else f"{rejects}; {told}"
+            still_open = f"what became of {still} was still open after {hours} hours"
+            reason = still_open if rejects is None else f"{rejects}; {still_open}"
         state = RunState.FINISHED if rejects is None else RunState.MANY_REJECTED
         if runs.change_state(self.database, run, state, now, reason):
             defects.forget_older(self.database, export.key, run.started_at - CLOCK_MARGIN)

@@ -23,10 +23,10 @@ from relay.messages import Page
 from relay.reconcile import verdict
 from relay.reconcile.job import Job, Pass
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.set_aside import SetAside
 from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
-from relay.runs.settling import ASKED_AGAIN
+from relay.runs.settlement import ASKED_AGAIN
 from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
@@ -74,7 +74,7 @@ class Pages:
         clock: Clock,
         reconciler: Reconciler,
         ending: Ending,
-        aside: SettingAside,
+        aside: SetAside,
         *,
         scan: int = SCAN,
     ) -> None:

@@ -143,10 +143,10 @@ class ParametersDoor:
                 raise _no_answer("SSM", _code(error)) from None
             except BotoCoreError as error:
                 raise _no_answer("SSM", type(error).__name__) from None
-            for told in page["Parameters"]:
-                key = told["Name"].removeprefix(self._path)
+            for given in page["Parameters"]:
+                key = given["Name"].removeprefix(self._path)
                 try:
-                    found[key] = self._read(key) if told["Type"] == "SecureString" else _parameter_of(told)
+                    found[key] = self._read(key) if given["Type"] == "SecureString" else _parameter_of(given)
                 except UnknownExport:
                     continue  # It was deleted between the two calls.
                 except SettingsProblem as problem:
@@ -231,8 +231,8 @@ def _flat(text: str) -> Mapping[str, str]:
     return {key.strip(BYTE_ORDER_MARK): one.strip(BYTE_ORDER_MARK) for key, one in value.items()}
 
 
-def _parameter_of(told: Mapping[str, Any]) -> Parameter:
-    return Parameter(told["Value"], int(told["LastModifiedDate"].timestamp() * 1000))
+def _parameter_of(given: Mapping[str, Any]) -> Parameter:
+    return Parameter(given["Value"], int(given["LastModifiedDate"].timestamp() * 1000))
 
 
 def _secret_problem(error: ClientError, unknown: SettingsProblem) -> SettingsProblem | Busy:

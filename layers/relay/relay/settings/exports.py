@@ -80,27 +80,27 @@ def _outlines(listing: Mapping[str, Parameter | SettingsProblem]) -> Iterator[tu
 def read_export(parameter: Parameter) -> ExportText:
     """Return what a parameter says; SettingsProblem with all that is wrong with it."""
     try:
-        told = json.loads(trimmed(parameter.text))
+        given = json.loads(trimmed(parameter.text))
     except (ValueError, RecursionError) as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsProblem("not_json", f"must be JSON{place}", field="export") from None
-    if not isinstance(told, dict):
+    if not isinstance(given, dict):
         raise problem([("value", "must be a JSON object")])
     faults: list[Fault] = []
     for key, check in _CHECKS.items():
-        if key in told:
-            faults += [(f"{key}{place}", reason) for place, reason in check(told[key])]
+        if key in given:
+            faults += [(f"{key}{place}", reason) for place, reason in check(given[key])]
         elif key in _REQUIRED:
             faults.append((key, MISSING))
-    faults += [("value", unknown_key(key, _CHECKS)) for key in told if key not in _CHECKS]
+    faults += [("value", unknown_key(key, _CHECKS)) for key in given if key not in _CHECKS]
     if faults:
         raise problem(faults)
     return ExportText(
-        active=told["state"] == "active",
-        stream=told.get("stream"),
-        segments=tuple(told["segments"]),
-        mapping=told["mapping"],
-        options=told.get("options", {}),
+        active=given["state"] == "active",
+        stream=given.get("stream"),
+        segments=tuple(given["segments"]),
+        mapping=given["mapping"],
+        options=given.get("options", {}),
     )
 
 

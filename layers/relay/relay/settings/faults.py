@@ -22,12 +22,12 @@ _INVISIBLE = f"{BYTE_ORDER_MARK}\u200b\u200c\u200d\u2060\u00ad"
 def problem(faults: Sequence[Fault], hidden: Iterable[str] = ()) -> SettingsProblem:
     """Return faults (at least one) as one problem, the first one's field leading; `hidden` are values to strike out."""
     values = sorted((value for value in hidden if len(value) >= _SHORTEST_HIDDEN), key=len, reverse=True)
-    told = []
+    given = []
     for field, reason in faults:
         for value in values:
             reason = reason.replace(value, "***")
-        told.append((field, reason))
-    (first, reason), *others = told
+        given.append((field, reason))
+    (first, reason), *others = given
     return SettingsProblem("invalid", reason + "".join(f"; {field}: {why}" for field, why in others), field=first)
 
 
@@ -39,10 +39,10 @@ def unknown_key(key: str, known: Collection[str]) -> str:
     # Imported here, because only a mistyped key needs it.
     from difflib import get_close_matches
 
-    told = f"has an unknown key; known are {', '.join(known)}"
+    given = f"has an unknown key; known are {', '.join(known)}"
     written = key.lower().replace(" ", "_").replace("-", "_")
     near = get_close_matches(written, known, n=1) if len(key) <= _LONGEST_KEY else []
-    return f"{told}; the nearest is {near[0]}" if near else told
+    return f"{given}; the nearest is {near[0]}" if near else given
 
 
 def trimmed(text: str) -> str:

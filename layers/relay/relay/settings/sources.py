@@ -96,8 +96,8 @@ class Sources:
 
 def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
     """Return the source that the texts of a secret describe; SettingsProblem with all that is wrong with them."""
-    told = {key: text for key, text in ((key, trimmed(value)) for key, value in texts.items()) if text}
-    mode = MODES.get(told.get("auth", ""))
+    given = {key: text for key, text in ((key, trimmed(value)) for key, value in texts.items()) if text}
+    mode = MODES.get(given.get("auth", ""))
     secret_fault = _nothing if mode is None else mode.secret_problem
     checks: Mapping[str, Callable[[str], str | None]] = {
         "dialect": _one_of(DIALECTS),
@@ -109,21 +109,21 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "segments": _fault_of(lambda text: segment_limit(text, name)),
         "description": _nothing,
     }
-    found = [(key, check(told[key]) if key in told else _absent(key)) for key, check in checks.items()]
+    found = [(key, check(given[key]) if key in given else _absent(key)) for key, check in checks.items()]
     faults = [(key, reason) for key, reason in found if reason is not None]
-    faults += [("value", unknown_key(key, checks)) for key in told if key not in checks]
+    faults += [("value", unknown_key(key, checks)) for key in given if key not in checks]
     if faults:
         raise problem(faults, hidden=texts.values())
-    listed = map(trimmed, told.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))
+    listed = map(trimmed, given.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))
     return SourceSettings(
         name=name,
-        dialect=told["dialect"],
-        auth=told["auth"],
-        secrets=tuple(told[key] for key in ("secret", "previous_secret") if key in told),
-        profile_key=told["profile_key"],
+        dialect=given["dialect"],
+        auth=given["auth"],
+        secrets=tuple(given[key] for key in ("secret", "previous_secret") if key in given),
+        profile_key=given["profile_key"],
         segment_namespaces=frozenset(filter(None, listed)),
-        segments=segment_limit(told["segments"], name) if "segments" in told else None,
-        description=told.get("description", ""),
+        segments=segment_limit(given["segments"], name) if "segments" in given else None,
+        description=given.get("description", ""),
     )
 
 

@@ -82,7 +82,7 @@ class _ProfileReader:
         """Return the profile; raises Misshapen."""
         if not _looks_like_profile(self._raw):
             self._parts.refuse(f"has neither {_IDENTITIES} nor {_MEMBERSHIPS}")
-        told: dict[str, Json] = {}
+        given: dict[str, Json] = {}
         memberships: list[MembershipChange] = []
         identities: dict[str, list[str]] = {}
         for key, value in self._raw.items():
@@ -92,8 +92,8 @@ class _ProfileReader:
             elif name == _IDENTITIES:
                 identities.update(self._identities(key, value))
             elif value is not None:
-                told[key] = value
-        attributes = self._parts.attributes(told)
+                given[key] = value
+        attributes = self._parts.attributes(given)
         return self._parts.incoming(
             identities=identities,
             attributes={key.removeprefix(_PREFIX): _without_prefixes(value) for key, value in attributes.items()},
@@ -107,17 +107,17 @@ class _ProfileReader:
             if namespace not in self._namespaces:
                 self._ignored += len(by_segment) if isinstance(by_segment, dict) else 0
                 continue
-            for segment, told in self._entries(UNFIT_MEMBERSHIP, by_segment, key, namespace):
-                change = self._membership((key, namespace, segment), segment, told)
+            for segment, given in self._entries(UNFIT_MEMBERSHIP, by_segment, key, namespace):
+                change = self._membership((key, namespace, segment), segment, given)
                 if change is not None:
                     yield change
 
-    def _membership(self, place: Place, segment: str, told: Any) -> MembershipChange | None:
+    def _membership(self, place: Place, segment: str, given: Any) -> MembershipChange | None:
         parts = self._parts
-        if not isinstance(told, dict):
+        if not isinstance(given, dict):
             parts.leave_out(UNFIT_MEMBERSHIP, "must be an object with status and lastQualificationTime", *place)
             return None
-        fields = {key.removeprefix(_PREFIX): value for key, value in told.items()}
+        fields = {key.removeprefix(_PREFIX): value for key, value in given.items()}
         status = fields.get("status")
         if not isinstance(status, str) or status not in STATUSES:
             parts.leave_out(UNFIT_MEMBERSHIP, f"must be one of {', '.join(STATUSES)}", *place, "status")

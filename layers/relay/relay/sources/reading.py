@@ -142,15 +142,15 @@ class Parts:
         self._is_full_snapshot = False
         self.leave_out(code, detail, *inner)
 
-    def attributes(self, told: Mapping[str, Json], *inner: str | int) -> dict[str, Json]:
+    def attributes(self, given: Mapping[str, Json], *inner: str | int) -> dict[str, Json]:
         """Return the attributes that every later step can carry."""
-        if flaw_of(told) is None:
-            return dict(told)
-        if len(told) > MAX_KEYS:
+        if flaw_of(given) is None:
+            return dict(given)
+        if len(given) > MAX_KEYS:
             self.leave_out_value(UNFIT_ATTRIBUTE, f"holds more than {MAX_KEYS} attributes", *inner)
             return {}
         fit: dict[str, Json] = {}
-        for name, value in told.items():
+        for name, value in given.items():
             flaw = flaw_of([name, value])
             if flaw is None:
                 fit[name] = value
@@ -158,11 +158,11 @@ class Parts:
                 self.leave_out_value(UNFIT_ATTRIBUTE, flaw, *inner, name)
         return fit
 
-    def identity(self, told: Any, *inner: str | int) -> str | None:
+    def identity(self, given: Any, *inner: str | int) -> str | None:
         """Return an identity as text; None when it is none."""
-        text = id_of(told)
+        text = id_of(given)
         if text is None:
-            is_nothing = told is None or isinstance(told, str)
+            is_nothing = given is None or isinstance(given, str)
             detail = "must be a text that is not empty, or a whole number"
             (self.leave_out if is_nothing else self.leave_out_value)(UNFIT_IDENTITY, detail, *inner)
             return None
@@ -172,21 +172,21 @@ class Parts:
             return None
         return text
 
-    def identities(self, told: Iterable[tuple[Place, Any]]) -> list[str]:
+    def identities(self, given: Iterable[tuple[Place, Any]]) -> list[str]:
         """Return identities, each once, in their order."""
-        found = (self.identity(value, *inner) for inner, value in told)
+        found = (self.identity(value, *inner) for inner, value in given)
         return list(dict.fromkeys(text for text in found if text is not None))
 
-    def namespace(self, told: str, *inner: str | int) -> bool:
+    def namespace(self, given: str, *inner: str | int) -> bool:
         """Return whether a name can stand for identities."""
-        flaw = _flaw_of_text(told)
+        flaw = _flaw_of_text(given)
         if flaw is not None:
-            self.leave_out_value(UNFIT_IDENTITY, flaw, *inner, told)
+            self.leave_out_value(UNFIT_IDENTITY, flaw, *inner, given)
         return flaw is None
 
-    def segment(self, told: Any, *inner: str | int) -> str | None:
+    def segment(self, given: Any, *inner: str | int) -> str | None:
         """Return the reference `source/segment` of a platform's segment id; None when it is none."""
-        text = id_of(told)
+        text = id_of(given)
         reference = f"{self._source}/{text}"
         flaw = "must be a text that is not empty" if text is None else _flaw_of_text(text)
         if flaw is None and (len(text or "") > MAX_SEGMENT or len(reference.encode()) > MAX_SEGMENT_BYTES):
@@ -196,10 +196,10 @@ class Parts:
             return None
         return reference
 
-    def moment(self, code: str, told: Any, *inner: str | int, zoned: bool) -> datetime | None:
+    def moment(self, code: str, given: Any, *inner: str | int, zoned: bool) -> datetime | None:
         """Return a time (see `moment_of`); None when it is none."""
         try:
-            return moment_of(told, zoned=zoned)
+            return moment_of(given, zoned=zoned)
         except ValueError as error:
             self.leave_out(code, str(error), *inner)
             return None
@@ -250,16 +250,16 @@ def _flaw_of_text(text: str) -> str | None:
     return None if text.isascii() else flaw_of(text)
 
 
-def name_of(told: Any) -> str | None:
+def name_of(given: Any) -> str | None:
     """Return a segment's display name, None where there is none that can be shown."""
-    if not isinstance(told, str) or not told:
+    if not isinstance(given, str) or not given:
         return None
-    return told[:MAX_NAME].encode(errors="replace").decode()
+    return given[:MAX_NAME].encode(errors="replace").decode()
 
 
 def read_each(
     body: Any,
-    told: Iterable[tuple[Place, Any]],
+    given: Iterable[tuple[Place, Any]],
     read_one: Callable[[Place, Any], Incoming],
     left_out: Sequence[LeftOut] = (),
 ) -> Reading:
@@ -271,7 +271,7 @@ def read_each(
     profiles: list[Incoming] = []
     misshapen: list[InputError] = []
     errors: list[InputError] = [part.error for part in left_out]
-    for number, (place, value) in enumerate(told):
+    for number, (place, value) in enumerate(given):
         if number == MAX_PROFILES:
             raise too_large(f"A request holds at most {MAX_PROFILES} profiles.")
         try:

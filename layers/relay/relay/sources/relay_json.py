@@ -52,7 +52,7 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  
     changes = _changes(body)
     # Which key it is is not shown: it may be personal data.
     unknown = [LeftOut(UNKNOWN_KEY, InputError(_IS_UNKNOWN, pointer([])))] if body.keys() - {"changes"} else []
-    places = ((("changes", index), told) for index, told in enumerate(changes))
+    places = ((("changes", index), given) for index, given in enumerate(changes))
     return read_each(body, places, partial(_incoming, source), unknown)
 
 
@@ -70,36 +70,36 @@ def _changes(body: Any) -> list[Any]:
     return changes
 
 
-def _incoming(source: str, place: Place, told: Any) -> Incoming:
-    if not isinstance(told, dict):
+def _incoming(source: str, place: Place, given: Any) -> Incoming:
+    if not isinstance(given, dict):
         raise Misshapen([InputError("must be a change (an object)", pointer(place))])
-    parts = Parts(source, place, told)
-    if told.keys() - _KEYS:
+    parts = Parts(source, place, given)
+    if given.keys() - _KEYS:
         parts.leave_out(UNKNOWN_KEY, _IS_UNKNOWN)
-    at = None if told.get("at") is None else parts.moment(UNFIT_TIME, told["at"], "at", zoned=True)
-    snapshot = told.get("snapshot")
+    at = None if given.get("at") is None else parts.moment(UNFIT_TIME, given["at"], "at", zoned=True)
+    snapshot = given.get("snapshot")
     if snapshot is not None and not isinstance(snapshot, bool):
         parts.leave_out(UNFIT_SNAPSHOT, "must be true or false", "snapshot")
-    attributes = _object(parts, UNFIT_ATTRIBUTE, told, "attributes")
+    attributes = _object(parts, UNFIT_ATTRIBUTE, given, "attributes")
     return parts.incoming(
-        identities=dict(_identities(parts, _object(parts, UNFIT_IDENTITY, told, "identities"))),
+        identities=dict(_identities(parts, _object(parts, UNFIT_IDENTITY, given, "identities"))),
         attributes=parts.attributes(attributes, "attributes"),
-        memberships=list(_memberships(parts, told.get("memberships"))),
+        memberships=list(_memberships(parts, given.get("memberships"))),
         snapshot=snapshot is True,
         at=at,
     )
 
 
-def _object(parts: Parts, code: str, told: Mapping[str, Json], key: str) -> Mapping[str, Json]:
-    value = told.get(key, {})
+def _object(parts: Parts, code: str, given: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    value = given.get(key, {})
     if not isinstance(value, dict):
         parts.leave_out_value(code, "must be an object", key)
         return {}
     return value
 
 
-def _identities(parts: Parts, told: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str] | None]]:
-    for namespace, value in told.items():
+def _identities(parts: Parts, given: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str] | None]]:
+    for namespace, value in given.items():
         if not parts.namespace(namespace, "identities"):
             continue
         if value is None or value == []:
@@ -114,36 +114,36 @@ def _identities(parts: Parts, told: Mapping[str, Any]) -> Iterator[tuple[str, Se
             yield namespace, ids
 
 
-def _memberships(parts: Parts, told: Any) -> Iterator[MembershipChange]:
-    if told is None:
+def _memberships(parts: Parts, given: Any) -> Iterator[MembershipChange]:
+    if given is None:
         return
-    if not isinstance(told, list):
+    if not isinstance(given, list):
         parts.leave_out(UNFIT_MEMBERSHIP, "must be a list", "memberships")
         return
-    for index, value in enumerate(told):
+    for index, value in enumerate(given):
         membership = _membership(parts, ("memberships", index), value)
         if membership is not None:
             yield membership
 
 
-def _membership(parts: Parts, place: Place, told: Any) -> MembershipChange | None:
-    if not isinstance(told, dict):
+def _membership(parts: Parts, place: Place, given: Any) -> MembershipChange | None:
+    if not isinstance(given, dict):
         parts.leave_out(UNFIT_MEMBERSHIP, "must be an object with segment, status and at", *place)
         return None
-    if missing := [key for key in ("segment", "status", "at") if key not in told]:
+    if missing := [key for key in ("segment", "status", "at") if key not in given]:
         parts.leave_out(UNFIT_MEMBERSHIP, "is missing", *place, missing[0])
         return None
-    status = told["status"]
+    status = given["status"]
     if not isinstance(status, str) or status not in STATUSES:
         parts.leave_out(UNFIT_MEMBERSHIP, f"must be {' or '.join(STATUSES)}", *place, "status")
         return None
-    at = parts.moment(UNFIT_MEMBERSHIP, told["at"], *place, "at", zoned=True)
-    segment = None if at is None else parts.segment(told["segment"], *place, "segment")
+    at = parts.moment(UNFIT_MEMBERSHIP, given["at"], *place, "at", zoned=True)
+    segment = None if at is None else parts.segment(given["segment"], *place, "segment")
     if at is None or segment is None:
         return None
-    if told.keys() - _MEMBERSHIP_KEYS:
+    if given.keys() - _MEMBERSHIP_KEYS:
         parts.leave_out(UNKNOWN_KEY, _IS_UNKNOWN, *place)
-    name = told.get("name")
+    name = given.get("name")
     if not isinstance(name, str | None):
         parts.leave_out(UNFIT_MEMBERSHIP, "must be a text", *place, "name")
     return MembershipChange(segment, STATUSES[status], at, name_of(name))

@@ -14,9 +14,9 @@ def webhook_id_of(headers: Mapping[str, str]) -> str | None:
     An `Idempotency-Key` is a quoted text; many senders leave the quotes out.
     """
     for header in _HEADERS:
-        told = headers.get(header, "").strip()
-        if len(told) > 1 and told[0] == told[-1] == '"':
-            told = told[1:-1].strip()
-        if told:
-            return told
+        given = headers.get(header, "").strip()
+        if len(given) > 1 and given[0] == given[-1] == '"':
+            given = given[1:-1].strip()
+        if given:
+            return given
     return None

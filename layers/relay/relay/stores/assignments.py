@@ -94,8 +94,8 @@ def encode(assignment: Assignment) -> str | bytes:
 
 def decode(doc: str | int | bytes) -> Assignment:
     """Read the stored form."""
-    told = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
-    targets, settings, since, rejection, took_over_at = told + [None] * (5 - len(told))
+    given = json.loads(zlib.decompress(doc) if isinstance(doc, bytes) else str(doc))
+    targets, settings, since, rejection, took_over_at = given + [None] * (5 - len(given))
     return Assignment(
         _pairs(targets),
         settings,
@@ -121,5 +121,5 @@ def _microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else microseconds(moment)
 
 
-def _moment(told: int | None) -> datetime | None:
-    return None if told is None else from_microseconds(told)
+def _moment(given: int | None) -> datetime | None:
+    return None if given is None else from_microseconds(given)

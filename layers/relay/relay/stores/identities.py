@@ -140,21 +140,21 @@ def decode(text: str) -> Record:
     )
 
 
-def _desired(told: Sequence[Any]) -> Wanted | Unwanted:
-    if len(told) == 3:
-        by, digest, basis = told
+def _desired(given: Sequence[Any]) -> Wanted | Unwanted:
+    if len(given) == 3:
+        by, digest, basis = given
         return Wanted(tuple(by), digest, None if basis is None else Basis(*basis))
-    rest, leaving = told
+    rest, leaving = given
     return NOBODY if leaving is None and rest == Rest.OUT.value else Unwanted(Rest(rest), leaving)
 
 
-def _call(told: Sequence[Any]) -> Call:
-    call_id, content, send_by, deadline, earlier = told
+def _call(given: Sequence[Any]) -> Call:
+    call_id, content, send_by, deadline, earlier = given
     return Call(call_id, _content(content), from_microseconds(send_by), from_microseconds(deadline), _moment(earlier))
 
 
-def _refused(told: Sequence[Any]) -> Refused:
-    content, code, at, under = told
+def _refused(given: Sequence[Any]) -> Refused:
+    content, code, at, under = given
     return Refused(_content(content), code, from_microseconds(at), under)
 
 
@@ -178,5 +178,5 @@ def _microseconds(moment: datetime | None) -> int | None:
     return None if moment is None else microseconds(moment)
 
 
-def _moment(told: int | None) -> datetime | None:
-    return None if told is None else from_microseconds(told)
+def _moment(given: int | None) -> datetime | None:
+    return None if given is None else from_microseconds(given)

@@ -200,8 +200,8 @@ def _row_to_json(row: Row) -> list[Any]:
     return [row.profile, *row.pair, content, at, dict(row.values), int(row.is_all)]
 
 
-def _row_from_json(told: Sequence[Any], keyed: KeyedHash, connection: str) -> Row:
-    profile, target, identity, content, at, values, is_all = told
+def _row_from_json(given: Sequence[Any], keyed: KeyedHash, connection: str) -> Row:
+    profile, target, identity, content, at, values, is_all = given
     moment = moments.from_microseconds(at)
     wanted = OUT if content == "OUT" else Digest(content)
     key = key_of(keyed, connection, target, identity)

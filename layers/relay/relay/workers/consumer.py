@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from relay.breaker import failures
 from relay.breaker.failures import Do, Paused, Stopped
-from relay.breaker.stopping import Stopping
+from relay.breaker.stops import Stops
 from relay.clock import Clock
 from relay.domain import ledger
 from relay.domain.ledger import Column
@@ -24,12 +24,12 @@ from relay.messages import Look, Page, from_json
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
 from relay.reconcile import verdict
+from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.job import Job
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.set_aside import SetAside
 from relay.reconcile.survey import Survey
 from relay.reconcile.time_limits import OUT_OF_TIME
-from relay.reconcile.waking import Waking
 from relay.runs.pages import Pages
 from relay.stores import attempts, breakers, runs
 from relay.stores.database import Database
@@ -82,9 +82,9 @@ class Consumer:
         opener: Opener,
         reconciler: Reconciler,
         pages: Pages,
-        waking: Waking,
-        aside: SettingAside,
-        stopping: Stopping,
+        enqueuer: Enqueuer,
+        aside: SetAside,
+        stops: Stops,
         clock: Clock,
         retry_later: RetryLater,
         observe: Observability,
@@ -93,9 +93,9 @@ class Consumer:
         self._opener = opener
         self._reconciler = reconciler
         self._pages = pages
-        self._waking = waking
+        self._enqueuer = enqueuer
         self._aside = aside
-        self._stopping = stopping
+        self._stops = stops
         self._clock = clock
         self._retry_later = retry_later
         self._observe = observe
@@ -155,7 +155,7 @@ class Consumer:
                 return self._handle(unit, until, fresh=fresh, at_least=problem.version)
             return self._react(unit, opened, problem)
         except ConnectionProblem as problem:
-            if opened is not None and not fresh and self._stopping.has_new_secret(opened.job.account.connection):
+            if opened is not None and not fresh and self._stops.has_new_secret(opened.job.account.connection):
                 return self._handle(unit, until, fresh=True, at_least=at_least)
             return self._react(unit, opened, problem)
         except Exception as problem:  # noqa: BLE001 - a defect must harm only its own messages, and be seen
@@ -179,7 +179,7 @@ class Consumer:
             return [message.id for message in unit.received]
         connection, name = unit.export.split("/", 1)
         if row.do in (Do.STOP_CONNECTION, Do.STOP_EXPORT) and isinstance(problem, Problem):
-            self._stopping.stop(connection, None if row.do is Do.STOP_CONNECTION else name, problem)
+            self._stops.stop(connection, None if row.do is Do.STOP_CONNECTION else name, problem)
         elif row.do in (Do.RETRY, Do.RETRY_SOON):
             return self._try_again(unit, row.do, problem)
         elif not isinstance(problem, Stopped | Paused):
@@ -277,7 +277,7 @@ class Consumer:
         export, calls = opened.job.export, opened.calls()
         tasks: Sequence[Look | Page] = unit.looks if unit.page is None else [unit.page]
         groups = [message.group or "" for message in unit.received]
-        self._waking.send_again(export.destination, zip(tasks, groups, strict=True))
+        self._enqueuer.send_again(export.destination, zip(tasks, groups, strict=True))
         if unit.page is not None:
             shard = runs.shard(self._database, unit.page.run, Phase(unit.page.phase), unit.page.shard)
             if shard is not None:

@@ -8,7 +8,7 @@ from typing import Final
 from relay.breaker import failures
 from relay.breaker.accounts import Accounts
 from relay.breaker.failures import Do, Paused, Stopped
-from relay.breaker.stopping import Stopping
+from relay.breaker.stops import Stops
 from relay.clock import Clock
 from relay.destinations import contract
 from relay.destinations.contract import Account, ImportReport, Step
@@ -30,13 +30,13 @@ from relay.domain.runs import RunState
 from relay.messages import CheckImport, Confirm, from_json
 from relay.observability import Count, Observability
 from relay.queues import Received
-from relay.reconcile.confirming import Confirming
+from relay.reconcile.confirmation import Confirmation
+from relay.reconcile.enqueue import LONGEST_DELAY, Enqueuer
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.set_aside import SetAside
 from relay.reconcile.time_limits import within
-from relay.reconcile.waking import LONGEST_DELAY, Waking
 from relay.runs.ending import Ending
-from relay.runs.settling import Settling
+from relay.runs.settlement import Settlement
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores import attempts, breakers, imports, runs, waits
 from relay.stores.breakers import Breaker
@@ -123,12 +123,12 @@ class ImportChecker:
         accounts: Accounts,
         keyed: KeyedHash,
         reconciler: Reconciler,
-        confirming: Confirming,
-        settling: Settling,
+        confirmation: Confirmation,
+        settlement: Settlement,
         ending: Ending,
-        waking: Waking,
-        aside: SettingAside,
-        stopping: Stopping,
+        enqueuer: Enqueuer,
+        aside: SetAside,
+        stops: Stops,
         clock: Clock,
         retry_later: RetryLater,
         observe: Observability,
@@ -138,12 +138,12 @@ class ImportChecker:
         self._accounts = accounts
         self._keyed = keyed
         self._recorder = reconciler.recorder
-        self._confirming = confirming
-        self._settling = settling
+        self._confirmation = confirmation
+        self._settlement = settlement
         self._ending = ending
-        self._waking = waking
+        self._enqueuer = enqueuer
         self._aside = aside
-        self._stopping = stopping
+        self._stops = stops
         self._clock = clock
         self._retry_later = retry_later
         self._observe = observe
@@ -194,7 +194,7 @@ class ImportChecker:
         except (SettingsProblem, ExportProblem, Stopped, Paused):
             return
         try:
-            found = self._confirming.confirm(opened.job, task.profiles)
+            found = self._confirmation.confirm(opened.job, task.profiles)
         except Busy:
             raise
         except (Transient, ConnectionProblem, ExportProblem) as problem:
@@ -224,11 +224,11 @@ class ImportChecker:
         unreadable: dict[str, Exception] = {}
         rows = imports.rows(self._database, self._keyed, opened, unreadable)
         try:
-            told = self._ask(export, account, opened, rows, seconds_left)
+            given = self._ask(export, account, opened, rows, seconds_left)
         except Busy:
             raise
         except ConnectionProblem as problem:
-            if not fresh and self._stopping.has_new_secret(connection):
+            if not fresh and self._stops.has_new_secret(connection):
                 self._look(check, opened, seconds_left, fresh=True)
             else:
                 self._react(check, opened, breaker, problem)
@@ -236,9 +236,9 @@ class ImportChecker:
             self._react(check, opened, breaker, problem)
         else:
             breakers.note_success(self._database, breaker)
-            if told.is_finished:
-                told.unreadable = unreadable
-                self._settle(export, check, opened, rows, told)
+            if given.is_finished:
+                given.unreadable = unreadable
+                self._settle(export, check, opened, rows, given)
             else:
                 self._look_later(check, opened, _pause(check))
 
@@ -251,7 +251,7 @@ class ImportChecker:
         do = failures.row_for(problem, failing=failing).do
         if do in (Do.STOP_CONNECTION, Do.STOP_EXPORT):
             export = None if do is Do.STOP_CONNECTION else opened.export
-            self._stopping.stop(opened.connection, export, problem)
+            self._stops.stop(opened.connection, export, problem)
             self._look_later(check, opened, LONGEST_DELAY)
         else:
             self._look_later(check, opened, max(_pause(check), _retry_after(problem) or timedelta()))
@@ -280,7 +280,7 @@ class ImportChecker:
         now = self._clock.now()
         is_over = now - opened.queued_at > destination.import_bound
         asked = range(opened.again, len(rows))
-        told = _Told()
+        given = _Told()
 
         def ask(part: Sequence[int]) -> None:
             steps = [_step(rows[index]) for index in part]
@@ -293,11 +293,11 @@ class ImportChecker:
                 opened.note,
                 is_time_left=lambda: seconds_left() >= LAST_CALLS,
             )
-            told.add(part, destination.import_report(account, export, question, steps))
+            given.add(part, destination.import_report(account, export, question, steps))
 
         try:
             if asked:
-                told.failed = self._by_halves(rows, asked, ask)
+                given.failed = self._by_halves(rows, asked, ask)
             else:
                 ask(asked)
         except (Busy, ConnectionProblem, ExportProblem):
@@ -307,44 +307,46 @@ class ImportChecker:
                 raise
             return _never_ended(asked)
         # While every row met a defect nobody knows whether the import has ended.
-        return _never_ended(asked) if is_over and not told.is_finished else told
+        return _never_ended(asked) if is_over and not given.is_finished else given
 
-    def _settle(self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], told: _Told) -> None:
+    def _settle(
+        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Told
+    ) -> None:
         """Record what is known; what the destination was not asked about yet stays open for the next look.
 
         What is to be sent again waits until all was looked at, so that it goes together.
         """
-        again = told.again if told.again and self._may_send_again(export, opened) else set[int]()
-        refused = {**told.refused, **dict.fromkeys(told.again - again, CAME_TO_NOTHING)}
+        again = given.again if given.again and self._may_send_again(export, opened) else set[int]()
+        refused = {**given.refused, **dict.fromkeys(given.again - again, CAME_TO_NOTHING)}
         answers: dict[int, Answer] = {}
         for index in range(opened.again, len(rows)):
-            if index in told.open or index in again or index in told.failed:
+            if index in given.open or index in again or index in given.failed:
                 continue
             rejection = refused.get(index)
             answers[index] = (
                 Taken()
                 if rejection is None
-                else Rejected(rejection.code, opened.under, rejection.is_certain, told.may_come)
+                else Rejected(rejection.code, opened.under, rejection.is_certain, given.may_come)
             )
         known, failed = self._record(opened, rows, answers)
-        failed = {**told.failed, **failed}
+        failed = {**given.failed, **failed}
         if failed:
             # Their calls stay open; whoever may not be able to read the records need not know until when exactly.
             due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
             waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
-        aside = {**told.unreadable, **{rows[index].profile: error for index, error in failed.items()}}
+        aside = {**given.unreadable, **{rows[index].profile: error for index, error in failed.items()}}
         self._aside.note(export.key, aside)
         if opened.run is not None and opened.page is not None:
             answered = [rows[index] for index in answers if index not in failed]
             self._count(opened.run, opened.page, answered, known, list(aside))
         to_send = [*rows[: opened.again], *(rows[index] for index in sorted(again))]
-        if told.open:
-            rest = [*to_send, *(rows[index] for index in sorted(told.open))]
+        if given.open:
+            rest = [*to_send, *(rows[index] for index in sorted(given.open))]
             pause = REST_PAUSE if answers or again else _pause(check)
             number = check.number + 1
-            self._waking.check_import(check.connection, check.call, number, pause)
+            self._enqueuer.check_import(check.connection, check.call, number, pause)
             seen = replace(
-                opened, queued=None, note=told.note, again=len(to_send), looked_at=self._clock.now(), number=number
+                opened, queued=None, note=given.note, again=len(to_send), looked_at=self._clock.now(), number=number
             )
             imports.leave_open(self._database, seen, rest)
         else:
@@ -371,7 +373,7 @@ class ImportChecker:
     def _by_halves(
         self, rows: Sequence[Row], indices: Sequence[int], attempt: Callable[[Sequence[int]], None]
     ) -> dict[int, Exception]:
-        """Do `attempt` for rows as `SettingAside.by_halves`, which counts them by their records."""
+        """Do `attempt` for rows as `SetAside.by_halves`, which counts them by their records."""
         places = {rows[index].key: index for index in indices}
         failed = self._aside.by_halves(list(places), lambda keys: attempt([places[key] for key in keys]))
         return {places[key]: error for key, error in failed.items()}
@@ -387,7 +389,7 @@ class ImportChecker:
                 whole[row.profile] = {row.key: known[row.key].record}
             else:
                 partly.add(row.profile)
-        self._settling.answered(run, page, whole, sorted(partly), aside)
+        self._settlement.answered(run, page, whole, sorted(partly), aside)
 
     def _tell(self, export: Export, opened: OpenImport, ended: int, rejected: int) -> None:
         self._observe.info(
@@ -413,7 +415,7 @@ class ImportChecker:
 
     def _look_later(self, check: CheckImport, opened: OpenImport, pause: timedelta) -> None:
         # First: a message lost after the note would be the last of this import for some minutes.
-        self._waking.check_import(check.connection, check.call, check.number + 1, pause)
+        self._enqueuer.check_import(check.connection, check.call, check.number + 1, pause)
         imports.note_look(self._database, opened, check.number + 1, self._clock.now())
 
 

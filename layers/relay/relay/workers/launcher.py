@@ -7,7 +7,7 @@ from relay.domain.exports import Export
 from relay.domain.runs import Phase, Run, RunState
 from relay.events import SCHEDULED
 from relay.observability import Observability
-from relay.runs.starting import Starter
+from relay.runs.starter import Starter
 from relay.settings.settings import Settings
 from relay.stores import breakers, runs
 from relay.stores.database import Database

@@ -10,7 +10,7 @@ from pydantic import BaseModel, SecretStr
 
 from relay.breaker.accounts import Accounts
 from relay.breaker.failures import Paused, Stopped
-from relay.breaker.owning import Ownership
+from relay.breaker.ownership import Ownership
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.keyed_hash import KeyedHash

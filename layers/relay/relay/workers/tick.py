@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from relay.breaker.pace import budget_used
-from relay.breaker.probing import Prober
+from relay.breaker.prober import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
@@ -14,12 +14,12 @@ from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
 from relay.domain.problems import Problem, Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
-from relay.reconcile.recording import sleeper_of
-from relay.reconcile.setting_aside import SettingAside
-from relay.reconcile.waking import Sleeper, Waking
+from relay.reconcile.enqueue import Due, Enqueuer
+from relay.reconcile.recorder import due_of
+from relay.reconcile.set_aside import SetAside
 from relay.runs.ending import Ending
-from relay.runs.settling import Settling
-from relay.runs.starting import Starter
+from relay.runs.settlement import Settlement
+from relay.runs.starter import Starter
 from relay.schedules import Timetable
 from relay.settings.doors import UNREADABLE
 from relay.settings.settings import Settings
@@ -35,7 +35,7 @@ STALLED_AFTER: Final = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
 
 
-Due = TypeVar("Due", IdentityWait, ConfirmWait)
+WaitType = TypeVar("WaitType", IdentityWait, ConfirmWait)
 
 
 class Ticker:
@@ -48,10 +48,10 @@ class Ticker:
         destinations: Callable[[str], Destination],
         starter: Starter,
         ending: Ending,
-        settling: Settling,
-        waking: Waking,
+        settlement: Settlement,
+        enqueuer: Enqueuer,
         prober: Prober,
-        aside: SettingAside,
+        aside: SetAside,
         directory: Directory,
         clock: Clock,
         observe: Observability,
@@ -65,8 +65,8 @@ class Ticker:
         self._destinations = destinations
         self._starter = starter
         self._ending = ending
-        self._settling = settling
-        self._waking = waking
+        self._settlement = settlement
+        self._enqueuer = enqueuer
         self._prober = prober
         self._aside = aside
         self._directory = directory
@@ -117,7 +117,7 @@ class Ticker:
         if failed:
             raise failed[0]
 
-    def _each(self, work: Callable[[Sequence[Due]], None], due: Sequence[Due]) -> list[Exception]:
+    def _each(self, work: Callable[[Sequence[WaitType]], None], due: Sequence[WaitType]) -> list[Exception]:
         """Do the work for all waits of a kind, and drop those for which it went well; return what the others met."""
         failed = self._aside.by_halves(due, work)
         waits.drop(self._database, [wait for wait in due if wait not in failed])
@@ -129,8 +129,8 @@ class Ticker:
         """Ask for looks at whoever is responsible for records that waited and are not at rest."""
         found = identities.load(self._database, list(dict.fromkeys(wait.key for wait in due)))
         now = self._clock.now()
-        self._waking.look(
-            sleeper_of(wait.connection, record, record.responsible)
+        self._enqueuer.look(
+            due_of(wait.connection, record, record.responsible)
             for wait in due
             if (record := found[wait.key].record).responsible is not None and next_step(record, now) != NOTHING
         )
@@ -138,15 +138,15 @@ class Ticker:
     def _look_up(self, due: Sequence[ConfirmWait]) -> None:
         """Have destinations asked about what is unconfirmed."""
         found = identities.load(self._database, list(dict.fromkeys(wait.key for wait in due)))
-        sleepers: list[Sleeper] = []
+        asked: list[Due] = []
         for wait in due:
             record = found[wait.key].record
             if record.refused is not None and record.responsible is not None:
-                sleepers.append(sleeper_of(wait.connection, record, record.responsible))
-        self._waking.confirm(sleepers)
+                asked.append(due_of(wait.connection, record, record.responsible))
+        self._enqueuer.confirm(asked)
 
     def _settle(self, wait: OutstandingWait, exports: Mapping[str, Export]) -> None:
-        run = self._settling.due(wait)
+        run = self._settlement.due(wait)
         export = None if run is None else exports.get(run.export)
         if run is not None and export is not None:
             self._ending.go_on_if_over(export, run.id)
@@ -245,7 +245,7 @@ class Ticker:
         for opened in imports.all_open(self._database, connection):
             if _is_stalled(opened.looked_at, now):
                 imports.note_look(self._database, opened, opened.number, now)
-                self._waking.check_import(connection, opened.call, opened.number, timedelta())
+                self._enqueuer.check_import(connection, opened.call, opened.number, timedelta())
 
 
 def _is_stalled(last: datetime | None, now: datetime) -> bool:

@@ -32,7 +32,7 @@ def check(bench: Bench, connection: str = CONNECTION) -> dict[str, Any]:
     return bench.stack.operator().handle({"check": connection})
 
 
-def told(findings: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+def given(findings: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(found["subject"], found["level"]) for found in findings]
 
 
@@ -264,7 +264,7 @@ def test_a_check_of_everything_looks_at_every_connection_and_source(bench: Bench
         OTHER_CONNECTION: True,
         "unused": False,
     }
-    assert told(checked["findings"]) == [("names", "warning"), ("source app", "error"), ("export vip/", "error")]
+    assert given(checked["findings"]) == [("names", "warning"), ("source app", "error"), ("export vip/", "error")]
     assert sum(len(report["findings"]) for report in checked["connections"]) == 1
     assert not checked["well"]
 

@@ -31,12 +31,12 @@ def export(destination: str = "activecampaign", segments: tuple[str, ...] = (VIP
 
 
 def member(number: int = 0, *, realized: bool = True, segment: str = VIP, **attributes: Any) -> Profile:
-    told = {"email": f"kim{number}@example.com", "firstName": "Kim", "address": {"city": "Ulm"}, **attributes}
+    given = {"email": f"kim{number}@example.com", "firstName": "Kim", "address": {"city": "Ulm"}, **attributes}
     return Profile(
         id=f"{number % 256:02x}{number:030x}",
         source="shop",
         identities={"crm": Register([f"c-{number}"], AT, AT)},
-        attributes={name: Register(value, AT, AT) for name, value in told.items()},
+        attributes={name: Register(value, AT, AT) for name, value in given.items()},
         memberships={segment: Membership(realized, AT, AT)},
     )
 
@@ -78,11 +78,11 @@ def one_finding(field: str, text: str, *people: Profile) -> Finding:
         ("sum(attributes.email)", "(unfit_expression 3)"),
     ],
 )
-def test_an_identity_that_nobody_has_is_an_error(text: str, told: str) -> None:
+def test_an_identity_that_nobody_has_is_an_error(text: str, given: str) -> None:
     found = one_finding("email", text)
     assert found.level is Level.ERROR
     assert "yields nothing for any of 3 profiles tried" in found.message
-    assert told in found.message
+    assert given in found.message
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,10 @@ def test_an_identity_that_nobody_has_is_an_error(text: str, told: str) -> None:
         ("phone", "join('', [attributes.prefix, attributes.phone])", "there is no prefix in attributes"),
     ],
 )
-def test_an_optional_field_that_nobody_has_is_a_warning(field: str, text: str, told: str) -> None:
+def test_an_optional_field_that_nobody_has_is_a_warning(field: str, text: str, given: str) -> None:
     found = one_finding(field, text)
     assert found.level is Level.WARNING
-    assert told in found.message
+    assert given in found.message
 
 
 def test_a_share_for_whom_it_cannot_be_worked_out() -> None:

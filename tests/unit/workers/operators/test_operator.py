@@ -201,10 +201,10 @@ def test_a_defect_fails_without_the_text_that_may_hold_personal_data(
         raise KeyError("kim@example.com")
 
     monkeypatch.setattr(runs, "load", trip)
-    with pytest.raises(Unexpected) as told:
+    with pytest.raises(Unexpected) as given:
         bench.stack.operator().handle({"show": "20260101T000000-aaaaaa"})
-    assert "KeyError" in str(told.value)
-    assert "kim" not in bench.log.getvalue() + str(told.value) + repr(told.value.__cause__)
+    assert "KeyError" in str(given.value)
+    assert "kim" not in bench.log.getvalue() + str(given.value) + repr(given.value.__cause__)
 
 
 # Probes.

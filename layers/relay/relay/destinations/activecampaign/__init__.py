@@ -77,7 +77,7 @@ class ActiveCampaign:
         """Return the list, and the field or tag that marks members: two exports would undo each other there."""
         return frozenset((mapping_rules.target_of(export.options), mapping_rules.list_target(export.options.list_id)))
 
-    def says_goodbye(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export) -> bool:
         """Return whether leavers are taken out: not with `keep`."""
         return bool(export.options.on_exit != "keep")
 
@@ -162,7 +162,7 @@ def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
 
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
-    return step.memo is not None if step.joins else _leaves_alone(step.target, options)
+    return step.evidence is not None if step.joins else _leaves_alone(step.target, options)
 
 
 def _beyond_tags(account: Account, export: Export, fitting: Mapping[int, Contact]) -> list[int]:

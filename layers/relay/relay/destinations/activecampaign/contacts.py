@@ -19,7 +19,7 @@ from relay.destinations.activecampaign.errors import (
     UNREADABLE,
     UNSUBSCRIBED,
 )
-from relay.destinations.activecampaign.evidence import is_ours, memo_of, nobody_objected
+from relay.destinations.activecampaign.evidence import evidence_of, is_ours, nobody_objected
 from relay.destinations.activecampaign.mapping import Leaving, leaving, list_target, name_in
 from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
@@ -48,10 +48,10 @@ def standing_in_the_way(
         return None
     if entry.status is ListStatus.UNSUBSCRIBED and options.resubscribe:
 
-        def memo_at(list_id: str) -> str | None:
-            return account.memo_at(list_target(list_id), step.identity)
+        def evidence_at(list_id: str) -> str | None:
+            return account.evidence_at(list_target(list_id), step.identity)
 
-        if nobody_objected(entry, step.memo, memo_at):
+        if nobody_objected(entry, step.evidence, evidence_at):
             return None
     return OBJECTIONS.get(entry.status, UNKNOWN_STATUS)
 
@@ -121,8 +121,8 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
         return Answer(refused={0: UNKNOWN_STATUS})
     if entry is None or entry.status is not ListStatus.SUBSCRIBED:
         # Told again after a lost answer, or unsubscribed by hand before: only in the first case it is as we left it.
-        if entry is not None and step.memo is not None and is_ours(entry, step.memo):
-            return Answer(memos={0: step.memo})
+        if entry is not None and step.evidence is not None and is_ours(entry, step.evidence):
+            return Answer(evidence={0: step.evidence})
         return DONE
     left = client.set_list_status(contact_id, list_id, ListStatus.UNSUBSCRIBED)
     if left is None:
@@ -131,11 +131,11 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
         left = client.list_entry(contact_id, list_id) or left
     except (Transient, Conflict):
         # What the writing call showed may read the same; if it does not, the way back is unclear and stays shut.
-        return Answer(memos={0: memo_of(left, entry.elsewhere)})
+        return Answer(evidence={0: evidence_of(left, entry.elsewhere)})
     except Problem as problem:
         raise half_done(problem) from None
     # Of other lists counts what was there before: an unsubscription that came meanwhile is none of ours.
-    return Answer(memos={0: memo_of(left, entry.elsewhere)}) if left.status is ListStatus.UNSUBSCRIBED else DONE
+    return Answer(evidence={0: evidence_of(left, entry.elsewhere)}) if left.status is ListStatus.UNSUBSCRIBED else DONE
 
 
 def half_done(problem: Problem) -> Problem:

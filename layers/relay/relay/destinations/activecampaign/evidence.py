@@ -12,23 +12,23 @@ _SHORT = 16
 """Characters that are remembered of the fingerprint of another list's entry."""
 
 
-def memo_of(left: ListEntry, elsewhere: Mapping[str, str]) -> str:
+def evidence_of(left: ListEntry, elsewhere: Mapping[str, str]) -> str:
     """Return what is remembered: the entry our call left, and the unsubscriptions from other lists before it."""
     return f"{left.fingerprint}:{','.join(sorted(mark[:_SHORT] for mark in elsewhere.values()))}"
 
 
-def is_ours(entry: ListEntry, memo: str | None) -> bool:
+def is_ours(entry: ListEntry, evidence: str | None) -> bool:
     """Return whether a list entry is exactly what our call left."""
-    return memo is not None and memo.partition(":")[0] == entry.fingerprint
+    return evidence is not None and evidence.partition(":")[0] == entry.fingerprint
 
 
-def nobody_objected(entry: ListEntry, memo: str | None, memo_at: Callable[[str], str | None]) -> bool:
+def nobody_objected(entry: ListEntry, evidence: str | None, evidence_at: Callable[[str], str | None]) -> bool:
     """Return whether an unsubscribed contact may come back: its entry is ours, and it has left no other list since.
 
-    `memo_at` gives what is remembered of the contact at another list, by the list's id.
+    `evidence_at` gives what is remembered of the contact at another list, by the list's id.
     """
-    if memo is None or not is_ours(entry, memo):
+    if evidence is None or not is_ours(entry, evidence):
         return False
-    before = set(memo.partition(":")[2].split(","))
+    before = set(evidence.partition(":")[2].split(","))
     since = {number: mark for number, mark in entry.elsewhere.items() if mark[:_SHORT] not in before}
-    return all((memo_at(number) or "").partition(":")[0] == mark for number, mark in since.items())
+    return all((evidence_at(number) or "").partition(":")[0] == mark for number, mark in since.items())

@@ -64,7 +64,7 @@ class GainsightPx:
         """Return the targets: nothing else is written."""
         return frozenset(self.targets(export))
 
-    def says_goodbye(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
+    def tells_leaving(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
         """Return True: who leaves a segment leaves it at PX."""
         return True
 

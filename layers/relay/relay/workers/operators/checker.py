@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from relay.breaker.accounts import Accounts
-from relay.breaker.owning import Ownership
-from relay.breaker.probing import Prober
+from relay.breaker.ownership import Ownership
+from relay.breaker.prober import Prober
 from relay.destinations.contract import Destination, Finding, Level
 from relay.domain import ledger, moments
 from relay.domain.exports import Export
 from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, Problem, Transient
 from relay.domain.runs import RunState
 from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION
-from relay.reconcile.setting_aside import code_version
+from relay.reconcile.set_aside import code_version
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource

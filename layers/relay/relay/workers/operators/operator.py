@@ -4,12 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from relay.breaker.probing import Prober
+from relay.breaker.prober import Prober
 from relay.domain.problems import EventProblem, SettingsProblem
 from relay.domain.runs import RETRY_ALL, Run, RunState
 from relay.events import EVERY_EXPORT, export_key, failed_event, refuse_others
 from relay.observability import Observability
-from relay.runs.starting import Starter
+from relay.runs.starter import Starter
 from relay.settings.names import is_name
 from relay.settings.settings import Settings
 from relay.stores import breakers, runs

@@ -45,7 +45,7 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
-class SettingAside:
+class SetAside:
     """Remembers whom defects concern. One for each process: it counts failures across messages."""
 
     def __init__(self, database: Database, clock: Clock, observe: Observability) -> None:

@@ -1,4 +1,4 @@
-"""Confirming: what ended as unconfirmed is looked at again; nothing is sent."""
+"""Confirmation: what ended as unconfirmed is looked at again; nothing is sent."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from relay.domain.identity import OUT, Content, Record, confirmed
 from relay.domain.problems import UNCONFIRMED, Busy, Problem
 from relay.reconcile.job import Job
 from relay.reconcile.reconciler import Reconciler
-from relay.reconcile.recording import next_look_up
+from relay.reconcile.recorder import next_look_up
 from relay.reconcile.survey import Survey
 from relay.reconcile.time_limits import within
 from relay.stores import identities
@@ -34,7 +34,7 @@ class _Open(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Confirming:
+class Confirmation:
     """Asks destinations what they hold, and records what is found as desired."""
 
     database: Database

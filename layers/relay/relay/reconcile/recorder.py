@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from relay.clock import Clock
 from relay.domain.identity import Answer, Do, Record, Rejected, answered, next_step
 from relay.domain.problems import UNCONFIRMED, Busy
-from relay.reconcile.waking import Sleeper, Waking
+from relay.reconcile.enqueue import Due, Enqueuer
 from relay.stores import identities, waits
 from relay.stores.database import Database
 from relay.stores.identities import Stored
@@ -28,10 +28,10 @@ def next_look_up(since: datetime, now: datetime) -> datetime | None:
 class Recorder:
     """Writes answers into identity records, each one conditional write, and asks whoever has to go on."""
 
-    def __init__(self, database: Database, clock: Clock, waking: Waking) -> None:
+    def __init__(self, database: Database, clock: Clock, enqueuer: Enqueuer) -> None:
         self._database = database
         self._clock = clock
-        self._waking = waking
+        self._enqueuer = enqueuer
 
     def record(
         self,
@@ -101,7 +101,7 @@ class Recorder:
         stay in the queue, so they need no look.
         """
         now = self._clock.now()
-        sleepers: list[Sleeper] = []
+        due: list[Due] = []
         waiting: list[IdentityWait] = []
         bounds = {} if asked_at is None else asked_at
         for key, record in records.items():
@@ -113,13 +113,13 @@ class Recorder:
             if step.do is Do.WAIT and step.until is not None:
                 waiting.append(IdentityWait(min(step.until, bounds.get(key, step.until)), connection, key))
             elif record.responsible is not None and record.responsible not in besides:
-                sleepers.append(sleeper_of(connection, record, record.responsible))
+                due.append(due_of(connection, record, record.responsible))
         if waiting:
             waits.put(self._database, waiting)
-        if sleepers:
-            self._waking.look(sleepers, tries)
+        if due:
+            self._enqueuer.look(due, tries)
 
 
-def sleeper_of(connection: str, record: Record, profile: str) -> Sleeper:
+def due_of(connection: str, record: Record, profile: str) -> Due:
     """Return who is to be looked at for a record, for the export in whose name it was changed last."""
-    return Sleeper(connection, record.authority.export, record.authority.settings, profile)
+    return Due(connection, record.authority.export, record.authority.settings, profile)

@@ -11,7 +11,7 @@ LONGEST_DELAY = timedelta(minutes=15)
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
 
 
-class Sleeper(NamedTuple):
+class Due(NamedTuple):
     """A profile to look at for an export of a connection, under settings that are at least these."""
 
     connection: str
@@ -20,7 +20,7 @@ class Sleeper(NamedTuple):
     profile: str
 
 
-class Waking:
+class Enqueuer:
     """Puts messages on the destination queues and the Checks queue."""
 
     def __init__(
@@ -39,17 +39,17 @@ class Waking:
         self._destination_of = destination_of
         self._shards_of = shards_of
 
-    def look(self, sleepers: Iterable[Sleeper], tries: int = 0) -> None:
+    def look(self, due: Iterable[Due], tries: int = 0) -> None:
         """Ask for a look at profiles; one message names many of one export and shard. `tries` is as `Look.tries`."""
-        by_export: dict[tuple[str, str], list[Sleeper]] = {}
-        for sleeper in sleepers:
-            by_export.setdefault((sleeper.connection, sleeper.export), []).append(sleeper)
+        by_export: dict[tuple[str, str], list[Due]] = {}
+        for one in due:
+            by_export.setdefault((one.connection, one.export), []).append(one)
         for (connection, export), found in sorted(by_export.items()):
             destination = self._destination_of(connection)
             if destination is None:
                 continue
-            settings = max(sleeper.settings for sleeper in found)
-            shards = by_shard({sleeper.profile for sleeper in found}, self._shards_of(destination))
+            settings = max(one.settings for one in found)
+            shards = by_shard({one.profile for one in found}, self._shards_of(destination))
             looks = [
                 (Look(connection, export, settings, ids, tries), group(connection, shard)) for shard, ids in shards
             ]
@@ -69,10 +69,10 @@ class Waking:
         """Ask for a look at an import after a delay."""
         self._checks.send([Message(CheckImport(connection, call, number).to_json(), delay=min(delay, LONGEST_DELAY))])
 
-    def confirm(self, sleepers: Iterable[Sleeper]) -> None:
+    def confirm(self, due: Iterable[Due]) -> None:
         """Ask for a look at what a destination holds of profiles that ended as unconfirmed."""
         by_export: dict[tuple[str, str, int], list[str]] = {}
-        for connection, export, settings, profile in sleepers:
+        for connection, export, settings, profile in due:
             by_export.setdefault((connection, export, settings), []).append(profile)
         messages = [
             Message(Confirm(connection, export, settings, ids).to_json())

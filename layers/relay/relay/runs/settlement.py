@@ -1,4 +1,4 @@
-"""Settling: outstanding profiles of a run move to their columns, by what their identity records say."""
+"""Settlement: outstanding profiles of a run move to their columns, by what their identity records say."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +12,8 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import DEFECT
 from relay.domain.runs import ENDED, Phase, Run
 from relay.reconcile import verdict
-from relay.reconcile.recording import Recorder
-from relay.reconcile.setting_aside import SettingAside
+from relay.reconcile.recorder import Recorder
+from relay.reconcile.set_aside import SetAside
 from relay.stores import assignments, defects, identities, imports, outstanding, runs, waits
 from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding
@@ -30,12 +30,10 @@ Known = Mapping[str, Mapping[str, Record]]
 """All identity records of profiles: by profile, by key."""
 
 
-class Settling:
+class Settlement:
     """Moves profiles out of `outstanding`, each once."""
 
-    def __init__(
-        self, database: Database, keyed: KeyedHash, clock: Clock, recorder: Recorder, aside: SettingAside
-    ) -> None:
+    def __init__(self, database: Database, keyed: KeyedHash, clock: Clock, recorder: Recorder, aside: SetAside) -> None:
         self._database = database
         self._keyed = keyed
         self._clock = clock

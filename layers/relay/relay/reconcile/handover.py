@@ -18,9 +18,9 @@ from relay.domain.exports import Export
 from relay.domain.identity import Authority, hand_over
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, StaleSettings
+from relay.reconcile.enqueue import Due, Enqueuer
 from relay.reconcile.job import Job
 from relay.reconcile.survey import Case
-from relay.reconcile.waking import Sleeper, Waking
 from relay.stores import assignments, identities
 from relay.stores.assignments import Stored
 from relay.stores.database import Database
@@ -29,13 +29,13 @@ LOST_RACES = 12
 
 
 @dataclass(frozen=True, slots=True)
-class HandingOver:
+class Handover:
     """Lets survivors take over from aliases."""
 
     database: Database
     keyed: KeyedHash
     clock: Clock
-    waking: Waking
+    enqueuer: Enqueuer
 
     def hand_over(self, job: Job, cases: Iterable[Case]) -> dict[str, Stored]:
         """Hand over what the aliases among the cases stand for, and ask for looks at the survivors.
@@ -50,8 +50,8 @@ class HandingOver:
                 for key, pair in self.keys(job, case).items():
                     self._take_place(job, key, pair, case.profile, case.survivor)
                 held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
-        self.waking.look(
-            Sleeper(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
+        self.enqueuer.look(
+            Due(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
         )
         for case in cases:
             if case.survivor is not None and case.assigned.version > 0:

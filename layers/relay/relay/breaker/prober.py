@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.breaker.accounts import Accounts
-from relay.breaker.owning import Ownership
+from relay.breaker.ownership import Ownership
 from relay.clock import Clock
 from relay.destinations.contract import Destination, Finding, Level
 from relay.domain.exports import Export

@@ -1,4 +1,4 @@
-"""Adopting: when a target passes from one export to another, its assignments pass with it.
+"""Adoption: when a target passes from one export to another, its assignments pass with it.
 
 The DELIVER phase of the new owner's first run lists the former owner's assignments, too. Their pairs at the target are
 written into the new owner's assignments first, and then taken out of the former owner's. A claim of a new member drops
@@ -15,7 +15,7 @@ from relay.stores.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Adopting:
+class Adoption:
     """Takes what was adopted out of the former owner's assignments."""
 
     database: Database

@@ -1,4 +1,4 @@
-"""Stopping: a connection or an export is switched off, once, with the reason in its breaker and in one log line."""
+"""Stops: a connection or an export is switched off, once, with the reason in its breaker and in one log line."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from relay.stores.database import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Stopping:
+class Stops:
     """Stops connections and exports. When is said in `relay.breaker.failures`."""
 
     database: Database
