@@ -45,7 +45,7 @@ def test_the_sample_event_reads_as_three_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "read_as"),
+    ("shown", "read_as"),
     [
         ("a", ["a"]),
         (["b", "a", "b"], ["b", "a"]),

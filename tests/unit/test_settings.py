@@ -208,7 +208,7 @@ class TestSource:
             console.settings.source("shop")
 
     @pytest.mark.parametrize(
-        ("code", "told"),
+        ("code", "given"),
         [
             ("InvalidRequestException", "pending_deletion"),
             ("AccessDeniedException", "unreadable"),

@@ -153,6 +153,8 @@ def test_a_tag_with_a_slash_is_a_target_like_any_other() -> None:
     assert DESTINATION.owned(slashed) == {"tag/a/b", "list/7"}
 
 
-@pytest.mark.parametrize(("options", "told"), [({}, False), (UNSUBSCRIBE, True), (SET_FIELD, True), (REMOVE_TAG, True)])
+@pytest.mark.parametrize(
+    ("options", "given"), [({}, False), (UNSUBSCRIBE, True), (SET_FIELD, True), (REMOVE_TAG, True)]
+)
 def test_who_leaves_is_told_except_with_keep(options: dict[str, Any], given: bool) -> None:
     assert DESTINATION.tells_leaving(export(**options)) is given

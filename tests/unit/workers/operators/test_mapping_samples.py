@@ -57,7 +57,7 @@ def one_finding(field: str, text: str, *people: Profile) -> Finding:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "given"),
     [
         ("attribute.email", "there is no attribute at the top, did you mean attributes?"),
         ("attribute.email", "There are attributes, identities, source"),
@@ -86,7 +86,7 @@ def test_an_identity_that_nobody_has_is_an_error(text: str, given: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "text", "told"),
+    ("field", "text", "given"),
     [
         ("first_name", "attributes.firstname", "did you mean firstName?"),
         ("fields.4", "attributes.address", "what it finds is empty, or no text, number or list of these"),
