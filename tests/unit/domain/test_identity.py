@@ -69,6 +69,11 @@ def delivered(digest: Digest = RED, profile: str = "p2") -> Record:
     return answered(called(claimed(Record(), profile, digest)), "c1", Taken(), NOON)
 
 
+def deadline(record: Record) -> datetime:
+    assert record.open is not None
+    return record.open.deadline
+
+
 def test_a_first_claim_is_sent() -> None:
     assert next_step(claimed(Record())) == SEND
 
@@ -157,6 +162,17 @@ def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> N
     assert slow.open is not None
     assert quick.open is not None
     assert quick.open.deadline == slow.open.deadline
+
+
+def test_what_any_of_three_calls_may_still_do_stays_open_after_the_last_ones_answer() -> None:
+    first = called(claimed(Record()), "c1")
+    refused = answered(called(first, "c2", now=NOON + MINUTE), "c2", NotTaken(), NOON + MINUTE)
+    third = called(refused, "c3", now=NOON + 2 * MINUTE)
+    assert deadline(answered(third, "c3", Taken(), NOON + 2 * MINUTE)) == deadline(first)
+
+    second = called(first, "c2", now=NOON + MINUTE)
+    third = called(second, "c3", now=NOON + 2 * MINUTE)
+    assert deadline(answered(third, "c3", Taken(), NOON + 2 * MINUTE)) == deadline(second)
 
 
 def test_a_retry_carries_the_time_of_the_first_call() -> None:
@@ -445,9 +461,10 @@ class History:
             assert 0 < len(record.desired.by) <= MOST_CLAIMANTS
             assert (record.desired.digest is None) == (record.desired.basis is None)
         for content, until in self.may_land.values():
-            if until > self.now and record.acknowledged != content:
+            if until > self.now:
                 assert record.open is not None
                 assert record.open.content == content
+                assert record.open.deadline >= until
         step = next_step(record)
         if step.do is Do.WAIT:
             assert step.until is not None
