@@ -193,14 +193,19 @@ class ImportChecker:
             opened = self._opener.open(f"{task.connection}/{task.export}", at_least=task.settings, until=until)
         except (SettingsProblem, ExportProblem, Stopped, Paused):
             return
-        try:
-            found = self._confirmation.confirm(opened.job, task.profiles)
-        except Busy:
-            raise
-        except (Transient, ConnectionProblem, ExportProblem) as problem:
-            self._observe.problem("unconfirmed contacts not looked at", problem, export=opened.job.export.key)
-            return
-        self._observe.info("unconfirmed contacts looked at", export=opened.job.export.key, delivered=found)
+        job, found = opened.job, 0
+
+        def confirm(part: Sequence[str]) -> None:
+            nonlocal found
+            try:
+                found += self._confirmation.confirm(job, part)
+            except Busy:
+                raise
+            except (Transient, ConnectionProblem, ExportProblem) as problem:
+                self._observe.problem("unconfirmed contacts not looked at", problem, export=job.export.key)
+
+        self._aside.note(job.export.key, self._aside.by_halves(task.profiles, confirm))
+        self._observe.info("unconfirmed contacts looked at", export=job.export.key, delivered=found)
 
     def _look(
         self, check: CheckImport, opened: OpenImport, seconds_left: Callable[[], float], *, fresh: bool = False
