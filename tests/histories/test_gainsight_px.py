@@ -1,4 +1,4 @@
-"""Days of a small relay that exports to the Gainsight PX sandbox: which identities a segment holds after each change."""
+"""A small relay that exports to the Gainsight PX sandbox: which identities a segment holds after each change."""
 
 from __future__ import annotations
 
