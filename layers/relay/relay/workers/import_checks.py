@@ -26,7 +26,7 @@ from relay.domain.problems import (
     SettingsProblem,
     Transient,
 )
-from relay.domain.runs import RunState
+from relay.domain.runs import CUT_SHORT
 from relay.messages import CheckImport, Confirm, from_json
 from relay.observability import Count, Observability
 from relay.queues import Received
@@ -416,7 +416,7 @@ class ImportChecker:
         if opened.tries + 1 >= MOST_TRIES or not export.active:
             return False
         last = None if export.stream else runs.newest(self._database, export.key)
-        return last is None or last.state not in (RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED)
+        return last is None or last.state not in CUT_SHORT
 
     def _look_later(self, check: CheckImport, opened: OpenImport, pause: timedelta) -> None:
         # First: a message lost after the note would be the last of this import for some minutes.
