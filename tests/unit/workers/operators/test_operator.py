@@ -118,7 +118,7 @@ def test_a_retry_tries_exactly_what_was_rejected_with_the_code(bench: Bench) -> 
         bench.clock.time += MINUTE
 
 
-def test_a_retry_that_cannot_start_says_so_and_is_not_kept(bench: Bench) -> None:
+def test_a_retry_that_cannot_start_says_so(bench: Bench) -> None:
     operator = bench.stack.operator()
     first = operator.handle({"retry": MAIN})["run"]
     again = operator.handle({"retry": MAIN})
