@@ -219,3 +219,36 @@ def test_a_page_that_dies_anywhere_loses_nobody_and_counts_each_once(imports: bo
         assert held(bench) == WANTED
 
     assert die_at_every_step(prepare, act, check) >= 30
+
+
+@both
+def test_two_exports_swap_what_they_own(imports: bool) -> None:
+    """Given one who is in both targets and one in one, When the exports swap them, Then each holds whom it should."""
+    bench = Bench(imports=imports, call_size=4)
+    main, other = f"{CONNECTION}/main", f"{CONNECTION}/other"
+    bench.edit("other", options="8", segments=(GOLD,))
+    bench.store(2, inside=(VIP, GOLD), email=mail(2))
+    bench.store(4, inside=(GOLD,), email=mail(4))
+    for key in (main, other):
+        bench.full_run(bench.settings.saved[key])
+    names = [bench.target(bench.settings.saved[key]) for key in (main, other)]
+    assert [held_at(bench, name) for name in names] == [{mail(2)}, {mail(2), mail(4)}]
+    if imports:
+        # Each list gets the other export's members.
+        bench.edit("other", options="7")
+        bench.edit("main", options="8")
+    else:
+        bench.edit("other", segments=(VIP,))
+        bench.edit("main", segments=(GOLD,))
+    bench.clock.time += HOUR
+    for key in (other, main):
+        bench.stack.starter.start(bench.settings.saved[key], "test")
+        bench.work_off()
+    bench.pass_time(HOUR)
+    small, large = reversed(names) if imports else names
+    assert (held_at(bench, small), held_at(bench, large)) == ({mail(2)}, {mail(2), mail(4)})
+
+
+def held_at(bench: Bench, target: str) -> set[str]:
+    """Return whom the destination holds in a target."""
+    return {identity for name, identity in bench.tool.held if name == target}

@@ -26,7 +26,7 @@ from relay.domain.problems import (
     SettingsProblem,
     Transient,
 )
-from relay.domain.runs import RunState
+from relay.domain.runs import CUT_SHORT
 from relay.messages import CheckImport, Confirm, from_json
 from relay.observability import Count, Observability
 from relay.queues import Received
@@ -193,14 +193,19 @@ class ImportChecker:
             opened = self._opener.open(f"{task.connection}/{task.export}", at_least=task.settings, until=until)
         except (SettingsProblem, ExportProblem, Stopped, Paused):
             return
-        try:
-            found = self._confirmation.confirm(opened.job, task.profiles)
-        except Busy:
-            raise
-        except (Transient, ConnectionProblem, ExportProblem) as problem:
-            self._observe.problem("unconfirmed contacts not looked at", problem, export=opened.job.export.key)
-            return
-        self._observe.info("unconfirmed contacts looked at", export=opened.job.export.key, delivered=found)
+        job, found = opened.job, 0
+
+        def confirm(part: Sequence[str]) -> None:
+            nonlocal found
+            try:
+                found += self._confirmation.confirm(job, part)
+            except Busy:
+                raise
+            except (Transient, ConnectionProblem, ExportProblem) as problem:
+                self._observe.problem("unconfirmed contacts not looked at", problem, export=job.export.key)
+
+        self._aside.note(job.export.key, self._aside.by_halves(task.profiles, confirm))
+        self._observe.info("unconfirmed contacts looked at", export=job.export.key, delivered=found)
 
     def _look(
         self, check: CheckImport, opened: OpenImport, seconds_left: Callable[[], float], *, fresh: bool = False
@@ -411,7 +416,7 @@ class ImportChecker:
         if opened.tries + 1 >= MOST_TRIES or not export.active:
             return False
         last = None if export.stream else runs.newest(self._database, export.key)
-        return last is None or last.state not in (RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED)
+        return last is None or last.state not in CUT_SHORT
 
     def _look_later(self, check: CheckImport, opened: OpenImport, pause: timedelta) -> None:
         # First: a message lost after the note would be the last of this import for some minutes.
