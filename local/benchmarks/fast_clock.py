@@ -1,5 +1,6 @@
 """Time as the sandboxes see it: it really passes, a number of times faster than on the wall."""
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,9 @@ class FastClock:
         self._scale = scale
         self._origin = datetime.now(UTC)
         self._began = time.monotonic()
+        self.slept_seconds = 0.0
+        """How many seconds of this clock were spent in `sleep`, by all threads together."""
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
         """Return the time on this clock."""
@@ -22,6 +26,8 @@ class FastClock:
 
     def sleep(self, seconds: float) -> None:
         """Wait for seconds of this clock."""
+        with self._lock:
+            self.slept_seconds += seconds
         time.sleep(self.wall_seconds(seconds))
 
     def wall_seconds(self, seconds: float) -> float:

@@ -1,7 +1,6 @@
-"""What a process used: CPU time, memory, and what it sent over the wire."""
+"""What a process sent over the wire."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,34 +10,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
 from relay.destinations.calling import shared_session
-
-
-@dataclass(frozen=True)
-class Effort:
-    """CPU seconds, user and system, and seconds on the wall."""
-
-    cpu_seconds: float
-    store_cpu_seconds: float
-    """The part of `cpu_seconds` that went into the database on disk."""
-    wall_seconds: float
-
-
-class Stopwatch:
-    """Measures the effort of this process from now on, without what the calling thread does itself."""
-
-    def __init__(self, disk: DiskDatabase) -> None:
-        self._disk = disk
-        self._began = self._now()
-
-    def _now(self) -> tuple[float, float, float]:
-        return time.process_time() - time.thread_time(), self._disk.cpu_seconds, time.monotonic()
-
-    def read(self) -> Effort:
-        """Return the effort so far."""
-        return Effort(*(now - began for now, began in zip(self._now(), self._began, strict=True)))
 
 
 @dataclass
