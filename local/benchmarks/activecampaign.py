@@ -6,23 +6,22 @@ none (`population.Trouble`).
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
-from local.benchmarks.apart import apart
-from local.benchmarks.aws_apart import Aws, aws_apart
+from local.benchmarks.aws_apart import Aws, Usage, aws_apart
 from local.benchmarks.cases import MEASURED, Case
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.population import SOURCE, Population, Trouble, move, store
-from local.benchmarks.pricing import PRICED
+from local.benchmarks.pricing import PRICED, Bill
 from local.benchmarks.progress import Progress, say
-from local.benchmarks.relaying import Relay, Used
+from local.benchmarks.relaying import Relay
 from local.benchmarks.report import Figure, Goal, Report, Section
 from local.benchmarks.sandbox import Counters, sandbox
-from local.benchmarks.traffic import Traffic, metered
+from local.benchmarks.worker import Used
 from local.roles import SandboxControl
 from relay.destinations import registry
 from relay.domain.exports import Connection, Export
@@ -82,11 +81,11 @@ class FullRun:
 
     counters: Counters
     used: Used
-    traffic: Traffic
+    usage: Usage
+    bill: Bill
     counts: Mapping[str, int]
     minutes: float
     """How long the run took, as it would at ActiveCampaign itself."""
-    peak_memory_mb: float
 
 
 def benchmark(folder: Path, profiles: int, time_scale: float, account: str = "open") -> Report:
@@ -97,7 +96,7 @@ def benchmark(folder: Path, profiles: int, time_scale: float, account: str = "op
         say(f"storing {profiles:,} profiles")
         aws.do(store, population)
         _prepare(SandboxControl(url), population)
-        runs = apart(measure, url, aws, population, time_scale)
+        runs = _measured(url, aws, population, time_scale)
         held = Counter({int(status): n for status, n in SandboxControl(url).summary()["list_statuses"][_LIST].items()})
     return _report(population, time_scale, runs, held)
 
@@ -123,32 +122,31 @@ def _parts(contacts: Iterable[dict[str, object]]) -> Iterator[list[dict[str, obj
         yield part
 
 
-def measure(url: str, aws: Aws, population: Population, time_scale: float) -> dict[str, FullRun]:
-    """Do the runs of all cases in this process."""
-    relay = Relay(aws, _connection(), _export(), url, FastClock(time_scale))
+def _measured(url: str, aws: Aws, population: Population, time_scale: float) -> dict[str, FullRun]:
+    """Do the runs of all cases."""
     runs = {}
-    for case, text in CASES.items():
-        if case == "changed":
-            aws.do(move, population)
-        runs[case] = _full_run(relay, url, Progress(text, population.count))
+    with closing(Relay(aws, _connection(), _export(), url, FastClock(time_scale))) as relay:
+        for case, text in CASES.items():
+            if case == "changed":
+                aws.do(move, population)
+            runs[case] = _full_run(relay, url, aws, Progress(text, population.count))
     return runs
 
 
-def _full_run(relay: Relay, url: str, progress: Progress) -> FullRun:
+def _full_run(relay: Relay, url: str, aws: Aws, progress: Progress) -> FullRun:
     control = SandboxControl(url)
     before, began = control.counters(), relay.clock.now()
-    relay.used(0)
-    with metered(relay.clock) as traffic:
-        run = relay.run("benchmark", progress)
+    aws.usage()
+    run = relay.run("benchmark", progress)
     ended = run.ended_at or relay.clock.now()
-    counters = Counters(before, control.counters())
+    counters, used, usage = Counters(before, control.counters()), relay.used(), aws.usage()
     return FullRun(
         counters,
-        relay.used(counters.number("calls")),
-        traffic,
+        used,
+        usage,
+        relay.bill(used, usage, counters.number("calls")),
         dict(relay.counts(run)),
         (ended - began) / timedelta(minutes=1),
-        peak_memory_mb(),
     )
 
 
@@ -179,13 +177,13 @@ def _export() -> Export:
     )
 
 
-def _report(
-    population: Population, time_scale: float, runs: Mapping[str, FullRun], held: Mapping[int, int]
-) -> Report:
+def _report(population: Population, time_scale: float, runs: Mapping[str, FullRun], held: Mapping[int, int]) -> Report:
     troubles = Counter(trouble for _, trouble in population.troubles())
     taken = population.count - troubles.total()
     figures = [figure for case, run in runs.items() for figure in _figures(case, run, population.count)]
-    figures.append(Figure("peak_mb", "most memory of the consumer, MB", runs["changed"].peak_memory_mb, Goal("<", 200)))
+    figures.append(
+        Figure("peak_mb", "most memory of the consumer, MB", runs["changed"].used.peak_memory_mb, Goal("<", 200))
+    )
     figures += [figure for case, run in runs.items() for figure in _outcome(case, run, taken, troubles)]
     figures += _speed(runs["first"], population.count)
     others = sum(held.values()) - held[_SUBSCRIBED] - held[_UNSUBSCRIBED]
@@ -203,10 +201,10 @@ def _figures(case: str, run: FullRun, profiles: int) -> Iterator[Figure]:
     return Case(
         amount=profiles,
         cpu=run.used.cpu,
-        usage=run.used.usage,
-        bill=run.used.bill,
+        usage=run.usage,
+        bill=run.bill,
         calls=run.counters.number("calls"),
-        share_of_limit=run.traffic.of(*_IMPORTS).per_second() * 60 / IMPORTS_A_MINUTE,
+        share_of_limit=run.used.traffic.of(*_IMPORTS).per_second() * 60 / IMPORTS_A_MINUTE,
         goals=GOALS[case],
     ).figures(case, "profiles", "ActiveCampaign")
 
@@ -215,8 +213,8 @@ def _outcome(case: str, run: FullRun, taken: int, troubles: Mapping[Trouble, int
     """Yield whether a run did what it should."""
     counts, calls, none = run.counts, run.counters, Goal("=", 0)
 
-    def figure(name: str, text: str, value: float, goal: Goal | None = None) -> Figure:
-        return Figure(name, text, value, goal, case=case, section=Section.OUTCOME)
+    def figure(name: str, text: str, value: float, goal: Goal | None = None, digits: int = 0) -> Figure:
+        return Figure(name, text, value, goal, digits, case=case, section=Section.OUTCOME)
 
     delivered, unchanged = (0, taken) if case == "again" else (taken, 0)
     yield figure("delivered", "profiles delivered", counts.get("delivered", 0), Goal("=", delivered))
@@ -234,7 +232,7 @@ def _outcome(case: str, run: FullRun, taken: int, troubles: Mapping[Trouble, int
     yield figure("refused_calls", "calls answered 400 or 429", calls.status("400", "429"), none)
     yield figure("limit_violations", "calls over a documented limit", calls.number("limit_violations"), none)
     yield figure("troubles", "warnings and errors in the log", run.used.troubles, none)
-    yield figure("run_minutes", "minutes that the run took", run.minutes)
+    yield figure("run_minutes", "minutes that the run took", run.minutes, digits=1)
 
 
 def _writes(profiles: int) -> float:
@@ -243,8 +241,8 @@ def _writes(profiles: int) -> float:
 
 
 def _speed(run: FullRun, profiles: int) -> Iterator[Figure]:
-    imports = run.traffic.of(*_IMPORTS)
-    others = run.traffic.of(*run.traffic.series.keys() - set(_IMPORTS))
+    imports = run.used.traffic.of(*_IMPORTS)
+    others = run.used.traffic.of(*run.used.traffic.series.keys() - set(_IMPORTS))
     a_minute = imports.per_second() * 60
     yield Figure(
         "minutes_for_a_million",
@@ -263,7 +261,7 @@ def _speed(run: FullRun, profiles: int) -> Iterator[Figure]:
     yield Figure(
         "bytes_per_profile",
         "bytes sent per profile",
-        run.traffic.sent_bytes / profiles,
+        run.used.traffic.sent_bytes / profiles,
         digits=1,
         section=Section.OUTCOME,
     )

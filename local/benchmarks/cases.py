@@ -55,9 +55,7 @@ class Case:
         if self.share_of_limit is not None:
             yield self._figure(case, "share_of_limit", "share of its limit used, of 1", self.share_of_limit, 3)
         price = {part: dollars / millions for part, dollars in self.bill.parts().items()}
-        yield self._figure(
-            case, "list_price_per_million", f"list price per million {of}, $", sum(price.values()), 3
-        )
+        yield self._figure(case, "list_price_per_million", f"list price per million {of}, $", sum(price.values()), 3)
         for part, dollars in price.items():
             yield self._part(case, f"{part}_price_per_million", f"{part.replace('_', ' ')}, $", dollars, 3)
 

@@ -4,24 +4,23 @@ Everybody comes, is looked at again though nothing has changed, and leaves; with
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
 from math import ceil
 from pathlib import Path
 from typing import Any
 
-from local.benchmarks.apart import apart
-from local.benchmarks.aws_apart import Aws, aws_apart
+from local.benchmarks.aws_apart import Aws, Usage, aws_apart
 from local.benchmarks.cases import MEASURED, Case
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.population import SOURCE, Population, leave, store
-from local.benchmarks.pricing import PRICED
+from local.benchmarks.pricing import PRICED, Bill
 from local.benchmarks.progress import Progress, say
-from local.benchmarks.relaying import Relay, Used
+from local.benchmarks.relaying import Relay
 from local.benchmarks.report import Figure, Goal, Report, Section
 from local.benchmarks.sandbox import Counters, sandbox
-from local.benchmarks.traffic import Traffic, metered
+from local.benchmarks.worker import Used
 from local.roles import SandboxControl
 from relay.destinations import registry
 from relay.domain.exports import Connection, Export
@@ -77,10 +76,10 @@ class Wave:
     """How many calls it takes when each but the last of a shard is full."""
     counters: Counters
     used: Used
-    traffic: Traffic
+    usage: Usage
+    bill: Bill
     members: list[int]
     """Of each segment at the end."""
-    peak_memory_mb: float
 
 
 def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
@@ -91,31 +90,31 @@ def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
         with aws_apart({}) as aws, sandbox(KIND, folder, time_scale) as url:
             say(f"storing {profiles:,} profiles")
             aws.do(store, population)
-            waves |= apart(measure, url, aws, population, time_scale)
+            waves |= _measured(url, aws, population, time_scale)
     figures = [figure for case, wave in waves.items() for figure in _figures(case, wave)]
-    peak = max(wave.peak_memory_mb for wave in waves.values())
+    peak = max(wave.used.peak_memory_mb for wave in waves.values())
     figures.append(Figure("peak_mb", "most memory of the consumer, MB", peak, Goal("<", 200)))
     figures += [figure for case, wave in waves.items() for figure in _outcome(case, wave, profiles)]
     settings = {"profiles": profiles, "time scale": time_scale}
     return Report("Gainsight PX", settings, figures, [MEASURED, PRICED, _NOTE], CASES)
 
 
-def measure(url: str, aws: Aws, population: Population, time_scale: float) -> dict[str, Wave]:
-    """Send the waves of all cases with so many segments, in this process."""
+def _measured(url: str, aws: Aws, population: Population, time_scale: float) -> dict[str, Wave]:
+    """Send the waves of all cases with so many segments."""
     export = _export(population.segments)
     # As after the run that an export has when it is activated: from then on leavers are taken out as they come.
     aws.do(breakers.pass_guard, export.connection, export.name, export.version)
-    relay = Relay(aws, _connection(url), export, url, FastClock(time_scale))
     ending = "" if len(population.segments) == 2 else "_of_one"
     waves = {}
-    for kind in ("first", "again", "changed"):
-        if kind == "changed":
-            aws.do(leave, population)
-        waves[kind + ending] = _wave(relay, url, population, Progress(CASES[kind + ending], population.count))
+    with closing(Relay(aws, _connection(url), export, url, FastClock(time_scale), checkers=1)) as relay:
+        for kind in ("first", "again", "changed"):
+            if kind == "changed":
+                aws.do(leave, population)
+            waves[kind + ending] = _wave(relay, url, aws, population, Progress(CASES[kind + ending], population.count))
     return waves
 
 
-def _wave(relay: Relay, url: str, population: Population, progress: Progress) -> Wave:
+def _wave(relay: Relay, url: str, aws: Aws, population: Population, progress: Progress) -> Wave:
     control, sent = SandboxControl(url), 0
 
     def messages() -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -125,19 +124,18 @@ def _wave(relay: Relay, url: str, population: Population, progress: Progress) ->
             yield look
 
     before = control.counters()
-    relay.used(0)
-    with metered(relay.clock) as traffic:
-        relay.work_off(messages(), lambda: sent, progress)
-    counters = Counters(before, control.counters())
+    aws.usage()
+    relay.work_off(messages(), lambda: sent, progress)
+    counters, used, usage = Counters(before, control.counters()), relay.used(), aws.usage()
     sizes = [sum(1 for _ in population.shard(shard, relay.shards)) for shard in range(relay.shards)]
     return Wave(
         changes=population.count * len(population.segments),
         full_calls=sum(ceil(size * len(population.segments) / FULL_CALL) for size in sizes),
         counters=counters,
-        used=relay.used(counters.number("calls")),
-        traffic=traffic,
+        used=used,
+        usage=usage,
+        bill=relay.bill(used, usage, counters.number("calls")),
         members=[int(segment["member_count"]) for segment in control.summary()["segments"]],
-        peak_memory_mb=peak_memory_mb(),
     )
 
 
@@ -186,10 +184,10 @@ def _figures(case: str, wave: Wave) -> Iterator[Figure]:
     return Case(
         amount=wave.changes,
         cpu=wave.used.cpu,
-        usage=wave.used.usage,
-        bill=wave.used.bill,
+        usage=wave.usage,
+        bill=wave.bill,
         calls=wave.counters.number("calls"),
-        share_of_limit=wave.traffic.of(("POST", "update_membership")).per_second() / CALLS_A_SECOND,
+        share_of_limit=wave.used.traffic.of(("POST", "update_membership")).per_second() / CALLS_A_SECOND,
         goals=GOALS.get(case, {}),
     ).figures(case, "changes", "PX")
 
@@ -212,4 +210,4 @@ def _outcome(case: str, wave: Wave, profiles: int) -> Iterator[Figure]:
     yield figure("fewest_members", "members of the smallest segment at the end", min(wave.members), goal)
     yield figure("most_members", "members of the largest segment at the end", max(wave.members), goal)
     yield figure("times_backwards", "times that went backwards", counters.number("times_backwards"), none)
-    yield figure("bytes", "bytes sent", wave.traffic.sent_bytes)
+    yield figure("bytes", "bytes sent", wave.used.traffic.sent_bytes)

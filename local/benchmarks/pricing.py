@@ -37,8 +37,7 @@ class Bill:
             "dynamodb_reads": self.read_units * prices.DYNAMODB_READ_UNIT,
             "lambda_time": gigabyte_seconds * prices.LAMBDA_GB_SECOND,
             "lambda_requests": self.invocations * prices.LAMBDA_REQUEST,
-            "sqs": self.fifo_requests * prices.SQS_FIFO_REQUEST
-            + self.standard_requests * prices.SQS_STANDARD_REQUEST,
+            "sqs": self.fifo_requests * prices.SQS_FIFO_REQUEST + self.standard_requests * prices.SQS_STANDARD_REQUEST,
             "logs": logs / 1e9 * prices.LOGS_GB,
         }
 

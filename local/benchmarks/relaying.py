@@ -1,49 +1,35 @@
-"""The relay in one process: the functions' handlers and the stack's own wiring, with AWS in another process.
+"""The relay on this machine: its functions in processes of their own, AWS in another, and its queues in this one.
 
-They get events as Lambda hands them over, and call DynamoDB and SQS with their own clients on a socket. The messages
-themselves wait in this process. As on AWS every FIFO group is worked on by one worker at a time, the Checks queue by
-some; each has parts of its own. Settings are given and not read.
+As on AWS every FIFO group is worked on by one worker at a time, and the Checks queue by some.
 """
 
-import importlib
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from io import StringIO
 from itertools import islice
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import SpawnProcess
 from typing import Any, cast
 
 from local.benchmarks.aws_apart import Aws, Usage
-from local.benchmarks.cpu import BENCHMARK, DESTINATION, OWN, QUEUES, CpuMeter, TimedDatabase
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.prices import DESTINATION_SECONDS, DYNAMODB_SECONDS, QUEUE_SECONDS
 from local.benchmarks.pricing import Bill
 from local.benchmarks.progress import EVERY_SECONDS, Progress
 from local.benchmarks.queues import BATCH, Queues
+from local.benchmarks.worker import CHECKS, DONE, HIDDEN, SENT, Setting, Used, stack_of, work
 from relay import aws as clients
-from relay.clock import Clock
 from relay.destinations import registry
-from relay.destinations.contract import Caller
 from relay.domain import ledger
 from relay.domain.exports import Connection, Export
-from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import StaleSettings
 from relay.domain.runs import Run, RunState
 from relay.messages import group
-from relay.observability import Observability
-from relay.queues import Queue
-from relay.settings.names import UnknownConnection, UnknownExport
-from relay.settings.settings import Settings
 from relay.stores import runs
 from relay.stores.database import Database
-from relay.wiring import Stack
-
-FUNCTION_SECONDS = 120
-"""The functions' time-out in the template."""
 
 CHECKERS = 5
 """Workers on the Checks queue: the most the template allows."""
@@ -59,171 +45,86 @@ class BenchmarkError(Exception):
     """The benchmark cannot go on; the text says why."""
 
 
-class OneExport:
-    """The settings of one connection and its one export, as far as they are asked for."""
-
-    def __init__(self, connection: Connection, export: Export) -> None:
-        self._connection = connection
-        self._export = export
-
-    def connection(self, name: str, *, fresh: bool = False) -> Connection:  # noqa: ARG002 - the real one's names
-        """Return the connection."""
-        if name != self._connection.name:
-            raise UnknownConnection("unknown_connection", "there is none", field="connection")
-        return self._connection
-
-    def export(self, key: str, *, at_least: int = 0) -> Export:
-        """Return the export."""
-        if key != self._export.key:
-            raise UnknownExport("unknown_export", "there is none", field="export")
-        if at_least > self._export.version:
-            raise StaleSettings("stale_settings", "not readable yet", version=at_least)
-        return self._export
-
-
-class Log(StringIO):
-    """Takes the relay's log lines and metrics, counts their bytes, and keeps those that report trouble."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes = 0
-        self.troubles = 0
-        self.last = ""
-
-    def write(self, text: str) -> int:
-        """Take a piece of text."""
-        self.bytes += len(text)
-        if '"level":"WARNING"' in text or '"level":"ERROR"' in text:
-            self.troubles += 1
-            self.last = text.strip()
-        return len(text)
-
-
-class _Sqs:
-    """A client of SQS that calls it, and then does in this process as it was asked."""
-
-    def __init__(self, client: clients.QueueClient, queues: Queues, cpu: CpuMeter) -> None:
-        self._client = client
-        self._queues = queues
-        self._cpu = cpu
-
-    def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
-        """Send, and put the messages where they are received from."""
-        answer = self._client.send_message_batch(**request)
-        with self._cpu.part(BENCHMARK):
-            self._queues.take(request["Entries"])
-        return answer
-
-    def change_message_visibility(self, **request: Any) -> Any:
-        """Hide a message."""
-        answer = self._client.change_message_visibility(**request)
-        with self._cpu.part(BENCHMARK):
-            self._queues.retry_later(request["ReceiptHandle"], request["VisibilityTimeout"])
-        return answer
-
-
-class _TimedQueue:
-    """A queue whose CPU time counts for `QUEUES`."""
-
-    def __init__(self, queue: Queue, cpu: CpuMeter) -> None:
-        self.send = cpu.timed(QUEUES, queue.send)
-        self.retry_later = cpu.timed(QUEUES, queue.retry_later)
-
-
-class _Context:
-    """What Lambda tells a function about its invocation, as far as it is asked for."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._end = clock.now() + timedelta(seconds=FUNCTION_SECONDS)
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return how long it may still take."""
-        return int((self._end - self._clock.now()) / timedelta(milliseconds=1))
-
-
 @dataclass(frozen=True)
-class Used:
-    """What was used since somebody last asked."""
-
-    cpu: Mapping[str, float]
-    """Seconds by part."""
-    usage: Usage
-    bill: Bill
-    troubles: int
-    """Warnings and errors in the log."""
+class _Worker:
+    line: str
+    process: SpawnProcess
+    pipe: Pipe
 
 
 class Relay:
     """Works off what is sent to it, until nothing is left."""
 
-    def __init__(self, aws: Aws, connection: Connection, export: Export, base_url: str, clock: FastClock) -> None:
+    def __init__(
+        self,
+        aws: Aws,
+        connection: Connection,
+        export: Export,
+        base_url: str,
+        clock: FastClock,
+        *,
+        checkers: int = CHECKERS,
+    ) -> None:
         """`base_url` is the sandbox that stands in for the destination."""
         self.export = export
         self.clock = clock
-        self.log = Log()
         self.shards = registry.load(export.destination).shards
         self.queues = Queues(clock, [group(connection.name, shard) for shard in range(self.shards)])
         self._aws = aws
-        self._cpu = CpuMeter()
-        self._observe = Observability(self.log)
-        self._fixed = OneExport(connection, export)
-        self._environment = {
-            **aws.environment(export.destination),
-            "RELAY_SANDBOXES": f"{export.destination}={base_url}",
-        }
+        sandboxes = {"RELAY_SANDBOXES": f"{export.destination}={base_url}"}
+        self._setting = Setting({**aws.environment(export.destination), **sandboxes}, connection, export, clock)
+        lines = [line for line in self.queues.lines if line != Queues.CHECKS]
+        self._workers = [self._started(line, export.destination) for line in lines]
+        self._workers += [self._started(Queues.CHECKS, CHECKS) for _ in range(checkers)]
 
-    def process(self) -> Stack:
-        """Return the parts of one more worker."""
-        stack = Stack(self._environment)
-        stack.clock, stack.observe = self.clock, self._observe
-        stack.database = TimedDatabase(stack.database, self._cpu)
-        stack.settings = cast("Settings", self._fixed)
-        stack.keyed = KeyedHash("benchmark")
-        sqs = _Sqs(clients.sqs(self._environment), self.queues, self._cpu)
-        queue, checks = (
-            _TimedQueue(Queue(self._environment[name], client=sqs, clock=self.clock), self._cpu)
-            for name in (f"RELAY_{self.export.destination.upper()}_QUEUE", "RELAY_CHECKS_QUEUE")
-        )
-        stack.queue_of, stack.checks = lambda _: queue, checks
-        usual = stack.caller
+    def _started(self, line: str, function: str) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, function, self._setting), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(line, process, ours)
 
-        def caller(connection: Connection) -> tuple[Caller, Callable[[], int]]:
-            call, calls = usual(connection)
-            return cast("Caller", self._cpu.timed(DESTINATION, call)), calls
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.terminate()
+            worker.process.join()
 
-        stack.caller = caller
-        return stack
+    def used(self) -> Used:
+        """Return what all workers used since this was last asked."""
+        total = Used()
+        for worker in self._workers:
+            worker.pipe.send(None)
+        for worker in self._workers:
+            total.add(worker.pipe.recv()[1])
+        return total
 
-    def used(self, calls: int) -> Used:
-        """Return what was used since this was last asked, with so many calls to the destination."""
-        spent, entered = self._cpu.take()
-        usage, requests = self._aws.usage(), self.queues.requests()
-        slept, self.clock.slept_seconds = self.clock.slept_seconds, 0.0
-        log_bytes, self.log.bytes = self.log.bytes, 0
-        troubles, self.log.troubles = self.log.troubles, 0
-        cpu = {part: seconds for part, seconds in spent.items() if part != BENCHMARK}
+    def bill(self, used: Used, usage: Usage, calls: int) -> Bill:
+        """Return what was used of AWS with so many calls to the destination, since this was last asked."""
+        requests = self.queues.requests()
         to_queues = usage.calls["SendMessageBatch"] + usage.calls["ChangeMessageVisibility"]
         answers = (
             (usage.calls.total() - to_queues) * DYNAMODB_SECONDS
             + to_queues * QUEUE_SECONDS
             + calls * DESTINATION_SECONDS
         )
-        bill = Bill(
+        return Bill(
             write_units=sum(usage.write_units.values()),
             read_units=sum(usage.read_units.values()),
             fifo_requests=requests["fifo"],
             standard_requests=requests["standard"],
-            invocations=entered[OWN],
-            cpu_seconds=sum(cpu.values()),
-            waited_seconds=slept + answers,
-            log_bytes=log_bytes,
+            invocations=used.invocations,
+            cpu_seconds=sum(used.cpu.values()),
+            waited_seconds=used.slept_seconds + answers,
+            log_bytes=used.log_bytes,
         )
-        return Used(cpu, usage, bill, troubles)
 
     def run(self, cause: str, progress: Progress) -> Run:
         """Do a full run and return its record."""
-        begun = self.process().starter.start(self.export, cause)
+        sqs = cast("clients.QueueClient", _Sqs(clients.sqs(self._setting.environment), self.queues))
+        begun = stack_of(self._setting, sqs).starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
         self.work_off((), lambda: self._settled(begun), progress)
@@ -270,47 +171,60 @@ class Relay:
             if now != before:
                 moved_at, before = time.monotonic(), now
             elif time.monotonic() - moved_at > STUCK_SECONDS:
-                raise BenchmarkError(f"nothing moves any more; {self._last_trouble}")
+                raise BenchmarkError("nothing moves any more")
             progress.show(now)
 
     @property
     def _last_trouble(self) -> str:
-        return f"last trouble: {self.log.last or 'none'}"
+        return f"last trouble: {self.used().last_trouble or 'none'}"
 
     @contextmanager
     def _working(self) -> Iterator[None]:
         """Let the workers work meanwhile; raises what one of them could not bear."""
         self.queues.open()
-        workers = [*self.queues.lines, *[Queues.CHECKS] * (CHECKERS - 1)]
-        with ThreadPoolExecutor(len(workers)) as pool:
-            futures = [pool.submit(self._work, line) for line in workers]
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            futures = [pool.submit(self._feed, worker) for worker in self._workers]
             try:
-                # Metrics are printed.
-                with redirect_stdout(self.log):
-                    yield
+                yield
             finally:
                 self.queues.close()
         for future in futures:
             future.result()
 
-    def _work(self, line: str) -> None:
-        handle = self._handler(line)
+    def _feed(self, worker: _Worker) -> None:
+        """Hand events to a worker, and do what it says."""
         try:
-            while batch := self.queues.receive(line):
-                with self._cpu.part(OWN):
-                    answer = handle({"Records": batch}, _Context(self.clock))
-                self.queues.finish(batch, [one["itemIdentifier"] for one in answer["batchItemFailures"]])
+            while batch := self.queues.receive(worker.line):
+                worker.pipe.send(batch)
+                self.queues.finish(batch, self._answer(worker))
+        except EOFError:
+            raise BenchmarkError("a worker ended early") from None
         finally:
             self.queues.close()
 
-    def _handler(self, line: str) -> Callable[[Mapping[str, Any], _Context], Mapping[str, Any]]:
-        """Return the handler of the function that works on a line, with parts of its own."""
-        destination, process = self.export.destination, self.process()
-        if line == Queues.CHECKS:
-            checks, checker = importlib.import_module("functions.import_checks.app"), process.import_checker()
-            return lambda event, context: checks.handler(event, context, checker=checker)
-        app, consumer = importlib.import_module(f"functions.{destination}.app"), process.consumer(destination)
-        return lambda event, context: app.handler(event, context, consumer=consumer)
+    def _answer(self, worker: _Worker) -> list[str]:
+        while True:
+            kind, said = worker.pipe.recv()
+            if kind == SENT:
+                self.queues.take(said)
+            elif kind == HIDDEN:
+                self.queues.retry_later(*said)
+            elif kind == DONE:
+                return cast("list[str]", said)
+
+
+class _Sqs:
+    """A client of SQS for whoever starts runs: it calls it, and puts the messages where they wait."""
+
+    def __init__(self, client: clients.QueueClient, queues: Queues) -> None:
+        self._client = client
+        self._queues = queues
+
+    def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
+        """Send messages."""
+        answer = self._client.send_message_batch(**request)
+        self._queues.take(request["Entries"])
+        return answer
 
 
 def _counts(database: Database, run_id: str) -> Counter[str]:

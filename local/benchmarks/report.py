@@ -105,7 +105,9 @@ class Report:
         return {
             "benchmark": self.benchmark,
             "settings": dict(self.settings),
-            **{section.value: self._nested(section) for section in Section if self._of(section) or section == "figures"},
+            **{
+                section.value: self._nested(section) for section in Section if self._of(section) or section == "figures"
+            },
             "goals": {
                 figure.full_name: {
                     "sign": figure.goal.sign,
