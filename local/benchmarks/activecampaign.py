@@ -1,4 +1,4 @@
-"""ActiveCampaign: a full export into an empty list, the same again over unchanged data, and again when all have changed.
+"""ActiveCampaign: a full export into an empty list, the same again unchanged, and again when everybody has changed.
 
 As in a real account, some are on its exclusion list, have unsubscribed by hand or have bounced, and some addresses are
 none (`population.Trouble`).
@@ -181,9 +181,8 @@ def _report(population: Population, time_scale: float, runs: Mapping[str, FullRu
     troubles = Counter(trouble for _, trouble in population.troubles())
     taken = population.count - troubles.total()
     figures = [figure for case, run in runs.items() for figure in _figures(case, run, population.count)]
-    figures.append(
-        Figure("peak_mb", "most memory of the consumer, MB", runs["changed"].used.peak_memory_mb, Goal("<", 200))
-    )
+    peak = max(run.used.peak_memory_mb for run in runs.values())
+    figures.append(Figure("peak_mb", "most memory of one function, MB", peak, Goal("<", 200)))
     figures += [figure for case, run in runs.items() for figure in _outcome(case, run, taken, troubles)]
     figures += _speed(runs["first"], population.count)
     others = sum(held.values()) - held[_SUBSCRIBED] - held[_UNSUBSCRIBED]

@@ -9,9 +9,8 @@ from local.benchmarks.report import Figure, Goal, Section
 
 MEASURED = (
     "CPU time is that of this machine, by its own Python: the functions' handlers, from the event to the answer, with "
-    "their clients of DynamoDB, SQS and the destination. Each thread reads its CPU clock where it enters and leaves a "
-    "client. DynamoDB and SQS are a stub of their wire in a process of its own, the destination is a sandbox in another: "
-    "their CPU is in no figure, nor is TLS."
+    "their clients. The CPU clock is read where a client is entered and left. DynamoDB and SQS are a stub of their wire "
+    "in a process of its own, the destination is a sandbox in another. Their CPU is in no figure, nor is TLS."
 )
 
 _CPU_PARTS = {

@@ -62,8 +62,8 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
 }
 
 _NOTE = (
-    f"A call takes {FULL_CALL:,} changes. With few profiles there are more calls, because the last call of each shard is "
-    "part-filled. What route does for a change is in `bench-route`."
+    f"A call takes {FULL_CALL:,} changes. With few profiles there are more calls, because the last call of each shard "
+    "is part-filled. What route does for a change is in `bench-route`."
 )
 
 
@@ -93,7 +93,7 @@ def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
             waves |= _measured(url, aws, population, time_scale)
     figures = [figure for case, wave in waves.items() for figure in _figures(case, wave)]
     peak = max(wave.used.peak_memory_mb for wave in waves.values())
-    figures.append(Figure("peak_mb", "most memory of the consumer, MB", peak, Goal("<", 200)))
+    figures.append(Figure("peak_mb", "most memory of one function, MB", peak, Goal("<", 200)))
     figures += [figure for case, wave in waves.items() for figure in _outcome(case, wave, profiles)]
     settings = {"profiles": profiles, "time scale": time_scale}
     return Report("Gainsight PX", settings, figures, [MEASURED, PRICED, _NOTE], CASES)
