@@ -1,7 +1,7 @@
 """AWS in a process of its own, at the end of a socket: its CPU is nobody's, and it counts what it was asked for.
 
 Of DynamoDB it counts units as DynamoDB charges them (`tests/fakes/dynamo_wire.py`). A write costs by the larger of the
-item before and after, in steps of 1 KB, applied or refused, and twice as much in a transaction. A read costs by the size
+item before and after, in steps of 1 KB, applied or refused, and twice that in a transaction. A read costs by the size
 of each item, in steps of 4 KB, and a query by the sum of sizes.
 """
 

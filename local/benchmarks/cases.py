@@ -9,7 +9,7 @@ from local.benchmarks.report import Figure, Goal, Section
 
 MEASURED = (
     "CPU time is that of this machine, by its own Python: the functions' handlers, from the event to the answer, with "
-    "their clients. The CPU clock is read where a client is entered and left. DynamoDB and SQS are a stub of their wire "
+    "their clients. The CPU clock is read where a client is entered and left. DynamoDB and SQS are a stub of the wire "
     "in a process of its own, the destination is a sandbox in another. Their CPU is in no figure, nor is TLS."
 )
 

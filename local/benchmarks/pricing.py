@@ -8,8 +8,8 @@ from local.benchmarks import prices
 PRICED = (
     "Prices are AWS's list prices of us-east-1, 26 November 2026 (local/benchmarks/prices.py). Lambda's time is CPU "
     "time at the function's share of a processor, and waiting at its memory: for slots of a destination's limit as "
-    "measured, for answers as assumed (5 ms DynamoDB, 10 ms SQS, 300 ms a destination). What costs by the month and not "
-    "by the profile is not in it: storage, idle polling, the clock's functions, metrics and alarms."
+    "measured, for answers as assumed (5 ms DynamoDB, 10 ms SQS, 300 ms a destination). What costs by the month and "
+    "not by the profile is not in it: storage, idle polling, the clock's functions, metrics and alarms."
 )
 
 
