@@ -7,24 +7,17 @@ from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import Record, Rest, Unwanted, Wanted
+from relay.domain.identity import OUT, Record, Rest, Unwanted, Wanted
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
-from relay.reconcile.desired import Member, desired_of, left_at
+from relay.reconcile.desired import Role, desired_of, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
 from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
-
-
-class Leaver(NamedTuple):
-    """One identity that a profile is assigned and wants no more, since when."""
-
-    pair: Pair
-    at: datetime
 
 
 class Listed(NamedTuple):
@@ -48,8 +41,8 @@ class Case:
     version: int = 0
     changed_at: datetime | None = None
     adopted: frozenset[Pair] = frozenset()
-    members: Mapping[str, Member] = field(default_factory=dict)
-    unwanted: Mapping[str, Leaver] = field(default_factory=dict)
+    members: Mapping[str, Role] = field(default_factory=dict)
+    unwanted: Mapping[str, Role] = field(default_factory=dict)
     rejection: Rejection | None = None
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
@@ -171,12 +164,10 @@ class Surveyor:
         case.members = {self._key(job, member.pair): member for member in desired.members}
         case.unwanted = self._unwanted(job, case, stored, keys)
 
-    def _unwanted(
-        self, job: Job, case: Case, profile: Profile | None, keys: Mapping[str, Pair]
-    ) -> Mapping[str, Leaver]:
+    def _unwanted(self, job: Job, case: Case, profile: Profile | None, keys: Mapping[str, Pair]) -> Mapping[str, Role]:
         now = self._clock.now()
         return {
-            key: Leaver(pair, left_at(job.export, job.destination, profile, pair.target, now))
+            key: Role(pair, OUT, left_at(job.export, job.destination, profile, pair.target, now))
             for key, pair in keys.items()
             if key not in case.members and job.authority(pair.target) is not None
         }

@@ -114,7 +114,6 @@ def encode(record: Record) -> str:
         _microseconds(record.told_at),
         record.evidence,
         None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
-        _microseconds(record.not_before),
     ]
     while doc[-1] is None:
         doc.pop()
@@ -124,8 +123,8 @@ def encode(record: Record) -> str:
 def decode(text: str) -> Record:
     """Read the stored form of a record."""
     doc = json.loads(text)
-    doc += [None] * (10 - len(doc))
-    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused, not_before = doc
+    doc += [None] * (9 - len(doc))
+    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused = doc
     return Record(
         Authority(*authority),
         _desired(desired),
@@ -136,7 +135,6 @@ def decode(text: str) -> Record:
         _moment(told_at),
         evidence,
         None if refused is None else _refused(refused),
-        _moment(not_before),
     )
 
 

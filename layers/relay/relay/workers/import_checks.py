@@ -13,7 +13,7 @@ from relay.clock import Clock
 from relay.destinations import contract
 from relay.destinations.contract import Account, ImportReport, Step
 from relay.domain.exports import Export
-from relay.domain.identity import OUT, Answer, Over, Record, Rejected, Taken
+from relay.domain.identity import OUT, Answer, Record, Rejected, Taken, Unclear
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import (
     UNCONFIRMED,
@@ -350,7 +350,7 @@ class ImportChecker:
             )
             imports.leave_open(self._database, seen, rest)
         else:
-            over: dict[str, Answer] = {row.key: Over() for row in to_send}
+            over: dict[str, Answer] = {row.key: Unclear(self._clock.now()) for row in to_send}
             if over:
                 self._recorder.record(opened.connection, opened.call, over, tries=opened.tries + 1)
             imports.end(self._database, opened)
