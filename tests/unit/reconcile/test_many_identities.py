@@ -12,7 +12,7 @@ from relay.domain.problems import Rejection
 from relay.domain.runs import Run, RunState
 from relay.reconcile.desired import MOST_PAIRS
 from relay.reconcile.verdict import DELIVERED
-from relay.stores.database import MAX_ITEM_BYTES, size_of
+from relay.stores.database import MAX_ITEM_BYTES, Write, size_of
 from tests.fakes.bench import Bench
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.crashing import die_at_every_step
@@ -110,6 +110,48 @@ def test_a_run_takes_it_out_and_counts_it_once(imports: bool) -> None:
     assert held(bench) == {ANN}
     assert bench.counts(run) == {"selected": 1, "unchanged": 1, "assigned": 2, "leaving": 1, "removed": 1}
     assert run.state is RunState.FINISHED
+
+
+@both
+def test_no_transaction_grows_with_what_profiles_stand_for(imports: bool) -> None:
+    """Given profiles of 300 identities at several targets, half of which leave, Then few writes belong together."""
+    bench = bench_of(SEGMENTS[:4], imports=imports, call_size=400)
+    sizes = sizes_of_transactions(bench)
+    people = range(2, 12, 2)
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:4], email=addresses(300, at=f"before{number}"))
+    bench.full_run()
+    for number in people:
+        kept = addresses(150, at=f"before{number}")
+        bench.store(number, inside=SEGMENTS[1:4], outside=SEGMENTS[:1], email=[*kept, *addresses(150, f"x{number}")])
+    bench.clock.time += HOUR
+    bench.full_run()
+    if not imports:
+        bench.leave(2, *SEGMENTS[:4])
+        assert bench.consume(bench.look(2)) == []
+    for number in people:
+        bench.leave(number, *SEGMENTS[:4])
+    bench.store(20, inside=SEGMENTS[:1], email=ANN)
+    bench.clock.time += HOUR
+    run = bench.full_run()
+    bench.work_off()
+    assert run.state is RunState.FINISHED
+    assert held(bench) == {ANN}
+    assert bench.counts(run)["removed"] == len(people) - (not imports)
+    assert max(sizes) <= 4
+
+
+def sizes_of_transactions(bench: Bench) -> list[int]:
+    """Return how many writes belong together in each transaction from now on."""
+    sizes: list[int] = []
+    transact = bench.database.transact
+
+    def counting(writes: Sequence[Write]) -> bool:
+        sizes.append(len(writes))
+        return transact(writes)
+
+    bench.database.transact = counting  # type: ignore[method-assign]
+    return sizes
 
 
 @both
