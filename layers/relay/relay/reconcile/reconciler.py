@@ -91,7 +91,7 @@ class Reconciler:
         return self._surveyor.survey_listed(job, listed)
 
     def look(self, job: Job, profile_ids: Sequence[str]) -> Survey:
-        """Survey profiles, do what they need, and reduce their assignments; as `reconcile`."""
+        """Survey profiles as `survey`, do what they need, and reduce their assignments. Raises as `reconcile`."""
         survey = self.survey(job, profile_ids)
         self.reconcile(job, survey)
         if job.removes:
