@@ -49,7 +49,7 @@ class Visit(NamedTuple):
         Whoever was turned away has no part in it: those whom the record names have, and whoever leaves it. If the
         turned away asked for looks, two who have turned each other away would ask for each other without end.
         """
-        return any(isinstance(role, Leaver) or self.record.names(case.profile) for case, role in self.visitors)
+        return any(role.content is OUT or self.record.names(case.profile) for case, role in self.visitors)
 
     @property
     def waits_for_a_call(self) -> bool:
