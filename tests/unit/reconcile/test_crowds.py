@@ -138,6 +138,28 @@ def test_where_leaving_is_not_told_nothing_is_held() -> None:
     assert NOBODY in holds(bench)
 
 
+@pytest.mark.parametrize("by", ["a look", "a run"])
+def test_where_leavers_are_kept_a_run_asks_those_who_were_turned_away(by: str) -> None:
+    """Nobody holds their identity for anybody, but they want it, and no look at them is to come."""
+    bench = crowd(0)
+    bench.tool.keeps = True
+    first, late = range(50, 50 + MOST_CLAIMANTS), [2, 4]
+    for number in (*first, *late):
+        bench.store(number, email=NOBODY, name=f"{number:04d}")
+        bench.consume(bench.look(number))
+    assert claimants(bench) == [*first]
+    bench.pass_time(timedelta(minutes=3))
+    for number in first:
+        bench.leave(number)
+    bench.full_run() if by == "a run" else bench.consume(bench.look(*first))
+    bench.pass_time(timedelta(minutes=3))
+    assert claimants(bench) == late
+    assert holds(bench) == {NOBODY: {"name": "0002"}}
+    made = len(list(bench.database.items(Table.CONTROL, f"runs#{bench.export.key}")))
+    bench.pass_time(timedelta(minutes=30))
+    assert len(list(bench.database.items(Table.CONTROL, f"runs#{bench.export.key}"))) == made, "runs without end"
+
+
 def test_a_crowd_that_joins_while_the_contact_leaves_by_an_import_is_brought_once() -> None:
     """The record stays small, everybody is looked at, and the smallest is sent."""
     bench = crowd(0, imports=True)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import OUT, Record, Rest, Unwanted, Wanted
+from relay.domain.identity import OUT, Record, Unwanted, Wanted
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
@@ -99,10 +99,10 @@ class Survey:
         """Return the records of what a profile is assigned and wants no more."""
         return [self.records[key].record for key in case.unwanted]
 
-    def holds(self, case: Case) -> bool:
-        """Return whether an identity is held for profiles that were turned away from it."""
+    def lacks_claimants(self, case: Case) -> bool:
+        """Return whether nobody claims an identity that profiles were turned away from: a run has to ask them."""
         return any(
-            isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD
+            isinstance(record.desired, Unwanted) and record.turned_away_at is not None
             for record in self.of_leavers(case)
         )
 

@@ -156,8 +156,8 @@ class Pages:
                 return read
             if read.seen:
                 self._aside.went_well()
-            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
-                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+            if job.removes and job.export.stream and any(map(read.survey.lacks_claimants, read.survey.cases)):
+                # Those who were turned away may have been asked before the last claimant left.
                 breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
             self._reduce(

@@ -238,7 +238,7 @@ class Consumer:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.holds(case)
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.lacks_claimants(case)
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:
