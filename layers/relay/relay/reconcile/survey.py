@@ -35,8 +35,8 @@ class Listed(NamedTuple):
 class Case:
     """One profile: what it wants, and what it is assigned and wants no more, by the keys of identity records.
 
-    `verdict` is set where nothing is to be done. `survivor` is set where the profile is an alias by now: what it stands
-    for is handed over to that profile.
+    `verdict` is set where nothing is to be done; then nothing was read of the profile but its version. `survivor` is
+    set where the profile is an alias by now: what it stands for is handed over to that profile.
     """
 
     profile: str
@@ -137,24 +137,29 @@ class Surveyor:
             keys[case.profile] = {self._key(job, pair): pair for pair in case.stands_for}
         survey = Survey(cases)
         survey.records = identities.load(self._database, [key for named in keys.values() for key in named])
-        found = self._profiles(cases)
-        pairs = 0
-        for place, case in enumerate(cases):
+        items = profiles.items(self._database, [case.profile for case in cases])
+        for case in cases:
             if case.assigned.assignment.settings > job.export.version:
                 newer = case.assigned.assignment.settings
                 raise StaleSettings("settings", "newer settings were acted on", version=newer)
-            self._compare(job, case, found, keys[case.profile], survey.records)
+            case.version = profiles.version_of(items[case.profile])
+            case.verdict = _verdict_if_unchanged(job, case, keys[case.profile], survey.records)
+        changed = [case for case in cases if case.verdict is None]
+        found = self._profiles(changed, items)
+        pairs = 0
+        for case in changed:
+            self._compare(job, case, found, keys[case.profile])
             pairs += len(case.members) + len(case.unwanted)
-            if pairs > ROOM and place > 0:
-                del cases[place:]
+            if pairs > ROOM and case is not cases[0]:
+                del cases[cases.index(case) :]
                 break
         missing = [key for case in cases for key in case.members if key not in survey.records]
         survey.records |= identities.load(self._database, list(dict.fromkeys(missing)))
         return survey
 
-    def _profiles(self, cases: Sequence[Case]) -> dict[str, profiles.Stored]:
+    def _profiles(self, cases: Sequence[Case], items: Mapping[str, Item | None]) -> dict[str, profiles.Stored]:
         """Return what lies under the ids; where an alias leads is asked only where there is something to hand over."""
-        found = profiles.read(self._database, [case.profile for case in cases])
+        found = {case.profile: profiles.of_item(items[case.profile]) for case in cases}
         aliases = [case.profile for case in cases if isinstance(found[case.profile], Alias) and case.stands_for]
         return found | profiles.follow(self._database, aliases) if aliases else found
 
@@ -164,16 +169,11 @@ class Surveyor:
         case: Case,
         found: Mapping[str, profiles.Stored],
         keys: Mapping[str, Pair],
-        records: Mapping[str, Stored],
     ) -> None:
         stored = found[case.profile]
         case.changed_at = None if stored is None else stored.changed_at
         if isinstance(stored, Alias):
             case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
-            return
-        case.version = 0 if stored is None else stored.version
-        case.verdict = _verdict_if_unchanged(job, case, keys, records)
-        if case.verdict is not None:
             return
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
