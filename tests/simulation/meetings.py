@@ -33,7 +33,8 @@ def rivals(world: "World", key: Key) -> Sequence[Rival]:
         return [lambda: _check(world, name, [key.sk])]
     if kind == "run" and key.sk == "header":
         export = str((world.database.peek(key) or {}).get("export", ""))
-        return [world.confirm_runs, world.cancel_a_run, world.tick, lambda: export and world.start_run(export)]
+        found: list[Rival] = [world.confirm_runs, world.cancel_a_run, world.tick]
+        return found + [lambda: world.start_run(export)] * bool(export)
     if kind == "run":
         return _of_ledger(world, name)
     return []

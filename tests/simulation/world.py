@@ -148,6 +148,8 @@ class World:
         self.destinations = {kind.value: self._destination(kind) for kind in Kind}
         self.queues = {name: self._queue(name, fifo=True) for name in self.destinations}
         self.changes = self._queue("changes", fifo=False)
+        # The trouble of a schedule lasts as long as it plays; in earnest what fails for so long waits for an operator.
+        self.changes.receive_limit = 1000
         self.checks = self._queue("checks", fifo=False)
         self._processes: list[Process] = []
         for name, destination in self.destinations.items():

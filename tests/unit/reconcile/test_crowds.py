@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from relay.domain import identity
 from relay.domain.identity import MOST_CLAIMANTS, Rest, Unwanted, Wanted
 from relay.domain.runs import RunState
 from relay.reconcile.verdict import DUPLICATE
 from relay.stores.database import Table, size_of
-from tests.fakes.bench import Bench, number_of
+from tests.fakes.bench import Bench, number_of, person
+from tests.fakes.bench_destination import Lost
 
 NOBODY = "none@x.example"
 OTHER = "other@x.example"
@@ -154,6 +156,34 @@ def test_a_crowd_that_joins_while_the_contact_leaves_by_an_import_is_brought_onc
     assert holds(bench) == {NOBODY: {"name": f"{claimants(bench)[0]:04d}"}}
     stands = bench.reconcile(*joining)
     assert [number for number, verdict in stands.items() if verdict != DUPLICATE] == [claimants(bench)[0]]
+
+
+def test_two_who_are_turned_away_from_each_others_identity_do_not_ask_for_each_other_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both claimed an identity that the other one wants now, and before a run nobody is released."""
+    monkeypatch.setattr(identity, "MOST_CLAIMANTS", 1)
+    bench = Bench()
+    bench.store(2, email=NOBODY)
+    bench.store(4, email=OTHER)
+    for number in (2, 4):
+        bench.tool.script = [Lost()]
+        bench.consume(bench.look(number))
+    bench.store(2, email=OTHER)
+    bench.store(4, email=NOBODY)
+    bench.consume(bench.look(2, 4))
+    rounds = 0
+    while messages := bench.queue.take():
+        rounds += 1
+        assert rounds < 5, "looks ask for looks"
+        assert bench.consume(*messages) == []
+    assert bench.record(NOBODY).winner == person(2)
+    for _ in range(2):
+        bench.clock.time += HOUR
+        assert run(bench) is RunState.FINISHED
+    assert bench.record(NOBODY).winner == person(4)
+    assert bench.record(OTHER).winner == person(2)
+    assert set(bench.tool.holds()) == {NOBODY, OTHER}
 
 
 def claimants(bench: Bench) -> list[int]:

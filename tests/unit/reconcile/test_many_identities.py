@@ -1,6 +1,6 @@
 """One profile of very many identities and targets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -10,7 +10,10 @@ import pytest
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
 from relay.domain.runs import Run, RunState
+from relay.reconcile import survey
 from relay.reconcile.desired import MOST_PAIRS
+from relay.reconcile.job import Job
+from relay.reconcile.survey import Listed, Survey, Surveyor
 from relay.reconcile.verdict import DELIVERED
 from relay.stores.database import MAX_ITEM_BYTES, Write, size_of
 from tests.fakes.bench import Bench
@@ -211,3 +214,49 @@ def test_a_death_between_its_calls_leaves_nothing_behind(imports: bool) -> None:
 
     pages: list[Any] = []
     assert die_at_every_step(prepare, act, check) > 15
+
+
+@both
+@pytest.mark.parametrize("room", [1, 90, 400])
+def test_no_survey_grows_with_what_profiles_stand_for(
+    imports: bool, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given profiles of many identities, When they come, change and leave, Then few of them are in memory at once."""
+    monkeypatch.setattr(survey, "ROOM", room)
+    bench = bench_of(SEGMENTS[:2], imports=imports, call_size=1000)
+    records = sizes_of_surveys(monkeypatch)
+    people = range(2, 18, 2)
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:2], email=addresses(20, at=f"of{number}"))
+    first = bench.full_run()
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:1], outside=SEGMENTS[1:2], email=addresses(20, at=f"then{number}"))
+    if not imports:
+        assert bench.consume(bench.look(*people)) == []
+    bench.clock.time += HOUR
+    second = bench.full_run()
+    assert held(bench) == {one for number in people for one in addresses(20, at=f"then{number}")}
+    assert [bench.counts(run)["selected"] for run in (first, second)] == [8, 8]
+    for number in people:
+        bench.leave(number, *SEGMENTS[:2])
+    bench.store(20, inside=SEGMENTS[:1], email=ANN)
+    bench.clock.time += HOUR
+    third = bench.full_run()
+    assert held(bench) == {ANN}
+    assert bench.counts(third)["removed"] == 8
+    assert max(records) <= 2 * max(room, 20 * 2)
+    assert bench.tool.complaints == []
+
+
+def sizes_of_surveys(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the number of identity records of each survey."""
+    sizes: list[int] = []
+    right = Surveyor.survey_listed
+
+    def survey_listed(self: Surveyor, job: Job, listed: Iterable[Listed]) -> Survey:
+        found = right(self, job, listed)
+        sizes.append(len(found.records))
+        return found
+
+    monkeypatch.setattr(Surveyor, "survey_listed", survey_listed)
+    return sizes

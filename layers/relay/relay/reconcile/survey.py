@@ -19,6 +19,9 @@ from relay.stores import assignments, identities, profiles
 from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
 
+ROOM = 10_000
+"""The most pairs that one survey is of, unless the first profile alone has more: what one function has memory for."""
+
 
 class Listed(NamedTuple):
     """A profile as listings name it: its assignment's item, and those of former owners of a target, by export."""
@@ -113,7 +116,7 @@ class Surveyor:
         self._clock = clock
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
-        """Survey profiles, given in ascending order.
+        """Survey profiles, given in ascending order: the first of them, as many as `ROOM` has room for.
 
         Raises StaleSettings when somebody acted under newer settings than the job's.
         """
@@ -122,16 +125,29 @@ class Surveyor:
 
     def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
         """Survey profiles whose assignments were read with their listing; as `survey`."""
-        cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one)) for one in listed]
-        keys = {case.profile: {self._key(job, pair): pair for pair in case.stands_for} for case in cases}
+        cases: list[Case] = []
+        keys: dict[str, Mapping[str, Pair]] = {}
+        pairs = 0
+        for one in listed:
+            case = Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one))
+            pairs += len(case.stands_for)
+            if pairs > ROOM and cases:
+                break
+            cases.append(case)
+            keys[case.profile] = {self._key(job, pair): pair for pair in case.stands_for}
         survey = Survey(cases)
         survey.records = identities.load(self._database, [key for named in keys.values() for key in named])
         found = self._profiles(cases)
-        for case in cases:
+        pairs = 0
+        for place, case in enumerate(cases):
             if case.assigned.assignment.settings > job.export.version:
                 newer = case.assigned.assignment.settings
                 raise StaleSettings("settings", "newer settings were acted on", version=newer)
             self._compare(job, case, found, keys[case.profile], survey.records)
+            pairs += len(case.members) + len(case.unwanted)
+            if pairs > ROOM and place > 0:
+                del cases[place:]
+                break
         missing = [key for case in cases for key in case.members if key not in survey.records]
         survey.records |= identities.load(self._database, list(dict.fromkeys(missing)))
         return survey

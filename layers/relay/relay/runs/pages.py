@@ -8,7 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from relay.clock import Clock
@@ -191,6 +191,8 @@ class Pages:
                 return
             before, read.seen, read.tried = read.seen, read.seen + len(chunk), chunk[-1].profile
             survey = self._reconciler.survey_listed(job, chunk)
+            read.seen, read.tried = before + len(survey.cases), survey.cases[-1].profile
+            listing = chain(chunk[len(survey.cases) :], listing)
             for place, case in enumerate(survey.cases):
                 read.to = case.profile
                 if self._take(job, run, case, survey, read):

@@ -207,10 +207,14 @@ class Consumer:
         profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
-            began = self._clock.now()
-            survey = self._reconciler.look(job, part)
-            self._count(job, survey, began, counts)
-            counts["answered"] += survey.answered
+            of_part: Counter[str] = Counter()
+            while part:
+                began = self._clock.now()
+                survey = self._reconciler.look(job, part)
+                self._count(job, survey, began, of_part)
+                of_part["answered"] += survey.answered
+                part = part[len(survey.cases) :]
+            counts.update(of_part)
 
         failed = self._aside.by_halves(profiles, look)
         self._aside.note(job.export.key, failed)
