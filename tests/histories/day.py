@@ -62,7 +62,7 @@ class Day:
         self.side = _Side(self.clock, options or {}, config)
         self.account: ActiveCampaignAccount = self.side.account
         self.world = World(Random(0), self.side, self.clock)
-        self.world.death_rate = 0.0
+        self.world.death_rate, self.world.budget = 0.0, None
         self.clock.advance(2 * SEEN_WITHIN.total_seconds())
         for number in range(people):
             person = Person(number, {"email": self.email(number), "name": "Ann"}, {}, set(SEGMENTS[:1]))

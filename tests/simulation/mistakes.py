@@ -196,8 +196,7 @@ def _wakes_nobody(right: Any, self: Recorder, *more: Any, **named: Any) -> None:
 
 def _only_waits(right: Any, self: Recorder, connection: str, records: Mapping[str, Record], **named: Any) -> None:
     """Whoever has to look now is not asked to."""
-    now = self._clock.now()
-    waiting = {key: one for key, one in records.items() if identity.next_step(one, now).do is Do.WAIT}
+    waiting = {key: one for key, one in records.items() if identity.next_step(one).do is Do.WAIT}
     right(self, connection, waiting, **named)
 
 

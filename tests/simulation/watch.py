@@ -216,8 +216,7 @@ def short(record: Record) -> str:
     held = f"{str(record.acknowledged)[:6]} {record.since and f'{record.since:%d %H:%M:%S}'}"
     return (
         f"epoch {record.authority.epoch} settings {record.authority.settings} {record.authority.export} "
-        f"wants [{who}] holds [{held}] open [{opened}] away {record.turned_away_at} refused {record.refused} "
-        f"not before {record.not_before}"
+        f"wants [{who}] holds [{held}] open [{opened}] away {record.turned_away_at} refused {record.refused}"
     )
 
 

@@ -20,6 +20,7 @@ def test_runs_are_started_and_listed_and_accounts_checked_from_the_terminal(stac
     world.put_list("customers")
     world.post_shop([world.shop_change(1)])
     world.stored()
+    world.edits_are_old()
 
     here = [
         command.replace("newsletter/vip", world.list_export).replace('"newsletter"', f'"{world.list_connection}"')
@@ -39,7 +40,7 @@ def test_a_schedule_starts_runs_and_nothing_else(stack: LocalStack, world: World
     world.put_list("customers")
     world.post_shop([world.shop_change(1)])
     world.stored()
-    started = world.operator.start(world.list_export)
+    started = world.start(world.list_export)
     for event in ({"cancel": started["run"]}, {"confirm": started["run"]}, {"version": "0", "detail": "{}"}, {}):
         answer = stack.client("lambda").invoke(
             FunctionName=stack.outputs["ExportFunctionName"], Payload=json.dumps(event)
@@ -94,6 +95,7 @@ def test_the_default_schedule_starts_an_export_whose_own_schedule_is_over(stack:
     world.post_shop([world.shop_change(1)])
     world.stored()
     world.administrator.schedule(world.list_export, "at(2020-01-01T00:00:00)")
+    world.edits_are_old()
     answer = world.operator.ask({"exports": "default"})
     started = {run["export"]: run for run in answer["started"]}
     assert started[world.list_export]["cause"] == "schedule"
@@ -104,7 +106,7 @@ def test_a_stop_is_probed_at_once_when_an_operator_asks(world: World) -> None:
     world.put_list("customers", api_key="wrong")
     world.post_shop([world.shop_change(1)])
     world.stored()
-    world.operator.start(world.list_export)
+    world.start(world.list_export)
     world.until("the stop", lambda: world.stop(world.list_connection) is not None)
     probed = world.operator.ask({"probe": world.list_connection})
     assert (probed["restarted"], len(probed["stopped"])) == ([], 1)

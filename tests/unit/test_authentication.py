@@ -64,6 +64,12 @@ def test_a_missing_or_wrong_token(headers: dict[str, str]) -> None:
     assert not authentic(BEARER, ["token-1"], headers, b"")
 
 
+def test_only_the_whole_secret_and_nothing_more_is_the_token() -> None:
+    secret = "a-token-nobody-guesses"
+    for token in (*(secret[:length] for length in range(len(secret))), f"{secret}2", secret[1:], secret.upper()):
+        assert not authentic(BEARER, [secret], {"authorization": f"Bearer {token}"}, b""), token
+
+
 def test_both_secrets_are_taken_while_one_replaces_the_other() -> None:
     for token in ("new", "old"):
         assert authentic(BEARER, ["new", "old"], {"authorization": f"Bearer {token}"}, b"")
@@ -184,6 +190,14 @@ def test_an_old_or_early_signature(age: timedelta) -> None:
 def test_a_signature_of_another_body_or_secret() -> None:
     assert not authentic(SIGNED, [SECRET], signed(SECRET), BODY + b" ")
     assert not authentic(SIGNED, [SECRET], signed(PREVIOUS), BODY)
+
+
+def test_only_the_whole_signature_and_nothing_more_is_a_good_one() -> None:
+    headers = signed(SECRET)
+    made = base64.b64decode(headers["webhook-signature"].removeprefix("v1,"))
+    for other in (*(made[:length] for length in range(len(made))), made + b"2", made[1:]):
+        headers["webhook-signature"] = f"v1,{written(other)}"
+        assert not authentic(SIGNED, [SECRET], headers, BODY), other
 
 
 @pytest.mark.parametrize("signature", ["", "v1", "v1,a,b", "v1,€", "v1,A", ","])

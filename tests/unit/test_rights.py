@@ -1,4 +1,4 @@
-"""The rights of each function on the tables: all that it does in a rich day, and no more than that."""
+"""The rights of each function on tables and secrets: all that it needs, and no more than that."""
 
 from __future__ import annotations
 
@@ -309,3 +309,28 @@ def test_a_function_may_do_what_it_does(
 ) -> None:
     assert rights[function] - granted(resources, role) == set()
     assert granted(resources, role) - rights[function] == set()
+
+
+SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "${Prefix}/stack/identity-key-*"
+
+SECRETS: Mapping[str, set[str]] = {
+    "IngestRole": {SOURCES, KEY},
+    "ExportRole": {CONNECTIONS, KEY},
+    "AdminRole": {SOURCES, CONNECTIONS, KEY},
+    "TickRole": {CONNECTIONS, KEY},
+    "ActiveCampaignRole": {CONNECTIONS, KEY},
+    "GainsightPxRole": {CONNECTIONS, KEY},
+    "ImportChecksRole": {CONNECTIONS, KEY},
+}
+"""Which secrets each role may read; all others may read none."""
+
+
+def test_each_role_may_read_just_its_secrets(resources: dict[str, Any]) -> None:
+    read: dict[str, set[str]] = {}
+    for name, _, statement in _statements(resources):
+        actions = [str(action) for action in _listed(statement.get("Action", ()))]
+        if statement["Effect"] == "Allow" and any(action.startswith("secretsmanager:Get") for action in actions):
+            assert actions == ["secretsmanager:GetSecretValue"], name
+            arns = [one["Fn::Sub"] for one in _listed(statement["Resource"])]
+            read.setdefault(name, set()).update(arn.rpartition(":secret:")[2] for arn in arns)
+    assert read == SECRETS

@@ -197,6 +197,16 @@ def test_destination_queues_outlast_half_an_hour_of_transient_failures(resources
         assert queues[name]["RedrivePolicy"]["maxReceiveCount"] >= 30, name
 
 
+def test_changes_and_checks_are_tried_for_hours_before_they_go_to_a_dead_letter_queue(
+    resources: dict[str, Resource],
+) -> None:
+    queues = _of(resources, "AWS::SQS::Queue")
+    for name in ("ChangesQueue", "ChecksQueue"):
+        tries = queues[name]["RedrivePolicy"]["maxReceiveCount"]
+        assert tries >= 10, name
+        assert tries * queues[name]["VisibilityTimeout"] >= 2 * 3600, name
+
+
 def test_no_policy_grants_a_wildcard(resources: dict[str, Resource]) -> None:
     granted = []
     for name, kind, statement in _statements(resources):

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.identity import (
@@ -22,7 +22,6 @@ from relay.domain.identity import (
     Digest,
     Do,
     NotTaken,
-    Over,
     Record,
     Rejected,
     Rest,
@@ -70,18 +69,23 @@ def delivered(digest: Digest = RED, profile: str = "p2") -> Record:
     return answered(called(claimed(Record(), profile, digest)), "c1", Taken(), NOON)
 
 
+def deadline(record: Record) -> datetime:
+    assert record.open is not None
+    return record.open.deadline
+
+
 def test_a_first_claim_is_sent() -> None:
-    assert next_step(claimed(Record()), NOON) == SEND
+    assert next_step(claimed(Record())) == SEND
 
 
 def test_what_is_acknowledged_is_not_sent_again() -> None:
-    assert next_step(claimed(delivered()), NOON) == NOTHING
+    assert next_step(claimed(delivered())) == NOTHING
 
 
 def test_the_smallest_claimant_wins_and_the_others_values_are_not_sent() -> None:
     record = claimed(delivered(RED, "p2"), "p5", BLUE)
     assert record.winner == "p2"
-    assert next_step(record, NOON) == NOTHING
+    assert next_step(record) == NOTHING
 
 
 def test_a_smaller_claimant_takes_over_with_its_values() -> None:
@@ -93,15 +97,15 @@ def test_a_smaller_claimant_takes_over_with_its_values() -> None:
 def test_when_the_winner_leaves_the_next_one_is_looked_at() -> None:
     record = release(claimed(delivered(RED, "p2"), "p5", BLUE), MAIN, "p2", keep=False)
     assert record.winner == "p5"
-    assert next_step(record, NOON) == LOOK
+    assert next_step(record) == LOOK
 
 
 def test_an_identity_leaves_only_with_its_last_claimant() -> None:
     record = claimed(delivered(RED, "p2"), "p5", BLUE)
     record = release(record, MAIN, "p5", keep=False)
-    assert next_step(record, NOON) == NOTHING
+    assert next_step(record) == NOTHING
     record = release(record, MAIN, "p2", keep=False)
-    assert next_step(record, NOON) == SEND
+    assert next_step(record) == SEND
     assert wanted_content(record) is OUT
     assert record.responsible == "p2"
 
@@ -113,19 +117,19 @@ def test_once_leaving_is_acknowledged_nobody_is_responsible() -> None:
 
 def test_an_export_that_keeps_sends_nothing_when_somebody_leaves_and_all_when_they_return() -> None:
     record = release(delivered(), MAIN, "p2", keep=True)
-    assert next_step(record, NOON) == NOTHING
+    assert next_step(record) == NOTHING
     assert record.acknowledged == RED
-    assert next_step(claimed(record), NOON) == SEND
+    assert next_step(claimed(record)) == SEND
 
 
 def test_other_values_wait_until_an_open_call_can_take_no_effect() -> None:
     record = claimed(called(claimed(Record(), digest=RED)), digest=BLUE, version=2)
-    step = next_step(record, NOON)
+    step = next_step(record)
     assert (step.do, step.until) == (Do.WAIT, NOON + MINUTE + BOUND + CLOCK_MARGIN)
 
 
 def test_the_same_values_are_sent_again_while_their_call_is_open() -> None:
-    assert next_step(called(claimed(Record())), NOON) == SEND
+    assert next_step(called(claimed(Record()))) == SEND
 
 
 def test_a_lapsed_call_leaves_open_what_the_destination_holds() -> None:
@@ -160,6 +164,17 @@ def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> N
     assert quick.open.deadline == slow.open.deadline
 
 
+def test_what_any_of_three_calls_may_still_do_stays_open_after_the_last_ones_answer() -> None:
+    first = called(claimed(Record()), "c1")
+    refused = answered(called(first, "c2", now=NOON + MINUTE), "c2", NotTaken(), NOON + MINUTE)
+    third = called(refused, "c3", now=NOON + 2 * MINUTE)
+    assert deadline(answered(third, "c3", Taken(), NOON + 2 * MINUTE)) == deadline(first)
+
+    second = called(first, "c2", now=NOON + MINUTE)
+    third = called(second, "c3", now=NOON + 2 * MINUTE)
+    assert deadline(answered(third, "c3", Taken(), NOON + 2 * MINUTE)) == deadline(second)
+
+
 def test_a_retry_carries_the_time_of_the_first_call() -> None:
     record = called(claimed(Record()), "c1", at=NOON + MINUTE)
     assert called(record, "c2", at=NOON).told_at == NOON + MINUTE
@@ -167,21 +182,23 @@ def test_a_retry_carries_the_time_of_the_first_call() -> None:
 
 def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
     record = answered(called(claimed(Record())), "c1", REFUSED, NOON)
-    assert next_step(record, NOON) == NOTHING
-    assert next_step(record, NOON, chance=True) == SEND
-    assert next_step(claimed(record, digest=BLUE, version=2), NOON) == SEND
+    assert next_step(record) == NOTHING
+    assert next_step(record, chance=True) == SEND
+    assert next_step(claimed(record, digest=BLUE, version=2)) == SEND
 
 
-@pytest.mark.parametrize(("answer", "step"), [(NotTaken(), SEND), (Over(), SEND), (REFUSED, NOTHING), (None, SEND)])
+@pytest.mark.parametrize(
+    ("answer", "step"), [(NotTaken(), SEND), (Unclear(NOON), SEND), (REFUSED, NOTHING), (None, SEND)]
+)
 def test_what_is_tried_again_is_an_open_question_until_it_is_answered(answer: Answer | None, step: Step) -> None:
     refused = answered(called(claimed(Record())), "c1", REFUSED, NOON)
     record = called(refused, "c2")
-    assert next_step(record if answer is None else answered(record, "c2", answer, NOON), NOON) == step
+    assert next_step(record if answer is None else answered(record, "c2", answer, NOON)) == step
 
 
 def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:
     record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
-    assert next_step(release(record, MAIN, "p2", keep=False), NOON) == SEND
+    assert next_step(release(record, MAIN, "p2", keep=False)) == SEND
 
 
 def test_the_next_change_is_sent_as_later_whatever_its_own_time_is() -> None:
@@ -189,12 +206,6 @@ def test_the_next_change_is_sent_as_later_whatever_its_own_time_is() -> None:
     sent = called(record, "c2", at=NOON - MINUTE)
     assert sent.told_at is not None
     assert sent.told_at > NOON
-
-
-def test_no_call_is_made_before_the_destination_wants_one() -> None:
-    record = answered(called(claimed(Record())), "c1", NotTaken(NOON + MINUTE), NOON)
-    assert next_step(record, NOON).until == NOON + MINUTE
-    assert next_step(record, NOON + MINUTE) == SEND
 
 
 def test_an_older_decision_never_replaces_a_newer_one() -> None:
@@ -220,20 +231,20 @@ def test_nobody_leaves_while_somebody_who_was_turned_away_may_want_the_identity(
         record = release(record, MAIN, f"p{number:02d}", keep=False)
     assert isinstance(record.desired, Unwanted)
     assert record.desired.rest is Rest.HOLD
-    assert next_step(record, NOON) == NOTHING
+    assert next_step(record) == NOTHING
     last = f"p{MOST_CLAIMANTS - 1:02d}"
     assert record.responsible == last
     swept = release(record, MAIN, last, keep=False, asked_since=NOON + 2 * MINUTE)
-    assert next_step(swept, NOON) == SEND
+    assert next_step(swept) == SEND
     fresh = release(record, MAIN, last, keep=False, asked_since=NOON)
-    assert next_step(fresh, NOON) == NOTHING
+    assert next_step(fresh) == NOTHING
 
 
 def test_a_new_owner_of_the_target_drops_the_former_owners_claimants() -> None:
     other = Authority(2, 50, "other")
     record = claim(delivered(), other, "p9", BLUE, basis(50), NOON)
     assert record.winner == "p9"
-    assert next_step(record, NOON) == SEND
+    assert next_step(record) == SEND
 
 
 def test_what_the_new_owner_does_not_claim_leaves_once_it_is_released() -> None:
@@ -248,8 +259,8 @@ def test_releasing_what_nobody_ever_named_does_nothing() -> None:
 def test_two_profiles_that_turn_out_to_be_one_person_never_leave() -> None:
     record = hand_over(delivered(RED, "p2"), MAIN, "p2", "p1")
     assert record.winner == "p1"
-    assert next_step(record, NOON) == LOOK
-    assert next_step(claimed(record, "p1", RED), NOON) == NOTHING
+    assert next_step(record) == LOOK
+    assert next_step(claimed(record, "p1", RED)) == NOTHING
 
 
 def test_a_survivor_who_wins_already_is_not_looked_at() -> None:
@@ -262,7 +273,7 @@ def test_who_left_during_a_call_that_did_nothing_is_named_no_more(answer: Answer
     record = release(called(claimed(Record())), MAIN, "p2", keep=False)
     assert record.responsible == "p2"
     record = answered(record, "c1", answer, NOON)
-    assert (record.desired, next_step(record, NOON)) == (NOBODY, NOTHING)
+    assert (record.desired, next_step(record)) == (NOBODY, NOTHING)
 
 
 def test_an_export_that_keeps_holds_nothing_for_whoever_was_turned_away() -> None:
@@ -270,7 +281,7 @@ def test_an_export_that_keeps_holds_nothing_for_whoever_was_turned_away() -> Non
     record = delivered()._replace(turned_away_at=NOON)
     record = release(record, MAIN, "p2", keep=True)
     assert record.desired == Unwanted(Rest.KEEP)
-    assert next_step(claimed(record), NOON) == SEND
+    assert next_step(claimed(record)) == SEND
 
 
 @pytest.mark.parametrize("content", [OUT, RED])
@@ -291,31 +302,32 @@ def test_an_answer_that_says_nothing_shortens_the_wait_but_never_below_an_earlie
 
 def test_an_import_that_was_given_up_and_may_come_keeps_other_values_waiting_until_its_deadline() -> None:
     record = answered(called(claimed(Record())), "c1", GIVEN_UP, NOON)
-    assert next_step(record, NOON) == NOTHING
+    assert next_step(record) == NOTHING
     changed = claimed(record, digest=BLUE, version=2)
-    assert next_step(changed, NOON).until == NOON + MINUTE + BOUND + CLOCK_MARGIN
+    assert next_step(changed).until == NOON + MINUTE + BOUND + CLOCK_MARGIN
     late = NOON + MINUTE + BOUND + CLOCK_MARGIN
     assert answered(called(claimed(Record())), "c1", GIVEN_UP, late).open is None
 
 
 def test_calls_that_are_known_to_be_over_leave_open_what_they_did() -> None:
-    record = answered(called(claimed(Record())), "c1", Over(), NOON)
-    assert (record.open, record.acknowledged, next_step(record, NOON)) == (None, UNKNOWN, SEND)
+    record = answered(called(claimed(Record())), "c1", Unclear(NOON), NOON)
+    assert (record.open, record.acknowledged, next_step(record)) == (None, UNKNOWN, SEND)
 
 
 def test_what_an_earlier_call_may_still_do_is_not_over_with_the_latest_one() -> None:
     """An import that came to nothing tells nothing of the call before it, whose answer was lost."""
     first = called(claimed(Record()), "c1")
     assert first.open is not None
-    record = answered(called(first, "c2", now=NOON + MINUTE), "c2", Over(), NOON + MINUTE)
+    record = answered(called(first, "c2", now=NOON + MINUTE), "c2", Unclear(NOON + MINUTE), NOON + MINUTE)
     assert record.open is not None
-    assert (record.open.id, record.open.deadline) == (None, first.open.deadline)
-    assert record.acknowledged is UNKNOWN
+    assert record.open.deadline == first.open.deadline
+    changed = claimed(record, digest=BLUE, version=2)
+    assert next_step(changed).until == first.open.deadline
 
 
 def test_whoever_is_leaving_when_it_turns_out_to_be_somebody_else_leaves_that_to_them() -> None:
     record = hand_over(release(delivered(RED, "p2"), MAIN, "p2", keep=False), MAIN, "p2", "p1")
-    assert (record.responsible, next_step(record, NOON)) == ("p1", SEND)
+    assert (record.responsible, next_step(record)) == ("p1", SEND)
     assert hand_over(record, MAIN, "p2", "p0") == record
 
 
@@ -329,12 +341,6 @@ def test_what_a_former_owner_left_behind_is_released_by_whoever_was_assigned_it(
     assert is_released(release(record, later, "p5", keep=True), later, "p5")
 
 
-def test_the_later_of_two_pauses_counts() -> None:
-    record = answered(called(claimed(Record())), "c1", NotTaken(NOON + 9 * MINUTE), NOON)
-    record = record._replace(open=called(claimed(Record())).open)
-    assert answered(record, "c1", NotTaken(NOON + MINUTE), NOON).not_before == NOON + 9 * MINUTE
-
-
 def test_nothing_begins_for_a_record_that_wants_nothing() -> None:
     with pytest.raises(ValueError, match="nothing is to be sent"):
         called(release(delivered(), MAIN, "p2", keep=True))
@@ -344,7 +350,7 @@ def test_a_look_that_finds_what_was_unconfirmed_settles_it() -> None:
     record = answered(called(claimed(Record())), "c1", UNSURE, NOON)
     found = confirmed(record, RED, NOON + MINUTE)
     assert (found.acknowledged, found.since, found.refused) == (RED, NOON + MINUTE, None)
-    assert next_step(found, NOON) == NOTHING
+    assert next_step(found) == NOTHING
     left = answered(called(release(delivered(), MAIN, "p2", keep=False)), "c1", UNSURE, NOON)
     assert left.responsible == "p2"
     assert confirmed(left, OUT, NOON)[:2] == (MAIN, NOBODY)
@@ -362,7 +368,7 @@ def test_of_a_forgotten_export_somebody_else_is_left_or_nobody() -> None:
     assert forget(record, "p9") == record
     rest = forget(record, "p2")
     assert rest is not None
-    assert (rest.winner, next_step(rest, NOON)) == ("p5", LOOK)
+    assert (rest.winner, next_step(rest)) == ("p5", LOOK)
     assert forget(rest, "p5") is None
     assert forget(release(delivered(), MAIN, "p2", keep=False), "p2") is None
 
@@ -372,14 +378,24 @@ def test_of_a_forgotten_export_somebody_else_is_left_or_nobody() -> None:
 PROFILES = st.sampled_from([f"p{number}" for number in range(4)])
 ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.builds(Taken, st.none() | st.text(max_size=2)),
-    st.builds(NotTaken, st.none() | st.integers(0, 90).map(lambda minutes: NOON + minutes * MINUTE)),
+    st.just(NotTaken()),
     st.sampled_from([REFUSED, UNSURE, GIVEN_UP]),
     st.integers(0, 90).map(lambda minutes: Unclear(NOON + minutes * MINUTE)),
-    st.just(Over()),
 )
+DIGESTS = st.sampled_from([RED, BLUE, Digest("green")])
+CROWD = [f"p{number}" for number in range(10, 11 + MOST_CLAIMANTS)]
+"""One more than a record keeps."""
 MOVES = st.one_of(
-    st.tuples(st.just("claim"), PROFILES, st.sampled_from([RED, BLUE, Digest("green")])),
+    st.tuples(st.just("claim"), PROFILES, DIGESTS),
+    st.tuples(st.just("claim late"), PROFILES, DIGESTS),
+    st.tuples(st.just("bring"), PROFILES, DIGESTS),
+    st.tuples(st.just("lose"), PROFILES, DIGESTS),
+    st.tuples(st.just("refuse"), PROFILES, st.sampled_from([REFUSED, UNSURE, GIVEN_UP])),
+    st.tuples(st.just("attempt"), st.booleans(), ANSWERS),
     st.tuples(st.just("release"), PROFILES, st.booleans()),
+    st.tuples(st.just("take out"), PROFILES, st.integers(0, 90)),
+    st.tuples(st.just("take all out"), st.none(), st.integers(0, 10)),
+    st.tuples(st.just("crowd"), st.booleans(), DIGESTS),
     st.tuples(st.just("hand over"), PROFILES, PROFILES),
     st.tuples(st.just("send"), st.sampled_from([MINUTE, BOUND]), st.booleans()),
     st.tuples(st.just("answer"), st.booleans(), ANSWERS),
@@ -408,8 +424,51 @@ class History:
         self.version += 1
         self.record = claim(self.record, self.authority, profile, digest, basis(profile=self.version), self.now)
 
+    def claim_late(self, profile: str, digest: Digest) -> None:
+        """Let a worker come late that has read the profile before the others did."""
+        before = self.record.desired
+        late = basis(profile=0)
+        self.record = claim(self.record, self.authority, profile, digest, late, self.now)
+        if isinstance(before, Wanted) and before.by[0] == profile and before.basis is not None and before.basis > late:
+            assert self.record.desired == before
+
+    def bring(self, profile: str, digest: Digest) -> None:
+        self.claim(profile, digest)
+        self.attempt(False, Taken())
+
+    def refuse(self, profile: str, answer: Rejected) -> None:
+        self.claim(profile, BLUE)
+        self.attempt(False, answer)
+
+    def lose(self, profile: str, digest: Digest) -> None:
+        """Bring a profile, and let the answer be lost."""
+        self.claim(profile, digest)
+        self.send(BOUND, False)
+
+    def attempt(self, chance: bool, answer: Answer) -> None:
+        calls = self.calls
+        self.send(BOUND, chance)
+        if self.calls > calls:
+            self.answer(True, answer)
+
     def release(self, profile: str, keep: bool) -> None:
         self.record = release(self.record, self.authority, profile, keep=keep)
+
+    def take_out(self, profile: str, minutes: int) -> None:
+        """Let a run that began so many minutes ago take a profile out."""
+        began = self.now - minutes * MINUTE
+        before = self.record
+        self.record = release(before, self.authority, profile, keep=False, asked_since=began)
+        if before.turned_away_at is not None and before.turned_away_at >= began and self.record != before:
+            assert wanted_content(self.record) is not OUT, "somebody who was turned away since may want it"
+
+    def take_all_out(self, _: None, minutes: int) -> None:
+        for profile in (*CROWD, "p0", "p1", "p2", "p3"):
+            self.take_out(profile, minutes)
+
+    def crowd(self, comes: bool, digest: Digest) -> None:
+        for profile in CROWD:
+            self.claim(profile, digest) if comes else self.release(profile, keep=False)
 
     def hand_over(self, alias: str, survivor: str) -> None:
         self.record = hand_over(self.record, self.authority, alias, survivor)
@@ -419,7 +478,7 @@ class History:
         self.claim(profile, digest)
 
     def send(self, bound: timedelta, chance: bool) -> None:
-        if next_step(self.record, self.now, chance=chance) != SEND:
+        if next_step(self.record, chance=chance) != SEND:
             return
         content = wanted_content(self.record)
         for other, until in self.may_land.values():
@@ -433,9 +492,7 @@ class History:
         call_id = f"c{self.calls if latest else self.calls - 1}"
         answers = self.record.open is not None and self.record.open.id == call_id
         self.record = answered(self.record, call_id, answer, self.now)
-        if answers and isinstance(answer, Over):
-            self.may_land.clear()
-        elif answers and isinstance(answer, Unclear):
+        if answers and isinstance(answer, Unclear):
             content, until = self.may_land[call_id]
             self.may_land[call_id] = content, min(until, answer.deadline)
         elif answers and answer != GIVEN_UP:
@@ -444,6 +501,8 @@ class History:
     def find(self, _: None, __: None) -> None:
         """Look at the destination, which holds what was refused as unconfirmed."""
         refused = self.record.refused
+        if refused is None or self.record.open is not None:
+            assert confirmed(self.record, RED, self.now) == self.record
         if refused is not None and refused.code == UNSURE.code:
             self.record = confirmed(self.record, refused.content, self.now)
 
@@ -458,10 +517,11 @@ class History:
             assert 0 < len(record.desired.by) <= MOST_CLAIMANTS
             assert (record.desired.digest is None) == (record.desired.basis is None)
         for content, until in self.may_land.values():
-            if until > self.now and record.acknowledged != content:
+            if until > self.now:
                 assert record.open is not None
                 assert record.open.content == content
-        step = next_step(record, self.now)
+                assert record.open.deadline >= until
+        step = next_step(record)
         if step.do is Do.WAIT:
             assert step.until is not None
         if step.do in (Do.SEND, Do.LOOK):
@@ -476,6 +536,8 @@ class History:
 
 
 @settings(max_examples=400, deadline=None)
+@example([("refuse", "p0", UNSURE), ("find", None, None)])
+@example([("crowd", True, RED), ("later", 5, None), ("take all out", None, 0), ("attempt", False, Taken())])
 @given(st.lists(MOVES, max_size=40))
 def test_any_history_keeps_what_a_record_promises(moves: list[tuple[str, object, object]]) -> None:
     history = History()
@@ -493,7 +555,7 @@ def test_after_any_history_a_record_comes_to_rest(moves: list[tuple[str, object,
     for number in range(6):
         now = history.now + timedelta(days=number + 1)
         record = lapse(record, now)
-        step = next_step(record, now, chance=True)
+        step = next_step(record, chance=True)
         if step == NOTHING:
             break
         if step == LOOK:
@@ -501,6 +563,65 @@ def test_after_any_history_a_record_comes_to_rest(moves: list[tuple[str, object,
             record = claim(record, history.authority, record.winner, BLUE, basis(profile=10_000), now)
         elif step == SEND:
             record = answered(called(record, "last", now=now, at=now), "last", Taken(), now)
-    assert next_step(record, history.now + timedelta(days=9), chance=True) == NOTHING
+    assert next_step(record, chance=True) == NOTHING
     content = wanted_content(record)
     assert content is None or record.acknowledged == content
+
+
+def played(moves: list[tuple[str, object, object]]) -> Record:
+    """Return a record after a history."""
+    history = History()
+    for move in moves:
+        history.play(*move)
+    return history.record
+
+
+RECORDS = st.lists(MOVES, max_size=20).map(played)
+ANYBODY = PROFILES | st.sampled_from(CROWD)
+LATER = Authority(99, 100, "main")
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS, ANYBODY, st.booleans(), st.booleans())
+def test_who_has_released_a_record_changes_nothing_by_releasing_it_again(
+    record: Record, profile: str, keep: bool, is_new_owner: bool
+) -> None:
+    authority = LATER if is_new_owner else record.authority
+    rest = release(record, authority, profile, keep=keep)
+    if is_released(record, authority, profile):
+        assert rest == record
+    else:
+        assert not isinstance(rest.desired, Wanted) or profile not in rest.desired.by
+        assert is_released(rest, authority, profile) or rest.responsible == profile
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS, ANYBODY)
+def test_forgetting_a_profile_sends_nothing_and_leaves_the_others(record: Record, profile: str) -> None:
+    rest = forget(record, profile)
+    if not record.names(profile):
+        assert rest == record
+    elif rest is None:
+        assert (
+            record.desired == Unwanted(record.desired.rest, profile)
+            if isinstance(record.desired, Unwanted)
+            else (record.desired.by == (profile,))
+        )
+    else:
+        assert isinstance(record.desired, Wanted)
+        assert isinstance(rest.desired, Wanted)
+        assert {*rest.desired.by, profile} == {*record.desired.by}
+        assert next_step(rest) == LOOK
+        assert rest._replace(desired=record.desired) == record
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS)
+def test_no_call_begins_for_a_record_that_wants_nothing(record: Record) -> None:
+    if wanted_content(record) is None:
+        with pytest.raises(ValueError, match="nothing is to be sent"):
+            called(record)
+    else:
+        call = called(record).open
+        assert call is not None
+        assert call.content == wanted_content(record)

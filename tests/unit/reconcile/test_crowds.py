@@ -9,6 +9,7 @@ from relay.domain.identity import MOST_CLAIMANTS, Rest, Unwanted, Wanted
 from relay.domain.runs import RunState
 from relay.reconcile.verdict import DUPLICATE
 from relay.stores.database import Table, size_of
+from relay.stores.identities import NEVER
 from tests.fakes.bench import Bench, number_of, person
 from tests.fakes.bench_destination import Lost
 
@@ -212,3 +213,21 @@ def claimants(bench: Bench) -> list[int]:
     desired = bench.record(NOBODY).desired
     assert isinstance(desired, Wanted)
     return [number_of(profile) for profile in desired.by]
+
+
+def test_of_a_crowd_that_was_never_taken_and_left_nothing_is_kept_for_ever() -> None:
+    members = MOST_CLAIMANTS + 3
+    bench = Bench(call_size=200)
+    bench.tool.refuses = {NOBODY}
+    for number in range(members):
+        bench.store(number, email=NOBODY)
+    bench.full_run()
+    for number in range(members):
+        bench.leave(number)
+    bench.clock.time += HOUR
+    run(bench)
+    bench.clock.time += HOUR
+    run(bench)
+    assert bench.tool.holds() == {}
+    assert [item for item in bench.database.items(Table.IDENTITIES) if item["expires_at"] == NEVER] == []
+    assert all(bench.assignment(number).is_empty for number in range(members))

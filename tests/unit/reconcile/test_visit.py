@@ -4,14 +4,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.assignment import Assignment, Pair
 from relay.domain.identity import (
     CLOCK_MARGIN,
+    OUT,
     UNKNOWN,
     Authority,
+    Digest,
     Do,
     Record,
     Rest,
@@ -21,9 +23,9 @@ from relay.domain.identity import (
     answered,
 )
 from relay.domain.problems import StaleSettings
-from relay.reconcile.desired import Member
+from relay.reconcile.desired import Role
 from relay.reconcile.job import Job
-from relay.reconcile.survey import Case, Leaver
+from relay.reconcile.survey import Case
 from relay.reconcile.visit import Visitor, ended, step_of, visit
 from relay.stores.assignments import Stored
 from tests.fakes.bench import Bench
@@ -34,12 +36,14 @@ from tests.unit.domain.test_identity import (
     MINUTE,
     NOON,
     PROFILES,
+    RECORDS,
     RED,
     called,
     claimed,
     delivered,
+    played,
 )
-from tests.unit.reconcile.test_verdict import MOMENTS, RECORDS
+from tests.unit.reconcile.test_verdict import MOMENTS
 
 TARGET, ANN = "list/7", "ann@x.example"
 PAIR = Pair(TARGET, ANN)
@@ -55,10 +59,10 @@ def job(authority: Authority | None = MAIN, **changes: object) -> Job:
 JOB = job()
 
 
-def visitor(profile: str, digest: str | None = None, *, version: int = 9, warned: bool = False) -> Visitor:
+def visitor(profile: str, digest: Digest | None = None, *, version: int = 9, warned: bool = False) -> Visitor:
     """Return a profile that wants values with a digest, or leaves."""
     case = Case(profile, Stored(Assignment(), 0), version, warnings=("unfit_expression",) if warned else ())
-    role = Leaver(PAIR, NOON) if digest is None else Member(PAIR, digest, {}, NOON)  # type: ignore[arg-type]
+    role = Role(PAIR, OUT if digest is None else digest, NOON)
     return Visitor(case, role)
 
 
@@ -71,6 +75,7 @@ VISITORS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
+@example(played([("lose", "p2", RED)]), [visitor("p2", BLUE)], NOON, False, NOON + BOUND)
 @given(RECORDS, VISITORS, MOMENTS, st.booleans(), MOMENTS)
 def test_after_any_visit_the_next_step_is_somebodys(
     record: Record, visitors: list[Visitor], now: datetime, is_queued: bool, cleared: datetime
@@ -80,7 +85,7 @@ def test_after_any_visit_the_next_step_is_somebodys(
     found = visit(job(later), "key", PAIR, visitors, record, now, queued)
 
     assert found.is_queued is bool(queued)
-    assert found.step == step_of(JOB, found.record, now)
+    assert found.step == step_of(JOB, found.record)
     assert found.record.authority in (later, record.authority)
     if found.is_queued:
         assert found.record.open == record.open
@@ -91,19 +96,19 @@ def test_after_any_visit_the_next_step_is_somebodys(
         assert found.sender.case.profile == found.record.responsible
         assert found.step.do is Do.SEND
     for one in visitors:
-        if isinstance(one.role, Member):
+        if one.role.content is not OUT:
             assert found.record.names(one.case.profile) or found.record.turned_away_at is not None
         elif isinstance(found.record.desired, Wanted):
             assert one.case.profile not in found.record.desired.by
 
-    over = ended(JOB, found, cleared, now)
+    over = ended(JOB, found, cleared)
     if over is not found:
         call = found.record.open
         assert call is not None
         assert call.deadline - BOUND - CLOCK_MARGIN <= cleared
         assert not found.is_queued
         assert over.record.open is None
-        assert over.step == step_of(JOB, over.record, now)
+        assert over.step == step_of(JOB, over.record)
 
 
 def test_a_call_that_lapsed_is_over_before_anybody_visits() -> None:
@@ -119,6 +124,24 @@ def test_a_queued_import_never_lapses_by_itself() -> None:
     assert found.record.open == record.open
     assert found.step.do is Do.WAIT
     assert not found.waits_for_a_call
+
+
+AUTHORITIES = st.builds(Authority, st.integers(0, 4), st.integers(98, 102), st.sampled_from(["main", "other"]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(RECORDS, VISITORS, MOMENTS, st.none() | AUTHORITIES)
+def test_nobody_changes_what_was_changed_under_newer_settings(
+    record: Record, visitors: list[Visitor], now: datetime, authority: Authority | None
+) -> None:
+    if authority is None or record.authority > authority:
+        with pytest.raises(StaleSettings) as raised:
+            visit(job(authority), "key", PAIR, visitors, record, now)
+        if record.authority.export != "main":
+            assert raised.value.version > MAIN.settings
+    else:
+        found = visit(job(authority), "key", PAIR, visitors, record, now)
+        assert found.record.authority in (authority, record.authority)
 
 
 @pytest.mark.parametrize("authority", [None, Authority(0, 100, "main"), Authority(1, 99, "main")])
@@ -139,24 +162,16 @@ def test_what_an_expression_did_not_yield_is_worked_out_again_by_each_look() -> 
 def test_a_call_that_is_over_earlier_lets_others_go_on() -> None:
     found = visit(JOB, "key", PAIR, [visitor("p2", BLUE)], called(claimed(Record())), NOON)
     assert found.waits_for_a_call
-    assert ended(JOB, found, NOON, NOON) is found
-    assert ended(JOB, found, NOON + MINUTE, NOON).sender is not None
+    assert ended(JOB, found, NOON) is found
+    assert ended(JOB, found, NOON + MINUTE).sender is not None
 
 
 def test_a_call_that_was_answered_unclearly_counts_as_sent_so_much_earlier_as_it_is_over_earlier() -> None:
     unclear = answered(called(claimed(Record())), "c1", Unclear(NOON + BOUND - 9 * MINUTE), NOON)
     found = visit(JOB, "key", PAIR, [visitor("p2", BLUE)], unclear, NOON)
     assert found.waits_for_a_call
-    assert ended(JOB, found, NOON - 10 * MINUTE, NOON) is found
-    assert ended(JOB, found, NOON - 9 * MINUTE, NOON).sender is not None
-
-
-def test_what_waits_for_a_pause_waits_for_no_call() -> None:
-    record = claimed(Record())._replace(not_before=NOON + MINUTE)
-    found = visit(JOB, "key", PAIR, [visitor("p2", RED)], record, NOON)
-    assert found.step.do is Do.WAIT
-    assert not found.waits_for_a_call
-    assert ended(JOB, found, NOON + MINUTE, NOON) is found
+    assert ended(JOB, found, NOON - 10 * MINUTE) is found
+    assert ended(JOB, found, NOON - 9 * MINUTE).sender is not None
 
 
 def test_where_leaving_is_not_told_whoever_leaves_is_kept() -> None:

@@ -54,7 +54,6 @@ RECORDS = st.builds(
     told_at=st.none() | MOMENTS,
     evidence=st.none() | TEXTS,
     refused=st.none() | st.builds(Refused, CONTENTS, TEXTS, MOMENTS, TEXTS),
-    not_before=st.none() | MOMENTS,
 )
 
 
@@ -122,13 +121,12 @@ def test_the_largest_record_is_small() -> None:
         NOON,
         text,
         Refused(digest, text, NOON, text),
-        NOON,
     )
     database = MemoryDatabase()
     database.write([identities.save(KEY, record, 0, NOON)])
     # Two write units; a usual record takes one.
     assert size_of(database[Key(Table.IDENTITIES, KEY)]) < 2048 < MAX_ITEM_BYTES
-    usual = record._replace(desired=Wanted(by[:1], digest, Basis(2**45, 9, 1)), refused=None, not_before=None)
+    usual = record._replace(desired=Wanted(by[:1], digest, Basis(2**45, 9, 1)), refused=None)
     database.write([identities.save(KEY, usual, 1, NOON)])
     assert size_of(database[Key(Table.IDENTITIES, KEY)]) < 1024
 

@@ -172,6 +172,28 @@ def test_a_refusal_beside_rows_that_are_still_open_is_of_its_own_row() -> None:
     }
 
 
+def test_a_refusal_of_a_later_look_is_of_its_own_row_whatever_is_to_be_sent_again() -> None:
+    """Given a look after which two rows are to be sent again, When the next one refuses the second of the others."""
+    emails = [f"{number}@x.example" for number in range(5)]
+    bench, run, check = queued(*emails)
+    bench.tool.undone = {emails[0], emails[1]}
+    bench.tool.land()
+    bench.tool.undone = set()
+    looks = iter(
+        [
+            ImportReport(True, open=frozenset({2, 3, 4}), again=frozenset({0, 1})),
+            ImportReport(True, {1: UNKNOWN_USER}),
+        ]
+    )
+    reporting(bench, lambda report, steps: next(looks, report))
+    assert bench.check(check) == []
+    assert bench.check(*bench.checks.take()) == []
+    assert [email for email in emails if bench.record(email).refused is not None] == [emails[3]]
+    bench.work_off()
+    bench.pass_time(6 * MINUTE)
+    assert bench.counts(run) == {"selected": 5, "delivered": 4, "rejected": 1, "rejected:unknown_user": 1}
+
+
 def test_what_was_not_looked_up_yet_is_asked_for_again_by_itself() -> None:
     """Given an import of three of which one look tells two, Then those are settled, and the third after the next."""
     bench, run, check = queued(ANN, BOB, CY)

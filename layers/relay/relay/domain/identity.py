@@ -148,8 +148,6 @@ class Record(NamedTuple):
     evidence: str | None = None
     """What the destination gave back with the last call that it took, for the next call."""
     refused: Refused | None = None
-    not_before: datetime | None = None
-    """No call earlier than this."""
 
     @property
     def winner(self) -> str | None:
@@ -198,7 +196,7 @@ def wanted_content(record: Record) -> Content | None:
     return OUT if desired.rest is Rest.OUT else None
 
 
-def next_step(record: Record, now: datetime, *, chance: bool = False) -> Step:
+def next_step(record: Record, *, chance: bool = False) -> Step:
     """Return what is to be done about a record that has no lapsed call (see `lapse`).
 
     `chance` says that this look may try again what the destination has refused.
@@ -212,8 +210,6 @@ def next_step(record: Record, now: datetime, *, chance: bool = False) -> Step:
         return NOTHING
     if record.refused is not None and record.refused.content == content and not chance:
         return NOTHING
-    if record.not_before is not None and record.not_before > now:
-        return Step(Do.WAIT, record.not_before)
     return SEND
 
 
@@ -334,7 +330,7 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
         told_at = at
     elif before is None:
         told_at = max(at, told_at + TURN)
-    return record._replace(open=call, told_at=told_at, refused=None, not_before=None)
+    return record._replace(open=call, told_at=told_at, refused=None)
 
 
 class Taken(NamedTuple):
@@ -357,22 +353,16 @@ class Rejected(NamedTuple):
 
 
 class NotTaken(NamedTuple):
-    """The destination certainly did nothing; no call before `not_before`."""
-
-    not_before: datetime | None = None
+    """The destination certainly did nothing."""
 
 
 class Unclear(NamedTuple):
-    """Nobody knows what the destination did, but it answered: the call takes effect by `deadline` at the latest."""
+    """Nobody knows what the call did; it takes effect by `deadline` at the latest, so it is over when that is now."""
 
     deadline: datetime
 
 
-class Over(NamedTuple):
-    """The call has ended; nobody knows what it did."""
-
-
-Answer = Taken | Rejected | NotTaken | Unclear | Over
+Answer = Taken | Rejected | NotTaken | Unclear
 
 
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
@@ -384,14 +374,10 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
     if call is None or call.id != call_id:
         return record
     earlier = None if call.earlier is None or call.earlier <= now else call.earlier
-    if isinstance(answer, Over):
-        over = lapse(record, call.deadline)
-        if earlier is None:
-            return over
-        return over._replace(open=call._replace(id=None, deadline=earlier, earlier=None))
     if isinstance(answer, Unclear):
-        deadline = max(answer.deadline, answer.deadline if earlier is None else earlier)
-        return record if deadline >= call.deadline else record._replace(open=call._replace(deadline=deadline))
+        deadline = min(call.deadline, answer.deadline if earlier is None else max(answer.deadline, earlier))
+        is_same = deadline == call.deadline
+        return lapse(record if is_same else record._replace(open=call._replace(deadline=deadline)), now)
     if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
         rest: Call | None = call._replace(id=None, earlier=None)
     else:
@@ -405,9 +391,7 @@ def _with_answer(record: Record, content: Content, answer: Taken | Rejected | No
     if isinstance(answer, Rejected):
         acknowledged = record.acknowledged if answer.is_certain else UNKNOWN
         return record._replace(acknowledged=acknowledged, refused=Refused(content, answer.code, now, answer.under))
-    if answer.not_before is None or (record.not_before is not None and record.not_before >= answer.not_before):
-        return record
-    return record._replace(not_before=answer.not_before)
+    return record
 
 
 def _is_out(record: Record) -> bool:

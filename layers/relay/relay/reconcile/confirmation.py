@@ -47,7 +47,14 @@ class Confirmation:
         Whoever was sent again, or changed, meanwhile is somebody else's business. What is not found is asked about
         again later, three times in all. Raises as `Destination.confirm`, after which it is asked about later, too.
         """
-        survey = self.reconciler.survey(job, sorted(profiles))
+        rest, found = sorted(profiles), 0
+        while rest:
+            survey = self.reconciler.survey(job, rest)
+            found += self._confirm(job, survey)
+            rest = rest[len(survey.cases) :]
+        return found
+
+    def _confirm(self, job: Job, survey: Survey) -> int:
         found = list(self._open(survey))
         if not found:
             return 0
@@ -70,13 +77,11 @@ class Confirmation:
 
     def _open(self, survey: Survey) -> Iterator[_Open]:
         for case in survey.cases:
-            for key, member in case.members.items():
-                if (since := _unconfirmed_since(survey.records[key].record, member.digest)) is not None:
-                    step = Step(*member.pair, True, member.at, member.values)
-                    yield _Open(key, member.digest, since, step)
-            for key, leaver in case.unwanted.items():
-                if (since := _unconfirmed_since(survey.records[key].record, OUT)) is not None:
-                    yield _Open(key, OUT, since, Step(*leaver.pair, False, leaver.at))
+            for key, role in (*case.members.items(), *case.unwanted.items()):
+                if (since := _unconfirmed_since(survey.records[key].record, role.content)) is not None:
+                    yield _Open(
+                        key, role.content, since, Step(*role.pair, role.content is not OUT, role.at, role.values)
+                    )
 
     def _record(self, survey: Survey, found: Sequence[_Open]) -> None:
         """Write down that the destination holds what is desired, unless somebody has written meanwhile."""

@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from relay.destinations.contract import Destination
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
 from relay.domain.expressions import Unfit, compiled
-from relay.domain.identity import Digest
+from relay.domain.identity import Content, Digest
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.profiles import Profile
@@ -28,13 +29,13 @@ UNFIT_EXPRESSION: Final = "unfit_expression"
 rejection where it is the identity."""
 
 
-class Member(NamedTuple):
-    """One identity that belongs in a target, with the values it is sent with, since a time of qualification."""
+class Role(NamedTuple):
+    """What a profile wants of one identity at a target, since when: in with these values, or OUT."""
 
     pair: Pair
-    digest: Digest
-    values: Mapping[str, str]
+    content: Content
     at: datetime
+    values: Mapping[str, str] = MappingProxyType({})
 
 
 class Desired(NamedTuple):
@@ -43,7 +44,7 @@ class Desired(NamedTuple):
     `warnings` are codes, each once, of what is left out of its values.
     """
 
-    members: tuple[Member, ...] = ()
+    members: tuple[Role, ...] = ()
     rejection: Rejection | None = None
     warnings: tuple[str, ...] = ()
 
@@ -80,9 +81,7 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
     values, warnings = _values(export, destination, view)
     digest = Digest(keyed("payload", _encode(values)))
     members = tuple(
-        Member(Pair(target, identity), digest, values, at)
-        for target, at in qualified.items()
-        for identity in identities
+        Role(Pair(target, identity), digest, at, values) for target, at in qualified.items() for identity in identities
     )
     return Desired(members, warnings=warnings)
 

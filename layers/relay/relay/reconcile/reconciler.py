@@ -32,7 +32,6 @@ from relay.domain.identity import Answer as Recorded
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, Problem, Transient
 from relay.reconcile.adoption import Adoption
-from relay.reconcile.desired import Member
 from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
@@ -92,7 +91,7 @@ class Reconciler:
         return self._surveyor.survey_listed(job, listed)
 
     def look(self, job: Job, profile_ids: Sequence[str]) -> Survey:
-        """Survey profiles, do what they need, and reduce their assignments; as `reconcile`."""
+        """Survey profiles as `survey`, do what they need, and reduce their assignments. Raises as `reconcile`."""
         survey = self.survey(job, profile_ids)
         self.reconcile(job, survey)
         if job.removes:
@@ -193,7 +192,7 @@ class Reconciler:
         except Transient:
             cleared = None
         if cleared is not None:
-            visits = [ended(job, found, cleared, now) for found in visits]
+            visits = [ended(job, found, cleared) for found in visits]
         still = {found.key: found.record.open for found in visits if found.waits_for_a_call}
         return visits, {key: _asked_next(call.send_by, now) for key, call in still.items() if call is not None}
 
@@ -221,9 +220,9 @@ class Reconciler:
         content, told_at = wanted_content(record), record.told_at
         assert content is not None and told_at is not None  # noqa: S101, PT018 - `begin` has seen to both
         written[found.key] = record
-        case, values = sender.case, sender.role.values if isinstance(sender.role, Member) else {}
+        case = sender.case
         is_all = len(case.assigned.assignment.pairs) == 1
-        return Row(case.profile, found.key, found.pair, content, told_at, values, is_all, record.evidence)
+        return Row(case.profile, found.key, found.pair, content, told_at, sender.role.values, is_all, record.evidence)
 
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         waiting = [call for call in calls if call.rows]

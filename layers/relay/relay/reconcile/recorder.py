@@ -100,12 +100,11 @@ class Recorder:
         by its key, where the destination is asked then whether a call is over. The messages of the profiles `besides`
         stay in the queue, so they need no look.
         """
-        now = self._clock.now()
         due: list[Due] = []
         waiting: list[IdentityWait] = []
         bounds = {} if asked_at is None else asked_at
         for key, record in records.items():
-            step = next_step(record, now)
+            step = next_step(record)
             if step.do is Do.NOTHING:
                 continue
             if step.do is not Do.LOOK and record.open is not None and record.open.id in queued:

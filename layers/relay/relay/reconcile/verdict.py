@@ -28,15 +28,13 @@ def agreed_since(record: Record, began: datetime | None) -> bool:
 
 def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:
     """Return where a member stands: open before final, trouble before success, and a duplicate only as a whole."""
-    return min(
-        (_on_record(lapse(record, now), profile, began, now) for record in records), key=_rank, default=UNCHANGED
-    )
+    return min((_on_record(lapse(record, now), profile, began) for record in records), key=_rank, default=UNCHANGED)
 
 
-def _on_record(record: Record, profile: str, began: datetime | None, now: datetime) -> Verdict:
+def _on_record(record: Record, profile: str, began: datetime | None) -> Verdict:
     if record.winner != profile:
         return DUPLICATE
-    if next_step(record, now) != NOTHING:
+    if next_step(record) != NOTHING:
         return OUTSTANDING
     refused = record.refused
     if refused is not None and record.acknowledged != refused.content == wanted_content(record):
@@ -57,15 +55,15 @@ def on_leaver(records: Iterable[Record], profile: str, now: datetime) -> LeaverC
 
     `records` may be all that the profile is assigned: one that it still claims is not left.
     """
-    found = {_on_left(lapse(record, now), profile, now) for record in records}
+    found = {_on_left(lapse(record, now), profile) for record in records}
     order = (LeaverColumn.OUTSTANDING, LeaverColumn.KEPT)
     return next((column for column in order if column in found), LeaverColumn.REMOVED)
 
 
-def _on_left(record: Record, profile: str, now: datetime) -> LeaverColumn:
+def _on_left(record: Record, profile: str) -> LeaverColumn:
     desired = record.desired
     if not isinstance(desired, Unwanted) or desired.leaving != profile:
         return LeaverColumn.REMOVED
     # Refused by the destination, or held because somebody else may want it: a later run tries again.
-    is_kept = desired.rest is Rest.HOLD or next_step(record, now) == NOTHING
+    is_kept = desired.rest is Rest.HOLD or next_step(record) == NOTHING
     return LeaverColumn.KEPT if is_kept else LeaverColumn.OUTSTANDING

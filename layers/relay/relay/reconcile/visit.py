@@ -6,18 +6,18 @@ from typing import NamedTuple
 
 from relay.domain import identity
 from relay.domain.assignment import Pair
-from relay.domain.identity import CLOCK_MARGIN, Authority, Do, Record, Step, lapse, next_step
+from relay.domain.identity import CLOCK_MARGIN, OUT, Authority, Do, Record, Step, lapse, next_step
 from relay.domain.problems import StaleSettings
-from relay.reconcile.desired import Member
+from relay.reconcile.desired import Role
 from relay.reconcile.job import Job
-from relay.reconcile.survey import Case, Leaver
+from relay.reconcile.survey import Case
 
 
 class Visitor(NamedTuple):
     """One profile at a record: it wants the identity, or stands for it no more."""
 
     case: Case
-    role: Member | Leaver
+    role: Role
 
 
 class Visit(NamedTuple):
@@ -49,12 +49,12 @@ class Visit(NamedTuple):
         Whoever was turned away has no part in it: those whom the record names have, and whoever leaves it. If the
         turned away asked for looks, two who have turned each other away would ask for each other without end.
         """
-        return any(isinstance(role, Leaver) or self.record.names(case.profile) for case, role in self.visitors)
+        return any(role.content is OUT or self.record.names(case.profile) for case, role in self.visitors)
 
     @property
     def waits_for_a_call(self) -> bool:
         """Return whether a call has to end first whose end nobody will report."""
-        return self.step.do is Do.WAIT and self.record.open is not None and not self.is_queued
+        return self.step.do is Do.WAIT and not self.is_queued
 
 
 def visit(
@@ -81,10 +81,10 @@ def visit(
         raise StaleSettings("settings", "newer settings were acted on", version=version)
     for case, role in visitors:
         record = _changed(job, record, authority, case, role, now)
-    return Visit(key, pair, visitors, record, step_of(job, record, now), is_queued)
+    return Visit(key, pair, visitors, record, step_of(job, record), is_queued)
 
 
-def ended(job: Job, found: Visit, cleared: datetime, now: datetime) -> Visit:
+def ended(job: Job, found: Visit, cleared: datetime) -> Visit:
     """Return a visit after calls that were to be sent by `cleared` at the latest are known to be over.
 
     When a call was to be sent is reckoned back from its deadline. So one that was answered, though nobody knows what it
@@ -96,20 +96,18 @@ def ended(job: Job, found: Visit, cleared: datetime, now: datetime) -> Visit:
     if call.deadline - job.destination.lost_answer_bound - CLOCK_MARGIN > cleared:
         return found
     record = lapse(found.record, call.deadline)
-    return found._replace(record=record, step=step_of(job, record, now))
+    return found._replace(record=record, step=step_of(job, record))
 
 
-def step_of(job: Job, record: Record, now: datetime) -> Step:
+def step_of(job: Job, record: Record) -> Step:
     """Return a record's next step in this job."""
-    return next_step(record, now, chance=job.grants_chance(record.refused))
+    return next_step(record, chance=job.grants_chance(record.refused))
 
 
-def _changed(
-    job: Job, record: Record, authority: Authority, case: Case, role: Member | Leaver, now: datetime
-) -> Record:
-    if isinstance(role, Member):
+def _changed(job: Job, record: Record, authority: Authority, case: Case, role: Role, now: datetime) -> Record:
+    if role.content is not OUT:
         basis = job.basis(case.version)
         # What an expression did not yield is counted by each run, so such a profile is always worked out.
         basis = basis._replace(rules=0) if case.warnings else basis
-        return identity.claim(record, authority, case.profile, role.digest, basis, now)
+        return identity.claim(record, authority, case.profile, role.content, basis, now)
     return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=job.asked_since)

@@ -89,6 +89,8 @@ def delete(key: str, version: int) -> Write:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+# Half the time of `json.loads`, which looks for spaces around.
+_decode = json.JSONDecoder().raw_decode
 
 
 def encode(record: Record) -> str:
@@ -114,7 +116,6 @@ def encode(record: Record) -> str:
         _microseconds(record.told_at),
         record.evidence,
         None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
-        _microseconds(record.not_before),
     ]
     while doc[-1] is None:
         doc.pop()
@@ -123,9 +124,9 @@ def encode(record: Record) -> str:
 
 def decode(text: str) -> Record:
     """Read the stored form of a record."""
-    doc = json.loads(text)
-    doc += [None] * (10 - len(doc))
-    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused, not_before = doc
+    doc, _ = _decode(text)
+    doc += [None] * (9 - len(doc))
+    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused = doc
     return Record(
         Authority(*authority),
         _desired(desired),
@@ -136,7 +137,6 @@ def decode(text: str) -> Record:
         _moment(told_at),
         evidence,
         None if refused is None else _refused(refused),
-        _moment(not_before),
     )
 
 

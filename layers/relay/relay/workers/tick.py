@@ -128,11 +128,10 @@ class Ticker:
     def _wake(self, due: Sequence[IdentityWait]) -> None:
         """Ask for looks at whoever is responsible for records that waited and are not at rest."""
         found = identities.load(self._database, list(dict.fromkeys(wait.key for wait in due)))
-        now = self._clock.now()
         self._enqueuer.look(
             due_of(wait.connection, record, record.responsible)
             for wait in due
-            if (record := found[wait.key].record).responsible is not None and next_step(record, now) != NOTHING
+            if (record := found[wait.key].record).responsible is not None and next_step(record) != NOTHING
         )
 
     def _look_up(self, due: Sequence[ConfirmWait]) -> None:
