@@ -51,14 +51,17 @@ class Asked:
 
 
 class AwsServer(ThreadingHTTPServer):
-    """Answers every request as `answer` says."""
+    """Answers every request as `answer` says, and `keeps` what it was asked."""
 
     daemon_threads = True
 
-    def __init__(self, answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None, *, keeps: bool = True
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer = answer
         self.asked: list[Asked] = []
+        self.keeps = keeps
         self.connections = 0
         self.is_over = threading.Event()
         self.ended = threading.Event()
@@ -103,7 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
         asked = Asked(self._number, self.command, self.path, headers, body)
-        self.server.asked.append(asked)
+        if self.server.keeps:
+            self.server.asked.append(asked)
         answer = self.server.answer(asked)
         if answer.silent:
             self.server.is_over.wait(10)
@@ -135,9 +139,11 @@ def serving(*answers: Answer, context: ssl.SSLContext | None = None) -> Iterator
 
 
 @contextmanager
-def serving_as(answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None) -> Iterator[AwsServer]:
+def serving_as(
+    answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None, *, keeps: bool = True
+) -> Iterator[AwsServer]:
     """Serve on a free port of this machine; with a `context` by TLS."""
-    server = AwsServer(answer, context)
+    server = AwsServer(answer, context, keeps=keeps)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -1,10 +1,15 @@
-"""AWS in a process of its own, at the end of a socket: its CPU is nobody's, and it counts what it was asked for."""
+"""AWS in a process of its own, at the end of a socket: its CPU is nobody's, and it counts what it was asked for.
+
+Of DynamoDB it counts units as DynamoDB charges them (`tests/fakes/dynamo_wire.py`). A write costs by the larger of the
+item before and after, in steps of 1 KB, applied or refused, and twice that in a transaction. A read costs by the size
+of each item, in steps of 4 KB, and a query by the sum of sizes.
+"""
 
 import json
 import multiprocessing
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -13,7 +18,13 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from local.fake_aws import Answer, Asked, serving_as
+from relay.stores.database import Database, Table
+from relay.stores.dynamodb import VARIABLES, DynamoDatabase
 from tests.fakes.dynamo_wire import DynamoWire
+
+PREFIX: Final = "audience-relay"
+TABLES: Final[Mapping[Table, str]] = {table: f"{PREFIX}-{table.value}" for table in Table}
+QUEUES: Final = "https://sqs.eu-west-1.amazonaws.com/123456789012"
 
 _READY_SECONDS: Final = 30.0
 
@@ -37,9 +48,39 @@ class Aws:
 
     def usage(self) -> Usage:
         """Return what it counted, and let it begin again."""
-        self._control.send("usage")
-        usage: Usage = self._control.recv()
+        usage: Usage = self._asked(None)
         return usage
+
+    def do(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Call a function of a module with the database and arguments, over there; it is counted nowhere."""
+        return self._asked((function, arguments))
+
+    def _asked(self, what: tuple[Callable[..., Any], tuple[object, ...]] | None) -> Any:
+        self._control.send(what)
+        found, trouble = self._control.recv()
+        if trouble:
+            raise RuntimeError(f"the stub of AWS: {trouble}")
+        return found
+
+    def environment(self, function: str) -> dict[str, str]:
+        """Return the variables of a function of this name that calls it."""
+        return {
+            "AWS_LAMBDA_FUNCTION_NAME": f"{PREFIX}-{function}",
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            "AWS_SESSION_TOKEN": "t" * 800,
+            "AWS_ENDPOINT_URL": self.url,
+            "RELAY_PREFIX": PREFIX,
+            "RELAY_CHANGES_QUEUE": f"{QUEUES}/{PREFIX}-changes",
+            "RELAY_CHECKS_QUEUE": f"{QUEUES}/{PREFIX}-checks",
+            "RELAY_ACTIVECAMPAIGN_QUEUE": f"{QUEUES}/{PREFIX}-activecampaign.fifo",
+            "RELAY_GAINSIGHT_PX_QUEUE": f"{QUEUES}/{PREFIX}-gainsight_px.fifo",
+            "POWERTOOLS_SERVICE_NAME": function,
+            "POWERTOOLS_METRICS_NAMESPACE": "AudienceRelay",
+            **{variable: TABLES[table] for table, variable in VARIABLES.items()},
+        }
 
 
 @contextmanager
@@ -85,6 +126,8 @@ class _Stub:
                 if name.startswith(request["Path"])
             ]
             return Answer(body={"Parameters": found})
+        if operation == "ChangeMessageVisibility":
+            return Answer()
         return Answer(status=400, body={"__type": "UnknownOperationException"})
 
     def _dynamodb(self, operation: str, request: Mapping[str, Any]) -> Answer:
@@ -96,6 +139,10 @@ class _Stub:
             status, answer = 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", **error.response}
         text = json.dumps(answer, separators=(",", ":")).encode()
         return Answer(status, text, {"x-amz-crc32": str(zlib.crc32(text))})
+
+    def database(self) -> Database:
+        """Return the database behind it; what is done there is not counted."""
+        return DynamoDatabase(self._wire.beside(), TABLES)
 
     def usage(self) -> Usage:
         """Return what was counted, and begin again."""
@@ -111,12 +158,18 @@ class _Stub:
 
 def _serve(control: Connection, parameters: Mapping[str, str]) -> None:
     stub = _Stub(parameters)
-    with serving_as(stub.answer) as server:
+    with serving_as(stub.answer, keeps=False) as server:
         control.send(server.url)
         while True:
             try:
-                control.recv()
+                asked = control.recv()
             except EOFError:
                 return
-            server.asked.clear()
-            control.send(stub.usage())
+            if asked is None:
+                control.send((stub.usage(), ""))
+                continue
+            function, arguments = asked
+            try:
+                control.send((function(stub.database(), *arguments), ""))
+            except Exception as error:  # noqa: BLE001 - whoever asked must not wait for ever
+                control.send((None, f"{function.__name__}: {error!r}"))

@@ -1,20 +1,17 @@
 """Made-up members of segments: in the form in which the stores keep them, and never all in memory."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from pathlib import Path
 
-from local.benchmarks.disk_database import DiskDatabase, Loading
 from local.people import Customer
 from relay.domain.keyed_hash import BUCKETS, KeyedHash
 from relay.domain.profiles import Membership, Profile, Register
 from relay.stores import profiles, segments
+from relay.stores.database import Database
 
 SOURCE = "shop"
-_LEAVERS = 10
-"""One profile in so many leaves."""
 
 
 class Trouble(Enum):
@@ -51,10 +48,6 @@ class Population:
         """Return the profiles of a bucket, sorted: (profile id, number)."""
         return sorted((_profile_id(number), number) for number in range(bucket, self.count, BUCKETS))
 
-    def leaves(self, number: int) -> bool:
-        """Whether a profile is one of the tenth that leaves; there is one in every ten of each shard."""
-        return number // 4 % _LEAVERS == 0
-
     def trouble(self, number: int) -> Trouble | None:
         """Return what is wrong with a profile; each trouble is spread evenly over the shards."""
         place = number // 4 % 1000
@@ -80,35 +73,37 @@ class Population:
         return f"customer{number}@{host}"
 
 
-def store(path: Path, population: Population) -> None:
-    """Write a population into a new database: catalogue, segment index and profiles."""
-    disk, since = DiskDatabase(path), datetime.now(UTC) - timedelta(hours=2)
-    segments.note(disk, dict.fromkeys(population.segments), since)
+def store(database: Database, population: Population) -> None:
+    """Write a population into an empty database: catalogue, segment index and profiles."""
+    since = datetime.now(UTC) - timedelta(hours=2)
+    segments.note(database, dict.fromkeys(population.segments), since)
     for bucket in range(BUCKETS):
         members = population.bucket(bucket)
-        entries = [(segment, profile_id) for segment in population.segments for profile_id, _ in members]
-        segments.add(Loading(disk), entries)
-        made = [_profile(profile_id, number, population, since) for profile_id, number in members]
-        profiles.save(Loading(disk), made, since)
-    disk.close()
+        segments.add(database, [(segment, one) for segment in population.segments for one, _ in members])
+        profiles.save(database, [_profile(one, number, population, since) for one, number in members], since)
 
 
-def take_out(disk: DiskDatabase, profile_ids: Iterable[str], now: datetime) -> None:
-    """Let stored profiles leave all their segments."""
-    for part in _parts(profile_ids, 1_000):
-        found = [profile for profile in profiles.load(disk, part) if profile is not None]
-        profiles.save(Loading(disk), [_outside(profile, now) for profile in found], now)
+def move(database: Database, population: Population) -> None:
+    """Give every stored profile another telephone number."""
+    _change(database, population, _moved)
 
 
-def _parts(ids: Iterable[str], size: int) -> Iterator[Sequence[str]]:
-    part: list[str] = []
-    for one in ids:
-        part.append(one)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
+def leave(database: Database, population: Population) -> None:
+    """Let every stored profile leave all its segments."""
+    _change(database, population, _outside)
+
+
+def _change(database: Database, population: Population, changed: Callable[[Profile, datetime], Profile]) -> None:
+    now = datetime.now(UTC)
+    for bucket in range(BUCKETS):
+        ids = [profile_id for profile_id, _ in population.bucket(bucket)]
+        found = [profile for profile in profiles.load(database, ids) if profile is not None]
+        profiles.save(database, [changed(profile, now) for profile in found], now)
+
+
+def _moved(profile: Profile, now: datetime) -> Profile:
+    phone = Register("+44 20 7946 0958", now, now)
+    return replace(profile, attributes={**profile.attributes, "phone": phone})
 
 
 def _outside(profile: Profile, now: datetime) -> Profile:

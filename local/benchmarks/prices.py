@@ -1,4 +1,7 @@
-"""What AWS asks, in dollars: the list of 26 November 2026 for us-east-1, on demand, without free tiers."""
+"""What AWS asks, in dollars: the list of 26 November 2026 for us-east-1, on demand, without free tiers and discounts.
+
+And what is not measured here but has to be paid for: how long AWS and a destination take to answer.
+"""
 
 from typing import Final
 
@@ -12,5 +15,23 @@ SQS_REQUEST_BYTES: Final = 64 * 1024
 """Every 64 KB of a request's payload are one request. https://aws.amazon.com/sqs/pricing/"""
 
 LAMBDA_REQUEST: Final = 0.20 / 1e6
-LAMBDA_GB_SECOND: Final = 0.0000166667
-"""https://aws.amazon.com/lambda/pricing/"""
+LAMBDA_GB_SECOND: Final = 0.0000133334
+"""For arm64, the template's default. https://aws.amazon.com/lambda/pricing/"""
+
+LOGS_GB: Final = 0.50
+"""What functions write to CloudWatch Logs, per GB taken in. https://aws.amazon.com/cloudwatch/pricing/"""
+
+LOGS_OF_AN_INVOCATION: Final = 350
+"""Bytes of Lambda's own lines START, END and REPORT, about."""
+
+MEMORY_GB: Final = 512 / 1024
+"""Of route, the consumers and the import checks, as the template has it."""
+
+FULL_SHARE_GB: Final = 1_769 / 1024
+"""A function of this size has one processor. Others have their share of it, so CPU time costs the same at any size.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html"""
+
+DYNAMODB_SECONDS: Final = 0.005
+QUEUE_SECONDS: Final = 0.010
+DESTINATION_SECONDS: Final = 0.300
+"""How long a function waits for the answer of one call: assumed, not measured."""

@@ -1,15 +1,25 @@
-"""SQS in this process: FIFO groups, visibility and delays as on AWS, on a clock that may run faster."""
+"""SQS in this process: FIFO groups, visibility and delays as on AWS, on a clock that may run faster.
+
+It hands messages over as Lambda does, and counts the requests that SQS would charge for.
+"""
 
 import heapq
 import itertools
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from local.benchmarks.fast_clock import FastClock
-from relay.queues import Message, Received
+from local.benchmarks.pricing import requests
+from relay.domain import moments
+
+Record = Mapping[str, Any]
+"""A message as Lambda hands it over.
+https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html#example-standard-queue-message-event"""
 
 BATCH = 10
 """The most messages a FIFO queue hands over at once, and what the template asks of the Checks queue."""
@@ -64,6 +74,7 @@ class Queues:
         self._lines = {group: _Line(in_order=True) for group in groups} | {self.CHECKS: _Line(in_order=False)}
         self._places: dict[int, _Line] = {}
         self._numbers = itertools.count(1)
+        self._requests: Counter[str] = Counter()
         self.closed = False
         self.dead = 0
         """Messages received so often that SQS would have moved them to the dead-letter queue."""
@@ -78,26 +89,45 @@ class Queues:
         """Whether there is no message, being worked on or not."""
         return not self._places
 
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the destination queue."""
-        self._send([(message.group or "", message) for message in messages])
+    def put(self, group: str, body: Mapping[str, Any]) -> None:
+        """Put a message on the destination queue, as somebody else than the functions measured here would."""
+        self._put([(group, json.dumps(body, separators=(",", ":")), group, timedelta())])
 
-    def send_checks(self, messages: Sequence[Message]) -> None:
-        """Put messages on the Checks queue."""
-        self._send([(self.CHECKS, message) for message in messages])
+    def take(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Take the entries of a call of SendMessageBatch; those without a group are for the Checks queue."""
+        with self._changed:
+            self._count(entries[0].get("MessageGroupId"), sum(len(entry["MessageBody"]) for entry in entries))
+        self._put(
+            [
+                (
+                    entry.get("MessageGroupId", self.CHECKS),
+                    entry["MessageBody"],
+                    entry.get("MessageGroupId"),
+                    timedelta(seconds=entry.get("DelaySeconds", 0)),
+                )
+                for entry in entries
+            ]
+        )
 
-    def _send(self, messages: Sequence[tuple[str, Message]]) -> None:
+    def _put(self, messages: Sequence[tuple[str, str, str | None, timedelta]]) -> None:
         with self._changed:
             now = self._clock.now()
-            for name, message in messages:
-                number, body = next(self._numbers), json.dumps(message.body, separators=(",", ":"))
-                # SQS knows whole seconds only.
-                delay = timedelta(seconds=int(message.delay.total_seconds()))
+            for name, body, group, delay in messages:
+                number = next(self._numbers)
                 line = self._places[number] = self._lines[name]
-                line.parcels[number] = _Parcel(number, body, message.group, now, now + delay)
+                line.parcels[number] = _Parcel(number, body, group, now, now + delay)
             self._changed.notify_all()
 
-    def receive(self, name: str) -> list[Received]:
+    def _count(self, group: str | None, size: int = 0) -> None:
+        self._requests["standard" if group is None else "fifo"] += requests(size)
+
+    def requests(self) -> Counter[str]:
+        """Return the requests made of `fifo` and of `standard` queues since this was last asked."""
+        with self._changed:
+            taken, self._requests = self._requests, Counter()
+        return taken
+
+    def receive(self, name: str) -> list[Record]:
         """Wait for the next batch of a line and hide it for the visibility timeout; nothing once closed."""
         line = self._lines[name]
         with self._changed:
@@ -106,17 +136,24 @@ class Queues:
                 batch, again = line.due(now)
                 living = [parcel for parcel in batch if not self._buried(parcel)]
                 if living:
+                    self._count(living[0].group, sum(len(parcel.body) for parcel in living))
                     return [self._handed_over(parcel, now) for parcel in living]
                 if not batch:
                     wait = None if again is None else self._clock.wall_seconds((again - now).total_seconds())
                     self._changed.wait(wait)
         return []
 
-    def _handed_over(self, parcel: _Parcel, now: datetime) -> Received:
+    def _handed_over(self, parcel: _Parcel, now: datetime) -> Record:
         parcel.receives += 1
         parcel.visible_at = now + VISIBILITY
+        attributes = {
+            "ApproximateReceiveCount": str(parcel.receives),
+            "SentTimestamp": str(moments.microseconds(parcel.sent_at) // 1000),
+        }
+        if parcel.group is not None:
+            attributes["MessageGroupId"] = parcel.group
         handle = str(parcel.number)
-        return Received(handle, json.loads(parcel.body), parcel.receives, parcel.group, handle, parcel.sent_at)
+        return {"messageId": handle, "receiptHandle": handle, "body": parcel.body, "attributes": attributes}
 
     def _buried(self, parcel: _Parcel) -> bool:
         if parcel.receives < RECEIVES:
@@ -126,12 +163,14 @@ class Queues:
         self._changed.notify_all()
         return True
 
-    def finish(self, received: Sequence[Received], failed: Sequence[str]) -> None:
+    def finish(self, received: Sequence[Record], failed: Sequence[str]) -> None:
         """Delete what was handled; what failed comes back when it is visible again."""
+        handled = [message for message in received if message["messageId"] not in failed]
         with self._changed:
-            for message in received:
-                if message.id not in failed:
-                    self._remove(int(message.id))
+            if handled:
+                self._count(received[0]["attributes"].get("MessageGroupId"))
+            for message in handled:
+                self._remove(int(message["messageId"]))
             self._changed.notify_all()
 
     def _remove(self, number: int) -> None:
@@ -144,6 +183,7 @@ class Queues:
             number = int(receipt_handle)
             parcel = self._places[number].parcels[number]
             parcel.visible_at = self._clock.now() + timedelta(seconds=int(seconds))
+            self._count(parcel.group)
             self._changed.notify_all()
 
     def waiting(self, name: str) -> int:

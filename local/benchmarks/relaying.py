@@ -1,39 +1,35 @@
-"""The relay in one process: the stack's own wiring over the database on disk and the queues in memory.
+"""The relay on this machine: its functions in processes of their own, AWS in another, and its queues in this one.
 
-As on AWS every FIFO group is worked on by one worker at a time, the Checks queue by some; each has parts of its own.
+As on AWS every FIFO group is worked on by one worker at a time, and the Checks queue by some.
 """
 
+import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from io import StringIO
 from itertools import islice
-from typing import cast
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.context import SpawnProcess
+from typing import Any, cast
 
-from local.benchmarks.disk_database import DiskDatabase
+from local.benchmarks.aws_apart import Aws, Usage
 from local.benchmarks.fast_clock import FastClock
+from local.benchmarks.prices import DESTINATION_SECONDS, DYNAMODB_SECONDS, QUEUE_SECONDS
+from local.benchmarks.pricing import Bill
 from local.benchmarks.progress import EVERY_SECONDS, Progress
 from local.benchmarks.queues import BATCH, Queues
+from local.benchmarks.worker import CHECKS, DONE, HIDDEN, SENT, Setting, Used, stack_of, work
+from relay import aws as clients
 from relay.destinations import registry
 from relay.domain import ledger
 from relay.domain.exports import Connection, Export
-from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import StaleSettings
 from relay.domain.runs import Run, RunState
 from relay.messages import group
-from relay.observability import Observability
-from relay.queues import Message
-from relay.settings.names import UnknownConnection, UnknownExport
-from relay.settings.settings import Settings
 from relay.stores import runs
-from relay.wiring import Stack
-
-FUNCTION_SECONDS = 120
-"""The functions' time-out in the template."""
+from relay.stores.database import Database
 
 CHECKERS = 5
 """Workers on the Checks queue: the most the template allows."""
@@ -49,95 +45,90 @@ class BenchmarkError(Exception):
     """The benchmark cannot go on; the text says why."""
 
 
-class OneExport:
-    """The settings of one connection and its one export, as far as they are asked for."""
-
-    def __init__(self, connection: Connection, export: Export) -> None:
-        self._connection = connection
-        self._export = export
-
-    def connection(self, name: str, *, fresh: bool = False) -> Connection:  # noqa: ARG002 - the real one's names
-        """Return the connection."""
-        if name != self._connection.name:
-            raise UnknownConnection("unknown_connection", "there is none", field="connection")
-        return self._connection
-
-    def export(self, key: str, *, at_least: int = 0) -> Export:
-        """Return the export."""
-        if key != self._export.key:
-            raise UnknownExport("unknown_export", "there is none", field="export")
-        if at_least > self._export.version:
-            raise StaleSettings("stale_settings", "not readable yet", version=at_least)
-        return self._export
-
-
-class Log(StringIO):
-    """Takes the relay's log lines, and keeps those that report trouble."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.troubles = 0
-        self.last = ""
-
-    def write(self, text: str) -> int:
-        """Take a piece of text."""
-        if '"level":"WARNING"' in text or '"level":"ERROR"' in text:
-            self.troubles += 1
-            self.last = text.strip()
-        return len(text)
-
-
 @dataclass(frozen=True)
-class _Door:
-    """One of the queues as `relay.queues.Queue` presents it."""
-
-    put: Callable[[Sequence[Message]], None]
-    hide: Callable[[str, float], None]
-
-    def send(self, messages: Sequence[Message]) -> None:
-        """Put messages on the queue."""
-        self.put(messages)
-
-    def retry_later(self, receipt_handle: str, seconds: float) -> None:
-        """Hide a received message for some more seconds."""
-        self.hide(receipt_handle, seconds)
+class _Worker:
+    line: str
+    process: SpawnProcess
+    pipe: Pipe
 
 
 class Relay:
     """Works off what is sent to it, until nothing is left."""
 
     def __init__(
-        self, disk: DiskDatabase, connection: Connection, export: Export, base_url: str, clock: FastClock
+        self,
+        aws: Aws,
+        connection: Connection,
+        export: Export,
+        base_url: str,
+        clock: FastClock,
+        *,
+        checkers: int = CHECKERS,
     ) -> None:
         """`base_url` is the sandbox that stands in for the destination."""
-        self.disk = disk
         self.export = export
         self.clock = clock
-        self.log = Log()
         self.shards = registry.load(export.destination).shards
         self.queues = Queues(clock, [group(connection.name, shard) for shard in range(self.shards)])
-        self._observe = Observability(self.log)
-        self._fixed = OneExport(connection, export)
-        self._sandboxes = f"{export.destination}={base_url}"
+        self._aws = aws
+        sandboxes = {"RELAY_SANDBOXES": f"{export.destination}={base_url}"}
+        self._setting = Setting({**aws.environment(export.destination), **sandboxes}, connection, export, clock)
+        lines = [line for line in self.queues.lines if line != Queues.CHECKS]
+        self._workers = [self._started(line, export.destination) for line in lines]
+        self._workers += [self._started(Queues.CHECKS, CHECKS) for _ in range(checkers)]
 
-    def process(self) -> Stack:
-        """Return the parts of one more worker."""
-        stack = Stack({"RELAY_SANDBOXES": self._sandboxes})
-        stack.clock, stack.observe, stack.database = self.clock, self._observe, self.disk
-        stack.settings = cast("Settings", self._fixed)
-        stack.keyed = KeyedHash("benchmark")
-        queue = _Door(self.queues.send, self.queues.retry_later)
-        stack.queue_of = lambda _: queue
-        stack.checks = _Door(self.queues.send_checks, self.queues.retry_later)
-        return stack
+    def _started(self, line: str, function: str) -> _Worker:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, function, self._setting), daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(line, process, ours)
+
+    def close(self) -> None:
+        """End the workers."""
+        for worker in self._workers:
+            worker.pipe.close()
+            worker.process.terminate()
+            worker.process.join()
+
+    def used(self) -> Used:
+        """Return what all workers used since this was last asked."""
+        total = Used()
+        for worker in self._workers:
+            worker.pipe.send(None)
+        for worker in self._workers:
+            total.add(worker.pipe.recv()[1])
+        return total
+
+    def bill(self, used: Used, usage: Usage, calls: int) -> Bill:
+        """Return what was used of AWS with so many calls to the destination, since this was last asked."""
+        requests = self.queues.requests()
+        to_queues = usage.calls["SendMessageBatch"] + usage.calls["ChangeMessageVisibility"]
+        answers = (
+            (usage.calls.total() - to_queues) * DYNAMODB_SECONDS
+            + to_queues * QUEUE_SECONDS
+            + calls * DESTINATION_SECONDS
+        )
+        return Bill(
+            write_units=sum(usage.write_units.values()),
+            read_units=sum(usage.read_units.values()),
+            fifo_requests=requests["fifo"],
+            standard_requests=requests["standard"],
+            invocations=used.invocations,
+            cpu_seconds=sum(used.cpu.values()),
+            waited_seconds=used.slept_seconds + answers,
+            log_bytes=used.log_bytes,
+        )
 
     def run(self, cause: str, progress: Progress) -> Run:
         """Do a full run and return its record."""
-        begun = self.process().starter.start(self.export, cause)
+        sqs = cast("clients.QueueClient", _Sqs(clients.sqs(self._setting.environment), self.queues))
+        begun = stack_of(self._setting, sqs).starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
         self.work_off((), lambda: self._settled(begun), progress)
-        ended = runs.load(self.disk, begun.id)
+        ended = cast("Run | None", self._aws.do(runs.load, begun.id))
         if ended is None or ended.state is not RunState.FINISHED or not ledger.adds_up(self.counts(begun)):
             raise BenchmarkError(f"the run did not finish: {ended and ended.state}; {self._last_trouble}")
         return ended
@@ -149,20 +140,22 @@ class Relay:
 
     def counts(self, run: Run) -> Counter[str]:
         """Return the ledger of a run."""
-        return ledger.total(shard.counts for shard in runs.shards(self.disk, run.id))
+        return cast("Counter[str]", self._aws.do(_counts, run.id))
 
-    def work_off(self, messages: Iterable[Message], done: Callable[[], int], progress: Progress) -> None:
-        """Work off what is queued and these messages for the destination, until none is left.
+    def work_off(
+        self, messages: Iterable[tuple[str, Mapping[str, Any]]], done: Callable[[], int], progress: Progress
+    ) -> None:
+        """Work off what is queued and these messages (group, body) for the destination, until none is left.
 
         No more than a few batches of the messages are ever queued: a queue on AWS takes none of our memory.
         """
         feed = iter(messages)
-        for message in islice(feed, self.shards * BACKLOG):
-            self.queues.send([message])
+        for name, body in islice(feed, self.shards * BACKLOG):
+            self.queues.put(name, body)
         with self._working():
-            for message in feed:
-                self._wait(self._has_room(message.group or ""), done, progress)
-                self.queues.send([message])
+            for name, body in feed:
+                self._wait(self._has_room(name), done, progress)
+                self.queues.put(name, body)
             self._wait(lambda: self.queues.is_idle, done, progress)
         progress.show(done())
         if self.queues.dead:
@@ -178,20 +171,19 @@ class Relay:
             if now != before:
                 moved_at, before = time.monotonic(), now
             elif time.monotonic() - moved_at > STUCK_SECONDS:
-                raise BenchmarkError(f"nothing moves any more; {self._last_trouble}")
+                raise BenchmarkError("nothing moves any more")
             progress.show(now)
 
     @property
     def _last_trouble(self) -> str:
-        return f"last trouble: {self.log.last or 'none'}"
+        return f"last trouble: {self.used().last_trouble or 'none'}"
 
     @contextmanager
     def _working(self) -> Iterator[None]:
         """Let the workers work meanwhile; raises what one of them could not bear."""
         self.queues.open()
-        workers = [*self.queues.lines, *[Queues.CHECKS] * (CHECKERS - 1)]
-        with ThreadPoolExecutor(len(workers)) as pool:
-            futures = [pool.submit(self._work, line) for line in workers]
+        with ThreadPoolExecutor(len(self._workers)) as pool:
+            futures = [pool.submit(self._feed, worker) for worker in self._workers]
             try:
                 yield
             finally:
@@ -199,15 +191,41 @@ class Relay:
         for future in futures:
             future.result()
 
-    def _work(self, line: str) -> None:
-        process, destination = self.process(), self.export.destination
-        consume = process.import_checker().consume if line == Queues.CHECKS else process.consumer(destination).consume
+    def _feed(self, worker: _Worker) -> None:
+        """Hand events to a worker, and do what it says."""
         try:
-            while batch := self.queues.receive(line):
-                self.queues.finish(batch, consume(batch, self._seconds_left()))
+            while batch := self.queues.receive(worker.line):
+                worker.pipe.send(batch)
+                self.queues.finish(batch, self._answer(worker))
+        except EOFError:
+            raise BenchmarkError("a worker ended early") from None
         finally:
             self.queues.close()
 
-    def _seconds_left(self) -> Callable[[], float]:
-        end = self.clock.now() + timedelta(seconds=FUNCTION_SECONDS)
-        return lambda: (end - self.clock.now()).total_seconds()
+    def _answer(self, worker: _Worker) -> list[str]:
+        while True:
+            kind, said = worker.pipe.recv()
+            if kind == SENT:
+                self.queues.take(said)
+            elif kind == HIDDEN:
+                self.queues.retry_later(*said)
+            elif kind == DONE:
+                return cast("list[str]", said)
+
+
+class _Sqs:
+    """A client of SQS for whoever starts runs: it calls it, and puts the messages where they wait."""
+
+    def __init__(self, client: clients.QueueClient, queues: Queues) -> None:
+        self._client = client
+        self._queues = queues
+
+    def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
+        """Send messages."""
+        answer = self._client.send_message_batch(**request)
+        self._queues.take(request["Entries"])
+        return answer
+
+
+def _counts(database: Database, run_id: str) -> Counter[str]:
+    return ledger.total(shard.counts for shard in runs.shards(database, run_id))

@@ -235,6 +235,12 @@ class DynamoWire:
 
     # The items.
 
+    def beside(self) -> "DynamoWire":
+        """Return another end of this wire: the same tables, with counts of its own."""
+        other = DynamoWire()
+        other._tables, other._sorted, other._tokens, other._lock = self._tables, self._sorted, self._tokens, self._lock
+        return other
+
     def _item(self, table: str, key: Mapping[str, Any]) -> Attributes | None:
         return self._tables.get(table, {}).get(key["pk"]["S"], {}).get(key.get("sk", {"S": ""})["S"])
 

@@ -34,12 +34,16 @@ SLOW_DOWN = frozenset({429, 503})
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z_]+|v\d+")
 
 
+# One encoder for all: `json.dumps` with options makes a new one each time.
+_encode = jsonlib.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
 def encode_json(value: Any) -> bytes:
     """Encode a body exactly as the door sends it: compact UTF-8. ValueError on NaN and infinities.
 
     Half a surrogate pair (a platform cut an emoji in two) becomes `?`, so that one profile cannot spoil a whole call.
     """
-    return jsonlib.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(errors="replace")
+    return _encode(value).encode(errors="replace")
 
 
 @cache

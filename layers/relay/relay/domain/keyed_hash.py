@@ -1,6 +1,5 @@
 """Profile ids and identity hashes: keyed hashes, because a plain hash of an e-mail is still personal data."""
 
-import hashlib
 import hmac
 
 BUCKETS = 256
@@ -15,8 +14,8 @@ class KeyedHash:
 
     def __call__(self, *parts: str) -> str:
         """Hash the parts (their boundaries count) to 32 hexadecimal digits."""
-        message = "\x1f".join(part.replace("\x1f", "\x1f\x1f") for part in parts).encode()
-        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:32]
+        message = "\x1f".join([part.replace("\x1f", "\x1f\x1f") for part in parts]).encode()
+        return hmac.digest(self._key, message, "sha256").hex()[:32]
 
 
 def bucket_of(profile_id: str) -> int:

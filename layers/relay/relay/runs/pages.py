@@ -8,7 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from relay.clock import Clock
@@ -156,8 +156,8 @@ class Pages:
                 return read
             if read.seen:
                 self._aside.went_well()
-            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
-                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+            if job.removes and job.export.stream and any(map(read.survey.lacks_claimants, read.survey.cases)):
+                # Those who were turned away may have been asked before the last claimant left.
                 breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
             self._reduce(
@@ -191,6 +191,8 @@ class Pages:
                 return
             before, read.seen, read.tried = read.seen, read.seen + len(chunk), chunk[-1].profile
             survey = self._reconciler.survey_listed(job, chunk)
+            read.seen, read.tried = before + len(survey.cases), survey.cases[-1].profile
+            listing = chain(chunk[len(survey.cases) :], listing)
             for place, case in enumerate(survey.cases):
                 read.to = case.profile
                 if self._take(job, run, case, survey, read):
@@ -205,13 +207,18 @@ class Pages:
 
     def _take(self, job: Job, run: Run, case: Case, survey: Survey, read: Read) -> bool:
         """Count what is known of a case whatever its work comes to; return whether it needs work in this phase."""
+        is_last = run.phase is Phase.REMOVE
+        if case.verdict is not None:
+            if not is_last:
+                read.counts["assigned"] += _was_assigned(case, run)
+                read.counts.update(ledger.counted(*case.verdict))
+            return False
         is_settled = all(
             moment is None or moment <= run.started_at - CLOCK_MARGIN
             for moment in (case.changed_at, case.assigned.assignment.took_over_at)
         )
         may_leave = (is_settled or job.export.stream) and case.profile not in read.aside
         leaves = bool(case.unwanted) and job.tells_leaving and may_leave
-        is_last = run.phase is Phase.REMOVE
         # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
@@ -219,11 +226,7 @@ class Pages:
             return leaves
         read.counts["changed"] += leaves and not is_settled
         read.counts["leaving"] += case.profile in read.leavers
-        since = case.assigned.assignment.since
-        read.counts["assigned"] += bool(case.adopted) or (since is not None and since < run.started_at)
-        if case.verdict is not None:
-            read.counts.update(ledger.counted(*case.verdict))
-            return False
+        read.counts["assigned"] += _was_assigned(case, run)
         read.counts.update(ledger.warned(case.warnings))
         return case.concerns_us
 
@@ -286,6 +289,11 @@ class Pages:
         move = runs.move(run.id, shard, to=read.to, done=read.done, counts=read.counts, now=now)
         if not self._database.transact([move, *(outstanding.add(record, now) for record in records)]):
             raise Conflict("cursor", "somebody else moved the cursor")
+
+
+def _was_assigned(case: Case, run: Run) -> bool:
+    since = case.assigned.assignment.since
+    return bool(case.adopted) or (since is not None and since < run.started_at)
 
 
 _profile = attrgetter("profile")

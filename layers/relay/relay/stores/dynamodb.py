@@ -482,10 +482,12 @@ def _marshal(value: str | int | bool | bytes) -> dict[str, Any]:
 def _unmarshal(item: Mapping[str, Mapping[str, Any]]) -> Item:
     plain: Item = {}
     for name, typed in item.items():
-        ((kind, value),) = typed.items()
-        if kind == "N":
-            value = int(value)
-        elif kind == "B":
-            value = base64.b64decode(value)
-        plain[name] = value
+        if "S" in typed:
+            plain[name] = typed["S"]
+        elif "N" in typed:
+            plain[name] = int(typed["N"])
+        elif "B" in typed:
+            plain[name] = base64.b64decode(typed["B"])
+        else:
+            plain[name] = typed["BOOL"]
     return plain

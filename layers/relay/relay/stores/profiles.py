@@ -47,11 +47,25 @@ class Saved(Enum):
     TOO_LARGE = "too large"
 
 
+def items(database: Database, ids: Sequence[str]) -> dict[str, Item | None]:
+    """Return the items under each id, for whom `version_of` may be enough to know."""
+    ids = list(dict.fromkeys(ids))
+    return dict(zip(ids, database.get([_key(profile_id) for profile_id in ids]), strict=True))
+
+
+def of_item(item: Item | None) -> Stored:
+    """Return what an item holds."""
+    return None if item is None else _decode(item)
+
+
+def version_of(item: Item | None) -> int:
+    """Return how often what lies under an id was written, 0 where nothing does."""
+    return 0 if item is None else int(item["version"])
+
+
 def read(database: Database, ids: Sequence[str]) -> dict[str, Stored]:
     """Return what lies under each id."""
-    ids = list(dict.fromkeys(ids))
-    items = database.get([_key(profile_id) for profile_id in ids])
-    return {profile_id: None if item is None else _decode(item) for profile_id, item in zip(ids, items, strict=True)}
+    return {profile_id: of_item(item) for profile_id, item in items(database, ids).items()}
 
 
 def load(database: Database, profile_ids: Sequence[str]) -> list[Profile | None]:

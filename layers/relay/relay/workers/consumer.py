@@ -207,10 +207,14 @@ class Consumer:
         profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
-            began = self._clock.now()
-            survey = self._reconciler.look(job, part)
-            self._count(job, survey, began, counts)
-            counts["answered"] += survey.answered
+            of_part: Counter[str] = Counter()
+            while part:
+                began = self._clock.now()
+                survey = self._reconciler.look(job, part)
+                self._count(job, survey, began, of_part)
+                of_part["answered"] += survey.answered
+                part = part[len(survey.cases) :]
+            counts.update(of_part)
 
         failed = self._aside.by_halves(profiles, look)
         self._aside.note(job.export.key, failed)
@@ -234,7 +238,7 @@ class Consumer:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.holds(case)
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.lacks_claimants(case)
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:

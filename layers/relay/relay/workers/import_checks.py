@@ -83,7 +83,7 @@ NEVER_ENDED: Final = Rejection(
 
 
 @dataclass(slots=True)
-class _Told:
+class _Found:
     """What a look has brought, by the places of rows; those in `failed` met a defect of ours.
 
     `unreadable` are profiles whose rows could not even be read: their calls stay open until their deadline.
@@ -275,7 +275,7 @@ class ImportChecker:
         opened: OpenImport,
         rows: Sequence[Row],
         seconds_left: Callable[[], float],
-    ) -> _Told:
+    ) -> _Found:
         """Ask the destination about the rows that no look has settled yet, in halves where that meets a defect.
 
         An import that never ends is over at its bound, with nothing confirmed.
@@ -285,7 +285,7 @@ class ImportChecker:
         now = self._clock.now()
         is_over = now - opened.queued_at > destination.import_bound
         asked = range(opened.again, len(rows))
-        given = _Told()
+        given = _Found()
 
         def ask(part: Sequence[int]) -> None:
             steps = [_step(rows[index]) for index in part]
@@ -315,7 +315,7 @@ class ImportChecker:
         return _never_ended(asked) if is_over and not given.is_finished else given
 
     def _settle(
-        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Told
+        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Found
     ) -> None:
         """Record what is known; what the destination was not asked about yet stays open for the next look.
 
@@ -428,8 +428,8 @@ def _retry_after(problem: Problem) -> timedelta | None:
     return problem.retry_after if isinstance(problem, Transient) else None
 
 
-def _never_ended(asked: Sequence[int]) -> _Told:
-    return _Told({True}, dict.fromkeys(asked, NEVER_ENDED))
+def _never_ended(asked: Sequence[int]) -> _Found:
+    return _Found({True}, dict.fromkeys(asked, NEVER_ENDED))
 
 
 def _step(row: Row) -> Step:

@@ -1,8 +1,6 @@
-"""What a process used: CPU time, memory, and what it sent over the wire."""
+"""What a process sent over the wire."""
 
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,34 +9,8 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from local.benchmarks.disk_database import DiskDatabase
 from local.benchmarks.fast_clock import FastClock
 from relay.destinations.calling import shared_session
-
-
-@dataclass(frozen=True)
-class Effort:
-    """CPU seconds, user and system, and seconds on the wall."""
-
-    cpu_seconds: float
-    store_cpu_seconds: float
-    """The part of `cpu_seconds` that went into the database on disk."""
-    wall_seconds: float
-
-
-class Stopwatch:
-    """Measures the effort of this process from now on, without what the calling thread does itself."""
-
-    def __init__(self, disk: DiskDatabase) -> None:
-        self._disk = disk
-        self._began = self._now()
-
-    def _now(self) -> tuple[float, float, float]:
-        return time.process_time() - time.thread_time(), self._disk.cpu_seconds, time.monotonic()
-
-    def read(self) -> Effort:
-        """Return the effort so far."""
-        return Effort(*(now - began for now, began in zip(self._now(), self._began, strict=True)))
 
 
 @dataclass
@@ -54,6 +26,15 @@ class Series:
         self.calls += 1
         self.first = self.first or now
         self.last = now
+
+    @classmethod
+    def of(cls, found: Sequence["Series"]) -> "Series":
+        """Return several as one."""
+        return cls(
+            sum(each.calls for each in found),
+            min((each.first for each in found if each.first is not None), default=None),
+            max((each.last for each in found if each.last is not None), default=None),
+        )
 
     def per_second(self) -> float:
         """Return their rate from the first to the last, 0 when there are fewer than two.
@@ -72,14 +53,20 @@ class Traffic:
     sent_bytes: int = 0
     series: dict[tuple[str, str], Series] = field(default_factory=dict)
 
+    def add(self, other: "Traffic") -> None:
+        """Add what another process sent."""
+        self.sent_bytes += other.sent_bytes
+        for call in other.series:
+            both = [traffic.series[call] for traffic in (self, other) if call in traffic.series]
+            self.series[call] = Series.of(both)
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.sent_bytes, self.series = 0, {}
+
     def of(self, *calls: tuple[str, str]) -> Series:
         """Return the calls of these kinds as one series."""
-        found = [self.series[call] for call in calls if call in self.series]
-        return Series(
-            sum(each.calls for each in found),
-            min((each.first for each in found if each.first is not None), default=None),
-            max((each.last for each in found if each.last is not None), default=None),
-        )
+        return Series.of([self.series[call] for call in calls if call in self.series])
 
 
 class _Meter(HTTPAdapter):
@@ -89,14 +76,12 @@ class _Meter(HTTPAdapter):
         super().__init__()
         self._traffic = traffic
         self._clock = clock
-        self._lock = threading.Lock()
 
     def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
         body = request.body or b""
         word = (request.path_url or "").partition("?")[0].rpartition("/")[2]
-        with self._lock:
-            self._traffic.sent_bytes += len(body)
-            self._traffic.series.setdefault((request.method or "", word), Series()).note(self._clock.now())
+        self._traffic.sent_bytes += len(body)
+        self._traffic.series.setdefault((request.method or "", word), Series()).note(self._clock.now())
         return super().send(request, *args, **kwargs)
 
 
