@@ -21,21 +21,24 @@ setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/inst
 run: setup ## run the main job on this machine and check what the destinations hold (PROFILES=10000 KEEP=)
 	@.venv/bin/python -m local.demo $(if $(PROFILES),--profiles $(PROFILES)) $(if $(KEEP),--keep)
 
-test: check build deployed ## everything that CI checks
+# What needs a stack waits most of the time, so the tests that need none run beside it. They give way to it, since some
+# of it is held to seconds.
+test: ## everything that CI checks
+	@$(MAKE) -j2 -Oline check deployed
 
 # One stack serves both, since deploying it takes longer than most of what is done with it.
 .PHONY: deployed
-deployed: setup ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
+deployed: setup build ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
 	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
 	.venv/bin/python -m local.stack down; exit $$status
 
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	.venv/bin/mypy
+	nice .venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
-	.venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
-	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
+	nice .venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
+	PYTHONPATH=layers/relay:. nice .venv/bin/python -m tests.simulation --schedules 300
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
 # bytecode for the template's Runtime. The output says for which versions there is some.

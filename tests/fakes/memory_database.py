@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import cache
 
 from relay.domain.problems import Busy
 from relay.stores.database import (
@@ -87,6 +88,7 @@ class MemoryDatabase:
         self.write_units: Counter[Table] = Counter()
         self._interruptions: list[tuple[str, Callable[[], object]]] = []
         self._items: dict[Key, Item] = {}
+        self._sizes: dict[Key, int] = {}
         self._sorted: dict[tuple[Table, str], list[str]] = {}
         self._lock = threading.Lock()
 
@@ -126,8 +128,9 @@ class MemoryDatabase:
                 bisect_right(keys, prefix + HIGHEST) if prefix else len(keys),
             )
             within = keys[start:end][::-1] if newest_first else keys[start:end]
-            found = [dict(self._items[Key(table, pk, sk)]) for sk in within[:limit]]
-            self.read_units[table] += _units(sum(map(size_of, found)), 4096)
+            asked = [Key(table, pk, sk) for sk in within[:limit]]
+            found = [dict(self._items[key]) for key in asked]
+            self.read_units[table] += _units(sum(map(self._size, asked)), 4096)
         self.after(step)
         return found
 
@@ -175,7 +178,7 @@ class MemoryDatabase:
         return [waiting[writes[index].key].pop() for index in asked]
 
     def _begin(self, operation: str, tables: set[Table]) -> str:
-        step = f"{operation} {'+'.join(sorted(table.value for table in tables))}"
+        step = _name(operation, frozenset(tables))
         for interruption in [one for one in self._interruptions if step.startswith(one[0])]:
             if interruption in self._interruptions:
                 self._interruptions.remove(interruption)
@@ -187,18 +190,19 @@ class MemoryDatabase:
     def _apply_all(self, writes: Sequence[Write], *, factor: int) -> bool:
         with self._lock:
             new = {write.key: self._after(write) for write in writes}
-            for key, item in new.items():
-                size = max(self._size(key), 0 if item is None else size_of(item))
-                self.write_units[key.table] += factor * _units(size, 1024)
+            sizes = {key: 0 if item is None else size_of(item) for key, item in new.items()}
+            for key, size in sizes.items():
+                self.write_units[key.table] += factor * _units(max(self._size(key), size), 1024)
             refused = [write for write in writes if not _holds(write.expect, self._items.get(write.key))]
             self.lost_races.update(write.key.table for write in refused)
             if refused:
                 return False
-            for key, item in new.items():
-                if item is not None and size_of(item) > MAX_ITEM_BYTES:
+            for key, size in sizes.items():
+                if size > MAX_ITEM_BYTES:
                     raise ValueError(f"an item of {key.table.value} is larger than 400 KB")
             for key, item in new.items():
                 self._store(key, item)
+            self._sizes |= sizes
             return True
 
     def _is_gone(self, write: Write) -> bool:
@@ -228,14 +232,14 @@ class MemoryDatabase:
         is_there, sorted_keys = key in self._items, self._sorted.setdefault((key.table, key.pk), [])
         if item is None:
             self._items.pop(key, None)
+            self._sizes.pop(key, None)
         else:
             self._items[key] = item
         if key.table in SORTED_TABLES and is_there != (item is not None):
             insort(sorted_keys, key.sk) if item is not None else sorted_keys.remove(key.sk)
 
     def _size(self, key: Key) -> int:
-        item = self._items.get(key)
-        return 0 if item is None else size_of(item)
+        return self._sizes.get(key, 0)
 
     # For asserts: these are no steps and run no hooks.
 
@@ -269,6 +273,11 @@ class MemoryDatabase:
         """Begin to count units and lost races again."""
         for counts in (self.read_units, self.write_units, self.lost_races):
             counts.clear()
+
+
+@cache
+def _name(operation: str, tables: frozenset[Table]) -> str:
+    return f"{operation} {'+'.join(sorted(table.value for table in tables))}"
 
 
 def _units(size: int, unit: int) -> int:

@@ -22,6 +22,10 @@ class Parcel:
     """Received and neither deleted nor visible again: blocks its FIFO group."""
 
 
+def _any(parcel: Parcel) -> bool:
+    return True
+
+
 @dataclass
 class SimQueue:
     name: str
@@ -46,20 +50,32 @@ class SimQueue:
             self.parcels.append(parcel)
         self.step(f"after send {self.name}")
 
-    def receive(self, most: int = 10) -> list[Received]:
-        """Hand out a batch; FIFO groups in order, one batch of a group at a time; a standard queue in any order."""
+    def receive(self, most: int = 10, *, wanted: Callable[[Parcel], bool] = _any) -> list[Received]:
+        """Hand out a batch; FIFO groups in order, one batch of a group at a time; a standard queue in any order.
+
+        A batch of a FIFO queue is mostly of one group, and now and then of several.
+
+        Only what is `wanted` is handed out: of a FIFO queue, groups as a whole.
+        """
         self._surface()
-        ready = self._ready()
+        ready = [parcel for parcel in self._ready() if wanted(parcel)]
         if not ready:
             return []
         if not self.fifo:
             self.chance.shuffle(ready)
+        elif self.chance.random() < 0.7:
+            ready = [parcel for parcel in ready if parcel.group == ready[0].group]
         batch = ready[: self.chance.randint(1, most)]
         for parcel in batch:
             parcel.receives += 1
             parcel.out = True
             parcel.visible_at = self.now() + self.visibility
         return [Received(p.id, json.loads(p.body), p.receives, p.group, p.id, self.now()) for p in batch]
+
+    def has_ready(self) -> bool:
+        """Return whether there is something to receive."""
+        self._surface()
+        return bool(self.parcels) and bool(self._ready())
 
     def _surface(self) -> None:
         for parcel in list(self.parcels):
@@ -72,10 +88,17 @@ class SimQueue:
     def _ready(self) -> list[Parcel]:
         if not self.fifo:
             return [parcel for parcel in self.parcels if parcel.visible_at <= self.now()]
-        blocked = {parcel.group for parcel in self.parcels if parcel.out or parcel.visible_at > self.now()}
-        groups = sorted({parcel.group or "" for parcel in self.parcels} - {group or "" for group in blocked})
+        groups = self.free()
         self.chance.shuffle(groups)
         return [parcel for group in groups for parcel in self.parcels if parcel.group == group]
+
+    def blocked(self) -> set[str]:
+        """Return the FIFO groups of which nothing is handed out at present."""
+        return {parcel.group or "" for parcel in self.parcels if parcel.out or parcel.visible_at > self.now()}
+
+    def free(self) -> list[str]:
+        """Return the FIFO groups of which something may be handed out."""
+        return sorted({parcel.group or "" for parcel in self.parcels} - self.blocked())
 
     def finish(self, received: Sequence[Received], failed: Sequence[str]) -> None:
         """Delete what was handled; now and then a standard queue delivers it once more all the same."""

@@ -159,12 +159,12 @@ class ActiveCampaignSide(Side):
         contact = self.account.contact_by_email(email)
         roll = self.chance.random()
         if roll < 0.2:
-            outcome = activecampaign_trouble.import_outcome(self.chance, self._email_of(people))
-            self.post("import_outcomes", [outcome])
-            is_lost = "seconds" in outcome and self.chance.random() < 0.9
+            outcomes = activecampaign_trouble.import_outcomes(self.chance, self._emails_of(people))
+            self.post("import_outcomes", outcomes)
+            is_lost = "seconds" in outcomes[0] and self.chance.random() < 0.9
             if is_lost:
                 self.post("faults", [activecampaign_trouble.LOST])
-            return f"the next import ends {outcome}" + " and is not answered" * is_lost
+            return f"the next imports end {outcomes}" + " and the first is not answered" * is_lost
         if roll < 0.27:
             word = self.chance.choice(["excluded", "bounced"])
             self.post("contacts", {"email": email, word: True})
@@ -198,8 +198,9 @@ class ActiveCampaignSide(Side):
             self.had_enough.add(email)
         return f"{email} sets its subscription to the other list to {status} by hand"
 
-    def _email_of(self, people: Sequence[Person]) -> str:
-        return str(self.chance.choice(people).attributes["email"] or "x@example.com").strip().lower()
+    @staticmethod
+    def _emails_of(people: Sequence[Person]) -> list[str]:
+        return [email.strip().lower() for person in people if (email := person.attributes["email"])]
 
     def calm(self) -> None:
         super().calm()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -44,12 +45,20 @@ def fault(chance: Random) -> dict[str, Any]:
     return trouble.rule(chance, place, do if chance.random() < 0.4 else None)
 
 
-def import_outcome(chance: Random, email: str) -> dict[str, Any]:
-    """Return how the next import ends: now and then most of a day later, after those that were queued after it."""
-    if chance.random() < 0.5:
-        return {"seconds": chance.choice([900, 7_000, 40_000, 80_000])}
-    status = chance.choice(["completed", "interrupted", "failed"])
-    return {"status": status, "unreported": [email]} if chance.random() < 0.4 else {"status": status}
+def import_outcomes(chance: Random, emails: Sequence[str]) -> list[dict[str, Any]]:
+    """Return how the next imports end: now and then most of a day later, after those that were queued after it.
+
+    `emails` are whom an import may not report.
+    """
+    if chance.random() < 0.4:
+        return [{"seconds": chance.choice([900, 7_000, 40_000, 80_000])}]
+    outcomes: list[dict[str, Any]] = []
+    for _ in range(chance.choice([1, 2, 4])):
+        outcome: dict[str, Any] = {"status": chance.choice(["completed", "interrupted", "failed"])}
+        if chance.random() < 0.4:
+            outcome["unreported"] = [email for email in emails if chance.random() < 0.2]
+        outcomes.append(outcome)
+    return outcomes
 
 
 def _rows_named(chance: Random) -> dict[str, Any]:

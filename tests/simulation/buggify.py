@@ -16,7 +16,7 @@ from relay import messages
 from relay.breaker import failures, ownership, pace
 from relay.breaker.prober import Prober
 from relay.breaker.stops import Stops
-from relay.reconcile import handover, reconciler, recorder
+from relay.reconcile import handover, reconciler, recorder, survey
 from relay.reconcile.adoption import Adoption
 from relay.reconcile.confirmation import Confirmation
 from relay.reconcile.enqueue import Enqueuer
@@ -66,6 +66,7 @@ POINTS: Sequence[tuple[type, str]] = (
 
 LIMITS: Mapping[tuple[Any, str], Sequence[Any]] = {
     (pages, "CHUNK"): (1, 2),
+    (survey, "ROOM"): (1, 3),
     (pages, "LEAST"): (1,),
     (pages, "LISTING"): (1, 2),
     (messages, "MAX_PROFILES"): (1, 2),

@@ -2,11 +2,11 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from relay.stores.database import Item, Key, Table, Write
-from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.memory_database import MemoryDatabase, _holds
 
 Changes = dict[Key, Item | None]
 """Items as they were before a write, by key."""
@@ -23,6 +23,8 @@ class SimDatabase(MemoryDatabase):
         super().__init__(**hooks)
         self.watch: Callable[[Changes], None] = _ignore
         self.races: Counter[str] = Counter()
+        self._control: dict[str, dict[str, None]] = {}
+        """The partitions of the control table, by the first word of their keys."""
 
     def _apply_all(self, writes: Sequence[Write], *, factor: int) -> bool:
         before = {write.key: self._items.get(write.key) for write in writes}
@@ -30,7 +32,8 @@ class SimDatabase(MemoryDatabase):
         if applied:
             self.watch(before)
         else:
-            self.races[f"{what(writes[0].key)}, by {_part()}"] += 1
+            late = next(write for write in writes if not _holds(write.expect, self._items.get(write.key)))
+            self.races[f"{what(late.key)}, by {_part()}"] += 1
         return applied
 
     def peek(self, key: Key) -> Item | None:
@@ -41,9 +44,22 @@ class SimDatabase(MemoryDatabase):
         """Return the items of a partition by `sk`, not to be changed; this is no step."""
         return [self._items[Key(table, pk, sk)] for sk in self._sorted.get((table, pk), ())]
 
-    def of_kind(self, table: Table, prefix: str = "") -> list[tuple[Key, Item]]:
-        """Return the items of a table whose `pk` begins so, not to be changed, in no order; this is no step."""
-        return [(key, item) for key, item in self._items.items() if key.table is table and key.pk.startswith(prefix)]
+    def of_table(self, table: Table) -> list[tuple[Key, Item]]:
+        """Return the items of a table, not to be changed, in no order; this is no step."""
+        return [(key, item) for key, item in self._items.items() if key.table is table]
+
+    def control(self, *kinds: str) -> Iterator[tuple[Key, Item]]:
+        """Yield the records of these kinds (`what` calls them), not to be changed; this is no step."""
+        for kind in kinds:
+            for pk in self._control.get(kind, ()):
+                for sk in self._sorted[Table.CONTROL, pk]:
+                    key = Key(Table.CONTROL, pk, sk)
+                    yield key, self._items[key]
+
+    def _store(self, key: Key, item: Item | None) -> None:
+        super()._store(key, item)
+        if key.table is Table.CONTROL:
+            self._control.setdefault(key.pk.partition("#")[0], {})[key.pk] = None
 
     def expire(self, now: float) -> None:
         """Delete what has expired, as DynamoDB does some time later; this is no step."""

@@ -71,6 +71,9 @@ def check_converged(world: World, export: Export, *, strict: bool) -> None:
     if newest is not None and newest.state is RunState.REFUSED:
         # One of its segments was never posted.
         return
+    if newest is not None and newest.state is RunState.CANCELLED and not strict:
+        # What an operator has kept it from is left to the next run.
+        return
     connection, by_place = export.connection, wanted(world, export)
     destination = world.destinations[connection]
     owned = owned_by(world, export)

@@ -85,13 +85,13 @@ class FlawedWorld(World):
         plain = super()._destination(kind)
         return FlawedDestination(**{one.name: getattr(plain, one.name) for one in fields(SimDestination)})
 
-    def consume(self, name: str) -> bool:
+    def consume(self, name: str, group: str | None = None) -> bool:
         self._break_now_and_then()
-        return super().consume(name)
+        return super().consume(name, group)
 
-    def check(self) -> bool:
+    def check(self, about: str = "") -> bool:
         self._break_now_and_then()
-        return super().check()
+        return super().check(about)
 
     def _break_now_and_then(self) -> None:
         if not self.is_calm and self.chance.random() < 0.1:

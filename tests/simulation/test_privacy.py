@@ -61,8 +61,8 @@ class PryingWorld(World):
         plain = super()._queue(name, fifo=fifo)
         return plain if name == "changes" else PryingQueue(name, fifo, plain.now, plain.step, plain.chance)
 
-    def _change(self) -> Change:
-        change = super()._change()
+    def change(self) -> Change:
+        change = super().change()
         if "name" not in change.attributes:
             return change
         return replace(change, attributes={**change.attributes, "name": f"Zebulon {change.attributes['name']}"})
@@ -70,7 +70,7 @@ class PryingWorld(World):
     def check_no_defect(self) -> None:
         super().check_no_defect()
         for table in set(Table) - MAY_HOLD_IDENTITIES:
-            for key, item in self.database.of_kind(table):
+            for key, item in self.database.of_table(table):
                 if not key.pk.startswith("import#"):
                     self.searched += 1
                     search(f"{table.value} {key.pk}", f"{key} {[_readable(value) for value in item.values()]}")

@@ -96,14 +96,25 @@ class Watch:
             promise(new.open.deadline >= old.open.deadline, "a repeated call forgets the calls before it")
 
     def _check_assigned(self, connection: str, place: Place, record: Record, profile: str) -> None:
+        """Whoever is named is assigned; while an alias hands over to it, the alias may be in its stead."""
         owner = self.world.owner(connection, place[0])
-        if owner is not None and record.authority.epoch == owner[1]:
-            is_assigned = any(
-                place in held.get(profile, ())
-                for export, held in self.assigned.items()
-                if export.startswith(f"{connection}/")
-            )
-            promise(is_assigned, f"a record at {place} names {profile}, which is not assigned")
+        if owner is None or record.authority.epoch != owner[1]:
+            return
+        assigned = {
+            one
+            for export, held in self.assigned.items()
+            if export.startswith(f"{connection}/")
+            for one, pairs in held.items()
+            if place in pairs
+        }
+        is_assigned = profile in assigned or any(self.root(one) == profile for one in assigned)
+        promise(is_assigned, f"a record at {place} names {profile}, which is not assigned")
+
+    def root(self, profile: str) -> str:
+        """Return where the aliases lead that begin at a profile."""
+        while isinstance(held := self.profiles.get(profile), Alias):
+            profile = held.of
+        return profile
 
     def _check_held(self, connection: str, place: Place, record: Record) -> None:
         """What is acknowledged, and no call is open, is what the destination holds."""

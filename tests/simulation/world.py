@@ -15,10 +15,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 from greenlet import getcurrent, greenlet
 
 from relay.domain import changes
+from relay.domain import runs as domain_runs
 from relay.domain.changes import Change, ChangeBatch, MembershipChange
 from relay.domain.exports import Export
 from relay.domain.identity import CLOCK_MARGIN
@@ -34,6 +36,7 @@ from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.buggify import buggified
 from tests.simulation.database import SimDatabase
 from tests.simulation.destinations import Kind, SimDestination, targets_of
+from tests.simulation.meetings import rivals
 from tests.simulation.process import Process
 from tests.simulation.promises import promise
 from tests.simulation.settings import Console, Options, options_of
@@ -44,6 +47,8 @@ SOURCE = "shop"
 SEGMENTS = ("shop/vip", "shop/lapsed")
 EMAILS = ("ann@x.example", "bob@x.example", "cy@x.example", "di@x.example", "moody@x.example", "refused@x.example")
 ODD = ("nonsense", None)
+
+BUCKETS = 6
 
 MEETING = 150
 """Steps that another worker may take, while one waits, until both have written the same item."""
@@ -90,6 +95,14 @@ class Worker(greenlet):
     """A call has left, or waits for its turn: the process stands still for nothing else."""
 
 
+class FewBuckets(KeyedHash):
+    """Keyed hashes whose ids lie in `BUCKETS` buckets: pages then read a few full listings, not many empty ones."""
+
+    def __call__(self, *parts: str) -> str:
+        digest = super().__call__(*parts)
+        return f"{int(digest[:2], 16) % BUCKETS:02x}{digest[2:]}"
+
+
 class World:
     """One schedule. `is_calm` switches all trouble off; the relay must then get everything right by itself."""
 
@@ -106,7 +119,7 @@ class World:
         random.seed(seed)
         self.time = START
         self.tell = tell
-        self.keyed = KeyedHash("simulation")
+        self.keyed = FewBuckets("simulation")
         self.database = self.database_kind(before=self.step, after=self.step, trouble=self.trouble, order=self.order)
         self.observed: Any = Silence(None if tell is None else self.say)
         self.watch = Watch(self)
@@ -118,6 +131,7 @@ class World:
         self.rare_rate = chance.choice([0.0, 0.03, 0.1])
         self.rare = 0
         self.skew = chance.choice([0.0, 2.0])
+        self.visibility = chance.choice([timedelta(minutes=2), timedelta(minutes=12)])
         self.is_calm = False
         self.posted: list[ChangeBatch] = []
         self.deaths = 0
@@ -134,6 +148,8 @@ class World:
         self.destinations = {kind.value: self._destination(kind) for kind in Kind}
         self.queues = {name: self._queue(name, fifo=True) for name in self.destinations}
         self.changes = self._queue("changes", fifo=False)
+        # The trouble of a schedule lasts as long as it plays; in earnest what fails for so long waits for an operator.
+        self.changes.receive_limit = 1000
         self.checks = self._queue("checks", fifo=False)
         self._processes: list[Process] = []
         for name, destination in self.destinations.items():
@@ -156,12 +172,12 @@ class World:
             arrives=lambda export, step: self._arrives(export, step.target, step.identity),
             refuses=frozenset({"refused@x.example"}),
             excludes=frozenset({"moody@x.example"}) if self.chance.random() < 0.5 else frozenset(),
-            shards=self.chance.choice([1, 2, 2, 3]),
+            shards=self.chance.choice([1, 2, 3, 4]),
             call_size=self.chance.randint(1, 4),
         )
 
     def _queue(self, name: str, *, fifo: bool) -> SimQueue:
-        return SimQueue(name, fifo, lambda: self.time, self.step, self.chance)
+        return SimQueue(name, fifo, lambda: self.time, self.step, self.chance, visibility=self.visibility)
 
     def _make_exports(self, name: str) -> None:
         self.console.edit(self._export(name, "main", SEGMENTS, Options("7")))
@@ -328,11 +344,14 @@ class World:
         """Let another worker go on while one waits between its read and its write."""
         others = [one for one in self._workers if one is not waiting and one.wakes_at is None]
         near = [one for one in others if one.queue is waiting.queue] or others
-        if near and self.chance.random() < 0.6:
+        assert self._meeting is not None
+        likely = rivals(self, self._meeting)
+        roll = self.chance.random()
+        if near and roll < (0.3 if likely else 0.6):
             self.chance.choice(near).switch()
         else:
             self._meeting_steps -= 1
-            self.chance.choice(self._invocations_beside(waiting))()
+            self.chance.choice(likely if likely and roll < 0.9 else self._invocations_beside(waiting))()
         self._meeting = None
 
     def _invocations_beside(self, waiting: Worker) -> list[Callable[[], object]]:
@@ -363,9 +382,10 @@ class World:
             self.invoke("route", lambda process: process.stack.router().route(batch), self.changes, batch)
         return bool(batch)
 
-    def consume(self, name: str) -> bool:
+    def consume(self, name: str, group: str | None = None) -> bool:
+        """Work on a batch of a destination's queue, of one group or of any."""
         queue = self.queues[name]
-        batch = queue.receive()
+        batch = queue.receive(wanted=lambda parcel: group in (None, parcel.group)) if queue.parcels else []
         if batch:
             left = self._seconds_left()
 
@@ -375,8 +395,9 @@ class World:
             self.invoke(name, work, queue, batch)
         return bool(batch)
 
-    def check(self) -> bool:
-        batch = self.checks.receive()
+    def check(self, about: str = "") -> bool:
+        """Work on a batch of the Checks queue, of messages about a call or profile or of any."""
+        batch = self.checks.receive(wanted=lambda parcel: about in parcel.body) if self.checks.parcels else []
         if batch:
             left = self._seconds_left()
             self.invoke(
@@ -435,16 +456,19 @@ class World:
     # What happens around the relay.
 
     def post(self) -> None:
-        """A platform tells changes, or tells some once more; now and then they arrive twice."""
-        name, now = f"batch-{len(self.posted)}", self.time
+        """A platform tells changes, or tells some once more."""
+        now = self.time
         if self.posted and self.chance.random() < 0.15:
             given = [replace(change, received_at=now) for change in self.chance.choice(self.posted).changes]
         else:
-            given = [
-                replace(self._change(), position=position, webhook_id=name)
-                for position in range(self.chance.randint(1, 4))
-            ]
-        batch = ChangeBatch(name, SOURCE, given)
+            given = [self.change() for _ in range(self.chance.randint(1, 4))]
+        self.post_changes(given)
+
+    def post_changes(self, given: Sequence[Change]) -> None:
+        """A platform tells these changes; now and then they arrive twice."""
+        name = f"batch-{len(self.posted)}"
+        new = [replace(one, position=place, webhook_id=one.webhook_id or name) for place, one in enumerate(given)]
+        batch = ChangeBatch(name, SOURCE, new)
         self.posted.append(batch)
         for _ in range(1 + (self.chance.random() < 0.1)):
             self.changes.send([Message(changes.to_json(batch))])
@@ -454,7 +478,8 @@ class World:
         """Return all ids that anybody is known by."""
         return [one for ids in self.people for one in ids]
 
-    def _change(self) -> Change:
+    def change(self) -> Change:
+        """Draw a change."""
         now = self.time
         at = now - timedelta(seconds=self.chance.randint(-5, 600))
         segments = self.chance.sample(SEGMENTS, self.chance.randint(1, 2))
@@ -512,7 +537,7 @@ class World:
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Surround the whole schedule."""
-        with buggified(self.chance, self.happens):
+        with patch.object(domain_runs, "BUCKETS", BUCKETS), buggified(self.chance, self.happens):
             yield
 
     def happens(self, point: str) -> None:
@@ -540,36 +565,54 @@ class World:
             self.check_no_defect()
 
     def _surprise(self) -> None:
-        roll = self.chance.random()
         awake = [worker for worker in self._workers if worker.wakes_at is None]
-        if awake and roll < 0.5:
+        if awake and self.chance.random() < 0.5:
             self._go_on(self.chance.choice(awake))
-        elif roll < 0.57:
+            return
+        roll = self.chance.random()
+        if roll < 0.12:
             self.post()
-        elif roll < 0.60:
+        elif roll < 0.18:
             self.tick()
-        elif roll < 0.62:
+        elif roll < 0.22:
             self._start_a_run()
-        elif roll < 0.635:
+        elif roll < 0.245:
             self.edit_settings()
-        elif roll < 0.65:
+        elif roll < 0.27:
             self.change_the_weather()
-        elif roll < 0.70:
+        elif roll < 0.35:
             self.pass_time(self.chance.choice([0.2, 5, 30, 400, 2500]))
-        elif roll < 0.74:
+        elif roll < 0.43:
             self.chance.choice(list(self.destinations.values())).land_some()
-        elif roll < 0.75:
+        elif roll < 0.45:
             self.chance.choice([self.confirm_runs, self.confirm_runs, self.cancel_a_run])()
-        elif len(self._workers) < 4:
-            self.chance.choice(self._invocations())()
+        else:
+            self._work()
+
+    def _work(self) -> None:
+        """Begin an invocation for which there is something to do; with none, time passes until there is."""
+        waiting = self._waiting()
+        if waiting and len(self._workers) < 4:
+            self.chance.choice(waiting)()
+        elif not waiting:
+            moments = [worker.wakes_at for worker in self._workers if worker.wakes_at is not None]
+            moments += self._next_moments()
+            if moments:
+                self.pass_time(max(0.2, (min(moments) - self.time).total_seconds()))
+
+    def _waiting(self) -> list[Callable[[], object]]:
+        found: list[Callable[[], object]] = [
+            lambda name=name: self.consume(name)  # type: ignore[misc]
+            for name, queue in self.queues.items()
+            if queue.has_ready()
+        ]
+        found += [self.route] * self.changes.has_ready() + [self.check] * self.checks.has_ready()
+        return found
 
     def _start_a_run(self) -> None:
         keys = sorted(self.console.exports)
         if keys:
             self.start_run(self.chance.choice(keys), self.chance.choice([None, None, "all"]))
-
-    def _invocations(self) -> list[Callable[[], bool]]:
-        return [self.route, self.check, *self._consumers()]
 
     def _consumers(self) -> list[Callable[[], bool]]:
         return [lambda name=name: self.consume(name) for name in self.destinations]  # type: ignore[misc]
@@ -643,24 +686,26 @@ class World:
 
     def _skip(self, ticked: datetime) -> None:
         """Go to the next moment at which something happens: a message, a landing, a tick with something to do."""
+        moments = [*self._next_moments(), max(ticked + timedelta(minutes=1), self._next_tick())]
+        self._move_clock(max(1.0, (min(moments) - self.time).total_seconds()))
+
+    def _next_moments(self) -> list[datetime]:
+        """Return when messages become visible next, and when what was called for has landed at the latest."""
         queues = (self.changes, self.checks, *self.queues.values())
         moments = [moment for queue in queues if (moment := queue.next_time()) is not None]
-        moments += [moment for one in self.destinations.values() if (moment := one.next_landing()) is not None]
-        moments.append(max(ticked + timedelta(minutes=1), self._next_tick()))
-        self._move_clock(max(1.0, (min(moments) - self.time).total_seconds()))
+        return moments + [moment for one in self.destinations.values() if (moment := one.next_landing()) is not None]
 
     def _next_tick(self) -> datetime:
         """Return when the next tick may find something to do."""
         soon = self.time + timedelta(minutes=1)
         moments = [self.time + timedelta(minutes=16)]
-        for key, item in self.database.of_kind(Table.CONTROL):
-            if key.pk.startswith("waits#"):
-                moments.append(datetime.fromisoformat(key.sk.partition("#")[0]) + timedelta(seconds=5))
-            elif key.pk.startswith("breakers#"):
-                if item.get("code"):
-                    moments.append(datetime.fromisoformat(str(item["probe_at"])) + timedelta(seconds=5))
-                elif item.get("resync") and not self._is_running(key.pk.partition("#")[2], key.sk.partition("#")[2]):
-                    moments.append(soon)
+        for key, _ in self.database.control("waits"):
+            moments.append(datetime.fromisoformat(key.sk.partition("#")[0]) + timedelta(seconds=5))
+        for key, item in self.database.control("breakers"):
+            if item.get("code"):
+                moments.append(datetime.fromisoformat(str(item["probe_at"])) + timedelta(seconds=5))
+            elif item.get("resync") and not self._is_running(key.pk.partition("#")[2], key.sk.partition("#")[2]):
+                moments.append(soon)
         return min(moments)
 
     def _is_running(self, connection: str, export: str) -> bool:
@@ -670,21 +715,21 @@ class World:
 
     def is_at_rest(self) -> bool:
         """Return whether nothing is left to do."""
-        return not self.unrest()
+        queues = (self.changes, self.checks, *self.queues.values())
+        return not any(queue.parcels for queue in queues) and not self.unrest()
 
     def unrest(self) -> list[str]:
         """Return what is still to be done."""
         found = [queue.name for queue in (self.changes, self.checks, *self.queues.values()) if queue.parcels]
         found += [f"rows of {one.name}" for one in self.destinations.values() if one.rows]
-        for key, item in self.database.of_kind(Table.CONTROL):
-            kind = key.pk.partition("#")[0]
-            if kind in ("waits", "imports"):
-                found.append(f"{kind} {key.sk}")
-            elif kind == "breakers" and (item.get("code") or item.get("resync")):
+        found += [f"{key.pk} {key.sk}" for key, _ in self.database.control("waits", "imports")]
+        for key, item in self.database.control("breakers"):
+            if item.get("code") or item.get("resync"):
                 found.append(f"{key.pk} {key.sk} {item}")
-            elif kind == "run" and key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
+        for key, item in self.database.control("run"):
+            if key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
                 found.append(f"{key.pk} {item['state']}")
-            elif kind == "run" and key.sk.startswith("out#") and self._has_finished(key.pk):
+            elif key.sk.startswith("out#") and self._has_finished(key.pk):
                 found.append(str(outstanding._record(key.pk, item)))
         return found
 

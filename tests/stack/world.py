@@ -91,6 +91,7 @@ class World:
             segments=[f"{self.adobe.source}/{segment}" for segment in segments],
             mapping={"IDENTIFY_ID": "identities.crmId"},
         )
+        self._edited = time.monotonic()
         self.administrator.wait_until_seen()
 
     def put_list_connection(self, api_key: str) -> None:
@@ -196,6 +197,7 @@ class World:
     def activated(self) -> None:
         """Have the streaming export started, and its first run over."""
         self.stored()
+        self.edits_are_old()
         self.operator.tick()
         self.until("the first run", lambda: self._over(self.px_export))
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.identity import (
@@ -382,9 +382,20 @@ ANSWERS: st.SearchStrategy[Answer] = st.one_of(
     st.sampled_from([REFUSED, UNSURE, GIVEN_UP]),
     st.integers(0, 90).map(lambda minutes: Unclear(NOON + minutes * MINUTE)),
 )
+DIGESTS = st.sampled_from([RED, BLUE, Digest("green")])
+CROWD = [f"p{number}" for number in range(10, 11 + MOST_CLAIMANTS)]
+"""One more than a record keeps."""
 MOVES = st.one_of(
-    st.tuples(st.just("claim"), PROFILES, st.sampled_from([RED, BLUE, Digest("green")])),
+    st.tuples(st.just("claim"), PROFILES, DIGESTS),
+    st.tuples(st.just("claim late"), PROFILES, DIGESTS),
+    st.tuples(st.just("bring"), PROFILES, DIGESTS),
+    st.tuples(st.just("lose"), PROFILES, DIGESTS),
+    st.tuples(st.just("refuse"), PROFILES, st.sampled_from([REFUSED, UNSURE, GIVEN_UP])),
+    st.tuples(st.just("attempt"), st.booleans(), ANSWERS),
     st.tuples(st.just("release"), PROFILES, st.booleans()),
+    st.tuples(st.just("take out"), PROFILES, st.integers(0, 90)),
+    st.tuples(st.just("take all out"), st.none(), st.integers(0, 10)),
+    st.tuples(st.just("crowd"), st.booleans(), DIGESTS),
     st.tuples(st.just("hand over"), PROFILES, PROFILES),
     st.tuples(st.just("send"), st.sampled_from([MINUTE, BOUND]), st.booleans()),
     st.tuples(st.just("answer"), st.booleans(), ANSWERS),
@@ -413,8 +424,51 @@ class History:
         self.version += 1
         self.record = claim(self.record, self.authority, profile, digest, basis(profile=self.version), self.now)
 
+    def claim_late(self, profile: str, digest: Digest) -> None:
+        """Let a worker come late that has read the profile before the others did."""
+        before = self.record.desired
+        late = basis(profile=0)
+        self.record = claim(self.record, self.authority, profile, digest, late, self.now)
+        if isinstance(before, Wanted) and before.by[0] == profile and before.basis is not None and before.basis > late:
+            assert self.record.desired == before
+
+    def bring(self, profile: str, digest: Digest) -> None:
+        self.claim(profile, digest)
+        self.attempt(False, Taken())
+
+    def refuse(self, profile: str, answer: Rejected) -> None:
+        self.claim(profile, BLUE)
+        self.attempt(False, answer)
+
+    def lose(self, profile: str, digest: Digest) -> None:
+        """Bring a profile, and let the answer be lost."""
+        self.claim(profile, digest)
+        self.send(BOUND, False)
+
+    def attempt(self, chance: bool, answer: Answer) -> None:
+        calls = self.calls
+        self.send(BOUND, chance)
+        if self.calls > calls:
+            self.answer(True, answer)
+
     def release(self, profile: str, keep: bool) -> None:
         self.record = release(self.record, self.authority, profile, keep=keep)
+
+    def take_out(self, profile: str, minutes: int) -> None:
+        """Let a run that began so many minutes ago take a profile out."""
+        began = self.now - minutes * MINUTE
+        before = self.record
+        self.record = release(before, self.authority, profile, keep=False, asked_since=began)
+        if before.turned_away_at is not None and before.turned_away_at >= began and self.record != before:
+            assert wanted_content(self.record) is not OUT, "somebody who was turned away since may want it"
+
+    def take_all_out(self, _: None, minutes: int) -> None:
+        for profile in (*CROWD, "p0", "p1", "p2", "p3"):
+            self.take_out(profile, minutes)
+
+    def crowd(self, comes: bool, digest: Digest) -> None:
+        for profile in CROWD:
+            self.claim(profile, digest) if comes else self.release(profile, keep=False)
 
     def hand_over(self, alias: str, survivor: str) -> None:
         self.record = hand_over(self.record, self.authority, alias, survivor)
@@ -447,6 +501,8 @@ class History:
     def find(self, _: None, __: None) -> None:
         """Look at the destination, which holds what was refused as unconfirmed."""
         refused = self.record.refused
+        if refused is None or self.record.open is not None:
+            assert confirmed(self.record, RED, self.now) == self.record
         if refused is not None and refused.code == UNSURE.code:
             self.record = confirmed(self.record, refused.content, self.now)
 
@@ -480,6 +536,8 @@ class History:
 
 
 @settings(max_examples=400, deadline=None)
+@example([("refuse", "p0", UNSURE), ("find", None, None)])
+@example([("crowd", True, RED), ("later", 5, None), ("take all out", None, 0), ("attempt", False, Taken())])
 @given(st.lists(MOVES, max_size=40))
 def test_any_history_keeps_what_a_record_promises(moves: list[tuple[str, object, object]]) -> None:
     history = History()
@@ -508,3 +566,62 @@ def test_after_any_history_a_record_comes_to_rest(moves: list[tuple[str, object,
     assert next_step(record, chance=True) == NOTHING
     content = wanted_content(record)
     assert content is None or record.acknowledged == content
+
+
+def played(moves: list[tuple[str, object, object]]) -> Record:
+    """Return a record after a history."""
+    history = History()
+    for move in moves:
+        history.play(*move)
+    return history.record
+
+
+RECORDS = st.lists(MOVES, max_size=20).map(played)
+ANYBODY = PROFILES | st.sampled_from(CROWD)
+LATER = Authority(99, 100, "main")
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS, ANYBODY, st.booleans(), st.booleans())
+def test_who_has_released_a_record_changes_nothing_by_releasing_it_again(
+    record: Record, profile: str, keep: bool, is_new_owner: bool
+) -> None:
+    authority = LATER if is_new_owner else record.authority
+    rest = release(record, authority, profile, keep=keep)
+    if is_released(record, authority, profile):
+        assert rest == record
+    else:
+        assert not isinstance(rest.desired, Wanted) or profile not in rest.desired.by
+        assert is_released(rest, authority, profile) or rest.responsible == profile
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS, ANYBODY)
+def test_forgetting_a_profile_sends_nothing_and_leaves_the_others(record: Record, profile: str) -> None:
+    rest = forget(record, profile)
+    if not record.names(profile):
+        assert rest == record
+    elif rest is None:
+        assert (
+            record.desired == Unwanted(record.desired.rest, profile)
+            if isinstance(record.desired, Unwanted)
+            else (record.desired.by == (profile,))
+        )
+    else:
+        assert isinstance(record.desired, Wanted)
+        assert isinstance(rest.desired, Wanted)
+        assert {*rest.desired.by, profile} == {*record.desired.by}
+        assert next_step(rest) == LOOK
+        assert rest._replace(desired=record.desired) == record
+
+
+@settings(max_examples=200, deadline=None)
+@given(RECORDS)
+def test_no_call_begins_for_a_record_that_wants_nothing(record: Record) -> None:
+    if wanted_content(record) is None:
+        with pytest.raises(ValueError, match="nothing is to be sent"):
+            called(record)
+    else:
+        call = called(record).open
+        assert call is not None
+        assert call.content == wanted_content(record)

@@ -87,6 +87,43 @@ def test_one_too_many_or_too_few_is_noticed(
     assert not adds_up(total([*run.shards, {column: error}]))
 
 
+@given(st.integers(0, 3000), st.integers(0, 3000), st.integers(0, 300), st.booleans())
+def test_the_more_would_leave_the_sooner_a_person_is_asked(
+    assigned: int, leaving: int, more: int, passed: bool
+) -> None:
+    def asks(leaving: int, *, passed: bool) -> bool:
+        return needs_confirmation({"assigned": assigned, "leaving": leaving}, passed=passed)
+
+    assert asks(leaving + more, passed=passed) or not asks(leaving, passed=passed)
+    assert asks(leaving, passed=False) or not asks(leaving, passed=True)
+    if leaving > 100 and leaving > 0.2 * assigned:
+        assert asks(leaving, passed=passed)
+    elif leaving < assigned:
+        assert not asks(leaving, passed=passed)
+
+
+@given(st.lists(st.tuples(st.sampled_from(FINAL), CODES, st.integers(0, 150)), max_size=12))
+def test_a_run_speaks_of_its_rejections_just_when_nobody_was_taken_or_one_reason_is_frequent(
+    members: list[tuple[Column, str, int]],
+) -> None:
+    counts = total(counted(column, code) for column, code, number in members for _ in range(number))
+    reasons = rejections(counts)
+    is_frequent = any(number > max(20, counts["selected"] / 5) for number in reasons.values())
+    nobody = bool(reasons) and counts[Column.DELIVERED] + counts[Column.UNCHANGED] == 0
+    says = rejects_too_many(counts)
+    assert (says is not None) is (is_frequent or nobody)
+    if says is not None:
+        assert f"for {max(reasons, key=lambda code: (reasons[code], code))}" in says
+
+
+@given(st.lists(st.lists(CODES, unique=True), max_size=20))
+def test_each_warning_of_each_profile_is_counted(profiles: list[list[str]]) -> None:
+    counts = total([*(warned(codes) for codes in profiles), *(counted(Column.DELIVERED) for _ in profiles)])
+    assert warnings(counts) == Counter(code for codes in profiles for code in codes)
+    assert adds_up(counts)
+    assert rejections(counts) == {}
+
+
 def test_more_who_went_than_were_leaving_is_noticed() -> None:
     assert not adds_up({"leaving": 1, "removed": 2})
 
@@ -104,9 +141,10 @@ def test_a_leaver_that_is_settled_leaves_outstanding_for_another_column(column: 
     assert (returned(counts), adds_up(counts)) == (0, True)
 
 
-@pytest.mark.parametrize("column", Column)
-def test_whoever_stays_outstanding_is_moved_nowhere(column: Column) -> None:
+@given(st.sampled_from(Column), st.sampled_from(LeaverColumn))
+def test_whoever_stays_outstanding_is_moved_nowhere(column: Column, leaver_column: LeaverColumn) -> None:
     assert bool(settled(column)) is (column is not Column.OUTSTANDING)
+    assert bool(leaver_settled(leaver_column)) is (leaver_column is not LeaverColumn.OUTSTANDING)
 
 
 def test_a_reason_is_counted_with_rejections_alone() -> None:

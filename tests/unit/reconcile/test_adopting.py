@@ -188,6 +188,31 @@ def test_a_target_that_goes_back_is_taken_over_again() -> None:
     assert there == {mail(4): "old", mail(5): "old", mail(6): None, mail(8): None}
 
 
+def test_of_several_owners_in_turn_the_last_takes_over_from_all() -> None:
+    """Given that the second owner brought people in and had no run, When a third one has its run."""
+    bench = passing()
+    bench.store(7, inside=(VIP,), email=mail(7), other="second")
+    bench.store(9, inside=(VIP,), email=mail(9), other="second")
+    assert bench.reconcile(7, 9, export=NEW) == {7: DELIVERED, 9: DELIVERED}
+    bench.edit("new", segments=(GOLD,))
+    bench.clock.time += HOUR
+    third = bench.edit("third", segments=(VIP,))
+    for number in (*range(4, 7), 8, 9):
+        bench.leave(number, VIP)
+    bench.clock.time += HOUR
+    bench.job(third.key)
+    assert owners.load(bench.database, CONNECTION, [TARGET])[TARGET].former == ("main", "new")
+
+    run = bench.full_run(third)
+    assert run.state is RunState.FINISHED
+    assert bench.counts(run) == {"selected": 1, "delivered": 1, "assigned": 8, "leaving": 7, "removed": 7}
+    assert [identity for name, identity in bench.tool.held if name == TARGET] == [mail(7)]
+    for number in range(10):
+        former = bench.assigned(number) | bench.assigned(number, NEW)
+        assert [pair for pair in former if pair.target == TARGET] == [], number
+    assert owners.load(bench.database, CONNECTION, [TARGET])[TARGET].former == ()
+
+
 @both
 def test_a_page_that_dies_anywhere_loses_nobody_and_counts_each_once(imports: bool) -> None:
     pages: list[Message] = []
@@ -219,3 +244,36 @@ def test_a_page_that_dies_anywhere_loses_nobody_and_counts_each_once(imports: bo
         assert held(bench) == WANTED
 
     assert die_at_every_step(prepare, act, check) >= 30
+
+
+@both
+def test_two_exports_swap_what_they_own(imports: bool) -> None:
+    """Given one who is in both targets and one in one, When the exports swap them, Then each holds whom it should."""
+    bench = Bench(imports=imports, call_size=4)
+    main, other = f"{CONNECTION}/main", f"{CONNECTION}/other"
+    bench.edit("other", options="8", segments=(GOLD,))
+    bench.store(2, inside=(VIP, GOLD), email=mail(2))
+    bench.store(4, inside=(GOLD,), email=mail(4))
+    for key in (main, other):
+        bench.full_run(bench.settings.saved[key])
+    names = [bench.target(bench.settings.saved[key]) for key in (main, other)]
+    assert [held_at(bench, name) for name in names] == [{mail(2)}, {mail(2), mail(4)}]
+    if imports:
+        # Each list gets the other export's members.
+        bench.edit("other", options="7")
+        bench.edit("main", options="8")
+    else:
+        bench.edit("other", segments=(VIP,))
+        bench.edit("main", segments=(GOLD,))
+    bench.clock.time += HOUR
+    for key in (other, main):
+        bench.stack.starter.start(bench.settings.saved[key], "test")
+        bench.work_off()
+    bench.pass_time(HOUR)
+    small, large = reversed(names) if imports else names
+    assert (held_at(bench, small), held_at(bench, large)) == ({mail(2)}, {mail(2), mail(4)})
+
+
+def held_at(bench: Bench, target: str) -> set[str]:
+    """Return whom the destination holds in a target."""
+    return {identity for name, identity in bench.tool.held if name == target}

@@ -568,6 +568,21 @@ def test_while_an_import_is_open_nothing_else_is_sent_and_its_end_goes_on() -> N
     assert bench.tool.holds() == {ANN: {"name": "first"}}
 
 
+def test_while_several_imports_are_open_nothing_else_is_sent_for_any_of_their_rows() -> None:
+    bench = bench_with(2, 4, 6, imports=True, call_size=1)
+    bench.reconcile(2, 4, 6)
+    assert len(imports.all_open(bench.database, CONNECTION)) == 3
+    for number in (2, 4, 6):
+        bench.store(number, name="B")
+    assert bench.reconcile(2, 4, 6) == {2: OUTSTANDING, 4: OUTSTANDING, 6: OUTSTANDING}
+    bench.clock.time += bench.tool.lost_answer_bound + HOUR
+    assert bench.reconcile(2, 4, 6) == {2: OUTSTANDING, 4: OUTSTANDING, 6: OUTSTANDING}
+    assert len(bench.sent) == 3
+    assert list(waits.due(bench.database, bench.clock.now() + DAY)) == []
+    bench.work_off()
+    assert bench.tool.holds() == {f"{number}@x.example": {"name": "B"} for number in (2, 4, 6)}
+
+
 def test_whoever_leaves_while_the_import_is_open_is_taken_out_after_it() -> None:
     bench = Bench(imports=True)
     bench.store(4, email=BOB)

@@ -4,11 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from relay.domain import identity
 from relay.domain.identity import MOST_CLAIMANTS, Rest, Unwanted, Wanted
 from relay.domain.runs import RunState
 from relay.reconcile.verdict import DUPLICATE
 from relay.stores.database import Table, size_of
-from tests.fakes.bench import Bench, number_of
+from relay.stores.identities import NEVER
+from tests.fakes.bench import Bench, number_of, person
+from tests.fakes.bench_destination import Lost
 
 NOBODY = "none@x.example"
 OTHER = "other@x.example"
@@ -135,6 +138,28 @@ def test_where_leaving_is_not_told_nothing_is_held() -> None:
     assert NOBODY in holds(bench)
 
 
+@pytest.mark.parametrize("by", ["a look", "a run"])
+def test_where_leavers_are_kept_a_run_asks_those_who_were_turned_away(by: str) -> None:
+    """Nobody holds their identity for anybody, but they want it, and no look at them is to come."""
+    bench = crowd(0)
+    bench.tool.keeps = True
+    first, late = range(50, 50 + MOST_CLAIMANTS), [2, 4]
+    for number in (*first, *late):
+        bench.store(number, email=NOBODY, name=f"{number:04d}")
+        bench.consume(bench.look(number))
+    assert claimants(bench) == [*first]
+    bench.pass_time(timedelta(minutes=3))
+    for number in first:
+        bench.leave(number)
+    bench.full_run() if by == "a run" else bench.consume(bench.look(*first))
+    bench.pass_time(timedelta(minutes=3))
+    assert claimants(bench) == late
+    assert holds(bench) == {NOBODY: {"name": "0002"}}
+    made = len(list(bench.database.items(Table.CONTROL, f"runs#{bench.export.key}")))
+    bench.pass_time(timedelta(minutes=30))
+    assert len(list(bench.database.items(Table.CONTROL, f"runs#{bench.export.key}"))) == made, "runs without end"
+
+
 def test_a_crowd_that_joins_while_the_contact_leaves_by_an_import_is_brought_once() -> None:
     """The record stays small, everybody is looked at, and the smallest is sent."""
     bench = crowd(0, imports=True)
@@ -156,7 +181,53 @@ def test_a_crowd_that_joins_while_the_contact_leaves_by_an_import_is_brought_onc
     assert [number for number, verdict in stands.items() if verdict != DUPLICATE] == [claimants(bench)[0]]
 
 
+def test_two_who_are_turned_away_from_each_others_identity_do_not_ask_for_each_other_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both claimed an identity that the other one wants now, and before a run nobody is released."""
+    monkeypatch.setattr(identity, "MOST_CLAIMANTS", 1)
+    bench = Bench()
+    bench.store(2, email=NOBODY)
+    bench.store(4, email=OTHER)
+    for number in (2, 4):
+        bench.tool.script = [Lost()]
+        bench.consume(bench.look(number))
+    bench.store(2, email=OTHER)
+    bench.store(4, email=NOBODY)
+    bench.consume(bench.look(2, 4))
+    rounds = 0
+    while messages := bench.queue.take():
+        rounds += 1
+        assert rounds < 5, "looks ask for looks"
+        assert bench.consume(*messages) == []
+    assert bench.record(NOBODY).winner == person(2)
+    for _ in range(2):
+        bench.clock.time += HOUR
+        assert run(bench) is RunState.FINISHED
+    assert bench.record(NOBODY).winner == person(4)
+    assert bench.record(OTHER).winner == person(2)
+    assert set(bench.tool.holds()) == {NOBODY, OTHER}
+
+
 def claimants(bench: Bench) -> list[int]:
     desired = bench.record(NOBODY).desired
     assert isinstance(desired, Wanted)
     return [number_of(profile) for profile in desired.by]
+
+
+def test_of_a_crowd_that_was_never_taken_and_left_nothing_is_kept_for_ever() -> None:
+    members = MOST_CLAIMANTS + 3
+    bench = Bench(call_size=200)
+    bench.tool.refuses = {NOBODY}
+    for number in range(members):
+        bench.store(number, email=NOBODY)
+    bench.full_run()
+    for number in range(members):
+        bench.leave(number)
+    bench.clock.time += HOUR
+    run(bench)
+    bench.clock.time += HOUR
+    run(bench)
+    assert bench.tool.holds() == {}
+    assert [item for item in bench.database.items(Table.IDENTITIES) if item["expires_at"] == NEVER] == []
+    assert all(bench.assignment(number).is_empty for number in range(members))

@@ -1,6 +1,6 @@
 """One profile of very many identities and targets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -10,9 +10,12 @@ import pytest
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
 from relay.domain.runs import Run, RunState
+from relay.reconcile import survey
 from relay.reconcile.desired import MOST_PAIRS
+from relay.reconcile.job import Job
+from relay.reconcile.survey import Listed, Survey, Surveyor
 from relay.reconcile.verdict import DELIVERED
-from relay.stores.database import MAX_ITEM_BYTES, size_of
+from relay.stores.database import MAX_ITEM_BYTES, Write, size_of
 from tests.fakes.bench import Bench
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.crashing import die_at_every_step
@@ -113,6 +116,48 @@ def test_a_run_takes_it_out_and_counts_it_once(imports: bool) -> None:
 
 
 @both
+def test_no_transaction_grows_with_what_profiles_stand_for(imports: bool) -> None:
+    """Given profiles of 300 identities at several targets, half of which leave, Then few writes belong together."""
+    bench = bench_of(SEGMENTS[:4], imports=imports, call_size=400)
+    sizes = sizes_of_transactions(bench)
+    people = range(2, 12, 2)
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:4], email=addresses(300, at=f"before{number}"))
+    bench.full_run()
+    for number in people:
+        kept = addresses(150, at=f"before{number}")
+        bench.store(number, inside=SEGMENTS[1:4], outside=SEGMENTS[:1], email=[*kept, *addresses(150, f"x{number}")])
+    bench.clock.time += HOUR
+    bench.full_run()
+    if not imports:
+        bench.leave(2, *SEGMENTS[:4])
+        assert bench.consume(bench.look(2)) == []
+    for number in people:
+        bench.leave(number, *SEGMENTS[:4])
+    bench.store(20, inside=SEGMENTS[:1], email=ANN)
+    bench.clock.time += HOUR
+    run = bench.full_run()
+    bench.work_off()
+    assert run.state is RunState.FINISHED
+    assert held(bench) == {ANN}
+    assert bench.counts(run)["removed"] == len(people) - (not imports)
+    assert max(sizes) <= 4
+
+
+def sizes_of_transactions(bench: Bench) -> list[int]:
+    """Return how many writes belong together in each transaction from now on."""
+    sizes: list[int] = []
+    transact = bench.database.transact
+
+    def counting(writes: Sequence[Write]) -> bool:
+        sizes.append(len(writes))
+        return transact(writes)
+
+    bench.database.transact = counting  # type: ignore[method-assign]
+    return sizes
+
+
+@both
 def test_one_identity_of_many_that_is_refused_makes_it_rejected(imports: bool) -> None:
     bench = bench_of(SEGMENTS[:4], imports=imports, call_size=100)
     refused = addresses(130)[107]
@@ -169,3 +214,49 @@ def test_a_death_between_its_calls_leaves_nothing_behind(imports: bool) -> None:
 
     pages: list[Any] = []
     assert die_at_every_step(prepare, act, check) > 15
+
+
+@both
+@pytest.mark.parametrize("room", [1, 90, 400])
+def test_no_survey_grows_with_what_profiles_stand_for(
+    imports: bool, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given profiles of many identities, When they come, change and leave, Then few of them are in memory at once."""
+    monkeypatch.setattr(survey, "ROOM", room)
+    bench = bench_of(SEGMENTS[:2], imports=imports, call_size=1000)
+    records = sizes_of_surveys(monkeypatch)
+    people = range(2, 18, 2)
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:2], email=addresses(20, at=f"of{number}"))
+    first = bench.full_run()
+    for number in people:
+        bench.store(number, inside=SEGMENTS[:1], outside=SEGMENTS[1:2], email=addresses(20, at=f"then{number}"))
+    if not imports:
+        assert bench.consume(bench.look(*people)) == []
+    bench.clock.time += HOUR
+    second = bench.full_run()
+    assert held(bench) == {one for number in people for one in addresses(20, at=f"then{number}")}
+    assert [bench.counts(run)["selected"] for run in (first, second)] == [8, 8]
+    for number in people:
+        bench.leave(number, *SEGMENTS[:2])
+    bench.store(20, inside=SEGMENTS[:1], email=ANN)
+    bench.clock.time += HOUR
+    third = bench.full_run()
+    assert held(bench) == {ANN}
+    assert bench.counts(third)["removed"] == 8
+    assert max(records) <= 2 * max(room, 20 * 2)
+    assert bench.tool.complaints == []
+
+
+def sizes_of_surveys(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows by the number of identity records of each survey."""
+    sizes: list[int] = []
+    right = Surveyor.survey_listed
+
+    def survey_listed(self: Surveyor, job: Job, listed: Iterable[Listed]) -> Survey:
+        found = right(self, job, listed)
+        sizes.append(len(found.records))
+        return found
+
+    monkeypatch.setattr(Surveyor, "survey_listed", survey_listed)
+    return sizes

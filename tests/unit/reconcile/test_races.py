@@ -8,6 +8,7 @@ import pytest
 from relay.domain.problems import Busy, Conflict, StaleSettings
 from relay.reconcile import recorder
 from relay.reconcile.reconciler import LOST_RACES
+from relay.reconcile.verdict import DELIVERED
 from relay.stores import assignments, identities
 from relay.stores.database import Table
 from tests.fakes.bench import CONNECTION, MINUTE, Bench, person
@@ -145,6 +146,54 @@ def test_whoever_is_overtaken_at_a_record_visits_it_again() -> None:
     assert bench.database.lost_races[Table.IDENTITIES] == 1
     assert holds(bench) == {ANN: {}, BOB: {}}
     assert [len(call) for call in bench.sent] == [1, 1]
+
+
+MANY = range(2, 22, 2)
+SOME = (4, 10, 12, 20)
+"""Of many, those who meet somebody."""
+
+
+def many() -> Bench:
+    bench = Bench(call_size=100)
+    for number in MANY:
+        bench.store(number, email=f"{number}@x.example")
+    return bench
+
+
+def overtaken_by_some(bench: Bench) -> None:
+    for number in SOME:
+        overtaken(bench, f"{number}@x.example")
+
+
+def test_of_many_records_just_those_at_which_somebody_was_faster_are_visited_again() -> None:
+    bench = many()
+    bench.database.interrupt("write identities", lambda: overtaken_by_some(bench))
+    stands = bench.reconcile(*MANY)
+    assert bench.database.lost_races[Table.IDENTITIES] == len(SOME)
+    assert set(stands.values()) == {DELIVERED}
+    assert bench.sent == [[f"{n}@x.example" for n in MANY if n not in SOME], [f"{n}@x.example" for n in SOME]]
+
+
+def test_of_many_answers_those_that_meet_somebody_are_written_too() -> None:
+    bench = many()
+    bench.tool.refuses = {"10@x.example"}
+    bench.tool.answered = lambda: overtaken_by_some(bench)
+    stands = bench.reconcile(*MANY)
+    assert bench.database.lost_races[Table.IDENTITIES] == len(SOME)
+    assert [number for number in MANY if stands[number] != DELIVERED] == [10]
+    assert {bench.record(f"{number}@x.example").open for number in MANY} == {None}
+
+
+@pytest.mark.parametrize("number", MANY)
+def test_whoever_of_many_is_overtaken_at_an_assignment_nothing_is_claimed_for_them(number: int) -> None:
+    bench = many()
+    grown = bench.assignment(number).grown([], 1, bench.clock.now())
+    write = assignments.save(f"{CONNECTION}/main", person(number), grown, 0)
+    bench.database.interrupt("write assignments", lambda: bench.database.write([write]))
+    with pytest.raises(Conflict):
+        bench.reconcile(*MANY)
+    assert bench.sent == []
+    assert bench.record(f"{number}@x.example").winner is None
 
 
 def test_an_answer_that_meets_somebody_is_written_all_the_same() -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.identity import (
@@ -34,37 +34,37 @@ from tests.unit.domain.test_identity import (
     BLUE,
     MAIN,
     MINUTE,
-    MOVES,
     NOON,
     PROFILES,
+    RECORDS,
+    RED,
     REFUSED,
     UNSURE,
-    History,
     called,
     claimed,
     delivered,
+    played,
 )
 
 WORST_FIRST = [Column.OUTSTANDING, Column.REJECTED, Column.DELIVERED, Column.UNCHANGED, Column.DUPLICATE]
 
 
-def played(moves: list[tuple[str, object, object]]) -> Record:
-    history = History()
-    for move in moves:
-        history.play(*move)
-    return history.record
-
-
-RECORDS = st.lists(MOVES, max_size=20).map(played)
 MANY = st.lists(RECORDS, max_size=3)
 MOMENTS = st.integers(-10, 600).map(lambda minutes: NOON + minutes * MINUTE)
 
 
+def whom(records: list[Record]) -> str:
+    """Return the profile that a record is about."""
+    return next((record.responsible for record in records if record.responsible is not None), "p0")
+
+
 @settings(max_examples=150, deadline=None)
-@given(MANY, PROFILES, st.none() | MOMENTS, MOMENTS)
+@example([played([("refuse", "p0", REFUSED)])], None, NOON, NOON)
+@given(MANY, st.none() | PROFILES, st.none() | MOMENTS, MOMENTS)
 def test_a_member_stands_where_its_records_say(
-    records: list[Record], profile: str, began: datetime | None, now: datetime
+    records: list[Record], anybody: str | None, began: datetime | None, now: datetime
 ) -> None:
+    profile = anybody or whom(records)
     stands = on_member(records, profile, began, now)
     own = [record for one in records if (record := lapse(one, now)).winner == profile]
     steps = [next_step(record) for record in own]
@@ -91,10 +91,12 @@ def test_one_record_more_makes_nobody_stand_better(
 
 
 @settings(max_examples=150, deadline=None)
-@given(MANY, PROFILES, MOMENTS)
+@example([played([("bring", "p0", RED), ("release", "p0", False)])], None, NOON)
+@given(MANY, st.none() | PROFILES, MOMENTS)
 def test_a_leaver_is_removed_when_no_record_waits_for_it_to_leave(
-    records: list[Record], profile: str, now: datetime
+    records: list[Record], anybody: str | None, now: datetime
 ) -> None:
+    profile = anybody or whom(records)
     stands = on_leaver(records, profile, now)
     leaving = [
         lapse(record, now)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.assignment import Assignment, Pair
@@ -36,12 +36,14 @@ from tests.unit.domain.test_identity import (
     MINUTE,
     NOON,
     PROFILES,
+    RECORDS,
     RED,
     called,
     claimed,
     delivered,
+    played,
 )
-from tests.unit.reconcile.test_verdict import MOMENTS, RECORDS
+from tests.unit.reconcile.test_verdict import MOMENTS
 
 TARGET, ANN = "list/7", "ann@x.example"
 PAIR = Pair(TARGET, ANN)
@@ -73,6 +75,7 @@ VISITORS = st.lists(
 
 
 @settings(max_examples=200, deadline=None)
+@example(played([("lose", "p2", RED)]), [visitor("p2", BLUE)], NOON, False, NOON + BOUND)
 @given(RECORDS, VISITORS, MOMENTS, st.booleans(), MOMENTS)
 def test_after_any_visit_the_next_step_is_somebodys(
     record: Record, visitors: list[Visitor], now: datetime, is_queued: bool, cleared: datetime
@@ -121,6 +124,24 @@ def test_a_queued_import_never_lapses_by_itself() -> None:
     assert found.record.open == record.open
     assert found.step.do is Do.WAIT
     assert not found.waits_for_a_call
+
+
+AUTHORITIES = st.builds(Authority, st.integers(0, 4), st.integers(98, 102), st.sampled_from(["main", "other"]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(RECORDS, VISITORS, MOMENTS, st.none() | AUTHORITIES)
+def test_nobody_changes_what_was_changed_under_newer_settings(
+    record: Record, visitors: list[Visitor], now: datetime, authority: Authority | None
+) -> None:
+    if authority is None or record.authority > authority:
+        with pytest.raises(StaleSettings) as raised:
+            visit(job(authority), "key", PAIR, visitors, record, now)
+        if record.authority.export != "main":
+            assert raised.value.version > MAIN.settings
+    else:
+        found = visit(job(authority), "key", PAIR, visitors, record, now)
+        assert found.record.authority in (authority, record.authority)
 
 
 @pytest.mark.parametrize("authority", [None, Authority(0, 100, "main"), Authority(1, 99, "main")])

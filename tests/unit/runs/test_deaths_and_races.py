@@ -100,6 +100,32 @@ def test_a_page_that_dies_at_any_step_and_is_lost_is_sent_again_by_the_clock(pha
 
 @both
 @phases
+def test_a_leaver_that_comes_back_after_its_page_died_is_counted_once(phase: Phase, imports: bool) -> None:
+    def come_back(bench: Bench, receives: int) -> None:
+        if receives == 2:
+            bench.clock.time += MINUTE
+            bench.store(4)
+        act(bench, receives)
+
+    def check(bench: Bench) -> None:
+        bench.work_off()
+        bench.pass_time(STALLED_AFTER + 2 * MINUTE)
+        [(run, _)] = made
+        assert bench.run(run).state is RunState.FINISHED
+        counts = bench.counts(run)
+        # It came before it was counted as leaving, or after.
+        assert counts["leaving"] in ((2, 3) if phase is Phase.DELIVER else (3,))
+        assert counts.get("leaving_outstanding", 0) == counts.get("outstanding", 0) == 0
+        bench.store(4)
+        bench.full_run()
+        bench.pass_time(10 * MINUTE)
+        assert sorted(bench.tool.holds()) == sorted(["new@x.example", mail(4), mail(6), mail(14), SHARED])
+
+    assert die_at_every_step(lambda: prepare(phase, imports=imports), come_back, check) > 8
+
+
+@both
+@phases
 @pytest.mark.parametrize("trouble", Trouble)
 def test_a_single_write_that_is_throttled_or_lost(phase: Phase, imports: bool, trouble: Trouble) -> None:
     def play() -> Bench:

@@ -11,9 +11,10 @@ from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.runs import Phase, Run, RunState
 from relay.messages import Page, from_json
 from relay.queues import Message
+from relay.runs import pages
 from relay.runs.ending import BOUND, EDITED
 from relay.runs.settlement import ASKED_AGAIN
-from relay.stores import breakers, outstanding, runs
+from relay.stores import assignments, breakers, outstanding, runs
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, VIP, Bench, person
 from tests.fakes.bench_destination import DOWN, UNKNOWN_USER, Lost
 
@@ -134,6 +135,15 @@ def test_more_than_one_listing_page_of_a_bucket_is_read() -> None:
     run = bench.full_run()
     assert bench.counts(run) == {"selected": 30, "delivered": 30}
     assert bench.counts(bench.full_run()) == {"selected": 30, "unchanged": 30, "assigned": 30}
+
+
+def test_a_listing_reads_on_page_by_page_within_one_page_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "LISTING", 4)
+    monkeypatch.setattr(assignments, "PAGE", 3)
+    bench = bench_with([256 * place for place in range(30)], call_size=100)
+    assert bench.counts(bench.full_run()) == {"selected": 30, "delivered": 30}
+    assert bench.counts(bench.full_run()) == {"selected": 30, "unchanged": 30, "assigned": 30}
+    assert [len(call) for call in bench.sent] == [30]
 
 
 def test_members_of_several_segments_are_looked_at_once() -> None:

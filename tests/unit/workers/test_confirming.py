@@ -1,6 +1,6 @@
 """What ended as unconfirmed is looked up again after 1, 4 and 12 hours, and sent again by the next run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
+from relay.destinations.contract import Account, Step
+from relay.domain.exports import Export
 from relay.domain.identity import OUT, UNKNOWN
 from relay.domain.problems import UNCONFIRMED, Busy, ConnectionProblem, ExportProblem, Rejection, RejectionKind
 from relay.domain.runs import Run, RunState
 from relay.messages import Confirm
 from relay.queues import Message
-from relay.stores import breakers
+from relay.stores import breakers, defects
 from tests.fakes.bench import CONNECTION, MINUTE, Bench, person
 from tests.fakes.bench_destination import DOWN, TOO_MANY
 from tests.fakes.crashing import die_at_every_step, meet_at_every_step
@@ -161,6 +163,22 @@ def test_trouble_with_looking_stops_nothing_and_the_look_is_made_later(problem: 
     assert [round(hours) for hours in asked] == [3, 4, 12]
     of_connection, of_export = breakers.load(bench.database, CONNECTION, "main")
     assert (of_connection.stop, of_connection.failures, of_export.stop) == (None, None, None)
+
+
+def test_a_defect_met_with_one_keeps_no_other_from_being_found() -> None:
+    bench, _, _ = unconfirmed()
+    confirm = bench.tool.confirm
+
+    def tripping(account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        if any(step.identity == ANN for step in steps):
+            raise ZeroDivisionError
+        return confirm(account, export, steps)
+
+    bench.tool.confirm = tripping  # type: ignore[method-assign]
+    arrive(bench, ANN, CY)
+    pass_hours(bench, 2)
+    assert rejected(bench) == [ANN]
+    assert [found.profile for found in defects.of_export(bench.database, bench.export.key, 9)] == [person(2)]
 
 
 def test_our_own_limit_puts_the_message_back() -> None:

@@ -18,7 +18,7 @@ from relay.stores import attempts, breakers
 from relay.stores.breakers import Breaker
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER, OTHER_CONNECTION, Bench, person
-from tests.fakes.bench_destination import DOWN, QUOTA, TOO_MANY
+from tests.fakes.bench_destination import DOWN, QUOTA, TOO_MANY, Lost
 from tests.fakes.observing import counted
 
 BAD_KEY = ConnectionProblem("unauthorised", "the key is refused")
@@ -90,6 +90,25 @@ def test_an_export_that_does_not_stream_acts_under_the_settings_of_its_runs_alon
     bench.store(4, name="new")
     assert bench.consume(bench.look(4)) == []
     assert bench.tool.holds()["4@x.example"] == ({} if edited else {"name": "new"})
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_waits_when_a_run_is_cancelled_is_left_to_the_next_one_unless_the_export_streams(streams: bool) -> None:
+    bench = bench_with(2, 4, streams=streams)
+    bench.full_run()
+    bench.store(2, name="sent")
+    bench.tool.script = [Lost()]
+    run, [pages, *_] = begun(bench)
+    bench.consume(pages)
+    bench.store(2, name="later")
+    bench.consume(pages, receives=2)
+    [waiting] = [member for member in (2, 4) if bench.record(f"{member}@x.example").open is not None]
+    assert bench.stack.starter.cancel(run.id, "an operator")
+    bench.pass_time(2 * bench.tool.lost_answer_bound)
+    assert bench.tool.holds()[f"{waiting}@x.example"] == {"name": "later" if streams else "sent"}
+    if not streams:
+        bench.full_run()
+    assert bench.tool.holds() == {"2@x.example": {"name": "later"}, "4@x.example": {}}
 
 
 def test_more_profiles_than_a_call_takes_are_all_sent() -> None:

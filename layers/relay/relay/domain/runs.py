@@ -30,6 +30,9 @@ class RunState(StrEnum):
 
 ENDED = frozenset({RunState.FINISHED, RunState.MANY_REJECTED, RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED})
 
+CUT_SHORT = frozenset({RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED})
+"""States of an export's last run that leave what it has not done to the next one."""
+
 WAITS_FOR_SOMEBODY = frozenset({RunState.NEEDS_CONFIRMATION, RunState.REFUSED, RunState.MANY_REJECTED})
 """States of an export's last run in which nothing gets better by itself."""
 

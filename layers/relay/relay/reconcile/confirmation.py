@@ -47,7 +47,14 @@ class Confirmation:
         Whoever was sent again, or changed, meanwhile is somebody else's business. What is not found is asked about
         again later, three times in all. Raises as `Destination.confirm`, after which it is asked about later, too.
         """
-        survey = self.reconciler.survey(job, sorted(profiles))
+        rest, found = sorted(profiles), 0
+        while rest:
+            survey = self.reconciler.survey(job, rest)
+            found += self._confirm(job, survey)
+            rest = rest[len(survey.cases) :]
+        return found
+
+    def _confirm(self, job: Job, survey: Survey) -> int:
         found = list(self._open(survey))
         if not found:
             return 0

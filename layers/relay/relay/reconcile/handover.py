@@ -47,8 +47,7 @@ class Handover:
         for case in cases:
             if case.survivor is not None:
                 self._assign(job.export, case, case.survivor)
-                for key, pair in self.keys(job, case).items():
-                    self._take_place(job, key, pair, case.profile, case.survivor)
+                self._take_places(job, case, case.survivor)
                 held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
         self.enqueuer.look(
             Due(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
@@ -84,17 +83,23 @@ class Handover:
                 return Stored(grown, held.version + 1)
         raise Conflict("contention", "others kept writing what an alias hands over")
 
-    def _take_place(self, job: Job, key: str, pair: Pair, alias: str, survivor: str) -> None:
+    def _take_places(self, job: Job, case: Case, survivor: str) -> None:
+        """Put the survivor in the alias' place in every record that names the alias."""
+        waiting = self.keys(job, case)
         for _ in range(LOST_RACES):
-            held = identities.load(self.database, [key])[key]
-            authority = _in_whose_name(job, pair.target, held.record.authority)
-            if authority is None:
-                # Its claimants are another export's, which hands over by itself.
-                return
-            record = hand_over(held.record, authority, alias, survivor)
-            if record == held.record:
-                return
-            if self.database.write([identities.save(key, record, held.version, self.clock.now())])[0]:
+            held, now = identities.load(self.database, list(waiting)), self.clock.now()
+            changed = {}
+            for key, pair in waiting.items():
+                record = held[key].record
+                authority = _in_whose_name(job, pair.target, record.authority)
+                # Where there is none, the claimants are another export's, which hands over by itself.
+                after = record if authority is None else hand_over(record, authority, case.profile, survivor)
+                if after != record:
+                    changed[key] = after
+            writes = [identities.save(key, record, held[key].version, now) for key, record in changed.items()]
+            are_written = dict(zip(changed, self.database.write(writes), strict=True))
+            waiting = {key: waiting[key] for key, is_written in are_written.items() if not is_written}
+            if not waiting:
                 return
         raise Conflict("contention", "others kept writing what an alias hands over")
 

@@ -91,7 +91,7 @@ class Reconciler:
         return self._surveyor.survey_listed(job, listed)
 
     def look(self, job: Job, profile_ids: Sequence[str]) -> Survey:
-        """Survey profiles, do what they need, and reduce their assignments; as `reconcile`."""
+        """Survey profiles as `survey`, do what they need, and reduce their assignments. Raises as `reconcile`."""
         survey = self.survey(job, profile_ids)
         self.reconcile(job, survey)
         if job.removes:
@@ -174,7 +174,7 @@ class Reconciler:
             else:
                 lost.add(key)
         sent = {row.key for call in calls for row in call.rows}
-        left = {found.key: found.record for found in visits if found.key not in lost | sent}
+        left = {found.key: found.record for found in visits if found.concerns_visitors and found.key not in lost | sent}
         self.recorder.see_to(job.export.connection, left, queued=queued, asked_at=asked_at)
         self._make_calls(job, survey, [Call(c.id, [row for row in c.rows if row.key not in lost]) for c in calls])
         return [found.key for found in visits if found.key in lost]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import OUT, Record, Rest, Unwanted, Wanted
+from relay.domain.identity import OUT, Record, Unwanted, Wanted
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
@@ -18,6 +18,9 @@ from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
 from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
+
+ROOM = 10_000
+"""The most pairs that one survey is of, unless the first profile alone has more: what one function has memory for."""
 
 
 class Listed(NamedTuple):
@@ -32,8 +35,8 @@ class Listed(NamedTuple):
 class Case:
     """One profile: what it wants, and what it is assigned and wants no more, by the keys of identity records.
 
-    `verdict` is set where nothing is to be done; then nothing was read of the profile but its version. `survivor` is set where the profile is an alias by now: what it stands
-    for is handed over to that profile.
+    `verdict` is set where nothing is to be done; then nothing was read of the profile but its version. `survivor` is
+    set where the profile is an alias by now: what it stands for is handed over to that profile.
     """
 
     profile: str
@@ -96,10 +99,10 @@ class Survey:
         """Return the records of what a profile is assigned and wants no more."""
         return [self.records[key].record for key in case.unwanted]
 
-    def holds(self, case: Case) -> bool:
-        """Return whether an identity is held for profiles that were turned away from it."""
+    def lacks_claimants(self, case: Case) -> bool:
+        """Return whether nobody claims an identity that profiles were turned away from: a run has to ask them."""
         return any(
-            isinstance(record.desired, Unwanted) and record.desired.rest is Rest.HOLD
+            isinstance(record.desired, Unwanted) and record.turned_away_at is not None
             for record in self.of_leavers(case)
         )
 
@@ -113,7 +116,7 @@ class Surveyor:
         self._clock = clock
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
-        """Survey profiles, given in ascending order.
+        """Survey profiles, given in ascending order: the first of them, as many as `ROOM` has room for.
 
         Raises StaleSettings when somebody acted under newer settings than the job's.
         """
@@ -122,8 +125,16 @@ class Surveyor:
 
     def survey_listed(self, job: Job, listed: Iterable[Listed]) -> Survey:
         """Survey profiles whose assignments were read with their listing; as `survey`."""
-        cases = [Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one)) for one in listed]
-        keys = {case.profile: {self._key(job, pair): pair for pair in case.stands_for} for case in cases}
+        cases: list[Case] = []
+        keys: dict[str, Mapping[str, Pair]] = {}
+        pairs = 0
+        for one in listed:
+            case = Case(one.profile, assignments.of_item(one.assignment), adopted=_adopted(job, one))
+            pairs += len(case.stands_for)
+            if pairs > ROOM and cases:
+                break
+            cases.append(case)
+            keys[case.profile] = {self._key(job, pair): pair for pair in case.stands_for}
         survey = Survey(cases)
         survey.records = identities.load(self._database, [key for named in keys.values() for key in named])
         items = profiles.items(self._database, [case.profile for case in cases])
@@ -135,8 +146,13 @@ class Surveyor:
             case.verdict = _verdict_if_unchanged(job, case, keys[case.profile], survey.records)
         changed = [case for case in cases if case.verdict is None]
         found = self._profiles(changed, items)
+        pairs = 0
         for case in changed:
             self._compare(job, case, found, keys[case.profile])
+            pairs += len(case.members) + len(case.unwanted)
+            if pairs > ROOM and case is not cases[0]:
+                del cases[cases.index(case) :]
+                break
         missing = [key for case in cases for key in case.members if key not in survey.records]
         survey.records |= identities.load(self._database, list(dict.fromkeys(missing)))
         return survey

@@ -43,6 +43,15 @@ class Visit(NamedTuple):
         return next((visitor for visitor in self.visitors if visitor.case.profile == responsible), None)
 
     @property
+    def concerns_visitors(self) -> bool:
+        """Return whether a visitor sees to the next step.
+
+        Whoever was turned away has no part in it: those whom the record names have, and whoever leaves it. If the
+        turned away asked for looks, two who have turned each other away would ask for each other without end.
+        """
+        return any(role.content is OUT or self.record.names(case.profile) for case, role in self.visitors)
+
+    @property
     def waits_for_a_call(self) -> bool:
         """Return whether a call has to end first whose end nobody will report."""
         return self.step.do is Do.WAIT and not self.is_queued

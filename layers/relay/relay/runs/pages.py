@@ -8,7 +8,7 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from relay.clock import Clock
@@ -156,8 +156,8 @@ class Pages:
                 return read
             if read.seen:
                 self._aside.went_well()
-            if run.phase is Phase.REMOVE and job.export.stream and any(map(read.survey.holds, read.survey.cases)):
-                # Somebody was turned away so shortly before that only another run can say that nobody wants it.
+            if job.removes and job.export.stream and any(map(read.survey.lacks_claimants, read.survey.cases)):
+                # Those who were turned away may have been asked before the last claimant left.
                 breakers.request_resync(self._database, job.export.connection, job.export.name)
             # Who is counted as leaving is looked for again in the last phase, by the assignment.
             self._reduce(
@@ -191,6 +191,8 @@ class Pages:
                 return
             before, read.seen, read.tried = read.seen, read.seen + len(chunk), chunk[-1].profile
             survey = self._reconciler.survey_listed(job, chunk)
+            read.seen, read.tried = before + len(survey.cases), survey.cases[-1].profile
+            listing = chain(chunk[len(survey.cases) :], listing)
             for place, case in enumerate(survey.cases):
                 read.to = case.profile
                 if self._take(job, run, case, survey, read):

@@ -19,7 +19,7 @@ from relay.domain.problems import (
     StaleSettings,
     Transient,
 )
-from relay.domain.runs import Phase, RunState
+from relay.domain.runs import CUT_SHORT, ENDED, Phase, RunState
 from relay.messages import Look, Page, from_json
 from relay.observability import Count, Fields, Observability
 from relay.queues import Received
@@ -207,10 +207,14 @@ class Consumer:
         profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
-            began = self._clock.now()
-            survey = self._reconciler.look(job, part)
-            self._count(job, survey, began, counts)
-            counts["answered"] += survey.answered
+            of_part: Counter[str] = Counter()
+            while part:
+                began = self._clock.now()
+                survey = self._reconciler.look(job, part)
+                self._count(job, survey, began, of_part)
+                of_part["answered"] += survey.answered
+                part = part[len(survey.cases) :]
+            counts.update(of_part)
 
         failed = self._aside.by_halves(profiles, look)
         self._aside.note(job.export.key, failed)
@@ -221,18 +225,20 @@ class Consumer:
     def _may_look(self, job: Job) -> bool:
         """Return whether looks may act for an export: one that does not stream acts under settings of its runs only.
 
-        What is looked for here its next run does.
+        Nor does it go on with what its last run left to the next one. What is looked for here its next run does.
         """
-        if job.export.stream or job.has_passed_guard:
+        if job.export.stream:
             return True
-        run = runs.active(self._database, job.export.key)
-        return run is not None and run.settings == job.export.version
+        last = runs.newest(self._database, job.export.key)
+        if last is None or last.state in ENDED:
+            return job.has_passed_guard and (last is None or last.state not in CUT_SHORT)
+        return job.has_passed_guard or last.settings == job.export.version
 
     def _count(self, job: Job, survey: Survey, began: datetime, counts: Counter[str]) -> None:
         now = self._clock.now()
         is_held = False
         for case in survey.cases:
-            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.holds(case)
+            is_held = is_held or (bool(case.unwanted) and not job.removes) or survey.lacks_claimants(case)
             if case.is_member:
                 stands = case.verdict or case.rejected
                 if stands is None:

@@ -26,7 +26,7 @@ from relay.domain.problems import (
     SettingsProblem,
     Transient,
 )
-from relay.domain.runs import RunState
+from relay.domain.runs import CUT_SHORT
 from relay.messages import CheckImport, Confirm, from_json
 from relay.observability import Count, Observability
 from relay.queues import Received
@@ -83,7 +83,7 @@ NEVER_ENDED: Final = Rejection(
 
 
 @dataclass(slots=True)
-class _Told:
+class _Found:
     """What a look has brought, by the places of rows; those in `failed` met a defect of ours.
 
     `unreadable` are profiles whose rows could not even be read: their calls stay open until their deadline.
@@ -193,14 +193,19 @@ class ImportChecker:
             opened = self._opener.open(f"{task.connection}/{task.export}", at_least=task.settings, until=until)
         except (SettingsProblem, ExportProblem, Stopped, Paused):
             return
-        try:
-            found = self._confirmation.confirm(opened.job, task.profiles)
-        except Busy:
-            raise
-        except (Transient, ConnectionProblem, ExportProblem) as problem:
-            self._observe.problem("unconfirmed contacts not looked at", problem, export=opened.job.export.key)
-            return
-        self._observe.info("unconfirmed contacts looked at", export=opened.job.export.key, delivered=found)
+        job, found = opened.job, 0
+
+        def confirm(part: Sequence[str]) -> None:
+            nonlocal found
+            try:
+                found += self._confirmation.confirm(job, part)
+            except Busy:
+                raise
+            except (Transient, ConnectionProblem, ExportProblem) as problem:
+                self._observe.problem("unconfirmed contacts not looked at", problem, export=job.export.key)
+
+        self._aside.note(job.export.key, self._aside.by_halves(task.profiles, confirm))
+        self._observe.info("unconfirmed contacts looked at", export=job.export.key, delivered=found)
 
     def _look(
         self, check: CheckImport, opened: OpenImport, seconds_left: Callable[[], float], *, fresh: bool = False
@@ -270,7 +275,7 @@ class ImportChecker:
         opened: OpenImport,
         rows: Sequence[Row],
         seconds_left: Callable[[], float],
-    ) -> _Told:
+    ) -> _Found:
         """Ask the destination about the rows that no look has settled yet, in halves where that meets a defect.
 
         An import that never ends is over at its bound, with nothing confirmed.
@@ -280,7 +285,7 @@ class ImportChecker:
         now = self._clock.now()
         is_over = now - opened.queued_at > destination.import_bound
         asked = range(opened.again, len(rows))
-        given = _Told()
+        given = _Found()
 
         def ask(part: Sequence[int]) -> None:
             steps = [_step(rows[index]) for index in part]
@@ -310,7 +315,7 @@ class ImportChecker:
         return _never_ended(asked) if is_over and not given.is_finished else given
 
     def _settle(
-        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Told
+        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Found
     ) -> None:
         """Record what is known; what the destination was not asked about yet stays open for the next look.
 
@@ -411,7 +416,7 @@ class ImportChecker:
         if opened.tries + 1 >= MOST_TRIES or not export.active:
             return False
         last = None if export.stream else runs.newest(self._database, export.key)
-        return last is None or last.state not in (RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED)
+        return last is None or last.state not in CUT_SHORT
 
     def _look_later(self, check: CheckImport, opened: OpenImport, pause: timedelta) -> None:
         # First: a message lost after the note would be the last of this import for some minutes.
@@ -423,8 +428,8 @@ def _retry_after(problem: Problem) -> timedelta | None:
     return problem.retry_after if isinstance(problem, Transient) else None
 
 
-def _never_ended(asked: Sequence[int]) -> _Told:
-    return _Told({True}, dict.fromkeys(asked, NEVER_ENDED))
+def _never_ended(asked: Sequence[int]) -> _Found:
+    return _Found({True}, dict.fromkeys(asked, NEVER_ENDED))
 
 
 def _step(row: Row) -> Step:

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from relay.domain.problems import ConnectionProblem, EventProblem, SettingsProblem, Unexpected
+from relay.domain.problems import (
+    ConnectionProblem,
+    EventProblem,
+    Rejection,
+    RejectionKind,
+    SettingsProblem,
+    Unexpected,
+)
 from relay.domain.runs import Phase, RunState
 from relay.stores import runs
 from relay.stores.database import Table
@@ -93,6 +100,43 @@ def test_an_invalid_export_is_refused_with_what_is_wrong(bench: Bench) -> None:
         bench.stack.operator().handle({"export": MAIN})
     with pytest.raises(SettingsProblem, match="there is none"):
         bench.stack.operator().handle({"export": f"{CONNECTION}/gone"})
+
+
+def test_a_retry_tries_exactly_what_was_rejected_with_the_code(bench: Bench) -> None:
+    for number, code in ((4, "bounced"), (6, "excluded")):
+        bench.store(number, email=f"{number}@x.example")
+        bench.tool.refuses.add(f"{number}@x.example")
+        bench.tool.rejection = Rejection(RejectionKind.DESTINATION, code, "not now")
+        bench.full_run()
+    bench.tool.refuses.clear()
+    bench.clock.time += MINUTE
+    for asked, held in (({"code": "bounced"}, [2, 4]), ({}, [2, 4, 6])):
+        run = bench.stack.operator().handle({"retry": MAIN, **asked})
+        assert (run["cause"], run["state"]) == ("retry", "running")
+        bench.work_off()
+        assert sorted(bench.tool.holds()) == [f"{number}@x.example" for number in held]
+        bench.clock.time += MINUTE
+
+
+def test_a_retry_that_cannot_start_says_so(bench: Bench) -> None:
+    operator = bench.stack.operator()
+    first = operator.handle({"retry": MAIN})["run"]
+    again = operator.handle({"retry": MAIN})
+    assert (again["run"], first in again["reason"], "ask again" in again["reason"]) == (None, True, True)
+    bench.work_off()
+    bench.stop("main")
+    stopped = operator.handle({"retry": MAIN})
+    assert (stopped["run"], "ask again" in stopped["reason"]) == (None, True)
+    with pytest.raises(SettingsProblem, match="there is none"):
+        operator.handle({"retry": f"{CONNECTION}/gone"})
+
+
+@pytest.mark.parametrize("code", ["", "ann@x.example", "a" * 100, 7])
+def test_what_is_no_code_is_refused(bench: Bench, code: object) -> None:
+    with pytest.raises(EventProblem) as caught:
+        bench.stack.operator().handle({"retry": MAIN, "code": code})
+    assert (caught.value.code, caught.value.field) == ("not_a_code", "code")
+    assert bench.queue.messages == []
 
 
 def test_a_run_is_cancelled_once(bench: Bench) -> None:
