@@ -271,9 +271,10 @@ def test_a_small_activecampaign_benchmark(account: str, count: int, capsys: pyte
     assert set(outcome["refused"].values()) == {troubles.total() - troubles[Trouble.MALFORMED]}
     assert outcome["write_calls"]["again"] == 0
     assert figures["share_of_limit"]["again"] == 0
-    # An assignment, and a record twice; what runs and imports cost is much for so few.
-    assert 2_900 < figures["write_units_per_1000"]["first"] < 4_500
-    assert 1_900 < figures["write_units_per_1000"]["changed"] < 3_500
+    if account == "open":
+        # An assignment, and a record twice; what runs and imports cost is much for so few.
+        assert 2_900 < figures["write_units_per_1000"]["first"] < 4_500
+        assert 1_900 < figures["write_units_per_1000"]["changed"] < 3_500
     assert figures["read_units_per_1000"]["again"] > 1_900
     assert 0.2 < figures["list_price_per_million"]["again"] < figures["list_price_per_million"]["first"]
 
