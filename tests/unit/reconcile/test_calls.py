@@ -134,7 +134,7 @@ def test_whoever_leaves_after_a_late_answer_to_a_retry_is_taken_out(problem: Exc
         bench.clock.time += MINUTE
         return send(*parts)
 
-    bench.tool.send = slowly  # type: ignore[method-assign]
+    bench.tool.send = slowly  # type: ignore[assignment,method-assign]
     bench.consume(bench.look(6))
     bench.tool.send = send  # type: ignore[method-assign]
     bench.tool.refuses = set()
