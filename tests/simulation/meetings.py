@@ -53,6 +53,11 @@ def _of_record(world: "World", key: str) -> Sequence[Rival]:
         for export, some in by_export.items()
         if some
     ]
+    found += [
+        lambda export=export, some=some: _edit(world, export, some)  # type: ignore[misc]
+        for export, some in by_export.items()
+        if some and world.chance.random() < 0.2
+    ]
     call = record.open
     if call is not None and call.id is not None:
         calls = [call.id]
@@ -103,6 +108,13 @@ def _look(world: "World", export: str, profiles: Iterable[str]) -> None:
             settings = world.console.exports[export].version
             queue.send([Message(Look(connection, name, settings, tuple(by_group[place])).to_json(), place)])
             world.consume(connection, place)
+
+
+def _edit(world: "World", export: str, profiles: Iterable[str]) -> None:
+    """Somebody acts under newer settings."""
+    if export in world.console.exports:
+        world.edit_export(export)
+        _look(world, export, profiles)
 
 
 def _claim(world: "World", connection: str, identity: str) -> None:

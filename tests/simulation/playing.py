@@ -58,6 +58,8 @@ def _play(world: World, actions: int) -> None:
         world.full_runs()
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
+    for destination in world.destinations.values():
+        destination.is_over = True
     writes = sum(destination.writes for destination in world.destinations.values())
     world.pass_time(timedelta(minutes=1).total_seconds())
     world.full_runs()

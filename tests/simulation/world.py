@@ -174,6 +174,7 @@ class World:
             excludes=frozenset({"moody@x.example"}) if self.chance.random() < 0.5 else frozenset(),
             shards=self.chance.choice([1, 2, 3, 4]),
             call_size=self.chance.randint(1, 4),
+            flaws=self.chance.choice([0.0, 0.0, 0.3]),
         )
 
     def _queue(self, name: str, *, fifo: bool) -> SimQueue:
@@ -515,7 +516,11 @@ class World:
         """An administrator edits an export: segments, mapping, list, pause, whether it keeps leavers."""
         if not self.console.exports:
             return
-        export = self.chance.choice(list(self.console.exports.values()))
+        self.edit_export(self.chance.choice(sorted(self.console.exports)))
+
+    def edit_export(self, key: str) -> None:
+        """An administrator edits one thing of an export."""
+        export = self.console.exports[key]
         options = options_of(export)
         edits: list[Callable[[], Export]] = [
             lambda: replace(export, segments=tuple(self.chance.sample(SEGMENTS, self.chance.randint(1, 2)))),
