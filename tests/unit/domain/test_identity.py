@@ -156,6 +156,18 @@ def test_a_call_that_was_not_taken_leaves_its_predecessors_open() -> None:
     assert (record.open.id, record.open.deadline) == (None, first.open.deadline)
 
 
+@pytest.mark.parametrize("answer", [NotTaken(), REFUSED])
+def test_what_an_earlier_call_did_is_unknown_when_its_deadline_passes_during_one_that_did_nothing(
+    answer: Answer,
+) -> None:
+    first = called(claimed(delivered(), digest=BLUE, version=2), "c2")
+    second = called(first, "c3", now=deadline(first) - MINUTE)
+    record = answered(second, "c3", answer, deadline(first))
+    assert (record.open, record.acknowledged) == (None, UNKNOWN)
+    back = claimed(record, digest=RED, version=3)
+    assert next_step(back) == SEND
+
+
 def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> None:
     slow = begin(claimed(Record()), "c1", send_by=NOON, bound=timedelta(days=1), at=NOON)
     quick = begin(slow, "c2", send_by=NOON, bound=MINUTE, at=NOON)
@@ -413,6 +425,10 @@ class History:
         self.authority = MAIN
         self.may_land: dict[str, tuple[object, datetime]] = {}
         """What every call made so far may still bring about, and until when."""
+        self.known: Content = OUT
+        """What the destination certainly held when it was last known."""
+        self.perhaps: dict[str, Content] = {}
+        """What calls may have brought about since."""
 
     def play(self, kind: str, first: object, second: object) -> None:
         before = self.record
@@ -487,6 +503,8 @@ class History:
         record = begin(self.record, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=self.now)
         self.record = record
         self.may_land[f"c{self.calls}"] = (content, self.now + MINUTE + bound)
+        assert content is not None
+        self.perhaps[f"c{self.calls}"] = content
 
     def answer(self, latest: bool, answer: Answer) -> None:
         call_id = f"c{self.calls if latest else self.calls - 1}"
@@ -497,6 +515,11 @@ class History:
             self.may_land[call_id] = content, min(until, answer.deadline)
         elif answers and answer != GIVEN_UP:
             self.may_land.pop(call_id, None)
+        if answers and isinstance(answer, Taken):
+            self.known = self.perhaps[call_id]
+            self.perhaps = {}
+        elif answers and answer in (NotTaken(), REFUSED):
+            del self.perhaps[call_id]
 
     def find(self, _: None, __: None) -> None:
         """Look at the destination, which holds what was refused as unconfirmed."""
@@ -504,7 +527,10 @@ class History:
         if refused is None or self.record.open is not None:
             assert confirmed(self.record, RED, self.now) == self.record
         if refused is not None and refused.code == UNSURE.code:
-            self.record = confirmed(self.record, refused.content, self.now)
+            before = self.record
+            self.record = confirmed(before, refused.content, self.now)
+            if self.record is not before:
+                self.known, self.perhaps = refused.content, {}
 
     def later(self, minutes: int, _: None) -> None:
         self.now += minutes * MINUTE
@@ -521,6 +547,8 @@ class History:
                 assert record.open is not None
                 assert record.open.content == content
                 assert record.open.deadline >= until
+        if record.open is None and record.acknowledged is not UNKNOWN:
+            assert {self.known, *self.perhaps.values()} == {record.acknowledged}, "something else may be there"
         step = next_step(record)
         if step.do is Do.WAIT:
             assert step.until is not None
@@ -538,6 +566,16 @@ class History:
 @settings(max_examples=400, deadline=None)
 @example([("refuse", "p0", UNSURE), ("find", None, None)])
 @example([("crowd", True, RED), ("later", 5, None), ("take all out", None, 0), ("attempt", False, Taken())])
+@example(
+    [
+        ("bring", "p0", RED),
+        ("lose", "p0", BLUE),
+        ("later", 20, None),
+        ("send", BOUND, False),
+        ("later", 15, None),
+        ("answer", True, NotTaken()),
+    ]
+)
 @given(st.lists(MOVES, max_size=40))
 def test_any_history_keeps_what_a_record_promises(moves: list[tuple[str, object, object]]) -> None:
     history = History()

@@ -368,12 +368,17 @@ Answer = Taken | Rejected | NotTaken | Unclear
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
     """Return the record after an answer to its latest call; an answer to another call changes nothing.
 
-    Earlier calls with the same content may still be open then: the record stays open until their deadline.
+    Earlier calls with the same content may still be open then: the record stays open until their deadline. What those
+    did whose deadline has passed nobody will tell any more.
     """
     call = record.open
     if call is None or call.id != call_id:
         return record
-    earlier = None if call.earlier is None or call.earlier <= now else call.earlier
+    if call.earlier is not None and call.earlier <= now:
+        over = lapse(record._replace(open=call._replace(deadline=call.earlier)), now)
+        call = call._replace(earlier=None)
+        record = over._replace(open=call)
+    earlier = call.earlier
     if isinstance(answer, Unclear):
         deadline = min(call.deadline, answer.deadline if earlier is None else max(answer.deadline, earlier))
         is_same = deadline == call.deadline
