@@ -3,7 +3,6 @@
 As on AWS every FIFO group is worked on by one worker at a time, and the Checks queue by some.
 """
 
-import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import Connection as Pipe
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
+from local.benchmarks.apart import started
 from local.benchmarks.aws_apart import Aws, Usage
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.prices import DESTINATION_SECONDS, DYNAMODB_SECONDS, QUEUE_SECONDS
@@ -48,7 +48,7 @@ class BenchmarkError(Exception):
 @dataclass(frozen=True)
 class _Worker:
     line: str
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Pipe
 
 
@@ -78,12 +78,7 @@ class Relay:
         self._workers += [self._started(Queues.CHECKS, CHECKS) for _ in range(checkers)]
 
     def _started(self, line: str, function: str) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, function, self._setting), daemon=True)
-        process.start()
-        theirs.close()
-        return _Worker(line, process, ours)
+        return _Worker(line, *started(work, function, self._setting))
 
     def close(self) -> None:
         """End the workers."""
