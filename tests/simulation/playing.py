@@ -17,7 +17,7 @@ from tests.simulation.promises import BrokenPromise, promise
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import World
 
-ACTIONS = 250
+ACTIONS = 350
 """What happens at random in a schedule, before it comes to rest."""
 
 WORLDS: Mapping[str, type[World]] = {

@@ -164,6 +164,16 @@ def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> N
     assert quick.open.deadline == slow.open.deadline
 
 
+@pytest.mark.parametrize("answer", [NotTaken(), REFUSED])
+def test_what_a_lost_call_did_stays_open_when_the_answer_to_its_retry_comes_after_its_deadline(answer: Answer) -> None:
+    lost = called(claimed(Record()), "c1")
+    just_before = deadline(lost) - MINUTE
+    retried = called(lost, "c2", now=just_before)
+    record = answered(retried, "c2", answer, deadline(lost) + MINUTE)
+    assert (record.open, record.acknowledged) == (None, UNKNOWN)
+    assert next_step(release(record, MAIN, "p2", keep=False)) == SEND
+
+
 def test_what_any_of_three_calls_may_still_do_stays_open_after_the_last_ones_answer() -> None:
     first = called(claimed(Record()), "c1")
     refused = answered(called(first, "c2", now=NOON + MINUTE), "c2", NotTaken(), NOON + MINUTE)
@@ -398,6 +408,8 @@ MOVES = st.one_of(
     st.tuples(st.just("crowd"), st.booleans(), DIGESTS),
     st.tuples(st.just("hand over"), PROFILES, PROFILES),
     st.tuples(st.just("send"), st.sampled_from([MINUTE, BOUND]), st.booleans()),
+    st.tuples(st.just("send late"), PROFILES, ANSWERS),
+    st.tuples(st.just("send again"), st.sampled_from([MINUTE, BOUND]), st.integers(2, 4)),
     st.tuples(st.just("answer"), st.booleans(), ANSWERS),
     st.tuples(st.just("later"), st.integers(1, 60), st.none()),
     st.tuples(st.just("find"), st.none(), st.none()),
@@ -413,8 +425,14 @@ class History:
         self.authority = MAIN
         self.may_land: dict[str, tuple[object, datetime]] = {}
         """What every call made so far may still bring about, and until when."""
+        self.may_hold: set[object] = {OUT}
+        """What the destination may hold, but for those calls."""
 
     def play(self, kind: str, first: object, second: object) -> None:
+        for call_id, (content, until) in list(self.may_land.items()):
+            if until <= self.now:
+                del self.may_land[call_id]
+                self.may_hold.add(content)
         before = self.record
         self.record = lapse(self.record, self.now)
         getattr(self, kind.replace(" ", "_"))(first, second)
@@ -422,7 +440,10 @@ class History:
 
     def claim(self, profile: str, digest: Digest) -> None:
         self.version += 1
-        self.record = claim(self.record, self.authority, profile, digest, basis(profile=self.version), self.now)
+        before = self.record
+        self.record = claim(before, self.authority, profile, digest, basis(profile=self.version), self.now)
+        if isinstance(before.desired, Unwanted) and before.desired.rest is Rest.KEEP:
+            assert self.record.acknowledged is UNKNOWN, "it may have been taken out by hand"
 
     def claim_late(self, profile: str, digest: Digest) -> None:
         """Let a worker come late that has read the profile before the others did."""
@@ -476,6 +497,8 @@ class History:
     def another_owner(self, profile: str, digest: Digest) -> None:
         self.authority = Authority(self.authority.epoch + 1, self.authority.settings, "other")
         self.claim(profile, digest)
+        assert isinstance(self.record.desired, Wanted)
+        assert self.record.desired.by == (profile,)
 
     def send(self, bound: timedelta, chance: bool) -> None:
         if next_step(self.record, chance=chance) != SEND:
@@ -484,27 +507,55 @@ class History:
         for other, until in self.may_land.values():
             assert other == content or until <= self.now, "a call with other content may still land"
         self.calls += 1
-        record = begin(self.record, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=self.now)
-        self.record = record
+        before, at = self.record, self.now - self.calls % 3 * MINUTE
+        self.record = begin(before, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=at)
+        assert self.record.told_at is not None
+        if before.told_at is not None:
+            assert self.record.told_at > before.told_at or before.open is not None
         self.may_land[f"c{self.calls}"] = (content, self.now + MINUTE + bound)
+
+    def send_late(self, profile: str, answer: Answer) -> None:
+        """Let an answer be lost, and that of the retry come when the first call is over."""
+        self.claim(profile, BLUE)
+        self.send(MINUTE, False)
+        calls = self.calls
+        self.later(1, None)
+        self.send(BOUND, False)
+        self.play("later", 5, None)
+        if self.calls > calls:
+            self.answer(True, answer)
+
+    def send_again(self, bound: timedelta, minutes: int) -> None:
+        """Let answers be lost, one after the other."""
+        for _ in range(minutes):
+            self.send(bound, False)
+            self.later(1, None)
+            self.record = lapse(self.record, self.now)
 
     def answer(self, latest: bool, answer: Answer) -> None:
         call_id = f"c{self.calls if latest else self.calls - 1}"
         answers = self.record.open is not None and self.record.open.id == call_id
         self.record = answered(self.record, call_id, answer, self.now)
-        if answers and isinstance(answer, Unclear):
-            content, until = self.may_land[call_id]
+        if not answers or call_id not in self.may_land:
+            return
+        content, until = self.may_land[call_id]
+        if isinstance(answer, Unclear):
             self.may_land[call_id] = content, min(until, answer.deadline)
-        elif answers and answer != GIVEN_UP:
-            self.may_land.pop(call_id, None)
+        elif answer != GIVEN_UP:
+            del self.may_land[call_id]
+        if isinstance(answer, Taken):
+            self.may_hold = {content}
+        elif isinstance(answer, Rejected) and not answer.is_certain:
+            self.may_hold.add(content)
 
     def find(self, _: None, __: None) -> None:
         """Look at the destination, which holds what was refused as unconfirmed."""
         refused = self.record.refused
         if refused is None or self.record.open is not None:
             assert confirmed(self.record, RED, self.now) == self.record
-        if refused is not None and refused.code == UNSURE.code:
+        if refused is not None and refused.code == UNSURE.code and self.record.open is None:
             self.record = confirmed(self.record, refused.content, self.now)
+            self.may_hold = {refused.content}
 
     def later(self, minutes: int, _: None) -> None:
         self.now += minutes * MINUTE
@@ -521,6 +572,9 @@ class History:
                 assert record.open is not None
                 assert record.open.content == content
                 assert record.open.deadline >= until
+        if record.acknowledged is not UNKNOWN:
+            known = {record.acknowledged} if record.open is None else {record.acknowledged, record.open.content}
+            assert self.may_hold <= known, "the destination may hold something else than what is acknowledged"
         step = next_step(record)
         if step.do is Do.WAIT:
             assert step.until is not None
@@ -537,6 +591,7 @@ class History:
 
 @settings(max_examples=400, deadline=None)
 @example([("refuse", "p0", UNSURE), ("find", None, None)])
+@example([("send late", "p0", NotTaken())])
 @example([("crowd", True, RED), ("later", 5, None), ("take all out", None, 0), ("attempt", False, Taken())])
 @given(st.lists(MOVES, max_size=40))
 def test_any_history_keeps_what_a_record_promises(moves: list[tuple[str, object, object]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from relay.breaker.failures import MOST_RECEIVES
-from relay.destinations.contract import Account
+from relay.destinations.contract import Account, Answer
 from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Rejection, RejectionKind, Transient
 from relay.reconcile.reconciler import FIRST_WAIT
@@ -112,6 +112,37 @@ def test_a_lost_call_that_nothing_waits_for_is_unknown_in_the_end_and_sent_again
     bench.clock.time += DAY
     assert bench.reconcile(2) == {2: DELIVERED}
     assert bench.tool.holds() == {"2@x.example": {"name": "B"}}
+
+
+@pytest.mark.parametrize("problem", [TOO_MANY, UNKNOWN_USER], ids=["not taken", "refused"])
+def test_whoever_leaves_after_a_late_answer_to_a_retry_is_taken_out(problem: Exception | Rejection) -> None:
+    """Given a lost call, and a retry before its deadline that is answered after it: nobody knows what the first did."""
+    bench = bench_with(2, 4)
+    bench.full_run()
+    bench.store(6, email=ANN)
+    lose(bench, 6, problem=Lost())
+    first = bench.record(ANN).open
+    assert first is not None
+    bench.clock.time = first.deadline - timedelta(seconds=1)
+    if isinstance(problem, Exception):
+        bench.tool.script = [problem]
+    else:
+        bench.tool.refuses, bench.tool.rejection = {ANN}, problem
+    send = bench.tool.send
+
+    def slowly(*parts: Any) -> Answer:
+        bench.clock.time += MINUTE
+        return send(*parts)
+
+    bench.tool.send = slowly  # type: ignore[assignment,method-assign]
+    bench.consume(bench.look(6))
+    bench.tool.send = send  # type: ignore[method-assign]
+    bench.tool.refuses = set()
+    assert ANN in bench.tool.holds()
+    bench.leave(6)
+    assert bench.consume(bench.look(6), receives=2) == []
+    bench.pass_time(HOUR)
+    assert sorted(bench.tool.holds()) == ["2@x.example", "4@x.example"]
 
 
 def test_what_was_lost_is_taken_out_when_the_profile_leaves() -> None:

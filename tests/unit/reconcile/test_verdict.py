@@ -92,6 +92,14 @@ def test_one_record_more_makes_nobody_stand_better(
 
 @settings(max_examples=150, deadline=None)
 @example([played([("bring", "p0", RED), ("release", "p0", False)])], None, NOON)
+@example(
+    [
+        played([("bring", "p0", RED), ("release", "p0", False), ("attempt", False, answer)])
+        for answer in (REFUSED, NotTaken())
+    ],
+    "p0",
+    NOON,
+)
 @given(MANY, st.none() | PROFILES, MOMENTS)
 def test_a_leaver_is_removed_when_no_record_waits_for_it_to_leave(
     records: list[Record], anybody: str | None, now: datetime

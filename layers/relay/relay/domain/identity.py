@@ -368,21 +368,23 @@ Answer = Taken | Rejected | NotTaken | Unclear
 def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Record:
     """Return the record after an answer to its latest call; an answer to another call changes nothing.
 
-    Earlier calls with the same content may still be open then: the record stays open until their deadline.
+    Earlier calls with the same content may still be open then: the record stays open until their deadline. Those that
+    have lapsed meanwhile leave open what they did.
     """
     call = record.open
     if call is None or call.id != call_id:
         return record
-    earlier = None if call.earlier is None or call.earlier <= now else call.earlier
     if isinstance(answer, Unclear):
-        deadline = min(call.deadline, answer.deadline if earlier is None else max(answer.deadline, earlier))
-        is_same = deadline == call.deadline
-        return lapse(record if is_same else record._replace(open=call._replace(deadline=deadline)), now)
+        deadline = answer.deadline if call.earlier is None else max(answer.deadline, call.earlier)
+        is_sooner = deadline < call.deadline
+        return lapse(record._replace(open=call._replace(deadline=deadline)) if is_sooner else record, now)
     if isinstance(answer, Rejected) and answer.may_come and call.deadline > now:
-        rest: Call | None = call._replace(id=None, earlier=None)
+        rest = record._replace(open=call._replace(id=None, earlier=None))
+    elif call.earlier is None:
+        rest = record._replace(open=None)
     else:
-        rest = None if earlier is None else call._replace(id=None, deadline=earlier, earlier=None)
-    return _at_rest(_with_answer(record._replace(open=rest), call.content, answer, now))
+        rest = lapse(record._replace(open=call._replace(id=None, deadline=call.earlier, earlier=None)), now)
+    return _at_rest(_with_answer(rest, call.content, answer, now))
 
 
 def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:

@@ -59,7 +59,7 @@ class Settlement:
         if run is None or record is None:
             return run
         if run.state not in ENDED:
-            # First: whoever dies after settling would leave a record that nobody looks at any more.
+            # The wait that is due is dropped later: whoever dies in between leaves one too many, never one too few.
             now = self._clock.now()
             pause = min(max(ASKED_AGAIN, (now - run.started_at) / 4), SELDOM)
             waits.put(self._database, [wait._replace(due=now + pause)])

@@ -7,12 +7,15 @@ attempt replaces an earlier one. No message of an exception is kept: it may repe
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.domain import moments
 from relay.domain.problems import Problem
 from relay.observability import Observability, places
 from relay.queues import Received
 from relay.stores.database import Database, Key, Put, Table
+
+FORMAT: Final = 1
 
 KEPT = timedelta(days=20)
 """Longer than a message lives: 4 days in its queue, 14 in the dead-letter queue."""
@@ -47,6 +50,7 @@ def note(
                 "receive_count": message.receive_count,
                 "at": moments.text(now),
                 "expires_at": expires_at,
+                "format": FORMAT,
             },
         )
         for message in messages

@@ -3,9 +3,12 @@
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.clock import Clock
 from relay.stores.database import Database, Delete, Item, Key, Put, Table
+
+FORMAT: Final = 1
 
 _PK = "directory"
 
@@ -77,7 +80,12 @@ class Directory:
     def keep(self, connection: str, entry: Entry) -> None:
         """Write an entry."""
         place = Key(Table.CONTROL, _PK, connection)
-        item: Item = {"destination": entry.destination, "streams": entry.streams, "shards": entry.shards}
+        item: Item = {
+            "destination": entry.destination,
+            "streams": entry.streams,
+            "shards": entry.shards,
+            "format": FORMAT,
+        }
         self._database.write([Put(place, item)])
         self._kept = None
 

@@ -170,6 +170,7 @@ def _header_item(opened: OpenImport) -> Item:
         "tries": opened.tries,
         "note": "" if opened.note is None else f"={opened.note}",
         "again": opened.again,
+        "format": FORMAT,
     }
 
 

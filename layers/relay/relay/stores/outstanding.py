@@ -11,6 +11,8 @@ from typing import Final
 from relay.domain.runs import Phase, Shard
 from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
+FORMAT: Final = 1
+
 MOST: Final = 250
 """Profiles of one record: 16 bytes each, and one call's worth."""
 
@@ -56,6 +58,7 @@ def add(record: Outstanding, now: datetime) -> Write:
         "ids": b"".join(bytes.fromhex(profile) for profile in record.profiles),
         "version": 1,
         "expires_at": int((now + KEPT).timestamp()),
+        "format": FORMAT,
     }
     return Put(_key(record.run, record.id), item, {"pk": ABSENT})
 

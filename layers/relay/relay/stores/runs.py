@@ -188,7 +188,7 @@ def _run(run: str, item: Item) -> Run:
 
 def _shard_item(shard: Shard, expires_at: int) -> Item:
     moved_at = "" if shard.moved_at is None else moments.text(shard.moved_at)
-    return {"after": shard.after, "done": shard.done, "moved_at": moved_at, "expires_at": expires_at}
+    return {"after": shard.after, "done": shard.done, "moved_at": moved_at, "expires_at": expires_at, "format": FORMAT}
 
 
 def _shard_of(item: Item) -> Shard:
