@@ -50,7 +50,7 @@ PACE_SCALE = 20
 SETTINGS_SECONDS = 1
 """How long functions keep settings here before they read them again."""
 RUNS_START_SECONDS = SETTINGS_SECONDS + 5.5
-"""How long after an edit of an export no run begins here: until all have read it, and the engine's margin for clocks."""
+"""How long after an edit no run begins here: until every function has read it, and the margin for clocks."""
 _SAM_SECONDS = 300
 
 
