@@ -450,6 +450,17 @@ def test_a_wait_of_a_connection_that_is_gone_harms_no_other() -> None:
     assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
 
 
+def test_waits_are_done_before_accounts_are_probed_that_may_take_all_the_time() -> None:
+    bench = Bench()
+    lost(bench, 2, "2@x.example")
+    bench.stop()
+    bench.clock.time += 15 * MINUTE
+    bench.tool.probe_script = [Crash()]  # type: ignore[list-item]
+    with pytest.raises(Crash):
+        bench.tick()
+    assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
+
+
 @pytest.mark.parametrize("table", [Table.IDENTITIES, Table.CONTROL])
 def test_a_wait_that_meets_a_defect_keeps_no_other_waiting(table: Table) -> None:
     bench = quiet(members=(2, 4, 6), imports=table is Table.CONTROL)

@@ -12,7 +12,7 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
-from relay.reconcile.desired import Role, desired_of, left_at
+from relay.reconcile.desired import Role, desired_of, exited_at, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
@@ -43,6 +43,8 @@ class Case:
     assigned: assignments.Stored
     version: int = 0
     changed_at: datetime | None = None
+    exited_at: datetime | None = None
+    """When we heard of the last exit, where the profile is in no segment any more of what it leaves."""
     adopted: frozenset[Pair] = frozenset()
     members: Mapping[str, Role] = field(default_factory=dict)
     unwanted: Mapping[str, Role] = field(default_factory=dict)
@@ -179,6 +181,8 @@ class Surveyor:
         case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}
         case.unwanted = self._unwanted(job, case, stored, keys)
+        left = {role.pair.target for role in case.unwanted.values()}
+        case.exited_at = exited_at(job.export, job.destination, stored, left)
 
     def _unwanted(self, job: Job, case: Case, profile: Profile | None, keys: Mapping[str, Pair]) -> Mapping[str, Role]:
         now = self._clock.now()

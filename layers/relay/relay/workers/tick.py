@@ -84,12 +84,13 @@ class Ticker:
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
-        parts: list[tuple[str, Callable[[], None]]] = [
+        parts: list[tuple[str, Callable[[], None]]] = [("", partial(self._waits, listing.valid))]
+        parts += [("", partial(self._stack, listing)), *(("", partial(step, listing)) for step in self._more)]
+        # Last: a probe of an account that answers nothing takes a minute.
+        parts += [
             (connection, partial(self._connection, connection, exports))
             for connection, exports in sorted(by_connection.items())
         ]
-        parts += [("", partial(self._waits, listing.valid)), ("", partial(self._stack, listing))]
-        parts += [("", partial(step, listing)) for step in self._more]
         met = 0
         for connection, part in parts:
             try:
