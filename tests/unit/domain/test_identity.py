@@ -198,7 +198,7 @@ def test_what_any_of_three_calls_may_still_do_stays_open_after_the_last_ones_ans
 
 def test_a_retry_carries_the_time_of_the_first_call() -> None:
     record = called(claimed(Record()), "c1", at=NOON + MINUTE)
-    assert called(record, "c2", at=NOON).told_at == NOON + MINUTE
+    assert called(record, "c2", at=NOON).sent_at == NOON + MINUTE
 
 
 def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
@@ -225,8 +225,8 @@ def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:
 def test_the_next_change_is_sent_as_later_whatever_its_own_time_is() -> None:
     record = claimed(delivered(), digest=BLUE, version=2)
     sent = called(record, "c2", at=NOON - MINUTE)
-    assert sent.told_at is not None
-    assert sent.told_at > NOON
+    assert sent.sent_at is not None
+    assert sent.sent_at > NOON
 
 
 def test_an_older_decision_never_replaces_a_newer_one() -> None:
@@ -520,9 +520,9 @@ class History:
         self.calls += 1
         before, at = self.record, self.now - self.calls % 3 * MINUTE
         self.record = begin(before, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=at)
-        assert self.record.told_at is not None
-        if before.told_at is not None:
-            assert self.record.told_at > before.told_at or before.open is not None
+        assert self.record.sent_at is not None
+        if before.sent_at is not None:
+            assert self.record.sent_at > before.sent_at or before.open is not None
         self.may_land[f"c{self.calls}"] = (content, self.now + MINUTE + bound)
 
     def send_late(self, profile: str, answer: Answer) -> None:
@@ -573,7 +573,7 @@ class History:
 
     def _check(self, before: Record) -> None:
         record = self.record
-        assert before.told_at is None or (record.told_at is not None and record.told_at >= before.told_at)
+        assert before.sent_at is None or (record.sent_at is not None and record.sent_at >= before.sent_at)
         if isinstance(record.desired, Wanted):
             assert record.desired.by == tuple(sorted(set(record.desired.by)))
             assert 0 < len(record.desired.by) <= MOST_CLAIMANTS
