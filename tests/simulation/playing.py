@@ -51,6 +51,7 @@ def _play(world: World, actions: int) -> None:
     for export in world.console.exports.values():
         if export.stream:
             ending.check_converged(world, export, strict=False)
+    world.edit_at_rest()
     world.pass_time(timedelta(hours=25).total_seconds())
     world.full_runs()
     if ending.has_passed_refusals(world):
