@@ -292,10 +292,8 @@ def _loses_looks(right: Any, self: SimQueue, messages: Sequence[Message]) -> Non
     right(self, [one for one in messages if one.body.get("kind") != "look" or self.chance.random() < 0.5])
 
 
-def _sets_nobody_aside(
-    right: Any, self: Settlement, run: str, page: str, known: Any, partly: Any, aside: Any = ()
-) -> None:
-    right(self, run, page, known, partly, ())
+def _sets_nobody_aside(right: Any, self: Settlement, run: Any, record: Any, known: Any, aside: Any) -> None:
+    right(self, run, record, known, ())
 
 
 def _now(name: str, owner: Any, mistaken: Callable[..., Any]) -> Callable[[], Patches]:
@@ -413,7 +411,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "counts-less": Mistake("some changes are not counted", _now("count", Counting, _counts_what_comes_back)),
     "loses-looks": Mistake("half of the looks are lost", _now("send", SimQueue, _loses_looks)),
     "sets-nobody-aside": Mistake(
-        "who met a defect stays outstanding", _now("answered", Settlement, _sets_nobody_aside), FlawedWorld
+        "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld
     ),
 }
 

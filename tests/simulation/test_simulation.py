@@ -63,6 +63,7 @@ def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> No
     assert lines[0] == "3 schedules (3 plain), 0 broke a promise"
     assert any("member-years" in line for line in lines)
     assert set(races.missing({})) == set(races.KINDS)
+    assert set(Session().unseen()) == {*races.KINDS, *playing.MUST_HAPPEN}
     assert races.missing(dict.fromkeys(races.KINDS, 1)) == []
 
 

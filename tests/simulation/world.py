@@ -140,6 +140,8 @@ class World:
         self.deaths = 0
         self.confirmed = 0
         self.invocations = 0
+        self.happened: Counter[str] = Counter()
+        """What has happened that must happen in a session, by name."""
         self.member_seconds = 0.0
         self._workers: list[Worker] = []
         self._meeting: Key | None = None
@@ -257,7 +259,9 @@ class World:
         elif self._meeting == write.key:
             self._meeting_steps = 1
         if self.chance.random() < self.throttle_rate:
-            return self.chance.choice((Trouble.THROTTLED, Trouble.LOST))
+            trouble = self.chance.choice((Trouble.THROTTLED, Trouble.LOST))
+            self.happened[f"single writes {trouble.value}"] += 1
+            return trouble
         return None
 
     def order(self, writes: int) -> Sequence[int]:
@@ -782,11 +786,22 @@ class World:
 
     def seen(self) -> Counter[str]:
         """Return what this schedule has seen, for the report of a session."""
-        return Counter(deaths=self.deaths, invocations=self.invocations, removals=self.watch.removals, rare=self.rare)
-
-    def aliases(self) -> list[str]:
-        """Return the ids that are aliases."""
-        return [one for one, held in self.watch.profiles.items() if isinstance(held, Alias)]
+        shared = max(
+            Counter(place for by in self.watch.assigned.values() for held in by.values() for place in held).values(),
+            default=0,
+        )
+        return self.happened + Counter(
+            {
+                "deaths": self.deaths,
+                "invocations": self.invocations,
+                "identities taken out": self.watch.removals,
+                "rare events in our own code": self.rare,
+                "aliases": sum(isinstance(held, Alias) for held in self.watch.profiles.values()),
+                "runs confirmed": self.confirmed,
+                "batches of writes of which some failed": self.database.partly_failed,
+                "identities shared by a hundred": int(shared >= 100),
+            }
+        )
 
 
 def mapping_of(attribute: str) -> dict[str, str]:
