@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+from relay.domain.assignment import Pair
+from relay.domain.identity import Authority, Record, Wanted
 from relay.domain.runs import RunState
-from relay.stores import defects
+from relay.stores import assignments, defects, identities
 from relay.stores.database import Item, Key, Table
-from tests.fakes.bench import CONNECTION, Bench, person
+from tests.fakes.bench import CONNECTION, MINUTE, Bench, person
 from tests.fakes.memory_database import MemoryDatabase
 
 
@@ -40,3 +42,30 @@ def test_an_import_is_settled_though_one_of_its_profiles_meets_a_defect() -> Non
     assert counts["rejected:defect"] == 1
     assert bench.run(run).state is RunState.FINISHED
     assert [one.profile for one in defects.of_export(bench.database, f"{CONNECTION}/main", 10)] == [person(4)]
+
+
+def test_a_run_does_not_wait_for_what_a_former_owner_of_the_target_wanted() -> None:
+    """Its pair was taken over, but this export has not claimed it. All that the profile is assigned is read."""
+    bench = Bench(imports=True)
+    bench.store(2, email=["2@x.example", "2@y.example"])
+    run = bench.start()
+    for _ in range(3):
+        for message in bench.queue.take():
+            bench.consume(message)
+    assert bench.counts(run)["outstanding"] == 1
+    key = bench.key("former@x.example")
+    former = Record(Authority(1, 1, "former"), Wanted((person(2),)))
+    stored = assignments.load(bench.database, bench.export.key, [person(2)])[person(2)]
+    pairs = stored.assignment.pairs | {Pair(bench.target(), "former@x.example")}
+    bench.database.write(
+        [
+            identities.save(key, former, 0, bench.clock.now()),
+            assignments.save(bench.export.key, person(2), stored.assignment._replace(pairs=pairs), stored.version),
+        ]
+    )
+    bench.tool.land()
+    for message in bench.checks.take():
+        assert bench.check(message) == []
+    bench.tick(after=6 * MINUTE)
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
+    assert bench.run(run).state is RunState.FINISHED

@@ -135,5 +135,7 @@ class Settlement:
         now = self._clock.now()
         if phase is Phase.REMOVE:
             return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
-        claimed = [one for one in records if one.winner is not None]
+        # What a former owner of a target wanted is no claim of this export, and is not waited for.
+        name = run.export.partition("/")[2]
+        claimed = [one for one in records if one.winner is not None and one.authority.export == name]
         return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
