@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relay.domain.runs import Phase, Run, RunState
+from relay.runs.ending import BOUND
 from relay.stores import breakers, runs
 from tests.fakes.bench import CONNECTION, MINUTE, Bench
 from tests.fakes.crashing import die_at_every_step, meet_at_every_step
@@ -159,6 +160,26 @@ def test_imports_that_end_while_it_waits_are_settled() -> None:
     assert bench.run(run).state is RunState.NEEDS_CONFIRMATION
     bench.stack.starter.confirm(bench.export, run.id, "an operator")
     bench.work_off()
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_a_run_that_was_confirmed_days_later_waits_for_what_its_leavers_come_to() -> None:
+    bench = delivered(120, imports=True)
+    for number in range(101):
+        bench.leave(number)
+    run = bench.full_run()
+    assert run.state is RunState.NEEDS_CONFIRMATION
+    bench.clock.time += 3 * BOUND
+    bench.tool.land = lambda: None  # type: ignore[method-assign]
+    assert bench.stack.starter.confirm(bench.export, run.id, "an operator")
+    while messages := bench.queue.take():
+        for message in messages:
+            assert bench.consume(message) == []
+    assert bench.run(run).state is RunState.RUNNING
+    assert bench.counts(run)["leaving_outstanding"] == 101
+    del bench.tool.land
+    bench.work_off()
+    assert bench.counts(run)["removed"] == 101
     assert bench.run(run).state is RunState.FINISHED
 
 

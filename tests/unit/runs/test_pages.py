@@ -433,6 +433,26 @@ def test_a_run_waits_for_a_profile_whose_lost_call_says_something_else_by_now() 
     assert bench.tool.holds()[mail(0)] == {"name": "changed"}
 
 
+def test_an_outstanding_member_that_leaves_meanwhile_is_no_duplicate_of_anybody() -> None:
+    """Given a lost call and other values, so that a run waits, When the profile leaves before that is over."""
+    bench = bench_with([2, 4])
+    bench.edit(stream=True)
+    bench.full_run()
+    bench.store(2, name="lost")
+    bench.tool.script = [Lost()]
+    assert bench.consume(bench.look(2)) == ["m0"]
+    bench.store(2, name="new")
+    bench.clock.time += MINUTE
+    run = bench.full_run()
+    assert bench.counts(run)["outstanding"] == 1
+    bench.leave(2)
+    assert bench.consume(bench.look(2)) == []
+    bench.pass_time(20 * MINUTE)
+    assert list(bench.tool.holds()) == [mail(4)]
+    assert bench.run(run).state is RunState.FINISHED
+    assert bench.counts(run) == {"selected": 2, "unchanged": 2, "assigned": 2}
+
+
 def test_a_run_waits_for_leavers_whose_lost_call_has_to_end_first() -> None:
     bench = delivered((0, 2, 4))
     bench.tool.lost_answer_bound = 3 * HOUR

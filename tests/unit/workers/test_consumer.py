@@ -17,7 +17,7 @@ from relay.reconcile.enqueue import Due
 from relay.stores import attempts, breakers
 from relay.stores.breakers import Breaker
 from relay.workers.tick import STALLED_AFTER
-from tests.fakes.bench import CONNECTION, LAPSED, OTHER, OTHER_CONNECTION, Bench, person
+from tests.fakes.bench import CONNECTION, LAPSED, OTHER, OTHER_CONNECTION, TOOL, Bench, person
 from tests.fakes.bench_destination import DOWN, QUOTA, TOO_MANY, Lost
 from tests.fakes.observing import counted
 
@@ -67,6 +67,29 @@ def test_messages_of_one_export_received_together_become_one_call() -> None:
     bench = bench_with(2, 4, 6)
     assert bench.consume(bench.look(2), bench.look(4, 2), bench.look(6)) == []
     assert [len(call) for call in bench.sent] == [3]
+
+
+def test_a_batch_is_worked_on_under_the_newest_settings_that_any_of_its_messages_names() -> None:
+    bench = bench_with(2, 4, 6)
+    newer = bench.export.version + 1
+    batch = [bench.look(2), bench.look(4, settings=newer), bench.look(6)]
+    assert bench.consume(*batch) == ["m0", "m1", "m2"]
+    assert bench.sent == []
+    bench.edit(mapping={"email": "attributes.email", "name": "attributes.name"})
+    assert bench.consume(*batch, receives=2) == []
+    assert len(bench.tool.holds()) == 3
+
+
+def test_the_message_that_came_most_often_decides_whether_a_batch_is_left_to_a_run() -> None:
+    """Given that one of a batch would soon go to the dead-letter queue."""
+    bench = bench_with(2, 4)
+    bench.tool.script = [TOO_MANY]
+    first, second = bench.received([bench.look(2), bench.look(4)])
+    batch = [first, replace(second, receive_count=MOST_RECEIVES)]
+    assert bench.stack.consumer(TOOL).consume(batch, lambda: 100.0) == []
+    assert of_export(bench).resync
+    bench.pass_time(3 * MINUTE)
+    assert sorted(bench.tool.holds()) == ["2@x.example", "4@x.example"]
 
 
 def test_messages_of_several_exports_and_connections_are_each_worked_on() -> None:

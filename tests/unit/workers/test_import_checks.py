@@ -580,6 +580,20 @@ def test_after_a_few_tries_it_is_unconfirmed_and_the_run_ends() -> None:
     assert bench.run(run).state is RunState.MANY_REJECTED
 
 
+def test_how_often_somebody_was_sent_in_vain_counts_for_nobody_else_in_a_batch() -> None:
+    bench = Bench(imports=True, call_size=10)
+    for place, email in enumerate((ANN, BOB)):
+        bench.store(2 * place, email=email, name="A")
+    bench.tool.undone = {ANN, BOB}
+    assert bench.consume(bench.look(0, tries=MOST_TRIES - 1), bench.look(2)) == []
+    bench.tool.land()
+    assert bench.check(*bench.checks.take()) == []
+    assert refused(bench) == [ANN]
+    bench.tool.undone = set()
+    bench.work_off()
+    assert sorted(bench.tool.holds()) == [BOB]
+
+
 def test_only_those_that_were_not_done_are_sent_again() -> None:
     bench, run, check = queued(ANN, BOB, CY)
     bench.tool.undone = {BOB}
