@@ -743,7 +743,8 @@ class World:
         found += [f"rows of {one.name}" for one in self.destinations.values() if one.rows]
         found += [f"{key.pk} {key.sk}" for key, _ in self.database.control("waits", "imports")]
         for key, item in self.database.control("breakers"):
-            if item.get("code") or item.get("resync"):
+            export = f"{key.pk.partition('#')[2]}/{key.sk.partition('#')[2]}"
+            if item.get("code") or (item.get("resync") and not self._was_refused(export)):
                 found.append(f"{key.pk} {key.sk} {item}")
         for key, item in self.database.control("run"):
             if key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
@@ -751,6 +752,12 @@ class World:
             elif key.sk.startswith("out#") and self._has_finished(key.pk):
                 found.append(str(outstanding._record(key.pk, item)))
         return found
+
+    def _was_refused(self, export: str) -> bool:
+        """Return whether the last run of an export was refused: one of its segments was never posted."""
+        listed = self.database.partition(Table.CONTROL, f"runs#{export}")
+        header = self.database.peek(Key(Table.CONTROL, f"run#{listed[-1]['sk']}", "header")) if listed else None
+        return header is not None and header["state"] == "refused"
 
     def _has_finished(self, run: str) -> bool:
         """Return whether a run has gone through; one that was ended before waits for nobody."""
