@@ -756,7 +756,7 @@ class World:
     def _was_refused(self, export: str) -> bool:
         """Return whether the last run of an export was refused: one of its segments was never posted."""
         listed = self.database.partition(Table.CONTROL, f"runs#{export}")
-        header = self.database.peek(Key(Table.CONTROL, f"run#{listed[-1]['sk']}", "header")) if listed else None
+        header = self.database.peek(Key(Table.CONTROL, f"run#{listed[-1]['sk']!s}", "header")) if listed else None
         return header is not None and header["state"] == "refused"
 
     def _has_finished(self, run: str) -> bool:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import pytest
+
 from relay.domain.assignment import Pair
-from relay.domain.identity import Authority, Record, Wanted
+from relay.domain.identity import UNKNOWN, Authority, Record, Unwanted, Wanted
 from relay.domain.runs import RunState
 from relay.stores import assignments, defects, identities
 from relay.stores.database import Item, Key, Table
@@ -44,22 +46,31 @@ def test_an_import_is_settled_though_one_of_its_profiles_meets_a_defect() -> Non
     assert [one.profile for one in defects.of_export(bench.database, f"{CONNECTION}/main", 10)] == [person(4)]
 
 
-def test_a_run_does_not_wait_for_what_a_former_owner_of_the_target_wanted() -> None:
-    """Its pair was taken over, but this export has not claimed it. All that the profile is assigned is read."""
+@pytest.mark.parametrize("leaves", [False, True])
+@pytest.mark.parametrize("authority", [Authority(1, 1, "former"), Authority(1, 0, "main")], ids=["theirs", "ours once"])
+def test_a_run_does_not_wait_for_what_is_left_at_a_target_that_another_export_has_or_had(
+    authority: Authority, leaves: bool
+) -> None:
+    """The profile has two addresses, so that all it is assigned is read."""
     bench = Bench(imports=True)
     bench.store(2, email=["2@x.example", "2@y.example"])
+    bench.store(4, email="4@x.example")
+    if leaves:
+        bench.full_run()
+        bench.leave(2)
+    bench.clock.time += MINUTE
     run = bench.start()
-    for _ in range(3):
-        for message in bench.queue.take():
+    while messages := bench.queue.take():
+        for message in messages:
             bench.consume(message)
-    assert bench.counts(run)["outstanding"] == 1
-    key = bench.key("former@x.example")
-    former = Record(Authority(1, 1, "former"), Wanted((person(2),)))
+    assert bench.counts(run)["leaving_outstanding" if leaves else "outstanding"] > 0
+    was = Unwanted(leaving=person(2)) if leaves else Wanted((person(2),))
+    before = Record(authority, was, acknowledged=UNKNOWN)
     stored = assignments.load(bench.database, bench.export.key, [person(2)])[person(2)]
-    pairs = stored.assignment.pairs | {Pair(bench.target(), "former@x.example")}
+    pairs = stored.assignment.pairs | {Pair("list/other", "2@z.example")}
     bench.database.write(
         [
-            identities.save(key, former, 0, bench.clock.now()),
+            identities.save(bench.key("2@z.example", "list/other"), before, 0, bench.clock.now()),
             assignments.save(bench.export.key, person(2), stored.assignment._replace(pairs=pairs), stored.version),
         ]
     )
@@ -67,5 +78,5 @@ def test_a_run_does_not_wait_for_what_a_former_owner_of_the_target_wanted() -> N
     for message in bench.checks.take():
         assert bench.check(message) == []
     bench.tick(after=6 * MINUTE)
-    assert bench.counts(run) == {"selected": 1, "delivered": 1}
     assert bench.run(run).state is RunState.FINISHED
+    assert "outstanding" not in bench.counts(run)
