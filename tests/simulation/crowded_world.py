@@ -16,9 +16,9 @@ class CrowdedWorld(World):
 
     def __init__(self, seed: int, tell: Callable[[str], None] | None = None) -> None:
         super().__init__(seed, tell)
-        self.is_large = self.chance.random() < 0.1
+        self.is_large = self.chance.random() < 0.2
         """Whether a hundred profiles share an address; then records name as many as they do in earnest."""
-        people = self.chance.randint(60, 120) if self.is_large else self.chance.randint(6, 14)
+        people = self.chance.randint(130, 160) if self.is_large else self.chance.randint(6, 14)
         self.people = [
             [self.keyed(SOURCE, f"{number}.{device}") for device in range(self.chance.choice([1, 1, 2]))]
             for number in range(people)
@@ -33,7 +33,7 @@ class CrowdedWorld(World):
             super().post()
 
     def _address(self) -> Any:
-        return self.chance.choice(EMAILS[:1] * 3 + EMAILS) if self.is_large else super()._address()
+        return self.chance.choice(EMAILS[:1] * 30 + EMAILS) if self.is_large else super()._address()
 
     @contextmanager
     def under_way(self) -> Iterator[None]:

@@ -23,8 +23,15 @@ class SimDatabase(MemoryDatabase):
         super().__init__(**hooks)
         self.watch: Callable[[Changes], None] = _ignore
         self.races: Counter[str] = Counter()
+        self.partly_failed = 0
+        """Calls that wrote some of their items, and others not."""
         self._control: dict[str, dict[str, None]] = {}
         """The partitions of the control table, by the first word of their keys."""
+
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        applied = super().write(writes)
+        self.partly_failed += len(set(applied)) > 1
+        return applied
 
     def _apply_all(self, writes: Sequence[Write], *, factor: int) -> bool:
         before = {write.key: self._items.get(write.key) for write in writes}

@@ -172,8 +172,8 @@ class SimDestination:
     # Calls that write.
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
-        if self.kind is Kind.ANSWERS and not steps[0].joins:
-            # It knows whoever leaves by another name, which is looked up first.
+        if self.kind is Kind.ANSWERS:
+            # It knows everybody by another name, which is looked up first.
             account.call("GET", self.name, quota=CALLS)
             self.step(f"before the second call {self.name}")
         account.call("POST", self.name, quota=CALLS)
@@ -275,7 +275,7 @@ class SimDestination:
         for row in rows:
             if everything or row.lands_before <= self.now() or self.chance.random() < 0.1:
                 if self.chance.random() < self.flaws:
-                    row.is_silent = self.chance.random() < 0.5
+                    row.is_silent = self.chance.random() < 0.7
                     row.undone = not row.is_silent or self.chance.random() < 0.5
                 if row.undone:
                     self.rows = [other for other in self.rows if other is not row]

@@ -14,6 +14,7 @@ from tests.simulation import ending
 from tests.simulation.crowded_world import CrowdedWorld
 from tests.simulation.flawed_world import FlawedWorld
 from tests.simulation.promises import BrokenPromise, promise
+from tests.simulation.races import missing
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import World
 
@@ -29,6 +30,20 @@ WORLDS: Mapping[str, type[World]] = {
 
 TURNS = ("plain", "wide", "plain", "crowded", "wide", "flawed")
 """The worlds of consecutive seeds of a session."""
+
+MUST_HAPPEN = (
+    "aliases",
+    "batches of writes of which some failed",
+    "deaths",
+    "exports handed over",
+    "identities shared by a hundred",
+    "identities taken out",
+    "rare events in our own code",
+    "runs confirmed",
+    "single writes lost",
+    "single writes throttled",
+)
+"""What a session of `races.ENOUGH_SCHEDULES` must have seen besides lost races."""
 
 YEAR = timedelta(days=365)
 
@@ -51,6 +66,7 @@ def _play(world: World, actions: int) -> None:
     for export in world.console.exports.values():
         if export.stream:
             ending.check_converged(world, export, strict=False)
+    world.edit_at_rest()
     world.pass_time(timedelta(hours=25).total_seconds())
     world.full_runs()
     if ending.has_passed_refusals(world):
@@ -145,12 +161,16 @@ class Session:
         if played.problem is not None:
             self.broken.append(played)
 
+    def unseen(self) -> list[str]:
+        """Return what should have happened in a long session, and never did."""
+        return [*(what for what in MUST_HAPPEN if not self.seen[what]), *missing(self.races)]
+
     def lines(self) -> Iterator[str]:
         """Yield what is to be told of it."""
         schedules = self.by_world.total()
         worlds = ", ".join(f"{number} {world}" for world, number in sorted(self.by_world.items()))
         yield f"{schedules} schedules ({worlds}), {len(self.broken)} broke a promise"
-        yield ", ".join(f"{number} {what}" for what, number in sorted(self.seen.items()))
+        yield ", ".join(f"{self.seen[what]} {what}" for what in sorted({*self.seen, *MUST_HAPPEN}))
         years = self.member_seconds / YEAR.total_seconds()
         yield f"{years:.1f} member-years, {self.cpu_seconds / max(1, schedules):.3f} CPU seconds per schedule"
         yield f"{self.races.total()} lost races of {len(self.races)} kinds:"

@@ -69,9 +69,9 @@ class Process:
                 self.world.step(f"before call {connection.name}")
                 # A call may wait for its turn, and for its connection.
                 self.world.sleep(self.world.chance.choice((0, 0, 0, 4, 20)))
-            if not self.world.is_calm:
-                # The answer may take a while.
-                self.world.sleep(self.world.chance.choice((0, 0, 0, 0, 1, 25)))
+            if not self.world.is_calm and method == "GET":
+                # The answer may take a while. What a call for writing does is seen when it arrives.
+                self.world.sleep(self.world.chance.choice((0, 0, 0, 1, 25, 40)))
             made[0] += 1
             return Reply(200, {}, None, 0)
 

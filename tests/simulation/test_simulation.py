@@ -12,8 +12,8 @@ from tests.simulation import playing, races
 from tests.simulation.mistakes import MISTAKES, notice
 from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
 
-ENOUGH = 120
-"""Schedules within which a mistake must be noticed."""
+ENOUGH = 150
+"""Schedules within which a mistake must be noticed, should its seed play another one by now."""
 
 
 @pytest.fixture(scope="session")
@@ -50,11 +50,6 @@ def test_a_seed_plays_the_same_schedule_every_time(world: str) -> None:
     assert one.database.snapshot() == other.database.snapshot()
 
 
-def test_runs_that_would_empty_a_list_wait_for_an_operator() -> None:
-    """Without this the schedules might never have met the guard."""
-    assert any(play(seed).confirmed for seed in range(30))
-
-
 def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> None:
     session = Session()
     for task in tasks(0, 3, "plain", 40):
@@ -63,6 +58,7 @@ def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> No
     assert lines[0] == "3 schedules (3 plain), 0 broke a promise"
     assert any("member-years" in line for line in lines)
     assert set(races.missing({})) == set(races.KINDS)
+    assert set(Session().unseen()) == {*races.KINDS, *playing.MUST_HAPPEN}
     assert races.missing(dict.fromkeys(races.KINDS, 1)) == []
 
 

@@ -46,6 +46,7 @@ class WiderWorld(World):
         exports = [export for export in self.console.exports.values() if export.connection == name]
         if len(exports) < 2:
             return
+        self.happened["exports handed over"] += 1
         self.chance.shuffle(exports)
         one, other = exports
         self._edit(replace(one, segments=other.segments, options=replace(options_of(one), list=options_of(other).list)))

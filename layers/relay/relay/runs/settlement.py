@@ -133,7 +133,11 @@ class Settlement:
 
     def _move(self, run: Run, phase: Phase, profile: str, records: Iterable[Record]) -> Counter[str]:
         now = self._clock.now()
+        # Pages change every record of theirs in the name of the export, under the run's settings. What is left from
+        # before, at a target that another export has or had, is nothing that this run waits for.
+        name = run.export.partition("/")[2]
+        ours = [one for one in records if one.authority.export == name and one.authority.settings >= run.settings]
         if phase is Phase.REMOVE:
-            return ledger.leaver_settled(verdict.on_leaver(records, profile, now))
-        claimed = [one for one in records if one.winner is not None]
+            return ledger.leaver_settled(verdict.on_leaver(ours, profile, now))
+        claimed = [one for one in ours if one.winner is not None]
         return ledger.settled(*verdict.on_member(claimed, profile, run.started_at, now))
