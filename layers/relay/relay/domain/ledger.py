@@ -49,9 +49,9 @@ _WARNING = "warning:"
 _REJECTED = "rejected:"
 
 
-def counted(column: Column, code: str | None = None) -> Counter[str]:
+def counted(column: Column, code: str | None = None) -> dict[str, int]:
     """Return the move that counts a member for the first time; `code` is the reason of a rejection."""
-    return Counter({"selected": 1, column.value: 1, **_reason(column, code)})
+    return {"selected": 1, column.value: 1, **_reason(column, code)}
 
 
 def settled(column: Column, code: str | None = None) -> Counter[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
@@ -21,6 +21,9 @@ from relay.stores.identities import Stored
 
 ROOM = 10_000
 """The most pairs that one survey is of, unless the first profile alone has more: what one function has memory for."""
+
+
+NO_PAIRS: Final[frozenset[Pair]] = frozenset()
 
 
 class Listed(NamedTuple):
@@ -61,7 +64,8 @@ class Case:
     @property
     def stands_for(self) -> frozenset[Pair]:
         """Return what the profile is assigned, by the export or by former owners of its targets."""
-        return self.assigned.assignment.pairs | self.adopted
+        assigned = self.assigned.assignment.pairs
+        return assigned | self.adopted if self.adopted else assigned
 
     @property
     def is_member(self) -> bool:
@@ -198,6 +202,8 @@ class Surveyor:
 
 def _adopted(job: Job, listed: Listed) -> frozenset[Pair]:
     """Return what former owners of targets had assigned a profile there."""
+    if not listed.former:
+        return NO_PAIRS
     return frozenset(
         pair
         for export, item in listed.former

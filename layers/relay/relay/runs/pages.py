@@ -29,7 +29,7 @@ from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settlement import ASKED_AGAIN
 from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
-from relay.stores.database import Database
+from relay.stores.database import Database, Item
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
 
@@ -151,8 +151,8 @@ class Pages:
                     most = read.seen // 2
                     continue
                 self._aside.set_aside(job.export.key, {read.tried: error})
-                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
-                read = Read(read.tried, counts=rejected)
+                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else {}
+                read = Read(read.tried, counts=Counter(rejected))
                 self._move(run, shard, read, [])
                 return read
             if read.seen:
@@ -196,10 +196,11 @@ class Pages:
             listing = chain(chunk[len(survey.cases) :], listing)
             for place, case in enumerate(survey.cases):
                 read.to = case.profile
-                if self._take(job, run, case, survey, read):
-                    read.survey.add(case, survey.records)
-                    joins += len(case.members)
-                    leaves += len(case.unwanted) if job.removes else 0
+                if not self._take(job, run, case, survey, read):
+                    continue
+                read.survey.add(case, survey.records)
+                joins += len(case.members)
+                leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
                     # What was read beyond is left to the next page: nothing that happens here concerns it.
                     read.seen = self._taken[job.export.key, run.phase] = before + place + 1
@@ -307,9 +308,12 @@ _profile = attrgetter("profile")
 
 def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     """Return one entry of what several listings say of a profile."""
-    found = list(entries)
-    assignment = next((one.assignment for one in found if one.assignment is not None), None)
-    return Listed(profile, assignment, tuple(former for one in found for former in one.former))
+    assignment: Item | None = None
+    former: tuple[tuple[str, Item], ...] = ()
+    for one in entries:
+        assignment = one.assignment if assignment is None else assignment
+        former = (*former, *one.former) if one.former else former
+    return Listed(profile, assignment, former)
 
 
 def _was_kept(job: Job, case: Case, survey: Survey) -> bool:
