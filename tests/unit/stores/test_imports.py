@@ -126,10 +126,13 @@ def test_nobody_who_is_late_brings_back_an_import_that_has_ended() -> None:
     database = MemoryDatabase()
     imports.record(database, OPENED, ROWS)
     imports.end(database, OPENED)
-    imports.note_look(database, OPENED, 1, NOON)
-    imports.leave_open(database, replace(OPENED, number=1), ROWS[1:])
-    imports.end(database, OPENED)
-    assert imports.load(database, "letters", "c1") is None
+    for late in (
+        lambda: imports.note_look(database, OPENED, 1, NOON),
+        lambda: imports.leave_open(database, replace(OPENED, number=1), ROWS[1:]),
+        lambda: imports.end(database, OPENED),
+    ):
+        late()
+        assert imports.load(database, "letters", "c1") is None
     assert imports.all_open(database, "letters") == []
 
 
