@@ -179,6 +179,7 @@ class Demo:
         self._post_visitors(first)
         self._drained("ChangesQueue")
         # The clock does this within a minute; an operator may do it now.
+        self._administrator.wait_until_runs_start()
         self._operator.tick()
         screen.say("a new streaming export gets a first full run (the tick, invoked instead of waited for)")
         self._segments_become("everyone who is in, and nobody else", members(first), began, FILLED_SECONDS)

@@ -19,7 +19,7 @@ import requests
 from standardwebhooks import Webhook
 
 from local.processes import wait_for
-from local.stack import SETTINGS_SECONDS, LocalStack
+from local.stack import RUNS_START_SECONDS, SETTINGS_SECONDS, LocalStack
 
 _SECONDS = 30
 """How long an answer of the machine itself may take."""
@@ -70,11 +70,12 @@ class Platform:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class Administrator:
     """Writes settings down where the AWS console would put them."""
 
     stack: LocalStack
+    edited_at: float = field(default=0.0, init=False)
 
     def put_source(self, name: str, **fields: str) -> None:
         """Write a source's secret."""
@@ -93,6 +94,12 @@ class Administrator:
             Type="String",
             Overwrite=True,
         )
+        self.edited_at = time.monotonic()
+
+    def wait_until_runs_start(self) -> None:
+        """Wait until every function has seen the newest edit of an export: before that no run begins."""
+        seen = self.edited_at + RUNS_START_SECONDS
+        wait_for("the edit to be old enough", 60, lambda: True if time.monotonic() > seen else None)
 
     def wait_until_seen(self) -> None:
         """Wait until every function that reads settings reads the ones written so far."""

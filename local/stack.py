@@ -49,6 +49,8 @@ PACE_SCALE = 20
 """How many times faster than documented the destinations are called here, and the sandboxes let time pass."""
 SETTINGS_SECONDS = 1
 """How long functions keep settings here before they read them again."""
+RUNS_START_SECONDS = SETTINGS_SECONDS + 5.5
+"""How long after an edit no run begins here: until every function has read it, and the margin for clocks."""
 _SAM_SECONDS = 300
 
 

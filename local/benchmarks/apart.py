@@ -6,10 +6,21 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 _Found = TypeVar("_Found")
+
+_PRELOADED = (
+    "local.benchmarks.aws_apart",
+    "local.benchmarks.worker",
+    "relay.destinations.activecampaign",
+    "relay.destinations.gainsight_px",
+    "relay.workers.consumer",
+    "relay.workers.import_checks",
+)
+"""What the processes of `started` need: it is imported once for all of them."""
 
 
 class EndedEarlyError(Exception):
@@ -33,6 +44,17 @@ def apart(function: Callable[..., _Found], *arguments: object) -> _Found:
     finally:
         child.terminate()
         child.join()
+
+
+def started(work: Callable[..., None], *arguments: object) -> tuple[BaseProcess, Connection]:
+    """Call a function with its end of a pipe and arguments in a new process; return that and our end of the pipe."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_PRELOADED))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, *arguments), daemon=True)
+    process.start()
+    theirs.close()
+    return process, ours
 
 
 def _call(sending: Connection, function: Callable[..., Any], arguments: tuple[object, ...]) -> None:

@@ -6,7 +6,6 @@ of each item, in steps of 4 KB, and a query by the sum of sizes.
 """
 
 import json
-import multiprocessing
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from local.benchmarks.apart import started
 from local.fake_aws import Answer, Asked, serving_as
 from relay.stores.database import Database, Table
 from relay.stores.dynamodb import VARIABLES, DynamoDatabase
@@ -86,11 +86,7 @@ class Aws:
 @contextmanager
 def aws_apart(parameters: Mapping[str, str]) -> Iterator[Aws]:
     """Serve DynamoDB, SQS and SSM (with these parameters by name) in a process that ends with the context."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, dict(parameters)), daemon=True)
-    process.start()
-    theirs.close()
+    process, ours = started(_serve, dict(parameters))
     try:
         if not ours.poll(_READY_SECONDS):
             raise TimeoutError("the stub of AWS does not start")

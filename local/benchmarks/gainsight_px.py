@@ -6,7 +6,7 @@ Everybody comes, is looked at again though nothing has changed, and leaves; with
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice, zip_longest
+from itertools import islice
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -117,15 +117,19 @@ def _measured(url: str, aws: Aws, population: Population, time_scale: float) -> 
 def _wave(relay: Relay, url: str, aws: Aws, population: Population, progress: Progress) -> Wave:
     control, sent = SandboxControl(url), 0
 
-    def messages() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def looks(shard: int) -> Iterator[Mapping[str, Any]]:
+        """Yield what route would send for a shard."""
         nonlocal sent
-        for look in _looks(relay, population):
-            sent += len(look[1]["profiles"])
-            yield look
+        export = relay.export
+        ids = (profile_id for profile_id, _ in population.shard(shard, relay.shards))
+        while part := tuple(islice(ids, MAX_PROFILES)):
+            sent += len(part)
+            yield Look(export.connection, export.name, export.version, part).to_json()
 
+    messages = {group(relay.export.connection, shard): looks(shard) for shard in range(relay.shards)}
     before = control.counters()
     aws.usage()
-    relay.work_off(messages(), lambda: sent, progress)
+    relay.work_off(messages, lambda: sent, progress)
     counters, used, usage = Counters(before, control.counters()), relay.used(), aws.usage()
     sizes = [sum(1 for _ in population.shard(shard, relay.shards)) for shard in range(relay.shards)]
     return Wave(
@@ -137,19 +141,6 @@ def _wave(relay: Relay, url: str, aws: Aws, population: Population, progress: Pr
         bill=relay.bill(used, usage, counters.number("calls")),
         members=[int(segment["member_count"]) for segment in control.summary()["segments"]],
     )
-
-
-def _looks(relay: Relay, population: Population) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the messages (group, body) for all shards in turn, as route would send them."""
-
-    def of_shard(shard: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        export = relay.export
-        ids = (profile_id for profile_id, _ in population.shard(shard, relay.shards))
-        while part := tuple(islice(ids, MAX_PROFILES)):
-            look = Look(export.connection, export.name, export.version, part)
-            yield group(export.connection, shard), look.to_json()
-
-    return (one for one in chain.from_iterable(zip_longest(*map(of_shard, range(relay.shards)))) if one is not None)
 
 
 def _connection(url: str) -> Connection:

@@ -3,18 +3,17 @@
 As on AWS every FIFO group is worked on by one worker at a time, and the Checks queue by some.
 """
 
-import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from multiprocessing.connection import Connection as Pipe
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
+from local.benchmarks.apart import started
 from local.benchmarks.aws_apart import Aws, Usage
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.prices import DESTINATION_SECONDS, DYNAMODB_SECONDS, QUEUE_SECONDS
@@ -48,7 +47,7 @@ class BenchmarkError(Exception):
 @dataclass(frozen=True)
 class _Worker:
     line: str
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Pipe
 
 
@@ -78,12 +77,7 @@ class Relay:
         self._workers += [self._started(Queues.CHECKS, CHECKS) for _ in range(checkers)]
 
     def _started(self, line: str, function: str) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs, function, self._setting), daemon=True)
-        process.start()
-        theirs.close()
-        return _Worker(line, process, ours)
+        return _Worker(line, *started(work, function, self._setting))
 
     def close(self) -> None:
         """End the workers."""
@@ -127,7 +121,7 @@ class Relay:
         begun = stack_of(self._setting, sqs).starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
-        self.work_off((), lambda: self._settled(begun), progress)
+        self.work_off({}, lambda: self._settled(begun), progress)
         ended = cast("Run | None", self._aws.do(runs.load, begun.id))
         if ended is None or ended.state is not RunState.FINISHED or not ledger.adds_up(self.counts(begun)):
             raise BenchmarkError(f"the run did not finish: {ended and ended.state}; {self._last_trouble}")
@@ -143,26 +137,35 @@ class Relay:
         return cast("Counter[str]", self._aws.do(_counts, run.id))
 
     def work_off(
-        self, messages: Iterable[tuple[str, Mapping[str, Any]]], done: Callable[[], int], progress: Progress
+        self,
+        messages: Mapping[str, Iterator[Mapping[str, Any]]],
+        done: Callable[[], int],
+        progress: Progress,
     ) -> None:
-        """Work off what is queued and these messages (group, body) for the destination, until none is left.
+        """Work off what is queued and these messages for the destination, by their groups, until none is left.
 
         No more than a few batches of the messages are ever queued: a queue on AWS takes none of our memory.
         """
-        feed = iter(messages)
-        for name, body in islice(feed, self.shards * BACKLOG):
-            self.queues.put(name, body)
+        feeds = dict(messages)
+        self._fill(feeds)
         with self._working():
-            for name, body in feed:
-                self._wait(self._has_room(name), done, progress)
-                self.queues.put(name, body)
+            while feeds:
+                self._wait(lambda: any(self.queues.waiting(name) < BACKLOG for name in feeds), done, progress)
+                self._fill(feeds)
             self._wait(lambda: self.queues.is_idle, done, progress)
         progress.show(done())
         if self.queues.dead:
             raise BenchmarkError(f"{self.queues.dead} messages failed for good; {self._last_trouble}")
 
-    def _has_room(self, name: str) -> Callable[[], bool]:
-        return lambda: self.queues.waiting(name) < BACKLOG
+    def _fill(self, feeds: dict[str, Iterator[Mapping[str, Any]]]) -> None:
+        """Queue what there is room for; a feed that is at its end is taken out."""
+        for name in list(feeds):
+            while name in feeds and self.queues.waiting(name) < BACKLOG:
+                body = next(feeds[name], None)
+                if body is None:
+                    del feeds[name]
+                else:
+                    self.queues.put(name, body)
 
     def _wait(self, holds: Callable[[], bool], done: Callable[[], int], progress: Progress) -> None:
         moved_at, before = time.monotonic(), -1

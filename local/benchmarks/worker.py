@@ -4,6 +4,7 @@ It gets events as Lambda hands them over, and calls DynamoDB and SQS on a socket
 to the process that feeds it, where the messages wait. Settings are given and not read.
 """
 
+import gc
 import importlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -139,6 +140,8 @@ def work(pipe: Pipe, function: str, setting: Setting) -> None:
         stack.observe = Observability(log)
         _time(stack, cpu)
         handle = _handler(function, stack)
+        # The first time all objects are looked through, their memory, so far shared with other processes, is copied.
+        gc.collect()
         with metered(setting.clock) as traffic:
             while True:
                 try:

@@ -44,6 +44,7 @@ class DynamoWire:
         self.leaves: Callable[[int], int] = lambda entries: 0
         self.calls: Counter[str] = Counter()
         self.read_units: Counter[str] = Counter()
+        """Halves where a read may be old; whole numbers otherwise."""
         self.write_units: Counter[str] = Counter()
         self._tables: dict[str, dict[str, dict[str, Attributes]]] = {}
         self._sorted: dict[tuple[str, str], list[str]] = {}
@@ -70,7 +71,8 @@ class DynamoWire:
         done = len(keys) - self.leaves(len(keys))
         for name, key in keys[:done]:
             item = self._item(name, key)
-            self.read_units[name] += _read_units(0 if item is None else _size(item))
+            size = 0 if item is None else _size(item)
+            self._charge_read(name, size, is_consistent=request["RequestItems"][name].get("ConsistentRead", False))
             if item is not None:
                 found.setdefault(name, []).append(item)
         left: dict[str, Any] = {}
@@ -99,7 +101,7 @@ class DynamoWire:
             size += _size(items[-1])
             if size > 1_000_000:
                 break
-        self.read_units[name] += _read_units(size)
+        self._charge_read(name, size, is_consistent=request.get("ConsistentRead", False))
         answer: dict[str, Any] = {"Items": items, "Count": len(items)}
         if items and (len(items) < len(within) or len(items) == request.get("Limit")):
             answer["LastEvaluatedKey"] = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}
@@ -269,6 +271,10 @@ class DynamoWire:
         largest = max(0 if one is None else _size(one) for one in (old, new))
         self.write_units[table] += factor * max(1, -(-largest // 1024))
 
+    def _charge_read(self, table: str, size: int, *, is_consistent: bool) -> None:
+        units = max(1, -(-size // 4096))
+        self.read_units[table] += units if is_consistent else units / 2  # type: ignore[assignment]
+
     def items(self, table: str) -> Iterator[Attributes]:
         """Yield the items of a table."""
         for partition in self._tables.get(table, {}).values():
@@ -339,10 +345,6 @@ def _size(item: Attributes) -> int:
             else:
                 size += 1
     return size
-
-
-def _read_units(size: int) -> int:
-    return max(1, -(-size // 4096))
 
 
 def _snake(operation: str) -> str:

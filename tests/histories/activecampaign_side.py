@@ -158,23 +158,23 @@ class ActiveCampaignSide(Side):
         email = known[0]
         contact = self.account.contact_by_email(email)
         roll = self.chance.random()
-        if roll < 0.2:
+        if roll < 0.3:
             outcomes = activecampaign_trouble.import_outcomes(self.chance, self._emails_of(people))
             self.post("import_outcomes", outcomes)
             is_lost = "seconds" in outcomes[0] and self.chance.random() < 0.9
             if is_lost:
                 self.post("faults", [activecampaign_trouble.LOST])
             return f"the next imports end {outcomes}" + " and the first is not answered" * is_lost
-        if roll < 0.27:
+        if roll < 0.36:
             word = self.chance.choice(["excluded", "bounced"])
             self.post("contacts", {"email": email, word: True})
             return f"{email} is {word}"
-        if roll < 0.31 and self.hand.get(email) != UNSUBSCRIBED:
+        if roll < 0.4 and self.hand.get(email) != UNSUBSCRIBED:
             self._deleted.add(email)
             self.had_enough.discard(email)
             return f"{email} is deleted" if self.account.delete(email) else None
         standing = self._standing(contact)
-        if roll < 0.35:
+        if roll < 0.44:
             return self._at_other_list(email)
         again = standing is not None and standing.status == UNSUBSCRIBED and self.chance.random() < 0.3
         status = SUBSCRIBED if again else UNSUBSCRIBED

@@ -44,7 +44,7 @@ MISTAKES = {
         "_is_as_wanted",
         lambda *_: True,
         "activecampaign",
-        20,
+        32,
     ),
     "give_up": Mistake(
         "every import without an answer is taken for over",
@@ -52,16 +52,16 @@ MISTAKES = {
         "cleared_before",
         lambda *more: more[-1],
         "activecampaign",
-        19,
+        10,
     ),
-    "hurry": Mistake("nobody waits for their turn", Pace, "__call__", lambda *_: None, "activecampaign", 1),
+    "hurry": Mistake("nobody waits for their turn", Pace, "__call__", lambda *_: None, "activecampaign", 0),
     "adopt_nobody": Mistake(
         "those in a target whom its former owner brought there are left in it",
         owners,
         "to_adopt",
         lambda *_: {},
         "gainsight_px",
-        1,
+        2,
     ),
     "hand_over_nothing": Mistake(
         "profiles that turned out to be somebody else keep what they stand for",
@@ -69,7 +69,7 @@ MISTAKES = {
         "hand_over",
         lambda *_: {},
         "gainsight_px",
-        1,
+        3,
     ),
     "make_no_segment_again": Mistake(
         "every segment is taken for there that was there once",
@@ -77,7 +77,7 @@ MISTAKES = {
         "look_after",
         lambda *_: False,
         "gainsight_px",
-        8,
+        12,
     ),
 }
 

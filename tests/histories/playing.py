@@ -99,6 +99,7 @@ class History:
 
     def _round(self) -> None:
         acts = [self._change, self._change, self._trouble, self._trouble, self._by_hand, self._by_hand, self._run]
+        acts.append(self._operate)
         if self.seed % 2:
             # In the other half everybody stays who they are.
             acts.append(self._join)
@@ -167,6 +168,14 @@ class History:
     def _run(self) -> None:
         for export in self.world.exports:
             self.world.start_run(export)
+
+    def _operate(self) -> None:
+        """An operator cancels a run, or has rejections tried again."""
+        active = self.world.active_runs()
+        if active and self.chance.random() < 0.5:
+            self.world.cancel(self.chance.choice(active))
+        elif self.world.exports:
+            self.world.retry(self.chance.choice(self.world.exports))
 
     def _calm_down(self) -> None:
         self.world.tell("calm")

@@ -19,7 +19,7 @@ from relay.destinations.contract import Quota
 from relay.domain import moments
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.runs import Run, RunState
+from relay.domain.runs import RETRY_ALL, Run, RunState
 from relay.queues import Received
 from relay.runs.ending import BOUND
 from relay.settings.inventory import Inventory
@@ -203,6 +203,16 @@ class World:
         """Start a run of an export, as its schedule does."""
         self.tell(f"a run of {export.key} is asked for")
         self.invocations.invoke(lambda: self.stack("export").starter.start(export, "schedule"))
+
+    def retry(self, export: Export) -> None:
+        """An operator has everything tried again at once that was rejected."""
+        self.tell(f"a retry of {export.key} is asked for")
+        self.invocations.invoke(lambda: self.stack("admin").starter.start(export, "retry", retry=RETRY_ALL))
+
+    def cancel(self, run: Run) -> None:
+        """An operator cancels a run."""
+        self.tell(f"{run.id} is cancelled")
+        self.invocations.invoke(lambda: self.stack("admin").starter.cancel(run.id, "operator"))
 
     def active_runs(self) -> list[Run]:
         """Return the runs that go on or wait for confirmation."""

@@ -36,6 +36,8 @@ SAYS_NOTHING = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "the import say
 
 CALLS = Quota("calls", 1000, timedelta(seconds=1))
 
+SAME_DAY = timedelta(hours=19)
+
 LATEST = 0.9
 """The share of its bound within which whatever was called for has arrived."""
 
@@ -121,6 +123,10 @@ class SimDestination:
     flaws: float = 0.0
     """How often an import does not do, or not tell of, one of its rows."""
     is_calm: bool = False
+    is_over: bool = False
+    """Whether nothing but runs over unchanged data is to come: what was refused today is not sent again."""
+    refused_at: dict[tuple[Place, bool], datetime] = field(default_factory=dict)
+    """When a place, joined or left, was refused last."""
     writes: int = 0
     """Calls for anybody but those whom it always refuses: these get a second chance every day."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -166,6 +172,10 @@ class SimDestination:
     # Calls that write.
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+        if self.kind is Kind.ANSWERS and not steps[0].joins:
+            # It knows whoever leaves by another name, which is looked up first.
+            account.call("GET", self.name, quota=CALLS)
+            self.step(f"before the second call {self.name}")
         account.call("POST", self.name, quota=CALLS)
         self.writes += any(step.identity not in self.refuses for step in steps)
         promise(len(steps) <= self.call_size, "a call is larger than the destination takes")
@@ -181,6 +191,7 @@ class SimDestination:
         if outcome == "broken":
             raise Transient("server_error", "500", effect_within=within)
         refused = {i: rejection for i, step in enumerate(steps) if (rejection := self._refusal(step)) is not None}
+        self.refused_at |= {((steps[i].target, steps[i].identity), steps[i].joins): self.now() for i in refused}
         taken = {i: self._row(step, within) for i, step in enumerate(steps) if i not in refused}
         is_import = self.kind is Kind.IMPORTS or (self.kind is Kind.MIXED and len(steps) > 1 and steps[0].joins)
         queued = self._queue(steps, refused, taken) if is_import else None
@@ -191,7 +202,7 @@ class SimDestination:
         if outcome is not None:
             raise Transient("timeout", "no answer", effect_within=within)
         if queued is None:
-            evidence = {i: f"evidence-{next(self._ids)}" for i in taken if not steps[i].joins}
+            evidence = {i: f"evidence-{next(self._ids)}" for i in taken}
             return Answer(refused=refused, evidence=evidence)
         at_once = {
             i: rejection
@@ -203,6 +214,9 @@ class SimDestination:
     def _check_arrival(self, export: Export, step: Step) -> None:
         self.arrives(export, step)
         promise(step.joins or self.tells_leaving(export), "leaving is told where the export keeps")
+        refused_at = self.refused_at.get(((step.target, step.identity), step.joins))
+        is_again = self.is_over and refused_at is not None and self.now() - refused_at < SAME_DAY
+        promise(not is_again, f"{step.target} for {step.identity} is sent again on the day on which it was refused")
         for row in self.rows:
             if row.place == (step.target, step.identity):
                 same = row.step.joins == step.joins and dict(row.step.values) == dict(step.values)

@@ -53,6 +53,11 @@ def _of_record(world: "World", key: str) -> Sequence[Rival]:
         for export, some in by_export.items()
         if some
     ]
+    found += [
+        lambda export=export, some=some: _edit(world, export, some)  # type: ignore[misc]
+        for export, some in by_export.items()
+        if some and world.chance.random() < 0.2
+    ]
     call = record.open
     if call is not None and call.id is not None:
         calls = [call.id]
@@ -84,11 +89,10 @@ def _of_ledger(world: "World", run: str) -> Sequence[Rival]:
     opened = [
         (key.pk.partition("#")[2], key.sk) for key, item in world.database.control("imports") if item["run"] == run
     ]
-    found: list[Rival] = [world.tick]
-    if opened:
-        connection = opened[0][0]
-        found += [lambda: _check(world, connection, [call for _, call in opened])] * 3
-    return found
+    if not opened:
+        return [world.tick]
+    connection = opened[0][0]
+    return [lambda: _check(world, connection, [call for _, call in opened])]
 
 
 def _look(world: "World", export: str, profiles: Iterable[str]) -> None:
@@ -106,10 +110,17 @@ def _look(world: "World", export: str, profiles: Iterable[str]) -> None:
             world.consume(connection, place)
 
 
+def _edit(world: "World", export: str, profiles: Iterable[str]) -> None:
+    """Somebody acts under newer settings."""
+    if export in world.console.exports:
+        world.edit_export(export)
+        _look(world, export, profiles)
+
+
 def _claim(world: "World", connection: str, identity: str) -> None:
     """Somebody else turns out to have an identity, and is looked at."""
-    world.post_changes([replace(world.change(), attributes={"email": identity, "backup": identity, "name": "D"})])
-    world.route()
+    new = replace(world.change(), attributes={"email": identity, "backup": identity, "name": "D"})
+    world.route(f'"{world.post_changes([new])}"')
     for place in world.queues[connection].free():
         world.consume(connection, place)
 
@@ -134,10 +145,13 @@ def _confirm(world: "World", export: str, profile: str) -> None:
 
 def _join(world: "World", connection: str, profile: str) -> None:
     """A platform tells that two ids belong to one person; whoever is an alias from then on is looked at."""
-    person = next((ids for ids in world.people if profile in ids), [profile])
-    other = world.chance.choice(person)
+    person = sorted(next((ids for ids in world.people if profile in ids), [profile]))
+    held = {one for export, by in world.watch.assigned.items() if export.startswith(f"{connection}/") for one in by}
+    # The smallest id stays; whoever becomes its alias hands over what it is assigned.
+    later = [one for one in person if one > profile and one in held]
+    other = world.chance.choice(later or person)
     if other != profile:
-        world.post_changes([replace(world.change(), profile_ids=tuple(sorted((profile, other))))])
-        world.route()
+        joined = replace(world.change(), profile_ids=tuple(sorted((profile, other))))
+        world.route(f'"{world.post_changes([joined])}"')
         for place in world.queues[connection].free():
             world.consume(connection, place)

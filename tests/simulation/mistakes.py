@@ -25,12 +25,13 @@ from relay.routing.ask import Asker
 from relay.routing.count import Counting
 from relay.runs.pages import Pages
 from relay.runs.settlement import Settlement
-from relay.stores import assignments, identities, imports, outstanding, owners, runs, waits
+from relay.stores import assignments, identities, outstanding, owners, runs, waits
 from relay.stores.database import Update
 from relay.stores.waits import IdentityWait
 from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld
+from tests.simulation.destinations import SimDestination
 from tests.simulation.flawed_world import FlawedWorld
 from tests.simulation.playing import play
 from tests.simulation.promises import BrokenPromise
@@ -62,9 +63,9 @@ def _instead(owner: Any, name: str, mistaken: Callable[..., Any]) -> Any:
 # What the rules say.
 
 
-def _impatient(right: Callable[..., Step], record: Record, now: datetime, **more: Any) -> Step:
+def _impatient(right: Callable[..., Step], record: Record, **more: Any) -> Step:
     same = record.open is None or record.open.content == identity.wanted_content(record)
-    return right(record if same else record._replace(open=None), now, **more)
+    return right(record if same else record._replace(open=None), **more)
 
 
 def _begin_beside(right: Callable[..., Record], record: Record, call_id: str, **more: Any) -> Record:
@@ -178,10 +179,6 @@ def _counts_apart(right: Any, self: Pages, run: Any, shard: Any, read: Any, reco
     read.counts = counts
 
 
-def _moves_whatever_the_cursor(right: Callable[..., Update], *more: Any, **named: Any) -> Update:
-    return replace(right(*more, **named), expect={})
-
-
 def _settles_without_a_version(right: Any, database: Any, record: Any, rest: Any, counts: Any) -> bool:
     """Whoever has read the outstanding profiles moves them, whether or not somebody else has meanwhile."""
     again = outstanding.load(database, record.run, record.id)
@@ -217,12 +214,14 @@ def _any_time(right: Any, account: Any, is_time_left: Any) -> Any:
     return account
 
 
-def _all_is_over(right: Any, a_job: Job, found: Any, cleared: datetime, now: datetime) -> Any:
-    return right(a_job, found, now.replace(year=now.year + 1), now)
+def _all_is_over(right: Any, a_job: Job, found: Any, cleared: datetime) -> Any:
+    return right(a_job, found, cleared.replace(year=cleared.year + 1))
 
 
-def _forgets_imports(right: Any, *more: Any) -> set[str]:
-    return set()
+def _holds_whatever(right: Any, self: Any, account: Any, export: Any, steps: Sequence[Any]) -> Any:
+    """What could not be found counts as there."""
+    right(self, account, export, steps)
+    return dict.fromkeys(range(len(steps)), True)
 
 
 def _hands_nothing_over(right: Any, self: Handover, a_job: Job, cases: Any) -> dict[str, Any]:
@@ -259,6 +258,10 @@ def _unchanged_under_any_settings(right: Any, a_job: Job, case: Any, *more: Any)
         return right(a_job, case, *more)
     finally:
         case.assigned = assigned
+
+
+def _basis_of_any_settings(right: Any, self: Job, profile_version: int) -> Any:
+    return right(self, profile_version)._replace(settings=0)
 
 
 def _overwrites(right: Any, key: str, record: Record, version: int, now: datetime) -> Any:
@@ -361,7 +364,18 @@ MISTAKES: Mapping[str, Mistake] = {
     "ends-calls-too-early": Mistake(
         "what the destination shows to be over counts for every call", _now("ended", reconciler, _all_is_over)
     ),
-    "forgets-imports": Mistake("a queued import counts as a lost call", _now("still_open", imports, _forgets_imports)),
+    "confirms-whatever": Mistake(
+        "what is unconfirmed counts as done, whatever the destination says",
+        _now("confirm", SimDestination, _holds_whatever),
+    ),
+    "never-tries-again": Mistake(
+        "what was refused once is never sent again",
+        _now("grants_chance", Job, lambda right, self, refused: False),
+    ),
+    "always-tries-again": Mistake(
+        "what was refused is sent again by every run",
+        _now("grants_chance", Job, lambda right, self, refused: refused is not None and self.run is not None),
+    ),
     "hands-nothing-over": Mistake(
         "an alias is forgotten with all that it stood for", _now("hand_over", Handover, _hands_nothing_over)
     ),
@@ -378,7 +392,10 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "unchanged-under-any-settings": Mistake(
         "an edit leaves unchanged profiles as they are",
-        _now("_verdict_if_unchanged", survey, _unchanged_under_any_settings),
+        lambda: [
+            _instead(survey, "_verdict_if_unchanged", _unchanged_under_any_settings),
+            _instead(Job, "basis", _basis_of_any_settings),
+        ],
     ),
     "overwrites-records": Mistake(
         "a record is written whatever was written meanwhile", _now("save", identities, _overwrites)

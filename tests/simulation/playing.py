@@ -17,7 +17,7 @@ from tests.simulation.promises import BrokenPromise, promise
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import World
 
-ACTIONS = 250
+ACTIONS = 350
 """What happens at random in a schedule, before it comes to rest."""
 
 WORLDS: Mapping[str, type[World]] = {
@@ -58,6 +58,8 @@ def _play(world: World, actions: int) -> None:
         world.full_runs()
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
+    for destination in world.destinations.values():
+        destination.is_over = True
     writes = sum(destination.writes for destination in world.destinations.values())
     world.pass_time(timedelta(minutes=1).total_seconds())
     world.full_runs()

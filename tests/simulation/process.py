@@ -69,6 +69,9 @@ class Process:
                 self.world.step(f"before call {connection.name}")
                 # A call may wait for its turn, and for its connection.
                 self.world.sleep(self.world.chance.choice((0, 0, 0, 4, 20)))
+            if not self.world.is_calm:
+                # The answer may take a while.
+                self.world.sleep(self.world.chance.choice((0, 0, 0, 0, 1, 25)))
             made[0] += 1
             return Reply(200, {}, None, 0)
 

@@ -78,6 +78,9 @@ class Watch:
         if self.world.tell is not None:
             self.world.say(f"{connection} {place}: {short(new)}")
         promise(old.told_at is None or (new.told_at is not None and new.told_at >= old.told_at), "a time told falls")
+        promise(
+            new.authority >= old.authority, f"a decision under older settings replaces one under newer: {old} {new}"
+        )
         if new.evidence != old.evidence:
             taken = old.open is not None and new.acknowledged == old.open.content
             promise(taken, f"evidence is lost: {old} {new}")

@@ -126,7 +126,7 @@ class World:
         self.database.watch = self.watch
         self.death_rate = chance.choice([0.0, 0.002, 0.01])
         self.switch_rate = chance.choice([0.05, 0.4])
-        self.meeting_rate = chance.choice([0.0, 0.1, 0.5])
+        self.meeting_rate = chance.choice([0.0, 0.2, 0.5, 0.9])
         self.throttle_rate = chance.choice([0.0, 0.0, 0.01, 0.05])
         self.rare_rate = chance.choice([0.0, 0.03, 0.1])
         self.rare = 0
@@ -174,6 +174,7 @@ class World:
             excludes=frozenset({"moody@x.example"}) if self.chance.random() < 0.5 else frozenset(),
             shards=self.chance.choice([1, 2, 3, 4]),
             call_size=self.chance.randint(1, 4),
+            flaws=self.chance.choice([0.0, 0.0, 0.3]),
         )
 
     def _queue(self, name: str, *, fifo: bool) -> SimQueue:
@@ -235,7 +236,7 @@ class World:
             raise Busy("throttled", "kept refusing")
         if self._meeting is not None:
             self._meeting_steps -= 1
-            if self._meeting_steps <= 0:
+            if self._meeting_steps <= 0 and not worker.is_on_its_way:
                 self._leave(worker)
         elif self.chance.random() < self.switch_rate and not worker.is_on_its_way:
             self._leave(worker)
@@ -245,7 +246,9 @@ class World:
         worker = getcurrent()
         if self.is_calm or not isinstance(worker, Worker):
             return None
-        if self._meeting is None and self.chance.random() < self.meeting_rate:
+        is_rare = write.key.table is Table.ASSIGNMENTS or write.key.sk.startswith("out#")
+        rate = min(1.0, self.meeting_rate * (4 if is_rare else 1))
+        if self._meeting is None and write.expect and self.chance.random() < rate:
             self._meeting, self._meeting_steps = write.key, MEETING
             self._leave(worker)
         elif self._meeting == write.key:
@@ -266,7 +269,10 @@ class World:
     def sleep(self, seconds: float) -> None:
         """Let a worker sleep; the others go on meanwhile."""
         worker = getcurrent()
-        if self.is_calm or not isinstance(worker, Worker):
+        is_on_its_way = any(other.is_on_its_way for other in self._workers if other is not worker)
+        waits_for_us = self._meeting is not None and not is_on_its_way
+        if self.is_calm or waits_for_us or not isinstance(worker, Worker):
+            # While two are to meet, time passes for the one that waits, too.
             self._move_clock(seconds)
         elif seconds > 0:
             worker.wakes_at = self.time + timedelta(seconds=seconds)
@@ -376,8 +382,9 @@ class World:
 
     # The relay's functions.
 
-    def route(self) -> bool:
-        batch = self.changes.receive()
+    def route(self, about: str = "") -> bool:
+        """Work on a batch of the Changes queue, of messages about a batch of changes or of any."""
+        batch = self.changes.receive(wanted=lambda parcel: about in parcel.body) if self.changes.parcels else []
         if batch:
             self.invoke("route", lambda process: process.stack.router().route(batch), self.changes, batch)
         return bool(batch)
@@ -464,14 +471,15 @@ class World:
             given = [self.change() for _ in range(self.chance.randint(1, 4))]
         self.post_changes(given)
 
-    def post_changes(self, given: Sequence[Change]) -> None:
-        """A platform tells these changes; now and then they arrive twice."""
+    def post_changes(self, given: Sequence[Change]) -> str:
+        """A platform tells these changes; now and then they arrive twice. Return the name of their batch."""
         name = f"batch-{len(self.posted)}"
         new = [replace(one, position=place, webhook_id=one.webhook_id or name) for place, one in enumerate(given)]
         batch = ChangeBatch(name, SOURCE, new)
         self.posted.append(batch)
         for _ in range(1 + (self.chance.random() < 0.1)):
             self.changes.send([Message(changes.to_json(batch))])
+        return name
 
     @property
     def ids(self) -> list[str]:
@@ -508,7 +516,11 @@ class World:
         """An administrator edits an export: segments, mapping, list, pause, whether it keeps leavers."""
         if not self.console.exports:
             return
-        export = self.chance.choice(list(self.console.exports.values()))
+        self.edit_export(self.chance.choice(sorted(self.console.exports)))
+
+    def edit_export(self, key: str) -> None:
+        """An administrator edits one thing of an export."""
+        export = self.console.exports[key]
         options = options_of(export)
         edits: list[Callable[[], Export]] = [
             lambda: replace(export, segments=tuple(self.chance.sample(SEGMENTS, self.chance.randint(1, 2)))),
@@ -574,9 +586,9 @@ class World:
             self.post()
         elif roll < 0.18:
             self.tick()
-        elif roll < 0.22:
+        elif roll < 0.23:
             self._start_a_run()
-        elif roll < 0.245:
+        elif roll < 0.25:
             self.edit_settings()
         elif roll < 0.27:
             self.change_the_weather()

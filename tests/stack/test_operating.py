@@ -20,7 +20,7 @@ def test_runs_are_started_and_listed_and_accounts_checked_from_the_terminal(stac
     world.put_list("customers")
     world.post_shop([world.shop_change(1)])
     world.stored()
-    world.edits_are_old()
+    world.administrator.wait_until_runs_start()
 
     here = [
         command.replace("newsletter/vip", world.list_export).replace('"newsletter"', f'"{world.list_connection}"')
@@ -95,7 +95,7 @@ def test_the_default_schedule_starts_an_export_whose_own_schedule_is_over(stack:
     world.post_shop([world.shop_change(1)])
     world.stored()
     world.administrator.schedule(world.list_export, "at(2020-01-01T00:00:00)")
-    world.edits_are_old()
+    world.administrator.wait_until_runs_start()
     answer = world.operator.ask({"exports": "default"})
     started = {run["export"]: run for run in answer["started"]}
     assert started[world.list_export]["cause"] == "schedule"

@@ -41,7 +41,7 @@ def test_planted_values_are_nowhere_to_be_read(world: World) -> None:
         world.post_adobe(_visitor(world, address))
         world.post_shop(_customers(world, address))
         world.stored()
-        world.edits_are_old()
+        world.administrator.wait_until_runs_start()
         world.operator.tick()
         seen += _queued(world, "GainsightPxQueue")
     world.until("the member", lambda: bool(world.px_members().get("trial")), 90)

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +10,7 @@ from typing import Any
 
 from local.processes import wait_for
 from local.roles import Administrator, Operator, Platform, SandboxControl, new_secret, new_signing_key
-from local.stack import SETTINGS_SECONDS, LocalStack
-from relay.domain.identity import CLOCK_MARGIN
+from local.stack import LocalStack
 
 LOOK_EVERY = 0.3
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -44,7 +42,6 @@ class World:
         self.shop = Platform(self.stack, f"{self.name}-shop", new_signing_key())
         self.px_export = f"{self.name}-px/product"
         self.list_export = f"{self.name}-ac/list"
-        self._edited = time.monotonic()
 
     @property
     def px_connection(self) -> str:
@@ -91,7 +88,6 @@ class World:
             segments=[f"{self.adobe.source}/{segment}" for segment in segments],
             mapping={"IDENTIFY_ID": "identities.crmId"},
         )
-        self._edited = time.monotonic()
         self.administrator.wait_until_seen()
 
     def put_list_connection(self, api_key: str) -> None:
@@ -112,7 +108,6 @@ class World:
             mapping=MAPPING,
             options={"list_id": list_id, **options},
         )
-        self._edited = time.monotonic()
         self.administrator.wait_until_seen()
         return list_id
 
@@ -197,7 +192,7 @@ class World:
     def activated(self) -> None:
         """Have the streaming export started, and its first run over."""
         self.stored()
-        self.edits_are_old()
+        self.administrator.wait_until_runs_start()
         self.operator.tick()
         self.until("the first run", lambda: self._over(self.px_export))
 
@@ -209,14 +204,9 @@ class World:
         """Run an export on demand, to its end; return the run record."""
         return self.ended(self.start(key)["run"])
 
-    def edits_are_old(self) -> None:
-        """Wait until runs may start: until every function has seen the newest edit."""
-        enough = self._edited + SETTINGS_SECONDS + CLOCK_MARGIN.total_seconds() + 0.5
-        self.until("the edit to be old enough", lambda: time.monotonic() > enough)
-
     def start(self, key: str) -> dict[str, Any]:
         """Start a run on demand; return the answer."""
-        self.edits_are_old()
+        self.administrator.wait_until_runs_start()
         started = self.operator.start(key)
         assert started["run"] is not None, started
         return started

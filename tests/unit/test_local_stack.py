@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from local import stack
+from relay.domain.identity import CLOCK_MARGIN
 
 SANDBOXES = ("activecampaign", "gainsight_px")
 VARIABLES = ("RELAY_PORT_AWS", "RELAY_PORT_ACTIVECAMPAIGN", "RELAY_PORT_GAINSIGHT_PX")
@@ -102,3 +103,8 @@ def test_free_ports_are_chosen_where_the_environment_names_none(started: type[St
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", int(port)))
     assert [started.port_of(name) for name in SANDBOXES] == ["0", "0"], "the kernel chooses, the sandbox says which"
+
+
+def test_runs_are_waited_for_as_long_as_the_engine_wants() -> None:
+    enough = stack.SETTINGS_SECONDS + CLOCK_MARGIN.total_seconds()
+    assert enough < stack.RUNS_START_SECONDS < enough + 1

@@ -156,6 +156,17 @@ def test_a_call_that_was_not_taken_leaves_its_predecessors_open() -> None:
     assert (record.open.id, record.open.deadline) == (None, first.open.deadline)
 
 
+@pytest.mark.parametrize("answer", [NotTaken(), REFUSED])
+def test_what_an_earlier_call_did_is_unknown_when_its_deadline_passes_during_one_that_did_nothing(
+    answer: Answer,
+) -> None:
+    first = called(claimed(delivered(), digest=BLUE, version=2), "c2")
+    second = called(first, "c3", now=deadline(first) - MINUTE)
+    record = answered(second, "c3", answer, deadline(first))
+    assert (record.open, record.acknowledged) == (None, UNKNOWN)
+    assert next_step(claimed(record, digest=RED, version=3)) == SEND
+
+
 def test_a_later_retry_does_not_shorten_what_an_earlier_call_may_still_do() -> None:
     slow = begin(claimed(Record()), "c1", send_by=NOON, bound=timedelta(days=1), at=NOON)
     quick = begin(slow, "c2", send_by=NOON, bound=MINUTE, at=NOON)

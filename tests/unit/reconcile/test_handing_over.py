@@ -8,7 +8,8 @@ import pytest
 from relay.domain.assignment import Pair
 from relay.domain.identity import Authority
 from relay.domain.problems import Conflict, StaleSettings
-from relay.domain.runs import Phase, RunState
+from relay.domain.runs import Phase, Run, RunState
+from relay.queues import Message
 from relay.reconcile.verdict import UNCHANGED
 from relay.stores import assignments, identities
 from relay.stores.database import Table
@@ -376,6 +377,18 @@ def test_a_run_counts_survivors_and_nobody_as_leaving(imports: bool) -> None:
     assert bench.counts(again) == {"selected": len(MANY), "unchanged": len(MANY), "assigned": len(MANY)}
 
 
+def run_with_slow_looks(bench: Bench) -> tuple[Run, list[Message]]:
+    """Make a run whose pages meet what was handed over as it is; return it, and the looks asked for meanwhile."""
+    run, looks = bench.start(), []
+    while bench.run(run).state is RunState.RUNNING:
+        messages = sorted(bench.queue.take(), key=lambda message: message.group or "", reverse=True)
+        looks += [message for message in messages if message.body["kind"] == "look"]
+        for message in messages:
+            if message.body["kind"] != "look":
+                assert bench.consume(message) == []
+    return run, looks
+
+
 def test_what_a_survivor_took_over_during_a_run_and_does_not_want_adds_up() -> None:
     """The alias' page comes after the survivor's, which had nothing to leave."""
     bench = bench_with()
@@ -387,15 +400,7 @@ def test_what_a_survivor_took_over_during_a_run_and_does_not_want_adds_up() -> N
     bench.leave(14)
     bench.join(OLD, SURVIVOR)
     bench.clock.time += MINUTE
-    run = bench.start()
-    looks = []
-    while bench.run(run).state is RunState.RUNNING:
-        messages = sorted(bench.queue.take(), key=lambda message: message.group or "", reverse=True)
-        # Looks are slow, so that pages meet what was handed over as it is.
-        looks += [message for message in messages if message.body["kind"] == "look"]
-        for message in messages:
-            if message.body["kind"] != "look":
-                assert bench.consume(message) == []
+    run, looks = run_with_slow_looks(bench)
     assert bench.run(run).state is RunState.FINISHED
     assert bench.run(run).phase is Phase.REMOVE
     for look in looks:
@@ -420,10 +425,11 @@ def test_an_alias_that_waits_for_its_own_lost_call_holds_up_no_run() -> None:
     assert bench.tool.holds() == {ANN: {"name": "New name"}}
 
 
-def test_a_survivor_that_is_assigned_it_already_in_vain_takes_it_out() -> None:
+@pytest.mark.parametrize("by", ["a look", "a run"])
+def test_a_survivor_that_is_assigned_it_already_in_vain_takes_it_out(by: str) -> None:
     """The record names the alias when both are read, and the survivor once it has taken over."""
     bench = Bench(call_size=10)
-    for number in (2, 4):
+    for number in (2, 4, 6):
         bench.store(number, email=f"{number}@x.example")
     bench.full_run()
     stored = assignments.load(bench.database, bench.export.key, [person(2)])[person(2)]
@@ -431,8 +437,16 @@ def test_a_survivor_that_is_assigned_it_already_in_vain_takes_it_out() -> None:
     bench.database.write([assignments.save(bench.export.key, person(2), grown, stored.version)])
     bench.join(4, 2)
     bench.store(2, email="2@x.example")
+    bench.leave(6)
     bench.clock.time += MINUTE
-    assert bench.consume(bench.look(2, 4)) == []
-    bench.work_off()
+    if by == "a run":
+        run, looks = run_with_slow_looks(bench)
+        assert bench.counts(run)["leaving"] == 1, "the survivor was not counted as leaving"
+        for look in looks:
+            bench.consume(look)
+        bench.work_off()
+    else:
+        assert bench.consume(bench.look(2, 4, 6)) == []
+        bench.work_off()
     assert list(bench.tool.holds()) == ["2@x.example"]
     assert bench.record("4@x.example").winner is None

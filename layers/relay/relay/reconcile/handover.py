@@ -48,7 +48,7 @@ class Handover:
             if case.survivor is not None:
                 self._assign(job.export, case, case.survivor)
                 self._take_places(job, case, case.survivor)
-                held[case.survivor] = self._assign(job.export, case, case.survivor, again=True)
+                held[case.survivor] = self._assign(job.export, case, case.survivor)
         self.enqueuer.look(
             Due(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
         )
@@ -64,21 +64,20 @@ class Handover:
         pairs = sorted(case.stands_for)
         return {identities.key_of(self.keyed, connection, pair.target, pair.identity): pair for pair in pairs}
 
-    def _assign(self, export: Export, case: Case, survivor: str, *, again: bool = False) -> Stored:
-        """Write what the alias stands for into the survivor's assignment; `again` also where it stands there."""
+    def _assign(self, export: Export, case: Case, survivor: str) -> Stored:
+        """Write what the alias stands for into the survivor's assignment, and when: also where it stood there before.
+
+        A run under way has not counted the survivor as leaving it.
+        """
         handed, assigned_since = case.stands_for, case.assigned.assignment.since
         for _ in range(LOST_RACES):
             held = assignments.load(self.database, export.key, [survivor])[survivor]
             old = held.assignment
             if old.settings > export.version:
                 raise StaleSettings("settings", "newer settings were acted on", version=old.settings)
-            grown = old
-            if not handed <= old.pairs:
-                now = self.clock.now()
-                since = assigned_since if old.since is None else old.since
-                grown = old.grown(handed, export.version, since or now)._replace(took_over_at=now)
-            elif not again:
-                return held
+            now = self.clock.now()
+            since = assigned_since if old.since is None else old.since
+            grown = old.grown(handed, export.version, since or now)._replace(took_over_at=now)
             if self.database.write([assignments.save(export.key, survivor, grown, held.version)])[0]:
                 return Stored(grown, held.version + 1)
         raise Conflict("contention", "others kept writing what an alias hands over")

@@ -11,6 +11,7 @@ from local.benchmarks import __main__ as benchmarks
 from local.benchmarks import prices, route
 
 
+@pytest.mark.enable_socket
 def test_a_small_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
     status = benchmarks.main(["route", "--profiles", "300", "--json"])
 
@@ -39,6 +40,6 @@ def test_a_small_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_batches_are_the_templates() -> None:
-    template = yaml_parse((Path(__file__).parents[3] / "template.yaml").read_text(encoding="utf-8"))
+    template = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text(encoding="utf-8"))
     function = template["Resources"]["RouteFunction"]["Properties"]
     assert function["Events"]["Changes"]["Properties"]["BatchSize"] == route.BATCH
