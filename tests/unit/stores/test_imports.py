@@ -126,13 +126,11 @@ def test_nobody_who_is_late_brings_back_an_import_that_has_ended() -> None:
     database = MemoryDatabase()
     imports.record(database, OPENED, ROWS)
     imports.end(database, OPENED)
-    for late in (
-        lambda: imports.note_look(database, OPENED, 1, NOON),
-        lambda: imports.leave_open(database, replace(OPENED, number=1), ROWS[1:]),
-        lambda: imports.end(database, OPENED),
-    ):
-        late()
-        assert imports.load(database, "letters", "c1") is None
+    imports.note_look(database, OPENED, 1, NOON)
+    assert imports.load(database, "letters", "c1") is None
+    imports.leave_open(database, replace(OPENED, number=1), ROWS[1:])
+    assert imports.load(database, "letters", "c1") is None
+    imports.end(database, OPENED)
     assert imports.all_open(database, "letters") == []
 
 
