@@ -234,7 +234,7 @@ class TestSource:
         console.secrets["relay/sources/shop"] = error
         with pytest.raises(Busy) as caught:
             console.settings.source("shop")
-        assert "ada@" not in str(caught.value)
+        assert "Lovelace" not in str(caught.value)
 
         console.write_source(**SOURCE)
         assert console.settings.source("shop").name == "shop"

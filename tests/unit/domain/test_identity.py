@@ -261,6 +261,50 @@ def test_nobody_leaves_while_somebody_who_was_turned_away_may_want_the_identity(
     assert next_step(fresh) == NOTHING
 
 
+def crowded(record: Record, now: datetime = NOON) -> Record:
+    """Let one more profile come than a record keeps."""
+    for number in range(10, 11 + MOST_CLAIMANTS):
+        record = claim(record, MAIN, f"p{number}", RED, basis(), now)
+    return record
+
+
+def deserted(record: Record, authority: Authority = MAIN, *, asked_since: datetime | None = None) -> Record:
+    """Let all whom a record names leave."""
+    while isinstance(record.desired, Wanted):
+        record = release(record, authority, record.desired.by[0], keep=False, asked_since=asked_since)
+    return record
+
+
+@pytest.mark.parametrize(("seconds", "rest"), [(0, Rest.HOLD), (62, Rest.HOLD), (66, Rest.OUT)])
+def test_only_whoever_was_turned_away_well_before_a_run_began_was_asked_by_it(seconds: int, rest: Rest) -> None:
+    """The time may lag behind by a minute, and clocks by some seconds."""
+    began = NOON + timedelta(seconds=seconds)
+    left = deserted(crowded(delivered()), asked_since=began).desired
+    assert isinstance(left, Unwanted)
+    assert left.rest is rest
+
+
+def test_whoever_was_turned_away_under_a_former_owner_holds_nothing_of_the_new_one() -> None:
+    new = Authority(2, 100, "new")
+    record = claim(crowded(delivered()), new, "p5", BLUE, basis(), NOON)
+    assert next_step(release(record, new, "p5", keep=False)) == SEND
+
+
+def test_an_identity_is_still_held_when_it_turns_out_to_be_out() -> None:
+    """Given somebody taken out by a call, and a crowd that came and left before its answer."""
+    leaving = called(release(delivered(), MAIN, "p2", keep=False), "c2")
+    record = answered(deserted(crowded(leaving)), "c2", Taken(), NOON)
+    assert record.acknowledged is OUT
+    assert isinstance(record.desired, Unwanted)
+    assert (record.desired.rest, record.responsible is None) == (Rest.HOLD, False)
+
+
+def test_a_survivor_takes_over_in_the_name_of_the_settings_that_found_it_out() -> None:
+    newer = MAIN._replace(settings=200)
+    assert hand_over(delivered(), newer, "p2", "p5").authority == newer
+    assert hand_over(release(delivered(), MAIN, "p2", keep=False), newer, "p2", "p5").authority == newer
+
+
 def test_a_new_owner_of_the_target_drops_the_former_owners_claimants() -> None:
     other = Authority(2, 50, "other")
     record = claim(delivered(), other, "p9", BLUE, basis(50), NOON)
