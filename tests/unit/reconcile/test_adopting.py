@@ -277,3 +277,27 @@ def test_two_exports_swap_what_they_own(imports: bool) -> None:
 def held_at(bench: Bench, target: str) -> set[str]:
     """Return whom the destination holds in a target."""
     return {identity for name, identity in bench.tool.held if name == target}
+
+
+def test_what_an_alias_stood_for_at_a_target_that_has_passed_is_found_by_the_new_owners_run() -> None:
+    """The former owner would hand it over to a profile that the run has passed already."""
+    bench = passing()
+    run = bench.start(new_export(bench))
+    of_shard_1: list[Message] = []
+    while messages := bench.queue.take():
+        for message in messages:
+            if bench.run(run).phase is Phase.DELIVER and str(message.group).endswith("#1"):
+                of_shard_1.append(message)
+            else:
+                bench.consume(message)
+    bench.join(3, 2)
+    bench.reconcile(3)
+    for message in of_shard_1:
+        bench.consume(message)
+    bench.work_off()
+    if bench.run(run).state is RunState.NEEDS_CONFIRMATION:
+        assert bench.stack.starter.confirm(new_export(bench), run.id, "an operator")
+        bench.work_off()
+    assert bench.run(run).state is RunState.FINISHED
+    assert mail(3) not in held(bench)
+    assert target(bench) not in {pair.target for pair in bench.assigned(2)}

@@ -54,14 +54,15 @@ class Handover:
         )
         for case in cases:
             if case.survivor is not None and case.assigned.version > 0:
-                rest = assignments.NONE.assignment
+                stored = case.assigned.assignment
+                rest = stored._replace(pairs=stored.pairs - case.handed, rejection=None)
                 self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
         return held
 
     def keys(self, job: Job, case: Case) -> dict[str, Pair]:
         """Return the identity records that an alias hands over, by their keys."""
         connection = job.export.connection
-        pairs = sorted(case.stands_for)
+        pairs = sorted(case.handed)
         return {identities.key_of(self.keyed, connection, pair.target, pair.identity): pair for pair in pairs}
 
     def _assign(self, export: Export, case: Case, survivor: str) -> Stored:
@@ -69,7 +70,7 @@ class Handover:
 
         A run under way has not counted the survivor as leaving it.
         """
-        handed, assigned_since = case.stands_for, case.assigned.assignment.since
+        handed, assigned_since = case.handed, case.assigned.assignment.since
         for _ in range(LOST_RACES):
             held = assignments.load(self.database, export.key, [survivor])[survivor]
             old = held.assignment
@@ -110,10 +111,10 @@ def _in_whose_name(job: Job, target: str, last: Authority) -> Authority | None:
     where they are none of this export's business. Raises StaleSettings when it was changed under newer settings.
     """
     own = job.authority(target)
-    if own is None:
-        return last if last.export == job.export.name else None
-    if last.epoch != own.epoch:
-        return last if last.epoch < own.epoch else None
+    if own is None or last.epoch > own.epoch:
+        return None
+    if last.epoch < own.epoch:
+        return last
     if last > own:
         raise StaleSettings("settings", "newer settings were acted on", version=last.settings)
     return own

@@ -50,6 +50,8 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
+    handed: frozenset[Pair] = frozenset()
+    """What passes to the survivor. What another export has taken over stays: its run finds it where it was."""
 
     @property
     def rejected(self) -> Verdict | None:
@@ -173,7 +175,8 @@ class Surveyor:
         stored = found[case.profile]
         case.changed_at = None if stored is None else stored.changed_at
         if isinstance(stored, Alias):
-            case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
+            case.handed = frozenset(pair for pair in case.stands_for if job.authority(pair.target) is not None)
+            case.survivor = profiles.root_of(case.profile, found) if case.handed else None
             return
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
