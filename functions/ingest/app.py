@@ -15,9 +15,10 @@ from http import HTTPStatus
 from typing import Any
 
 from relay import problem_details
+from relay.breaker import failures
 from relay.clock import Clock, SystemClock
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import SettingsProblem, Transient
+from relay.domain.problems import Actor
 from relay.observability import Count, Observability
 from relay.problem_details import MAX_ERRORS, Refusal
 from relay.queues import Message, Queue
@@ -64,18 +65,25 @@ def handler(
     except Refusal as refusal:
         observability.info("refused", request_id=request_id, code=refusal.code, status=int(refusal.status))
         return _refused(refusal, request_id, observability)
-    except SettingsProblem as problem:
-        observability.problem("source not usable", problem, request_id=request_id, source=source)
-        detail = "This source is not set up correctly yet; its administrator has the reason."
-        return _refused(problem_details.unavailable("source_not_usable", detail), request_id, observability)
-    except Transient as problem:
-        observability.problem("not taken", problem, request_id=request_id, source=source)
-        detail = "The request could not be taken for a moment; send it again."
-        return _refused(problem_details.unavailable("unavailable", detail), request_id, observability)
     except Exception as error:  # noqa: BLE001 - the runtime would log the message, which may hold personal data
+        return _not_taken(error, source, request_id, observability)
+    return _accepted(taken, source, request_id, observability)
+
+
+def _not_taken(error: Exception, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
+    """Answer what the table of failures says: there is no message yet, so the sender keeps the request."""
+    row = failures.row_for(error)
+    if row.do is failures.Do.DEAD_LETTER:
         observability.problem("defect", error, request_id=request_id)
         return _refused(problem_details.unexpected(), request_id, observability)
-    return _accepted(taken, source, request_id, observability)
+    if row.actor is Actor.ADMINISTRATOR:
+        event, code = "source not usable", "source_not_usable"
+        detail = "This source is not set up correctly yet; its administrator has the reason."
+    else:
+        event, code = "not taken", "unavailable"
+        detail = "The request could not be taken for a moment; send it again."
+    observability.problem(event, error, request_id=request_id, source=source)
+    return _refused(problem_details.unavailable(code, detail), request_id, observability)
 
 
 def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Queue, clock: Clock) -> Intake:

@@ -140,4 +140,4 @@ class FaultyDatabase(MemoryDatabase):
             spared = key.pk.startswith("defects#")
             named = self.victim.is_named_in(key.pk) or self.victim.is_named_in(key.sk)
             if self.fault == (operation, key.table) and named and not spared:
-                raise PlantedError("not for logs: ada@example.com")
+                raise PlantedError("not for logs: Ada Lovelace")

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 
 def refusal(code: str) -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "not for logs: ada@example.com"}}, "Operation")
+    return ClientError({"Error": {"Code": code, "Message": "not for logs: Ada Lovelace"}}, "Operation")
 
 
 class FakeSecrets:

@@ -100,7 +100,7 @@ def _loses_evidence(right: Callable[..., Record], record: Record, now: datetime)
 
 def _repeats_with_a_new_time(right: Callable[..., Record], record: Record, call_id: str, **more: Any) -> Record:
     begun = right(record, call_id, **more)
-    return begun._replace(told_at=more["at"])
+    return begun._replace(sent_at=more["at"])
 
 
 def _turns_away_without_a_mark(right: Callable[..., Record], record: Record, *more: Any) -> Record:

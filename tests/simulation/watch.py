@@ -77,7 +77,10 @@ class Watch:
         connection, place = self.places[key]
         if self.world.tell is not None:
             self.world.say(f"{connection} {place}: {short(new)}")
-        promise(old.told_at is None or (new.told_at is not None and new.told_at >= old.told_at), "a time told falls")
+        promise(
+            old.sent_at is None or (new.sent_at is not None and new.sent_at >= old.sent_at),
+            "a time that is sent falls",
+        )
         promise(
             new.authority >= old.authority, f"a decision under older settings replaces one under newer: {old} {new}"
         )

@@ -44,9 +44,10 @@ def test_values_that_look_personal_are_withheld(stream: io.StringIO, value: Any)
     assert lines(stream)[0]["segment"] == WITHHELD
 
 
-def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO) -> None:
+@pytest.mark.parametrize("personal", [PLANTED, "Ada Lovelace", "0032499987654"])
+def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO, personal: str) -> None:
     try:
-        json.loads("{}")[PLANTED]
+        json.loads("{}")[personal]
     except KeyError as error:
         Observability(stream).problem("defect", error, source="shop")
         given = places(error)
@@ -55,7 +56,7 @@ def test_a_foreign_exception_is_told_by_class_and_place(stream: io.StringIO) -> 
     assert (line["level"], line["error"], line["source"]) == ("ERROR", "KeyError", "shop")
     assert line["at"] == given
     assert given[-1].startswith("test_observability.py:")
-    assert PLANTED not in stream.getvalue()
+    assert personal not in stream.getvalue()
 
 
 def test_our_own_problems_speak_for_themselves(stream: io.StringIO) -> None:

@@ -103,6 +103,9 @@ def test_what_got_on_before_its_time_ran_out_is_no_failed_try() -> None:
     out_of_time = Conflict("out_of_time", "the function's time is nearly over")
     assert row_for(out_of_time, receives=MOST_RECEIVES, got_on=True).do is Do.GO_ON
     assert row_for(out_of_time).do is Do.RETRY_SOON
+    in_the_middle = Busy("out_of_time", "the function's time is nearly over")
+    assert row_for(in_the_middle, receives=MOST_RECEIVES, got_on=True).do is Do.GO_ON
+    assert row_for(in_the_middle).do is Do.RETRY
 
 
 def test_a_defect_stays_a_defect_however_often_it_is_met() -> None:

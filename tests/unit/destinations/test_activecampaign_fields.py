@@ -1,5 +1,7 @@
 """Values and the types of their custom fields."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.client import ReadRefused
 from relay.destinations.activecampaign.fields import fit, items_of, several
-from relay.destinations.activecampaign.rows import Contact, contact_of, most_bytes, row_of
+from relay.destinations.activecampaign.rows import Contact, contact_of, is_certainly_within, most_bytes, row_of
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
 from tests.contract.activecampaign_replies import (
@@ -249,3 +251,13 @@ def left_over(value: str) -> int:
     contact = contact_of(one, DATED.options, {"4": "datetime"})
     assert isinstance(contact, Contact)
     return most_bytes(one, DATED.options) - len(encode_json(row_of(one, contact, DATED.options))) - 1
+
+
+_MAPPED = st.sampled_from(["first_name", "phone", "fields.1", "fields.123456", "tags"])
+
+
+@given(st.text(max_size=40), st.dictionaries(_MAPPED, st.text(max_size=60)))
+def test_a_row_that_is_certainly_small_is_small(identity: str, values: dict[str, str]) -> None:
+    row = Step("list/1", identity, True, datetime(2026, 11, 26, tzinfo=UTC), values)
+    certain = next(limit for limit in range(10, 10_000, 10) if is_certainly_within(row, DATED.options, limit))
+    assert most_bytes(row, DATED.options) <= certain

@@ -187,7 +187,7 @@ class TestRenaming:
         with pytest.raises(ConnectionProblem, match="not_json"):
             PX.send(known(LOGIN_PAGE, name="New"), export(), [step()])
 
-    def test_of_two_names_told_at_once_px_shows_the_one_that_is_kept(self) -> None:
+    def test_of_two_names_sent_at_once_px_shows_the_one_that_is_kept(self) -> None:
         class Overtaken(DictNotes):
             def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
                 if replaces is not None and "Mine" in value:

@@ -198,7 +198,7 @@ def test_what_any_of_three_calls_may_still_do_stays_open_after_the_last_ones_ans
 
 def test_a_retry_carries_the_time_of_the_first_call() -> None:
     record = called(claimed(Record()), "c1", at=NOON + MINUTE)
-    assert called(record, "c2", at=NOON).told_at == NOON + MINUTE
+    assert called(record, "c2", at=NOON).sent_at == NOON + MINUTE
 
 
 def test_what_is_refused_rests_until_it_changes_or_has_another_chance() -> None:
@@ -225,8 +225,8 @@ def test_who_is_perhaps_in_is_taken_out_all_the_same() -> None:
 def test_the_next_change_is_sent_as_later_whatever_its_own_time_is() -> None:
     record = claimed(delivered(), digest=BLUE, version=2)
     sent = called(record, "c2", at=NOON - MINUTE)
-    assert sent.told_at is not None
-    assert sent.told_at > NOON
+    assert sent.sent_at is not None
+    assert sent.sent_at > NOON
 
 
 def test_an_older_decision_never_replaces_a_newer_one() -> None:
@@ -259,6 +259,50 @@ def test_nobody_leaves_while_somebody_who_was_turned_away_may_want_the_identity(
     assert next_step(swept) == SEND
     fresh = release(record, MAIN, last, keep=False, asked_since=NOON)
     assert next_step(fresh) == NOTHING
+
+
+def crowded(record: Record, now: datetime = NOON) -> Record:
+    """Let one more profile come than a record keeps."""
+    for number in range(10, 11 + MOST_CLAIMANTS):
+        record = claim(record, MAIN, f"p{number}", RED, basis(), now)
+    return record
+
+
+def deserted(record: Record, authority: Authority = MAIN, *, asked_since: datetime | None = None) -> Record:
+    """Let all whom a record names leave."""
+    while isinstance(record.desired, Wanted):
+        record = release(record, authority, record.desired.by[0], keep=False, asked_since=asked_since)
+    return record
+
+
+@pytest.mark.parametrize(("seconds", "rest"), [(0, Rest.HOLD), (62, Rest.HOLD), (66, Rest.OUT)])
+def test_only_whoever_was_turned_away_well_before_a_run_began_was_asked_by_it(seconds: int, rest: Rest) -> None:
+    """The time may lag behind by a minute, and clocks by some seconds."""
+    began = NOON + timedelta(seconds=seconds)
+    left = deserted(crowded(delivered()), asked_since=began).desired
+    assert isinstance(left, Unwanted)
+    assert left.rest is rest
+
+
+def test_whoever_was_turned_away_under_a_former_owner_holds_nothing_of_the_new_one() -> None:
+    new = Authority(2, 100, "new")
+    record = claim(crowded(delivered()), new, "p5", BLUE, basis(), NOON)
+    assert next_step(release(record, new, "p5", keep=False)) == SEND
+
+
+def test_an_identity_is_still_held_when_it_turns_out_to_be_out() -> None:
+    """Given somebody taken out by a call, and a crowd that came and left before its answer."""
+    leaving = called(release(delivered(), MAIN, "p2", keep=False), "c2")
+    record = answered(deserted(crowded(leaving)), "c2", Taken(), NOON)
+    assert record.acknowledged is OUT
+    assert isinstance(record.desired, Unwanted)
+    assert (record.desired.rest, record.responsible is None) == (Rest.HOLD, False)
+
+
+def test_a_survivor_takes_over_in_the_name_of_the_settings_that_found_it_out() -> None:
+    newer = MAIN._replace(settings=200)
+    assert hand_over(delivered(), newer, "p2", "p5").authority == newer
+    assert hand_over(release(delivered(), MAIN, "p2", keep=False), newer, "p2", "p5").authority == newer
 
 
 def test_a_new_owner_of_the_target_drops_the_former_owners_claimants() -> None:
@@ -520,9 +564,9 @@ class History:
         self.calls += 1
         before, at = self.record, self.now - self.calls % 3 * MINUTE
         self.record = begin(before, f"c{self.calls}", send_by=self.now + MINUTE, bound=bound, at=at)
-        assert self.record.told_at is not None
-        if before.told_at is not None:
-            assert self.record.told_at > before.told_at or before.open is not None
+        assert self.record.sent_at is not None
+        if before.sent_at is not None:
+            assert self.record.sent_at > before.sent_at or before.open is not None
         self.may_land[f"c{self.calls}"] = (content, self.now + MINUTE + bound)
 
     def send_late(self, profile: str, answer: Answer) -> None:
@@ -573,7 +617,7 @@ class History:
 
     def _check(self, before: Record) -> None:
         record = self.record
-        assert before.told_at is None or (record.told_at is not None and record.told_at >= before.told_at)
+        assert before.sent_at is None or (record.sent_at is not None and record.sent_at >= before.sent_at)
         if isinstance(record.desired, Wanted):
             assert record.desired.by == tuple(sorted(set(record.desired.by)))
             assert 0 < len(record.desired.by) <= MOST_CLAIMANTS

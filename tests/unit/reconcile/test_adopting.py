@@ -1,6 +1,7 @@
 """A target passes from one export to another: the new owner takes over what the former one had assigned there."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,8 @@ from relay.domain.exports import Export
 from relay.domain.problems import ExportProblem
 from relay.domain.runs import Phase, Run, RunState
 from relay.queues import Message
+from relay.reconcile import survey
+from relay.reconcile.desired import Desired, desired_of
 from relay.reconcile.verdict import DELIVERED
 from relay.stores import owners, runs
 from relay.workers.tick import STALLED_AFTER
@@ -279,25 +282,49 @@ def held_at(bench: Bench, target: str) -> set[str]:
     return {identity for name, identity in bench.tool.held if name == target}
 
 
-def test_what_an_alias_stood_for_at_a_target_that_has_passed_is_found_by_the_new_owners_run() -> None:
-    """The former owner would hand it over to a profile that the run has passed already."""
-    bench = passing()
-    run = bench.start(new_export(bench))
-    of_shard_1: list[Message] = []
-    while messages := bench.queue.take():
-        for message in messages:
-            if bench.run(run).phase is Phase.DELIVER and str(message.group).endswith("#1"):
-                of_shard_1.append(message)
-            else:
-                bench.consume(message)
-    bench.join(3, 2)
-    bench.reconcile(3)
-    for message in of_shard_1:
-        bench.consume(message)
+@both
+def test_an_alias_found_while_the_target_passes_leaves_nobody_behind(imports: bool) -> None:
+    """Given a run that has passed the survivor and not the alias, When the former owner looks at the alias."""
+    bench = passing(imports=imports)
+    bench.store(3, inside=(LAPSED,), outside=(VIP, GOLD), email=mail(3))
+    run = bench.stack.starter.start(new_export(bench), "test")
+    assert run is not None
+    while True:
+        (message, *others) = sorted(bench.queue.take(), key=lambda one: str(one.group))
+        bench.queue.messages += others
+        of_shards = {shard.index: shard for shard in runs.shards(bench.database, run.id, Phase.DELIVER)}
+        is_after_survivor = bool(of_shards) and of_shards[0].done
+        if is_after_survivor and message.body.get("phase") == Phase.DELIVER:
+            break
+        assert bench.consume(message) == []
+    bench.join(3, 0)
+    assert bench.consume(bench.look(0, 3)) == []
+    assert bench.consume(message) == []
     bench.work_off()
-    if bench.run(run).state is RunState.NEEDS_CONFIRMATION:
-        assert bench.stack.starter.confirm(new_export(bench), run.id, "an operator")
-        bench.work_off()
-    assert bench.run(run).state is RunState.FINISHED
+    for _ in range(2):
+        bench.clock.time += timedelta(days=1)
+        run_new(bench)
+        bench.full_run(bench.export)
     assert mail(3) not in held(bench)
-    assert target(bench) not in {pair.target for pair in bench.assigned(2)}
+    assert bench.tool.complaints == []
+
+
+@both
+def test_who_met_a_defect_while_the_target_passed_is_taken_over_by_a_later_run(
+    imports: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = passing(imports=imports)
+
+    def flawed(export: Export, *more: Any) -> Desired:
+        if more[1] is not None and more[1].id == person(3) and export.key == NEW:
+            raise RuntimeError("a defect")
+        return desired_of(export, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(survey, "desired_of", flawed)
+        run_new(bench)
+    for _ in range(2):
+        bench.clock.time += timedelta(days=1)
+        run_new(bench)
+    assert mail(3) not in held(bench)
+    assert not owners.to_adopt(bench.database, CONNECTION, "new")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.domain.ledger import Column
-from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind
+from relay.domain.problems import UNCONFIRMED, Busy, Rejection, RejectionKind
 from relay.domain.runs import RETRY_ALL, Run, RunState
 from relay.reconcile.verdict import DELIVERED, Verdict
 from tests.fakes.bench import CONNECTION, Bench
@@ -247,6 +247,29 @@ def test_what_is_refused_again_is_tried_once_by_it(imports: bool) -> None:
         assert bench.consume(message, receives=2) == []
     bench.work_off()
     assert sorted(identity for call in bench.sent for identity in call) == [ANN, BOB]
+
+
+@pytest.mark.parametrize("code", ["excluded", UNCONFIRMED])
+def test_a_page_that_comes_again_before_its_cursor_moved_tries_nobody_once_more(code: str) -> None:
+    bench = Bench()
+    bench.tool.refuses = {ANN}
+    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, code, "no", is_certain=code != UNCONFIRMED)
+    bench.store(2, email=ANN)
+    bench.store(4, email=BOB)
+    bench.full_run()
+    bench.tool.calls_made.clear()
+    bench.clock.time += MINUTE
+    bench.stack.starter.start(bench.export, "retry", retry=code)
+    assert bench.consume(*bench.queue.take()) == []
+    [page] = [message for message in bench.queue.take() if message.body["shard"] == 0]
+
+    def throttle() -> None:
+        raise Busy("throttled", "DynamoDB kept throttling")
+
+    bench.database.interrupt("transact control", throttle)
+    assert bench.consume(page) == ["m0"]
+    assert bench.consume(page, receives=2) == []
+    assert bench.sent == [[ANN]]
 
 
 def test_a_rejection_of_the_mapping_needs_no_retry() -> None:

@@ -26,7 +26,7 @@ def poisoned(world: World, *numbers: int) -> Callable[[], None]:
 
     def poisonous_get(keys: Any) -> Any:
         if any(key.table is Table.PROFILES and key.pk in bad for key in keys):
-            raise RuntimeError("kim@example.com")
+            raise RuntimeError("Kim Lovelace")
         return get(keys)
 
     def mend() -> None:
@@ -50,7 +50,7 @@ def test_the_others_of_its_message_are_done_and_its_change_goes_on_alone() -> No
     world.check_receipts()
     [attempt] = attempts.of_queue(world.database, "")
     assert (attempt.message, attempt.error, attempt.receive_count) == (message, "RuntimeError", 1)
-    assert "kim@example.com" not in LOG.getvalue()
+    assert "Lovelace" not in LOG.getvalue()
 
 
 def test_a_message_with_one_change_fails_by_itself_and_the_other_messages_are_done() -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from relay.domain import ledger
 from relay.domain.runs import Phase, Run, RunState
 from relay.runs.ending import BOUND
 from relay.stores import breakers, runs
@@ -241,3 +242,57 @@ def test_a_run_is_confirmed_once() -> None:
         assert bench.counts(found)["removed"] == 3
 
     assert meet_at_every_step(prepare, act, again, check) > 3
+
+
+@pytest.mark.parametrize("written", [0, 60, 150])
+def test_a_mistake_in_the_mapping_empties_no_list_whose_profiles_are_written_meanwhile(written: int) -> None:
+    bench = delivered(150, streams=True)
+    bench.edit(mapping={"email": "attributes.emial"})
+    run = bench.start()
+    bench.clock.time += MINUTE
+    for number in range(written):
+        bench.store(number, last_seen="today")
+    bench.work_off()
+    found = bench.run(run)
+    assert found.state is RunState.NEEDS_CONFIRMATION
+    assert found.reason == "150 of 150 assigned would leave: confirm the run or mend the data"
+    assert len(bench.tool.holds()) == 150
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_who_has_exited_leaves_though_the_profile_is_written_before_a_person_confirms(streams: bool) -> None:
+    bench, run = guarded(streams=streams)
+    bench.clock.time += HOUR
+    for number in range(101):
+        bench.store(number, inside=(), last_seen="today")
+    assert bench.stack.starter.confirm(bench.export, run.id, "an operator")
+    bench.work_off()
+    assert len(bench.tool.holds()) == 19
+    assert ledger.adds_up(bench.counts(run))
+
+
+def test_exits_of_profiles_that_are_written_while_a_run_goes_are_confirmed_too() -> None:
+    """Given a feed that writes everybody as the run begins, Then those who have exited are counted by the guard."""
+    bench = delivered(120)
+    for number in range(101):
+        bench.leave(number)
+    bench.clock.time += HOUR
+    run = bench.start()
+    for number in range(101):
+        bench.store(number, inside=(), last_seen="today")
+    bench.work_off()
+    assert bench.run(run).state is RunState.NEEDS_CONFIRMATION
+    assert len(bench.tool.holds()) == 120
+
+
+def test_whom_the_destination_keeps_makes_no_later_run_wait() -> None:
+    bench, run = guarded()
+    bench.tool.refuses = {f"{number}@x.example" for number in range(101)}
+    assert bench.stack.starter.confirm(bench.export, run.id, "an operator")
+    bench.work_off()
+    bench.clock.time += timedelta(days=1)
+    bench.leave(110)
+    again = bench.full_run()
+    assert again.state is RunState.FINISHED
+    assert bench.counts(again)["kept_before"] == bench.counts(again)["kept"] == 101
+    assert "110@x.example" not in bench.tool.holds()

@@ -109,7 +109,7 @@ class TestAnswers:
             (Answer(403, b""), "403"),
         ],
     )
-    def test_a_refusal_is_told_at_once_with_its_code(
+    def test_a_refusal_is_sent_at_once_with_its_code(
         self, client: Callable[[AwsServer], Any], answer: Answer, code: str
     ) -> None:
         with serving(answer) as server, pytest.raises(ClientError) as caught:

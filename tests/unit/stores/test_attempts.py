@@ -14,7 +14,8 @@ from relay.stores.database import Key, Table
 from tests.fakes.memory_database import MemoryDatabase
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PLANTED = "ada.lovelace@example.com"
+PLANTED = "Ada Lovelace"
+"""Without an `@`: nothing recognises it as personal."""
 
 
 def received(*ids: str, count: int = 3) -> list[Received]:

@@ -51,7 +51,7 @@ RECORDS = st.builds(
     acknowledged=st.just(UNKNOWN) | CONTENTS,
     since=st.none() | MOMENTS,
     open=st.none() | st.builds(Call, st.none() | TEXTS, CONTENTS, MOMENTS, MOMENTS, st.none() | MOMENTS),
-    told_at=st.none() | MOMENTS,
+    sent_at=st.none() | MOMENTS,
     evidence=st.none() | TEXTS,
     refused=st.none() | st.builds(Refused, CONTENTS, TEXTS, MOMENTS, TEXTS),
 )

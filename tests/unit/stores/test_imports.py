@@ -127,9 +127,10 @@ def test_nobody_who_is_late_brings_back_an_import_that_has_ended() -> None:
     imports.record(database, OPENED, ROWS)
     imports.end(database, OPENED)
     imports.note_look(database, OPENED, 1, NOON)
-    imports.leave_open(database, replace(OPENED, number=1), ROWS[1:])
-    imports.end(database, OPENED)
     assert imports.load(database, "letters", "c1") is None
+    imports.leave_open(database, replace(OPENED, number=1), ROWS[1:])
+    assert imports.load(database, "letters", "c1") is None
+    imports.end(database, OPENED)
     assert imports.all_open(database, "letters") == []
 
 

@@ -115,6 +115,16 @@ def test_an_export_that_does_not_stream_acts_under_the_settings_of_its_runs_alon
     assert bench.tool.holds()["4@x.example"] == ({} if edited else {"name": "new"})
 
 
+def test_while_a_run_of_older_settings_is_under_way_edited_ones_wait_for_their_own() -> None:
+    bench = bench_with(2, 4, streams=False)
+    bench.full_run()
+    begun(bench)
+    bench.edit(mapping={"email": "attributes.email", "name": "attributes.name"})
+    bench.store(4, name="new")
+    assert bench.consume(bench.look(4)) == []
+    assert bench.tool.holds()["4@x.example"] == {}
+
+
 @pytest.mark.parametrize("streams", [False, True])
 def test_what_waits_when_a_run_is_cancelled_is_left_to_the_next_one_unless_the_export_streams(streams: bool) -> None:
     bench = bench_with(2, 4, streams=streams)

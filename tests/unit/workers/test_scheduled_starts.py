@@ -165,12 +165,12 @@ def test_an_export_that_meets_a_defect_keeps_no_other_from_starting(
 
     def trip(database: Database, run: Run) -> bool:
         if run.export == f"{CONNECTION}/other":
-            raise KeyError("kim@example.com")
+            raise KeyError("Kim Lovelace")
         return plain(database, run)
 
     monkeypatch.setattr(runs, "begin", trip)
     with pytest.raises(Unexpected) as shown:
         bench.stack.scheduled_starts().handle({"exports": "default"})
     assert f"{CONNECTION}/other" in shown.value.what
-    assert "kim" not in bench.log.getvalue() + str(shown.value)
+    assert "Lovelace" not in bench.log.getvalue() + str(shown.value)
     assert all(active(bench, f"{CONNECTION}/{name}") for name in ("main", "third"))

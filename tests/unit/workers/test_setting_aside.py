@@ -114,7 +114,7 @@ class Fault:
             if self.is_on and self.victim.is_named_in([args, kwargs]):
                 self.met.add(name)
                 if name == self.place:
-                    raise PlantedError("not for logs: ada@example.com")
+                    raise PlantedError("not for logs: Ada Lovelace")
 
         functions = FUNCTIONS if everywhere else {name: FUNCTIONS[name] for name in FUNCTIONS if name == self.place}
         with planted(functions, meet):

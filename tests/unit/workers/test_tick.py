@@ -8,6 +8,7 @@ import pytest
 
 from relay.breaker.failures import PATIENCE
 from relay.destinations.contract import Finding, Level
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, SettingsProblem, Unexpected
 from relay.domain.runs import Phase, RunState
 from relay.messages import CheckImport, Page
@@ -405,6 +406,18 @@ def test_waits_that_are_due_are_done_and_dropped_and_others_stay() -> None:
     assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
 
 
+def test_a_wait_is_done_only_when_it_is_over_by_every_clock() -> None:
+    """A worker whose clock is behind would write the wait once more, and this tick would drop it."""
+    bench = Bench()
+    lost(bench, 2, "2@x.example")
+    [wait] = waiting(bench)
+    bench.clock.time = wait.due + CLOCK_MARGIN - timedelta(milliseconds=1)
+    bench.tick()
+    assert wait in waiting(bench)
+    bench.tick(after=timedelta(milliseconds=1))
+    assert wait not in waiting(bench)
+
+
 def test_waits_of_profiles_of_one_export_make_one_message() -> None:
     bench = Bench()
     for number in range(0, 12, 2):
@@ -447,6 +460,17 @@ def test_a_wait_of_a_connection_that_is_gone_harms_no_other() -> None:
     del bench.settings.connections["third"]
     bench.pass_time(15 * MINUTE)
     assert bench.tool.holds()["2@x.example"] == {"name": "B"}
+    assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
+
+
+def test_waits_are_done_before_accounts_are_probed_that_may_take_all_the_time() -> None:
+    bench = Bench()
+    lost(bench, 2, "2@x.example")
+    bench.stop()
+    bench.clock.time += 15 * MINUTE
+    bench.tool.probe_script = [Crash()]  # type: ignore[list-item]
+    with pytest.raises(Crash):
+        bench.tick()
     assert [wait for wait in waiting(bench) if isinstance(wait, IdentityWait)] == []
 
 

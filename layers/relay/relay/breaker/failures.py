@@ -157,6 +157,7 @@ TABLE: Final = (
         "It is left to the run that starts by itself.",
     ),
     Row(Kind.TRANSIENT, When.ALWAYS, Do.RETRY, Actor.WAIT, Transient.next_step),
+    Row(Kind.BUSY, When.GOT_ON, Do.GO_ON, Actor.WAIT, "It is no failed try."),
     Row(Kind.BUSY, When.TOO_OFTEN, Do.RESYNC, Actor.WAIT, "It is left to the run that starts by itself."),
     Row(Kind.BUSY, When.ALWAYS, Do.RETRY, Actor.WAIT, Busy.next_step),
     Row(Kind.CONFLICT, When.GOT_ON, Do.GO_ON, Actor.WAIT, "It is no failed try."),

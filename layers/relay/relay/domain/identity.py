@@ -143,7 +143,7 @@ class Record(NamedTuple):
     since: datetime | None = None
     """When the destination acknowledged that."""
     open: Call | None = None
-    told_at: datetime | None = None
+    sent_at: datetime | None = None
     """The latest time sent with a call; never falls."""
     evidence: str | None = None
     """What the destination gave back with the last call that it took, for the next call."""
@@ -315,7 +315,7 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
     """Return the record with a call open, before the call is made. Its next step must be SEND.
 
     The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
-    the time that is sent (`told_at` of the new record) is later than any sent before. A repeated call carries the time
+    the time that is sent (`sent_at` of the new record) is later than any sent before. A repeated call carries the time
     of the first, since nobody knows which of them arrives last. What was refused before is open again.
     """
     content = wanted_content(record)
@@ -325,12 +325,12 @@ def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, 
     deadline = send_by + bound + CLOCK_MARGIN
     earlier = None if before is None else before.deadline
     call = Call(call_id, content, send_by, deadline if earlier is None else max(deadline, earlier), earlier)
-    told_at = record.told_at
-    if told_at is None:
-        told_at = at
+    sent_at = record.sent_at
+    if sent_at is None:
+        sent_at = at
     elif before is None:
-        told_at = max(at, told_at + TURN)
-    return record._replace(open=call, told_at=told_at, refused=None)
+        sent_at = max(at, sent_at + TURN)
+    return record._replace(open=call, sent_at=sent_at, refused=None)
 
 
 class Taken(NamedTuple):

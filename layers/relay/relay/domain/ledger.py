@@ -4,7 +4,8 @@
     leaving  = removed + kept + leaving_outstanding + returned        (`returned` is what the others leave of `leaving`)
 
 Beside the ledger a run counts `assigned` (who was assigned before it began), `changed` (leavers who changed since then:
-they are not counted as leaving, and an export that streams takes them out all the same), and the `calls` of its pages.
+they are not counted as leaving, and may be taken out all the same), `kept_before` (leavers whom the destination has
+refused to let go before), and the `calls` of its pages.
 
 Counts only ever change by the moves below, so the sums hold by construction. A page counts what is final at once and
 the rest as outstanding; whoever learns more moves profiles out of there.
@@ -48,9 +49,9 @@ _WARNING = "warning:"
 _REJECTED = "rejected:"
 
 
-def counted(column: Column, code: str | None = None) -> Counter[str]:
+def counted(column: Column, code: str | None = None) -> dict[str, int]:
     """Return the move that counts a member for the first time; `code` is the reason of a rejection."""
-    return Counter({"selected": 1, column.value: 1, **_reason(column, code)})
+    return {"selected": 1, column.value: 1, **_reason(column, code)}
 
 
 def settled(column: Column, code: str | None = None) -> Counter[str]:
@@ -81,7 +82,10 @@ def total(parts: Iterable[Counts]) -> Counter[str]:
 
 
 def returned(counts: Counts) -> int:
-    """Return how many who were counted as leaving were members again when their turn came."""
+    """Return how many were counted as leaving and changed before their turn came.
+
+    They are members again, or were taken out without being counted.
+    """
     return counts.get("leaving", 0) - sum(counts.get(column.value, 0) for column in LeaverColumn)
 
 
@@ -91,13 +95,25 @@ def adds_up(counts: Counts) -> bool:
     return counts.get("selected", 0) == selected and returned(counts) >= 0
 
 
-def needs_confirmation(counts: Counts, *, passed: bool, share: float = 0.2, least: int = 100) -> bool:
+def would_leave(counts: Counts, *, looks: bool) -> int:
+    """Return how many leavers a person may have to confirm.
+
+    `looks` says that looks take leavers out at any time, so that whoever changed since the run began is no matter of
+    the run. Whom the destination kept before was confirmed before.
+    """
+    changed = 0 if looks else counts.get("changed", 0)
+    return counts.get("leaving", 0) + changed - counts.get("kept_before", 0)
+
+
+def needs_confirmation(
+    counts: Counts, *, passed: bool, streams: bool = False, share: float = 0.2, least: int = 100
+) -> bool:
     """Return whether so many of those assigned before would leave that a person must confirm it first.
 
     `passed` says whether a run under the same settings was let through before; until then a list of any size that
-    would be emptied may be a mistake in the settings.
+    would be emptied may be a mistake in the settings. `streams` says whether the export streams.
     """
-    leaving, assigned = counts.get("leaving", 0), counts.get("assigned", 0)
+    leaving, assigned = would_leave(counts, looks=passed and streams), counts.get("assigned", 0)
     emptied = assigned > 1 and leaving >= assigned
     return leaving > max(least, share * assigned) or (emptied and not passed)
 

@@ -1,7 +1,7 @@
 """Desired state: what a profile's stored state says a destination should hold. Pure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -110,3 +110,20 @@ def left_at(export: Export, destination: Destination, profile: Profile | None, t
     memberships = {} if profile is None else profile.memberships
     exits = [memberships[s].at for s in segments if s in memberships and not memberships[s].realized]
     return max(exits, default=now)
+
+
+def exited_at(
+    export: Export, destination: Destination, profile: Profile | None, targets: Iterable[str]
+) -> datetime | None:
+    """Return when we heard of the last of the exits for which a profile leaves targets.
+
+    None when there is no exit: it is in a segment of one of them still, or the settings changed.
+    """
+    if profile is None:
+        return None
+    by_target = destination.targets(export)
+    segments = frozenset[str]().union(*(by_target.get(target, ()) for target in targets))
+    memberships = [profile.memberships[segment] for segment in segments if segment in profile.memberships]
+    if any(membership.realized for membership in memberships):
+        return None
+    return max((membership.heard_at for membership in memberships), default=None)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.exports import Export
 from relay.domain.identity import Authority, hand_over
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Conflict, StaleSettings
@@ -44,33 +43,34 @@ class Handover:
         others kept writing.
         """
         held: dict[str, Stored] = {}
-        for case in cases:
+        aliases = [case for case in cases if case.survivor is not None and _handed(job, case)]
+        for case in aliases:
             if case.survivor is not None:
-                self._assign(job.export, case, case.survivor)
+                self._assign(job, case, case.survivor)
                 self._take_places(job, case, case.survivor)
-                held[case.survivor] = self._assign(job.export, case, case.survivor)
+                held[case.survivor] = self._assign(job, case, case.survivor)
         self.enqueuer.look(
             Due(job.export.connection, job.export.name, job.export.version, survivor) for survivor in held
         )
-        for case in cases:
-            if case.survivor is not None and case.assigned.version > 0:
-                stored = case.assigned.assignment
-                rest = stored._replace(pairs=stored.pairs - case.handed, rejection=None)
-                self.database.write([assignments.save(job.export.key, case.profile, rest, case.assigned.version)])
+        for case in aliases:
+            if case.assigned.version > 0:
+                rest = case.assigned.assignment.pairs - _handed(job, case)
+                left = assignments.NONE.assignment._replace(pairs=rest, settings=case.assigned.assignment.settings)
+                self.database.write([assignments.save(job.export.key, case.profile, left, case.assigned.version)])
         return held
 
     def keys(self, job: Job, case: Case) -> dict[str, Pair]:
         """Return the identity records that an alias hands over, by their keys."""
         connection = job.export.connection
-        pairs = sorted(case.handed)
+        pairs = sorted(_handed(job, case))
         return {identities.key_of(self.keyed, connection, pair.target, pair.identity): pair for pair in pairs}
 
-    def _assign(self, export: Export, case: Case, survivor: str) -> Stored:
+    def _assign(self, job: Job, case: Case, survivor: str) -> Stored:
         """Write what the alias stands for into the survivor's assignment, and when: also where it stood there before.
 
         A run under way has not counted the survivor as leaving it.
         """
-        handed, assigned_since = case.handed, case.assigned.assignment.since
+        export, handed, assigned_since = job.export, _handed(job, case), case.assigned.assignment.since
         for _ in range(LOST_RACES):
             held = assignments.load(self.database, export.key, [survivor])[survivor]
             old = held.assignment
@@ -104,6 +104,14 @@ class Handover:
         raise Conflict("contention", "others kept writing what an alias hands over")
 
 
+def _handed(job: Job, case: Case) -> frozenset[Pair]:
+    """Return the pairs that an alias hands over.
+
+    What it has at another export's target stays with it: that export takes it over from there, and hands it over then.
+    """
+    return frozenset(pair for pair in case.stands_for if job.authority(pair.target) is not None)
+
+
 def _in_whose_name(job: Job, target: str, last: Authority) -> Authority | None:
     """Return in whose name the claimants of a record are changed that was changed last in the name of `last`.
 
@@ -111,10 +119,10 @@ def _in_whose_name(job: Job, target: str, last: Authority) -> Authority | None:
     where they are none of this export's business. Raises StaleSettings when it was changed under newer settings.
     """
     own = job.authority(target)
-    if own is None or last.epoch > own.epoch:
+    if own is None:
         return None
-    if last.epoch < own.epoch:
-        return last
+    if last.epoch != own.epoch:
+        return last if last.epoch < own.epoch else None
     if last > own:
         raise StaleSettings("settings", "newer settings were acted on", version=last.settings)
     return own

@@ -217,12 +217,12 @@ class Reconciler:
             return None
         bound, send_by = job.destination.lost_answer_bound, job.until + LEAVES_WITHIN
         record = begin(found.record, "", send_by=send_by, bound=bound, at=min(sender.role.at, self._clock.now()))
-        content, told_at = wanted_content(record), record.told_at
-        assert content is not None and told_at is not None  # noqa: S101, PT018 - `begin` has seen to both
+        content, sent_at = wanted_content(record), record.sent_at
+        assert content is not None and sent_at is not None  # noqa: S101, PT018 - `begin` has seen to both
         written[found.key] = record
         case = sender.case
         is_all = len(case.assigned.assignment.pairs) == 1
-        return Row(case.profile, found.key, found.pair, content, told_at, sender.role.values, is_all, record.evidence)
+        return Row(case.profile, found.key, found.pair, content, sent_at, sender.role.values, is_all, record.evidence)
 
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         waiting = [call for call in calls if call.rows]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
@@ -12,7 +12,7 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
-from relay.reconcile.desired import Role, desired_of, left_at
+from relay.reconcile.desired import Role, desired_of, exited_at, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
 from relay.stores import assignments, identities, profiles
@@ -21,6 +21,9 @@ from relay.stores.identities import Stored
 
 ROOM = 10_000
 """The most pairs that one survey is of, unless the first profile alone has more: what one function has memory for."""
+
+
+NO_PAIRS: Final[frozenset[Pair]] = frozenset()
 
 
 class Listed(NamedTuple):
@@ -43,6 +46,8 @@ class Case:
     assigned: assignments.Stored
     version: int = 0
     changed_at: datetime | None = None
+    exited_at: datetime | None = None
+    """When we heard of the last exit, where the profile is in no segment any more of what it leaves."""
     adopted: frozenset[Pair] = frozenset()
     members: Mapping[str, Role] = field(default_factory=dict)
     unwanted: Mapping[str, Role] = field(default_factory=dict)
@@ -50,8 +55,6 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
-    handed: frozenset[Pair] = frozenset()
-    """What passes to the survivor. What another export has taken over stays: its run finds it where it was."""
 
     @property
     def rejected(self) -> Verdict | None:
@@ -61,7 +64,8 @@ class Case:
     @property
     def stands_for(self) -> frozenset[Pair]:
         """Return what the profile is assigned, by the export or by former owners of its targets."""
-        return self.assigned.assignment.pairs | self.adopted
+        assigned = self.assigned.assignment.pairs
+        return assigned | self.adopted if self.adopted else assigned
 
     @property
     def is_member(self) -> bool:
@@ -175,13 +179,14 @@ class Surveyor:
         stored = found[case.profile]
         case.changed_at = None if stored is None else stored.changed_at
         if isinstance(stored, Alias):
-            case.handed = frozenset(pair for pair in case.stands_for if job.authority(pair.target) is not None)
-            case.survivor = profiles.root_of(case.profile, found) if case.handed else None
+            case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}
         case.unwanted = self._unwanted(job, case, stored, keys)
+        left = {role.pair.target for role in case.unwanted.values()}
+        case.exited_at = exited_at(job.export, job.destination, stored, left)
 
     def _unwanted(self, job: Job, case: Case, profile: Profile | None, keys: Mapping[str, Pair]) -> Mapping[str, Role]:
         now = self._clock.now()
@@ -197,6 +202,8 @@ class Surveyor:
 
 def _adopted(job: Job, listed: Listed) -> frozenset[Pair]:
     """Return what former owners of targets had assigned a profile there."""
+    if not listed.former:
+        return NO_PAIRS
     return frozenset(
         pair
         for export, item in listed.former

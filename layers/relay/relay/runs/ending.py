@@ -71,8 +71,10 @@ class Ending:
             self._end_if_settled(export, run, shards)
             return
         _, breaker = breakers.load(self.database, export.connection, export.name)
-        if ledger.needs_confirmation(counts, passed=breaker.passed == run.settings):
-            leaving, assigned = counts["leaving"], counts.get("assigned", 0)
+        passed = breaker.passed == run.settings
+        if ledger.needs_confirmation(counts, passed=passed, streams=export.stream):
+            leaving = ledger.would_leave(counts, looks=passed and export.stream)
+            assigned = counts.get("assigned", 0)
             reason = f"{leaving} of {assigned} assigned would leave: confirm the run or mend the data"
             runs.change_state(self.database, run, RunState.NEEDS_CONFIRMATION, self.clock.now(), reason)
         else:
@@ -84,8 +86,13 @@ class Ending:
         self._next_phase(export, run, confirmed_by)
 
     def _let_through(self, export: Export, run: Run) -> None:
-        """Note that every member had the chance to claim, and nobody stands in the way of leavers any more."""
-        owners.taken_over(self.database, export.connection, export.name, run.started_at)
+        """Note that every member had the chance to claim, and nobody stands in the way of leavers any more.
+
+        Whoever met a defect has not taken over what former owners had: then the next run tries again.
+        """
+        met = defects.of_export(self.database, export.key, defects.MOST_SHOWN)
+        if not any(defect.at >= run.started_at - CLOCK_MARGIN for defect in met):
+            owners.taken_over(self.database, export.connection, export.name, run.started_at)
         breakers.pass_guard(self.database, export.connection, export.name, run.settings)
 
     def _next_phase(self, export: Export, run: Run, confirmed_by: str | None = None) -> None:

@@ -8,13 +8,14 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import chain, groupby, islice
 from operator import attrgetter
 
 from relay.clock import Clock
 from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.identity import CLOCK_MARGIN
+from relay.domain.identity import CLOCK_MARGIN, OUT
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
@@ -28,7 +29,7 @@ from relay.reconcile.survey import Case, Listed, Survey
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
 from relay.runs.settlement import ASKED_AGAIN
 from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
-from relay.stores.database import Database
+from relay.stores.database import Database, Item
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
 
@@ -150,8 +151,8 @@ class Pages:
                     most = read.seen // 2
                     continue
                 self._aside.set_aside(job.export.key, {read.tried: error})
-                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else Counter[str]()
-                read = Read(read.tried, counts=rejected)
+                rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else {}
+                read = Read(read.tried, counts=Counter(rejected))
                 self._move(run, shard, read, [])
                 return read
             if read.seen:
@@ -195,10 +196,11 @@ class Pages:
             listing = chain(chunk[len(survey.cases) :], listing)
             for place, case in enumerate(survey.cases):
                 read.to = case.profile
-                if self._take(job, run, case, survey, read):
-                    read.survey.add(case, survey.records)
-                    joins += len(case.members)
-                    leaves += len(case.unwanted) if job.removes else 0
+                if not self._take(job, run, case, survey, read):
+                    continue
+                read.survey.add(case, survey.records)
+                joins += len(case.members)
+                leaves += len(case.unwanted) if job.removes else 0
                 if job.destination.page_is_full(job.export, joins, leaves):
                     # What was read beyond is left to the next page: nothing that happens here concerns it.
                     read.seen = self._taken[job.export.key, run.phase] = before + place + 1
@@ -213,11 +215,11 @@ class Pages:
                 read.counts["assigned"] += _was_assigned(case, run)
                 read.counts.update(ledger.counted(*case.verdict))
             return False
-        is_settled = all(
-            moment is None or moment <= run.started_at - CLOCK_MARGIN
-            for moment in (case.changed_at, case.assigned.assignment.took_over_at)
-        )
-        may_leave = (is_settled or job.export.stream) and case.profile not in read.aside
+        took_over_at = case.assigned.assignment.took_over_at
+        is_settled = _is_before(run, case.changed_at, took_over_at)
+        # Whose exit is older than the run may go, whatever else of the profile was written since.
+        has_exited = case.exited_at is not None and _is_before(run, case.exited_at, took_over_at)
+        may_leave = (is_settled or has_exited or job.export.stream) and case.profile not in read.aside
         leaves = bool(case.unwanted) and job.tells_leaving and may_leave
         # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
         if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
@@ -226,6 +228,7 @@ class Pages:
             return leaves
         read.counts["changed"] += leaves and not is_settled
         read.counts["leaving"] += case.profile in read.leavers
+        read.counts["kept_before"] += case.profile in read.leavers and _was_kept(job, case, survey)
         read.counts["assigned"] += _was_assigned(case, run)
         read.counts.update(ledger.warned(case.warnings))
         return case.concerns_us
@@ -291,6 +294,10 @@ class Pages:
             raise Conflict("cursor", "somebody else moved the cursor")
 
 
+def _is_before(run: Run, *moments: datetime | None) -> bool:
+    return all(moment is None or moment <= run.started_at - CLOCK_MARGIN for moment in moments)
+
+
 def _was_assigned(case: Case, run: Run) -> bool:
     since = case.assigned.assignment.since
     return bool(case.adopted) or (since is not None and since < run.started_at)
@@ -301,9 +308,22 @@ _profile = attrgetter("profile")
 
 def _together(profile: str, entries: Iterable[Listed]) -> Listed:
     """Return one entry of what several listings say of a profile."""
-    found = list(entries)
-    assignment = next((one.assignment for one in found if one.assignment is not None), None)
-    return Listed(profile, assignment, tuple(former for one in found for former in one.former))
+    assignment: Item | None = None
+    former: tuple[tuple[str, Item], ...] = ()
+    for one in entries:
+        assignment = one.assignment if assignment is None else assignment
+        former = (*former, *one.former) if one.former else former
+    return Listed(profile, assignment, former)
+
+
+def _was_kept(job: Job, case: Case, survey: Survey) -> bool:
+    """Return whether the destination has refused to let a profile go of all that it has still to leave."""
+    records = ((leaver, survey.records[key].record) for key, leaver in case.unwanted.items())
+    return all(
+        record.refused is not None and record.refused.content is OUT
+        for leaver, record in records
+        if not job.has_released(case.profile, leaver.pair, record)
+    )
 
 
 def _has_released(job: Job, case: Case, survey: Survey) -> bool:

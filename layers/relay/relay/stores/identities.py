@@ -113,7 +113,7 @@ def encode(record: Record) -> str:
             _microseconds(call.deadline),
             _microseconds(call.earlier),
         ],
-        _microseconds(record.told_at),
+        _microseconds(record.sent_at),
         record.evidence,
         None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
     ]
@@ -126,7 +126,7 @@ def decode(text: str) -> Record:
     """Read the stored form of a record."""
     doc, _ = _decode(text)
     doc += [None] * (9 - len(doc))
-    authority, desired, turned_away_at, acknowledged, since, call, told_at, evidence, refused = doc
+    authority, desired, turned_away_at, acknowledged, since, call, sent_at, evidence, refused = doc
     return Record(
         Authority(*authority),
         _desired(desired),
@@ -134,7 +134,7 @@ def decode(text: str) -> Record:
         _acknowledged(acknowledged),
         _moment(since),
         None if call is None else _call(call),
-        _moment(told_at),
+        _moment(sent_at),
         evidence,
         None if refused is None else _refused(refused),
     )

@@ -12,7 +12,15 @@ from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT, IMPORT_BOU
 from relay.destinations.activecampaign.client import REST, Client, Queued
 from relay.destinations.activecampaign.errors import MALFORMED, TAGS_USED_UP, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
-from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, own_tags, row_of
+from relay.destinations.activecampaign.rows import (
+    Contact,
+    body_of,
+    contact_of,
+    is_certainly_within,
+    most_bytes,
+    own_tags,
+    row_of,
+)
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import TagNames
 from relay.destinations.calling import encode_json
@@ -25,6 +33,8 @@ from relay.domain.problems import Rejection
 MAX_CONTACTS = 250
 MAX_BODY_BYTES = 399_999
 _ENVELOPE_BYTES = len(encode_json({"contacts": [], "exclude_automations": True}))
+_EVEN_SHARE = (MAX_BODY_BYTES - _ENVELOPE_BYTES) // MAX_CONTACTS
+"""Bytes of a row of which MAX_CONTACTS fit. Smaller ones count for as many."""
 
 FEW = 10
 """Up to so many contacts the vendor asks for single calls."""
@@ -193,7 +203,8 @@ def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int
             # Whoever has a call of their own comes into no import that goes out before it.
             addresses.add(step.identity)
             continue
-        row_bytes = most_bytes(step, options)
+        is_small = is_certainly_within(step, options, _EVEN_SHARE)
+        row_bytes = _EVEN_SHARE if is_small else most_bytes(step, options)
         fits = filling is not None and len(filling) < MAX_CONTACTS and size + row_bytes <= MAX_BODY_BYTES
         if filling is None or not fits or step.identity in addresses:
             filling, addresses, size = [], set(), _ENVELOPE_BYTES

@@ -22,6 +22,10 @@ SYNC_NAMES = {"first_name": "firstName", "last_name": "lastName", "phone": "phon
 _GROWTH = 32
 """Bytes by which fitting a value to its field can lengthen it, at most."""
 
+_ABOUT_A_FIELD = 100
+_ABOUT_A_ROW = 300
+"""More than the bytes of names, numbers and punctuation around the values of a field, and around a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Contact:
@@ -103,6 +107,15 @@ def body_of(rows: Sequence[Mapping[str, Any]], options: ActiveCampaignOptions) -
 def _about_automations(options: ActiveCampaignOptions) -> dict[str, Any]:
     """Return what is said at both places where the docs put it: their prose the payload, their example each contact."""
     return {"exclude_automations": True} if options.exclude_automations else {}
+
+
+def is_certainly_within(step: Step, options: ActiveCampaignOptions, limit: int) -> bool:
+    """Return whether a step's row, with its comma, is certainly no larger than so many bytes.
+
+    A character takes 6 bytes at most. This is so much sooner known than `most_bytes` that most rows need no more.
+    """
+    texts = (step.identity, options.value_out or "", *step.values, *step.values.values())
+    return 6 * sum(map(len, texts)) + _ABOUT_A_FIELD * len(step.values) + _ABOUT_A_ROW <= limit
 
 
 def most_bytes(step: Step, options: ActiveCampaignOptions) -> int:
