@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from relay.domain import deliveries
-from relay.domain.problems import Rejection, RejectionKind
+from relay.domain.problems import EventProblem, Rejection, RejectionKind, SettingsProblem
 from relay.domain.runs import RunState
 from relay.stores import gates
 from relay.stores.gates import Gate, scope_of
@@ -195,19 +195,24 @@ def test_a_retry_that_cannot_start_says_so() -> None:
     assert stopped["run"] is None
     assert "ask again" in stopped["reason"]
 
-    assert "error" in operator.handle({"retry": f"{CONNECTION}/none"})
+    with pytest.raises(SettingsProblem) as caught:
+        operator.handle({"retry": f"{CONNECTION}/none"})
+    assert caught.value.code == "unknown_export"
 
 
 @pytest.mark.parametrize("code", ["", "ann@x.example", "a" * 100, 7])
 def test_what_is_no_code_is_refused(code: object) -> None:
     bench = with_two_codes()
-    assert "error" in bench.operator().handle({"retry": MAIN, "code": code})
+    with pytest.raises(EventProblem) as caught:
+        bench.operator().handle({"retry": MAIN, "code": code})
+    assert (caught.value.code, caught.value.field) == ("not_a_code", "code")
     assert bench.queue.messages == []
 
 
 def test_a_rejection_of_the_mapping_needs_no_retry() -> None:
     bench = Bench()
     bench.store(2, email="nonsense")
+    bench.store(4, email=BOB)
     assert run_again(bench)["rejected:malformed_email"] == 1
     bench.store(2, email=ANN)
     bench.clock.time += timedelta(minutes=1)

@@ -374,12 +374,14 @@ class Broken(BenchDestination):
         return super().encode(target, value)
 
 
-class Ninefold(BenchDestination):
-    """Makes nine identities of a long one."""
+class Twelvefold(BenchDestination):
+    """Makes twelve identities of a long one."""
 
     def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
         one = super().identity_of(value, export)
-        return one if isinstance(one, Rejection) or len(one[0]) < 1000 else [f"{number}{one[0]}" for number in range(9)]
+        return (
+            one if isinstance(one, Rejection) or len(one[0]) < 1000 else [f"{number}{one[0]}" for number in range(12)]
+        )
 
 
 class Everything:
@@ -397,9 +399,9 @@ def breaking(bench: Bench, trips_over: Container[str]) -> type[Broken]:
 def test_an_item_that_is_too_large_concerns_its_profile_alone() -> None:
     """Identities that no compression makes small enough for the delivery that has to remember them."""
     bench = told_bench(0, 2, 6)
-    noise = Random(7).randbytes(50_000).hex()
+    noise = Random(7).randbytes(45_000).hex()
     bench.store(VICTIM, email=f"{noise}@x.example")
-    bench.tool.__class__ = Ninefold
+    bench.tool.__class__ = Twelvefold
     run = bench.start()
     bench.work_off()
 

@@ -15,12 +15,14 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
+from relay.delivery.wishes import UNFIT_EXPRESSION
 from relay.destinations.contract import Destination, Finding, Level
 from relay.domain.exports import Export
 from relay.domain.expressions import Expression, Unfit, compiled
 from relay.domain.keyed_hash import BUCKETS
 from relay.domain.problems import Actor, Problem, Rejection
 from relay.domain.profiles import Profile
+from relay.observability import places
 from relay.stores import profiles as profile_store
 from relay.stores import segments as segment_store
 from relay.stores.database import Database
@@ -53,7 +55,10 @@ def look_at(
     exports: Sequence[Export],
     now: Callable[[], float] = time.monotonic,
 ) -> list[Finding]:
-    """Try the mappings of exports of one connection; trouble is a finding too, never an exception."""
+    """Try the mappings of exports of one connection; trouble is a finding too, never an exception.
+
+    A defect of ours that one profile meets leaves out that profile alone.
+    """
     until = now() + MOST_SECONDS
     found: list[Finding] = []
     for export in exports:
@@ -61,16 +66,33 @@ def look_at(
             found.append(Finding(export.key, Level.OK, "its mapping was not tried on profiles: no time was left"))
             continue
         trial = Trial(export, destinations(export.destination))
+        failed: list[Exception] = []
         try:
-            for profile in islice(_members(database, export, lambda: now() < until), MOST_PROFILES):
-                trial.add(profile)
+            for profile in islice(_members(database, export, lambda: now() < until, failed), MOST_PROFILES):
+                try:
+                    trial.add(profile)
+                except Exception as error:  # noqa: BLE001 - a defect concerns the profile alone
+                    failed.append(error)
                 if now() >= until:
                     break
         except Problem as problem:
             message = f"the mapping could not be tried on a sample of profiles: {problem}"
             found.append(Finding(export.key, Level.WARNING, message, problem.actor))
         found += trial.findings()
+        found += _of_defects(export, failed)
     return found
+
+
+def _of_defects(export: Export, failed: Sequence[Exception]) -> Iterator[Finding]:
+    """Yield one finding for the profiles that could not be tried; no text of an exception, which may be personal."""
+    if failed:
+        number = f"{len(failed)} profile{'' if len(failed) == 1 else 's'}"
+        where = " < ".join(reversed(places(failed[0])))
+        message = (
+            f"the mapping could not be tried on {number} because of a defect of ours, "
+            f"{type(failed[0]).__name__} at {where}: report it"
+        )
+        yield Finding(export.key, Level.ERROR, message, Actor.US)
 
 
 @dataclass(slots=True)
@@ -104,18 +126,16 @@ class Trial:
         self._places: dict[Path, _Place] = {path[:-1]: _Place() for path in paths}
 
     def add(self, profile: Profile) -> None:
-        """Try a member of the export's segments."""
+        """Try a member of the export's segments; one with which a defect of ours is met counts for nothing."""
         view = profile.view()
+        codes = {target: self._trouble_of(target, seen.expression, view) for target, seen in self._seen.items()}
         self._tried += 1
-        for target, seen in self._seen.items():
-            try:
-                value = seen.expression.value(view)
-            except Unfit:
-                seen.unfit += 1
-                continue
-            code = self._refusal_of(target, value)
+        for target, code in codes.items():
+            seen = self._seen[target]
             if code is None:
                 seen.usable += 1
+            elif code == UNFIT_EXPRESSION:
+                seen.unfit += 1
             else:
                 seen.codes[code] += 1
         for place, held in self._places.items():
@@ -128,8 +148,12 @@ class Trial:
         found = [self._finding(target, seen) for target, seen in self._seen.items()]
         return [finding for finding in found if finding is not None]
 
-    def _refusal_of(self, target: str, value: Any) -> str | None:
-        """Return why a value is of no use; None when it is."""
+    def _trouble_of(self, target: str, expression: Expression, view: Mapping[str, Any]) -> str | None:
+        """Return why what an expression yields is of no use; None when it is."""
+        try:
+            value = expression.value(view)
+        except Unfit:
+            return UNFIT_EXPRESSION
         if target != self._destination.identity:
             return None if self._destination.encode(target, value) is not None else _NOTHING
         identities = self._destination.identity_of(value, self._export)
@@ -189,8 +213,13 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _members(database: Database, export: Export, is_time_left: Callable[[], bool]) -> Iterator[Profile]:
-    """Yield members of an export's segments, from all over the index, within the bounds of queries and time."""
+def _members(
+    database: Database, export: Export, is_time_left: Callable[[], bool], failed: list[Exception]
+) -> Iterator[Profile]:
+    """Yield members of an export's segments, from all over the index, within the bounds of queries and time.
+
+    What kept single ones from being read is added to `failed`.
+    """
     waiting: list[str] = []
     seen: set[str] = set()
     for segment, bucket in islice(_listings(export.segments), MOST_QUERIES):
@@ -200,13 +229,26 @@ def _members(database: Database, export: Export, is_time_left: Callable[[], bool
         waiting += [profile for profile in listed if profile not in seen]
         seen.update(listed)
         while len(waiting) >= _AT_ONCE:
-            yield from _loaded(database, export, waiting[:_AT_ONCE])
+            yield from _loaded(database, export, waiting[:_AT_ONCE], failed)
             waiting = waiting[_AT_ONCE:]
-    yield from _loaded(database, export, waiting)
+    yield from _loaded(database, export, waiting, failed)
 
 
-def _loaded(database: Database, export: Export, profile_ids: Sequence[str]) -> Iterator[Profile]:
-    for profile in profile_store.load(database, profile_ids):
+def _loaded(
+    database: Database, export: Export, profile_ids: Sequence[str], failed: list[Exception]
+) -> Iterator[Profile]:
+    found: list[Profile | None] = []
+    try:
+        found = profile_store.load(database, profile_ids)
+    except Problem:
+        raise
+    except Exception as error:  # noqa: BLE001 - a defect concerns one profile alone: the others are read without it
+        if len(profile_ids) > 1:
+            for one in profile_ids:
+                yield from _loaded(database, export, [one], failed)
+        else:
+            failed.append(error)
+    for profile in found:
         memberships = {} if profile is None else profile.memberships
         if profile is not None and any(s in memberships and memberships[s].realized for s in export.segments):
             yield profile
