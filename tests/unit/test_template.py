@@ -252,6 +252,33 @@ def test_queues_are_encrypted_and_take_only_tls(resources: dict[str, Resource]) 
     assert _refuses_plain_http(policy["PolicyDocument"])
 
 
+def test_lambda_does_not_end_chains_of_messages_that_are_meant(resources: dict[str, Resource]) -> None:
+    """By default Lambda ends a chain in which a function was invoked by its own messages some 16 times."""
+    invokes: dict[str, set[str]] = {}
+    for mapping in _of(resources, "AWS::Lambda::EventSourceMapping").values():
+        invokes.setdefault(_target(mapping["EventSourceArn"]), set()).add(_target(mapping["FunctionName"]))
+    functions = _of(resources, "AWS::Lambda::Function")
+    roles = _of(resources, "AWS::IAM::Role")
+    sends = {name: _queues_sent_to(roles[_target(function["Role"])]) for name, function in functions.items()}
+    next_ones = {name: {one for queue in queues for one in invokes.get(queue, ())} for name, queues in sends.items()}
+    goes_on = {name for queue, names in invokes.items() for name in names if name in next_ones[name]}
+    goes_on |= {name for name, found in next_ones.items() if any(name in next_ones[one] for one in found)}
+    assert {"ActiveCampaignFunction", "GainsightPxFunction", "ImportChecksFunction"} <= goes_on
+    # A defect sends the changes of single profiles on by themselves, once.
+    allowed = {name for name, function in functions.items() if function.get("RecursiveLoop") == "Allow"}
+    assert allowed == goes_on - {"RouteFunction"}
+
+
+def _queues_sent_to(role: Mapping[str, Any]) -> set[str]:
+    found: set[str] = set()
+    for policy in role["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Action"] == "sqs:SendMessage":
+                listed = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                found.update(map(_target, listed))
+    return found
+
+
 def test_tables_are_encrypted_recoverable_and_kept(resources: dict[str, Resource]) -> None:
     for name, table in _of(resources, "AWS::DynamoDB::Table").items():
         assert table["SSESpecification"]["SSEEnabled"] is True, name

@@ -1,5 +1,6 @@
 """What a sample of stored profiles says of a mapping: misspelt names are told with what is there instead."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from relay.destinations.activecampaign import DESTINATION as ACTIVECAMPAIGN
 from relay.destinations.contract import Destination, Finding, Level
 from relay.destinations.gainsight_px import DESTINATION as GAINSIGHT_PX
 from relay.domain.exports import Export
-from relay.domain.problems import Busy
+from relay.domain.problems import Actor, Busy
 from relay.domain.profiles import Membership, Profile, Register
 from relay.stores import profiles as profile_store
 from relay.stores import segments
@@ -226,6 +227,36 @@ def test_trouble_is_a_finding() -> None:
 
     (found,) = look_at(Broken(), DESTINATIONS.__getitem__, [export(email="attributes.email")])
     assert (found.level, "DynamoDB is busy" in found.message) == (Level.WARNING, True)
+
+
+def test_a_profile_that_our_own_code_trips_over_leaves_the_others_to_be_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    database = MemoryDatabase()
+    people = [member(number, firstName="odd" if number == 2 else "Kim") for number in range(1, 6)]
+    profile_store.save(database, people, AT)
+    segments.add(database, [(VIP, one.id) for one in people])
+    read = profile_store.read
+
+    def unreadable(database: MemoryDatabase, ids: Sequence[str]) -> Any:
+        if people[3].id in ids:
+            raise KeyError("kim4@example.com")
+        return read(database, ids)
+
+    class Tripping(type(ACTIVECAMPAIGN)):  # type: ignore[misc]
+        def encode(self, target: str, value: Any) -> str | None:
+            if value == "odd":
+                raise LookupError("kim2@example.com")
+            encoded: str | None = super().encode(target, value)
+            return encoded
+
+    monkeypatch.setattr(profile_store, "read", unreadable)
+    mapped = export(email="attributes.email", first_name="attributes.firstName", phone="attributes.phonne")
+    phone, defect = look_at(database, lambda name: Tripping(), [mapped])
+
+    assert "mapping.phone: attributes.phonne yields nothing for any of 3 profiles tried" in phone.message
+    assert (defect.subject, defect.level, defect.actor) == ("acme/main", Level.ERROR, Actor.US)
+    for part in ("on 2 profiles", "LookupError", "test_mapping_samples.py", "encode"):
+        assert part in defect.message
+    assert "example.com" not in defect.message
 
 
 def test_a_path_of_many_names_is_looked_at_in_part() -> None:

@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import cases, consuming, cursors, engine, import_checks, planning, settling, wakeups, wishes
+from relay.delivery import (
+    cases,
+    consuming,
+    cursors,
+    engine,
+    handing_over,
+    import_checks,
+    planning,
+    settling,
+    wakeups,
+    wishes,
+)
 from relay.delivery.setting_aside import MOST_IN_A_ROW
 from relay.domain import claims, deliveries, moments
 from relay.domain.exports import Export
@@ -29,9 +40,11 @@ from tests.simulation.destinations import SimDestination
 
 MAIN = f"{CONNECTION}/main"
 VICTIM = 4
+SURVIVOR = 5
+"""Turns out to be the same person as the victim, where they are merged."""
 SHARED = "shared@x.example"
 
-MODULES = [cases, consuming, cursors, engine, import_checks, planning, settling, wakeups, wishes]
+MODULES = [cases, consuming, cursors, engine, handing_over, import_checks, planning, settling, wakeups, wishes]
 STORES = [claims, deliveries, claim_store, delivery_store, profiles, flights, runs]
 
 # What holds a whole message, and hands out its profiles: what fails there cannot be attributed to one of them.
@@ -283,6 +296,30 @@ def play_waiting(fault: Fault, deed: Callable[[Bench], None], begins: str) -> No
     assert recorded(bench) == []
 
 
+def play_merge(fault: Fault, deed: Callable[[Bench], None], begins: str) -> None:
+    """Play a run or looks after the victim turned out to be the same person as another profile."""
+    bench = fault.bench
+    prepare(bench, deed)
+    bench.join(VICTIM, SURVIVOR)
+    bench.clock.advance(60)
+    fault.switch(True)
+    run = bench.start() if begins == "run" else None
+    if run is None:
+        assert bench.consume(bench.look(*ALL[:3]), bench.look(*ALL[3:])) == []
+    bench.work_off()
+    fault.switch(False)
+    assert (neighbours(bench), victims(bench)) == (NEIGHBOURS, wanted_of_victim(deed))
+    assert set(recorded(bench)) <= {person(VICTIM), person(SURVIVOR)}
+    if run is not None:
+        assert bench.run(run).state is RunState.FINISHED
+        counts = bench.counts(run)
+        assert "outstanding" not in counts
+        assert counts.get("rejected", 0) == counts.get("rejected:defect", 0) <= len(recorded(bench))
+    check_healed(bench, deed)
+    assert bench.delivery(VICTIM).told == {}
+    assert bench.claim(email(VICTIM)).claimants == {f"main/{person(SURVIVOR)}"}
+
+
 def reached(plays: "Iterable[Play]", *, imports: bool) -> list[str]:
     """Return the functions that are called for the victim when all goes well."""
     met: set[str] = set()
@@ -314,8 +351,9 @@ RUNS = [
     *(Play(play_run, deed, "queued") for deed in (joins, moves, leaves)),
 ]
 WAITS = [Play(play_waiting, stays, begins, Victim(frozenset({person(VICTIM)}))) for begins in ("start", "waits")]
+MERGES = [Play(play_merge, stays, begins, Victim(frozenset({person(VICTIM)}))) for begins in ("looks", "run")]
 PLACES = {
-    imports: [*reached([*LOOKS, *RUNS, *([] if imports else WAITS)], imports=imports), *ACCESSES]
+    imports: [*reached([*LOOKS, *RUNS, *MERGES, *([] if imports else WAITS)], imports=imports), *ACCESSES]
     for imports in (False, True)
 }
 CASES = [(imports, place) for imports in (False, True) for place in PLACES[imports]]
@@ -326,6 +364,7 @@ def test_most_of_the_engine_is_made_to_fail() -> None:
     assert len(PLACES[False]) > 60
     assert {"BenchDestination.send", "delivery.engine.Engine._call", "domain.claims.decide"} <= set(PLACES[False])
     assert {"delivery.consuming.Consumer._end_waits", "stores.runs.still_waiting"} <= set(PLACES[False])
+    assert {"delivery.handing_over.HandingOver._pass_on", "domain.claims.handed_over"} <= set(PLACES[False])
     assert "BenchDestination.import_report" in PLACES[True]
 
 
@@ -349,6 +388,13 @@ def test_a_run_goes_on_past_one_profile(imports: bool, place: str | tuple[str, T
 @pytest.mark.parametrize("place", PLACES[False])
 def test_a_run_does_not_wait_for_one_profile_for_ever(place: str | tuple[str, Table]) -> None:
     play_all(WAITS, False, place)
+
+
+@pytest.mark.parametrize(("imports", "place"), CASES)
+def test_one_that_was_merged_into_another_concerns_that_one_alone(
+    imports: bool, place: str | tuple[str, Table]
+) -> None:
+    play_all(MERGES, imports, place)
 
 
 # Examples.

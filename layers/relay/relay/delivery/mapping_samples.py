@@ -89,7 +89,7 @@ def _of_defects(export: Export, failed: Sequence[Exception]) -> Iterator[Finding
         number = f"{len(failed)} profile{'' if len(failed) == 1 else 's'}"
         where = " < ".join(reversed(places(failed[0])))
         message = (
-            f"the mapping could not be tried on {number} because of a defect of ours, "
+            f"the mapping could not be tried on {number} because of a defect of ours, first "
             f"{type(failed[0]).__name__} at {where}: report it"
         )
         yield Finding(export.key, Level.ERROR, message, Actor.US)
