@@ -221,7 +221,15 @@ class TestSource:
             console.settings.source("shop")
         assert caught.value.code == told
 
-    @pytest.mark.parametrize("error", [refusal("ThrottlingException"), EndpointConnectionError(endpoint_url="x")])
+    @pytest.mark.parametrize(
+        "error",
+        [
+            refusal("ThrottlingException"),
+            refusal("KMSThrottlingException"),
+            refusal("KMSInternalException"),
+            EndpointConnectionError(endpoint_url="x"),
+        ],
+    )
     def test_trouble_passes_and_is_not_kept(self, console: Console, error: Exception) -> None:
         console.secrets["relay/sources/shop"] = error
         with pytest.raises(Busy) as caught:

@@ -259,6 +259,21 @@ def test_a_contact_that_somebody_turned_away_still_wants_is_not_taken_out() -> N
     assert all("-" + NOBODY not in call for call in bench.sent[:-1]), "taken out and put in again"
 
 
+def test_of_a_crowd_that_was_never_taken_and_left_nothing_is_kept_for_ever() -> None:
+    members = MOST_CLAIMANTS + 3
+    bench = Bench(call_size=200)
+    bench.tool.refuses = frozenset({NOBODY})
+    for number in range(members):
+        bench.store(number, email=NOBODY)
+    bench.consume(bench.look(*range(members)))
+    for number in range(members):
+        bench.leave(number)
+    bench.consume(bench.look(*range(members)))
+    settle(bench)
+    assert bench.tool.holds() == {}
+    assert all("expires_at" in item for item in bench.database.items(Table.CLAIMS))
+
+
 def test_where_exports_do_not_stream_runs_alone_hand_the_contact_over() -> None:
     members = MOST_CLAIMANTS + 3
     bench = crowd(members, streams=False)

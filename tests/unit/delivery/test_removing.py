@@ -7,14 +7,16 @@ from datetime import timedelta
 import pytest
 
 from relay.delivery.removing import KEPT
+from relay.delivery.wishes import claim_key
 from relay.domain.exports import Export
 from relay.domain.problems import SettingsProblem
 from relay.domain.runs import RunState
 from relay.settings.names import UnknownConnection
-from relay.stores import gates, runs
-from relay.stores.database import Table
+from relay.stores import defects, deliveries, gates, runs
+from relay.stores.database import Key, Put, Table
+from relay.stores.defects import Defect
 from relay.stores.directory import Directory
-from tests.fakes.delivery_bench import CONNECTION, VIP, Bench, Crash
+from tests.fakes.delivery_bench import CONNECTION, KEYED, VIP, Bench, Crash, person
 
 DAY = timedelta(days=1)
 MAIN, OTHER = f"{CONNECTION}/main", f"{CONNECTION}/other"
@@ -72,6 +74,21 @@ def test_what_a_deleted_export_left_is_kept_for_a_while_and_then_removed(bench: 
     assert assignments(bench, "main") == 0
     assert traces(bench, "main") == []
     assert (assignments(bench, "other"), claims(bench)) == (3, 3)
+
+
+@pytest.mark.parametrize("table", [Table.DELIVERIES, Table.CLAIMS])
+def test_an_item_that_cannot_be_read_keeps_nothing_else_behind(bench: Bench, table: Table) -> None:
+    """Given an unreadable item of one profile, and one that was set aside, When the export is deleted."""
+    place = Key(Table.CLAIMS, claim_key(KEYED, CONNECTION, "list/7", "3@x.example"))
+    broken = place if table is Table.CLAIMS else deliveries.key_of(MAIN, person(3))
+    bench.database.write([[Put(broken, {"doc": "{", "version": 1})]])
+    defects.note(bench.database, MAIN, [Defect(person(2), "KeyError", ("a.py:1 b",), "c0de", bench.clock.now())])
+    delete(bench)
+    bench.tick(after=KEPT)
+    assert (assignments(bench, "main"), assignments(bench, "other")) == (0, 3)
+    # Of an assignment that cannot be read nobody knows which identity records it named.
+    assert [trace for trace in traces(bench, "main") if trace.split()[0] != place.pk] == []
+    assert [line["profile"] for line in bench.logged() if line["message"].startswith("removed without")] == [person(3)]
 
 
 def test_nobody_is_taken_out_at_the_destination(bench: Bench) -> None:

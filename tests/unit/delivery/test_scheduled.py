@@ -52,17 +52,18 @@ def test_a_schedule_that_meets_an_active_run_is_followed_by_one_more_when_that_e
 
 
 def test_the_default_schedule_starts_every_valid_export_without_a_schedule_of_its_own(bench: Bench) -> None:
-    for name in ("nightly", "broken"):
+    for name in ("nightly", "broken", "locked"):
         bench.edit(name, options=name)
+    locked = SettingsProblem("unreadable", "may not be decrypted", field="export")
+    bench.settings.problems[f"{CONNECTION}/locked"] = locked
     bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("mapping", "is missing", field="mapping")
 
     answer = bench.scheduled(frozenset({f"{CONNECTION}/nightly"})).handle({"exports": "default"})
 
     assert [(started["export"], started["cause"]) for started in answer["started"]] == [(MAIN, "schedule")]
     assert runs.active(bench.database, f"{CONNECTION}/nightly") is None
-    assert [line["subject"] for line in bench.logged() if line["message"] == "settings"] == [
-        f"export {CONNECTION}/broken"
-    ]
+    told = [line["subject"] for line in bench.logged() if line["message"] == "settings"]
+    assert sorted(told) == [f"export {CONNECTION}/broken", f"export {CONNECTION}/locked"]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from relay.domain.runs import Run, RunState
 from relay.stores import attempts, defects, flights, profiles, runs
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
-from relay.stores.database import Group, Table
+from relay.stores.database import Group, Put, Table
 from tests.fakes.delivery_bench import CONNECTION, KEYED, LAPSED, VIP, Bench, BenchDestination, Lost, person
 from tests.fakes.faults import FaultyDatabase, PlantedError, Victim, functions_of, planted
 from tests.simulation.destinations import SimDestination
@@ -472,6 +472,19 @@ def test_check_shows_who_is_set_aside_where_and_since_when_and_who_must_act() ->
     for part in ("1 profile", "KeyError", "test_setting_aside.py", "encode", moments.text(bench.clock.now())[:16]):
         assert part in finding["message"]
     assert "odd" not in json.dumps(answer)
+
+
+def test_a_check_goes_on_past_a_delivery_that_cannot_be_read() -> None:
+    bench = told_bench(0, 2)
+    bench.tool.refuses = frozenset({email(0), email(2)})
+    bench.start()
+    bench.work_off()
+    broken = delivery_store.key_of(MAIN, person(0))
+    bench.database.write([[Put(broken, {"doc": "{", "version": 1})]])
+
+    findings = bench.operator().handle({"check": CONNECTION})["findings"]
+
+    assert any("refused means: " in finding["message"] for finding in findings)
 
 
 def test_it_is_logged_without_personal_data() -> None:

@@ -14,12 +14,12 @@ from itertools import islice
 from relay.clock import Clock
 from relay.domain.claims import Claim, claimant_of
 from relay.domain.keyed_hash import BUCKETS
-from relay.domain.problems import SettingsProblem
+from relay.domain.problems import Problem, SettingsProblem
 from relay.observability import Observability
 from relay.settings.names import UnknownConnection, is_name
 from relay.settings.settings import Settings
 from relay.settings.shapes import Listing
-from relay.stores import activations, claims, deliveries, documents, flights, gates, registry, runs
+from relay.stores import activations, claims, defects, deliveries, documents, flights, gates, registry, runs
 from relay.stores.database import Database, Delete, Group, Key, Put, Table
 from relay.stores.directory import Directory
 from relay.stores.notes import ConnectionNotes
@@ -99,6 +99,22 @@ class Remover:
     def _remove_page(self, key: str, profiles: Sequence[str]) -> int:
         """Remove assignments with the identity records that only they named; return how many are gone.
 
+        Where that meets a defect of ours it is done in parts. The one assignment that the defect concerns goes alone.
+        """
+        try:
+            return self._remove_together(key, profiles)
+        except Problem:
+            raise
+        except Exception as error:  # noqa: BLE001 - a defect concerns one profile alone; the others go
+            middle = len(profiles) // 2
+            if middle:
+                return self._remove_page(key, profiles[:middle]) + self._remove_page(key, profiles[middle:])
+            self._observe.problem("removed without its identity records", error, export=key, profile=profiles[0])
+            return sum(self._database.write([[Delete(deliveries.key_of(key, profiles[0]))]]))
+
+    def _remove_together(self, key: str, profiles: Sequence[str]) -> int:
+        """Remove assignments as `_remove_page`.
+
         An assignment stays for the next time when somebody else wrote one of its identity records meanwhile.
         """
         name = key.split("/", 1)[1]
@@ -141,6 +157,7 @@ class Remover:
         gates.forget(self._database, connection, name)
         activations.forget(self._database, key)
         runs.forget_pointers(self._database, key)
+        defects.forget_older(self._database, key, self._clock.now())
         if is_last and self._is_gone(connection):
             self._remove_connection(connection)
         registry.forget(self._database, key)

@@ -250,13 +250,19 @@ def _secret_problem(error: ClientError, unknown: SettingsProblem) -> SettingsPro
     return _no_answer("Secrets Manager", code)
 
 
+_PASSING = ("KMSThrottlingException", "KMSInternalException")
+"""What KMS says of itself, and not of a key."""
+
+
 def _is_locked(code: str) -> bool:
     """Return whether a refusal is about one secret or parameter and its key, and passes only when somebody acts.
 
     https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html,
     https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html; both hand on what KMS says.
     """
-    return code in ("AccessDeniedException", "DecryptionFailure", "InvalidKeyId") or code.startswith("KMS")
+    return code in ("AccessDeniedException", "DecryptionFailure", "InvalidKeyId") or (
+        code.startswith("KMS") and code not in _PASSING
+    )
 
 
 def _no_answer(service: str, code: str) -> Busy:

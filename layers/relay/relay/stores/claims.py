@@ -24,6 +24,7 @@ def load(database: Database, keys: Sequence[str]) -> dict[str, Claim]:
 def save(key: str, claim: Claim, now: datetime) -> Put:
     """Return the write of a claim over the version it was read at."""
     write = documents.put(Key(Table.CLAIMS, key), claims.to_json(claim), claim.version)
-    if not claim.claimants and claim.flight is None and claim.more is None:
+    is_held = claim.more is not None and claim.sent is not None
+    if not claim.claimants and claim.flight is None and not is_held:
         write.item["expires_at"] = int((now + FORGOTTEN_AFTER).timestamp())
     return write
