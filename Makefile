@@ -45,9 +45,10 @@ stack-tests: setup ## the tests of the deployed stack, on this machine
 
 .PHONY: bench-activecampaign bench-gainsight-px
 BENCHMARK = PYTHONPATH=layers/relay:. .venv/bin/python -m local.benchmarks $(subst bench-,,$@) \
-	$(if $(PROFILES),--profiles $(PROFILES)) $(if $(TIME_SCALE),--time-scale $(TIME_SCALE)) $(if $(JSON),--json)
+	$(if $(PROFILES),--profiles $(PROFILES)) $(if $(TIME_SCALE),--time-scale $(TIME_SCALE)) \
+	$(if $(ACCOUNT),--account $(ACCOUNT)) $(if $(JSON),--json)
 
-bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 TIME_SCALE=2.5 JSON=)
+bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 TIME_SCALE=2.5 ACCOUNT=open JSON=)
 	@$(BENCHMARK)
 
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)

@@ -32,6 +32,12 @@ def main(arguments: Sequence[str]) -> int:
             metavar="N",
             help="the destination's limits and delays pass N times faster than the wall clock (default %(default)s)",
         )
+    kinds.choices["activecampaign"].add_argument(
+        "--account",
+        choices=sorted(activecampaign.ACCOUNTS),
+        default="open",
+        help="what the account tells of an import: whom it left out, or only how many (default %(default)s)",
+    )
     start = kinds.add_parser("ingest")
     start.add_argument("--starts", type=int, default=ingest.STARTS, metavar="N", help="(default %(default)s)")
     for kind in kinds.choices.values():
@@ -59,7 +65,8 @@ def _report(folder: Path, options: argparse.Namespace) -> Report:
     if options.kind == "ingest":
         return ingest.benchmark(folder, options.starts)
     full: ModuleType = _FULL[options.kind]
-    report: Report = full.benchmark(folder, options.profiles, options.time_scale)
+    more = {"account": options.account} if "account" in options else {}
+    report: Report = full.benchmark(folder, options.profiles, options.time_scale, **more)
     return report
 
 

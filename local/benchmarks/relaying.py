@@ -159,11 +159,16 @@ class Relay:
         begun = self.process().starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
-        self.work_off((), lambda: self.counts(begun)["selected"], progress)
+        self.work_off((), lambda: self._settled(begun), progress)
         ended = runs.load(self.disk, begun.id)
         if ended is None or ended.state is not RunState.FINISHED or not ledger_adds_up(self.counts(begun)):
             raise BenchmarkError(f"the run did not finish: {ended and ended.state}; {self._last_trouble}")
         return ended
+
+    def _settled(self, run: Run) -> int:
+        """Return of how many profiles a run knows what became of them."""
+        counts = self.counts(run)
+        return counts["selected"] - counts["outstanding"]
 
     def counts(self, run: Run) -> Counter[str]:
         """Return the ledger of a run."""

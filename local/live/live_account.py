@@ -13,7 +13,7 @@ import requests
 from local.live.report import NotThereError
 from relay.clock import Clock
 from relay.destinations.calling import HttpCaller
-from relay.destinations.contract import Account, Caller, Quota, Reply
+from relay.destinations.contract import Account, Caller, Params, Quota, Reply
 from relay.destinations.error_table import retry_after
 from relay.domain.exports import Connection
 
@@ -93,7 +93,7 @@ class Witness:
         *,
         quota: Quota,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:

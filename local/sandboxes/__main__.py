@@ -81,7 +81,8 @@ def _add_activecampaign(parser: argparse.ArgumentParser) -> None:
         help="how long an import takes, before time scaling (default %(default)s)",
     )
     parser.add_argument("--success-lists", choices=("created_or_updated", "created"), default=default.success_lists)
-    parser.add_argument("--excluded-at", choices=("import", "queue"), default=default.excluded_at)
+    parser.add_argument("--excluded-at", choices=("both", "queue", "import"), default=default.excluded_at)
+    parser.add_argument("--imports-count", action="store_true", help="imports count among the requests of a second")
 
 
 def _add_gainsight_px(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ https://developers.activecampaign.com/reference/overview
 `activecampaign_account`. Control API besides the shared one (see `control`):
 
 - `POST /_sandbox/contacts` plants one contact or `{"contacts": [...]}`, as if edited by hand: `email` (required),
-  `firstName`, `lastName`, `phone`, `fields` {id: text}, `tags` [name], `lists` {list id: status 0-3},
+  `firstName`, `lastName`, `phone`, `fields` {id: text}, `tags` [name], `lists` {list id: status},
   `excluded` and `bounced` (true puts the address on the account's exclusion or bounce list)
 - `DELETE /_sandbox/contacts/{email}` deletes a contact
 - `POST /_sandbox/import_outcomes` takes a list of endings for the next imports, e.g.
@@ -64,7 +64,8 @@ def _attach_front_door(app: Flask, account: ActiveCampaignAccount) -> None:
             return None
         account.settle()
         # Bulk import has a quota of its own; whether it counts here too is undocumented.
-        if not (request.path == IMPORT_PATH and request.method == "POST"):
+        is_import = request.path == IMPORT_PATH and request.method == "POST"
+        if account.config.imports_count or not is_import:
             wait = account.requests_quota.admit()
             g.show_quota = True
             if wait is not None:
@@ -208,8 +209,8 @@ def _plant_contact(account: ActiveCampaignAccount, given: object) -> dict[str, o
     if not isinstance(fields, dict) or not isinstance(lists, dict) or not isinstance(tags, list):
         raise InvalidControlError("fields and lists are objects by id, tags are a list")
     statuses = {as_id(number): status for number, status in lists.items()}
-    if any(n not in account.config.lists or status not in (0, 1, 2, 3) for n, status in statuses.items()):
-        raise InvalidControlError("lists maps known list ids to a status from 0 to 3")
+    if any(n not in account.config.lists or as_id(status) is None for n, status in statuses.items()):
+        raise InvalidControlError("lists maps known list ids to a status, a number")
     texts = {int(number): str(value) for number, value in fields.items() if as_id(number) is not None}
     contact, _created = account.upsert(email, given.get("firstName"), given.get("lastName"), given.get("phone"), texts)
     for name in tags:

@@ -23,11 +23,14 @@ from local.sandboxes.limits import Quota, ScaledClock, SlidingQuota
 from local.sandboxes.scripted_faults import FaultScript
 
 SUBSCRIBED, UNSUBSCRIBED, BOUNCED = 1, 2, 3
+REMOVED = 91
+"""Taken off the list without having objected, by another integration:
+https://help.activecampaign.com/hc/en-us/articles/360021838379-API-contact-with-91-as-list-subscription-status"""
 
 
 @dataclass(slots=True)
 class ListStatus:
-    """How a contact stands with one list: 1 subscribed, 2 unsubscribed, 3 bounced, and who said so last."""
+    """How a contact stands with one list: 1 subscribed, 2 unsubscribed, 3 bounced, 91 removed, and who said so last."""
 
     relation_id: int
     status: int
@@ -62,6 +65,9 @@ class Batch:
 
     batch_id: str
     rows: list[ImportRow]
+    dropped: list[str]
+    """Addresses left out when it was queued."""
+    exclude_automations: bool
     size: int
     queued: float
     queued_at: datetime
@@ -112,6 +118,8 @@ class ActiveCampaignAccount:
         self._excluded: set[str] = set()
         self._pending: list[tuple[float, int, Batch]] = []
         """A heap: what ends first comes first, of those that end together what was queued first."""
+        self.automations_started = 0
+        """How often somebody's coming to a list started its automations."""
         self._active = 0
         self._numbers = itertools.count(1)
         self._relations = itertools.count(1)
@@ -132,10 +140,12 @@ class ActiveCampaignAccount:
         }
 
     def particular_counters(self) -> dict[str, object]:
-        """Return how many imports were queued and how many contacts were in them."""
+        """Return how many imports were queued, how many contacts were in them, and how many automations started."""
+        self.settle()
         return {
             "imports": len(self.batches),
             "imported_contacts": sum(batch.size for batch in self.batches.values()),
+            "automations_started": self.automations_started,
         }
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
@@ -240,9 +250,13 @@ class ActiveCampaignAccount:
         contact.updated = now
         return contact, created
 
-    def set_list_status(self, contact: Contact, list_id: int, status: int, *, by: str, sourceid: int = 0) -> ListStatus:
+    def set_list_status(
+        self, contact: Contact, list_id: int, status: int, *, by: str, sourceid: int = 0, automations: bool = True
+    ) -> ListStatus:
         """Set how a contact stands with a list; telling the same again keeps who said it and when, unless by hand."""
         standing = contact.lists.get(list_id)
+        comes = status == SUBSCRIBED and (standing is None or standing.status != SUBSCRIBED)
+        self.automations_started += comes and automations and by != "hand"
         was_active = contact.is_active()
         if standing is None:
             standing = ListStatus(next(self._relations), status, sourceid, by, self.clock.now())
@@ -302,16 +316,20 @@ class ActiveCampaignAccount:
 
     # Imports.
 
-    def queue(self, rows: list[ImportRow]) -> tuple[str, int]:
+    def queue(self, rows: list[ImportRow], *, exclude_automations: bool = False) -> tuple[str, int]:
         """Queue an import; return its batch id and how many contacts were queued."""
-        if self.config.excluded_at == "queue":
+        dropped: list[str] = []
+        if self.config.excluded_at != "import":
             # The help page shows an answer with fewer queued than sent contacts after exclusions.
+            dropped = [row.email for row in rows if self._is_excluded(row.email)]
             rows = [row for row in rows if not self._is_excluded(row.email)]
         now = self.clock.elapsed()
         outcome = self.next_outcomes.popleft() if self.next_outcomes else ImportOutcome()
         batch = Batch(
             batch_id=str(uuid.uuid4()),
             rows=rows,
+            dropped=dropped if self.config.excluded_at == "both" else [],
+            exclude_automations=exclude_automations,
             size=len(rows),
             queued=now,
             queued_at=self.clock.now(),
@@ -329,10 +347,11 @@ class ActiveCampaignAccount:
             self._carry_out(heapq.heappop(self._pending)[-1])
 
     def _carry_out(self, batch: Batch) -> None:
+        batch.failure += batch.dropped
         reach = {"completed": len(batch.rows), "interrupted": len(batch.rows) // 2, "failed": 0}
         for row in batch.rows[: reach[batch.outcome.status]]:
             known = self.contact_by_email(row.email) is not None
-            contact = self._import_row(row)
+            contact = self._import_row(row, automations=not self._is_quiet(batch, row))
             if row.email.lower() in batch.outcome.unreported:
                 continue
             if contact is None:
@@ -346,7 +365,12 @@ class ActiveCampaignAccount:
     def _is_excluded(self, email: str) -> bool:
         return email.lower() in self._excluded or email.lower() in self.config.excluded
 
-    def _import_row(self, row: ImportRow) -> Contact | None:
+    def _is_quiet(self, batch: Batch, row: ImportRow) -> bool:
+        """Tell whether a row starts no automations: the docs put `exclude_automations` at two places."""
+        by_place = {"payload": batch.exclude_automations, "contact": row.exclude_automations}
+        return by_place.get(self.config.exclude_automations_at, any(by_place.values()))
+
+    def _import_row(self, row: ImportRow, *, automations: bool) -> Contact | None:
         """Apply one row, or return None when the import skips it.
 
         Whether a skipped row's names and fields are still taken is undocumented; the vendor's wording for such rows is
@@ -358,7 +382,8 @@ class ActiveCampaignAccount:
         if any(number not in self.config.lists for number in (*row.subscribe, *row.unsubscribe)):
             return None
         standings = contact.lists if contact is not None else {}
-        if any(n in standings and standings[n].status in (UNSUBSCRIBED, BOUNCED) for n in row.subscribe):
+        refuses = {UNSUBSCRIBED, BOUNCED} | ({REMOVED} if self.config.removed_in_import == "refuses" else set())
+        if any(n in standings and standings[n].status in refuses for n in row.subscribe):
             return None
         becomes_active = bool(row.subscribe) and (contact is None or not contact.is_active())
         if becomes_active and self._active >= self.config.contact_limit:
@@ -367,7 +392,7 @@ class ActiveCampaignAccount:
         for name in row.tags:
             self.add_tag(contact, self.tag_id(name))
         for number in row.subscribe:
-            self.set_list_status(contact, number, SUBSCRIBED, by="import")
+            self.set_list_status(contact, number, SUBSCRIBED, by="import", automations=automations)
         for number in row.unsubscribe:
             # Someone who never was on the list becomes "unsubscribed" as through contactLists: undocumented here.
             self.set_list_status(contact, number, UNSUBSCRIBED, by="import")

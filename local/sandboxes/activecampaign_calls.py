@@ -38,7 +38,7 @@ def attach_import_calls(app: Flask, account: ActiveCampaignAccount) -> None:
                 account.config.oversize_status,
             )
         try:
-            contacts = contacts_of(body)
+            contacts, no_automations = contacts_of(body)
         except RefusedImportError as refusal:
             return _refusal(refusal.message, refusal.reasons)
         quota = account.single_quota if len(contacts) == 1 else account.bulk_quota
@@ -51,7 +51,7 @@ def attach_import_calls(app: Flask, account: ActiveCampaignAccount) -> None:
             rows = read_rows(contacts)
         except RefusedImportError as refusal:
             return _refusal(refusal.message, refusal.reasons)
-        batch_id, queued = account.queue(rows)
+        batch_id, queued = account.queue(rows, exclude_automations=no_automations)
         return json_answer(
             {"Success": 1, "queued_contacts": queued, "batchId": batch_id, "message": "Contact import queued"}
         )
@@ -227,11 +227,19 @@ def _set_list_status(account: ActiveCampaignAccount) -> Response:
     return json_answer({"contacts": [describe_contact(contact)], "contactList": described})
 
 
+def _by_ids(account: ActiveCampaignAccount, ids: list[str]) -> list[Contact]:
+    """Return contacts by `ids[]`, all where none are asked for: https://developers.activecampaign.com/reference/list-all-contacts."""
+    if not ids or not account.config.ids_filter:
+        return list(account.contacts.values())
+    wanted = dict.fromkeys(as_id(number) or 0 for number in ids)
+    return [account.contacts[number] for number in wanted if number in account.contacts]
+
+
 def _select_contacts(account: ActiveCampaignAccount) -> list[Contact]:
     args = request.args
     email, list_id = args.get("email"), as_id(args.get("listid"))
     if email is None:
-        found = list(account.contacts.values())
+        found = _by_ids(account, args.getlist("ids[]"))
     else:
         known = account.contact_by_email(email)
         found = [known] if known is not None else []

@@ -39,6 +39,7 @@ class ImportRow:
     tags: tuple[str, ...] = ()
     subscribe: tuple[int, ...] = ()
     unsubscribe: tuple[int, ...] = ()
+    exclude_automations: bool = False
 
 
 def is_email(text: str) -> bool:
@@ -52,8 +53,11 @@ def is_email(text: str) -> bool:
     return bool(rest) and bool(dot) and _TOP_LEVEL_DOMAIN.fullmatch(top) is not None
 
 
-def contacts_of(body: bytes) -> list[object]:
-    """Return the raw `contacts` of a request body; raise `RefusedImportError` when there are none to be found."""
+def contacts_of(body: bytes) -> tuple[list[object], bool]:
+    """Return the raw `contacts` of a request body, and whether it asks for no automations.
+
+    Raises `RefusedImportError` when there are no contacts to be found.
+    """
     try:
         request = json.loads(body)
     except ValueError as error:
@@ -61,7 +65,7 @@ def contacts_of(body: bytes) -> list[object]:
     contacts = request.get("contacts") if isinstance(request, dict) else None
     if not isinstance(contacts, list) or not contacts:
         raise RefusedImportError("The request holds no contacts.", ["'contacts' is a required field."])
-    return contacts
+    return contacts, request.get("exclude_automations") is True
 
 
 def read_rows(contacts: list[object]) -> list[ImportRow]:
@@ -109,6 +113,7 @@ def _read_row(contact: object) -> ImportRow:
         tags=_read_tags(contact.get("tags", [])),
         subscribe=_read_list_ids(contact.get("subscribe", []), "subscribe"),
         unsubscribe=_read_list_ids(contact.get("unsubscribe", []), "unsubscribe"),
+        exclude_automations=contact.get("exclude_automations") is True,
     )
 
 

@@ -44,7 +44,15 @@ class ActiveCampaignConfig:
     200, https://github.com/rudderlabs/rudder-transformer/pull/5350) or `401`.
     `processing_seconds`: from queueing an import to its end, before time scaling.
     `success_lists`: whether an import's `success` names created contacts only, or updated ones too (reports differ).
-    `excluded_at`: whether an excluded address is dropped silently when queueing or reported as a failed row.
+    `excluded_at`: what becomes of an excluded address. `both` (as the help page's example and its list of reasons read
+    together): it is left out of `queued_contacts` and named in `failure`; `queue`: left out and never named; `import`:
+    queued, and named in `failure`.
+    `removed_in_import`: whether an import `subscribes` a contact whose list status is 91 (removed, nobody objected) or
+    `refuses` it; undocumented.
+    `exclude_automations_at`: where an import heeds `exclude_automations`: in the `payload` (as the docs' prose says),
+    in each `contact` (as their example shows) or at `either` place.
+    `ids_filter`: whether `GET /contacts` heeds `ids[]`, which is documented; a stand-in may not know it.
+    `imports_count`: whether imports count among the requests of the second, too; undocumented.
     """
 
     api_key: str = "sandbox-api-key"
@@ -58,7 +66,11 @@ class ActiveCampaignConfig:
     contact_limit: int = 2_500_000
     processing_seconds: float = 6.0
     success_lists: str = "created_or_updated"
-    excluded_at: str = "import"
+    excluded_at: str = "both"
+    removed_in_import: str = "subscribes"
+    exclude_automations_at: str = "either"
+    ids_filter: bool = True
+    imports_count: bool = False
     oversize_status: int = 413
     requests_per_second: int = 5
     imports_per_minute: int = 100
@@ -78,7 +90,11 @@ _READERS: Mapping[str, Reader] = {
     "contact_limit": number,
     "processing_seconds": seconds,
     "success_lists": one_of("created_or_updated", "created"),
-    "excluded_at": one_of("import", "queue"),
+    "excluded_at": one_of("both", "queue", "import"),
+    "removed_in_import": one_of("subscribes", "refuses"),
+    "exclude_automations_at": one_of("payload", "contact", "either"),
+    "ids_filter": flag,
+    "imports_count": flag,
     "oversize_status": number,
 }
 

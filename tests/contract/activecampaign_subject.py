@@ -27,7 +27,8 @@ class ActiveCampaignSubject(Subject):
     identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
 
     def create_app(self) -> Flask:
-        config = ActiveCampaignConfig(api_key="s3cret-key", lists={7: "News"}, fields={1: "text", 2: "text"})
+        lists, fields = {7: "News", 8: "Offers", 9: "Events"}, {1: "text", 2: "text"}
+        config = ActiveCampaignConfig(api_key="s3cret-key", lists=lists, fields=fields)
         return create_app(config, clock=self.time, sleep=self.time.pass_)
 
     def connection_fields(self) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,17 +12,55 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
+from relay.delivery.import_checks import CAME_TO_NOTHING, MOST_TRIES
 from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account, Answer, Destination, OpenImport, Quota, Step
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import Rejection
+from relay.domain.problems import Busy, Problem, Rejection
 from tests.fakes.scripted_caller import DictNotes
 from tests.fakes.wsgi_session import WsgiAdapter, wsgi_session
 
 BASE_URL = "http://sandbox.invalid"
 START = datetime(2026, 11, 1, tzinfo=UTC)
 _NUMBERS = itertools.count(1)
+
+
+def busy() -> Problem:
+    """Return our own limit."""
+    return Busy("throttled", "our own side is at its limit")
+
+
+class OurLimit:
+    """Our own side at its limit, at a call (pace) or a note (the database) that a test picks by its number."""
+
+    def __init__(self) -> None:
+        self.met = 0
+        """Calls and notes so far."""
+        self.at: int | None = None
+        self.problem: Callable[[], Problem] = busy
+
+    def meet(self) -> None:
+        """Count, and raise when it is the one."""
+        self.met += 1
+        if self.met == self.at:
+            raise self.problem()
+
+
+class LimitedNotes(DictNotes):
+    """Notes whose database can be at its limit."""
+
+    def __init__(self, limit: OurLimit) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def get(self, key: str) -> str | None:
+        self._limit.meet()
+        return super().get(key)
+
+    def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:
+        self._limit.meet()
+        return super().keep(key, value, replaces=replaces)
 
 
 class PassingTime:
@@ -51,13 +89,14 @@ class Subject(ABC):
     delivery_path: str
     """A regular expression of the path of the call that delivers."""
     backlog: timedelta = timedelta()
-    """How long every quota of the account makes others wait."""
+    """How long every quota of the account makes others wait while steps are sent."""
     identity_rejections: Mapping[str, Any]
     """Raw values that are no identity, by the code of the rejection they lead to."""
 
     def __init__(self) -> None:
         self.time = PassingTime()
-        self.notes = DictNotes()
+        self.limit = OurLimit()
+        self.notes = LimitedNotes(self.limit)
         self.memos: dict[tuple[str, str], str] = {}
         self.app = self.create_app()
         self.sandbox: FlaskClient = self.app.test_client()
@@ -133,7 +172,14 @@ class Subject(ABC):
             session=wsgi_session(self.adapter),
             monotonic=self.time,
         )
-        return Account(self.connection, caller, self.notes, BASE_URL, backlog=lambda _: self.backlog)
+        return Account(
+            self.connection,
+            caller,
+            self.notes,
+            BASE_URL,
+            backlog=lambda _: self.backlog,
+            memo_at=lambda target, identity: self.memos.get((target, identity)),
+        )
 
     def step(self, number: int, *, joins: bool = True, word: str | None = "word", after: int = 0) -> Step:
         """Return a step of person `number` for the first target, `after` seconds later than the start."""
@@ -142,7 +188,7 @@ class Subject(ABC):
         told = self.destination.complete(self.export, values) if joins else {}
         return Step(target, self.identity(number), joins, START + timedelta(seconds=after), told)
 
-    def deliver(self, steps: Sequence[Step]) -> dict[int, Rejection]:
+    def deliver(self, steps: Sequence[Step], tries: int = 1) -> dict[int, Rejection]:
         """Deliver as the engine does, waiting for imports; return the refused steps."""
         refused: dict[int, Rejection] = {}
         for call in self.destination.calls(self.account(), self.export, self._with_memos(steps)):
@@ -152,7 +198,7 @@ class Subject(ABC):
             refused.update({call[place]: rejection for place, rejection in answer.refused.items()})
             if answer.import_id is not None:
                 queued = [index for place, index in enumerate(call) if place not in answer.refused]
-                refused.update(self._wait_for_import(answer.import_id, answer.queued, queued, steps))
+                refused.update(self._wait_for_import(answer.import_id, answer.queued, queued, steps, tries))
         return refused
 
     def fault(self, do: Mapping[str, Any], *, path: str = "", contains: str = "", times: int | None = 1) -> None:
@@ -170,6 +216,7 @@ class Subject(ABC):
         return self.sandbox.get("/_sandbox/counters").get_json()
 
     def _pace(self, quota: Quota) -> None:
+        self.limit.meet()
         self.paced.append(quota)
         self.time.pass_(quota.per / quota.calls / timedelta(seconds=1))
 
@@ -183,23 +230,33 @@ class Subject(ABC):
             if index in answer.memos:
                 self.memos[step.target, step.identity] = answer.memos[index]
 
-    def open_import(self, import_id: str, contacts: int | None) -> OpenImport:
+    def open_import(self, import_id: str, contacts: int | None, note: str | None = None) -> OpenImport:
         """Return an import as the engine asks about it now, queued a moment ago."""
         now = datetime.fromtimestamp(self.time(), UTC)
-        return OpenImport(import_id, now - timedelta(seconds=10), now, contacts)
+        return OpenImport(import_id, now - timedelta(seconds=10), now, contacts, note)
 
     def _wait_for_import(
-        self, import_id: str, queued: int | None, indices: Sequence[int], steps: Sequence[Step]
+        self, import_id: str, queued: int | None, indices: Sequence[int], steps: Sequence[Step], tries: int
     ) -> dict[int, Rejection]:
         refused: dict[int, Rejection] = {}
+        note: str | None = None
         for _ in range(100):
             part = [steps[index] for index in indices]
-            asked = self.open_import(import_id, queued)
-            report = self.destination.import_report(self.account(), self.export, asked, part)
+            asked = self.open_import(import_id, queued, note)
+            account = replace(self.account(), backlog=lambda _: timedelta())
+            report = self.destination.import_report(account, self.export, asked, part)
             if report.finished:
                 refused |= {indices[place]: rejection for place, rejection in report.refused.items()}
-                indices, queued = [indices[place] for place in sorted(report.open)], None
+                again = [indices[place] for place in sorted(report.again)]
+                refused |= self._deliver_again(again, steps, tries)
+                indices, queued, note = [indices[place] for place in sorted(report.open)], None, report.note
                 if not indices:
                     return refused
             self.time.pass_(10)
         raise AssertionError("the import never ended")
+
+    def _deliver_again(self, indices: Sequence[int], steps: Sequence[Step], tries: int) -> dict[int, Rejection]:
+        if tries == MOST_TRIES:
+            return dict.fromkeys(indices, CAME_TO_NOTHING)
+        refused = self.deliver([steps[index] for index in indices], tries + 1) if indices else {}
+        return {indices[place]: rejection for place, rejection in refused.items()}

@@ -23,11 +23,14 @@ from relay.destinations import contract
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account, Finding, ImportReport, OpenImport
-from relay.domain.problems import Problem
+from relay.domain.problems import ConnectionProblem, Problem
 from tests.contract.activecampaign_answers import (
     ANYWHERE,
+    ME,
     ONLY_HERE,
     OPTIONAL,
+    PERHAPS_OF_ONE,
+    UNREADABLE_ANSWERS,
     WORK,
     Answer,
     Entry,
@@ -115,7 +118,12 @@ def _answered(answer: contract.Answer) -> Result:
 
 
 def _reported(report: ImportReport) -> Result:
-    found = {"finished": report.finished, "refused": codes(report.refused), "open": len(report.open)}
+    found = {
+        "finished": report.finished,
+        "refused": codes(report.refused),
+        "open": len(report.open),
+        "again": sorted(report.again),
+    }
     return {name: value for name, value in found.items() if value}
 
 
@@ -130,8 +138,8 @@ def _found(findings: Sequence[Finding]) -> Result:
     }
 
 
-def _opened(contacts: int | None) -> OpenImport:
-    return OpenImport("b-1", AT - timedelta(seconds=10), AT, contacts)
+def _opened(contacts: int | None, age: float = 10) -> OpenImport:
+    return OpenImport("b-1", AT - timedelta(seconds=age), AT, contacts)
 
 
 DOES: Mapping[str, Callable[[Account], Result]] = {
@@ -144,7 +152,7 @@ DOES: Mapping[str, Callable[[Account], Result]] = {
     ),
     "look at import": lambda account: _reported(DESTINATION.import_report(account, export(), _opened(2), TWO)),
     "look up": lambda account: _reported(
-        DESTINATION.import_report(account, export(), _opened(None), [step(first_name="Anna")])
+        DESTINATION.import_report(account, export(), _opened(None, 600), [step(first_name="Anna")])
     ),
     "check": lambda account: _found(DESTINATION.check(account, [export()])),
     "check fields": lambda account: _found(DESTINATION.check(account, [export({"fields.12": "x"})])),
@@ -188,6 +196,8 @@ def test_a_key_that_is_refused_once(work: Work, status: int) -> None:
 
 def _everywhere() -> list[tuple[Work, Entry]]:
     own = {(entry.work, entry.name) for entry in ONLY_HERE}
+    own |= {(work.name, name) for work in WORK if work.unread is not None for name, _ in UNREADABLE_ANSWERS}
+    own |= {("values", name) for name in PERHAPS_OF_ONE}
     return [(work, entry) for work in WORK for entry in ANYWHERE if (work.name, entry.name) not in own]
 
 
@@ -197,9 +207,36 @@ def _everywhere() -> list[tuple[Work, Entry]]:
 def test_what_any_call_can_be_answered(work: Work, entry: Entry) -> None:
     expected = entry.comes_of_it
     assert isinstance(expected, Raises)
-    if work.half_done:
-        expected = expected.half_done()
-    assert converse(work, entry.answers, entry.then) == expected
+    assert converse(work, entry.answers, entry.then) == expected.at(work)
+
+
+READS_OF_ONE = [work for work in WORK if work.unread is not None]
+
+
+@pytest.mark.parametrize("work", READS_OF_ONE, ids=lambda work: work.name)
+@pytest.mark.parametrize(("name", "answer"), UNREADABLE_ANSWERS, ids=[name for name, _ in UNREADABLE_ANSWERS])
+def test_what_cannot_be_read_of_one_is_that_ones_alone_as_long_as_the_account_is_well(
+    work: Work, name: str, answer: Raw
+) -> None:
+    assert work.unread is not None
+    assert converse(work, [answer], [ME]) == work.unread
+    code = "not_json" if name in ("a log-in page", "an empty 200") else "unexpected_answer"
+    for of_account in (answer, Raw(200, {"ok": True})):
+        of_code = "unexpected_answer" if isinstance(of_account.body, dict | list) else code
+        came_of_it = converse(work, [answer], [of_account])
+        assert came_of_it == Raises(ConnectionProblem, of_code, None if work.half_done else False)
+
+
+@pytest.mark.parametrize("name", PERHAPS_OF_ONE)
+def test_trouble_with_looking_one_up_that_stays_is_that_ones_alone_as_long_as_the_account_is_well(name: str) -> None:
+    work = BY_NAME["values"]
+    (entry,) = (entry for entry in ANYWHERE if entry.name == name)
+    again = (*work.before[1:], *entry.answers)
+    assert converse(work, [*entry.answers, ME, *again, ME], []) == work.unread
+    of_account = [*entry.answers, *entry.answers]
+    expected = entry.comes_of_it
+    assert isinstance(expected, Raises)
+    assert converse(work, of_account, []) == expected.at(work)
 
 
 @pytest.mark.parametrize("entry", ONLY_HERE, ids=lambda entry: f"{entry.work}: {entry.name}")

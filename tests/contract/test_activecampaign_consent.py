@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from relay.domain.exports import Export
 from relay.domain.problems import Transient
 from tests.contract.activecampaign_replies import codes
 from tests.contract.activecampaign_subject import (
@@ -28,10 +30,10 @@ def subject(request: pytest.FixtureRequest) -> ActiveCampaignSubject:
     return UnsubscribingSubject() if request.param == ONE_BY_ONE else ActiveCampaignUnsubscribingSubject()
 
 
-def plant(subject: ActiveCampaignSubject, number: int, status: int) -> None:
-    """Set by hand how somebody stands with the list."""
+def plant(subject: ActiveCampaignSubject, number: int, status: int, list_id: str = "7") -> None:
+    """Set by hand how somebody stands with a list."""
     subject.time.pass_(60)
-    body = {"email": subject.identity(number), "lists": {"7": status}}
+    body = {"email": subject.identity(number), "lists": {list_id: status}}
     assert subject.sandbox.post("/_sandbox/contacts", json=body).status_code == 200
 
 
@@ -73,14 +75,96 @@ def test_who_unsubscribed_by_hand_after_us_does_not(subject: ActiveCampaignSubje
     assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "hand")
 
 
+@pytest.mark.parametrize("status", [2, 55])
+def test_who_unsubscribed_by_hand_from_another_list_after_us_does_not(
+    subject: ActiveCampaignSubject, status: int
+) -> None:
+    """The contact's other entries count, too: somebody who has had enough does not come back to any list."""
+    plant(subject, 1, 1, "8")
+    join(subject, 1, 0)
+    leave(subject, 1, 10)
+    plant(subject, 1, status, "8")
+    assert join(subject, 1, 100) == {0: "unsubscribed"}
+    assert standing(subject, 1)["status"] == 2
+
+
+def test_who_unsubscribed_again_from_another_list_after_us_does_not(subject: ActiveCampaignSubject) -> None:
+    plant(subject, 1, 2, "8")
+    join(subject, 1, 0)
+    leave(subject, 1, 10)
+    plant(subject, 1, 1, "8")
+    plant(subject, 1, 2, "8")
+    assert join(subject, 1, 100) == {0: "unsubscribed"}
+
+
+def test_who_unsubscribed_from_another_list_while_we_unsubscribed_them_does_not() -> None:
+    subject = UnsubscribingSubject()
+    join(subject, 1, 0)
+    plant(subject, 1, 1, "8")
+    # By hand, after our first look at the entries and before our call.
+    real = subject.adapter.send
+
+    def meanwhile(request: Any, **more: Any) -> Any:
+        if request.method == "POST" and str(request.path_url).endswith("/contactLists"):
+            subject.adapter.send = real  # type: ignore[method-assign]
+            plant(subject, 1, 2, "8")
+        return real(request, **more)
+
+    subject.adapter.send = meanwhile  # type: ignore[method-assign,assignment]
+    leave(subject, 1, 10)
+    assert join(subject, 1, 100) == {0: "unsubscribed"}
+
+
+def test_who_had_left_another_list_by_hand_before_us_comes_back(subject: ActiveCampaignSubject) -> None:
+    plant(subject, 1, 2, "8")
+    join(subject, 1, 0)
+    for status in (1, 3, 91):
+        leave(subject, 1, 10)
+        # Coming to another list, bouncing there or being removed from it is no objection.
+        plant(subject, 1, status, "9")
+        assert join(subject, 1, 100) == {}
+        assert standing(subject, 1)["status"] == 1
+
+
+def test_whom_another_export_of_ours_unsubscribed_meanwhile_comes_back_to_both(subject: ActiveCampaignSubject) -> None:
+    news, offers = subject.export, subject.export_with({"list_id": "8"})
+
+    def tell(export: Export, number: int, *, joins: bool, after: int) -> dict[int, str]:
+        subject.export = export
+        people = [subject.step(number, joins=joins, after=after)]
+        return codes(subject.deliver([*people, subject.step(9, after=after)] if joins else people))
+
+    for export in (news, offers):
+        assert tell(export, 1, joins=True, after=0) == {}
+    for export in (news, offers):
+        assert tell(export, 1, joins=False, after=10) == {}
+        subject.time.pass_(60)
+    for export in (offers, news):
+        assert tell(export, 1, joins=True, after=20) == {}
+    (contact,) = (each for each in subject.state()["contacts"] if each["email"] == subject.identity(1))
+    assert {number: each["status"] for number, each in contact["lists"].items()} == {"7": 1, "8": 1}
+
+
+def test_what_a_release_before_remembered_counts_where_there_is_nothing_else_to_know() -> None:
+    """It remembered our own entry only."""
+    for elsewhere, comes_back in ((None, True), (2, False)):
+        subject = UnsubscribingSubject()
+        if elsewhere is not None:
+            plant(subject, 1, elsewhere, "8")
+        join(subject, 1, 0)
+        leave(subject, 1, 10)
+        (place,) = subject.memos
+        subject.memos[place] = subject.memos[place].partition(":")[0]
+        assert (join(subject, 1, 100) == {}) is comes_back
+
+
 def test_who_unsubscribed_by_hand_before_we_could_does_not(subject: ActiveCampaignSubject) -> None:
     join(subject, 1, 0)
     plant(subject, 1, 2)
     before = writes(subject)
     leave(subject, 1, 100)
     assert writes(subject) == before
-    # In bulk the reason is not looked for, because calls have to wait.
-    assert join(subject, 1, 200) == {0: "import_refused" if subject.backlog else "unsubscribed"}
+    assert join(subject, 1, 200) == {0: "unsubscribed"}
     assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (2, "hand")
 
 
@@ -102,6 +186,22 @@ def test_one_alone_is_neither_revived_nor_written(status: int, code: str) -> Non
     assert writes(subject) == 0
     assert subject.held_values(subject.identity(1)) == {}
     assert standing(subject, 1)["by"] == "hand"
+
+
+@pytest.mark.parametrize("in_import", ["subscribes", "refuses"])
+def test_who_was_removed_without_objecting_is_subscribed(subject: ActiveCampaignSubject, in_import: str) -> None:
+    assert subject.sandbox.post("/_sandbox/settings", json={"removed_in_import": in_import}).status_code == 200
+    subject.backlog = min(subject.backlog, timedelta(seconds=1))
+    plant(subject, 1, 91)
+    assert join(subject, 1, 0) == {}
+    assert standing(subject, 1)["status"] == 1
+
+
+def test_a_standing_nobody_documented_has_a_code_of_its_own() -> None:
+    subject = UnsubscribingSubject()
+    plant(subject, 1, 17)
+    assert join(subject, 1, 0) == {0: "unknown_status"}
+    assert (standing(subject, 1)["status"], standing(subject, 1)["by"]) == (17, "hand")
 
 
 def test_with_resubscribe_off_nobody_comes_back(subject: ActiveCampaignSubject) -> None:

@@ -51,29 +51,77 @@ def paths(subject: ActiveCampaignSubject) -> list[str]:
 # Imports.
 
 
-def test_an_interrupted_import_is_looked_up_contact_by_contact(subject: ActiveCampaignSubject) -> None:
+def imports(subject: ActiveCampaignSubject) -> list[int]:
+    """Return how many contacts there were in each import."""
+    return [len(body["contacts"]) for body in subject.adapter.json_bodies() if "contacts" in body]
+
+
+def test_of_an_interrupted_import_those_not_done_are_sent_again(subject: ActiveCampaignSubject) -> None:
     plan_import(subject, status="interrupted")
-    refused = subject.deliver([subject.step(number) for number in range(4)])
-    assert codes(refused) == {2: "unconfirmed", 3: "unconfirmed"}
-    assert len(subject.members()) == 2
+    assert subject.deliver([subject.step(number) for number in range(4)]) == {}
+    assert len(subject.members()) == 4
+    assert imports(subject) == [4, 2]
 
 
-def test_a_failed_import_confirms_nobody(subject: ActiveCampaignSubject) -> None:
+def test_a_failed_import_is_sent_again_as_a_whole(subject: ActiveCampaignSubject) -> None:
     plan_import(subject, status="failed")
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    assert imports(subject) == [2, 2]
+
+
+def test_an_import_that_always_fails_is_given_up_after_a_few_tries(subject: ActiveCampaignSubject) -> None:
+    for _ in range(5):
+        plan_import(subject, status="failed")
     refused = subject.deliver([subject.step(1), subject.step(2)])
     assert codes(refused) == {0: "unconfirmed", 1: "unconfirmed"}
+    assert imports(subject) == [2, 2, 2]
 
 
-def test_fewer_queued_than_sent_finds_who_was_dropped(subject: ActiveCampaignSubject) -> None:
-    set_up(subject, excluded_at="queue")
+READINGS = [(at, lists) for at in ("both", "queue", "import") for lists in ("created", "created_or_updated")]
+
+
+@pytest.mark.parametrize(("excluded_at", "success_lists"), READINGS)
+@pytest.mark.parametrize("are_known", [False, True])
+@pytest.mark.parametrize("ids_filter", [True, False])
+def test_whoever_an_import_leaves_out_is_found_whatever_the_account_tells(
+    subject: ActiveCampaignSubject, excluded_at: str, success_lists: str, are_known: bool, ids_filter: bool
+) -> None:
+    """Excluded addresses may be missing from the count, or named, or both; ids may be those of new contacts only."""
+    set_up(subject, success_lists=success_lists, ids_filter=ids_filter)
+    if are_known:
+        assert subject.deliver([subject.step(number, word="old") for number in range(30)]) == {}
+    set_up(subject, excluded_at=excluded_at)
     subject.leave_out(subject.identity(1))
-    assert codes(subject.deliver([subject.step(0), subject.step(1)])) == {1: "unconfirmed"}
+    plant(subject, 2, lists={"7": 2})
+    plant(subject, 3, bounced=True)
+    for after in (1, 2):
+        refused = subject.deliver([subject.step(number, after=after, word=f"new {after}") for number in range(30)])
+        assert set(refused) == {1, 2, 3}
+        assert refused[2].code == "unsubscribed"
+        for number in set(range(30)) - {1, 2, 3}:
+            assert subject.held_values(subject.identity(number)) == subject.values(f"new {after}")
+
+
+@pytest.mark.parametrize(("excluded_at", "success_lists"), READINGS)
+def test_nobody_is_looked_up_again_and_again_because_one_address_is_excluded(
+    subject: ActiveCampaignSubject, excluded_at: str, success_lists: str
+) -> None:
+    """Where the account names those it leaves out; the first imports show whether it does."""
+    set_up(subject, excluded_at=excluded_at, success_lists=success_lists)
+    subject.leave_out(subject.identity(1))
+    counts = []
+    for after in range(4):
+        before = len(subject.adapter.requests)
+        assert set(subject.deliver([subject.step(number, after=after) for number in range(100)])) == {1}
+        counts.append(len(subject.adapter.requests) - before)
+    # The import, its state, the overview, and the reason of the one; by ids one more, or all where they do not help.
+    most = 12 if success_lists == "created_or_updated" or excluded_at != "queue" else 500
+    assert max(counts[1:]) <= most, counts
 
 
 def test_no_limit_is_passed_while_a_full_import_is_looked_up(subject: ActiveCampaignSubject) -> None:
     plan_import(subject, status="interrupted")
-    refused = subject.deliver([subject.step(number) for number in range(250)])
-    assert len(refused) == 125
+    assert subject.deliver([subject.step(number) for number in range(250)]) == {}
     assert subject.counters()["limit_violations"] == 0
 
 
@@ -99,7 +147,7 @@ def test_an_import_that_waits_behind_others_is_asked_about_when_its_turn_has_com
 
 def test_who_unsubscribed_by_hand_is_not_revived(subject: ActiveCampaignSubject) -> None:
     plant(subject, 1, lists={"7": 2})
-    assert codes(subject.deliver([subject.step(1), subject.step(2)])) == {0: "import_refused"}
+    assert codes(subject.deliver([subject.step(1), subject.step(2)])) == {0: "unsubscribed"}
     assert statuses(subject) == {subject.identity(1): 2, subject.identity(2): 1}
 
 
@@ -110,8 +158,27 @@ def test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more(subjec
     steps = [subject.step(0), replace(subject.step(1), identity=odd), subject.step(2)]
     assert codes(subject.deliver(steps)) == {1: "malformed"}
     assert subject.members() == {subject.identity(0), subject.identity(2)}
-    imports = [line["status"] for line in subject.lines if line["operation"].startswith("bulk")]
-    assert imports == [400, 200]
+    answers = [line["status"] for line in subject.lines if line["operation"].startswith("bulk")]
+    assert answers == [400, 200]
+
+
+# Automations.
+
+
+@pytest.mark.parametrize("place", ["payload", "contact", "either"])
+@pytest.mark.parametrize("options", [{}, {"exclude_automations": True}])
+@pytest.mark.parametrize("backlog", [0, 60])
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_automations_start_unless_the_export_excludes_them(
+    subject: ActiveCampaignSubject, options: dict[str, Any], place: str, backlog: int, count: int
+) -> None:
+    """Whichever of the two documented places the account heeds."""
+    set_up(subject, exclude_automations_at=place)
+    subject.backlog = timedelta(seconds=backlog)
+    subject.export = subject.export_with(options)
+    assert subject.deliver([subject.step(number) for number in range(count)]) == {}
+    assert len(subject.subscribed()) == count
+    assert subject.counters()["automations_started"] == (0 if options else count)
 
 
 # Reasons.
@@ -157,14 +224,14 @@ def test_a_wrong_key_however_it_is_answered(subject: ActiveCampaignSubject, flav
 
 
 def test_a_check_finds_what_is_missing(subject: ActiveCampaignSubject) -> None:
-    broken = replace(subject.export_with({"list_id": "8", "exit_field": "99"}), name="broken")
+    broken = replace(subject.export_with({"list_id": "80", "exit_field": "99"}), name="broken")
     findings = subject.destination.check(subject.account(), [subject.export, broken])
     assert [(found.subject.partition("/")[2], found.level) for found in findings[2:]] == [
         ("everyone", Level.OK),
         ("broken", Level.ERROR),
         ("broken", Level.ERROR),
     ]
-    assert "list 8" in findings[3].message
+    assert "list 80" in findings[3].message
     assert "field 99" in findings[4].message
 
 

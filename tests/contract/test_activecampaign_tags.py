@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from relay.destinations.activecampaign.errors import MOST_TAG_NAMES, MOST_TAGS
 from relay.destinations.contract import Step
+from tests.contract.activecampaign_replies import codes
 from tests.contract.activecampaign_subject import ActiveCampaignFewSubject, ActiveCampaignTaggingSubject
 
 
@@ -78,9 +81,11 @@ def test_an_interrupted_import_is_looked_up_by_its_tags() -> None:
     subject = ActiveCampaignTaggingSubject()
     plant(subject, 2, lists={"7": 1}, firstName="word", fields={"1": "word of field"})
     subject.sandbox.post("/_sandbox/import_outcomes", json=[{"status": "interrupted"}])
-    # Subscribed and with the same values, but without the tag.
-    refused = subject.deliver([subject.step(1), subject.step(2)])
-    assert {index: rejection.code for index, rejection in refused.items()} == {1: "unconfirmed"}
+    # Subscribed and with the same values, but without the tag: so that one alone is sent again.
+    assert subject.deliver([subject.step(1), subject.step(2)]) == {}
+    assert subject.members() == {subject.identity(1), subject.identity(2)}
+    sent = [body for body in subject.adapter.json_bodies() if "contact" in body or "contacts" in body]
+    assert [len(body.get("contacts", [0])) for body in sent] == [2, 1]
 
 
 def test_a_known_tag_costs_one_call() -> None:
@@ -96,3 +101,80 @@ def test_a_known_tag_costs_one_call() -> None:
         "contactTags",
         "contactLists",
     ]
+
+
+# Bounds.
+
+
+def numbered(count: int, word: str = "Interest") -> list[str]:
+    return [f"{word} {number}" for number in range(count)]
+
+
+def test_a_profile_with_too_many_tags_is_refused_by_itself(subject: ActiveCampaignTaggingSubject) -> None:
+    steps = [
+        with_tags(subject, 1, *numbered(MOST_TAGS)),
+        with_tags(subject, 2, *numbered(MOST_TAGS + 1)),
+        with_tags(subject, 3, *numbered(400)),
+        with_tags(subject, 4, "VIP"),
+    ]
+    refused = subject.deliver(steps)
+    assert codes(refused) == {1: "too_many_tags", 2: "too_many_tags"}
+    assert all(str(MOST_TAGS) in rejection.detail for rejection in refused.values())
+    held = tags(subject)
+    assert set(held) == {"person1", "person4"}
+    # The tag that marks members is the export's, and comes on top.
+    assert len(held["person1"]) == MOST_TAGS + 1
+
+
+def test_a_tag_named_twice_counts_once(subject: ActiveCampaignTaggingSubject) -> None:
+    names = [*numbered(MOST_TAGS), *[name.upper() for name in numbered(MOST_TAGS)]]
+    assert subject.deliver([with_tags(subject, 1, *names), with_tags(subject, 2)]) == {}
+    assert len(tags(subject)["person1"]) == MOST_TAGS + 1
+
+
+def test_an_export_never_fills_the_account_with_tags() -> None:
+    subject = ActiveCampaignTaggingSubject()
+    people = [with_tags(subject, number, f"Search {number}") for number in range(MOST_TAG_NAMES + 30)]
+    refused = codes(subject.deliver(people))
+    assert (len(refused), set(refused.values())) == (30, {"tags_used_up"})
+    assert len(subject.state()["tags"]) == MOST_TAG_NAMES + 1
+    assert len(subject.members()) == MOST_TAG_NAMES
+    # What was used before goes on being used, and so does the mark.
+    again = [with_tags(subject, 2_000, "search 7"), with_tags(subject, 2_001), with_tags(subject, 2_002, "Another")]
+    assert codes(subject.deliver(again)) == {2: "tags_used_up"}
+    assert len(subject.state()["tags"]) == MOST_TAG_NAMES + 1
+
+
+def test_one_by_one_the_same_bound_holds() -> None:
+    subject = TaggingOneByOneSubject()
+    for first in range(0, MOST_TAG_NAMES, MOST_TAGS):
+        names = [f"Search {number}" for number in range(first, first + MOST_TAGS)]
+        assert subject.deliver([with_tags(subject, first, *names)]) == {}
+    assert codes(subject.deliver([with_tags(subject, 2_000, "Another")])) == {0: "tags_used_up"}
+    assert len(subject.state()["tags"]) == MOST_TAG_NAMES + 1
+
+
+def test_an_administrator_who_edits_the_export_lets_it_go_on() -> None:
+    subject = ActiveCampaignTaggingSubject()
+    people = [with_tags(subject, number, f"Search {number}") for number in range(MOST_TAG_NAMES + 2)]
+    assert len(subject.deliver(people)) == 2
+    subject.export = replace(subject.export, version=subject.export.version + 1)
+    assert subject.deliver(people[-2:]) == {}
+
+
+def test_two_workers_count_together() -> None:
+    subject = ActiveCampaignTaggingSubject()
+    notes, real = subject.notes, subject.notes.keep
+    overtaken: list[str] = []
+
+    def overtake(key: str, value: str, *, replaces: str | None = None) -> str:
+        if not overtaken and key.startswith("ac tags of"):
+            overtaken.append(key)
+            subject.deliver([with_tags(subject, number, f"Theirs {number}") for number in (500, 501)])
+        return real(key, value, replaces=replaces)
+
+    notes.keep = overtake  # type: ignore[method-assign]
+    people = [with_tags(subject, number, f"Ours {number}") for number in range(MOST_TAG_NAMES // 4 - 1)]
+    assert subject.deliver(people) == {}
+    kept = notes.get(overtaken[0]) or ""
+    assert len(kept.partition(" ")[2]) == 8 * (len(people) + 2)

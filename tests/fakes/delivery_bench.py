@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from relay.delivery.cases import Job, Result
+from relay.delivery.cases import Job, Result, Retry
 from relay.delivery.checking import Checker
 from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import SCAN, Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.launching import Launcher
-from relay.delivery.messages import LookAgain, WakeLater, from_json
+from relay.delivery.messages import Confirm, LookAgain, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
 from relay.delivery.probing import Prober
@@ -53,7 +53,7 @@ from relay.stores import claims, deliveries, flights, profiles, runs, segments
 from relay.stores.directory import Directory
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_database import MemoryDatabase
-from tests.simulation.destinations import UNKNOWN_USER, SimDestination
+from tests.simulation.destinations import UNKNOWN_USER, Import, SimDestination
 
 VIP, LAPSED = "shop/vip", "shop/lapsed"
 CONNECTION = "letters"
@@ -101,6 +101,8 @@ class BenchDestination(SimDestination):
     """What it answers when it is asked before when all is over."""
     asks: bool = False
     """Whether that takes a call."""
+    failing_imports: int = 0
+    """How many of the next imports fail as a whole."""
 
     def says_goodbye(self, export: Export) -> bool:
         return not self.keeps
@@ -125,6 +127,13 @@ class BenchDestination(SimDestination):
             raise self.script.pop(0)
         report = super().import_report(account, export, queued, steps)
         return replace(report, refused=dict.fromkeys(report.refused, self.rejection))
+
+    def _land(self, job: Import) -> None:
+        if self.failing_imports > 0:
+            self.failing_imports -= 1
+            job.landed, job.undone = True, frozenset(range(len(job.steps)))
+        else:
+            super()._land(job)
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         if self.asks:
@@ -394,8 +403,10 @@ class Bench:
         return replace(Job(self.export, self.tool, self.account()), **changes)
 
     def deliver(self, *numbers: int, run: RunTag | None = None, thorough: bool = False) -> dict[int, Result]:
-        """Look at profiles; return what became of each."""
-        results = self.engine.deliver(self.job(run=run, thorough=thorough), [person(number) for number in numbers])
+        """Look at profiles, for a run that begins now if there is one; return what became of each."""
+        retry = None if run is None else Retry(self.clock.now())
+        job = self.job(run=run, retry=retry, thorough=thorough)
+        results = self.engine.deliver(job, [person(number) for number in numbers])
         return {int(profile[2:], 16): result for profile, result in results.items()}
 
     def consumer(self) -> Consumer:
@@ -509,7 +520,7 @@ class Bench:
 
     def _made_due(self, message: Message) -> Message:
         task = from_json(message.body)
-        if isinstance(task, WakeLater):
+        if isinstance(task, WakeLater | Confirm):
             self.clock.time = max(self.clock.now(), task.due)
         return message
 

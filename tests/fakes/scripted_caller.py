@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from relay.destinations.contract import Account, Quota, Reply
+from relay.destinations.contract import Account, Params, Quota, Reply
 from relay.domain.exports import Connection
 
 
@@ -29,7 +29,7 @@ class Asked:
     url: str
     quota: Quota
     headers: Mapping[str, str]
-    params: Mapping[str, str]
+    params: Params
     json: Any
     form: Mapping[str, str] | None
 
@@ -48,7 +48,7 @@ class ScriptedCaller:
         *,
         quota: Quota,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:

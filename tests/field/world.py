@@ -142,7 +142,7 @@ class World:
                 connection.name,
                 pace=partial(stack.pace, connection.name),
                 log=self.observe.info,
-                hold=partial(stack.pace.hold, connection.name),
+                hold=partial(stack.pace.hold_all, connection.name),
                 session=session,
                 monotonic=self.clock.timestamp,
             )

@@ -21,6 +21,8 @@ from tests.histories.people import Person, Wanted
 from tests.histories.side import SEGMENTS, Side, Stored
 
 LIST = 7
+OTHER_LIST = 8
+"""Not ours: people come to it and leave it by hand."""
 MARK = 2
 """The custom field that marks who is in, with `set_field`."""
 SUBSCRIBED, UNSUBSCRIBED = 1, 2
@@ -43,6 +45,8 @@ class ActiveCampaignSide(Side):
         self.account: ActiveCampaignAccount = self.app.extensions["sandbox"]
         self.hand: dict[str, int] = {}
         """What was last done by hand to the subscription of an address."""
+        self.had_enough: set[str] = set()
+        """Who unsubscribed by hand from the other list after the relay had unsubscribed them from ours."""
         self._deleted: set[str] = set()
 
     def _destination(self) -> Destination:
@@ -51,11 +55,13 @@ class ActiveCampaignSide(Side):
     def _app(self) -> Flask:
         config = ActiveCampaignConfig(
             api_key="s3cret-key",
-            lists={LIST: "News"},
+            lists={LIST: "News", OTHER_LIST: "Offers"},
             fields={1: "text", MARK: "text"},
             processing_seconds=self.chance.choice([2.0, 6.0, 200.0]),
             success_lists=self.chance.choice(["created", "created_or_updated"]),
-            excluded_at=self.chance.choice(["import", "queue"]),
+            excluded_at=self.chance.choice(["both", "queue", "import"]),
+            removed_in_import=self.chance.choice(["subscribes", "refuses"]),
+            ids_filter=self.chance.random() < 0.7,
         )
         return create_app(config, clock=self.clock.timestamp, sleep=self.clock.advance)
 
@@ -96,27 +102,37 @@ class ActiveCampaignSide(Side):
         return activecampaign_trouble.fault(self.chance)
 
     def by_hand(self, people: Sequence[Person]) -> str | None:
+        ours = [
+            contact.email
+            for contact in self.account.contacts.values()
+            if (standing := self._standing(contact)) and (standing.status, standing.by) == (UNSUBSCRIBED, "api")
+        ]
+        if ours and self.chance.random() < 0.3:
+            return self._at_other_list(self.chance.choice(ours))
         known = self.destination.identity_of(self.chance.choice(people).attributes["email"], self.export)
         if isinstance(known, Rejection) or not known[0].endswith(".com"):
             return None
         email = known[0]
         contact = self.account.contact_by_email(email)
         roll = self.chance.random()
-        if roll < 0.15:
+        if roll < 0.2:
             outcome = activecampaign_trouble.import_outcome(self.chance, self._email_of(people))
             self.post("import_outcomes", [outcome])
-            is_lost = "seconds" in outcome and self.chance.random() < 0.7
+            is_lost = "seconds" in outcome and self.chance.random() < 0.9
             if is_lost:
                 self.post("faults", [activecampaign_trouble.LOST])
             return f"the next import ends {outcome}" + " and is not answered" * is_lost
-        if roll < 0.22:
+        if roll < 0.27:
             word = self.chance.choice(["excluded", "bounced"])
             self.post("contacts", {"email": email, word: True})
             return f"{email} is {word}"
-        if roll < 0.26 and self.hand.get(email) != UNSUBSCRIBED:
+        if roll < 0.31 and self.hand.get(email) != UNSUBSCRIBED:
             self._deleted.add(email)
+            self.had_enough.discard(email)
             return f"{email} is deleted" if self.account.delete(email) else None
         standing = self._standing(contact)
+        if roll < 0.35:
+            return self._at_other_list(email)
         again = standing is not None and standing.status == UNSUBSCRIBED and self.chance.random() < 0.3
         status = SUBSCRIBED if again else UNSUBSCRIBED
         # The times a list entry shows are whole seconds: two changes within one look like one.
@@ -124,7 +140,20 @@ class ActiveCampaignSide(Side):
         self.post("contacts", {"email": email, "lists": {str(LIST): status}})
         self.clock.advance(1)
         self.hand[email] = status
+        self.had_enough.discard(email)
         return f"{email} sets its subscription to {status} by hand"
+
+    def _at_other_list(self, email: str) -> str:
+        standing = self._standing(self.account.contact_by_email(email))
+        status = self.chance.choice([SUBSCRIBED, UNSUBSCRIBED, UNSUBSCRIBED])
+        self.clock.advance(1)
+        self.post("contacts", {"email": email, "lists": {str(OTHER_LIST): status}})
+        self.clock.advance(1)
+        if status == SUBSCRIBED:
+            self.had_enough.discard(email)
+        elif standing is not None and standing.status == UNSUBSCRIBED:
+            self.had_enough.add(email)
+        return f"{email} sets its subscription to the other list to {status} by hand"
 
     def _email_of(self, people: Sequence[Person]) -> str:
         return str(self.chance.choice(people).attributes["email"] or "x@example.com").strip().lower()
@@ -136,13 +165,13 @@ class ActiveCampaignSide(Side):
     # What must be true.
 
     def complaints(self) -> list[str]:
-        """Nobody who unsubscribed by hand is subscribed."""
+        """Nobody who unsubscribed by hand is subscribed, be it from another list since the relay unsubscribed them."""
         self.account.settle()
+        away = {email for email, status in self.hand.items() if status == UNSUBSCRIBED} | self.had_enough
         return [
             f"{email} unsubscribed by hand and is subscribed by {standing.by}"
-            for email, status in self.hand.items()
-            if status == UNSUBSCRIBED
-            and (standing := self._standing(self.account.contact_by_email(email))) is not None
+            for email in sorted(away)
+            if (standing := self._standing(self.account.contact_by_email(email))) is not None
             and standing.status == SUBSCRIBED
         ]
 

@@ -46,7 +46,7 @@ def fault(chance: Random) -> dict[str, Any]:
 
 def import_outcome(chance: Random, email: str) -> dict[str, Any]:
     """Return how the next import ends: now and then most of a day later, after those that were queued after it."""
-    if chance.random() < 0.3:
+    if chance.random() < 0.5:
         return {"seconds": chance.choice([900, 7_000, 40_000, 80_000])}
     status = chance.choice(["completed", "interrupted", "failed"])
     return {"status": status, "unreported": [email]} if chance.random() < 0.4 else {"status": status}

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import pytest
 
 from relay.delivery.pace import Pace
-from relay.destinations.activecampaign import ActiveCampaign, contacts, imports
+from relay.destinations.activecampaign import ActiveCampaign, contacts
+from relay.destinations.activecampaign.look_ups import LookUp
 from tests.histories.playing import SIDES, History, play
 from tests.histories.promises import BrokenPromise
 
@@ -55,7 +56,7 @@ def ask_nobody(patch: pytest.MonkeyPatch) -> None:
 
 def believe(patch: pytest.MonkeyPatch) -> None:
     """Take what an import left open for done."""
-    patch.setattr(imports._LookUp, "is_as_wanted", lambda *_: True)
+    patch.setattr(LookUp, "_is_as_wanted", lambda *_: True)
 
 
 def give_up(patch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from relay.delivery.consuming import Consumer
 from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
+from relay.delivery.memos import memo_at
 from relay.delivery.opening import Opener
 from relay.delivery.pace import Pace
 from relay.delivery.setting_aside import SettingAside
@@ -92,7 +93,7 @@ class World:
             connection.name,
             pace=partial(self._pace, connection.name),
             log=self.observe.info,
-            hold=partial(self._pace.hold, connection.name),
+            hold=partial(self._pace.hold_all, connection.name),
             session=self._session,
             monotonic=self.clock.timestamp,
         )
@@ -101,7 +102,9 @@ class World:
     def _opener(self) -> Opener:
         urls = {self.side.name: BASE_URL}
         settings = self.settings.as_settings()
-        return Opener(self.database, settings, self._lookup, self.caller, urls, self._pace.backlog, self._pace.hold)
+        paced = (self._pace.backlog, self._pace.hold)
+        memos = partial(memo_at, self.database, self.keyed)
+        return Opener(self.database, settings, self._lookup, self.caller, urls, *paced, memos)
 
     def _lookup(self, name: str) -> Any:
         assert name == self.side.name

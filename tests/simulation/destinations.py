@@ -26,6 +26,8 @@ class Import:
     lands_before: datetime
     refused: dict[int, Rejection] = field(default_factory=dict)
     landed: bool = False
+    undone: frozenset[int] = frozenset()
+    """Rows that an import which failed or was interrupted did not get to."""
 
 
 @dataclass
@@ -51,6 +53,8 @@ class SimDestination:
     imports: list[Import] = field(default_factory=list)
     late: list[Import] = field(default_factory=list)
     trouble: float = 0.0
+    bad_imports: int = 0
+    """How many more imports may fail or be interrupted, at any time."""
     key_is_bad: bool = False
     trouble_before_run: list[Finding] = field(default_factory=list)
     writes: int = 0
@@ -123,8 +127,11 @@ class SimDestination:
 
     def _land(self, job: Import) -> None:
         job.landed = True
+        if self.imports_later and self.bad_imports and self.chance.random() < 0.4:
+            self.bad_imports -= 1
+            job.undone = frozenset(range(self.chance.randint(0, len(job.steps) - 1), len(job.steps)))
         for row, step in enumerate(job.steps):
-            if row in job.refused:
+            if row in job.refused or row in job.undone:
                 continue
             key = (step.target, step.identity)
             if key in self.last_at and step.at < self.last_at[key]:
@@ -162,8 +169,23 @@ class SimDestination:
             return ImportReport(False)
         left = self.chance.randint(1, len(steps) - 1) if len(steps) > 1 and self.chance.random() < 0.2 else 0
         told = len(steps) - left
-        refused = {place: job.refused[row] for place, row in enumerate(rows[:told]) if row in job.refused}
-        return ImportReport(True, refused, frozenset(range(told, len(steps))))
+        again = {place for place, row in enumerate(rows[:told]) if row in job.undone}
+        refused = {
+            place: job.refused[row]
+            for place, row in enumerate(rows[:told])
+            if row in job.refused and place not in again
+        }
+        return ImportReport(True, refused, frozenset(range(told, len(steps))), frozenset(again), note="rest")
+
+    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        self.step(f"before confirm {self.name}")
+        if self.chance.random() < self.trouble:
+            raise Transient("server_error", "500")
+        return {row: self._is_as_wanted(step) for row, step in enumerate(steps)}
+
+    def _is_as_wanted(self, step: Step) -> bool:
+        held = self.held.get((step.target, step.identity))
+        return held == dict(step.values) if step.joins else held is None
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         """Say what is over, now and then; a call begins within the tenth of the bound that nothing lands in."""

@@ -1,7 +1,7 @@
 """What the plain world leaves out: our own code has defects that some profiles meet, now and then."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,10 @@ class FlawedDestination(SimDestination):
     ) -> ImportReport:
         self._trip(*(step.identity for step in steps))
         return super().import_report(account, export, queued, steps)
+
+    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        self._trip(*(step.identity for step in steps))
+        return super().confirm(account, export, steps)
 
 
 class FlawedWorld(World):

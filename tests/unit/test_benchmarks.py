@@ -4,6 +4,7 @@ import inspect
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -20,10 +21,11 @@ from local.benchmarks import activecampaign, gainsight_px, ingest
 from local.benchmarks.apart import EndedEarlyError, apart
 from local.benchmarks.disk_database import DiskDatabase, Loading
 from local.benchmarks.fast_clock import FastClock
-from local.benchmarks.population import Population, store
+from local.benchmarks.population import Population, Trouble, store
 from local.benchmarks.queues import RECEIVES, VISIBILITY, Queues
 from local.benchmarks.report import Figure, Goal, Report
 from local.fake_aws import Asked
+from relay.domain.addresses import normal_address
 from relay.queues import Message, Received
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
@@ -124,11 +126,24 @@ def test_a_population_is_stored_as_the_relay_stores_it_and_spread_evenly(tmp_pat
     assert all(shard == sorted(shard) for shard in shards)
     assert sorted(number for shard in shards for _, number in shard) == list(range(1200))
     assert [sum(population.leaves(number) for _, number in shard) for shard in shards] == [30] * 4
+    assert not list(population.troubles())
     assert all(profile is not None and profile.version == 1 for profile in found)
     assert segments.known(disk, ["shop/one", "shop/two", "shop/three"]) == {"shop/one", "shop/two"}
     listed = [profile for bucket in range(256) for profile in segments.listing(disk, "shop/two", bucket)]
     assert listed == sorted(ids)
     disk.close()
+
+
+def test_a_population_with_troubles_has_as_many_of_each_as_real_ones_and_spreads_them_evenly() -> None:
+    population = Population(8000, ("shop/one",), has_troubles=True)
+    told = dict(population.troubles())
+    wanted = {Trouble.EXCLUDED: 80, Trouble.UNSUBSCRIBED: 80, Trouble.MALFORMED: 40, Trouble.BOUNCED: 8}
+    assert Counter(told.values()) == wanted
+    for index in range(4):
+        shard = Counter(told[number] for _, number in population.shard(index, 4) if number in told)
+        assert shard == {trouble: count // 4 for trouble, count in wanted.items()}
+    malformed = {number for number in told if normal_address(population.email(number)) is None}
+    assert malformed == {number for number, trouble in told.items() if trouble is Trouble.MALFORMED}
 
 
 # The queues.
@@ -238,10 +253,10 @@ def test_a_missed_goal_is_named(value: float, goal: Goal | None, missed: bool) -
 def test_the_command_says_by_its_status_and_its_text_that_a_goal_is_missed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked: list[tuple[int, float]] = []
+    asked: list[tuple[int, float, str]] = []
 
-    def missing(folder: Path, profiles: int, time_scale: float) -> Report:
-        asked.append((profiles, time_scale))
+    def missing(folder: Path, profiles: int, time_scale: float, account: str) -> Report:
+        asked.append((profiles, time_scale, account))
         return Report("Tool", {"profiles": profiles}, [Figure("writes", "write calls", 3, Goal("=", 0))], ["A note."])
 
     monkeypatch.setattr(activecampaign, "benchmark", missing)
@@ -250,7 +265,7 @@ def test_the_command_says_by_its_status_and_its_text_that_a_goal_is_missed(
     told = capsys.readouterr().out
     assert "MISSED: write calls 3 = 0" in told
     assert "A note." in told
-    assert asked == [(500, activecampaign.DEFAULT_TIME_SCALE)]
+    assert asked == [(500, activecampaign.DEFAULT_TIME_SCALE, "open")]
 
 
 # Small runs of the real thing over HTTP. What depends on the machine (pace, CPU time, calls that came late and were
@@ -258,14 +273,18 @@ def test_the_command_says_by_its_status_and_its_text_that_a_goal_is_missed(
 
 
 @pytest.mark.enable_socket
-def test_a_small_activecampaign_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
-    status = benchmarks.main(["activecampaign", "--profiles", "1000", "--time-scale", "10", "--json"])
+@pytest.mark.parametrize("account", sorted(activecampaign.ACCOUNTS))
+def test_a_small_activecampaign_benchmark(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--profiles", "1000", "--time-scale", "10", "--account", account, "--json"]
+    status = benchmarks.main(["activecampaign", *options])
 
     told = json.loads(capsys.readouterr().out)
     figures: dict[str, float] = told["figures"]
     assert status == (1 if told["missed"] else 0)
     assert figures["write_calls_per_1000"] == 4
-    assert figures["on_the_list"] == figures["delivered"] == figures["unchanged"] == 1000
+    # Of so few 12 are excluded, 8 unsubscribed and 8 malformed, and 4 have bounced.
+    assert figures["on_the_list"] == figures["delivered"] == figures["unchanged"] == 1000 - 32
+    assert (figures["malformed"], figures["refused"], figures["unsubscribed"]) == (8, 24, 8)
     assert figures["second_run_write_calls"] == 0
     assert figures["looks_per_1000"] >= 4, "each import is looked at"
     assert 100 < figures["bytes_per_profile"] < 400

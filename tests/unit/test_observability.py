@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.domain.problems import ConnectionProblem
+from relay.domain.problems import Busy, ConnectionProblem
 from relay.observability import WITHHELD, Count, Observability, places
 
 PLANTED = "ada.lovelace@example.com"
@@ -65,6 +65,13 @@ def test_our_own_problems_speak_for_themselves(stream: io.StringIO) -> None:
     assert (line["level"], line["code"], line["reason"]) == ("WARNING", "bad_key", "the key was refused")
     assert line["actor"] == "administrator"
     assert "probed" in line["next_step"]
+
+
+def test_waiting_for_our_own_side_is_no_warning(stream: io.StringIO) -> None:
+    Observability(stream).problem("try again", Busy("pace", "the quota is used up"))
+
+    (line,) = lines(stream)
+    assert (line["level"], line["code"]) == ("INFO", "pace")
 
 
 def test_a_count_is_an_embedded_metric(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

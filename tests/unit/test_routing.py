@@ -62,6 +62,7 @@ def _look(connection: str, export: str, version: int, *profiles: str) -> dict[st
         "profiles": list(profiles),
         "thorough": False,
         "run": None,
+        "tries": 0,
     }
 
 

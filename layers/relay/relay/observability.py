@@ -13,7 +13,7 @@ from typing import IO, Any, TypedDict, Unpack
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from relay.domain.problems import Problem
+from relay.domain.problems import Busy, Problem
 
 DEFAULT_NAMESPACE = "AudienceRelay"
 """The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
@@ -125,11 +125,15 @@ class Observability:
         self._logger.info(event, extra=_allowed(fields), stacklevel=_CALLER)
 
     def problem(self, event: str, error: BaseException, **fields: Unpack[Fields]) -> None:
-        """Log an exception by class, code and place in the code; only our own problems may speak for themselves."""
+        """Log an exception by class, code and place in the code; only our own problems may speak for themselves.
+
+        Waiting for our own side (Busy) is part of ordinary work, and no warning.
+        """
         told: dict[str, Any] = {**_allowed(fields), "error": type(error).__name__, "at": places(error)}
         if isinstance(error, Problem):
             own = Fields(code=error.code, reason=error.what, actor=error.actor.value, next_step=error.next_step)
-            self._logger.warning(event, extra={**told, **_allowed(own)}, stacklevel=_CALLER)
+            log = self._logger.info if isinstance(error, Busy) else self._logger.warning
+            log(event, extra={**told, **_allowed(own)}, stacklevel=_CALLER)
         else:
             self._logger.error(event, extra=told, stacklevel=_CALLER)
 

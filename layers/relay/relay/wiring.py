@@ -16,6 +16,7 @@ from relay.delivery.cursors import Cursors
 from relay.delivery.engine import Engine
 from relay.delivery.import_checks import ImportChecker
 from relay.delivery.launching import Launcher
+from relay.delivery.memos import memo_at
 from relay.delivery.opening import Opener
 from relay.delivery.operating import Operator
 from relay.delivery.pace import Pace
@@ -99,7 +100,7 @@ class Stack:
             connection.name,
             pace=partial(self.pace, connection.name),
             log=partial(self.observe.info, destination=connection.destination),
-            hold=partial(self.pace.hold, connection.name),
+            hold=partial(self.pace.hold_all, connection.name),
         )
         return caller, lambda: sum(caller.counts.values())
 
@@ -114,7 +115,11 @@ class Stack:
             self.sandboxes,
             self.pace.backlog,
             self.pace.hold,
+            self._memo_at,
         )
+
+    def _memo_at(self, connection: str, target: str, identity: str) -> str | None:
+        return memo_at(self.database, self.keyed, connection, target, identity)
 
     @cached_property
     def wakeups(self) -> Wakeups:

@@ -1,7 +1,8 @@
 """A batch of a destination queue: what is merged, and what becomes of every message."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -9,6 +10,7 @@ from relay.delivery.consuming import LONGEST_BACKOFF, MOST_RECEIVES, backoff
 from relay.delivery.messages import CheckImport
 from relay.delivery.stopping import PATIENCE
 from relay.delivery.ticking import STALLED_AFTER
+from relay.destinations.contract import Account, Answer, Step
 from relay.domain.exports import Export
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, SettingsProblem, Transient
 from relay.domain.runs import RunState
@@ -186,6 +188,32 @@ def test_however_many_goes_it_takes_no_receive_is_burnt() -> None:
     assert goes == 25
     assert len(bench.sent) == len(bench.tool.holds()) == 50
     assert export_gate(bench).owed == 0
+
+
+def test_one_step_that_takes_many_calls_is_cut_off_between_two_of_them_and_goes_on_in_the_next_go() -> None:
+    """As one contact with many tags, each of which is looked for, made and put on by calls of their own."""
+    bench = Bench()
+    bench.store(2, email="ann@x.example")
+    begun: list[datetime] = []
+    send = bench.tool.send
+
+    def by_many_calls(account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+        while len(begun) < 5:
+            account.call("GET", "", quota=None)  # type: ignore[arg-type]
+            begun.append(bench.clock.now())
+            bench.clock.advance(15)
+        return send(account, export, steps)
+
+    bench.tool.send = by_many_calls  # type: ignore[method-assign]
+    work, goes = [bench.look(2)], 0
+    while work:
+        goes += 1
+        no_call_after = bench.clock.now() + timedelta(seconds=20)
+        assert bench.consume(*work, seconds_left=50.0) == []
+        assert all(moment < no_call_after for moment in begun)
+        work = bench.queue.take()
+    assert (goes, list(bench.tool.holds())) == (3, ["ann@x.example"])
+    assert connection_gate(bench).failing_since is None
 
 
 def test_what_a_redelivery_looks_at_more_closely_stays_so_when_it_is_sent_anew() -> None:

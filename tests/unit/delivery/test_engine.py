@@ -2,10 +2,10 @@
 
 import pytest
 
-from relay.delivery.cases import Result
+from relay.delivery.cases import Result, Retry
 from relay.domain.claims import RunTag, claimant_of
 from relay.domain.deliveries import MAPPING
-from relay.domain.problems import Rejection, RejectionKind, Transient
+from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind, Transient
 from relay.domain.runs import Outcome
 from relay.stores.database import Table
 from tests.fakes.delivery_bench import LAPSED, VIP, Bench, Crash, Lost, person
@@ -281,7 +281,7 @@ def test_what_the_destination_refused_is_tried_again_by_a_run_a_day_later_and_by
     bench.store(2, email=ANN)
     bench.deliver(2)
 
-    bench.clock.advance(23 * 3600)
+    bench.clock.advance(19 * 3600)
     assert bench.deliver(2, run=RUN) == {2: Result(Outcome.REJECTED, "unsubscribed")}
     bench.clock.advance(2 * 3600)
     assert bench.deliver(2) == {2: Result(Outcome.REJECTED, "unsubscribed")}
@@ -290,6 +290,48 @@ def test_what_the_destination_refused_is_tried_again_by_a_run_a_day_later_and_by
     assert bench.deliver(2, run=RUN) == {2: Result(Outcome.REJECTED, "unsubscribed")}
     assert len(bench.sent) == 2
     bench.deliver(2, run=RunTag("run-2", 0))
+    assert len(bench.sent) == 2
+
+
+def test_a_nightly_run_that_comes_some_minutes_earlier_than_the_last_still_gives_a_second_chance() -> None:
+    """Given refusals of a run at two o'clock, told by an import a while later, Then every night tries again."""
+    bench = Bench(imports=True, streams=False)
+    bench.tool.refuses, bench.tool.rejection = frozenset({ANN}), UNSUBSCRIBED
+    bench.store(2, email=ANN)
+    for night in range(4):
+        bench.start()
+        bench.clock.advance(40 * 60 - 5 * 60 * night)
+        bench.work_off()
+        assert len(bench.sent) == night + 1
+        bench.clock.advance(24 * 3600 - 40 * 60)
+
+
+def test_what_is_unconfirmed_is_sent_again_by_the_next_run_whenever_that_is() -> None:
+    bench = Bench()
+    bench.tool.refuses = frozenset({ANN})
+    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "who knows", is_certain=False)
+    bench.store(2, email=ANN)
+    bench.deliver(2)
+    assert bench.deliver(2) == {2: Result(Outcome.REJECTED, UNCONFIRMED)}
+    assert len(bench.sent) == 1
+    bench.tool.refuses = frozenset()
+    bench.clock.advance(60)
+    assert bench.deliver(2, run=RUN) == {2: Result(Outcome.DELIVERED)}
+    assert bench.tool.holds() == {ANN: {}}
+
+
+def test_what_is_unconfirmed_is_sent_once_by_one_run() -> None:
+    """Given a page of a run that is worked on twice, Then what is still unconfirmed is left to the next run."""
+    bench = Bench()
+    bench.tool.refuses = frozenset({ANN})
+    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "who knows", is_certain=False)
+    bench.store(2, email=ANN)
+    bench.deliver(2)
+    bench.clock.advance(60)
+    job = bench.job(run=RUN, retry=Retry(bench.clock.now()))
+    for _ in range(2):
+        bench.clock.advance(1)
+        assert bench.engine.deliver(job, [person(2)]) == {person(2): Result(Outcome.REJECTED, UNCONFIRMED)}
     assert len(bench.sent) == 2
 
 

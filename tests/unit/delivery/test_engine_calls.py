@@ -82,6 +82,53 @@ def test_after_a_lost_answer_another_payload_goes_once_the_destination_shows_tha
     assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
+@pytest.mark.parametrize("same_again_first", [False, True])
+def test_after_an_answer_that_says_nothing_another_payload_waits_as_long_as_the_answer_lets_expect(
+    same_again_first: bool,
+) -> None:
+    bench = Bench()
+    bench.tool.lost_answer_bound = timedelta(hours=24)
+    bench.store(2, email=ANN, name="A")
+    bench.tool.script = [Transient("server_error", "500", effect_within=timedelta(minutes=10))]
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    answered_at = bench.clock.now()
+    if same_again_first:
+        assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+    bench.clock.advance(60)
+    bench.store(2, name="B")
+
+    assert bench.deliver(2) == {2: Result(Outcome.WAITING)}
+    [wake] = bench.checks.tasks
+    assert wake.due == answered_at + timedelta(minutes=10)
+    bench.work_off()
+    assert bench.clock.now() - answered_at < timedelta(minutes=11)
+    assert bench.tool.holds() == {ANN: {"name": "B"}}
+
+
+def test_after_an_answer_after_which_nothing_can_happen_another_payload_goes_at_once() -> None:
+    bench = Bench()
+    bench.store(2, email=ANN, name="A")
+    bench.tool.script = [Transient("server_error", "500", effect_within=timedelta())]
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    bench.store(2, name="B")
+    assert bench.deliver(2) == {2: Result(Outcome.DELIVERED)}
+
+
+def test_an_answer_never_makes_a_call_last_longer_than_no_answer_would() -> None:
+    bench = Bench()
+    bench.store(2, email=ANN, name="A")
+    bench.tool.script = [Transient("server_error", "500", effect_within=timedelta(hours=5))]
+    with pytest.raises(Transient):
+        bench.deliver(2)
+    begun = bench.clock.now()
+    bench.store(2, name="B")
+    bench.deliver(2)
+    [wake] = bench.checks.tasks
+    assert wake.due == begun + bench.tool.lost_answer_bound
+
+
 def test_what_is_over_is_asked_for_only_while_somebody_waits_for_it() -> None:
     bench = Bench()
     bench.tool.cleared = AssertionError("nobody asked")

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-from relay.delivery.import_checks import ORPHANED
+from relay.delivery.import_checks import MOST_TRIES, ORPHANED
 from relay.delivery.messages import CheckImport, WakeLater
 from relay.delivery.ticking import STALLED_AFTER
+from relay.destinations.contract import ImportReport
 from relay.domain.problems import (
     UNCONFIRMED,
+    Busy,
     ConnectionProblem,
     ExportProblem,
     Rejection,
@@ -24,7 +28,9 @@ from relay.stores import flights, gates
 from relay.stores.gates import Gate
 from tests.fakes.delivery_bench import CONNECTION, DOWN, TOO_MANY, Bench, Crash, person
 
-ANN = "ann@x.example"
+ANN, BOB = "ann@x.example", "bob@x.example"
+ROOT = Path(__file__).resolve().parents[3]
+NOT_FOUND = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
 
 
 def importing(*emails: str) -> tuple[Bench, Run, Message]:
@@ -141,6 +147,36 @@ def test_an_import_that_never_ends_is_over_at_its_bound_with_nothing_confirmed()
     assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
     assert bench.claim(ANN).flight is None
     assert bench.run(run).state is RunState.MANY_REJECTED
+
+
+def test_a_change_never_overtakes_an_import_that_was_given_up_and_may_still_come() -> None:
+    bench, run, check = importing()
+    [job] = bench.tool.imports
+    given_up = ImportReport(finished=True, refused={0: NOT_FOUND}, may_come=True)
+    bench.tool.import_report = lambda *_: given_up  # type: ignore[method-assign]
+    assert bench.check(check) == []
+    assert bench.run(run).state is RunState.MANY_REJECTED
+    bench.store(0, name="Bea")
+    bench.deliver(0)
+    bench.tool._land(job)
+    assert bench.tool.holds() == {ANN: {}}
+
+    bench.clock.time += bench.tool.import_bound
+    bench.deliver(0)
+    bench.tool.land_some(everything=True)
+    assert bench.tool.holds() == {ANN: {"name": "Bea"}}
+
+
+def test_our_own_limit_ends_no_import_whatever_its_age() -> None:
+    bench, run, check = importing()
+    land(bench)
+    bench.clock.time += bench.tool.import_bound + timedelta(seconds=1)
+    bench.tool.script = [Busy("pace", "no slot is free", taken=False)]
+
+    assert bench.check(check) == ["m0"]
+    assert bench.counts(run) == {"selected": 1, "outstanding": 1}
+    assert bench.check(check) == []
+    assert bench.counts(run) == {"selected": 1, "delivered": 1}
 
 
 def test_what_was_never_confirmed_is_taken_back_when_the_profile_leaves() -> None:
@@ -315,11 +351,308 @@ def test_with_too_little_time_left_a_message_goes_back() -> None:
 def test_an_unconfirmed_row_leaves_open_what_the_destination_holds() -> None:
     bench = Bench(imports=True)
     bench.tool.refuses = frozenset({ANN})
-    bench.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "looked up, not found", is_certain=False)
+    bench.tool.rejection = NOT_FOUND
     bench.store(2, email=ANN)
     bench.deliver(2)
     bench.work_off()
     assert bench.claim(ANN).sent == "?"
+
+
+# Imports that come to nothing.
+
+
+def failing(times: int, *emails: str, **more: Any) -> tuple[Bench, Run]:
+    """Return a bench whose next imports fail as a whole, and a run of it."""
+    bench = Bench(imports=True, call_size=10, **more)
+    for place, email in enumerate(emails):
+        bench.store(2 * place, email=email, name="A")
+    bench.tool.failing_imports = times
+    return bench, bench.start()
+
+
+@pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_import_that_came_to_nothing_is_sent_again_within_the_run(times: int, streams: bool) -> None:
+    bench, run = failing(times, ANN, "bob@x.example", ANN, streams=streams)
+    bench.work_off()
+    assert sorted(bench.tool.holds()) == [ANN, "bob@x.example"]
+    assert bench.counts(run) == {"selected": 3, "delivered": 2, "duplicate": 1}
+    assert bench.run(run).state is RunState.FINISHED
+    assert bench.sent == [[ANN, "bob@x.example"]] * (times + 1)
+
+
+def test_after_a_few_tries_it_is_unconfirmed_and_the_run_ends() -> None:
+    bench, run = failing(100, ANN)
+    bench.checks.messages.clear()
+    for _ in range(40):
+        bench.tool.land_some(everything=True)
+        for message in bench.queue.take():
+            assert bench.consume(message) == []
+        for message in bench.checks.take():
+            assert bench.check(message) == []
+    assert len(bench.sent) == MOST_TRIES
+    assert bench.counts(run) == {"selected": 1, "rejected": 1, f"rejected:{UNCONFIRMED}": 1}
+    assert bench.run(run).state is RunState.MANY_REJECTED
+
+
+def test_only_those_that_were_not_done_are_sent_again() -> None:
+    bench, run, check = importing(ANN, "bob@x.example", "cem@x.example")
+    [job] = bench.tool.imports
+    bench.tool._land(job)
+    job.undone = frozenset({1})
+    bench.tool.held.pop((job.steps[1].target, job.steps[1].identity))
+    assert bench.check(check) == []
+    bench.work_off()
+    assert [len(call) for call in bench.sent] == [3, 1]
+    assert bench.counts(run) == {"selected": 3, "delivered": 3}
+
+
+@pytest.mark.parametrize("crash_at", range(1, 60))
+def test_a_check_that_dies_while_it_has_them_sent_again_loses_nobody(crash_at: int) -> None:
+    bench, run = failing(1, ANN, "bob@x.example", ANN)
+    for message in bench.queue.take():
+        bench.consume(message)
+    [check] = bench.checks.take()
+    land(bench)
+    bench.crash_at = bench.steps + crash_at
+    try:
+        bench.check(check)
+    except Crash:
+        bench.crash_at = None
+        assert bench.check(check, receives=2) == []
+    bench.crash_at = None
+    bench.work_off()
+    bench.tick(after=STALLED_AFTER + timedelta(seconds=1))
+    bench.work_off()
+    assert sorted(bench.tool.holds()) == [ANN, "bob@x.example"]
+    counts = bench.counts(run)
+    # Where the message died after all was written, the run finds the profile done by another look.
+    assert counts["selected"] == 3
+    assert counts["delivered"] + counts.get("unchanged", 0) == 2
+    assert bench.run(run).state is RunState.FINISHED
+
+
+def test_while_the_export_rests_nothing_is_sent_again() -> None:
+    """Given an export that acts only in its runs, and a run that was cancelled, Then the next run sends it."""
+    bench, run = failing(1, ANN, streams=False)
+    for message in bench.queue.take():
+        bench.consume(message)
+    assert bench.starter.cancel(run.id, "operator", bench.export)
+    land(bench)
+    assert bench.check(*bench.checks.take()) == []
+    assert len(bench.sent) == 1
+    [refusal] = bench.delivery(0).refusals.values()
+    assert refusal.rejection.code == UNCONFIRMED
+    bench.clock.advance(1)
+    again = bench.start()
+    bench.work_off()
+    assert bench.counts(again)["delivered"] == 1
+    assert sorted(bench.tool.holds()) == [ANN]
+
+
+def test_a_change_that_waits_for_such_an_import_is_the_one_that_is_sent() -> None:
+    bench, run = failing(1, ANN)
+    for message in bench.queue.take():
+        bench.consume(message)
+    bench.store(0, name="B")
+    assert bench.consume(bench.look(0)) == []
+    bench.work_off()
+    assert bench.tool.holds() == {ANN: {"name": "B"}}
+    assert bench.run(run).state is RunState.FINISHED
+
+
+# What is unconfirmed is looked at again.
+
+
+def unconfirmed(*, streams: bool = True) -> tuple[Bench, Run, list[float]]:
+    """Return a bench with one unconfirmed contact, its run, and the hours after which it is looked at again."""
+    bench = Bench(imports=True, streams=streams)
+    bench.tool.rejection = NOT_FOUND
+    bench.tool.refuses = frozenset({ANN})
+    bench.store(2, email=ANN, name="A")
+    run = bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    land(bench)
+    assert bench.check(*bench.checks.take()) == []
+    begun, looks = bench.clock.now(), list[float]()
+    look_up = bench.tool.confirm
+
+    def noting(*parts: Any) -> Any:
+        looks.append((bench.clock.now() - begun) / timedelta(hours=1))
+        return look_up(*parts)
+
+    bench.tool.confirm = noting  # type: ignore[method-assign,assignment]
+    return bench, run, looks
+
+
+def wait(bench: Bench, hours: float) -> None:
+    """Let some hours pass with the messages of the Checks queue coming and going as SQS lets them."""
+    waiting: list[tuple[datetime, Message]] = []
+    end = bench.clock.now() + timedelta(hours=hours)
+    while bench.clock.now() < end:
+        waiting += [(bench.clock.now() + message.delay, message) for message in bench.checks.take()]
+        due = [message for moment, message in waiting if moment <= bench.clock.now()]
+        waiting = [(moment, message) for moment, message in waiting if moment > bench.clock.now()]
+        for message in due:
+            assert bench.check(message) == []
+        if not due:
+            bench.clock.advance(60)
+    bench.checks.messages += [message for _, message in waiting]
+
+
+def test_an_unconfirmed_contact_is_looked_up_after_1_4_and_12_hours() -> None:
+    bench, run, looks = unconfirmed()
+    wait(bench, 30)
+    assert [round(hours, 1) for hours in looks] == [1.0, 4.0, 12.0]
+    assert bench.counts(run)[f"rejected:{UNCONFIRMED}"] == 1
+    assert (len(bench.sent), bench.checks.messages) == (1, [])
+
+
+def test_a_defect_met_with_one_unconfirmed_contact_keeps_no_other_from_being_found() -> None:
+    bench = Bench(imports=True)
+    bench.tool.rejection = NOT_FOUND
+    bench.tool.refuses = frozenset({ANN, BOB})
+    bench.store(2, email=ANN, name="A")
+    bench.store(4, email=BOB, name="B")
+    bench.start()
+    for message in bench.queue.take():
+        bench.consume(message)
+    land(bench)
+    assert bench.check(*bench.checks.take()) == []
+    target = f"list/{bench.export.options}"
+    bench.tool.held |= {(target, ANN): {"name": "A"}, (target, BOB): {"name": "B"}}
+    look_up = bench.tool.confirm
+
+    def tripping(account: Any, export: Any, steps: Any) -> Any:
+        if any(step.identity == ANN for step in steps):
+            raise ZeroDivisionError
+        return look_up(account, export, steps)
+
+    bench.tool.confirm = tripping  # type: ignore[method-assign]
+    wait(bench, 2)
+    assert bench.delivery(4).refusals == {}
+    assert [refusal.rejection.code for refusal in bench.delivery(2).refusals.values()] == [UNCONFIRMED]
+
+
+@pytest.mark.parametrize("hours", [1, 4, 12])
+def test_one_that_is_found_as_wanted_by_then_needs_no_other_call(hours: int) -> None:
+    bench, _, looks = unconfirmed()
+    wait(bench, hours - 0.5)
+    bench.tool.held[f"list/{bench.export.options}", ANN] = {"name": "A"}
+    wait(bench, 20)
+    assert len(looks) == [1, 4, 12].index(hours) + 1
+    assert bench.delivery(2).refusals == {}
+    again = bench.start()
+    bench.work_off()
+    assert bench.counts(again) == {"told": 1, "selected": 1, "unchanged": 1}
+    assert len(bench.sent) == 1
+    # And who leaves is taken out.
+    bench.tool.refuses = frozenset()
+    bench.leave(2)
+    bench.deliver(2)
+    bench.work_off()
+    assert bench.tool.holds() == {}
+
+
+def test_the_function_that_looks_may_read_and_write_what_it_does() -> None:
+    """What it does to the tables over a run with imports, waiting included, is what the template lets it do."""
+    bench, _, _ = unconfirmed()
+    bench.database.steps.clear()
+    wait(bench, 20)
+    role = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]["ImportChecksRole"]
+    allowed: dict[str, set[str]] = {}
+    for statement in role["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]:
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                table = str(resource).rpartition("${Prefix}-")[2].strip("'}")
+                allowed.setdefault(table, set()).add(action)
+    needed = {"get": "dynamodb:BatchGetItem", "query": "dynamodb:Query", "write": "dynamodb:PutItem"}
+    for step in set(bench.database.steps):
+        operation, tables = step.split(" ")
+        for table in tables.split("+"):
+            assert needed[operation] in allowed.get(table, set()), step
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_one_that_changed_meanwhile_is_no_business_of_the_look() -> None:
+    bench, _, looks = unconfirmed()
+    bench.store(2, name="B")
+    bench.tool.refuses = frozenset()
+    bench.deliver(2)
+    bench.tool.held[f"list/{bench.export.options}", ANN] = {"name": "A"}
+    wait(bench, 2)
+    assert looks == []
+    bench.work_off()
+    assert bench.tool.holds() == {ANN: {"name": "B"}}
+
+
+def test_one_that_is_sent_while_it_is_looked_at_is_left_to_the_call() -> None:
+    bench, _, _ = unconfirmed()
+    look_up = bench.tool.confirm
+
+    def meanwhile(*parts: Any) -> Any:
+        bench.tool.refuses = frozenset()
+        bench.start()
+        for message in bench.queue.take():
+            bench.consume(message)
+        return look_up(*parts)
+
+    bench.tool.confirm = meanwhile  # type: ignore[method-assign,assignment]
+    bench.tool.held[f"list/{bench.export.options}", ANN] = {"name": "A"}
+    wait(bench, 1.1)
+    assert bench.claim(ANN).flight is not None
+    bench.tool.confirm = look_up  # type: ignore[method-assign]
+    bench.work_off()
+    assert bench.claim(ANN).flight is None
+    assert bench.delivery(2).refusals == {}
+
+
+@pytest.mark.parametrize("problem", [DOWN, TOO_MANY, ConnectionProblem("not_authorised", "the key is refused")])
+def test_trouble_with_looking_stops_nothing_and_the_look_is_made_later(problem: Exception) -> None:
+    bench, _, looks = unconfirmed()
+    look_up = bench.tool.confirm
+
+    def in_trouble(*parts: Any) -> Any:
+        if bench.clock.now() < trouble_ends:
+            raise problem
+        return look_up(*parts)
+
+    trouble_ends = bench.clock.now() + timedelta(hours=3)
+    bench.tool.confirm = in_trouble  # type: ignore[method-assign,assignment]
+    wait(bench, 30)
+    # The later looks keep their distance.
+    assert [round(hours) for hours in looks] == [3, 6, 14]
+    gate = gates.load(bench.database, CONNECTION, "main")[0]
+    assert (gate.closed, gate.failing_since) == (False, None)
+
+
+def test_those_there_was_no_time_for_are_looked_at_soon() -> None:
+    bench, _, looks = unconfirmed()
+    look_up, in_time = bench.tool.confirm, [False, False, True]
+
+    def some(*parts: Any) -> Any:
+        return look_up(*parts) if not in_time or in_time.pop(0) else {}
+
+    bench.tool.confirm = some  # type: ignore[method-assign,assignment]
+    bench.tool.held[f"list/{bench.export.options}", ANN] = {"name": "A"}
+    wait(bench, 1.5)
+    assert len(looks) == 1
+    assert bench.delivery(2).refusals == {}
+
+
+def test_an_export_that_is_gone_or_stopped_is_not_looked_at() -> None:
+    bench, _, looks = unconfirmed()
+    gates.close(bench.database, CONNECTION, Gate("connection"), "code", "reason", bench.clock.now())
+    wait(bench, 2)
+    assert (looks, bench.checks.messages) == ([], [])
+    bench, _, looks = unconfirmed()
+    del bench.settings.saved[bench.export.key]
+    wait(bench, 2)
+    assert (looks, bench.checks.messages) == ([], [])
 
 
 # Wake-ups.

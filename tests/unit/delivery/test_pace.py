@@ -143,6 +143,65 @@ def test_a_hold_wins_over_somebody_who_takes_a_slot_meanwhile() -> None:
     assert pace.backlog("letters", IMPORTS) == timedelta(seconds=10) - timedelta(seconds=sum(clock.slept))
 
 
+def test_a_hold_of_the_account_binds_every_quota_of_it_used_before_or_not() -> None:
+    clock, database = FakeClock(), MemoryDatabase()
+    pace = Pace(database, clock)
+    pace("letters", IMPORTS)
+    pace.hold_all("letters", timedelta(seconds=40))
+    for quota in (IMPORTS, CALLS):
+        assert pace.backlog("letters", quota) == timedelta(seconds=40)
+        with pytest.raises(Busy) as raised:
+            Pace(database, clock)("letters", quota)
+        assert (raised.value.taken, raised.value.retry_after) == (False, timedelta(seconds=40))
+    pace("parcels", CALLS)
+    assert clock.slept == []
+
+
+def test_after_a_hold_of_the_account_its_slots_are_evenly_spaced_again() -> None:
+    clock = FakeClock()
+    pace = Pace(MemoryDatabase(), clock)
+    begun = clock.now()
+    pace.hold_all("letters", timedelta(seconds=10))
+    taken = []
+    for _ in range(3):
+        pace("letters", CALLS)
+        taken.append((clock.now() - begun).total_seconds())
+    assert taken == [10.0, 10.2, 10.4]
+
+
+def test_who_sleeps_until_a_slot_that_a_hold_then_covers_waits_for_the_end_of_the_hold() -> None:
+    database = MemoryDatabase()
+
+    class HeldMeanwhile(FakeClock):
+        def sleep(self, seconds: float) -> None:
+            if not self.slept:
+                Pace(database, self).hold_all("letters", timedelta(seconds=15))
+            super().sleep(seconds)
+
+    clock = HeldMeanwhile()
+    begun = clock.now()
+    pace = Pace(database, clock)
+    pace("letters", IMPORTS)
+    pace("letters", IMPORTS)
+    assert clock.slept[0] == 3.0
+    assert clock.now() - begun >= timedelta(seconds=15)
+
+
+def test_a_hold_of_the_account_lasts_an_hour_at_most_and_never_ends_earlier() -> None:
+    pace = Pace(MemoryDatabase(), FakeClock())
+    for wait in (timedelta(days=3), timedelta(seconds=1), timedelta(), timedelta(seconds=-5)):
+        pace.hold_all("letters", wait)
+        assert pace.backlog("letters", CALLS) == timedelta(hours=1)
+
+
+def test_a_paced_call_takes_one_read_and_one_write() -> None:
+    database = MemoryDatabase()
+    steps: list[str] = []
+    database.before = steps.append
+    Pace(database, FakeClock())("letters", CALLS)
+    assert [step.partition(" ")[0] for step in steps] == ["get", "write"]
+
+
 def test_a_hold_that_cannot_be_written_hides_no_answer() -> None:
     database = MemoryDatabase()
 
@@ -151,6 +210,7 @@ def test_a_hold_that_cannot_be_written_hides_no_answer() -> None:
 
     database.before = throttle
     Pace(database, FakeClock()).hold("letters", IMPORTS, timedelta(seconds=10))
+    Pace(database, FakeClock()).hold_all("letters", timedelta(seconds=10))
 
 
 def test_a_slot_is_never_handed_out_twice_when_two_ask_at_once() -> None:

@@ -30,7 +30,8 @@ from tests.fakes.scripted_caller import asked_of
 
 BUSY = timedelta(seconds=0.51)
 FREE = timedelta(seconds=0.5)
-WAYS: list[dict[str, Any]] = [{}, UNSUBSCRIBE, {**UNSUBSCRIBE, "resubscribe": False}, SET_FIELD, REMOVE_TAG]
+BULK_UNSUBSCRIBE: dict[str, Any] = {**UNSUBSCRIBE, "resubscribe": False}
+WAYS: list[dict[str, Any]] = [{}, {"exclude_automations": True}, UNSUBSCRIBE, BULK_UNSUBSCRIBE, SET_FIELD, REMOVE_TAG]
 
 
 def cut(given_steps: list[Step], the_export: Export | None = None, *, backlog: timedelta = FREE) -> list[list[int]]:
@@ -63,6 +64,34 @@ def test_up_to_ten_go_one_by_one(count: int, sizes: list[int]) -> None:
 )
 def test_two_are_enough_for_an_import_while_single_calls_have_to_wait(count: int, sizes: list[int]) -> None:
     assert [len(call) for call in cut(steps(count), backlog=BUSY)] == sizes
+
+
+@pytest.mark.parametrize("backlog", [FREE, BUSY])
+@pytest.mark.parametrize("count", [1, 2, 10, 11])
+def test_where_no_automation_may_start_all_goes_in_imports(count: int, backlog: timedelta) -> None:
+    """Single calls know no such option."""
+    quiet = export(exclude_automations=True)
+    assert cut(steps(count), quiet, backlog=backlog) == [list(range(count))]
+    the_account = account(queued(count))
+    DESTINATION.send(the_account, quiet, steps(count))
+    (call,) = asked_of(the_account)
+    assert call.url.endswith("/import/bulk_import")
+    # Their prose puts it in the payload, their example in each contact.
+    assert call.json["exclude_automations"] is True
+    assert [row["exclude_automations"] for row in call.json["contacts"]] == [True] * count
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude_automations": False}])
+def test_otherwise_nothing_is_said_about_automations(options: dict[str, Any]) -> None:
+    the_account = account(queued())
+    DESTINATION.send(the_account, export(**options), steps(2))
+    assert "exclude_automations" not in str(asked_of(the_account)[0].json)
+
+
+def test_where_no_automation_may_start_ways_of_their_own_stay() -> None:
+    quiet = export(**UNSUBSCRIBE, exclude_automations=True)
+    people = [step("z@example.com", memo="what our call left"), step("y@example.com", joins=False), *steps(2)]
+    assert cut(people, quiet) == [[0], [1], [2, 3]]
 
 
 def test_one_address_comes_once_in_an_import_and_in_order() -> None:
@@ -174,16 +203,19 @@ def test_calls_cover_all_in_order_of_each_address(given_steps: list[Step], way: 
             assert not any(not given_steps[index].joins and given_steps[index].target == TAG for index in call)
 
 
-@given(st.lists(st.tuples(st.integers(1, 120), st.sampled_from([0, 30, 800, 5_000, 190_000])), max_size=5))
+@given(
+    st.lists(st.tuples(st.integers(1, 120), st.sampled_from([0, 30, 800, 5_000, 190_000])), max_size=5), st.booleans()
+)
 @settings(max_examples=20, deadline=None)
-def test_bodies_stay_below_400_000_bytes(blocks: list[tuple[int, int]]) -> None:
+def test_bodies_stay_below_400_000_bytes(blocks: list[tuple[int, int]], quiet: bool) -> None:
     lengths = [length for count, length in blocks for _ in range(min(count, 1_000_000 // (length + 1)))]
     people = [step(f"u{number}@example.com", first_name="ü" * length) for number, length in enumerate(lengths)]
-    for call in cut(people, backlog=BUSY):
+    the_export = export(exclude_automations=quiet)
+    for call in cut(people, the_export, backlog=BUSY):
         assert len(call) <= 250
         if len(call) > 1:
             the_account = account(queued())
-            DESTINATION.send(the_account, export(), [people[index] for index in call])
+            DESTINATION.send(the_account, the_export, [people[index] for index in call])
             assert len(encode_json(asked_of(the_account)[0].json)) <= 399_999
 
 

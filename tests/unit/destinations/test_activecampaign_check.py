@@ -8,6 +8,7 @@ import pytest
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.client import ReadRefused
 from relay.destinations.contract import Finding, Level, Reply
+from relay.domain.exports import Export
 from relay.domain.problems import Actor, ConnectionProblem, Transient
 from tests.contract.activecampaign_replies import (
     FORBIDDEN,
@@ -48,6 +49,33 @@ def test_before_a_run_the_same_is_looked_at() -> None:
     the_account = account(ME, ROOM, LIST)
     assert len(DESTINATION.check_before_run(the_account, export())) == 3
     assert asked(the_account) == ["GET users/me", "GET settings/account", "GET lists/7"]
+
+
+# Automations.
+
+
+@pytest.mark.parametrize("exceeds", [True, False])
+@pytest.mark.parametrize(
+    ("options", "reminds"),
+    [({}, True), ({"exclude_automations": True}, False), ({"exclude_automations": False}, False)],
+)
+def test_before_a_large_first_run_an_undecided_administrator_is_reminded_of_automations(
+    options: dict[str, Any], reminds: bool, exceeds: bool
+) -> None:
+    asked_about: list[tuple[str, int]] = []
+
+    def is_larger(the_export: Export, count: int) -> bool:
+        asked_about.append((the_export.name, count))
+        return exceeds
+
+    the_account = replace(account(ME, ROOM, LIST), first_run_exceeds=is_larger)
+    found = DESTINATION.check(the_account, [export(**options)])
+    warned = [one for one in found if one.level is Level.WARNING]
+    assert len(warned) == (reminds and exceeds)
+    for one in warned:
+        assert (one.subject, one.actor) == ("acme/news", Actor.ADMINISTRATOR)
+        assert all(word in one.message for word in ("automations", "exclude_automations", "1,000"))
+    assert asked_about == ([("news", 1000)] if reminds else [])
 
 
 # The contact limit.

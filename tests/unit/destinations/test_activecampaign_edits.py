@@ -143,10 +143,10 @@ def test_leavers_of_former_lists_and_fields_go_in_an_import(
 
 
 def looked_up(target: str, options: dict[str, Any], *answers: Reply, joins: bool = False) -> dict[int, str]:
-    """Look at a failed import of one; return the refusals."""
-    the_account = account(import_info("failed"), FOUND, *answers, notes=types())
+    """Look at an import that nobody knows any more; return the refusals."""
+    the_account = account(reply(404, {}), FOUND, *answers, notes=types())
     people = [step(joins=joins, target=target)]
-    report = DESTINATION.import_report(the_account, export(**options), opened(), people)
+    report = DESTINATION.import_report(the_account, export(**options), opened(age=600), people)
     assert unused_of(the_account) == []
     return codes(report.refused)
 

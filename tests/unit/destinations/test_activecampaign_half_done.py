@@ -10,6 +10,7 @@ from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rej
 from tests.contract.activecampaign_replies import (
     FORBIDDEN,
     FOUND,
+    ME,
     NEVER_ON,
     NOBODY,
     SUBSCRIBED,
@@ -69,21 +70,32 @@ TROUBLE: list[Any] = [
 def test_after_the_contact_was_written_nobody_may_think_nothing_was_done(
     answer: Any, kind: type[Problem], code: str, before: tuple[Reply, ...]
 ) -> None:
-    with pytest.raises(kind, match=code) as caught:
-        join(NOBODY, synced(), *before, answer())
+    # What a contact shows instead of JSON, or in another shape, may be the account's trouble: so that is asked, too.
+    the_account_itself = [answer()] if not before and code in ("not_json", "unexpected_answer") else []
+    with pytest.raises(Problem, match=code) as caught:
+        join(NOBODY, synced(), *before, answer(), *the_account_itself)
+    assert isinstance(caught.value, ConnectionProblem if the_account_itself else kind)
     assert caught.value.taken is None
+
+
+@pytest.mark.parametrize("odd", [LOGIN_PAGE, reply(200, []), reply(200, {})])
+def test_a_contact_that_cannot_be_read_is_no_reason_to_stop(odd: Reply) -> None:
+    for before, code in (((), "unreadable"), ((FOUND,), "unreadable"), ((NOBODY, synced()), "unconfirmed")):
+        answer, calls = join(*before, odd, ME)
+        assert (codes(answer.refused), calls[-1]) == ({0: code}, "GET users/me")
 
 
 @pytest.mark.parametrize(("answer", "kind", "code"), TROUBLE)
 def test_trouble_with_finding_a_tag_comes_before_anything_was_written(
     answer: Any, kind: type[Problem], code: str
 ) -> None:
-    the_account = account(NOBODY, answer())
-    with pytest.raises(kind, match=code) as caught:
+    the_account_itself = [answer()] if code in ("not_json", "unexpected_answer") else []
+    the_account = account(NOBODY, answer(), *the_account_itself)
+    with pytest.raises(Problem, match=code) as caught:
         DESTINATION.send(the_account, export(), [step(tags="||VIP||")])
-    # Whether a call that ended with 5xx or a page did anything nobody knows.
-    assert caught.value.taken is (None if code in ("unavailable", "not_json") else False)
-    assert asked(the_account) == [READS[0], "GET tags"]
+    assert isinstance(caught.value, ConnectionProblem if the_account_itself else kind)
+    assert caught.value.taken is False
+    assert asked(the_account)[:2] == [READS[0], "GET tags"]
 
 
 @pytest.mark.parametrize(("answer", "kind", "code"), [each for each in TROUBLE if each[2] != "unexpected_answer"])

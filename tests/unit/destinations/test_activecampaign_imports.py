@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
+from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.activecampaign.client import BULK, BULK_SINGLE
 from relay.domain.problems import ConnectionProblem, ExportProblem, Transient
 from tests.contract.activecampaign_replies import (
     FORBIDDEN,
+    NEVER_ON,
+    NOBODY,
     TOO_MANY_IMPORTS,
     account,
     asked,
@@ -19,6 +22,7 @@ from tests.contract.activecampaign_replies import (
     rows_refused,
     step,
     steps,
+    synced,
 )
 from tests.fakes.scripted_caller import LOGIN_PAGE, asked_of, reply
 
@@ -104,6 +108,51 @@ def test_trouble_after_one_half_was_queued_is_an_unknown_outcome(then: Any) -> N
     with pytest.raises(Transient) as caught:
         DESTINATION.send(account(rows_refused(9), queued(1), then), export(), TWO)
     assert caught.value.taken is None
+
+
+# How long what was perhaps queued may still take effect.
+
+MINUTES = ANSWERED_IMPORT
+"""Reckoned from the answer; `cleared_before` then cuts it short, ten minutes after the overview showed nothing."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "lasts"),
+    [
+        (reply(500, {}), MINUTES),
+        (reply(503), MINUTES),
+        (reply(503, None, {"Retry-After": "1"}), MINUTES),
+        (reply(200, {"Success": 1}), MINUTES),
+        (reply(502), None),
+        (reply(504), None),
+        (reply(520), None),
+        (reply(524), None),
+        (reply(408), None),
+        (Transient("timeout", "no answer arrived in time"), None),
+    ],
+    ids=["500", "503", "503 for 429", "no id", "502", "504", "520", "524", "408", "time-out"],
+)
+def test_what_answered_by_itself_does_no_more_than_the_overview_shows(answer: Any, lasts: timedelta | None) -> None:
+    """502, 504 and 520 and more come from a proxy, which does not know what goes on behind it."""
+    for answers in ((answer,), (rows_refused(9), queued(1), answer)):
+        with pytest.raises(Transient) as caught:
+            DESTINATION.send(account(*answers), export(), TWO)
+        assert (caught.value.taken, caught.value.effect_within) == (None, lasts)
+
+
+def test_what_was_queued_before_the_rest_was_refused_does_no_more_either() -> None:
+    with pytest.raises(Transient) as caught:
+        DESTINATION.send(account(rows_refused(9), queued(1), TOO_MANY_IMPORTS), export(), TWO)
+    assert (caught.value.taken, caught.value.effect_within) == (None, MINUTES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "lasts"), [(reply(500, {}), timedelta()), (reply(429), timedelta()), (reply(502), None)]
+)
+def test_a_single_contact_whose_writing_was_answered_does_nothing_later(answer: Any, lasts: timedelta | None) -> None:
+    with pytest.raises(Transient) as caught:
+        DESTINATION.send(account(NOBODY, synced(), NEVER_ON, answer), export(), TWO[:1])
+    assert (caught.value.taken, caught.value.effect_within) == (None, lasts)
 
 
 def test_mistake_8_a_wrong_key_answers_200_with_a_page() -> None:

@@ -66,6 +66,14 @@ def test_one_who_is_subscribed_is_only_updated() -> None:
     assert join(FOUND, SUBSCRIBED, synced())[:2] == (Answer(), [*READS, SYNC])
 
 
+@pytest.mark.parametrize("status", ["91", 91])
+def test_one_who_was_removed_without_objecting_is_subscribed(status: Any) -> None:
+    """https://help.activecampaign.com/hc/en-us/articles/360021838379-API-contact-with-91-as-list-subscription-status"""
+    answer, calls, written = join(FOUND, entries(entry(status)), synced(), list_set(1))
+    assert (answer, calls) == (Answer(), [*READS, SYNC, SET])
+    assert (written[1]["contactList"]["contact"], written[1]["contactList"]["status"]) == ("17", 1)
+
+
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_any_success_of_contact_sync_counts(status: int) -> None:
     assert join(NOBODY, synced(17, status), NEVER_ON, list_set(1))[0] == Answer()
@@ -85,8 +93,10 @@ def test_a_contact_of_another_address_is_nobody() -> None:
         ("2", "unsubscribed"),
         (2, "unsubscribed"),
         ("3", "bounced"),
-        ("4", "opt_in_pending"),
-        (None, "opt_in_pending"),
+        ("4", "unknown_status"),
+        ("90", "unknown_status"),
+        ("gone", "unknown_status"),
+        (None, "unknown_status"),
     ],
 )
 def test_nobody_is_revived_or_written(status: Any, code: str, resubscribe: bool, memo: str | None) -> None:

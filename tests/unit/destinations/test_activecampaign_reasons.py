@@ -27,9 +27,11 @@ from tests.contract.activecampaign_replies import (
     field_answers,
     held,
     import_info,
+    list_set,
     room,
     step,
     steps,
+    synced,
 )
 from tests.fakes.scripted_caller import reply, unused_of
 
@@ -60,6 +62,8 @@ def explained(
         ("3", "bounced"),
         ("0", "opt_in_pending"),
         ("1", "import_refused"),
+        ("9", "unknown_status"),
+        (None, "unknown_status"),
     ],
 )
 def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, code: str) -> None:
@@ -69,11 +73,24 @@ def test_how_a_known_contact_stands_with_the_list_is_the_reason(status: Any, cod
     assert calls == ["GET contacts", "GET contacts/17/contactLists"]
 
 
+def test_one_who_was_removed_without_objecting_is_subscribed_by_single_calls() -> None:
+    """What an import does with such a contact is not documented: if it refuses, nobody has objected all the same."""
+    removed = entries(entry("91"))
+    report, calls = explained(FOUND, removed, FOUND, removed, synced(), list_set(1))
+    assert report.refused == {}
+    assert calls[-2:] == ["POST contact/sync", "POST contactLists"]
+
+
+def test_one_who_was_removed_is_left_to_the_import_where_no_automation_may_start() -> None:
+    report, calls = explained(FOUND, entries(entry("91")), exclude_automations=True)
+    assert (codes(report.refused), len(calls)) == ({0: "import_refused"}, 2)
+
+
 @pytest.mark.parametrize(("total", "code"), [(9, "import_refused"), (10, "over_limit")])
 @pytest.mark.parametrize(
     "found",
-    [entries(), entries(entry("1", "6")), entries(entry("9")), entries(entry(None))],
-    ids=["on no list", "on another", "an undocumented standing", "no standing"],
+    [entries(), entries(entry("1", "6"))],
+    ids=["on no list", "on another"],
 )
 def test_a_known_contact_whose_standing_says_nothing_is_over_the_limit_at_most(
     found: Reply, total: int, code: str

@@ -30,7 +30,7 @@ class Door:
         self.answers: Iterator[Response] = iter(())
         self.lines: list[dict[str, Any]] = []
         self.paced: list[str] = []
-        self.held: list[tuple[str, timedelta]] = []
+        self.held: list[timedelta] = []
 
         @app.route("/", defaults={"path": ""}, methods=["GET", "POST"])
         @app.route("/<path:path>", methods=["GET", "POST"])
@@ -43,7 +43,7 @@ class Door:
             "acme",
             pace=lambda quota: self.paced.append(quota.name),
             log=lambda message, **fields: self.lines.append({"message": message, **fields}),
-            hold=lambda quota, rest: self.held.append((quota.name, rest)),
+            hold=self.held.append,
             session=wsgi_session(self.adapter),
         )
 
@@ -107,7 +107,7 @@ def test_headers_in_lower_case(door: Door) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_rest_the_destination_asks_for_is_held_for_everybody_and_the_answer_returned(door: Door, status: int) -> None:
     answer = door.get(Response("", status, {"Retry-After": "40"}))
-    assert door.held == [("rest", timedelta(seconds=40))]
+    assert door.held == [timedelta(seconds=40)]
     assert answer.status == status
     assert len(door.lines) == 1
 

@@ -162,6 +162,15 @@ def test_the_echo_of_a_lost_answer_holds_other_payloads_back_even_after_the_repe
     assert ask(landed, joins("main/p1", "v2"), now=NOON + BOUND).do is Do.SEND
 
 
+def test_what_ended_without_a_sign_holds_other_payloads_back_until_its_bound() -> None:
+    landed = land(ask(Claim(), joins("main/p1")).claim, taken=True, lasts=True)
+    assert ask(landed, joins("main/p1")).do is Do.SETTLED
+    other = ask(landed, joins("main/p1", "v2"), now=NOON + timedelta(minutes=1))
+    assert (other.do, other.due) == (Do.LATER, NOON + BOUND)
+    assert ask(landed, joins("main/p1", "v2"), now=NOON + timedelta(minutes=1), cleared=NOON).do is Do.SEND
+    assert ask(landed, joins("main/p1", "v2"), now=NOON + BOUND).do is Do.SEND
+
+
 def test_after_a_lost_answer_it_is_open_what_the_destination_holds() -> None:
     lost = ask(told(Claim(), joins("main/p1")), joins("main/p1", "v2")).claim
     assert land(lost, taken=None).sent == UNSURE

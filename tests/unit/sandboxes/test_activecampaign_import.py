@@ -142,12 +142,49 @@ def test_a_blocked_address_fails(importer: Importer, mark: str) -> None:
     assert importer.run(row("Ann@example.com", 7))["failure"] == ["Ann@example.com"]
 
 
-def test_excluded_addresses_can_be_dropped_when_queueing(clock: Clock) -> None:
-    importer = Importer(clock, excluded_at="queue", excluded=frozenset({"ann@example.com"}))
+@pytest.mark.parametrize(
+    ("excluded_at", "queued", "failure"),
+    [("both", 1, ["ann@example.com"]), ("queue", 1, []), ("import", 2, ["ann@example.com"])],
+)
+def test_excluded_addresses_are_left_out_of_the_count_or_named_or_both(
+    clock: Clock, excluded_at: str, queued: int, failure: list[str]
+) -> None:
+    importer = Importer(clock, excluded_at=excluded_at, excluded=frozenset({"ann@example.com"}))
     answer = importer.post(row("ann@example.com", 7), row("bob@example.com", 7)).get_json()
-    assert answer["queued_contacts"] == 1
+    assert answer["queued_contacts"] == queued
     clock.advance(6)
-    assert importer.info(answer["batchId"]) == {"status": "completed", "success": ["1"], "failure": []}
+    assert importer.info(answer["batchId"]) == {"status": "completed", "success": ["1"], "failure": failure}
+
+
+@pytest.mark.parametrize(("what", "failure"), [("subscribes", []), ("refuses", ["ann@example.com"])])
+def test_one_who_was_removed_without_objecting(clock: Clock, what: str, failure: list[str]) -> None:
+    importer = Importer(clock, removed_in_import=what)
+    importer.plant("ann@example.com", lists={"7": 91})
+    assert importer.run(row("ann@example.com", 7))["failure"] == failure
+    assert importer.contacts()["ann@example.com"]["lists"]["7"]["status"] == (91 if failure else 1)
+
+
+@pytest.mark.parametrize(
+    ("heeded_at", "started"), [("payload", [2, 0, 2, 0]), ("contact", [2, 2, 0, 0]), ("either", [2, 0, 0, 0])]
+)
+def test_automations_start_unless_they_are_excluded_where_the_account_looks(
+    clock: Clock, heeded_at: str, started: list[int]
+) -> None:
+    found = []
+    for payload, contact in ((False, False), (True, False), (False, True), (True, True)):
+        importer = Importer(clock, exclude_automations_at=heeded_at)
+        rows = [{**row(email, 7), "exclude_automations": contact} for email in ("ann@example.com", "bob@example.com")]
+        body = {"contacts": rows, "exclude_automations": payload}
+        assert importer.client.post(PATH, json=body, headers=TOKEN).status_code == 200
+        clock.advance(6)
+        found.append(importer.client.get("/_sandbox/counters").get_json()["automations_started"])
+    assert found == started
+
+
+def test_imports_can_count_among_the_requests_of_a_second(clock: Clock) -> None:
+    importer = Importer(clock, imports_count=True, requests_per_second=1)
+    assert importer.post(row("ann@example.com", 7)).status_code == 200
+    assert importer.post(row("bob@example.com", 7)).status_code == 429
 
 
 def test_contacts_over_the_limit_fail_but_active_ones_do_not(clock: Clock) -> None:

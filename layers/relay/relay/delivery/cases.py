@@ -16,7 +16,7 @@ from relay.domain.claims import RunTag
 from relay.domain.deliveries import MAPPING, Delivery, Difference, Refusal, Told, Want, compare
 from relay.domain.exports import Export
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import DEFECT, Rejection, StaleSettings
+from relay.domain.problems import DEFECT, UNCONFIRMED, Rejection, StaleSettings
 from relay.domain.profiles import Alias, Profile
 from relay.domain.runs import RETRY_ALL, Outcome, Run, warning_column
 from relay.stores import deliveries as delivery_store
@@ -24,25 +24,35 @@ from relay.stores import profiles
 from relay.stores.database import Database
 from relay.stores.profiles import Stored
 
-SECOND_CHANCE = timedelta(hours=24)
-"""What the destination itself refused is tried again by runs, at most this often."""
+SECOND_CHANCE = timedelta(hours=20)
+"""What the destination itself refused is tried again by runs, at most this often: daily, by a schedule too whose runs
+begin and end a little earlier on one day than on another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """What an operator asked a run to try again: rejections of a code (or `RETRY_ALL`) from before the run began."""
+    """What a run tries again of what was refused before it began.
 
-    code: str
+    `code` is the code that an operator asked for (or `RETRY_ALL`), if any.
+    """
+
     before: datetime
+    code: str | None = None
 
     @classmethod
-    def of(cls, run: Run) -> "Retry | None":
-        """Return what a run was asked to try again, if anything."""
-        return None if run.retry is None else cls(run.retry, run.started_at)
+    def of(cls, run: Run) -> "Retry":
+        """Return what a run tries again."""
+        return cls(run.started_at, run.retry)
 
-    def includes(self, refusal: Refusal) -> bool:
-        """Return whether a refusal is meant. What was tried again and refused once more is not."""
-        return self.code in (RETRY_ALL, refusal.rejection.code) and refusal.at < self.before
+    def includes(self, refusal: Refusal, now: datetime) -> bool:
+        """Return whether a refusal is meant: what was tried again and refused once more is not.
+
+        What an operator asked for is, and what nobody knows the outcome of, whenever that was; anything else daily.
+        """
+        code = refusal.rejection.code
+        if refusal.at >= self.before:
+            return False
+        return self.code in (RETRY_ALL, code) or code == UNCONFIRMED or now - refusal.at >= SECOND_CHANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,10 @@ class Job:
     """On the first pass of a run leavers are counted, not removed."""
     until: datetime | None = None
     """When no new call may begin any more."""
+    tries: int = 0
+    """How often the profiles were sent before in imports that came to nothing."""
     retry: Retry | None = None
+    """What the run tries again."""
     asked: datetime | None = None
     """On the second pass of a run: since when every member has had the chance to claim its identities."""
     guarded: bool = True
@@ -228,10 +241,8 @@ class Surveyor:
         return standing
 
     def _due_again(self, job: Job, refusal: Refusal) -> bool:
-        """Whether a run tries again what the destination refused and may take by now."""
-        if job.run is None:
-            return False
-        return self._clock.now() - refusal.at >= SECOND_CHANCE if job.retry is None else job.retry.includes(refusal)
+        """Whether a run tries again what was refused and may be taken by now."""
+        return job.retry is not None and job.retry.includes(refusal, self._clock.now())
 
 
 def _plain(value: Any) -> Any:

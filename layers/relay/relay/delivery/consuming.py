@@ -15,6 +15,7 @@ from relay.delivery.engine import Engine
 from relay.delivery.messages import Cursor, LookAgain, from_json, shard_of
 from relay.delivery.opening import GateClosed, Opened, Opener, Paused
 from relay.delivery.stopping import Stopping
+from relay.delivery.time_limits import OUT_OF_TIME
 from relay.domain.claims import AWAITED, RunTag
 from relay.domain.exports import Export
 from relay.domain.problems import (
@@ -40,9 +41,6 @@ FIRST_BACKOFF = timedelta(seconds=5)
 
 MOST_RECEIVES = 25
 """After so many receives, some hours, passing trouble is left to a run: the queue's limit (30) is for defects."""
-
-OUT_OF_TIME = "out_of_time"
-"""The engine's code for calls it did not begin because the function's time is nearly over."""
 
 ENOUGH_TIME = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
@@ -228,7 +226,8 @@ class Consumer:
         profiles -= results.keys()
         thorough = unit.redelivered or any(look.thorough for look in looks)
         if profiles:
-            looked = self._engine.deliver(replace(opened.job, thorough=thorough), sorted(profiles))
+            tries = max(look.tries for look in looks)
+            looked = self._engine.deliver(replace(opened.job, thorough=thorough, tries=tries), sorted(profiles))
             self._owe_held(opened.job.export, looked)
             results |= looked
         return tally(results.values())
@@ -261,13 +260,15 @@ class Consumer:
         if run is None or run.state in ENDED:
             return {}
         named = sorted({profile for look in looks if look.run == run_id for profile in look.profiles})
+        tries = max((look.tries for look in looks if look.run == run_id), default=0)
         found: dict[str, Result] = {}
 
         def look(part: Sequence[str]) -> None:
             awaited = runs.still_waiting(self._database, run_id, part)
             for shard in sorted({shard_of(profile, run.shards) for profile in awaited}):
                 ids = [profile for profile in awaited if shard_of(profile, run.shards) == shard]
-                job = replace(opened.job, thorough=True, run=RunTag(run_id, shard, AWAITED), retry=Retry.of(run))
+                tag = RunTag(run_id, shard, AWAITED)
+                job = replace(opened.job, thorough=True, run=tag, retry=Retry.of(run), tries=tries)
                 results = self._engine.deliver(job, ids)
                 self._owe_held(opened.job.export, results)
                 self._end_waits(run_id, shard, results)

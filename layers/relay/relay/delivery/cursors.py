@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Retry, tally
@@ -79,7 +80,7 @@ class Cursors:
     def __init__(self, database: Database, clock: Clock, engine: Engine, wakeups: Wakeups, *, scan: int = SCAN) -> None:
         self._database = database
         self._clock = clock
-        self._engine = engine
+        self.engine = engine
         self.aside = engine.aside
         self.wakeups = wakeups
         self._scan = scan
@@ -117,7 +118,7 @@ class Cursors:
         if (shard.phase, shard.after) == (1, ""):
             self._require_readiness(job, run, shard)
         page = self._read(job, run, shard)
-        results = self._engine.perform(job, page.cases)
+        results = self.engine.perform(job, page.cases)
         step = _Step(self._database, self._clock, run, shard, page, results, lambda: calls() - before)
         if page.cases:
             failed = self.aside.by_parts("count", [case.profile for case in page.cases], step.count, step.count_aside)
@@ -160,12 +161,15 @@ class Cursors:
             ],
         )
 
-    def wake(self, export: Export, profiles: Sequence[str], run_id: str | None) -> None:
-        """Have profiles looked at again, for the run that waits for them if there is one."""
+    def wake(self, export: Export, profiles: Sequence[str], run_id: str | None, tries: int = 0) -> None:
+        """Have profiles looked at again, for the run that waits for them if there is one.
+
+        `tries` is how often they were sent before in imports that came to nothing.
+        """
         run = None if run_id is None else runs.load(self._database, run_id)
 
         def look_again(part: Sequence[str]) -> None:
-            self.wakeups.look_again(export, part, run_id)
+            self.wakeups.look_again(export, part, run_id, tries)
 
         def give_up(profile: str) -> None:
             if run is not None:
@@ -189,7 +193,7 @@ class Cursors:
         # Whom the run waits for since its first pass is counted when that wait ends, and only then.
         awaited = runs.waited_for(self._database, run.id) if shard.phase == 2 else set()
         for chunk in _chunks(self._ids(job.export, shard, run.shards), min(CHUNK, self._scan)):
-            looked = self._engine.survey(job, chunk)
+            looked = self.engine.survey(job, chunk)
             wanted, failed = (set(chunk), set[str]()) if shard.phase == 1 else self._leavers(job, run, looked)
             wanted -= awaited
             for case in looked:
@@ -346,13 +350,19 @@ class _Step:
 
     def count_aside(self, profile: str) -> None:
         """Move the cursor over a profile that cannot be counted otherwise."""
+        outcome = Outcome.REJECTED
         counts = Counter({"selected": 1, "rejected": 1, f"rejected:{DEFECT}": 1})
         if self._results[profile].outcome is Outcome.OUTSTANDING:
+            outcome = Outcome.OUTSTANDING
             counts = Counter(selected=1, outstanding=1)
-        self._move([profile], counts, [], aside=[profile])
+        self._move([profile], counts, [], aside={profile: outcome})
 
     def _move(
-        self, profiles: Sequence[str], counts: Counter[str], waiting: Sequence[str], aside: Sequence[str] = ()
+        self,
+        profiles: Sequence[str],
+        counts: Counter[str],
+        waiting: Sequence[str],
+        aside: Mapping[str, Outcome] = MappingProxyType({}),
     ) -> None:
         shard, page = self.shard, self._page
         is_last = not page.cases or (profiles[-1:] == [page.cases[-1].profile])

@@ -14,10 +14,12 @@ from datetime import datetime, timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Case, Job, Result, Surveyor
+from relay.delivery.confirming import Confirmation, Confirming
 from relay.delivery.handing_over import HandingOver
 from relay.delivery.planning import Plan, Send, name_flight, part_of, plan_of, sends_of, without_shared_changes
 from relay.delivery.setting_aside import SettingAside
 from relay.delivery.settling import Settling
+from relay.delivery.time_limits import out_of_time, within
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import Step
 from relay.domain.claims import AWAITED, Claim, Fate, RunTag
@@ -29,7 +31,7 @@ from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores import flights, gates
 from relay.stores.database import Database, Group, Write
-from relay.stores.flights import Entry, QueuedImport
+from relay.stores.flights import Entry, Known, QueuedImport
 
 LOST_RACES = 12
 """How often cases are looked at again because others wrote meanwhile, before the message is put back."""
@@ -57,6 +59,7 @@ class Engine:
         self._new_id = new_id
         self._surveyor = Surveyor(database, keyed, clock)
         self._settling = Settling(database, clock, wakeups)
+        self._confirming = Confirming(database, keyed, clock)
         self._handing_over = HandingOver(database, clock, self._settling, wakeups)
         self.aside = SettingAside(database, clock) if aside is None else aside
 
@@ -75,6 +78,23 @@ class Engine:
             cases[profile] = replace(Case.with_defect(profile, outcome), set_aside=profile in known)
         self.aside.note(job.export, failed)
         return [cases[profile] for profile in profile_ids]
+
+    def confirm(self, job: Job, profile_ids: Sequence[str]) -> Confirmation:
+        """Look whether profiles that ended as unconfirmed are as wanted by now (`Confirming.confirm`).
+
+        One that a defect concerns is left out.
+        """
+        seen: list[Confirmation] = []
+
+        def look(part: Sequence[str]) -> None:
+            seen.append(self._confirming.confirm(job, part))
+
+        self.aside.note(job.export, self.aside.by_parts("confirm", profile_ids, look))
+        return Confirmation(
+            sum(each.found for each in seen),
+            tuple(profile for each in seen for profile in each.missing),
+            tuple(profile for each in seen for profile in each.unseen),
+        )
 
     def deliver(self, job: Job, profile_ids: Sequence[str]) -> dict[str, Result]:
         """Look at profiles and make the destination agree; the outcome of each.
@@ -178,7 +198,9 @@ class Engine:
         keys = [key for case in cases for key in (*case.difference.joins, *case.difference.leaves)]
         claims = claim_store.load(self._database, keys)
         open_flights = {claim.flight.id for claim in claims.values() if claim.flight is not None}
-        fates = flights.fates(self._database, job.export.connection, open_flights)
+        known = flights.known(self._database, job.export.connection, open_flights)
+        claims = {key: _with_known_bound(claim, known) for key, claim in claims.items()}
+        fates = {flight: each.fate for flight, each in known.items()}
         plans = self._plans(job, cases, claims, fates, before)
         if any(plan.due is not None for plan in plans) and (cleared := self._cleared_before(job)) is not None:
             plans = self._plans(job, cases, claims, fates, before, cleared)
@@ -276,22 +298,29 @@ class Engine:
         waiting = [(flight, sends) for flight, sends in calls.items() if sends]
         for position, (flight, sends) in enumerate(waiting):
             try:
-                if job.until is not None and self._clock.now() >= job.until:
-                    raise Conflict(
-                        "out_of_time", "the function's time is nearly over; the rest is sent in its next one"
-                    )
+                if not self._is_time_left(job):
+                    raise out_of_time()
                 self._call(job, flight, sends)
             except Exception as error:
                 # Whether a call was made that ended in a defect, nobody knows.
-                never_made = isinstance(error, Problem) and error.taken is False
+                problem = error if isinstance(error, Problem) else None
+                never_made = problem is not None and problem.taken is False
                 ids = [flight for flight, _ in waiting[position if never_made else position + 1 :]]
-                flights.record_failures(self._database, job.export.connection, ids, self._clock.now())
+                now = self._clock.now()
+                flights.record_failures(self._database, job.export.connection, ids, now)
+                if problem is not None and problem.taken is None and problem.effect_within is not None:
+                    until = now + problem.effect_within
+                    flights.record_answer(self._database, job.export.connection, flight, until, now)
                 raise
+
+    def _is_time_left(self, job: Job) -> bool:
+        return job.until is None or self._clock.now() < job.until
 
     def _call(self, job: Job, flight: str, sends: Sequence[Send]) -> None:
         entries = [send.entry for send in sends]
         settings = self._surveyor.settings_of(job)
-        answer = job.destination.send(job.account, job.export, [_step(entry) for entry in entries])
+        account = within(job.account, lambda: self._is_time_left(job))
+        answer = job.destination.send(account, job.export, [_step(entry) for entry in entries])
         if answer.import_id is None:
             self._settling.settle(
                 job.export, flight, entries, answer.refused, settings=settings, memos=answer.memos, sent_in=job.run
@@ -332,11 +361,28 @@ class Engine:
         flights.record_import(
             self._database,
             QueuedImport(
-                flight, job.export.connection, job.export.name, import_id, queued, now, now, settings=settings
+                flight,
+                job.export.connection,
+                job.export.name,
+                import_id,
+                queued,
+                now,
+                now,
+                settings=settings,
+                tries=job.tries,
             ),
             rest,
         )
         self._wakeups.check_import(job.export.connection, job.export.name, flight, 0, FIRST_LOOK)
+
+
+def _with_known_bound(claim: Claim, known: Mapping[str, Known]) -> Claim:
+    """Return a claim whose open flight lasts no longer than is known of its call."""
+    flight = claim.flight
+    until = None if flight is None else known[flight.id].until
+    if flight is None or until is None or until >= flight.until:
+        return claim
+    return replace(claim, flight=replace(flight, until=until))
 
 
 def _without_dead_marks(delivery: Delivery, run: RunTag | None) -> Delivery:

@@ -1,17 +1,19 @@
 """The Checks queue: what became of asynchronous imports, and wake-ups whose time has come."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from relay.clock import Clock
 from relay.delivery.cases import Job
+from relay.delivery.confirming import LOOKS_AFTER
 from relay.delivery.consuming import RetryLater, backoff
 from relay.delivery.cursors import Cursors
-from relay.delivery.messages import CheckImport, WakeLater, from_json
+from relay.delivery.messages import CheckImport, Confirm, WakeLater, from_json
 from relay.delivery.opening import Opener
 from relay.delivery.settling import Settling
 from relay.delivery.stopping import Stopping
+from relay.delivery.time_limits import within
 from relay.delivery.wakeups import LONGEST_DELAY, Wakeups
 from relay.destinations.contract import ImportReport, OpenImport, Step
 from relay.domain.problems import (
@@ -40,6 +42,15 @@ ENOUGH_TIME = 45.0
 LAST_CALLS = 30.0
 """Seconds that must be left for one more contact to be looked up; the rest is left to the next look."""
 
+LAST_CALL = 15.0
+"""Seconds that must be left for one more call about a contact."""
+
+MOST_TRIES = 3
+"""How often a step is sent in imports that come to nothing, before it ends as unconfirmed."""
+
+UNSEEN_PAUSE = timedelta(minutes=1)
+"""Before those are looked at who could not be for want of time or calls."""
+
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=5)
 REST_PAUSE = timedelta(seconds=2)
@@ -50,12 +61,52 @@ ORPHANED = timedelta(days=1)
 
 EXPORT_DELETED = "its export was deleted"
 
+CAME_TO_NOTHING = Rejection(
+    RejectionKind.DESTINATION,
+    UNCONFIRMED,
+    "the destination's import of the contact failed or was interrupted; it is tried again by a later run",
+    is_certain=False,
+)
+
 NEVER_ENDED = Rejection(
     RejectionKind.DESTINATION,
     UNCONFIRMED,
     "the destination never said whether it took the contact; it is tried again by a later run",
     is_certain=False,
 )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What a look has brought, by the places of the rows, also where parts of them were asked about."""
+
+    finished: set[bool] = field(default_factory=set)
+    refused: dict[int, Rejection] = field(default_factory=dict)
+    open: set[int] = field(default_factory=set)
+    again: set[int] = field(default_factory=set)
+    note: str | None = None
+    may_come: bool = False
+
+    def add(self, part: Sequence[int], report: ImportReport) -> None:
+        """Add the report on a part of the rows."""
+        self.finished.add(report.finished)
+        self.refused |= {part[place]: rejection for place, rejection in report.refused.items()}
+        self.open |= {part[place] for place in report.open}
+        self.again |= {part[place] for place in report.again}
+        self.note = report.note
+        self.may_come |= report.may_come
+
+    @property
+    def report(self) -> ImportReport:
+        """The report on all rows: the import has ended when that was told of every part."""
+        return ImportReport(
+            self.finished == {True},
+            self.refused,
+            frozenset(self.open),
+            frozenset(self.again),
+            self.note,
+            self.may_come,
+        )
 
 
 class ImportChecker:
@@ -101,6 +152,8 @@ class ImportChecker:
                 self._check(task, seconds_left)
             elif isinstance(task, WakeLater):
                 self._wake(task)
+            elif isinstance(task, Confirm):
+                self._confirm(task, seconds_left)
             else:
                 raise ValueError("a message of another queue")
         except Problem as problem:
@@ -136,6 +189,35 @@ class ImportChecker:
         except Problem:
             return False
         return cleared is not None and wake.due - job.destination.lost_answer_bound <= cleared
+
+    def _confirm(self, task: Confirm, seconds_left: Callable[[], float]) -> None:
+        """Look at contacts that ended as unconfirmed. Trouble stops nothing: runs send them again anyway."""
+        if task.due > self._clock.now():
+            self._wakeups.postpone(task)
+            return
+        try:
+            job = self._job(task, fresh=False)
+        except SettingsProblem:
+            return
+        connection_gate, export_gate = gates.load(self._database, task.connection, task.export)
+        if connection_gate.closed or export_gate.closed:
+            return
+        job = replace(job, account=within(job.account, lambda: seconds_left() >= LAST_CALLS))
+        try:
+            seen = self._cursors.engine.confirm(job, task.profiles)
+        except Busy:
+            raise
+        except Problem as problem:
+            self._observe.problem("unconfirmed contacts not looked at", problem, export=job.export.key)
+            self._wakeups.confirm(job.export, task.profiles, self._clock.now() + LONGEST_DELAY, task.look)
+            return
+        now = self._clock.now()
+        if seen.unseen:
+            self._wakeups.confirm(job.export, seen.unseen, now + UNSEEN_PAUSE, task.look)
+        if seen.missing and task.look + 1 < len(LOOKS_AFTER):
+            due = task.due + LOOKS_AFTER[task.look + 1] - LOOKS_AFTER[task.look]
+            self._wakeups.confirm(job.export, seen.missing, max(due, now), task.look + 1)
+        self._observe.info("unconfirmed contacts looked at", export=job.export.key, delivered=seen.found)
 
     def _check(self, check: CheckImport, seconds_left: Callable[[], float]) -> None:
         """Look at an import that is still open, unless that was done already: a message may have a double."""
@@ -205,7 +287,7 @@ class ImportChecker:
             raise Conflict("run", "somebody else changed the run")
         flights.forget(self._database, check.connection, check.flight)
 
-    def _job(self, check: CheckImport | WakeLater, *, fresh: bool) -> Job:
+    def _job(self, check: CheckImport | WakeLater | Confirm, *, fresh: bool) -> Job:
         settings = self._opener.settings
         connection = settings.connection(check.connection, fresh=fresh)
         export = settings.export(f"{check.connection}/{check.export}")
@@ -215,41 +297,46 @@ class ImportChecker:
     def _report(
         self, job: Job, queued: QueuedImport, entries: Sequence[Entry], seconds_left: Callable[[], float]
     ) -> tuple[ImportReport, dict[int, Exception]]:
-        """Ask the destination; an import that never ends is over at its bound, with nothing confirmed.
+        """Ask the destination about the entries that no look has told of yet.
 
-        Where that meets a defect of ours parts of the import are asked about; returned are also the rows it concerns.
+        An import that never ends is over at its bound, with nothing confirmed.
+
+        Where asking meets a defect of ours parts of the import are asked about; returned are also the rows it concerns.
         """
         now = self._clock.now()
         over = now - queued.queued_at > job.destination.import_bound
-        answers, refused, still_open = set[bool](), dict[int, Rejection](), set[int]()
+        account = within(job.account, lambda: seconds_left() >= LAST_CALL)
+        told = _Told({True} if queued.ended else set())
 
         def ask(part: Sequence[int]) -> None:
+            asked = OpenImport(
+                queued.import_id,
+                queued.queued_at,
+                now,
+                queued.queued if len(part) == len(entries) else None,
+                queued.note,
+                is_time_left=lambda: seconds_left() >= LAST_CALLS,
+            )
             steps = [_step(entries[index]) for index in part]
-            contacts = queued.queued if len(part) == len(entries) else None
-            asked = OpenImport(queued.import_id, queued.queued_at, now, contacts, lambda: seconds_left() >= LAST_CALLS)
-            report = job.destination.import_report(job.account, job.export, asked, steps)
-            answers.add(report.finished)
-            refused.update({part[place]: rejection for place, rejection in report.refused.items()})
-            still_open.update(part[place] for place in report.open)
+            told.add(part, job.destination.import_report(account, job.export, asked, steps))
 
         failed = {index: entry.unread for index, entry in enumerate(entries) if entry.unread is not None}
-        rows = [index for index in range(len(entries)) if index not in failed]
+        rows = [index for index in range(queued.again, len(entries)) if index not in failed]
         try:
             if rows:
                 failed |= self._aside.by_parts("report", rows, ask)
             else:
                 ask(rows)
-        except (Busy, ConnectionProblem, ExportProblem):
+        except (Busy, Conflict, ConnectionProblem, ExportProblem):
             raise
         except Exception:
             if not over:
                 raise
-            answers.add(False)
-        # While every row met a defect nobody knows whether the import has ended.
-        finished = answers == {True}
-        if finished or not over:
-            return ImportReport(finished, refused, frozenset(still_open)), failed
-        return ImportReport(True, dict.fromkeys(range(len(entries)), NEVER_ENDED)), failed
+            told.finished.add(False)
+        # When every row meets a defect nobody knows whether the import has ended, unless an earlier look has shown it.
+        if over and told.finished != {True}:
+            return ImportReport(True, dict.fromkeys(rows, NEVER_ENDED)), failed
+        return told.report, failed
 
     def _settle(
         self,
@@ -262,46 +349,63 @@ class ImportChecker:
     ) -> None:
         """Record what is known; what the destination was not asked about yet stays in flight for the next look.
 
-        A row that a defect of ours concerns, as those in `failed`, is set aside.
+        What is to be sent again waits until all was looked at, so that it goes together. A row that a defect of ours
+        concerns, as those in `failed`, is set aside.
         """
         aside = flights.rows_aside(self._database, queued.flight)
-        ended = [
-            index for index in range(len(entries)) if index not in report.open and entries[index].claim not in aside
-        ]
-        told = [index for index in ended if index not in failed]
-        concerned: set[str] = set()
+        rows = [index for index in range(len(entries)) if entries[index].claim not in aside]
+        may_send_again = self._may_send_again(job, queued)
+        again = {
+            index
+            for index in rows
+            if index not in failed and (index < queued.again or (may_send_again and index in report.again))
+        }
+        refused = {**report.refused, **dict.fromkeys(report.again - again, CAME_TO_NOTHING)}
+        ended = [index for index in rows if index not in report.open | again]
+        concerned = {tag.run for index in ended if (tag := entries[index].run) is not None}
 
         def settle(part: Sequence[int]) -> None:
-            refused = {place: report.refused[index] for place, index in enumerate(part) if index in report.refused}
             concerned.update(
                 self._settling.settle(
                     job.export,
                     queued.flight,
                     [entries[index] for index in part],
-                    refused,
+                    {place: refused[index] for place, index in enumerate(part) if index in refused},
                     settings=queued.settings,
                     ledger=True,
+                    lasts=report.may_come,
                 )
             )
 
         def give_up(index: int) -> None:
             self._settling.set_aside(job.export, queued.flight, entries[index])
-            tag = entries[index].run
-            concerned.update(() if tag is None else (tag.run,))
+            if (tag := entries[index].run) is not None:
+                concerned.add(tag.run)
 
         for index in failed:
             give_up(index)
+        told = [index for index in ended if index not in failed]
         failed = {**failed, **self._aside.by_parts("settle", told, settle, give_up)}
-        self._aside.note(job.export, {entries[index].profile: error for index, error in failed.items()})
         if report.open:
-            rest = [entries[index] for index in sorted(report.open)]
             looks = check.attempt + 1
-            self._wakeups.check_import(check.connection, check.export, check.flight, looks, REST_PAUSE)
-            self._keep_rest(replace(queued, queued=None, looked_at=self._clock.now(), looks=looks), rest)
+            pause = REST_PAUSE if ended or again else _pause(check)
+            self._wakeups.check_import(check.connection, check.export, check.flight, looks, pause)
+            seen = replace(
+                queued,
+                queued=None,
+                ended=True,
+                note=report.note,
+                again=len(again),
+                looked_at=self._clock.now(),
+                looks=looks,
+            )
+            self._keep_rest(seen, [entries[index] for index in (*sorted(again), *sorted(report.open))])
         else:
+            failed |= self._send_again(job, queued, {index: entries[index] for index in sorted(again)}, give_up)
             flights.forget(self._database, queued.connection, queued.flight)
-        refused = sum(index in report.refused and index not in failed for index in ended)
-        delivered, rejected = len(ended) - refused - len(failed), refused + len(failed)
+        self._aside.note(job.export, {entries[index].profile: error for index, error in failed.items()})
+        delivered = sum(index not in failed and index not in refused for index in ended)
+        rejected = len(failed) + sum(index not in failed and index in refused for index in ended)
         self._observe.info(
             "import settled",
             connection=queued.connection,
@@ -315,6 +419,25 @@ class ImportChecker:
         for run in sorted(concerned):
             self._cursors.finish_if_over(job.export, run)
 
+    def _send_again(
+        self, job: Job, queued: QueuedImport, rows: Mapping[int, Entry], give_up: Callable[[int], None]
+    ) -> dict[int, Exception]:
+        """Have rows of an import that came to nothing sent again; return those that a defect of ours concerns."""
+
+        def release(part: Sequence[int]) -> None:
+            self._settling.release(job.export, queued.flight, [rows[index] for index in part])
+
+        failed = self._aside.by_parts("release", rows, release, give_up)
+        # A run does not wait for those whom the import was not to count.
+        waits: dict[str, str | None] = {}
+        for index, entry in rows.items():
+            if index not in failed:
+                waits[entry.profile] = waits.get(entry.profile) or (None if entry.run is None else entry.run.run)
+        for run in {*waits.values()}:
+            profiles = sorted(profile for profile, waiting in waits.items() if waiting == run)
+            self._cursors.wake(job.export, profiles, run, queued.tries + 1)
+        return failed
+
     def _keep_rest(self, queued: QueuedImport, rest: Sequence[Entry]) -> None:
         """Keep only the rows that are still open; where that meets a defect all stay, and are asked for once more."""
         try:
@@ -324,6 +447,16 @@ class ImportChecker:
         except Exception as error:  # noqa: BLE001 - one row's defect must not hold up the import
             self._observe.problem("the rest of an import was not kept", error, connection=queued.connection)
             flights.note_look(self._database, queued, queued.looks, self._clock.now())
+
+    def _may_send_again(self, job: Job, queued: QueuedImport) -> bool:
+        """Whether steps of an import that came to nothing are sent again: a few times, while the export acts.
+
+        One that does not stream acts in its runs; what the last run began is brought to its end, unless it was ended.
+        """
+        if queued.tries + 1 >= MOST_TRIES or not job.export.active:
+            return False
+        last = None if job.export.stream else runs.newest(self._database, job.export.key)
+        return last is None or last.state not in (RunState.CANCELLED, RunState.STOPPED, RunState.REFUSED)
 
     def _look_later(self, check: CheckImport, queued: QueuedImport, pause: timedelta) -> None:
         later = replace(check, attempt=check.attempt + 1)

@@ -17,7 +17,8 @@ class LookAgain:
     """Look again at these profiles (of one shard) for one export.
 
     `settings` is the version of the export's settings the sender knew. `thorough` asks to try again also what was
-    refused before. `run` names the run that waits for the outcome.
+    refused before. `run` names the run that waits for the outcome. `tries` is how often the profiles were sent before
+    in imports that came to nothing.
     """
 
     connection: str
@@ -26,6 +27,7 @@ class LookAgain:
     profiles: tuple[str, ...]
     thorough: bool = False
     run: str | None = None
+    tries: int = 0
 
     KIND: ClassVar[str] = "look"
 
@@ -39,6 +41,7 @@ class LookAgain:
             "profiles": list(self.profiles),
             "thorough": self.thorough,
             "run": self.run,
+            "tries": self.tries,
         }
 
     @classmethod
@@ -52,6 +55,7 @@ class LookAgain:
             tuple(body["profiles"]),
             body.get("thorough", False),
             body.get("run"),
+            body.get("tries", 0),
         )
 
 
@@ -167,6 +171,38 @@ class WakeLater:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Look at a due time whether profiles that ended as unconfirmed are as wanted by now; `look` counts from 0."""
+
+    connection: str
+    export: str
+    profiles: tuple[str, ...]
+    due: datetime
+    look: int
+
+    KIND: ClassVar[str] = "confirm"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the message body."""
+        return {
+            "kind": self.KIND,
+            "connection": self.connection,
+            "export": self.export,
+            "profiles": list(self.profiles),
+            "due": moments.text(self.due),
+            "look": self.look,
+        }
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Confirm":
+        """Read a body made by `to_json`; KeyError or ValueError on anything else."""
+        _expect_kind(body, cls.KIND)
+        return cls(
+            body["connection"], body["export"], tuple(body["profiles"]), moments.parse(body["due"]), body["look"]
+        )
+
+
 def group(connection: str, shard: int) -> str:
     """Return the FIFO message group of a connection's shard."""
     return f"{connection}#{shard}"
@@ -192,13 +228,14 @@ def _expect_kind(body: Mapping[str, Any], kind: str) -> None:
         raise ValueError(f"not a message of kind {kind}")
 
 
-Task = LookAgain | Cursor | CheckImport | WakeLater
+Task = LookAgain | Cursor | CheckImport | WakeLater | Confirm
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Task]] = {
     LookAgain.KIND: LookAgain.from_json,
     Cursor.KIND: Cursor.from_json,
     CheckImport.KIND: CheckImport.from_json,
     WakeLater.KIND: WakeLater.from_json,
+    Confirm.KIND: Confirm.from_json,
 }
 
 

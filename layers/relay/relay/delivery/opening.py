@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
+from relay.delivery import first_runs
 from relay.delivery.cases import Job
 from relay.destinations.contract import Account, Caller, Destination, Quota
 from relay.domain.exports import Connection, Export
@@ -58,6 +59,8 @@ class Opener:
     """How far ahead the next free slot of a connection's quota lies."""
     hold: Callable[[str, Quota, timedelta], None] = lambda connection, quota, wait: None  # noqa: ARG005 - says what it takes
     """Keeps everybody from calling under a connection's quota for some time."""
+    memo_at: Callable[[str, str, str], str | None] = lambda connection, target, identity: None  # noqa: ARG005
+    """What a destination asked to remember of an identity at a target of a connection."""
     _owned: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
     """Who was seen to own a target: an export in one version of its settings. With others it may have been lost."""
 
@@ -74,6 +77,8 @@ class Opener:
             partial(self.backlog, connection.name),
             partial(segments.name_of, self.database),
             partial(self.hold, connection.name),
+            partial(self.memo_at, connection.name),
+            partial(first_runs.exceeds, self.database),
         )
         return account, calls
 

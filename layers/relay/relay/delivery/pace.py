@@ -1,6 +1,7 @@
 """Pace: one record per (connection, quota) hands out the next free slot to everyone who talks to that account.
 
-A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the slot.
+A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the slot. One
+more record per connection says until when the account wants no call at all; both are read at once.
 """
 
 import contextlib
@@ -17,6 +18,12 @@ ATTEMPTS = 50
 
 LONGEST_HOLD = timedelta(hours=1)
 """A destination that asks for a longer rest is asked again after this."""
+
+LONG_SLEEP = 1.0
+"""Seconds of waiting for a slot after which it is looked whether the account has asked for a rest meanwhile."""
+
+_ACCOUNT = "account"
+"""The record of the account itself, beside those of its quotas."""
 
 
 class Pace:
@@ -38,17 +45,18 @@ class Pace:
         Raises ConnectionProblem `daily_budget` when the quota's calls of the day are used up: the connection stops, and
         its probes, which take a slot too, open it again in the next UTC day.
         """
-        slot = self._take(connection, quota)
-        wait = (slot - self._clock.now()).total_seconds()
-        if wait > 0:
-            self._clock.sleep(wait)
+        while True:
+            slot = self._take(connection, quota)
+            wait = (slot - self._clock.now()).total_seconds()
+            if wait > 0:
+                self._clock.sleep(wait)
+            if wait < LONG_SLEEP or not self._is_held(connection):
+                return
 
     def backlog(self, connection: str, quota: Quota) -> timedelta:
         """Return how far ahead the next free slot lies; zero when it is free now."""
-        item = self._database.get([Key(Table.CONTROL, _records(connection), quota.name)])[0]
-        if item is None:
-            return timedelta()
-        return max(moments.parse(str(item["next"])) - self._clock.now(), timedelta())
+        now = self._clock.now()
+        return _free(now, *self._read(connection, quota)) - now
 
     def hold(self, connection: str, quota: Quota, wait: timedelta) -> None:
         """Hand out no slot of a quota before `wait`, of the clock's time, is over: the destination asked for a rest.
@@ -56,13 +64,18 @@ class Pace:
         A later slot is left where it is. Raises no Problem: this is said after a call, whose answer counts more. When
         nothing could be written, each caller meets the destination's refusal by itself.
         """
-        if wait <= timedelta():
-            return
-        with contextlib.suppress(Problem):
-            self._hold(connection, quota, min(wait, LONGEST_HOLD))
+        self._hold(connection, quota.name, wait)
 
-    def _hold(self, connection: str, quota: Quota, wait: timedelta) -> None:
-        key = Key(Table.CONTROL, _records(connection), quota.name)
+    def hold_all(self, connection: str, wait: timedelta) -> None:
+        """Hand out no slot of any quota of a connection before `wait` is over; otherwise as `hold`."""
+        self._hold(connection, _ACCOUNT, wait)
+
+    def _hold(self, connection: str, record: str, wait: timedelta) -> None:
+        if wait > timedelta():
+            with contextlib.suppress(Problem):
+                self._write_hold(Key(Table.CONTROL, _records(connection), record), min(wait, LONGEST_HOLD))
+
+    def _write_hold(self, key: Key, wait: timedelta) -> None:
         until = self._clock.now() + wait
         for _ in range(ATTEMPTS):
             item = self._database.get([key])[0]
@@ -76,17 +89,35 @@ class Pace:
         key = Key(Table.CONTROL, _records(connection), quota.name)
         step = quota.per / quota.calls / self._scale
         for _ in range(ATTEMPTS):
-            item = self._database.get([key])[0]
+            item, account = self._read(connection, quota)
             now = self._clock.now()
-            free = now if item is None else max(now, moments.parse(str(item["next"])))
+            free = _free(now, item, account)
             spent = _spent(item, quota, free)
             if free - now > self._patience:
-                raise Busy("pace", f"the {quota.name} quota is used up", taken=False, retry_after=free - now)
+                held = free == _free(now, account)
+                why = "the account has asked for a rest" if held else f"the {quota.name} quota is used up"
+                raise Busy("pace", why, taken=False, retry_after=free - now)
             taken: Item = {"next": moments.text(free + step), **spent}
             if write_one(self._database, Update(key, taken, {}, _as_read(item))):
                 return free
             self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
         raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
+
+    def _read(self, connection: str, quota: Quota) -> tuple[Item | None, Item | None]:
+        """Return the record of a quota and the account's, by one read."""
+        names = (quota.name, _ACCOUNT)
+        item, account = self._database.get([Key(Table.CONTROL, _records(connection), name) for name in names])
+        return item, account
+
+    def _is_held(self, connection: str) -> bool:
+        account = self._database.get([Key(Table.CONTROL, _records(connection), _ACCOUNT)])[0]
+        now = self._clock.now()
+        return _free(now, account) > now
+
+
+def _free(now: datetime, *records: Item | None) -> datetime:
+    """Return the first moment from now on that no record keeps occupied."""
+    return max([now, *(moments.parse(str(item["next"])) for item in records if item is not None)])
 
 
 def _as_read(item: Item | None) -> Expectation:

@@ -20,9 +20,10 @@ from relay.domain.exports import Export
 from relay.domain.problems import Problem
 from relay.domain.runs import Outcome, Run
 from relay.observability import Observability, places
-from relay.stores import defects, deliveries, flights, runs
+from relay.stores import claims, defects, deliveries, flights, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
+from relay.stores.flights import Entry
 
 MOST_IN_A_ROW = 10
 """So many that failed alone, and nothing that went well between them: then it is not the profiles.
@@ -110,7 +111,8 @@ class SettingAside:
     def _is_counted(self, export: Export, run: RunTag, profile: str) -> bool:
         for queued in flights.open_imports(self._database, export.connection):
             found = flights.load_import(self._database, export.connection, queued.flight)
-            if found is not None and any(entry.profile == profile and entry.run == run for entry in found[1]):
+            rows = [] if found is None else [row for row in found[1] if (row.profile, row.run) == (profile, run)]
+            if any(self._moves_ledger(queued.flight, row) for row in rows):
                 return True
         try:
             delivery = deliveries.load(self._database, export.key, [profile])[profile]
@@ -119,6 +121,16 @@ class SettingAside:
         except Exception:  # noqa: BLE001 - what is wrong with the profile may be just its delivery
             return False
         return run.mark == delivery.counted_in
+
+    def _moves_ledger(self, flight: str, row: Entry) -> bool:
+        """Whether the end of an import still moves a run's ledger for a row: not where the row is sent again."""
+        try:
+            claim = claims.load(self._database, [row.claim])[row.claim]
+        except Problem:
+            raise
+        except Exception:  # noqa: BLE001 - what is wrong may be just the claim; then the row cannot be sent again either
+            return True
+        return claim.flight is not None and claim.flight.id == flight
 
     def end_wait(self, export: Export, run: Run, profile: str) -> None:
         """Have a run wait no more for a profile, which is set aside."""

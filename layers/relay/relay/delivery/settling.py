@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from relay.clock import Clock
+from relay.delivery.confirming import LOOKS_AFTER
 from relay.delivery.wakeups import Wakeups
-from relay.domain.claims import Claim, Fate, RunTag, claimant_of, land, without
+from relay.domain.claims import AWAITED, Claim, Fate, RunTag, claimant_of, land, without
 from relay.domain.deliveries import Delivery, Refusal, Told
 from relay.domain.exports import Export
-from relay.domain.problems import Busy, Problem, Rejection
+from relay.domain.problems import UNCONFIRMED, Busy, Problem, Rejection
 from relay.stores import claims as claim_store
 from relay.stores import deliveries as delivery_store
 from relay.stores import flights, runs
@@ -19,6 +20,9 @@ from relay.stores.flights import Entry
 
 CHUNK = 90
 """Claims and deliveries that are settled in one transaction, together with the counters of the runs concerned."""
+
+RELEASED = 20
+"""Entries whose flight ends without an outcome in one transaction: a claim, a delivery and waits of runs each."""
 
 ATTEMPTS = 40
 
@@ -61,25 +65,70 @@ class Settling:
         memos: Mapping[int, str] | None = None,
         sent_in: RunTag | None = None,
         ledger: bool = False,
+        lasts: bool = False,
     ) -> set[str]:
         """Record the end of a flight's entries (`refused` and `memos` by index); return the runs concerned.
 
-        Whoever waited is woken.
+        Whoever waited is woken, and who ended as unconfirmed is looked at again later.
         `settings` are those the flight was sent under, as `Refusal.settings`.
         With `ledger` (an import that ended) the profiles move from `outstanding` to their column in the runs the
         flight was tagged with; without it the caller's cursor counts them, and `sent_in` remembers for which run.
+        `lasts`: whether the flight may take effect all the same; then another payload waits for its bound.
         """
         concerned: set[str] = set()
         for part in _chunks(entries):
             verdicts = [_Verdict(entries[index], refused.get(index), (memos or {}).get(index)) for index in part]
-            runs_moved, owed = self._settle_part(export, flight, verdicts, settings, sent_in, ledger)
+            runs_moved, owed = self._settle_part(export, flight, verdicts, settings, sent_in, ledger, lasts)
             concerned |= runs_moved
             if owed:
                 self.flush(export, sorted(owed))
             leavers = [verdict.entry.profile for verdict in verdicts if not verdict.entry.joins]
             if leavers:
                 self.drop_gone(export, leavers)
+        unconfirmed = {entries[index].profile for index, rejection in refused.items() if rejection.code == UNCONFIRMED}
+        if unconfirmed:
+            due = self._clock.now() + LOOKS_AFTER[0]
+            self._wakeups.confirm(export, sorted(unconfirmed), due, 0)
         return concerned
+
+    def release(self, export: Export, flight: str, entries: Sequence[Entry]) -> None:
+        """End a flight of an import that came to nothing, without an outcome: its profiles are to be sent again.
+
+        The runs that count them as outstanding go on waiting for them.
+        """
+        for start in range(0, len(entries), RELEASED):
+            owed = self._release_part(export, flight, entries[start : start + RELEASED])
+            if owed:
+                self.flush(export, sorted(owed))
+
+    def _release_part(self, export: Export, flight: str, entries: Sequence[Entry]) -> set[str]:
+        """End a chunk of a flight in one transaction; return the claims that owe wake-ups."""
+        for _ in range(ATTEMPTS):
+            now = self._clock.now()
+            claims = claim_store.load(self._database, [entry.claim for entry in entries])
+            deliveries = delivery_store.load(self._database, export.key, sorted({entry.profile for entry in entries}))
+            writes: dict[tuple[str, str], Write] = {}
+            waits: set[tuple[str, str]] = set()
+            owed: set[str] = set()
+            for entry in entries:
+                claim = claims[entry.claim]
+                if claim.flight is None or claim.flight.id != flight:
+                    continue
+                landed = land(claim, taken=None)
+                if landed.to_wake:
+                    owed.add(entry.claim)
+                writes["claim", entry.claim] = claim_store.save(entry.claim, landed, now)
+                for tag in claim.flight.runs:
+                    waits.add((tag.run, entry.profile))
+                    if tag.phase != AWAITED:
+                        # A page that died before its cursor moved counts them as outstanding all the same.
+                        counted = replace(deliveries[entry.profile], counted_in=tag.mark)
+                        writes["delivery", entry.profile] = delivery_store.save(export.key, entry.profile, counted)
+            group = [*writes.values(), *runs.wait_once_more(self._database, waits, now)]
+            if not group or self._database.write([group])[0]:
+                return owed
+            self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
+        raise Busy("contention", "a flight could not be ended")
 
     def _settle_part(
         self,
@@ -89,6 +138,7 @@ class Settling:
         settings: str,
         sent_in: RunTag | None,
         ledger: bool,
+        lasts: bool,
     ) -> tuple[set[str], set[str]]:
         """Settle a chunk in one transaction; return the runs it moved and the claims that owe wake-ups."""
         for _ in range(ATTEMPTS):
@@ -103,7 +153,13 @@ class Settling:
                 claim = claims[entry.claim]
                 if claim.flight is None or claim.flight.id != flight:
                     continue
-                landed = land(claim, taken=verdict.taken, memo=verdict.memo, rejected=verdict.rejection is not None)
+                landed = land(
+                    claim,
+                    taken=verdict.taken,
+                    memo=verdict.memo,
+                    rejected=verdict.rejection is not None,
+                    lasts=lasts,
+                )
                 if landed.to_wake:
                     owed.add(entry.claim)
                 writes.append(claim_store.save(entry.claim, landed, self._clock.now()))
@@ -162,8 +218,10 @@ class Settling:
             for key, claim in claims.items()
             if claim.flight is not None and claim.flight.claimant == claimant and claimant in claim.claimants
         }
-        fates = flights.fates(self._database, export.connection, set(own.values()))
-        begun = {key: without(claims[key], claimant) for key, flight in own.items() if fates[flight] is not Fate.QUEUED}
+        known = flights.known(self._database, export.connection, set(own.values()))
+        begun = {
+            key: without(claims[key], claimant) for key, flight in own.items() if known[flight].fate is not Fate.QUEUED
+        }
         self._database.write([[claim_store.save(key, claim, self._clock.now())] for key, claim in begun.items()])
         waiting = {waiter for claim in begun.values() for waiter in claim.look_again}
         self._wakeups.wake(export, waiting)

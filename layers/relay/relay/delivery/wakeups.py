@@ -5,7 +5,16 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from relay.clock import Clock
-from relay.delivery.messages import CheckImport, Cursor, LookAgain, WakeLater, by_shard, group
+from relay.delivery.messages import (
+    MAX_PROFILES,
+    CheckImport,
+    Confirm,
+    Cursor,
+    LookAgain,
+    WakeLater,
+    by_shard,
+    group,
+)
 from relay.domain.claims import Waiter, profile_of
 from relay.domain.exports import Export
 from relay.queues import Message
@@ -34,9 +43,13 @@ class Wakeups:
         self._shards = shards
         self._clock = clock
 
-    def look_again(self, export: Export, profiles: Iterable[str], run: str | None = None) -> None:
-        """Wake profiles of an export, thoroughly, for the run that waits for them if there is one."""
-        self._look_again(export.destination, export.connection, export.name, export.version, sorted(profiles), run)
+    def look_again(self, export: Export, profiles: Iterable[str], run: str | None = None, tries: int = 0) -> None:
+        """Wake profiles of an export, thoroughly, for the run that waits for them if there is one.
+
+        `tries` is how often they were sent before in imports that came to nothing.
+        """
+        place = (export.destination, export.connection, export.name, export.version)
+        self._look_again(*place, sorted(profiles), run, tries)
 
     def wake(self, export: Export, waiters: Iterable[Waiter]) -> None:
         """Wake claimants, each for its own export (another of the connection may wait) and run."""
@@ -49,11 +62,19 @@ class Wakeups:
             self._look_again(export.destination, export.connection, name, version, sorted(profiles), run or None)
 
     def _look_again(
-        self, destination: str, connection: str, name: str, version: int, profiles: Sequence[str], run: str | None
+        self,
+        destination: str,
+        connection: str,
+        name: str,
+        version: int,
+        profiles: Sequence[str],
+        run: str | None,
+        tries: int = 0,
     ) -> None:
         messages = [
             Message(
-                LookAgain(connection, name, version, ids, thorough=True, run=run).to_json(), group(connection, shard)
+                LookAgain(connection, name, version, ids, thorough=True, run=run, tries=tries).to_json(),
+                group(connection, shard),
             )
             for shard, ids in by_shard(profiles, self._shards(destination))
         ]
@@ -78,9 +99,15 @@ class Wakeups:
         if messages:
             self._checks.send(messages)
 
-    def postpone(self, wake: WakeLater) -> None:
-        """Put a wake-up that is not due yet back."""
-        self._checks.send([Message(wake.to_json(), delay=self._delay_until(wake.due))])
+    def postpone(self, task: WakeLater | Confirm) -> None:
+        """Put on the Checks queue what is not due yet."""
+        self._checks.send([Message(task.to_json(), delay=self._delay_until(task.due))])
+
+    def confirm(self, export: Export, profiles: Sequence[str], due: datetime, look: int) -> None:
+        """Have profiles that ended as unconfirmed looked at again at a due time."""
+        for start in range(0, len(profiles), MAX_PROFILES):
+            part = tuple(profiles[start : start + MAX_PROFILES])
+            self.postpone(Confirm(export.connection, export.name, part, due, look))
 
     def check_import(self, connection: str, export: str, flight: str, attempt: int, delay: timedelta) -> None:
         """Ask for an import to be looked at after a delay."""

@@ -15,7 +15,7 @@ import requests
 from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, ReadTimeout, RequestException
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
-from relay.destinations.contract import Quota, Reply
+from relay.destinations.contract import Params, Quota, Reply
 from relay.destinations.error_table import retry_after
 from relay.destinations.public_addresses import PrivateAddressError, PublicAddressesAdapter
 from relay.domain.problems import ConnectionProblem, Problem, Transient
@@ -63,10 +63,10 @@ class HttpCaller:
     """The `Caller` of one connection.
 
     `pace` is called before every attempt and may wait or raise Transient. `hold` is told how long an answer asks us to
-    leave its quota alone, so that everybody else who talks to the account does, too; it raises nothing. `log` is called
-    once after every attempt as `log("destination call", connection=, operation=, method=, path=, status=,
-    milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code. Headers, bodies,
-    queries and ids in paths are left out.
+    rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing.
+    `log` is called once after every attempt as `log("destination call", connection=, operation=, method=, path=,
+    status=, milliseconds=, bytes=)`; `status` is 0 when there was no answer, and then `problem` holds the code.
+    Headers, bodies, queries and ids in paths are left out.
     """
 
     counts: Counter[tuple[str, int]]
@@ -78,7 +78,7 @@ class HttpCaller:
         *,
         pace: Callable[[Quota], None],
         log: Callable[..., None],
-        hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None,  # noqa: ARG005 - says what it takes
+        hold: Callable[[timedelta], None] = lambda wait: None,  # noqa: ARG005 - says what it takes
         session: requests.Session | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -97,7 +97,7 @@ class HttpCaller:
         *,
         quota: Quota,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:
@@ -133,7 +133,7 @@ class HttpCaller:
             raise outcome
         rest = retry_after(outcome) if outcome.status in SLOW_DOWN else None
         if rest is not None:
-            self._hold(quota, rest)
+            self._hold(rest)
         return outcome
 
     def _attempt(
@@ -141,7 +141,7 @@ class HttpCaller:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        params: Mapping[str, str] | None,
+        params: Params | None,
         body: bytes | Mapping[str, str] | None,
         deadline: float,
     ) -> Reply | Problem:

@@ -67,6 +67,8 @@ class OpenImport:
     asked_at: datetime
     contacts: int | None = None
     """How many were queued, where the answer said so; None when the steps are the rest of an earlier look."""
+    note: str | None = None
+    """What the earlier look asked to be told; None at the first one that finds the import ended."""
     is_time_left: Callable[[], bool] = lambda: True
     """Whether more calls may be made in this look; without time the rest is left `open`."""
 
@@ -75,13 +77,18 @@ class OpenImport:
 class ImportReport:
     """How an asynchronous import stands: not finished, or finished with the refused steps by index.
 
-    `open` are steps of a finished import that were not looked up yet: they are asked for again, by themselves and with
-    `contacts` None, so that one look never takes long.
+    `open` are steps of a finished import that were not looked up yet: they are asked for again, by themselves, with
+    `contacts` None and the `note` of this report, so that one look never takes long.
+    `again` are steps that were not done though the import has ended for good: they are sent again, a few times at most.
     """
 
     finished: bool
     refused: Mapping[int, Rejection] = field(default_factory=dict)
     open: frozenset[int] = frozenset()
+    again: frozenset[int] = frozenset()
+    note: str | None = None
+    may_come: bool = False
+    """Whether the import may take effect all the same: it was given up, for want of a sign that it ended."""
 
 
 class Level(Enum):
@@ -113,6 +120,10 @@ class Reply:
     size: int
 
 
+Params = Mapping[str, str | Sequence[str]]
+"""A query; of a sequence every value is sent under the same name."""
+
+
 class Caller(Protocol):
     """Makes HTTP calls to one account: paced, time-limited, no redirects, one log line each."""
 
@@ -123,7 +134,7 @@ class Caller(Protocol):
         *,
         quota: Quota,
         headers: Mapping[str, str] | None = None,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
         form: Mapping[str, str] | None = None,
     ) -> Reply:
@@ -159,7 +170,12 @@ class Account:
     hold: Callable[[Quota, timedelta], None] = lambda quota, wait: None  # noqa: ARG005 - the name says what it takes
     """Keeps everybody who talks to the account from calling under a quota for some time, an hour at most.
 
-    For a limit that a destination does not tell by 429 or 503 with `Retry-After`: with those `call` does it."""
+    For a limit of one quota's own. A 429 or 503 with `Retry-After` holds back every call to the account, and `call`
+    sees to that."""
+    memo_at: Callable[[str, str], str | None] = lambda target, identity: None  # noqa: ARG005 - says what it takes
+    """What the destination asked to remember of an identity at another target of the connection, as in `Step.memo`."""
+    first_run_exceeds: Callable[[Export, int], bool] = lambda export, count: False  # noqa: ARG005 - says what it takes
+    """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
 
 class Destination(Protocol):
@@ -243,6 +259,13 @@ class Destination(Protocol):
         """Look at an asynchronous import once, within some 30 seconds. `steps` are those still in flight.
 
         Destinations without imports never return an `import_id`.
+        """
+        ...
+
+    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        """Look, without changing anything, whether steps that ended as `unconfirmed` are done by now; by index.
+
+        Steps that were not looked at, for want of time or calls, are left out. Raises as `send` does.
         """
         ...
 

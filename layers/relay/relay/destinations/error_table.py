@@ -38,7 +38,8 @@ class Row:
     """One line of a table: these statuses (and this condition) lead to that outcome.
 
     `code` and `message` are fixed texts: nothing a destination wrote gets into them. `taken` is as in Transient.
-    `least_wait` applies when the answer names no `Retry-After`.
+    `least_wait` applies when the answer names no `Retry-After`. `effect_within` is as in Problem: for answers of the
+    destination itself. What a proxy before it answers says nothing about what the destination goes on to do.
     """
 
     statuses: Container[int]
@@ -48,6 +49,7 @@ class Row:
     when: Callable[[Reply], bool] | None = None
     taken: bool | None = None
     least_wait: timedelta | None = None
+    effect_within: timedelta | None = None
 
     def fits(self, reply: Reply) -> bool:
         """Return whether the row applies to an answer."""
@@ -109,7 +111,13 @@ def raise_for(reply: Reply, table: Table, *, word: Callable[[Reply], str | None]
             problem.taken = None
         raise problem
     wait = retry_after(reply)
-    raise Transient(row.code, text, taken=row.taken, retry_after=row.least_wait if wait is None else wait)
+    raise Transient(
+        row.code,
+        text,
+        taken=row.taken,
+        retry_after=row.least_wait if wait is None else wait,
+        effect_within=row.effect_within,
+    )
 
 
 def retry_after(reply: Reply) -> timedelta | None:

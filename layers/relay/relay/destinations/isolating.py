@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from relay.destinations.contract import Notes
 from relay.domain.exports import Export
@@ -50,17 +51,28 @@ class Proof:
         return self.notes.get(self._key)
 
 
-def _in_the_middle(problem: Problem) -> Transient:
+def in_the_middle(problem: Problem, done: str, lasts: timedelta | None = None) -> Transient:
+    """Return the problem of a call of which a part was taken: as a whole it is neither done nor undone.
+
+    `done` says which part; `lasts` is how long what was answered may still take effect, where that is known. Our own
+    limit stays our own (Busy): it says nothing of the destination.
+    """
+    effect_within = timedelta() if problem.taken is False else problem.effect_within
+    if effect_within is not None:
+        effect_within = None if lasts is None else max(lasts, effect_within)
     kind = Busy if isinstance(problem, Busy | Conflict) else Transient
     pause = problem.retry_after if isinstance(problem, Transient) else None
-    return kind(problem.code, f"part of the call was taken, then: {problem.what}", retry_after=pause)
+    return kind(problem.code, f"{done}, then: {problem.what}", retry_after=pause, effect_within=effect_within)
 
 
-def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proof) -> dict[int, Rejection]:
+def isolate(
+    rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proof, lasts: timedelta | None = None
+) -> dict[int, Rejection]:
     """Send rows so that the good ones go through, and return the refused ones.
 
     Named rows are dropped and the rest is sent once more; otherwise, and when that is refused too, the rows are halved.
-    `alone` is the rejection of a row that was refused by itself without a reason.
+    `alone` is the rejection of a row that was refused by itself without a reason, `lasts` how long what was answered
+    may still take effect, where that is known.
 
     Raises what `attempt` raises. Once something was taken, a Problem becomes a Transient of unknown outcome, since the
     call as a whole is neither done nor undone: a Busy where our own side was the reason. Raises ExportProblem when
@@ -76,7 +88,7 @@ def isolate(rows: Sequence[int], attempt: Attempt, alone: Rejection, proof: Proo
         except Problem as problem:
             if not taken:
                 raise
-            raise _in_the_middle(problem) from None
+            raise in_the_middle(problem, "part of the call was taken", lasts) from None
         if named is None:
             if not taken:
                 proof.keep()

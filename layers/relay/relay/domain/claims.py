@@ -396,9 +396,12 @@ def _with_name(claim: Claim, waiter: Waiter, *, at_most: int | None) -> Claim:
     return replace(claim, look_again=claim.look_again | {waiter})
 
 
-def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected: bool = False) -> Claim:
+def land(
+    claim: Claim, *, taken: bool | None, memo: str | None = None, rejected: bool = False, lasts: bool = False
+) -> Claim:
     """End the claim's flight: `taken` when the destination took it, False when it refused it, None when that is open.
 
+    `lasts`: whether it may take effect (once more) all the same, until its bound.
     What was taken replaces the memo. The loser of a change of winner is left in `look_again` beside those who waited.
     Who leaves and is `rejected` claims no longer, so as to keep nobody else out; while nobody else claims, the goodbye
     is still owed, and said when the destination has its second chance.
@@ -424,6 +427,7 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
         claimants -= {flight.claimant}
         if claimants:
             look_again |= {Waiter(_winner(claimants, flight.claimant))}
+    echo = claim.echo if flight.echo_until is None else flight.echo
     return replace(
         claim,
         claimants=claimants,
@@ -431,8 +435,8 @@ def land(claim: Claim, *, taken: bool | None, memo: str | None = None, rejected:
         sent=sent,
         sent_at=sent_at,
         flight=None,
-        echo=claim.echo if flight.echo_until is None else flight.echo,
-        echo_until=_latest(flight.echo_until, claim.echo_until),
+        echo=flight.digest if lasts else echo,
+        echo_until=_latest(flight.until if lasts else None, flight.echo_until, claim.echo_until),
         memo=memo if taken else claim.memo,
     )
 
@@ -443,6 +447,11 @@ def without(claim: Claim, claimant: str) -> Claim:
     next_one = {Waiter(_winner(claimants, claimant))} if claimants else set()
     waiters = {waiter for waiter in claim.look_again if waiter.claimant != claimant}
     return replace(claim, claimants=claimants, look_again=frozenset(waiters | next_one))
+
+
+def shown(claim: Claim, digest: str | None) -> Claim:
+    """Note what a look at the destination has shown: the payload it holds, or None for nothing."""
+    return replace(claim, sent=digest)
 
 
 def to_json(claim: Claim) -> dict[str, Any]:

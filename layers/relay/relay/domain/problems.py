@@ -19,6 +19,10 @@ class Problem(Exception):  # noqa: N818 - the design's word
     actor: Actor = Actor.US
     taken: bool | None = False
     """Whether the destination acted on a call that ended so: False for certainly not, None when nobody knows."""
+    effect_within: timedelta | None = None
+    """Where nobody knows whether the destination acted, but it did answer: how long after that it may still do so.
+
+    None where there was no answer: then the destination's `lost_answer_bound` counts."""
     next_step: str = "The message is tried again and goes to the dead-letter queue after its receive limit."
 
     def __init__(self, code: str, what: str) -> None:
@@ -31,18 +35,25 @@ class Transient(Problem):
     """Network trouble, 429, 5xx, a time-out: tried again with backoff.
 
     `taken` is None unless the destination certainly did nothing (refused before processing).
-    `retry_after` is the least wait the destination asked for.
+    `retry_after` is the least wait the destination asked for. `effect_within` is as in Problem.
     """
 
     actor = Actor.WAIT
     next_step = "Tried again with growing pauses; after half an hour of that alone the connection stops and owes a run."
 
     def __init__(
-        self, code: str, what: str, *, taken: bool | None = None, retry_after: timedelta | None = None
+        self,
+        code: str,
+        what: str,
+        *,
+        taken: bool | None = None,
+        retry_after: timedelta | None = None,
+        effect_within: timedelta | None = None,
     ) -> None:
         super().__init__(code, what)
         self.taken = taken
         self.retry_after = retry_after
+        self.effect_within = effect_within
 
 
 class Busy(Transient):

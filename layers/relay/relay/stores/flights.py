@@ -55,6 +55,14 @@ class QueuedImport:
     """The number of the next look: a message that asks for an earlier one is a double, and ignored."""
     settings: str = ""
     """The settings it was sent under, as `Refusal.settings`."""
+    ended: bool = False
+    """Whether a look has found that the import has ended: what is left are entries that it did not tell of."""
+    note: str | None = None
+    """What the destination asked to be told at the next look, once one has found the import ended."""
+    again: int = 0
+    """How many of its entries, the first ones, are to be sent again once all others were looked at."""
+    tries: int = 0
+    """How often its steps were sent before, in imports that came to nothing."""
 
 
 def _header(connection: str, flight: str) -> Key:
@@ -65,14 +73,34 @@ def _entries(flight: str) -> Key:
     return Key(Table.CONTROL, f"flight#{flight}", "entries")
 
 
-def fates(database: Database, connection: str, flights: Collection[str]) -> dict[str, Fate]:
-    """Return what became of flights whose end is not recorded in their claims."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a flight beyond its claims; `until` is when its effect can no longer arrive, where that is."""
+
+    fate: Fate = Fate.UNKNOWN
+    until: datetime | None = None
+
+
+def known(database: Database, connection: str, flights: Collection[str]) -> dict[str, Known]:
+    """Return what is known of flights whose end is not recorded in their claims."""
     ids = sorted(flights)
     items = database.get([_header(connection, flight) for flight in ids])
     return {
-        flight: Fate.UNKNOWN if item is None else Fate(str(item["fate"]))
+        flight: Known()
+        if item is None
+        else Known(Fate(str(item["fate"])), moments.parse(str(item["until"])) if "until" in item else None)
         for flight, item in zip(ids, items, strict=True)
     }
+
+
+def record_answer(database: Database, connection: str, flight: str, until: datetime, now: datetime) -> None:
+    """Note that a call was answered, though not with what it did: its effect can arrive until then, and not longer."""
+    item: Item = {
+        "fate": Fate.UNKNOWN.value,
+        "until": moments.text(until),
+        "expires_at": int((now + FORGOTTEN_AFTER).timestamp()),
+    }
+    write_one(database, Put(_header(connection, flight), item))
 
 
 def record_failures(database: Database, connection: str, flights: Iterable[str], now: datetime) -> None:
@@ -91,9 +119,14 @@ def record_import(database: Database, queued: QueuedImport, entries: Sequence[En
         "looked_at": moments.text(queued.looked_at),
         "looks": queued.looks,
         "settings": queued.settings,
+        "tries": queued.tries,
+        "again": queued.again,
+        "ended": queued.ended,
     }
     if queued.queued is not None:
         header["queued"] = queued.queued
+    if queued.note is not None:
+        header["note"] = queued.note
     packed = zlib.compress(json.dumps([_entry_to_json(entry) for entry in entries]).encode(), level=1)
     write_one(
         database,
@@ -156,6 +189,10 @@ def _queued_import(connection: str, header: Item) -> QueuedImport:
         looked_at=moments.parse(str(header["looked_at"])),
         looks=int(header.get("looks", 0)),
         settings=str(header.get("settings", "")),
+        ended=bool(header.get("ended", False)),
+        note=str(header["note"]) if "note" in header else None,
+        again=int(header.get("again", 0)),
+        tries=int(header.get("tries", 0)),
     )
 
 

@@ -1,6 +1,6 @@
 """Runs in DynamoDB: a header and a record per shard (pk `run#id`), a list per export, its newest and its active run."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -143,17 +143,18 @@ def shard(database: Database, run: str, index: int) -> Shard | None:
 
 def waiting(database: Database, run: str) -> list[str]:
     """Return the profiles whose outcome a run waits for."""
-    given_up = set(_named(database, run, "aside#"))
+    given_up = {profile for profile, item in _named(database, run, "aside#").items() if _is_given_up(item)}
     return [profile for profile in _named(database, run, "waiting#") if profile not in given_up]
 
 
 def waited_for(database: Database, run: str) -> set[str]:
-    """Return the profiles whose outcome a run waits for, or waited for in vain: they are counted beside its pages."""
+    """Return the profiles whose outcome a run waits for, or that were set aside: they are counted beside its pages."""
     return {*_named(database, run, "waiting#"), *_named(database, run, "aside#")}
 
 
-def _named(database: Database, run: str, prefix: str) -> list[str]:
-    return [str(item["sk"])[len(prefix) :] for item in database.query(Table.CONTROL, f"run#{run}", prefix=prefix)]
+def _named(database: Database, run: str, prefix: str) -> dict[str, Item]:
+    items = database.query(Table.CONTROL, f"run#{run}", prefix=prefix)
+    return {str(item["sk"])[len(prefix) :]: item for item in items}
 
 
 def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list[str]:
@@ -162,8 +163,8 @@ def still_waiting(database: Database, run: str, profiles: Sequence[str]) -> list
     pairs = zip(items[::2], items[1::2], strict=True)
     return [
         profile
-        for profile, (waits, given_up) in zip(profiles, pairs, strict=True)
-        if waits is not None and given_up is None
+        for profile, (waits, aside) in zip(profiles, pairs, strict=True)
+        if waits is not None and not _is_given_up(aside)
     ]
 
 
@@ -177,25 +178,50 @@ def move(
     done: bool,
     counts: Mapping[str, int],
     waiting: Iterable[str],
-    aside: Iterable[str],
+    aside: Mapping[str, Outcome],
     now: datetime,
 ) -> list[Write]:
     """Return the group that adds a page's counts and moves the cursor, if it still is where the page began.
 
-    `aside` names those counted as set aside instead of as waiting: nobody counts them once more.
+    `aside` names those counted as set aside instead of as waiting, as rejected or outstanding: nobody counts the
+    rejected once more, and an import, or a wait for what it sends again, ends what is outstanding.
     """
     place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
-    waits: Item = {"state": "waiting", "expires_at": int((now + KEPT).timestamp())}
     return [
         Update(_shard(run, index), place, _columns(counts), {"phase": phase, "after": after, "done": False}),
-        *(Put(_waiting(run, profile), waits) for profile in waiting),
-        *(Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}) for profile in aside),
+        *(begin_wait(run, profile, now) for profile in waiting),
+        *(
+            Put(_aside(run, profile), _aside_item(now, given_up=outcome is Outcome.REJECTED))
+            for profile, outcome in aside.items()
+        ),
     ]
 
 
 def note_nudge(database: Database, run: str, index: int, now: datetime) -> None:
     """Note that a shard's message was sent again, as if it had moved."""
     write_one(database, Update(_shard(run, index), {"moved_at": moments.text(now)}))
+
+
+def begin_wait(run: str, profile: str, now: datetime) -> Write:
+    """Return the write that has a run wait for the outcome of a profile that its ledger counts as outstanding."""
+    return Put(_waiting(run, profile), {"state": "waiting", **_kept_from(now)})
+
+
+def wait_once_more(database: Database, waits: Collection[tuple[str, str]], now: datetime) -> list[Write]:
+    """Return the writes that have runs wait for profiles, as (run, profile), that an import was to count.
+
+    That holds also where such a wait was given up because the import was to end it.
+    """
+    pairs = sorted(waits)
+    aside = database.get([_aside(run, profile) for run, profile in pairs])
+    return [
+        *(begin_wait(run, profile, now) for run, profile in pairs),
+        *(
+            Put(_aside(run, profile), _aside_item(now, given_up=False))
+            for (run, profile), item in zip(pairs, aside, strict=True)
+            if _is_given_up(item)
+        ),
+    ]
 
 
 def end_wait(database: Database, run: str, index: int, profile: str, outcome: Outcome, reason: str | None) -> bool:
@@ -226,7 +252,7 @@ def give_up_wait(database: Database, run: str, index: int, profile: str, outcome
     except Exception:  # noqa: BLE001 - whatever is wrong with that record, the run must not wait for ever
         write_one(
             database,
-            Put(_aside(run, profile), {"expires_at": int((now + KEPT).timestamp())}, {"pk": ABSENT}),
+            Put(_aside(run, profile), _aside_item(now, given_up=True), {"given_up": ABSENT}),
             *([count_aside(run, index)] if is_rejected else []),
         )
 
@@ -284,6 +310,19 @@ def change_state(database: Database, run: Run, state: RunState, now: datetime, r
     if ended:
         writes.append(Delete(_active(run.export), {"run": run.id}))
     return write_one(database, *writes)
+
+
+def _kept_from(now: datetime) -> Item:
+    return {"expires_at": int((now + KEPT).timestamp())}
+
+
+def _aside_item(now: datetime, *, given_up: bool) -> Item:
+    """What is kept of a profile that was set aside; `given_up` says that the run waits for it no more."""
+    return {"given_up": True, **_kept_from(now)} if given_up else _kept_from(now)
+
+
+def _is_given_up(aside: Item | None) -> bool:
+    return aside is not None and "given_up" in aside
 
 
 def _columns(counts: Mapping[str, int]) -> dict[str, int]:

@@ -8,12 +8,13 @@ from pydantic import BaseModel
 
 from relay.destinations.activecampaign import checks, contacts, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
+from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT, IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST, Client, Queued
-from relay.destinations.activecampaign.errors import MALFORMED, TOO_LARGE
+from relay.destinations.activecampaign.errors import MALFORMED, TAGS_USED_UP, TOO_LARGE
 from relay.destinations.activecampaign.mapping import Leaving, leaving
-from relay.destinations.activecampaign.rows import Contact, contact_of, most_bytes, row_of
+from relay.destinations.activecampaign.rows import Contact, body_of, contact_of, most_bytes, own_tags, row_of
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection, ActiveCampaignOptions
-from relay.destinations.activecampaign.tags import Tags
+from relay.destinations.activecampaign.tags import TagNames
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
 from relay.destinations.isolating import Proof, isolate
@@ -23,7 +24,7 @@ from relay.domain.problems import Rejection
 # https://developers.activecampaign.com/reference/bulk-import-contacts
 MAX_CONTACTS = 250
 MAX_BODY_BYTES = 399_999
-_ENVELOPE_BYTES = len(encode_json({"contacts": []}))
+_ENVELOPE_BYTES = len(encode_json({"contacts": [], "exclude_automations": True}))
 
 FEW = 10
 """Up to so many contacts the vendor asks for single calls."""
@@ -45,8 +46,8 @@ class ActiveCampaign:
     identity = mapping_rules.EMAIL
     shards = 4
     call_size = MAX_CONTACTS
-    lost_answer_bound = imports.IMPORT_BOUND
-    import_bound = imports.IMPORT_BOUND + timedelta(hours=1)
+    lost_answer_bound = IMPORT_BOUND
+    import_bound = IMPORT_BOUND + timedelta(hours=1)
     streams = False
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
@@ -87,10 +88,13 @@ class ActiveCampaign:
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         """Cut by number and by encoded size; few contacts, and those with a way of their own, go one by one.
 
-        One address comes once in a call: an import has no order within.
+        One address comes once in a call: an import has no order within. Where no automation may start, only those with
+        a way of their own go one by one: single calls have no such option.
         """
         calls: list[list[int]] = []
         cut = _cut(export.options, steps)
+        if export.options.exclude_automations:
+            return cut
         singles = sum(len(call) == 1 and _takes_calls(steps[call[0]], export.options) for call in cut)
         for call in cut:
             if 1 < len(call) <= FEW and singles == 0 and account.backlog(REST) <= TOLERATED_BACKLOG:
@@ -113,11 +117,14 @@ class ActiveCampaign:
         fitting = {index: contact for index, contact in enumerate(written) if isinstance(contact, Contact)}
         if len(steps) == 1 and _ENVELOPE_BYTES + most_bytes(steps[0], export.options) > MAX_BODY_BYTES:
             return Answer(refused={0: TOO_LARGE})
+        for index in _beyond_tags(account, export, fitting):
+            unfit[index] = TAGS_USED_UP
+            del fitting[index]
         if not fitting:
             return Answer(refused=unfit)
-        if len(steps) == 1:
+        if len(steps) == 1 and _goes_by_single_calls(steps[0], export.options):
             way = contacts.join if steps[0].joins else contacts.leave
-            return way(client, Tags(client, account.notes), export.options, steps[0], fitting[0])
+            return way(account, export.options, steps[0], fitting[0])
         answer = _import(client, export.options, steps, fitting, Proof(account.notes, export))
         return Answer({**unfit, **answer.refused}, answer.import_id, answer.queued)
 
@@ -125,9 +132,13 @@ class ActiveCampaign:
         self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         """Look at an import. `steps` are those that were queued, without the ones `send` refused."""
-        client = Client(account)
-        kinds = checks.kinds_for(client, account.notes, export)
-        return imports.report(client, account, export.options, kinds, queued, steps)
+        kinds = checks.kinds_for(Client(account), account.notes, export)
+        return imports.report(account, export.options, kinds, queued, steps)
+
+    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+        """Look contacts up, some at a time."""
+        kinds = checks.kinds_for(Client(account), account.notes, export)
+        return imports.confirm(account, export.options, kinds, steps)
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         """Return up to when all that was to be sent is over, as the account's overview of open imports shows it."""
@@ -139,7 +150,7 @@ class ActiveCampaign:
 
     def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
         """Look at the key, the contact limit, and each export's list and custom fields."""
-        return checks.findings(Client(account), account.notes, exports)
+        return checks.findings(Client(account), account.notes, exports, account.first_run_exceeds)
 
 
 def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
@@ -151,6 +162,19 @@ def _leaves_alone(target: str, options: ActiveCampaignOptions) -> bool:
 def _goes_alone(step: Step, options: ActiveCampaignOptions) -> bool:
     """Whether a bulk import cannot do it: a way out of its own, or the way back of someone we unsubscribed."""
     return step.memo is not None if step.joins else _leaves_alone(step.target, options)
+
+
+def _beyond_tags(account: Account, export: Export, fitting: Mapping[int, Contact]) -> list[int]:
+    """Return those whose tags would be more different ones than an export may use."""
+    wanted = {index: own_tags(contact.tags, export.options) for index, contact in fitting.items() if contact.tags}
+    names = list(dict.fromkeys(name for tags in wanted.values() for name in sorted(tags)))
+    admitted = TagNames(account.notes, export).admit(names) if names else set[str]()
+    return [index for index, tags in wanted.items() if not tags <= admitted]
+
+
+def _goes_by_single_calls(step: Step, options: ActiveCampaignOptions) -> bool:
+    """Whether a step that is sent alone goes by single calls, which may start automations."""
+    return not options.exclude_automations or _goes_alone(step, options)
 
 
 def _takes_calls(step: Step, options: ActiveCampaignOptions) -> bool:
@@ -189,13 +213,13 @@ def _import(
     queued: list[Queued] = []
 
     def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
-        result = client.bulk_import([row_of(steps[index], fitting[index], options) for index in part])
+        result = client.bulk_import(body_of([row_of(steps[index], fitting[index], options) for index in part], options))
         if isinstance(result, Queued):
             queued.append(result)
             return None
         return {part[position]: MALFORMED for position in result.named}
 
-    refused = isolate(sorted(fitting), attempt, MALFORMED, proof)
+    refused = isolate(sorted(fitting), attempt, MALFORMED, proof, ANSWERED_IMPORT)
     counts = [each.contacts for each in queued]
     return Answer(
         refused=refused,

@@ -1,7 +1,7 @@
 """Looking at an account and its exports without changing anything: what is wrong, and who must do what."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from relay.destinations.activecampaign import mapping as mapping_rules
 from relay.destinations.activecampaign.client import Client, CustomField
@@ -14,11 +14,16 @@ Fields = Mapping[str, CustomField]
 
 _KINDS = "ac field types"
 
+MANY = 1_000
+"""Contacts of a first run that are worth a reminder of automations."""
 
-def findings(client: Client, notes: Notes, exports: Sequence[Export]) -> list[Finding]:
+
+def findings(
+    client: Client, notes: Notes, exports: Sequence[Export], first_run_exceeds: Callable[[Export, int], bool]
+) -> list[Finding]:
     """Look at the key, the contact limit, and each export's list and custom fields (once for all exports).
 
-    Raises as the client does when the account or the network fails.
+    `first_run_exceeds` is the account's. Raises as the client does when the account or the network fails.
     """
     client.me()
     found = [Finding("connection", Level.OK, "ActiveCampaign accepts the key"), *_headroom(client)]
@@ -26,6 +31,7 @@ def findings(client: Client, notes: Notes, exports: Sequence[Export]) -> list[Fi
     fields = _read_fields(client, notes) if any(wanted.values()) else None
     for export in exports:
         found.append(_list_finding(client, export))
+        found.extend(_reminder(export, first_run_exceeds))
         if wanted[export.key]:
             found.extend(_field_findings(export, wanted[export.key], fields))
     return found
@@ -84,6 +90,18 @@ def _list_finding(client: Client, export: Export) -> Finding:
     else:
         message = f"there is no list {number}: correct list_id in the export"
     return Finding(export.key, Level.ERROR, message, Actor.ADMINISTRATOR)
+
+
+def _reminder(export: Export, first_run_exceeds: Callable[[Export, int], bool]) -> list[Finding]:
+    """Remind an administrator who has not decided about automations before many contacts come at once."""
+    if "exclude_automations" in export.options.model_fields_set or not first_run_exceeds(export, MANY):
+        return []
+    message = (
+        f"its first run brings more than {MANY:,} contacts to list {export.options.list_id}, and each of them starts "
+        "the automations that begin when somebody is subscribed: set exclude_automations in the export's options to "
+        "true if they shall not start, or to false if they shall"
+    )
+    return [Finding(export.key, Level.WARNING, message, Actor.ADMINISTRATOR)]
 
 
 def _field_findings(export: Export, wanted: set[str], fields: Fields | None) -> list[Finding]:

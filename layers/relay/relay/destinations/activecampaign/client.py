@@ -1,12 +1,12 @@
 """The few calls of ActiveCampaign's API v3 that an export needs."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from relay.destinations.activecampaign.errors import (
@@ -20,12 +20,13 @@ from relay.destinations.activecampaign.errors import (
     SYNC_TABLE,
     TABLE,
     TAG_TABLE,
+    UNREADABLE_ANSWERS,
 )
 from relay.destinations.activecampaign.rows import SYNC_NAMES
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection
-from relay.destinations.contract import Account, Quota, Reply
+from relay.destinations.contract import Account, Params, Quota, Reply
 from relay.destinations.error_table import Outcome, Row, Table, raise_for
-from relay.domain.problems import Busy, ConnectionProblem, Transient
+from relay.domain.problems import Busy, ConnectionProblem, Problem, Transient
 
 # https://developers.activecampaign.com/reference/bulk-import-contacts (100 and 20 a minute) and
 # https://developers.activecampaign.com/reference/rate-limits (5 a second). Calls leave evenly spread but arrive with
@@ -33,6 +34,8 @@ from relay.domain.problems import Busy, ConnectionProblem, Transient
 BULK = Quota("bulk", 97, timedelta(minutes=1))
 BULK_SINGLE = Quota("bulk-single", 19, timedelta(minutes=1))
 REST = Quota("rest", 4, timedelta(seconds=1))
+
+_Read = TypeVar("_Read")
 
 PAGE = 100
 """The most records a page may hold; the default of 20 is what makes integrations miss lists and fields."""
@@ -42,12 +45,15 @@ class ListStatus(IntEnum):
     """How a contact stands with a list.
 
     https://community.activecampaign.com/t/retrieve-opt-ins-opt-outs-or-bounces-since-a-specific-date/17698
+    REMOVED: another integration took the contact off, and nobody objected:
+    https://help.activecampaign.com/hc/en-us/articles/360021838379-API-contact-with-91-as-list-subscription-status
     """
 
     UNCONFIRMED = 0
     SUBSCRIBED = 1
     UNSUBSCRIBED = 2
     BOUNCED = 3
+    REMOVED = 91
 
 
 RESUBSCRIBING = 4
@@ -74,10 +80,11 @@ class RowsRefused:
 
 @dataclass(frozen=True, slots=True)
 class ImportState:
-    """How an import stands. `failed` are e-mail addresses without reasons, in lower case."""
+    """How an import stands. `failed` are e-mail addresses without reasons, in lower case, `done` ids of contacts."""
 
     status: str
     failed: frozenset[str] = frozenset()
+    done: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,10 @@ class ListEntry:
     status: ListStatus | None
     """None for one that nobody documented."""
     fingerprint: str
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """The contact's unsubscriptions from other lists (and standings nobody documented): fingerprints by list id.
+
+    Empty where only the one entry was shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +121,14 @@ class ReadRefused(Transient):
 
 
 class Client:
-    """ActiveCampaign over the door of one account.
+    """ActiveCampaign over the door of one account; all but imports is paced under `rest`.
 
-    Every method raises as `raise_for` does, and those that read raise ReadRefused.
+    Every method raises as `raise_for` does, and those that read raise ReadRefused: also for what comes in a shape that
+    cannot be read, as long as the account is well otherwise.
     """
 
-    def __init__(self, account: Account) -> None:
+    def __init__(self, account: Account, rest: Quota = REST) -> None:
+        self._rest = rest
         settings: ActiveCampaignConnection = account.connection.settings
         root = f"https://{settings.api_host}" if account.base_url is None else account.base_url.rstrip("/")
         self._base = f"{root}/api/3"
@@ -123,28 +136,46 @@ class Client:
         self._call = account.call
         self._hold = account.hold
 
-    def bulk_import(self, contacts: Sequence[Mapping[str, Any]]) -> Queued | RowsRefused:
-        """Queue an import of 1 to 250 contacts in a body below 400,000 bytes."""
+    def bulk_import(self, body: Mapping[str, Any]) -> Queued | RowsRefused:
+        """Queue an import: a body below 400,000 bytes with 1 to 250 `contacts`."""
+        contacts = body["contacts"]
         quota = BULK_SINGLE if len(contacts) == 1 else BULK
-        row, reply = self._ask("POST", "import/bulk_import", BULK_TABLE, json={"contacts": contacts}, quota=quota)
+        row, reply = self._ask("POST", "import/bulk_import", BULK_TABLE, json=body, quota=quota)
         if row is not None:
             return RowsRefused(_named_rows(reply, len(contacts)))
         return Queued(reply.body["batchId"], _count(reply.body.get("queued_contacts")))
 
     def import_state(self, import_id: str) -> ImportState | None:
-        """Return how an import stands, None when ActiveCampaign does not know it."""
-        row, reply = self._get("import/info", INFO_TABLE, {"batchId": import_id})
+        """Return how an import stands, None when ActiveCampaign does not know it or does not show it readably."""
+        try:
+            row, reply = self._of_one(lambda: self._get("import/info", INFO_TABLE, {"batchId": import_id}))
+        except ReadRefused:
+            return None
         if row is not None:
             return None
-        failure = reply.body.get("failure")
-        failed = failure if isinstance(failure, list) else []
         # The status is the boolean false within the first second of an import.
         return ImportState(
-            str(reply.body["status"]), frozenset(item.strip().lower() for item in failed if isinstance(item, str))
+            str(reply.body["status"]),
+            frozenset(address.strip().lower() for address in _texts(reply, "failure")),
+            frozenset(_texts(reply, "success")),
         )
+
+    def addresses(self, ids: Sequence[str]) -> set[str]:
+        """Return the addresses (in lower case) of contacts by at most 100 ids, as far as they are shown.
+
+        https://developers.activecampaign.com/reference/list-all-contacts
+        """
+        query: Params = {"ids[]": list(ids), "limit": str(PAGE)}
+        page = self._of_one(lambda: _page(self._get("contacts", TABLE, query)[1], "contacts"))
+        # Whoever does not know `ids[]` shows other contacts.
+        held = [contact for contact in page if str(contact.get("id")) in ids]
+        return {contact["email"].strip().lower() for contact in held if isinstance(contact.get("email"), str)}
 
     def contact_id(self, email: str) -> str | None:
         """Return the id of the contact with this address (in lower case), None when there is none."""
+        return self._of_one(lambda: self._contact_id(email))
+
+    def _contact_id(self, email: str) -> str | None:
         _, reply = self._get("contacts", TABLE, {"email": email})
         held = [contact for contact in _page(reply, "contacts") if _is_address(contact.get("email"), email)]
         with_id = [contact for contact in held if contact.get("id") is not None]
@@ -152,12 +183,18 @@ class Client:
 
     def list_entry(self, contact_id: str, list_id: str) -> ListEntry | None:
         """Return the contact's entry on a list, None when it was never on it."""
-        for entry in self._records(
-            f"contacts/{quote(contact_id, safe='')}/contactLists", "contactLists", CONTACT_TABLE
-        ):
-            if str(entry.get("list")) == list_id:
-                return _list_entry(entry)
-        return None
+        path = f"contacts/{quote(contact_id, safe='')}/contactLists"
+        records = self._of_one(lambda: list(self._records(path, "contactLists", CONTACT_TABLE)))
+        found = {str(entry.get("list")): _list_entry(entry) for entry in records}
+        if list_id not in found:
+            return None
+        objections = (ListStatus.UNSUBSCRIBED, None)
+        elsewhere = {
+            number: entry.fingerprint
+            for number, entry in found.items()
+            if number != list_id and entry.status in objections
+        }
+        return replace(found[list_id], elsewhere=elsewhere)
 
     def sync(self, contact: Mapping[str, Any]) -> str | None:
         """Create or update one contact by its address; return its id, None when it is refused.
@@ -178,6 +215,9 @@ class Client:
 
     def tag_id(self, name: str) -> str | None:
         """Return the id of a tag, None when there is none. ActiveCampaign tells tags apart without regard to case."""
+        return self._of_one(lambda: self._tag_id(name))
+
+    def _tag_id(self, name: str) -> str | None:
         for tag in self._records("tags", "tags", TABLE, {"search": name}):
             if str(tag.get("tag")).lower() == name.lower():
                 return _id_in(tag)
@@ -199,7 +239,8 @@ class Client:
     def tags_of(self, contact_id: str) -> dict[str, str]:
         """Return the contact's tags: the id of the association by the id of the tag."""
         path = f"contacts/{quote(contact_id, safe='')}/contactTags"
-        return {str(held.get("tag")): _id_in(held) for held in self._records(path, "contactTags", CONTACT_TABLE)}
+        records = self._of_one(lambda: list(self._records(path, "contactTags", CONTACT_TABLE)))
+        return {str(held.get("tag")): _id_in(held) for held in records}
 
     def remove_tag(self, association_id: str) -> bool:
         """Take a tag off a contact; return False when that is refused. One that is not there any more is fine."""
@@ -233,6 +274,9 @@ class Client:
 
     def values(self, contact_id: str) -> dict[str, str]:
         """Return what a contact holds, by mapping target (`first_name`, `fields.<id>`); nothing when it is gone."""
+        return self._of_one(lambda: self._values(contact_id))
+
+    def _values(self, contact_id: str) -> dict[str, str]:
         row, reply = self._get(f"contacts/{quote(contact_id, safe='')}", CONTACT_TABLE)
         if row is not None:
             return {}
@@ -270,7 +314,21 @@ class Client:
                 choices.setdefault(str(choice.get("field")), set()).add(str(choice.get("value")))
         return {number: CustomField(kind, frozenset(choices.get(number, ()))) for number, kind in kinds.items()}
 
-    def _get(self, path: str, table: Table, params: Mapping[str, str] | None = None) -> tuple[Row | None, Reply]:
+    def _of_one(self, read: Callable[[], _Read]) -> _Read:
+        """Read something of one contact, tag or import.
+
+        A page instead of JSON may mean that the key is wrong, another shape that this is not ActiveCampaign. When the
+        account is well otherwise, it only means that this one cannot be read.
+        """
+        try:
+            return read()
+        except (ConnectionProblem, Transient) as problem:
+            if isinstance(problem, ReadRefused) or problem.code not in UNREADABLE_ANSWERS:
+                raise
+            self.me()
+            raise ReadRefused(problem.code, problem.what, taken=False) from None
+
+    def _get(self, path: str, table: Table, params: Params | None = None) -> tuple[Row | None, Reply]:
         row, reply = self._ask("GET", path, table, params=params)
         if row is not None and row.outcome is Outcome.SPLIT:
             raise _read_refused(reply)
@@ -282,9 +340,20 @@ class Client:
         path: str,
         table: Table,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Params | None = None,
         json: Any = None,
-        quota: Quota = REST,
+        quota: Quota | None = None,
+    ) -> tuple[Row | None, Reply]:
+        """Make a call. Whatever becomes of one that only reads, ActiveCampaign did nothing because of it."""
+        try:
+            return self._exchange(method, path, table, params, json, self._rest if quota is None else quota)
+        except Problem as problem:
+            if method == "GET":
+                problem.taken = False
+            raise
+
+    def _exchange(
+        self, method: str, path: str, table: Table, params: Params | None, json: Any, quota: Quota
     ) -> tuple[Row | None, Reply]:
         """Make a call; one refusal of the key is asked about once more, because good keys meet some now and then.
 
@@ -304,14 +373,12 @@ class Client:
                 self._hold(quota, problem.retry_after)
             raise
 
-    def _records(
-        self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None
-    ) -> Iterator[Mapping[str, Any]]:
+    def _records(self, path: str, key: str, table: Table, params: Params | None = None) -> Iterator[Mapping[str, Any]]:
         """Yield the records of all pages."""
         for reply in self._pages(path, key, table, params):
             yield from _page(reply, key)
 
-    def _pages(self, path: str, key: str, table: Table, params: Mapping[str, str] | None = None) -> Iterator[Reply]:
+    def _pages(self, path: str, key: str, table: Table, params: Params | None = None) -> Iterator[Reply]:
         offset = 0
         before: list[Mapping[str, Any]] = []
         while True:
@@ -334,6 +401,12 @@ def _page(reply: Reply, key: str) -> list[Mapping[str, Any]]:
     if not isinstance(page, list):
         raise Transient("unexpected_answer", f"ActiveCampaign gave {key} in another shape", taken=False)
     return [record for record in page if isinstance(record, Mapping)]
+
+
+def _texts(reply: Reply, key: str) -> list[str]:
+    """Return a list of ids or addresses; an id may come as a number."""
+    found = reply.body.get(key)
+    return [str(item) for item in found if isinstance(item, str | int)] if isinstance(found, list) else []
 
 
 def _is_address(value: Any, email: str) -> bool:

@@ -4,7 +4,9 @@ that a bulk import does not have.
 Reads come before writes: a contact that must not be subscribed is not written at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, ListEntry, ListStatus, ReadRefused
 from relay.destinations.activecampaign.errors import (
@@ -13,38 +15,56 @@ from relay.destinations.activecampaign.errors import (
     OPT_IN_PENDING,
     TAG_REFUSED,
     UNCONFIRMED,
+    UNKNOWN_STATUS,
     UNREADABLE,
     UNSUBSCRIBED,
 )
-from relay.destinations.activecampaign.mapping import Leaving, leaving, name_in
+from relay.destinations.activecampaign.evidence import is_ours, memo_of, nobody_objected
+from relay.destinations.activecampaign.mapping import Leaving, leaving, list_target, name_in
 from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
-from relay.destinations.contract import Answer, Step
-from relay.domain.problems import Problem, Rejection, Transient
+from relay.destinations.contract import Account, Answer, Step
+from relay.domain.problems import Conflict, Problem, Rejection, Transient
 
 DONE = Answer()
 
+OBJECTIONS: Mapping[ListStatus | None, Rejection] = {
+    ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
+    ListStatus.BOUNCED: BOUNCED,
+    ListStatus.UNCONFIRMED: OPT_IN_PENDING,
+}
+"""What a list entry says against subscribing its contact, by status; a status nobody documented is not here."""
 
-def standing_in_the_way(entry: ListEntry | None, memo: str | None, *, resubscribe: bool) -> Rejection | None:
+
+def standing_in_the_way(
+    account: Account, options: ActiveCampaignOptions, step: Step, entry: ListEntry | None
+) -> Rejection | None:
     """Return why a contact with this list entry must not be subscribed; None when it may be, or is.
 
-    One whom this export unsubscribed may come back only while the entry is exactly what our own call left.
+    One whom this export unsubscribed may come back only while nobody has objected since.
     """
-    if entry is None or entry.status is ListStatus.SUBSCRIBED:
+    if entry is None or entry.status in (ListStatus.SUBSCRIBED, ListStatus.REMOVED):
         return None
-    if entry.status is ListStatus.UNSUBSCRIBED:
-        return None if resubscribe and memo == entry.fingerprint else UNSUBSCRIBED
-    return BOUNCED if entry.status is ListStatus.BOUNCED else OPT_IN_PENDING
+    if entry.status is ListStatus.UNSUBSCRIBED and options.resubscribe:
+
+        def memo_at(list_id: str) -> str | None:
+            return account.memo_at(list_target(list_id), step.identity)
+
+        if nobody_objected(entry, step.memo, memo_at):
+            return None
+    return OBJECTIONS.get(entry.status, UNKNOWN_STATUS)
 
 
-def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
+def join(account: Account, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Write one contact and subscribe it, unless it must not be."""
+    client = Client(account)
+    tags = Tags(client, account.notes)
     list_id = options.list_id
     try:
         known = client.contact_id(step.identity)
         entry = None if known is None else client.list_entry(known, list_id)
-        refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
+        refusal = standing_in_the_way(account, options, step, entry)
         if refusal is None and not tags.prepare(contact.tags):
             refusal = TAG_REFUSED
     except ReadRefused:
@@ -58,7 +78,7 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
         if known is None:
             # Nobody was found, and yet there may have been somebody: deleted before, or not visible to the key's user.
             entry = client.list_entry(contact_id, list_id)
-            refusal = standing_in_the_way(entry, step.memo, resubscribe=options.resubscribe)
+            refusal = standing_in_the_way(account, options, step, entry)
             if refusal is not None:
                 return Answer(refused={0: replace(refusal, is_certain=False)})
         tagged = tags.add(contact_id, contact.tags)
@@ -74,8 +94,9 @@ def join(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step,
     return DONE if subscribed else Answer(refused={0: UNCONFIRMED})
 
 
-def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
+def leave(account: Account, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
     """Take one contact out in the export's way; one that is not there, or out already, is left alone."""
+    client = Client(account)
     way = leaving(step.target, options)
     try:
         known = client.contact_id(step.identity)
@@ -84,7 +105,7 @@ def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step
         if way is Leaving.UNSUBSCRIBE:
             return _unsubscribe(client, known, step)
         if way is Leaving.REMOVE_TAG:
-            taken = tags.remove(known, name_in(step.target))
+            taken = Tags(client, account.notes).remove(known, name_in(step.target))
         else:
             taken = client.sync(contact.for_sync) is not None
     except ReadRefused:
@@ -93,26 +114,34 @@ def leave(client: Client, tags: Tags, options: ActiveCampaignOptions, step: Step
 
 
 def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
-    """Unsubscribe a subscribed contact; the memo is the list entry this left, as it will be read again."""
+    """Unsubscribe a subscribed contact; the memo says what this left, as it will be read again."""
     list_id = name_in(step.target)
     entry = client.list_entry(contact_id, list_id)
     if entry is None or entry.status is not ListStatus.SUBSCRIBED:
-        is_ours = entry is not None and entry.fingerprint == step.memo
-        return Answer(memos={0: entry.fingerprint}) if entry is not None and is_ours else DONE
+        # Told again after a lost answer, or unsubscribed by hand before: only in the first case it is as we left it.
+        if entry is not None and step.memo is not None and is_ours(entry, step.memo):
+            return Answer(memos={0: step.memo})
+        return DONE
     left = client.set_list_status(contact_id, list_id, ListStatus.UNSUBSCRIBED)
     if left is None:
         return Answer(refused={0: MALFORMED})
     try:
         left = client.list_entry(contact_id, list_id) or left
-    except Transient:
+    except (Transient, Conflict):
         # What the writing call showed may read the same; if it does not, the way back is unclear and stays shut.
-        return Answer(memos={0: left.fingerprint})
+        return Answer(memos={0: memo_of(left, entry.elsewhere)})
     except Problem as problem:
         raise half_done(problem) from None
-    return Answer(memos={0: left.fingerprint}) if left.status is ListStatus.UNSUBSCRIBED else DONE
+    # Of other lists counts what was there before: an unsubscription that came meanwhile is none of ours.
+    return Answer(memos={0: memo_of(left, entry.elsewhere)}) if left.status is ListStatus.UNSUBSCRIBED else DONE
 
 
 def half_done(problem: Problem) -> Problem:
-    """Return the problem of a call after another one of the same step was taken: nobody may think nothing was done."""
+    """Return the problem of a call after another one of the same step was taken: nobody may think nothing was done.
+
+    What was taken was answered, and what certainly was not does nothing later.
+    """
+    if problem.taken is False:
+        problem.effect_within = timedelta()
     problem.taken = None
     return problem

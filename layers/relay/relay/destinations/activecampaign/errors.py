@@ -4,9 +4,16 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
 from relay.domain.problems import Rejection, RejectionKind
+
+MOST_TAGS = 50
+"""Different tags of one profile. One contact by single calls takes up to three calls for each."""
+
+MOST_TAG_NAMES = 1_000
+"""Different tags that an export uses under one version of its settings: it never fills the account with tags."""
 
 MALFORMED = Rejection(
     RejectionKind.DESTINATION,
@@ -31,6 +38,17 @@ TAG_REFUSED = Rejection(
     "tag_refused",
     "ActiveCampaign refuses the name of a tag: correct the mapping or the value",
 )
+TOO_MANY_TAGS = Rejection(
+    RejectionKind.DATA,
+    "too_many_tags",
+    f"the profile has more than {MOST_TAGS} tags: map fewer, or correct the value",
+)
+TAGS_USED_UP = Rejection(
+    RejectionKind.DATA,
+    "tags_used_up",
+    f"the export has used {MOST_TAG_NAMES:,} different tags since its settings were last edited, and uses no more: map "
+    "a value that has fewer, or save the export again to let it go on",
+)
 UNSUBSCRIBED = Rejection(
     RejectionKind.DESTINATION,
     "unsubscribed",
@@ -45,10 +63,16 @@ OPT_IN_PENDING = Rejection(
     "opt_in_pending",
     "the contact has not confirmed its subscription to the list yet: only the contact can do that",
 )
+UNKNOWN_STATUS = Rejection(
+    RejectionKind.DESTINATION,
+    "unknown_status",
+    "the contact stands with the list in a way that ActiveCampaign does not document, so it was left alone: look at "
+    "the contact in ActiveCampaign",
+)
 EXCLUDED = Rejection(
     RejectionKind.DESTINATION,
     "excluded",
-    "ActiveCampaign's import made no such contact: it is on the exclusion list, has bounced or is malformed",
+    "ActiveCampaign's import did not take the contact: it is on the exclusion list, has bounced or is malformed",
 )
 OVER_LIMIT = Rejection(
     RejectionKind.DESTINATION,
@@ -90,6 +114,26 @@ def _id_of(reply: Reply, key: str) -> Any:
     return record.get("id") if isinstance(record, Mapping) else None
 
 
+UNREADABLE_ANSWERS = ("not_json", "unexpected_answer")
+"""Codes of successes that are none: a page instead of JSON, or another shape."""
+
+ANSWERS_ITSELF = (500, 503)
+"""Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
+
+502, 504, 520 and more come from a proxy before it, which does not know what goes on behind it.
+"""
+
+
+def _trouble(effect_within: timedelta) -> Row:
+    return Row(
+        ANSWERS_ITSELF,
+        Outcome.TRANSIENT,
+        "unavailable",
+        "ActiveCampaign has a problem of its own",
+        effect_within=effect_within,
+    )
+
+
 TABLE: Table = (
     # A wrong key can answer 200 with the log-in page: https://github.com/rudderlabs/rudder-transformer/pull/5350
     Row(
@@ -107,6 +151,7 @@ TABLE: Table = (
     ),
     Row((402,), Outcome.CONNECTION, "unpaid", "ActiveCampaign has blocked the account for a payment problem"),
     Row((404,), Outcome.CONNECTION, "not_found", "ActiveCampaign does not know the address: check api_host"),
+    _trouble(timedelta()),
     *DEFAULT_TABLE,
 )
 
@@ -126,7 +171,9 @@ BULK_TABLE: Table = (
         "unexpected_answer",
         "the bulk import answered without the id of an import",
         when=lambda reply: reply.body is not None and not _is_filled_text(_object_of(reply, "batchId")),
+        effect_within=ANSWERED_IMPORT,
     ),
+    _trouble(ANSWERED_IMPORT),
     *TABLE,
 )
 """Anything else with 400 names rows or calls for splitting."""
@@ -171,6 +218,7 @@ SYNC_TABLE: Table = (
         "unexpected_answer",
         "contact/sync answered without the id of the contact",
         when=lambda reply: reply.body is not None and _id_of(reply, "contact") is None,
+        effect_within=timedelta(),
     ),
     *TABLE,
 )
@@ -184,6 +232,7 @@ LIST_TABLE: Table = (
         "unexpected_answer",
         "contactLists answered without the list entry",
         when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactList"), Mapping),
+        effect_within=timedelta(),
     ),
     *TABLE,
 )
@@ -201,6 +250,7 @@ CONTACT_TAG_TABLE: Table = (
         "unexpected_answer",
         "contactTags answered without the tag's association",
         when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactTag"), Mapping),
+        effect_within=timedelta(),
     ),
     *TAG_TABLE,
 )

@@ -1,33 +1,21 @@
-"""What became of an asynchronous import: its own report, and looking up what that leaves open.
+"""What became of an asynchronous import: its own report, and looking up what that leaves open."""
 
-https://developers.activecampaign.com/reference/bulk-import-status-info: failures are addresses without reasons.
-"""
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
-from collections.abc import Sequence
-from dataclasses import replace
-from datetime import datetime, timedelta
-
-from relay.destinations.activecampaign.client import BULK, REST, Client, ListStatus, ReadRefused, Room
-from relay.destinations.activecampaign.errors import (
-    BOUNCED,
-    EXCLUDED,
-    IMPORT_REFUSED,
-    OPT_IN_PENDING,
-    OVER_LIMIT,
-    UNCONFIRMED,
-    UNSUBSCRIBED,
-)
+from relay.destinations.activecampaign.bounds import IMPORT_BOUND
+from relay.destinations.activecampaign.client import BULK, REST, Client
+from relay.destinations.activecampaign.endings import Doubt, doubt_about, ending_of, learn
+from relay.destinations.activecampaign.errors import EXCLUDED, IMPORT_REFUSED, UNCONFIRMED
 from relay.destinations.activecampaign.fields import Kinds
-from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.look_ups import LookUp
 from relay.destinations.activecampaign.overview import outstanding
-from relay.destinations.activecampaign.rows import contact_of
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
-from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.contract import Account, ImportReport, Notes, OpenImport, Step
-from relay.domain.problems import Rejection
+from relay.domain.problems import Problem, Rejection
 
-LOOKED_UP_AT_ONCE = 20
-"""Contacts looked up in one look at an import: up to five calls each, under a quota of 4 a second for everybody."""
+LOOKED_UP_AT_ONCE = 10
+"""Contacts looked up in one look: up to five calls each, so that it takes some half a minute."""
 
 EXPLAINED_AT_ONCE = 8
 """Refused contacts whose reason is looked for in one look."""
@@ -36,7 +24,10 @@ EXPLAINED_AT_MOST = 64
 """While more are refused, the rest is reported without a reason: it would take thousands of calls to find them."""
 
 TOLERATED_BACKLOG = timedelta(seconds=1)
-"""While others wait longer than this for a call, nobody asks for reasons."""
+"""While others wait longer than this for a call, nobody is looked up and nobody asks for reasons."""
+
+WORTH_ASKING_BY_IDS = 3
+"""Up to so many in doubt are looked up without asking first whose the ids are that the import tells."""
 
 ASKED_ANYWAY = timedelta(minutes=10)
 """An import so old is asked about whatever the overview says: nobody promises that imports end in their order.
@@ -44,145 +35,106 @@ ASKED_ANYWAY = timedelta(minutes=10)
 So long an unknown id may also be one that ActiveCampaign does not show yet.
 """
 
-IMPORT_BOUND = timedelta(hours=24)
-"""An import that has not ended by then is looked up contact by contact. Others tell customers to allow for a day:
-https://docs.amperity.com/operator/destination_active_campaign.html"""
-
-_REASONS = {
-    ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
-    ListStatus.BOUNCED: BOUNCED,
-    ListStatus.UNCONFIRMED: OPT_IN_PENDING,
-}
+Ask = Callable[[Step], Rejection | None]
+"""Finds out why a step was not done; None when it was."""
 
 
 def report(
-    client: Client,
-    account: Account,
-    options: ActiveCampaignOptions,
-    kinds: Kinds,
-    queued: OpenImport,
-    steps: Sequence[Step],
+    account: Account, options: ActiveCampaignOptions, kinds: Kinds, queued: OpenImport, steps: Sequence[Step]
 ) -> ImportReport:
     """Look at an import once.
 
-    What a completed import does not account for, and all of one that failed, was interrupted or is unknown, is looked
-    up contact by contact, some at a time.
+    Nothing is looked up when it accounts for all that was sent. Else those it does not name are, some at a time and
+    only while nobody else waits for calls. Whoever is then not found as wanted is to be sent again where the import has
+    failed or was interrupted.
     """
+    everybody = range(len(steps))
+    is_busy = account.backlog(REST) > TOLERATED_BACKLOG
+    if is_busy and queued.note is not None:
+        return ImportReport(finished=True, open=frozenset(everybody), note=queued.note)
+    client = Client(account)
     age = queued.asked_at - queued.queued_at
-    if queued.contacts is not None and age < ASKED_ANYWAY and _is_surely_waiting(client, account.notes, queued, age):
+    is_young = age < ASKED_ANYWAY
+    if queued.contacts is not None and is_young and _is_surely_waiting(client, account.notes, queued, age):
         return ImportReport(finished=False)
-    failed: set[str] = set()
-    complete = True
-    for part in queued.import_id.split(","):
-        state = client.import_state(part)
-        if state is None and age < ASKED_ANYWAY:
-            return ImportReport(finished=False)
-        if state is None or state.status in ("failed", "interrupted") or age >= IMPORT_BOUND:
-            complete = complete and state is not None and state.status == "completed"
-        elif state.status != "completed":
-            return ImportReport(finished=False)
-        if state is not None:
-            failed |= state.failed
-    look_up = _LookUp(client, Tags(client, account.notes), options, kinds)
-    refused, unexplained = _refusals(account, queued, steps, failed, look_up)
-    contacts = queued.contacts
-    accounted_for = contacts is not None and contacts >= len(steps) and failed <= {step.identity for step in steps}
-    if complete and accounted_for:
-        return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
-    doubtful = [index for index in range(len(steps)) if index not in refused and index not in unexplained]
-    for number, index in enumerate(doubtful):
-        if number == LOOKED_UP_AT_ONCE or not queued.is_time_left():
-            unexplained |= set(doubtful[number:])
-            break
-        if not look_up.is_as_wanted(steps[index]):
-            refused[index] = UNCONFIRMED
-    return ImportReport(True, {index: why for index, why in refused.items() if why is not None}, unexplained)
+    ending = ending_of(client, queued.import_id, is_young=is_young, is_over=age >= IMPORT_BOUND)
+    if ending is None:
+        return ImportReport(finished=False)
+    doubt = doubt_about(account.notes, ending, queued, steps)
+    named = [index for index in everybody if steps[index].identity in ending.failed]
+    doubtful = [index for index in everybody if doubt is not Doubt.NONE and steps[index].identity not in ending.failed]
+    refused: dict[int, Rejection] = {}
+    left: list[int] = []
+    if is_busy or len(named) > EXPLAINED_AT_MOST:
+        refused |= dict.fromkeys(named, IMPORT_REFUSED)
+        named = []
+    if is_busy:
+        left, doubtful = doubtful, []
+    look_up = LookUp(account, options, kinds)
+    found: set[str] = set()
+    if len(doubtful) > WORTH_ASKING_BY_IDS:
+        found = look_up.addresses(ending.done, queued.is_time_left)
+        doubtful = [index for index in doubtful if steps[index].identity not in found]
+    absent = EXCLUDED if doubt in (Doubt.LEFT_OUT, Doubt.PERHAPS_NAMED) else UNCONFIRMED
+    asks: list[tuple[int, Ask]] = [(index, look_up.reason) for index in named[:EXPLAINED_AT_ONCE]]
+    asks += [(index, lambda step: look_up.doubt(step, absent)) for index in doubtful[:LOOKED_UP_AT_ONCE]]
+    left += [*named[EXPLAINED_AT_ONCE:], *doubtful[LOOKED_UP_AT_ONCE:]]
+    left += _ask(asks, steps, refused, queued.is_time_left, may_fail=not found)
+    if doubt is Doubt.PERHAPS_NAMED and refused.keys() & set(doubtful):
+        learn(account.notes, are_named=False)
+    elif doubt is Doubt.PERHAPS_NAMED and not left:
+        learn(account.notes, are_named=True)
+    came_to_nothing = ending.is_over and not ending.is_complete
+    again = {index for index in doubtful if came_to_nothing and refused.get(index) is UNCONFIRMED}
+    return ImportReport(
+        finished=True,
+        refused={index: why for index, why in refused.items() if index not in again},
+        open=frozenset(left),
+        again=frozenset(again),
+        note=doubt,
+        may_come=not ending.is_over,
+    )
 
 
-def _refusals(
-    account: Account, queued: OpenImport, steps: Sequence[Step], failed: set[str], look_up: "_LookUp"
-) -> tuple[dict[int, Rejection | None], frozenset[int]]:
-    """Return the best reason for each refused step (None: it is as wanted after all), and those for a later look."""
-    rows = [index for index, step in enumerate(steps) if step.identity in failed]
-    if len(rows) > EXPLAINED_AT_MOST or account.backlog(REST) > TOLERATED_BACKLOG:
-        return dict.fromkeys(rows, IMPORT_REFUSED), frozenset()
-    refused: dict[int, Rejection | None] = {}
-    for number, index in enumerate(rows):
-        if number == EXPLAINED_AT_ONCE or not queued.is_time_left():
-            return refused, frozenset(rows[number:])
-        refused[index] = look_up.reason(steps[index])
-    return refused, frozenset()
+def confirm(account: Account, options: ActiveCampaignOptions, kinds: Kinds, steps: Sequence[Step]) -> dict[int, bool]:
+    """Return whether contacts are now as steps ask, for as many as can be looked up at once while nobody waits."""
+    if account.backlog(REST) > TOLERATED_BACKLOG:
+        return {}
+    look_up = LookUp(account, options, kinds)
+    missing: dict[int, Rejection] = {}
+    asks: list[tuple[int, Ask]] = [
+        (index, lambda step: None if look_up.is_as_wanted(step) else UNCONFIRMED)
+        for index in range(len(steps[:LOOKED_UP_AT_ONCE]))
+    ]
+    left = set(_ask(asks, steps, missing, lambda: True, may_fail=True))
+    return {index: index not in missing for index, _ in asks if index not in left}
 
 
-class _LookUp:
-    """Looks at single contacts: up to five calls each."""
+def _ask(
+    asks: Sequence[tuple[int, Ask]],
+    steps: Sequence[Step],
+    refused: dict[int, Rejection],
+    is_time_left: Callable[[], bool],
+    *,
+    may_fail: bool,
+) -> list[int]:
+    """Ask about steps and put down why they were not done; return those that were not asked about.
 
-    def __init__(self, client: Client, tags: Tags, options: ActiveCampaignOptions, kinds: Kinds) -> None:
-        self._client = client
-        self._tags = tags
-        self._options = options
-        self._kinds = kinds
-        self._room: list[Room | None] = []
-
-    def is_as_wanted(self, step: Step) -> bool:
-        """Whether the contact's standing on the list, the values and the tags are what the step asked for."""
+    Trouble ends the asking: what was found out before counts. It is raised when there was nothing before (`may_fail`).
+    """
+    for number, (index, ask) in enumerate(asks):
+        rest = [other for other, _ in asks[number:]]
+        if not is_time_left():
+            return rest
         try:
-            return self._is_as_wanted(step)
-        except ReadRefused:
-            return False
-
-    def _is_as_wanted(self, step: Step) -> bool:
-        known = self._client.contact_id(step.identity)
-        if known is None:
-            return not step.joins
-        way = leaving(step.target, self._options)
-        if step.joins or way is Leaving.UNSUBSCRIBE:
-            list_id = self._options.list_id if step.joins else name_in(step.target)
-            entry = self._client.list_entry(known, list_id)
-            if (entry is not None and entry.status is ListStatus.SUBSCRIBED) != step.joins:
-                return False
-        contact = contact_of(step, self._options, self._kinds)
-        if isinstance(contact, Rejection):
-            return False
-        wanted = {**contact.names, **{f"fields.{number}": value for number, value in contact.fields.items()}}
-        held = self._client.values(known) if wanted else {}
-        alike = all(_alike(target, held.get(target), value, self._kinds) for target, value in wanted.items())
-        return alike and self._tags.has(known, contact.tags)
-
-    def reason(self, step: Step) -> Rejection | None:
-        """Return the best reason that can be had for a refused step; None for one who leaves and is out already."""
-        if not step.joins:
-            return None if self.is_as_wanted(step) else IMPORT_REFUSED
-        try:
-            known = self._client.contact_id(step.identity)
-            entry = None if known is None else self._client.list_entry(known, self._options.list_id)
-        except ReadRefused:
-            return IMPORT_REFUSED
-        if entry is not None and entry.status is not None:
-            return replace(_REASONS.get(entry.status, IMPORT_REFUSED), is_certain=False)
-        is_full = self._is_full()
-        if is_full:
-            return replace(OVER_LIMIT, is_certain=known is None)
-        return EXCLUDED if known is None and is_full is False else IMPORT_REFUSED
-
-    def _is_full(self) -> bool | None:
-        """Whether the account has reached its contact limit; None where that may not be seen."""
-        if not self._room:
-            self._room.append(self._client.room())
-        [room] = self._room
-        return None if room is None else room.contacts >= room.limit
-
-
-def _alike(target: str, held: str | None, wanted: str, kinds: Kinds) -> bool:
-    """Whether a held value is the wanted one; a time may be shown with another offset than it was sent with."""
-    if held == wanted:
-        return True
-    if held is None or kinds.get(field_id(target) or "") != "datetime":
-        return False
-    try:
-        return datetime.fromisoformat(held) == datetime.fromisoformat(wanted)
-    except (ValueError, TypeError):
-        return False
+            why = ask(steps[index])
+        except Problem:
+            if number == 0 and may_fail:
+                raise
+            return rest
+        if why is not None:
+            refused[index] = why
+    return []
 
 
 def _is_surely_waiting(client: Client, notes: Notes, queued: OpenImport, age: timedelta) -> bool:

@@ -5,18 +5,13 @@ https://developers.activecampaign.com/reference/bulk-import-status-list
 
 from datetime import datetime, timedelta
 
+from relay.destinations.activecampaign.bounds import ENDING, UNDER_WAY
 from relay.destinations.activecampaign.client import Client
 from relay.destinations.contract import Notes
 from relay.domain import moments
 
 SERVES = timedelta(seconds=15)
 """How long one look serves everybody."""
-
-UNDER_WAY = timedelta(minutes=20)
-"""From writing down what is to be sent until an import of it must show: no function runs longer than 15 minutes."""
-
-ENDING = timedelta(minutes=10)
-"""How long an import may go on that the overview does not call outstanding any more: nobody says when it stops to."""
 
 _COUNT = "ac outstanding imports"
 _EMPTY = "ac no import outstanding"

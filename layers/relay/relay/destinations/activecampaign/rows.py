@@ -5,11 +5,11 @@ https://developers.activecampaign.com/reference/bulk-import-contacts
 https://developers.activecampaign.com/reference/sync-a-contacts-data
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from relay.destinations.activecampaign.errors import TAG_REFUSED, UNFIT_VALUE
+from relay.destinations.activecampaign.errors import MOST_TAGS, TAG_REFUSED, TOO_MANY_TAGS, UNFIT_VALUE
 from relay.destinations.activecampaign.fields import Kinds, fit, items_of
 from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.settings import LONGEST_TAG, ActiveCampaignOptions
@@ -68,20 +68,41 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
             return UNFIT_VALUE
         if fitting:
             fields[number] = fitting
-    tags = tuple(items_of(values[TAGS])) if TAGS in values else ()
+    tags = tuple({tag.lower(): tag for tag in items_of(values[TAGS])}.values()) if TAGS in values else ()
     if any(len(tag) > LONGEST_TAG for tag in tags):
         return TAG_REFUSED
+    if len(own_tags(tags, options)) > MOST_TAGS:
+        return TOO_MANY_TAGS
     names = {name: values[name] for name in PLAIN_TARGETS if name in values}
     return Contact(email=step.identity, names=names, fields=fields, tags=tags)
 
 
+def own_tags(tags: Iterable[str], options: ActiveCampaignOptions) -> frozenset[str]:
+    """Return the different tags that come from the profile, not from the export's options; in lower case.
+
+    ActiveCampaign tells tags apart without regard to case.
+    """
+    return frozenset(tag.lower() for tag in tags) - {(options.tag or "").lower()}
+
+
 def row_of(step: Step, contact: Contact, options: ActiveCampaignOptions) -> dict[str, Any]:
     """Return a bulk import's row for a step."""
+    row = contact.for_import
     if step.joins:
-        return contact.for_import | {"subscribe": [{"listid": int(options.list_id)}]}
-    if leaving(step.target, options) is Leaving.UNSUBSCRIBE:
-        return contact.for_import | {"unsubscribe": [{"listid": int(name_in(step.target))}]}
-    return contact.for_import
+        row["subscribe"] = [{"listid": int(options.list_id)}]
+    elif leaving(step.target, options) is Leaving.UNSUBSCRIBE:
+        row["unsubscribe"] = [{"listid": int(name_in(step.target))}]
+    return row | _about_automations(options)
+
+
+def body_of(rows: Sequence[Mapping[str, Any]], options: ActiveCampaignOptions) -> dict[str, Any]:
+    """Return the body of a bulk import."""
+    return {"contacts": list(rows)} | _about_automations(options)
+
+
+def _about_automations(options: ActiveCampaignOptions) -> dict[str, Any]:
+    """Return what is said at both places where the docs put it: their prose the payload, their example each contact."""
+    return {"exclude_automations": True} if options.exclude_automations else {}
 
 
 def most_bytes(step: Step, options: ActiveCampaignOptions) -> int:

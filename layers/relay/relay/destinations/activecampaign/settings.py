@@ -75,6 +75,7 @@ class ActiveCampaignOptions(BaseModel):
     `remove_tag` (contacts in the segments carry `tag`). With the last two the list membership stays.
     `resubscribe`: whether those whom this export unsubscribed may be subscribed again when they return, as long as
     nobody else touched their subscription; without it they are unsubscribed in bulk and never come back by themselves.
+    `exclude_automations`: whether what goes in bulk starts no automations; then all that can go in bulk does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -82,6 +83,7 @@ class ActiveCampaignOptions(BaseModel):
     list_id: Id
     on_exit: Literal["keep", "unsubscribe", "set_field", "remove_tag"] = "keep"
     resubscribe: bool = True
+    exclude_automations: bool = False
     exit_field: Id | None = None
     value_in: Text | None = None
     value_out: Text | None = None

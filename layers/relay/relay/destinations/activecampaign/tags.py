@@ -7,7 +7,49 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from relay.destinations.activecampaign.client import Client
+from relay.destinations.activecampaign.errors import MOST_TAG_NAMES
 from relay.destinations.contract import Notes
+from relay.domain.exports import Export
+from relay.domain.problems import Conflict
+
+_MARK = 8
+"""Characters by which a name is known again. That two names look alike happens to one in four million."""
+
+_ATTEMPTS = 20
+
+
+class TagNames:
+    """The different tags that an export has used under its present settings: a note of the connection that is bounded.
+
+    Counted is what is sent, whether or not the account had the tag: a bulk import makes those that are missing.
+    """
+
+    def __init__(self, notes: Notes, export: Export) -> None:
+        self._notes = notes
+        self._key = f"ac tags of {export.name}"
+        self._version = str(export.version)
+
+    def admit(self, names: Sequence[str]) -> set[str]:
+        """Return which of these names (in lower case) may be used: known ones, and new ones while there is room.
+
+        Raises Conflict when others kept writing.
+        """
+        marks = {name: sha256(name.encode()).hexdigest()[:_MARK] for name in names}
+        for _ in range(_ATTEMPTS):
+            kept = self._notes.get(self._key)
+            known = self._known(kept)
+            new = list(dict.fromkeys(mark for mark in marks.values() if mark not in known))
+            known |= set(new[: MOST_TAG_NAMES - len(known)])
+            now = f"{self._version} {''.join(sorted(known))}"
+            if not new or now == kept or self._notes.keep(self._key, now, replaces=kept) == now:
+                return {name for name, mark in marks.items() if mark in known}
+        raise Conflict("tags", "others kept noting the tags of the export")
+
+    def _known(self, kept: str | None) -> set[str]:
+        version, _, marks = (kept or "").partition(" ")
+        if version != self._version:
+            return set()
+        return {marks[start : start + _MARK] for start in range(0, len(marks), _MARK)}
 
 
 class Tags:
@@ -36,9 +78,9 @@ class Tags:
         return association is None or self._client.remove_tag(association)
 
     def has(self, contact_id: str, names: Sequence[str]) -> bool:
-        """Return whether a contact has all these tags."""
-        ids = {self._found(name) for name in names}
-        return not ids or ids <= self._client.tags_of(contact_id).keys()
+        """Return whether a contact has all these tags. One that is on it by the kept id need not be searched for."""
+        on = self._client.tags_of(contact_id).keys() if names else set()
+        return all(self._notes.get(_note(name)) in on or self._found(name) in on for name in names)
 
     def _add(self, contact_id: str, name: str) -> bool:
         known = self._known_or_made(name)

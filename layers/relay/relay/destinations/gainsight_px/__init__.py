@@ -93,6 +93,15 @@ class GainsightPx:
         """Return that it is finished: PX has no imports, so nothing is ever queued there."""
         return ImportReport(finished=True)
 
+    def confirm(
+        self,
+        account: Account,  # noqa: ARG002 - the contract's names
+        export: Export,  # noqa: ARG002
+        steps: Sequence[Step],  # noqa: ARG002
+    ) -> Mapping[int, bool]:
+        """Return nothing: what PX answers is certain, so that nothing ever ends as unconfirmed."""
+        return {}
+
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:  # noqa: ARG002 - the contract's names
         """Return None: the bound is short, and nothing in PX tells of calls under way."""
         return None

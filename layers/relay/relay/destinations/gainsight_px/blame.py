@@ -22,7 +22,7 @@ from relay.destinations.gainsight_px.errors import (
     status_word,
 )
 from relay.destinations.gainsight_px.reading import SUBSCRIPTION
-from relay.domain.problems import ConnectionProblem, ExportProblem, Transient
+from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Transient
 
 MOST_HELD = 12
 """Probes that a noted refusal keeps a connection closed for: half an hour and more. It is then let go on: the export
@@ -80,6 +80,8 @@ def try_again(client: Client) -> None:
     if int(held) < MOST_HELD:
         try:
             _require_open(client, door, int(status))
+        except Busy:
+            raise
         except (ConnectionProblem, Transient):
             _note(client, f"{door} {status} {int(held) + 1}")
             raise

@@ -15,7 +15,7 @@ from relay.destinations.gainsight_px import blame
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import METADATA_TABLE, REFUSALS, status_word
 from relay.destinations.gainsight_px.options import GainsightPxOptions
-from relay.domain.problems import Transient
+from relay.domain.problems import Busy, Transient
 
 METADATA = "external_segment/metadata"
 
@@ -126,7 +126,7 @@ class Segments:
                 self._put(segment, now.id, (now.name, now.description))
             return now
         except Transient as problem:
-            if problem.taken is False or problem.retry_after is not None:
+            if isinstance(problem, Busy) or problem.taken is False or problem.retry_after is not None:
                 raise
             return known
 

@@ -26,9 +26,9 @@ from relay.destinations.gainsight_px.errors import (
 from relay.destinations.gainsight_px.products import keys_for
 from relay.destinations.gainsight_px.reading import USERS, read
 from relay.destinations.gainsight_px.targets import name_in
-from relay.destinations.isolating import MAX_REFUSALS, Proof
+from relay.destinations.isolating import MAX_REFUSALS, Proof, in_the_middle
 from relay.domain.exports import Export
-from relay.domain.problems import ExportProblem, Problem, Rejection, Transient
+from relay.domain.problems import ExportProblem, Problem, Rejection
 
 NO_ATTRIBUTE = "a segment has no attribute: name one for each segment in attributes of the export's options"
 
@@ -65,7 +65,7 @@ def send(client: Client, export: Export, steps: Sequence[Step], refusals: Refusa
     """Set or clear the attributes of users, all of one user in one call.
 
     Raises ExportProblem when an attribute to set is missing or of no use, else as `Client.call` and `raise_for` do; a
-    problem after another user of the same steps was written is a Transient of unknown outcome.
+    problem after another user of the same steps was written is a Transient (or Busy) of unknown outcome.
     """
     users: dict[str, list[int]] = defaultdict(list)
     refused: dict[int, Rejection] = {}
@@ -90,8 +90,7 @@ def send(client: Client, export: Export, steps: Sequence[Step], refusals: Refusa
         except Problem as problem:
             if position == 0:
                 raise
-            pause = problem.retry_after if isinstance(problem, Transient) else None
-            raise Transient(problem.code, f"some users were written, then: {problem.what}", retry_after=pause) from None
+            raise in_the_middle(problem, "some users were written") from None
         if rejection is not None:
             # One PX does not know is in nothing that could be left.
             refused |= {index: rejection for index in indices if rejection is not UNKNOWN_USER or steps[index].joins}
