@@ -388,7 +388,7 @@ class ImportChecker:
         failed = {**failed, **self._aside.by_parts("settle", told, settle, give_up)}
         if report.open:
             looks = check.attempt + 1
-            pause = REST_PAUSE if ended or again else _pause(check)
+            pause = REST_PAUSE if ended or len(again) > queued.again else _pause(check)
             self._wakeups.check_import(check.connection, check.export, check.flight, looks, pause)
             seen = replace(
                 queued,
