@@ -1,6 +1,6 @@
 """The relay in one process: the stack's own wiring over the database on disk and the queues in memory.
 
-As on AWS every FIFO group is worked on by one worker at a time, with parts of its own; so is the Checks queue here.
+As on AWS every FIFO group is worked on by one worker at a time, the Checks queue by some; each has parts of its own.
 """
 
 import time
@@ -35,6 +35,9 @@ from relay.wiring import Stack
 
 FUNCTION_SECONDS = 120
 """The functions' time-out in the template."""
+
+CHECKERS = 5
+"""Workers on the Checks queue: the most the template allows."""
 
 BACKLOG = 2 * BATCH
 """Messages kept ready for each worker, so that it always finds a full batch."""
@@ -212,8 +215,9 @@ class Relay:
     def _working(self) -> Iterator[None]:
         """Let the workers work meanwhile; raises what one of them could not bear."""
         self.queues.open()
-        with ThreadPoolExecutor(len(self.queues.lines)) as pool:
-            futures = [pool.submit(self._work, line) for line in self.queues.lines]
+        workers = [*self.queues.lines, *[Queues.CHECKS] * (CHECKERS - 1)]
+        with ThreadPoolExecutor(len(workers)) as pool:
+            futures = [pool.submit(self._work, line) for line in workers]
             try:
                 yield
             finally:

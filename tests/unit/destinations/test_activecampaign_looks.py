@@ -119,6 +119,7 @@ def test_no_more_than_some_are_looked_up_at_once_and_the_rest_in_the_next_look()
     seen, _ = look(many, failed, *[NOBODY] * LOOKED_UP_AT_ONCE, contacts=len(many))
     assert seen.open == {LOOKED_UP_AT_ONCE, LOOKED_UP_AT_ONCE + 1}
     assert len(seen.again) == LOOKED_UP_AT_ONCE
+    assert type(seen.note) is str, "it is stored"
     seen, calls = look(those_open(seen, many), failed, NOBODY, NOBODY, note=seen.note)
     assert (seen.open, len(seen.again), calls) == (frozenset(), 2, 2)
 

@@ -91,7 +91,7 @@ def report(
         refused={index: why for index, why in refused.items() if index not in again},
         open=frozenset(left),
         again=frozenset(again),
-        note=doubt,
+        note=doubt.value,
         may_come=not ending.is_over,
     )
 
