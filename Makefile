@@ -18,17 +18,23 @@ help: ## list the commands
 
 setup: .venv/installed $(SAM_ENVIRONMENT)/installed $(EMULATOR_ENVIRONMENT)/installed ## install everything, from the lock files
 
-run: setup ## run the main job on this machine and check what the destinations hold
-	@.venv/bin/python -m local.demo
+run: setup ## run the main job on this machine and check what the destinations hold (PROFILES=10000 KEEP=)
+	@.venv/bin/python -m local.demo $(if $(PROFILES),--profiles $(PROFILES)) $(if $(KEEP),--keep)
 
-test: check build run stack-tests ## everything that CI checks
+test: check build deployed ## everything that CI checks
+
+# One stack serves both, since deploying it takes longer than most of what is done with it.
+.PHONY: deployed
+deployed: setup ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
+	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
+	.venv/bin/python -m local.stack down; exit $$status
 
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
-	.venv/bin/pytest -n auto --ignore tests/stack
+	.venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
 	PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation --schedules 50
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
