@@ -32,6 +32,7 @@ deployed: setup build ## the main job with 1,000 profiles and the tests of the d
 	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
 	.venv/bin/python -m local.stack down; exit $$status
 
+# The order of sets is part of what a seed of the simulation plays, so hashes of texts are fixed.
 check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check

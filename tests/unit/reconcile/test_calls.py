@@ -525,7 +525,7 @@ def test_a_call_that_was_taken_but_could_not_be_recorded_is_not_forgotten() -> N
 
 def test_after_many_receives_passing_trouble_is_left_to_a_run() -> None:
     bench = bench_with(2)
-    bench.tool.script = [DOWN, DOWN]
+    bench.tool.script, bench.tool.probe_script = [DOWN, DOWN], [DOWN, DOWN]
     assert bench.consume(bench.look(2), receives=MOST_RECEIVES - 1) == ["m0"]
     assert bench.consume(bench.look(2), receives=MOST_RECEIVES) == []
     assert breakers.load_one(bench.database, CONNECTION, "main").resync

@@ -541,7 +541,7 @@ def test_a_run_whose_page_comes_to_what_is_stopped_ends_and_another_is_requested
 def test_a_page_that_comes_too_often_ends_its_run_and_another_is_requested() -> None:
     bench = bench_with(2)
     run, [page, *_] = begun(bench)
-    bench.tool.script = [DOWN]
+    bench.tool.script, bench.tool.probe_script = [DOWN], [DOWN]
     assert bench.consume(page, receives=MOST_RECEIVES) == []
     assert bench.run(run).state is RunState.STOPPED
     assert of_export(bench).resync

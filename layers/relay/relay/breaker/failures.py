@@ -95,7 +95,7 @@ class Kind(Enum):
 
     DATA = "a profile that the mapping cannot make an identity of"
     REFUSED = "a profile that the destination refuses"
-    UNCONFIRMED = "a profile of which an import says nothing clear"
+    UNCONFIRMED = "a profile of which an import says nothing clear, or at which the destination fails alone"
     SET_ASIDE = "a defect that one profile meets"
     TRANSIENT = "passing trouble of the destination"
     BUSY = "our own limits: pace, or AWS"

@@ -48,7 +48,8 @@ class Job:
     `has_passed_guard` says whether a run under these settings was let through; until then only runs remove anybody.
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
-    `tries` says how often the profiles were sent before in imports that came to nothing.
+    `tries` says how often the profiles were sent before in imports that came to nothing. `receives` is how often the
+    message was received that asks for this.
     """
 
     export: Export
@@ -62,6 +63,7 @@ class Job:
     adopts_from: datetime | None = None
     run: Pass | None = None
     tries: int = 0
+    receives: int = 1
 
     @property
     def began(self) -> datetime | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from relay.breaker.failures import tells_of_destination
 from relay.clock import Clock
 from relay.destinations.contract import Answer, Step
 from relay.domain.assignment import Assignment, MappingRejection, Pair
@@ -30,7 +31,7 @@ from relay.domain.identity import (
 )
 from relay.domain.identity import Answer as Recorded
 from relay.domain.keyed_hash import KeyedHash
-from relay.domain.problems import Conflict, Problem, Transient
+from relay.domain.problems import UNCONFIRMED, Conflict, Problem, Transient
 from relay.reconcile.adoption import Adoption
 from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.handover import Handover
@@ -46,6 +47,13 @@ from relay.stores.imports import OpenImport, Row
 
 LOST_RACES: Final = 12
 """How often records are visited again because others wrote them meanwhile, before the message is put back."""
+
+WHOLE_CALLS: Final = 3
+"""How often calls are tried as they are; then in quarters, sixteenths and so on, down to one row: one row at which the
+destination fails must not hold up the others."""
+
+MOST_FAILING: Final = 3
+"""After so many calls that failed nothing more is sent with the message: then it is not a row."""
 
 FIRST_LOOK: Final = timedelta(seconds=10)
 """When a queued import is looked at first: one contact alone was seen to take 6 s."""
@@ -201,7 +209,9 @@ class Reconciler:
         written = {found.key: found.record for found in visits}
         rows = [row for found in visits if (row := self._row(job, found, written)) is not None]
         calls = []
-        for indices in job.destination.calls(job.account, job.export, list(map(_step, rows))) if rows else ():
+        whole = job.destination.calls(job.account, job.export, list(map(_step, rows))) if rows else ()
+        most = max(len(rows) >> 2 * max(job.receives - WHOLE_CALLS, 0), 1)
+        for indices in (part[start : start + most] for part in whole for start in range(0, len(part), most)):
             call = Call(self._new_id(), [rows[index] for index in indices])
             for row in call.rows:
                 opened = written[row.key].open
@@ -227,15 +237,39 @@ class Reconciler:
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         waiting = [call for call in calls if call.rows]
         account = within(job.account, lambda: self._clock.now() < job.until)
+        failed: list[tuple[Call, Transient]] = []
         while waiting:
             try:
                 if self._clock.now() >= job.until:
                     raise out_of_time()
                 answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
             except Problem as problem:
+                if isinstance(problem, Transient) and _may_be_a_row(job, problem) and len(failed) < MOST_FAILING:
+                    failed.append((waiting.pop(0), problem))
+                    continue
                 self._close(job, survey, waiting, problem)
                 raise
             self._take(job, survey, waiting.pop(0), answer)
+        self._leave_out(job, survey, failed)
+
+    def _leave_out(self, job: Job, survey: Survey, failed: Sequence[tuple[Call, Transient]]) -> None:
+        """Leave rows out at which the destination fails, though it is well otherwise; raise where more may be wrong."""
+        if not failed:
+            return
+        _, problem = failed[0]
+        try:
+            if any(len(call.rows) > 1 for call, _ in failed):
+                raise problem
+            if survey.answered == 0:
+                job.destination.check(job.account, [job.export])
+        except Problem:
+            for call, trouble in failed:
+                self._close(job, survey, [call], trouble)
+            raise
+        for call, trouble in failed:
+            is_certain = trouble.taken is False
+            rejected = Rejected(UNCONFIRMED, job.under, is_certain=is_certain, may_come=not is_certain)
+            self._record(job, survey, call, {0: rejected})
 
     def _close(self, job: Job, survey: Survey, waiting: Sequence[Call], problem: Problem) -> None:
         """Close what certainly did nothing, so that other values need not wait, and bound what nobody knows."""
@@ -288,6 +322,11 @@ class Reconciler:
         if by_key:
             known = {key: survey.records[key] for key in by_key}
             survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
+
+
+def _may_be_a_row(job: Job, problem: Transient) -> bool:
+    """Return whether a problem may be one of a single row, and calls are small enough to find out."""
+    return job.receives > WHOLE_CALLS and problem.retry_after is None and tells_of_destination(problem)
 
 
 def _asked_next(send_by: datetime, now: datetime) -> datetime:

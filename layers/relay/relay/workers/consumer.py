@@ -196,7 +196,7 @@ class Consumer:
 
     def _work(self, unit: _Unit, opened: Opened) -> Counter[str]:
         """Do a unit's work; return how many profiles came to what, and how many calls were `answered`."""
-        job = opened.job
+        job = replace(opened.job, receives=unit.receives)
         if unit.page is not None:
             redelivered = unit.receives > 1
             return self._pages.advance(job, unit.page, redelivered=redelivered, calls=opened.calls)
