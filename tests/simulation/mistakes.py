@@ -31,7 +31,6 @@ from relay.stores.waits import IdentityWait
 from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld
-from tests.simulation.destinations import SimDestination
 from tests.simulation.flawed_world import FlawedWorld
 from tests.simulation.playing import play
 from tests.simulation.promises import BrokenPromise
@@ -221,12 +220,6 @@ def _all_is_over(right: Any, a_job: Job, found: Any, cleared: datetime) -> Any:
     return right(a_job, found, cleared.replace(year=cleared.year + 1))
 
 
-def _holds_whatever(right: Any, self: Any, account: Any, export: Any, steps: Sequence[Any]) -> Any:
-    """What could not be found counts as there."""
-    right(self, account, export, steps)
-    return dict.fromkeys(range(len(steps)), True)
-
-
 def _hands_nothing_over(right: Any, self: Handover, a_job: Job, cases: Any) -> dict[str, Any]:
     """Whoever became an alias is assigned nothing any more."""
     for case in cases:
@@ -372,11 +365,6 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "ends-calls-too-early": Mistake(
         "what the destination shows to be over counts for every call", _now("ended", reconciler, _all_is_over), seed=2
-    ),
-    "confirms-whatever": Mistake(
-        "what is unconfirmed counts as done, whatever the destination says",
-        _now("confirm", SimDestination, _holds_whatever),
-        seed=55,
     ),
     "never-tries-again": Mistake(
         "what was refused once is never sent again",

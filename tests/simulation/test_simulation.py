@@ -12,7 +12,7 @@ from tests.simulation import playing, races
 from tests.simulation.mistakes import MISTAKES, notice
 from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
 
-ENOUGH = 400
+ENOUGH = 150
 """Schedules within which a mistake must be noticed, should its seed play another one by now."""
 
 
