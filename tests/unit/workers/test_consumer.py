@@ -14,7 +14,7 @@ from relay.domain.runs import Phase, Run, RunState
 from relay.messages import CheckImport, Look
 from relay.queues import Message
 from relay.reconcile.enqueue import Due
-from relay.stores import attempts, breakers
+from relay.stores import attempts, breakers, runs
 from relay.stores.breakers import Breaker
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER, OTHER_CONNECTION, TOOL, Bench, person
@@ -113,6 +113,18 @@ def test_an_export_that_does_not_stream_acts_under_the_settings_of_its_runs_alon
     bench.store(4, name="new")
     assert bench.consume(bench.look(4)) == []
     assert bench.tool.holds()["4@x.example"] == ({} if edited else {"name": "new"})
+
+
+def test_a_start_that_was_refused_does_not_keep_looks_from_a_run_that_goes_on() -> None:
+    """The run waits for what they send."""
+    bench = bench_with(2, 4, streams=False)
+    bench.full_run()
+    run, _ = begun(bench)
+    refused = replace(run, id=f"{run.id}x", state=RunState.REFUSED, reason="segments never seen: shop/gold")
+    runs.refuse(bench.database, refused)
+    bench.store(4, name="new")
+    assert bench.consume(bench.look(4)) == []
+    assert bench.tool.holds()["4@x.example"] == {"name": "new"}
 
 
 def test_while_a_run_of_older_settings_is_under_way_edited_ones_wait_for_their_own() -> None:

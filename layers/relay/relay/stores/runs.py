@@ -65,6 +65,12 @@ def newest(database: Database, export: str) -> Run | None:
     return next(iter(latest(database, export, 1)), None)
 
 
+def current(database: Database, export: str) -> Run | None:
+    """Return the run that goes on, whatever start was refused meanwhile; without one, the newest."""
+    going_on = active(database, export)
+    return newest(database, export) if going_on is None else going_on
+
+
 def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     """Return the last runs of an export, newest first."""
     listed = database.query(Table.CONTROL, f"runs#{export}", newest_first=True, limit=count)

@@ -415,7 +415,7 @@ class ImportChecker:
         """
         if opened.tries + 1 >= MOST_TRIES or not export.active:
             return False
-        last = None if export.stream else runs.newest(self._database, export.key)
+        last = None if export.stream else runs.current(self._database, export.key)
         return last is None or last.state not in CUT_SHORT
 
     def _look_later(self, check: CheckImport, opened: OpenImport, pause: timedelta) -> None:
