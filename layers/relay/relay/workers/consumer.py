@@ -229,7 +229,7 @@ class Consumer:
         """
         if job.export.stream:
             return True
-        last = runs.newest(self._database, job.export.key)
+        last = runs.current(self._database, job.export.key)
         if last is None or last.state in ENDED:
             return job.has_passed_guard and (last is None or last.state not in CUT_SHORT)
         return job.has_passed_guard or last.settings == job.export.version
