@@ -568,3 +568,18 @@ def test_a_look_names_each_profile_once_for_its_shard() -> None:
     looks = [task for task in bench.queue.tasks if isinstance(task, Look)]
     assert [look.profiles for look in looks] == [(person(0), person(2)), (person(1), person(3))]
     assert [message.group for message in bench.queue.messages] == [f"{CONNECTION}#0", f"{CONNECTION}#1"]
+
+
+def test_a_run_whose_starter_had_a_slow_clock_is_the_one_that_counts() -> None:
+    """Ids begin with a time: that of a run that was cancelled before may look newer."""
+    bench = bench_with(2, streams=False)
+    bench.full_run()
+    older = bench.start()
+    assert bench.stack.starter.cancel(older.id, "an operator")
+    bench.clock.time -= timedelta(seconds=2)
+    newer = bench.start()
+    assert newer.id < older.id
+    bench.clock.time += timedelta(seconds=4)
+    bench.store(2, name="new")
+    assert bench.consume(bench.look(2)) == []
+    assert bench.tool.holds() == {"2@x.example": {"name": "new"}}

@@ -53,7 +53,10 @@ STORES = [assignments, identities, imports, outstanding, profiles, runs, waits]
 WHOLE_MESSAGES = {
     *(f"workers.consumer.Consumer.{name}" for name in ("consume", "_units", "_safely", "_handle", "_work", "_tell")),
     *(f"workers.import_checks.ImportChecker.{name}" for name in ("consume", "_handle", "_look", "_ask", "_settle")),
-    *(f"workers.import_checks.ImportChecker.{name}" for name in ("_record", "_count", "_confirm", "_by_halves")),
+    *(
+        f"workers.import_checks.ImportChecker.{name}"
+        for name in ("_record", "_count", "_confirm", "_by_halves", "_left_open")
+    ),
     *(f"runs.pages.Pages.{name}" for name in ("advance", "_work", "_reduce")),
     *(f"runs.settlement.Settlement.{name}" for name in ("answered", "due", "_read", "_settle", "_moves")),
     "reconcile.confirmation.Confirmation.confirm",
@@ -669,3 +672,30 @@ def test_whoever_wins_an_identity_and_is_set_aside_harms_the_others_in_nothing_e
     bench.full_run()
     assert bench.tool.holds()[SHARED] == {"name": "odd"}
     assert recorded(bench) == []
+
+
+def test_one_of_an_import_that_came_to_nothing_keeps_no_other_from_being_sent_again() -> None:
+    """Its record cannot be written just when the import is known to have ended."""
+    bench = bench_with(0, 2, imports=True)
+    for number in (2, VICTIM, 6):
+        bench.store(number, email=email(number), name="new")
+    bench.tool.undone = {email(number) for number in (2, VICTIM, 6)}
+    run = bench.start()
+    for _ in range(3):
+        for message in bench.queue.take():
+            assert bench.consume(message) == []
+    checks = bench.checks.take()
+    bench.tool.land()
+    fault = Fault(("write", Table.IDENTITIES), bench, named_victim())
+    with fault.planted():
+        fault.switch(True)
+        assert bench.check(*checks) == []
+        assert recorded(bench) == [person(VICTIM)]
+        fault.switch(False)
+    bench.tool.undone = set()
+    bench.work_off()
+    assert bench.tool.holds()[email(2)] == bench.tool.holds()[email(6)] == {"name": "new"}
+    bench.pass_time(3 * bench.tool.lost_answer_bound)
+    bench.full_run()
+    assert bench.tool.holds()[email(VICTIM)] == {"name": "new"}
+    assert bench.run(run).state is not RunState.RUNNING

@@ -60,6 +60,14 @@ def active(database: Database, export: str) -> Run | None:
     return None if run is None or run.state in ENDED else run
 
 
+def current(database: Database, export: str) -> Run | None:
+    """Return the run that goes on or waits for confirmation; when there is none, the newest.
+
+    Ids begin with the time at which their makers believed to start them, so of two runs the newer may look older.
+    """
+    return active(database, export) or newest(database, export)
+
+
 def newest(database: Database, export: str) -> Run | None:
     """Return the run that was started or refused last."""
     return next(iter(latest(database, export, 1)), None)

@@ -335,11 +335,7 @@ class ImportChecker:
             )
         known, failed = self._record(opened, rows, answers)
         failed = {**given.failed, **failed}
-        if failed:
-            # Their calls stay open; whoever may not be able to read the records need not know until when exactly.
-            due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
-            waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
-        aside = {**given.unreadable, **{rows[index].profile: error for index, error in failed.items()}}
+        aside = {**given.unreadable, **self._left_open(export, opened, rows, failed)}
         self._aside.note(export.key, aside)
         if opened.run is not None and opened.page is not None:
             answered = [rows[index] for index in answers if index not in failed]
@@ -355,23 +351,33 @@ class ImportChecker:
             )
             imports.leave_open(self._database, seen, rest)
         else:
-            over: dict[str, Answer] = {row.key: Unclear(self._clock.now()) for row in to_send}
-            if over:
-                self._recorder.record(opened.connection, opened.call, over, tries=opened.tries + 1)
+            over = dict.fromkeys((*range(opened.again), *sorted(again)), Unclear(self._clock.now()))
+            _, lost = self._record(opened, rows, over, tries=opened.tries + 1)
+            self._aside.note(export.key, self._left_open(export, opened, rows, lost))
             imports.end(self._database, opened)
         self._tell(export, opened, len(answers) + len(failed), len(failed) + len(refused.keys() & answers.keys()))
         if opened.run is not None:
             self._ending.go_on_if_over(export, opened.run)
 
+    def _left_open(
+        self, export: Export, opened: OpenImport, rows: Sequence[Row], failed: Mapping[int, Exception]
+    ) -> dict[str, Exception]:
+        """Have rows looked at that met a defect, when their calls can take no effect any more; return it by profile."""
+        if failed:
+            # Whoever may not be able to read the records need not know until when exactly.
+            due = opened.queued_at + self._opener.destinations(export.destination).lost_answer_bound + LONGEST_DELAY
+            waits.put(self._database, [IdentityWait(due, opened.connection, rows[index].key) for index in failed])
+        return {rows[index].profile: error for index, error in failed.items()}
+
     def _record(
-        self, opened: OpenImport, rows: Sequence[Row], answers: Mapping[int, Answer]
+        self, opened: OpenImport, rows: Sequence[Row], answers: Mapping[int, Answer], *, tries: int = 0
     ) -> tuple[dict[str, Stored], dict[int, Exception]]:
         """Record answers by rows; return the records by key, and the rows that met a defect."""
         known: dict[str, Stored] = {}
 
         def record(part: Sequence[int]) -> None:
             by_key = {rows[index].key: answers[index] for index in part}
-            known.update(self._recorder.record(opened.connection, opened.call, by_key))
+            known.update(self._recorder.record(opened.connection, opened.call, by_key, tries=tries))
 
         return known, self._by_halves(rows, sorted(answers), record)
 
