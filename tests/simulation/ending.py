@@ -1,12 +1,13 @@
 """What is true when everything has come to rest, compared with an oracle that knows nothing of the relay's rules."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from relay.domain.exports import Export
 from relay.domain.identity import OUT, lapse, wanted_content
 from relay.domain.runs import RunState
-from relay.stores import runs
+from relay.stores import assignments, runs
+from relay.stores.database import Table
 from tests.simulation import oracle
 from tests.simulation.destinations import Place
 from tests.simulation.promises import promise
@@ -120,6 +121,13 @@ def has_passed_refusals(world: World) -> bool:
         if is_refused and place[1] not in world.destinations[connection].refuses:
             return True
     return False
+
+
+def has_just_taken_over(world: World) -> bool:
+    """Return whether somebody has taken over what an alias stood for within the last hours."""
+    found = (assignments.of_item(item).assignment for _, item in world.database.of_table(Table.ASSIGNMENTS))
+    since = world.time - timedelta(hours=2)
+    return any(one.took_over_at is not None and one.took_over_at > since for one in found)
 
 
 def _was_kept(world: World, connection: str) -> bool:

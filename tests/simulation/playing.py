@@ -69,8 +69,10 @@ def _play(world: World, actions: int) -> None:
     world.edit_at_rest()
     world.pass_time(timedelta(hours=25).total_seconds())
     world.full_runs()
-    if ending.has_passed_refusals(world):
-        # The winner left in that run, and the next one in line was refused the same before.
+    if ending.has_passed_refusals(world) or ending.has_just_taken_over(world):
+        # The winner left in that run, and the next one in line was refused the same before; or what an alias left to
+        # somebody in that run is a change that the next run sees to.
+        world.pass_time(timedelta(minutes=1).total_seconds())
         world.full_runs()
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
