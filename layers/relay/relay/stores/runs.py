@@ -63,20 +63,15 @@ def active(database: Database, export: str) -> Run | None:
 def current(database: Database, export: str) -> Run | None:
     """Return the run that goes on or waits for confirmation; when there is none, the newest.
 
-    Ids begin with the time at which their makers believed to start them, so of two runs the newer may look older.
+    The newest by its id may be another: one whose start was refused meanwhile, or whose starter had a fast clock.
     """
-    return active(database, export) or newest(database, export)
+    going_on = active(database, export)
+    return newest(database, export) if going_on is None else going_on
 
 
 def newest(database: Database, export: str) -> Run | None:
     """Return the run that was started or refused last."""
     return next(iter(latest(database, export, 1)), None)
-
-
-def current(database: Database, export: str) -> Run | None:
-    """Return the run that goes on, whatever start was refused meanwhile; without one, the newest."""
-    going_on = active(database, export)
-    return newest(database, export) if going_on is None else going_on
 
 
 def latest(database: Database, export: str, count: int = 20) -> list[Run]:
