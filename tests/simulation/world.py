@@ -300,7 +300,8 @@ class World:
         record = self.watch.records[self.record_key(export.connection, target, identity)]
         promise(record.open is not None, "a call arrives that is not open")
         assert record.open is not None
-        bound = self.destinations[export.destination].lost_answer_bound
+        # All open calls of a record have one content and one deadline: that of whichever may leave last.
+        bound = self.destinations[export.connection].lost_answer_bound
         late = self.time - max(record.open.send_by, record.open.deadline - bound - CLOCK_MARGIN)
         promise(late <= CLOCK_MARGIN, f"a call arrives {late} after the last moment at which it could leave")
 
