@@ -48,7 +48,10 @@ def _session(seed: int, options: argparse.Namespace) -> int:
         if played.problem is not None:
             task = played.task
             say(f"seed {task.seed} in the {task.world} world:\n{played.problem}")
-            say(f"replay: python -m tests.simulation --tell --seed {task.seed} --world {task.world}")
+            say(
+                "replay: PYTHONPATH=layers/relay:. .venv/bin/python -m tests.simulation "
+                f"--tell --seed {task.seed} --world {task.world}"
+            )
             if len(session.broken) >= options.stop_after:
                 break
         elif done % 500 == 0:

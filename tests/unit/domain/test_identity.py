@@ -589,14 +589,14 @@ class History:
 
     def answer(self, latest: bool, answer: Answer) -> None:
         call_id = f"c{self.calls if latest else self.calls - 1}"
-        answers = self.record.open is not None and self.record.open.id == call_id
+        call = self.record.open
         self.record = answered(self.record, call_id, answer, self.now)
-        if not answers or call_id not in self.may_land:
+        if call is None or call.id != call_id:
             return
-        content, until = self.may_land[call_id]
-        if isinstance(answer, Unclear):
+        content, until = call.content, self.may_land.get(call_id, (None, None))[1]
+        if until is not None and isinstance(answer, Unclear):
             self.may_land[call_id] = content, min(until, answer.deadline)
-        elif answer != GIVEN_UP:
+        elif until is not None and answer != GIVEN_UP:
             del self.may_land[call_id]
         if isinstance(answer, Taken):
             self.may_hold = {content}
