@@ -1,6 +1,7 @@
 """Starting runs: the account is asked first, one at a time, never while something is stopped, paused or just edited."""
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -258,3 +259,15 @@ def test_of_two_who_start_at_once_one_does() -> None:
         assert len(runs.latest(bench.database, bench.export.key)) == 2
 
     assert meet_at_every_step(members, act, start_another, check) > 3
+
+
+def test_of_two_runs_of_one_second_the_later_is_the_newest() -> None:
+    bench = Bench()
+    bench.store(2, email="2@x.example")
+    ids = iter("fedcba")
+    bench.stack.__dict__["starter"] = replace(bench.stack.starter, new_id=lambda: next(ids))
+    for _ in range(3):
+        run = bench.start()
+        assert runs.newest(bench.database, run.export) == bench.run(run)
+        assert bench.stack.starter.cancel(run.id, "an operator")
+        bench.clock.time += timedelta(milliseconds=20)

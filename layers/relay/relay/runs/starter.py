@@ -47,7 +47,7 @@ class Starter:
             breakers.request_resync(self.database, export.connection, export.name)
             return None
         run = Run(
-            id=f"{now:%Y%m%dT%H%M%S}-{self.new_id()}",
+            id=f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}{self.new_id()}",
             export=export.key,
             cause=cause,
             state=RunState.RUNNING,
