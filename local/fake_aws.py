@@ -54,6 +54,8 @@ class AwsServer(ThreadingHTTPServer):
     """Answers every request as `answer` says, and `keeps` what it was asked."""
 
     daemon_threads = True
+    # With the default of 5 the system would drop some of the connections that come at the same time.
+    request_queue_size = 128
 
     def __init__(
         self, answer: Callable[[Asked], Answer], context: ssl.SSLContext | None = None, *, keeps: bool = True
@@ -62,6 +64,8 @@ class AwsServer(ThreadingHTTPServer):
         self.answer = answer
         self.asked: list[Asked] = []
         self.keeps = keeps
+        self.may_be_silent = False
+        """Whether one of the answers leaves the client to give up."""
         self.connections = 0
         self.is_over = threading.Event()
         self.ended = threading.Event()
@@ -135,6 +139,7 @@ def serving(*answers: Answer, context: ssl.SSLContext | None = None) -> Iterator
     """Serve on a free port of this machine: the answers in their order, and then the last one for ever."""
     waiting = list(answers) or [Answer()]
     with serving_as(lambda _: waiting.pop(0) if len(waiting) > 1 else waiting[0], context) as server:
+        server.may_be_silent = any(answer.silent for answer in answers)
         yield server
 
 

@@ -44,7 +44,11 @@ LAMBDA = {
 }
 APIS = (aws.SQS, aws.SECRETS, aws.SSM, aws.DYNAMODB)
 URL = "https://sqs.eu-west-1.amazonaws.com/1/changes"
-QUICK = 0.3
+
+
+def patience(server: AwsServer) -> float:
+    """Return how many seconds a client waits for an answer: long, unless the server is going to be silent."""
+    return 1.0 if server.may_be_silent else 60.0
 
 
 def environment(server: AwsServer, **more: str) -> dict[str, str]:
@@ -57,7 +61,7 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ours(server: AwsServer) -> Any:
-    return aws._Secrets(aws._Service(replace(aws.SECRETS, read_seconds=QUICK), environment(server)))
+    return aws._Secrets(aws._Service(replace(aws.SECRETS, read_seconds=patience(server)), environment(server)))
 
 
 def boto3s(server: AwsServer) -> Any:
@@ -68,7 +72,7 @@ def boto3s(server: AwsServer) -> Any:
         aws_access_key_id=LAMBDA["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=LAMBDA["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=LAMBDA["AWS_SESSION_TOKEN"],
-        config=Config(connect_timeout=1, read_timeout=QUICK, retries={"mode": "standard", "total_max_attempts": 2}),
+        config=Config(connect_timeout=60, read_timeout=patience(server), retries={"mode": "standard", "total_max_attempts": 2}),
     )
 
 
@@ -192,7 +196,7 @@ class TestConnections:
             client = ours(server)
             for _ in range(3):
                 assert client.get_secret_value(SecretId="x")["SecretString"] == "x"
-                assert server.ended.wait(5)
+                assert server.ended.wait(60)
                 server.ended.clear()
         assert server.connections == len(server.asked) - 1 == 3
 
@@ -214,7 +218,7 @@ class TestConnections:
 
 class TestDynamoDb:
     def wire(self, server: AwsServer, **more: str) -> aws.Wire:
-        return aws._Service(replace(aws.DYNAMODB, read_seconds=QUICK), environment(server, **more))
+        return aws._Service(replace(aws.DYNAMODB, read_seconds=patience(server)), environment(server, **more))
 
     def test_a_request_and_its_answer(self) -> None:
         item = {"pk": {"S": "ü"}, "n": {"N": "1"}, "b": {"B": "AP8="}}
@@ -257,7 +261,7 @@ class TestDynamoDb:
                 service.call("PutItem", {})
                 ended = poll()
                 ended.register(service._idle[0].sock, POLLIN)
-                assert ended.poll(5000)
+                assert ended.poll(60_000)
         assert (server.connections, len(server.asked)) == (3, 3)
 
     def test_a_damaged_answer_is_none(self) -> None:
@@ -283,7 +287,7 @@ class TestDynamoDb:
 
     def test_threads_call_at_the_same_time(self) -> None:
         """Given eight threads whose calls are answered only when all have arrived, Then all get their own answer."""
-        together = threading.Barrier(8, timeout=5)
+        together = threading.Barrier(8, timeout=50)
 
         def answer(asked: Asked) -> Answer:
             together.wait()
@@ -299,7 +303,7 @@ class TestDynamoDb:
     def test_no_more_connections_are_kept_than_are_of_use(self, monkeypatch: pytest.MonkeyPatch) -> None:
         many = 4
         monkeypatch.setattr(aws, "MAX_IDLE", 1)
-        together = threading.Barrier(many, timeout=5)
+        together = threading.Barrier(many, timeout=50)
 
         def answer(asked: Asked) -> Answer:
             together.wait()
