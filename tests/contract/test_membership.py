@@ -52,7 +52,8 @@ def test_who_left_comes_back_again_and_again(subject: Subject) -> None:
 
 
 def test_joining_and_leaving_in_one_delivery_ends_with_the_later_step(subject: Subject) -> None:
-    steps = [subject.step(1), subject.step(2), subject.step(1, joins=False, after=1)]
+    subject.deliver([subject.step(3)])
+    steps = [subject.step(1), subject.step(2), *(subject.step(number, joins=False, after=1) for number in (3, 1))]
     assert subject.deliver(steps) == {}
     assert subject.inside() == people(subject, 2)
 
