@@ -137,6 +137,14 @@ MISTAKES = (
         test_calls.test_a_full_call_and_more_is_taken_at_once,
     ),
     _mistake(
+        "a request for every step",
+        """        statuses = api.send("POST", path, became, json={"members": rows})""",
+        """        for row in rows:
+            api.send("POST", path, lambda reply: None, json={"members": [row]})
+        statuses = api.send("POST", path, became, json={"members": rows})""",
+        test_calls.test_a_full_call_is_over_within_a_minute,
+    ),
+    _mistake(
         "one time is sent for all",
         """"since": moments.text(step.at)""",
         """"since": moments.text(steps[0].at)""",

@@ -36,7 +36,7 @@ class Step:
     at: datetime
     """The time to send; never earlier than one sent before for the same identity and target."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
+    """Encoded values by field of the mapping, without the identity; empty for one who leaves. Missing ones are absent."""
     evidence: str | None = None
     """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
 
@@ -196,7 +196,7 @@ class Destination(Protocol[Settings, Options]):
     name: str
     """The value of `destination` in a connection; also the name of its queue and function."""
     identity: str
-    """The mapping target that carries the identity, e.g. `email`."""
+    """The field of the mapping that carries the identity, e.g. `email`."""
     shards: int
     """How many FIFO groups a connection's work is spread over."""
     call_size: int
@@ -221,14 +221,14 @@ class Destination(Protocol[Settings, Options]):
         ...
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        """Yield (field, reason) for mapping targets that are missing or unknown."""
+        """Yield (field, reason) for fields of a mapping that are missing or unknown. Pure."""
         ...
 
     def identity_of(self, value: Any, export: Export[Options]) -> list[str] | Rejection:
         """Return the normalised identities of a mapped value, or why there is none. Pure."""
         ...
 
-    def encode(self, target: str, value: Any) -> str | None:
+    def encode(self, field: str, value: Any) -> str | None:
         """Encode a mapped value as the destination wants it; None when there is nothing to send. Pure."""
         ...
 

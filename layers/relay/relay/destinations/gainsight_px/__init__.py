@@ -48,7 +48,7 @@ class GainsightPx:
         """Return the identities; the export's option `multiple_identities` decides when there are several."""
         return mapping_rules.identities_of(value, export.options.multiple_identities)
 
-    def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
+    def encode(self, field: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
         """Return None: membership is all that PX is sent, so nothing else of a user is ever written."""
         return None
 
