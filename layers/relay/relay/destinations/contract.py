@@ -36,7 +36,7 @@ class Step:
     at: datetime
     """The time to send; never earlier than one sent before for the same identity and target."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Encoded values by field of the mapping, without the identity; empty for one who leaves. Missing ones are absent."""
+    """Encoded values by field of the mapping, without the identity and what is missing; empty for one who leaves."""
     evidence: str | None = None
     """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
 

@@ -130,8 +130,8 @@ class Trial:
         view = profile.view()
         codes = {field: self._trouble_of(field, seen.expression, view) for field, seen in self._seen.items()}
         self._tried += 1
-        for field, code in codes.items():
-            seen = self._seen[field]
+        for name, code in codes.items():
+            seen = self._seen[name]
             if code is None:
                 seen.usable += 1
             elif code == UNFIT_EXPRESSION:
