@@ -385,8 +385,8 @@ MISTAKES = (
     _mistake(
         "one bad row hides the others",
         "",
-        "{part[position]: MALFORMED for position in result.named}",
-        "dict.fromkeys(part, MALFORMED)",
+        "dict.fromkeys(result.named, MALFORMED)",
+        "dict.fromkeys(range(len(part)), MALFORMED)",
         REFUSED,
         IN_BULK,
         "with the whole call",

@@ -50,7 +50,7 @@ class NewsletterTool(StandardDestination[ConnectionFields, Options]):
 
     name = "newsletter"
     title = "the newsletter tool"
-    fields = frozenset({"name"})
+    fields = ("name",)
     call_size = 50
     connection_model: type[ConnectionFields] = ConnectionFields
     options_model = Options

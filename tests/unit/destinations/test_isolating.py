@@ -33,7 +33,7 @@ def unproven() -> Tally:
 
 
 def refused(named: Mapping[int, Rejection] | None = None) -> Refused:
-    """Return the refusal of a whole call, with the rows that are blamed."""
+    """Return the refusal of a whole call, with the rows that are blamed, by place."""
     return Refused(DEFAULT_TABLE[-2], Reply(400, {}, {}, 2), named)
 
 
@@ -66,7 +66,7 @@ def test_exactly_the_bad_rows_are_refused_and_every_other_is_taken_once(size: in
     taken: list[int] = []
 
     def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:
-        guilty = bad & set(rows)
+        guilty = [place for place, row in enumerate(rows) if row in bad]
         if guilty:
             raise refused(dict.fromkeys(guilty, NAMED) if names else {})
         taken.extend(rows)

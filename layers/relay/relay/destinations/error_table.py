@@ -107,7 +107,8 @@ class OtherShape(Exception):  # noqa: N818 - what was found, not an error of our
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
-    """The content of a call was refused. `named` are the steps that the destination blames, by index, if any.
+    """The content of a call was refused. `named` are the steps that the destination blames, if any, by their
+    place in the call.
 
     No Problem: who makes the call says what it means. One that nobody sees to is a defect.
     """

@@ -19,7 +19,9 @@ One bad row among 10,000 costs at most 15 refusals before its neighbours are tak
 """
 
 Attempt = Callable[[Sequence[int]], Mapping[int, Rejection]]
-"""Sends these rows in one request; returns the refused ones, the others were taken. Raises Refused when none was."""
+"""Sends these rows in one request; returns who is refused, by place among them: the others were taken.
+
+Raises Refused when none was."""
 
 
 class Refusals:
@@ -108,23 +110,23 @@ def isolate(
         part, may_name = waiting.pop()
         try:
             with part_done(lasts) if is_begun else nullcontext():
-                by_name = attempt(part)
+                by_place = attempt(part)
         except Refused as answer:
             if not is_begun:
                 tally.refused()
             if len(part) == 1:
-                refused[part[0]] = answer.named.get(part[0], alone)
+                refused[part[0]] = answer.named.get(0, alone)
             elif answer.named and may_name:
-                refused.update(answer.named)
-                rest = [row for row in part if row not in answer.named]
+                refused.update({part[place]: why for place, why in answer.named.items()})
+                rest = [row for place, row in enumerate(part) if place not in answer.named]
                 if rest:
                     waiting.append((rest, False))
             else:
                 middle = len(part) // 2
                 waiting += [(part[middle:], True), (part[:middle], True)]
         else:
-            refused.update(by_name)
-            if len(by_name) < len(part):
+            refused.update({part[place]: why for place, why in by_place.items()})
+            if len(by_place) < len(part):
                 is_begun = True
                 tally.taken()
     return refused

@@ -1,4 +1,4 @@
-"""The base of most destinations: what is the same for them, so that a package says only what is its vendor's own."""
+"""The bases of destinations: what is the same for most, so that a package says only what is its vendor's own."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -21,6 +21,9 @@ NO_IDENTITY = Rejection(RejectionKind.DATA, "no_identity", "the profile has no i
 MALFORMED_IDENTITY = Rejection(
     RejectionKind.DATA, "malformed_identity", "the identity is neither text nor a whole number: correct the mapping"
 )
+
+AROUND_A_ROW = 200
+"""More than the bytes of names and punctuation around the values of a row, and around all rows of a body."""
 
 
 def email_of(value: Any) -> list[str] | Rejection:
@@ -49,11 +52,10 @@ def _filled(value: Any) -> list[Any]:
     return [item for item in items if item is not None and not (isinstance(item, str) and not item.strip())]
 
 
-class StandardDestination(ABC, Generic[Settings, Options]):
-    """A destination that keeps one target per export: a list, a tag, an audience. Implements `Destination`.
+class BaseDestination(ABC, Generic[Settings, Options]):
+    """What most destinations answer alike: one identity, no imports, leaving is told. Implements part of `Destination`.
 
-    A subclass declares itself by the attributes below, and implements `target_of`, `deliver` and `existing_targets`.
-    Whoever is different overrides the method of the contract: `tests/contract` holds all of them to it alike.
+    Whoever is different overrides a method: `tests/contract` holds all of them to the contract alike.
     """
 
     name: str
@@ -61,23 +63,17 @@ class StandardDestination(ABC, Generic[Settings, Options]):
     """The vendor's name, as it is written in texts."""
     identity: str = "email"
     """`email`, or another name of the field that carries the identity: then any text is one (`text_identity_of`)."""
-    fields: frozenset[str] = frozenset()
+    fields: tuple[str, ...] = ()
     """The other fields that a mapping may fill."""
     shards: int = 1
     call_size: int
-    body_size: int | None = None
-    """The most bytes of a request's body, where the vendor has such a limit."""
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(0)
     streams: bool = False
     connection_model: type[Settings]
     options_model: type[Options]
-    target_option: str = "list_id"
-    """The option that names the target, for texts."""
     rejections: tuple[Rejection, ...] = ()
     """The vendor's own."""
-    refused: Rejection
-    """The rejection of a row that is refused by itself without a reason; one of `rejections`."""
 
     def __init__(self) -> None:
         self.refusals = Refusals()
@@ -88,42 +84,34 @@ class StandardDestination(ABC, Generic[Settings, Options]):
         ours = (NO_EMAIL, MALFORMED_EMAIL) if self.identity == "email" else (NO_IDENTITY, MALFORMED_IDENTITY)
         return {one.code: one.detail for one in (*ours, *self.rejections)}
 
-    # What a vendor's package adds.
+    @abstractmethod
+    def targets(self, export: Export[Options]) -> Mapping[str, frozenset[str]]:
+        """Return what members are in, and the segments that qualify for each; see `Destination`."""
 
     @abstractmethod
-    def target_of(self, options: Options) -> str:
-        """Return the name of what members are in, such as `list/7`. Pure.
-
-        It is kept for years: leavers come with it when the options are long edited.
-        """
+    def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:
+        """Cut steps into calls; see `Destination`."""
 
     @abstractmethod
-    def deliver(
-        self, account: Account[Settings], target: str, *, joins: bool, steps: Sequence[Step]
-    ) -> Mapping[int, Rejection]:
-        """Make one request: these steps join the target, or leave it. Return who of them is refused, by index.
-
-        Raises Refused when the request is refused as a whole: it is then taken apart to find out who is the reason.
-        Raises Transient, ConnectionProblem or ExportProblem. What is read before belongs in `nothing_done`.
-        """
+    def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
+        """Make one call; see `Destination`."""
 
     @abstractmethod
-    def existing_targets(self, account: Account[Settings]) -> Collection[str]:
-        """Read which targets the account has; takes a key that works. Raises as `send` does."""
-
-    def row_bytes(self, step: Step) -> int:
-        """Return the most bytes that a step takes in a body."""
-        return len(encode_json([step.identity, *step.values, *step.values.values()])) + 200
-
-    # The contract.
+    def check(self, account: Account[Settings], exports: Sequence[Export[Options]]) -> list[Finding]:
+        """Look at the account and the exports; see `Destination`."""
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require the identity, and know it and `fields`."""
         if self.identity not in mapping:
             yield self.identity, "is required"
-        known = ", ".join((self.identity, *sorted(self.fields)))
-        for field in sorted(mapping.keys() - {self.identity, *self.fields}):
-            yield field, f"is no field of {self.title}: use {known}"
+        for field in mapping:
+            if field != self.identity and not self.is_field(field):
+                known = ", ".join((self.identity, *self.fields))
+                yield field, f"is no field of {self.title}: use {known}"
+
+    def is_field(self, name: str) -> bool:
+        """Return whether a mapping may fill a field beside the identity."""
+        return name in self.fields
 
     def identity_of(self, value: Any, export: Export[Options]) -> list[str] | Rejection:  # noqa: ARG002
         """Return the one e-mail address, or the one text."""
@@ -137,12 +125,8 @@ class StandardDestination(ABC, Generic[Settings, Options]):
         """Add nothing."""
         return values
 
-    def targets(self, export: Export[Options]) -> Mapping[str, frozenset[str]]:
-        """Return the one target, which any of the segments qualifies for."""
-        return {self.target_of(export.options): frozenset(export.segments)}
-
     def owned(self, export: Export[Options]) -> frozenset[str]:
-        """Return the target."""
+        """Return the targets."""
         return frozenset(self.targets(export))
 
     def tells_leaving(self, export: Export[Options]) -> bool:  # noqa: ARG002
@@ -152,37 +136,6 @@ class StandardDestination(ABC, Generic[Settings, Options]):
     def page_is_full(self, export: Export[Options], joins: int, leaves: int) -> bool:  # noqa: ARG002
         """Return whether there is a full call."""
         return joins + leaves >= self.call_size
-
-    def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002
-        """Cut by target and direction, by number and by size. Nobody comes twice in a call."""
-        calls: list[list[int]] = []
-        sizes: list[int] = []
-        filling: dict[tuple[str, bool], int] = {}
-        last_call: dict[str, int] = {}
-        for index, step in enumerate(steps):
-            size = 0 if self.body_size is None else self.row_bytes(step)
-            number = filling.get((step.target, step.joins), -1)
-            # The later of two steps for somebody goes out in a later call.
-            is_open = number > last_call.get(step.identity, -1) and len(calls[number]) < self.call_size
-            if not is_open or (self.body_size is not None and sizes[number] + size > self.body_size):
-                number = filling[step.target, step.joins] = len(calls)
-                calls.append([])
-                sizes.append(200)
-            calls[number].append(index)
-            sizes[number] += size
-            last_call[step.identity] = number
-        return calls
-
-    def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
-        """Deliver a call, taking it apart where the vendor refuses it."""
-        target, joins = steps[0].target, steps[0].joins
-
-        def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:
-            by_place = self.deliver(account, target, joins=joins, steps=[steps[row] for row in rows])
-            return {rows[place]: why for place, why in by_place.items()}
-
-        tally = self.refusals.of(account.notes, export)
-        return Answer(isolate(range(len(steps)), attempt, self.refused, tally))
 
     def import_report(
         self,
@@ -210,6 +163,79 @@ class StandardDestination(ABC, Generic[Settings, Options]):
     def check_before_run(self, account: Account[Settings], export: Export[Options]) -> list[Finding]:
         """Check the account and this one export."""
         return self.check(account, [export])
+
+
+class StandardDestination(BaseDestination[Settings, Options]):
+    """A destination that keeps one target per export: a list, a tag, an audience. Implements `Destination`.
+
+    A subclass declares itself by the attributes, and implements `target_of`, `deliver` and `existing_targets`.
+    """
+
+    body_size: int | None = None
+    """The most bytes of a request's body, where the vendor has such a limit."""
+    target_option: str = "list_id"
+    """The option that names the target, for texts."""
+    refused: Rejection
+    """The rejection of a row that is refused by itself without a reason; one of `rejections`."""
+
+    @abstractmethod
+    def target_of(self, options: Options) -> str:
+        """Return the name of what members are in, such as `list/7`. Pure.
+
+        It is kept for years: leavers come with it when the options are long edited.
+        """
+
+    @abstractmethod
+    def deliver(
+        self, account: Account[Settings], target: str, *, joins: bool, steps: Sequence[Step]
+    ) -> Mapping[int, Rejection]:
+        """Make one request: these steps join the target, or leave it. Return who of them is refused, by index.
+
+        Raises Refused when the request is refused as a whole: it is then taken apart to find out who is the reason.
+        Raises Transient, ConnectionProblem or ExportProblem. What is read before belongs in `nothing_done`.
+        """
+
+    @abstractmethod
+    def existing_targets(self, account: Account[Settings]) -> Collection[str]:
+        """Read which targets the account has; takes a key that works. Raises as `send` does."""
+
+    def row_bytes(self, step: Step) -> int:
+        """Return the most bytes that a step takes in a body."""
+        return len(encode_json([step.identity, *step.values, *step.values.values()])) + AROUND_A_ROW
+
+    def targets(self, export: Export[Options]) -> Mapping[str, frozenset[str]]:
+        """Return the one target, which any of the segments qualifies for."""
+        return {self.target_of(export.options): frozenset(export.segments)}
+
+    def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002
+        """Cut by target and direction, by number and by size. Nobody comes twice in a call."""
+        calls: list[list[int]] = []
+        sizes: list[int] = []
+        filling: dict[tuple[str, bool], int] = {}
+        last_call: dict[str, int] = {}
+        for index, step in enumerate(steps):
+            size = 0 if self.body_size is None else self.row_bytes(step)
+            number = filling.get((step.target, step.joins), -1)
+            # The later of two steps for somebody goes out in a later call.
+            is_open = number > last_call.get(step.identity, -1) and len(calls[number]) < self.call_size
+            if not is_open or (self.body_size is not None and sizes[number] + size > self.body_size):
+                number = filling[step.target, step.joins] = len(calls)
+                calls.append([])
+                sizes.append(AROUND_A_ROW)
+            calls[number].append(index)
+            sizes[number] += size
+            last_call[step.identity] = number
+        return calls
+
+    def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
+        """Deliver a call, taking it apart where the vendor refuses it."""
+        target, joins = steps[0].target, steps[0].joins
+
+        def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:
+            return self.deliver(account, target, joins=joins, steps=[steps[row] for row in rows])
+
+        tally = self.refusals.of(account.notes, export)
+        return Answer(isolate(range(len(steps)), attempt, self.refused, tally))
 
     def check(self, account: Account[Settings], exports: Sequence[Export[Options]]) -> list[Finding]:
         """Look whether the key works and each export's target is there."""

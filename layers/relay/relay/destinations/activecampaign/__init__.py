@@ -233,7 +233,7 @@ def _import(
         if isinstance(result, Queued):
             queued.append(result)
             return {}
-        raise Refused(result.row, result.reply, {part[position]: MALFORMED for position in result.named})
+        raise Refused(result.row, result.reply, dict.fromkeys(result.named, MALFORMED))
 
     refused = isolate(sorted(fitting), attempt, MALFORMED, tally, ANSWERED_IMPORT)
     counts = [each.contacts for each in queued]
