@@ -14,7 +14,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from relay.destinations.activecampaign.client import ReadRefused
+from relay.destinations.api import ReadRefused
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 
 DOCS = "https://developers.activecampaign.com/reference"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.client import ReadRefused
+from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Finding, Level, Reply
 from relay.domain.exports import Export
 from relay.domain.problems import Actor, ConnectionProblem, Transient

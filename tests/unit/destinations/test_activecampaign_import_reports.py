@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST
+from relay.destinations.activecampaign.errors import IMPORT_BOUND
 from relay.destinations.activecampaign.imports import ASKED_ANYWAY
 from relay.destinations.contract import ImportReport, Reply, Step
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Transient

@@ -9,7 +9,7 @@ from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.client import REST
 from relay.destinations.contract import Answer, Reply
 from relay.domain.exports import Export
-from relay.domain.problems import Problem, RejectionKind
+from relay.domain.problems import Problem, RejectionKind, Transient
 from tests.contract.activecampaign_replies import (
     FOUND,
     NEVER_ON,
@@ -211,9 +211,10 @@ def test_an_id_goes_out_as_it_came() -> None:
     assert (answer, written[1]["contactList"]["contact"]) == (Answer(), "x17")
 
 
-def test_an_id_of_another_shape_breaks_nothing() -> None:
-    answer, _, _ = join(NOBODY, synced({"number": 17}), NEVER_ON, reply(400, {}))
-    assert codes(answer.refused) == {0: "unconfirmed"}
+def test_an_id_of_another_shape_may_have_been_written() -> None:
+    with pytest.raises(Transient, match="unexpected_answer") as caught:
+        join(NOBODY, synced({"number": 17}))
+    assert caught.value.taken is None
 
 
 @pytest.mark.parametrize("record", [{}, {"id": None}], ids=["missing", "null"])

@@ -106,3 +106,10 @@ def nothing(reply: Reply) -> None:
     """Read a success of which no body is documented: anything but a page will do."""
     if reply.body is None and reply.size > 0:
         raise OtherShape("an answer")
+
+
+def some_json(reply: Reply) -> Any:
+    """Read a success of which it only matters that it is JSON."""
+    if reply.body is None:
+        raise OtherShape("an answer")
+    return reply.body

@@ -1,62 +1,29 @@
-"""The targets of a mapping, and raw values to e-mails and encoded values. Pure."""
+"""The fields of a mapping, raw values to encoded ones, and what members are in and out of. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
-from relay.domain.addresses import normal_address
-from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.values import text_of
 
-EMAIL = "email"
 TAGS = "tags"
+PLAIN_FIELDS = ("first_name", "last_name", "phone")
+_CUSTOM_FIELD = re.compile(r"fields\.([1-9][0-9]{0,17})")
+
 LIST = "list"
 """The key of what is sent for every member of a marked target beside values: the list they are subscribed to."""
 
-PLAIN_TARGETS = ("first_name", "last_name", "phone")
-_FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
 
-NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail address where the mapping looks for it")
-MALFORMED_EMAIL = Rejection(
-    RejectionKind.DATA, "malformed_email", "the e-mail address breaks ActiveCampaign's rules: correct it at the source"
-)
-
-REJECTIONS = (NO_EMAIL, MALFORMED_EMAIL)
-
-
-def field_id(target: str) -> str | None:
-    """Return the custom field's id of a target `fields.<id>`, None for any other target."""
-    match = _FIELD_TARGET.fullmatch(target)
+def field_id(field: str) -> str | None:
+    """Return the custom field's id of a field `fields.<id>`, None for any other one."""
+    match = _CUSTOM_FIELD.fullmatch(field)
     return None if match is None else match[1]
 
 
-def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Yield (target, reason) for what is missing or unknown in an export's mapping."""
-    if EMAIL not in mapping:
-        yield EMAIL, "is required"
-    for target in mapping:
-        if target not in (EMAIL, TAGS, *PLAIN_TARGETS) and field_id(target) is None:
-            known = ", ".join((EMAIL, *PLAIN_TARGETS, TAGS))
-            yield target, f"is not a target: use {known} or fields.<id of a custom field>"
-
-
-def identity_of(value: Any) -> list[str] | Rejection:
-    """Return the one e-mail, normalised (`normal_address`); of several the smallest, in whatever order they come.
-
-    What is no address does not count beside one that is.
-    """
-    candidates = value if isinstance(value, list | tuple) else [value]
-    filled = [item for item in candidates if item is not None and not (isinstance(item, str) and not item.strip())]
-    addresses = [address for item in filled if isinstance(item, str) and (address := normal_address(item)) is not None]
-    if addresses:
-        return [min(addresses)]
-    return MALFORMED_EMAIL if filled else NO_EMAIL
-
-
-def encode(target: str, value: Any) -> str | None:
+def encode(field: str, value: Any) -> str | None:
     """Encode a value (`text_of`); None where there is nothing to send.
 
     Tags and a list in a custom field become `||a||b||`; elsewhere the first item of a list that is not empty counts.
@@ -65,7 +32,7 @@ def encode(target: str, value: Any) -> str | None:
     items = [text for text in map(text_of, value if is_list else [value]) if text is not None]
     if not items:
         return None
-    holds_several = target == TAGS or (is_list and field_id(target) is not None)
+    holds_several = field == TAGS or (is_list and field_id(field) is not None)
     return (several(items) or None) if holds_several else items[0]
 
 

@@ -5,6 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from relay.destinations.contract import Account
+from relay.domain.exports import Export
 from relay.domain.values import id_of
 
 _HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII)
@@ -127,3 +129,7 @@ class ActiveCampaignOptions(BaseModel):
         if "resubscribe" in self.model_fields_set and self.on_exit != "unsubscribe":
             raise ValueError("resubscribe: only used with on_exit unsubscribe")
         return self
+
+
+AcAccount = Account[ActiveCampaignConnection]
+AcExport = Export[ActiveCampaignOptions]
