@@ -281,21 +281,6 @@ MISTAKES = (
         "MAX_BODY_BYTES = 4_000_000",
         test_calls.test_a_full_call_and_more_is_taken_at_once,
     ),
-    _mistake(
-        "rows beyond the first chunk are lost",
-        "",
-        "            filling, addresses, size = [], set(), _ENVELOPE_BYTES\n            calls.append(filling)",
-        "            filling, addresses, size = [], set(), _ENVELOPE_BYTES\n            calls[1:] = [filling]",
-        test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
-    ),
-    _mistake(
-        "one address twice in an import",
-        "",
-        "        if filling is None or not fits or step.identity in addresses:",
-        "        if filling is None or not fits:",
-        test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
-        ActiveCampaignQuietSubject,
-    ),
     # Pages.
     _mistake(
         "the second page is not read",

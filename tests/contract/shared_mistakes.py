@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
-from tests.contract.activecampaign_subject import ActiveCampaignSubject, ActiveCampaignUnsubscribingSubject
+from tests.contract.activecampaign_subject import (
+    ActiveCampaignQuietSubject,
+    ActiveCampaignSubject,
+    ActiveCampaignUnsubscribingSubject,
+)
 from tests.contract.gainsight_px_subject import GainsightPxSubject
 from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
@@ -104,33 +108,41 @@ MISTAKES = (
     ),
     _mistake(
         "rows beyond the first call are lost",
-        "standard",
-        "            calls[number].append(index)",
-        "            if number == 0:\n                calls[number].append(index)",
+        "cutting",
+        "        calls[number].append(index)",
+        "        if number == 0:\n            calls[number].append(index)",
         CALLS,
         NewsletterSubject,
     ),
     _mistake(
         "calls larger than is declared",
-        "standard",
-        "len(calls[number]) < self.call_size",
-        "len(calls[number]) <= self.call_size",
+        "cutting",
+        "len(calls[number]) == most",
+        "len(calls[number]) > most",
         CALLS,
         NewsletterSubject,
     ),
     _mistake(
         "the later of two steps goes out in the same call",
-        "standard",
-        "number > last_call.get(step.identity, -1)",
-        "number >= 0",
+        "cutting",
+        "number <= last.get(place, -1)",
+        "number < 0",
         CALLS,
-        NewsletterSubject,
+        ActiveCampaignQuietSubject,
+    ),
+    _mistake(
+        "calls larger than fits",
+        "cutting",
+        " or left[number] < bytes_",
+        "",
+        test_calls.test_a_full_call_and_more_is_taken_at_once,
+        ActiveCampaignSubject,
     ),
     _mistake(
         "those who leave are sent with those who join",
         "standard",
-        "filling[step.target, step.joins] = len(calls)",
-        "filling[step.target, True] = filling[step.target, False] = len(calls)",
+        "lane=lambda step: (step.target, step.joins)",
+        "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
         NewsletterSubject,
     ),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.fields import fit, items_of, several
+from relay.destinations.activecampaign.mapping import fit, items_of, several
 from relay.destinations.activecampaign.rows import Contact, contact_of, is_certainly_within, most_bytes, row_of
 from relay.destinations.api import ReadRefused
 from relay.destinations.calling import encode_json

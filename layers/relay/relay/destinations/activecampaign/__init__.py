@@ -33,6 +33,7 @@ from relay.destinations.activecampaign.settings import (
 from relay.destinations.activecampaign.tags import TagNames
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Answer, Destination, Finding, ImportReport, OpenImport, Step
+from relay.destinations.cutting import cut
 from relay.destinations.isolating import isolate
 from relay.destinations.standard import BaseDestination
 from relay.domain.problems import Rejection
@@ -106,17 +107,21 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         One address comes once in a call: an import has no order within. Where no automation may start, only those with
         a way of their own go one by one: single calls have no such option.
         """
-        calls: list[list[int]] = []
-        cut = _cut(export.options, steps)
-        if export.options.exclude_automations:
-            return cut
-        singles = sum(len(call) == 1 and _takes_calls(steps[call[0]], export.options) for call in cut)
-        for call in cut:
-            if 1 < len(call) <= FEW and singles == 0 and account.backlog(REST) <= TOLERATED_BACKLOG:
-                calls += [[index] for index in call]
-            else:
-                calls.append(call)
-        return calls
+        options = export.options
+
+        def size(step: Step) -> int:
+            return _EVEN_SHARE if is_certainly_within(step, options, _EVEN_SHARE) else most_bytes(step, options)
+
+        def lane(step: Step) -> str | None:
+            return None if _goes_alone(step, options) else "imports"
+
+        calls = cut(steps, MAX_CONTACTS, lane=lane, size=size, room=MAX_BODY_BYTES - _ENVELOPE_BYTES)
+        is_alone = any(len(call) == 1 and _takes_calls(steps[call[0]], options) for call in calls)
+        if is_alone or options.exclude_automations or not any(1 < len(call) <= FEW for call in calls):
+            return calls
+        if account.backlog(REST) > TOLERATED_BACKLOG:
+            return calls
+        return [part for call in calls for part in ([[index] for index in call] if len(call) <= FEW else [call])]
 
     def send(self, account: AcAccount, export: AcExport, steps: Sequence[Step]) -> Answer:
         """Queue an import; one step alone is done at once, by calls of its own.
@@ -199,29 +204,6 @@ def _beyond_tags(account: AcAccount, export: AcExport, fitting: Mapping[int, Con
     names = list(dict.fromkeys(name for tags in wanted.values() for name in sorted(tags)))
     admitted = TagNames(account.notes, export).admit(names) if names else set[str]()
     return [index for index, tags in wanted.items() if not tags <= admitted]
-
-
-def _cut(options: ActiveCampaignOptions, steps: Sequence[Step]) -> list[list[int]]:
-    calls: list[list[int]] = []
-    filling: list[int] | None = None
-    size = 0
-    addresses: set[str] = set()
-    for index, step in enumerate(steps):
-        if _goes_alone(step, options):
-            calls.append([index])
-            # Whoever has a call of their own comes into no import that goes out before it.
-            addresses.add(step.identity)
-            continue
-        is_small = is_certainly_within(step, options, _EVEN_SHARE)
-        row_bytes = _EVEN_SHARE if is_small else most_bytes(step, options)
-        fits = filling is not None and len(filling) < MAX_CONTACTS and size + row_bytes <= MAX_BODY_BYTES
-        if filling is None or not fits or step.identity in addresses:
-            filling, addresses, size = [], set(), _ENVELOPE_BYTES
-            calls.append(filling)
-        filling.append(index)
-        addresses.add(step.identity)
-        size += row_bytes
-    return calls
 
 
 DESTINATION: Destination[ActiveCampaignConnection, ActiveCampaignOptions] = ActiveCampaign()

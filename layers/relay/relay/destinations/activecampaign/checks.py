@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from relay.destinations.activecampaign.client import Client, CustomField
 from relay.destinations.activecampaign.errors import NOT_VISIBLE
-from relay.destinations.activecampaign.fields import Kinds, fit, items_of
-from relay.destinations.activecampaign.mapping import field_id
+from relay.destinations.activecampaign.mapping import Kinds, field_id, fit, items_of
 from relay.destinations.activecampaign.settings import AcExport
 from relay.destinations.contract import Finding, Level, Notes
 from relay.domain.problems import Actor

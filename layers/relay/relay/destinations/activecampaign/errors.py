@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, Outcome, Row, Table
@@ -28,12 +29,17 @@ MOST_TAG_NAMES = 1_000
 """Different tags that an export uses under one version of its settings: it never fills the account with tags."""
 
 
-def _of_profile(code: str, detail: str) -> Rejection:
-    return Rejection(RejectionKind.DATA, code, detail)
+REJECTIONS: list[Rejection] = []
+"""All that follow."""
 
 
-def _of_contact(code: str, detail: str, *, is_certain: bool = True) -> Rejection:
-    return Rejection(RejectionKind.DESTINATION, code, detail, is_certain)
+def _rejection(kind: RejectionKind, code: str, detail: str, *, is_certain: bool = True) -> Rejection:
+    REJECTIONS.append(Rejection(kind, code, detail, is_certain))
+    return REJECTIONS[-1]
+
+
+_of_profile = partial(_rejection, RejectionKind.DATA)
+_of_contact = partial(_rejection, RejectionKind.DESTINATION)
 
 
 MALFORMED = _of_contact("malformed", "ActiveCampaign refuses the record as malformed: check its values at the source")
@@ -89,24 +95,6 @@ UNCONFIRMED = _of_contact(
     "unconfirmed",
     "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
     is_certain=False,
-)
-
-REJECTIONS = (
-    MALFORMED,
-    UNREADABLE,
-    TOO_LARGE,
-    UNFIT_VALUE,
-    TAG_REFUSED,
-    TOO_MANY_TAGS,
-    TAGS_USED_UP,
-    UNSUBSCRIBED,
-    BOUNCED,
-    OPT_IN_PENDING,
-    UNKNOWN_STATUS,
-    EXCLUDED,
-    OVER_LIMIT,
-    IMPORT_REFUSED,
-    UNCONFIRMED,
 )
 
 UNREADABLE_ANSWERS = ("not_json", "unexpected_answer")

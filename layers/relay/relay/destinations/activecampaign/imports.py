@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from relay.destinations.activecampaign.client import BULK, REST, Client
 from relay.destinations.activecampaign.errors import EXCLUDED, IMPORT_BOUND, IMPORT_REFUSED, UNCONFIRMED
-from relay.destinations.activecampaign.fields import Kinds
 from relay.destinations.activecampaign.look_ups import LookUp
+from relay.destinations.activecampaign.mapping import Kinds
 from relay.destinations.activecampaign.overview import outstanding
 from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaignOptions
 from relay.destinations.contract import ImportReport, Notes, OpenImport, Step

@@ -16,8 +16,7 @@ from relay.destinations.activecampaign.errors import (
     UNCONFIRMED,
     UNREADABLE_ANSWERS,
 )
-from relay.destinations.activecampaign.fields import Kinds
-from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.mapping import Kinds, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.rows import contact_of
 from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags

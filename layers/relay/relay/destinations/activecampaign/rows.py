@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.destinations.activecampaign.errors import MOST_TAGS, TAG_REFUSED, TOO_MANY_TAGS, UNFIT_VALUE
-from relay.destinations.activecampaign.fields import Kinds, fit, items_of
-from relay.destinations.activecampaign.mapping import PLAIN_FIELDS, TAGS, Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.mapping import (
+    PLAIN_FIELDS,
+    TAGS,
+    Kinds,
+    Leaving,
+    field_id,
+    fit,
+    items_of,
+    leaving,
+    name_in,
+)
 from relay.destinations.activecampaign.settings import LONGEST_TAG, ActiveCampaignOptions
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
