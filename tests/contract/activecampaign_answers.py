@@ -290,7 +290,7 @@ WORK = (
     ),
     Work("key", "GET users/me", "check", OPENAPI, ME, WELL, (), (ROOM, LIST)),
     Work("limit", "GET settings/account", "check", OPENAPI, ROOM, WELL, (ME,), (LIST,)),
-    Work("fields", "GET fields", "check fields", OPENAPI, FIELDS, WELL, (ME, ROOM), (FIELDS, LIST)),
+    Work("fields", "GET fields", "check fields", OPENAPI, FIELDS, WELL, (ME, ROOM), (LIST,)),
     Work("list", "GET lists/7", "check", OPENAPI, LIST, WELL, (ME, ROOM)),
 )
 

@@ -27,7 +27,7 @@ from tests.contract.activecampaign_replies import (
     entries,
     entry,
     export,
-    field_answers,
+    fields,
     list_set,
     queued,
     step,
@@ -76,7 +76,7 @@ def test_one_who_is_not_subscribed_is_left_alone(found: tuple[dict[str, Any], ..
 
 @pytest.mark.parametrize(("options", "target"), [(UNSUBSCRIBE, "list/7"), (SET_FIELD, FIELD), (REMOVE_TAG, TAG)])
 def test_one_who_is_not_there_is_left_alone(options: dict[str, Any], target: str) -> None:
-    types = field_answers(f3="text") if "exit_field" in options else ()
+    types = (fields(f3="text"),) if "exit_field" in options else ()
     answer, calls = leave(*types, NOBODY, the_export=export(**options), target=target)
     assert (answer, calls[-1]) == (Answer(), "GET contacts")
 
@@ -199,17 +199,17 @@ def test_with_keep_everyone_is_left_alone_in_an_import_too() -> None:
 
 
 def test_a_field_says_that_one_left() -> None:
-    the_account = account(*field_answers(f3="text"), FOUND, synced())
+    the_account = account(fields(f3="text"), FOUND, synced())
     assert DESTINATION.send(the_account, export(**SET_FIELD), [step(joins=False, target=FIELD)]) == Answer()
     written = {"email": "a@example.com", "fieldValues": [{"field": "3", "value": "no"}]}
     assert asked_of(the_account)[-1].json == {"contact": written}
 
 
 def test_a_field_that_cannot_be_set_is_told() -> None:
-    answer, _ = leave(*field_answers(f3="text"), FOUND, reply(422, {}), the_export=export(**SET_FIELD), target=FIELD)
+    answer, _ = leave(fields(f3="text"), FOUND, reply(422, {}), the_export=export(**SET_FIELD), target=FIELD)
     assert codes(answer.refused) == {0: "malformed"}
 
 
 def test_a_mark_that_does_not_fit_its_field_is_told_before_anything_is_asked() -> None:
-    answer, calls = leave(*field_answers(f3="date"), the_export=export(**SET_FIELD), target=FIELD)
-    assert (codes(answer.refused), calls) == ({0: "unfit_value"}, ["GET fields"] * 2)
+    answer, calls = leave(fields(f3="date"), the_export=export(**SET_FIELD), target=FIELD)
+    assert (codes(answer.refused), calls) == ({0: "unfit_value"}, ["GET fields"])

@@ -19,6 +19,7 @@ from relay.destinations.activecampaign.errors import (
     MALFORMED,
     MAY_BE_GONE,
     MAY_BE_HIDDEN,
+    OF_ANOTHER,
     TABLE,
     UNREADABLE_ANSWERS,
 )
@@ -322,13 +323,13 @@ class Client:
 
         https://developers.activecampaign.com/reference/retrieve-fields
         """
-        try:
-            self._api.read("fields", some_json, params={"limit": "1"}, table=MAY_BE_HIDDEN)
-        except Refused:
-            return None
         kinds: dict[str, str] = {}
         choices: dict[str, set[str]] = {}
-        for page in self._pages("fields", "fields", lambda page: page, TABLE):
+        try:
+            pages = list(self._pages("fields", "fields", lambda page: page, MAY_BE_HIDDEN))
+        except Refused:
+            return None
+        for page in pages:
             kinds |= {str(one.get("id")): str(one.get("type")) for one in page["fields"]}
             offered = page.get("fieldOptions")
             for choice in offered if isinstance(offered, list) else ():
@@ -360,7 +361,7 @@ class Client:
         path: str,
         key: str,
         read: Callable[[dict[str, Any]], Result],
-        table: Table = MAY_BE_GONE,
+        table: Table = OF_ANOTHER,
         params: Params | None = None,
     ) -> Iterator[Result]:
         """Yield what `read` makes of each page of records under `key`, to the end."""
@@ -370,11 +371,8 @@ class Client:
 
         offset, before = 0, None
         while True:
-            try:
-                place = {"limit": str(PAGE), "offset": str(offset)}
-                shown, page = self._read(path, page_of, table, {**(params or {}), **place})
-            except Refused:
-                raise ReadRefused("read_refused", "does not show it (HTTP 404)", taken=False) from None
+            place = {"limit": str(PAGE), "offset": str(offset)}
+            shown, page = self._read(path, page_of, table, {**(params or {}), **place})
             # Where `offset` does nothing the same page comes again.
             if shown == before:
                 return

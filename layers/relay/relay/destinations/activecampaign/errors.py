@@ -150,6 +150,9 @@ GONE = "gone"
 MAY_BE_GONE: Table = (Row((404,), Outcome.REJECTION, GONE, "there is no such record"), *TABLE)
 """For one contact, tag or import: the address is right."""
 
+OF_ANOTHER: Table = (Row((404,), Outcome.SPLIT, GONE, "there is no such record"), *TABLE)
+"""For what belongs to a contact: that it is not shown does not mean that there is none."""
+
 NOT_VISIBLE = "not_visible"
 MAY_BE_HIDDEN: Table = (Row((403,), Outcome.REJECTION, NOT_VISIBLE, "the key's user may not see this"), *MAY_BE_GONE)
 """For a list, the custom fields or the account's settings: missing or hidden, the account itself is fine."""
