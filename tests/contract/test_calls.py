@@ -36,7 +36,7 @@ PHASES = (Phase.explicit, Phase.generate)
 def test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked(subject: Subject) -> None:
     @given(blocks=BLOCKS, backlog=st.sampled_from([timedelta(), timedelta(minutes=1)]))
     @example([(0, 9, 1, True, False), (4, 9, 1, False, False), (2, 3, 1, True, True)], timedelta(minutes=1))
-    @settings(max_examples=30, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=30, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.too_slow])
     def cut(blocks: list[Block], backlog: timedelta) -> None:
         subject.backlog = backlog
         _assert_well_cut(subject, _steps_of(subject, blocks))
