@@ -12,7 +12,6 @@ from tests.contract import (
     test_imports,
     test_limits,
     test_membership,
-    test_pages,
 )
 from tests.contract.activecampaign_subject import (
     ActiveCampaignQuietSubject,
@@ -50,7 +49,6 @@ WRITES, READS, SHAPES = (
 )
 EDITED = test_membership.test_after_an_edit_whoever_leaves_is_taken_off_what_they_were_put_on
 LIMITS = test_limits.test_the_vendor_never_has_to_refuse
-PAGES = test_pages.test_the_record_that_matters_is_found_on_any_page
 REFUSED = test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody
 
 MISTAKES = (
@@ -155,17 +153,6 @@ MISTAKES = (
         SHAPES,
         TAGGING,
         "one joins",
-    ),
-    _mistake(
-        "records that cannot be read are passed over",
-        ".client",
-        "            return records(reply.body, key), read(reply.body)",
-        """            shown = reply.body.get(key) if isinstance(reply.body, dict) else None
-            page = {key: [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []}
-            return page[key], read(page)""",
-        SHAPES,
-        TAGGING,
-        "one leaves",
     ),
     _mistake(
         "a page is a success where something is deleted",
@@ -280,31 +267,6 @@ MISTAKES = (
         "MAX_BODY_BYTES = 399_999",
         "MAX_BODY_BYTES = 4_000_000",
         test_calls.test_a_full_call_and_more_is_taken_at_once,
-    ),
-    # Pages.
-    _mistake(
-        "the second page is not read",
-        ".client",
-        "            if len(shown) < PAGE:\n                return",
-        "            return",
-        PAGES,
-        TAGGING,
-    ),
-    _mistake(
-        "a page of the default size is the last",
-        ".client",
-        '{"limit": str(PAGE), "offset": str(offset)}',
-        '{"offset": str(offset)}',
-        PAGES,
-        UNSUBSCRIBING,
-    ),
-    _mistake(
-        "the first record of a page is skipped",
-        ".client",
-        "            offset += PAGE",
-        "            offset += PAGE + 1",
-        PAGES,
-        TAGGING,
     ),
     # Imports.
     _mistake(

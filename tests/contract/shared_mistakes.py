@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
+from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership, test_pages
 from tests.contract.activecampaign_subject import (
     ActiveCampaignQuietSubject,
     ActiveCampaignSubject,
+    ActiveCampaignTaggingSubject,
     ActiveCampaignUnsubscribingSubject,
 )
 from tests.contract.gainsight_px_subject import GainsightPxSubject
@@ -145,6 +146,41 @@ MISTAKES = (
         "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
         NewsletterSubject,
+    ),
+    _mistake(
+        "records that cannot be read are passed over",
+        "api",
+        "            return records(reply.body, key), read(reply.body)",
+        """            shown = reply.body.get(key) if isinstance(reply.body, dict) else None
+            page = {key: [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []}
+            return page[key], read(page)""",
+        test_faults.test_json_of_another_shape,
+        ActiveCampaignTaggingSubject,
+        "one leaves",
+    ),
+    _mistake(
+        "the second page is not read",
+        "api",
+        "            if len(shown) < size:\n                return",
+        "            return",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
+    ),
+    _mistake(
+        "a page of the default size is the last",
+        "api",
+        '"limit": str(size), "offset"',
+        '"offset"',
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignUnsubscribingSubject,
+    ),
+    _mistake(
+        "the first record of a page is skipped",
+        "api",
+        "            offset += size",
+        "            offset += size + 1",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
     ),
     _mistake(
         "an error text repeats what the vendor wrote",

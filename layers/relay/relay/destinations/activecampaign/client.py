@@ -21,11 +21,10 @@ from relay.destinations.activecampaign.errors import (
     MAY_BE_HIDDEN,
     OF_ANOTHER,
     TABLE,
-    UNREADABLE_ANSWERS,
 )
 from relay.destinations.activecampaign.rows import SYNC_NAMES
 from relay.destinations.activecampaign.settings import AcAccount
-from relay.destinations.api import Api, ReadRefused, Result, Success, nothing, part, records, some_json
+from relay.destinations.api import Api, ReadRefused, Result, Success, count_of, id_in, nothing, part, records, some_json
 from relay.destinations.contract import Caller, Params, Quota, Reply
 from relay.destinations.error_table import OtherShape, Refused, Table
 from relay.destinations.outcomes import nothing_done
@@ -163,7 +162,7 @@ class Client:
         """
         try:
             overview = self._api.read("import/bulk_import", some_json, table=MAY_BE_HIDDEN)
-            counts = [_count(day.get("batches")) for day in records(overview, "outstanding")]
+            counts = [count_of(day.get("batches")) for day in records(overview, "outstanding")]
         except (Refused, ReadRefused, OtherShape):
             return None
         return None if None in counts else sum(count or 0 for count in counts)
@@ -178,7 +177,7 @@ class Client:
             shown = records(reply.body, "contacts", email=str)
             same = [contact for contact in shown if contact["email"].strip().lower() == email]
             with_id = [contact for contact in same if contact.get("id") is not None]
-            return _id_in((with_id or same)[0]) if same else None
+            return id_in((with_id or same)[0]) if same else None
 
         return self._read("contacts", held, TABLE, {"email": email})
 
@@ -224,7 +223,7 @@ class Client:
         """Return the contact's entry on a list, None when it was never on it."""
         found: dict[str, ListEntry] = {}
         path, key = _path("contacts", contact_id, "contactLists"), "contactLists"
-        for page in self._pages(path, key, lambda page: [(_id_in(one, "list"), _list_entry(one)) for one in page[key]]):
+        for page in self._pages(path, key, lambda page: [(id_in(one, "list"), _list_entry(one)) for one in page[key]]):
             found |= page
         if list_id not in found:
             return None
@@ -251,7 +250,7 @@ class Client:
         """Return the id of a tag, None when there is none. ActiveCampaign compares tags without regard to case."""
 
         def ids(page: Mapping[str, Any]) -> list[str]:
-            return [_id_in(tag) for tag in page["tags"] if part(tag, "tag", str).lower() == name.lower()]
+            return [id_in(tag) for tag in page["tags"] if part(tag, "tag", str).lower() == name.lower()]
 
         pages = self._pages("tags", "tags", ids, TABLE, {"search": name})
         return next((found[0] for found in pages if found), None)
@@ -273,7 +272,7 @@ class Client:
     def tags_of(self, contact_id: str) -> dict[str, str]:
         """Return the contact's tags: the id of the association by the id of the tag."""
         path, key = _path("contacts", contact_id, "contactTags"), "contactTags"
-        pages = self._pages(path, key, lambda page: [(_id_in(one, "tag"), _id_in(one)) for one in page[key]])
+        pages = self._pages(path, key, lambda page: [(id_in(one, "tag"), id_in(one)) for one in page[key]])
         return dict(chain.from_iterable(pages))
 
     def remove_tag(self, association_id: str) -> None:
@@ -300,7 +299,7 @@ class Client:
         def shown(reply: Reply) -> Room | None:
             body = some_json(reply)
             known = body if isinstance(body, Mapping) else {}
-            limit, contacts = _count(known.get("subscriber_limit")), _count(known.get("subscriber_total"))
+            limit, contacts = count_of(known.get("subscriber_limit")), count_of(known.get("subscriber_total"))
             return None if not limit or contacts is None else Room(limit, contacts)
 
         try:
@@ -343,18 +342,8 @@ class Client:
         return self._api.send("POST", path, success, json=body, table=table, effect_within=ANSWERED)
 
     def _read(self, path: str, success: Success[Result], table: Table, params: Params | None = None) -> Result:
-        """Read something of one contact, tag or import.
-
-        A page instead of JSON may mean that the key is wrong, another shape that this is not ActiveCampaign. When the
-        account is well otherwise, it only means that this one cannot be read.
-        """
-        try:
-            return self._api.read(path, success, params=params, table=table)
-        except (ConnectionProblem, Transient) as problem:
-            if problem.code not in UNREADABLE_ANSWERS:
-                raise
-            self.me()
-            raise ReadRefused(problem.code, problem.what, taken=False) from None
+        """Read something of one contact, tag or import."""
+        return self._api.read(path, success, params=params, table=table, well=self.me)
 
     def _pages(
         self,
@@ -364,23 +353,7 @@ class Client:
         table: Table = OF_ANOTHER,
         params: Params | None = None,
     ) -> Iterator[Result]:
-        """Yield what `read` makes of each page of records under `key`, to the end."""
-
-        def page_of(reply: Reply) -> tuple[list[dict[str, Any]], Result]:
-            return records(reply.body, key), read(reply.body)
-
-        offset, before = 0, None
-        while True:
-            place = {"limit": str(PAGE), "offset": str(offset)}
-            shown, page = self._read(path, page_of, table, {**(params or {}), **place})
-            # Where `offset` does nothing the same page comes again.
-            if shown == before:
-                return
-            yield page
-            if len(shown) < PAGE:
-                return
-            before = shown
-            offset += PAGE
+        return self._api.pages(path, key, read, size=PAGE, params=params, table=table, well=self.me)
 
 
 def _asking_twice(call: Caller) -> Caller:
@@ -404,7 +377,7 @@ def _queued(reply: Reply) -> Queued:
     import_id = part(reply.body, "batchId", str)
     if not import_id.strip():
         raise OtherShape("batchId")
-    return Queued(import_id, _count(reply.body.get("queued_contacts")))
+    return Queued(import_id, count_of(reply.body.get("queued_contacts")))
 
 
 def _import_state(reply: Reply) -> ImportState:
@@ -421,16 +394,8 @@ def _texts(reply: Reply, key: str) -> list[str]:
     return [str(item) for item in found if isinstance(item, str | int)] if isinstance(found, list) else []
 
 
-def _id_in(record: Mapping[str, Any], key: str = "id") -> str:
-    """Return an id of a record. One that is there without its ids must not be taken for one that is not there."""
-    value = record.get(key)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise OtherShape(key)
-    return str(value)
-
-
 def _id_of(key: str) -> Success[str]:
-    return lambda reply: _id_in(part(reply.body, key, dict))
+    return lambda reply: id_in(part(reply.body, key, dict))
 
 
 def _list_entry(entry: Mapping[str, Any]) -> ListEntry:
@@ -440,7 +405,7 @@ def _list_entry(entry: Mapping[str, Any]) -> ListEntry:
         for name, value in entry.items()
         if name not in _NOT_ABOUT_THE_SUBSCRIPTION and value is not None and value != ""
     }
-    status = _count(entry.get("status"))
+    status = count_of(entry.get("status"))
     known = ListStatus(status) if status in set(ListStatus) else None
     return ListEntry(known, sha256(json.dumps(traces, sort_keys=True).encode()).hexdigest())
 
@@ -454,13 +419,7 @@ def _named_rows(reply: Reply, sent: int) -> frozenset[int]:
     reasons = reply.body.get("failureReasons") if isinstance(reply.body, Mapping) else None
     if not isinstance(reasons, list):
         return frozenset()
-    named = [_count(reason.get("contact")) for reason in reasons if isinstance(reason, Mapping)]
+    named = [count_of(reason.get("contact")) for reason in reasons if isinstance(reason, Mapping)]
     if any(number is None or not 1 <= number <= sent for number in named):
         return frozenset()
     return frozenset(number - 1 for number in named if number is not None)
-
-
-def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -97,9 +97,6 @@ UNCONFIRMED = _of_contact(
     is_certain=False,
 )
 
-UNREADABLE_ANSWERS = ("not_json", "unexpected_answer")
-"""Codes of successes that are none: a page instead of JSON, or another shape."""
-
 ANSWERS_ITSELF = (500, 503)
 """Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
 
