@@ -45,33 +45,31 @@ MISTAKES = (
     # What is certain.
     _mistake(
         "whatever becomes of a call it did nothing",
-        ".membership",
-        """            reply = self._client.call("POST", UPDATE, json=body)""",
-        """            with nothing_written():
-                reply = self._client.call("POST", UPDATE, json=body)""",
+        ".client",
+        """        return self._call(update.method, update.path, json=body)""",
+        """        with nothing_written():
+            return self._call(update.method, update.path, json=body)""",
         WRITES,
         SEGMENTS,
         "two join",
     ),
     _mistake(
         "whatever becomes of a user nothing was done",
-        ".users",
-        """    reply = client.call("PUT", USERS_UPDATE, json=body)
-    if reply""",
-        """    with nothing_written():
-        reply = client.call("PUT", USERS_UPDATE, json=body)
-    if reply""",
+        ".client",
+        """        return self._call(update.method, update.path, json=body)""",
+        """        with nothing_written():
+            return self._call(update.method, update.path, json=body)""",
         WRITES,
         ATTRIBUTES,
         "one leaves",
     ),
     _mistake(
         "making a segment may have told memberships",
-        ".membership",
+        ".client",
         """        with nothing_written():
-            targets = sorted""",
-        """        if self._steps:
-            targets = sorted""",
+            return self._call("POST", "external_segment/metadata",""",
+        """        if texts:
+            return self._call("POST", "external_segment/metadata",""",
         WRITES,
         SEGMENTS,
         "one joins",
@@ -87,8 +85,8 @@ MISTAKES = (
     ),
     _mistake(
         "a 404 is taken for success",
-        ".users",
-        "if rejection is not UNKNOWN_USER or steps[index].joins}",
+        ".attribute_mode",
+        "if rejection is not UNKNOWN_USER or steps[i].joins}",
         "if rejection is not UNKNOWN_USER}",
         REFUSED,
         ATTRIBUTES,
@@ -97,13 +95,9 @@ MISTAKES = (
     _mistake(
         "a 5xx is the fault of an identity",
         ".errors",
-        """        "attributes; otherwise check region, the key's permission and segment_ref",
-    ),
-    *DEFAULT_TABLE,""",
-        """        "attributes; otherwise check region, the key's permission and segment_ref",
-    ),
-    Row(range(500, 600), Outcome.SPLIT, "refused", "refuses"),
-    *DEFAULT_TABLE,""",
+        """    Row((403, 404), Outcome.CONNECTION, FEATURE_OFF, FEATURE_OFF_TEXT),""",
+        """    Row((403, 404), Outcome.CONNECTION, FEATURE_OFF, FEATURE_OFF_TEXT),
+    Row(range(500, 600), Outcome.SPLIT, "refused", "refuses"),""",
         WRITES,
         SEGMENTS,
         "two leave",
@@ -120,10 +114,11 @@ MISTAKES = (
     ),
     _mistake(
         "attributes that cannot be read are not there",
-        ".attributes",
-        "    if not isinstance(listed, list) or not all(isinstance(one, Mapping) and _is_named(one) for one in listed)",
-        """    listed = [one for one in listed if isinstance(one, Mapping) and _is_named(one)]
-    if not isinstance(listed, list)""",
+        ".client",
+        "        if not isinstance(listed, list) or not all(",
+        """        if isinstance(listed, list):
+            listed = [*filter(_is_named, listed)]
+        if not isinstance(listed, list) or not all(""",
         SHAPES,
         ATTRIBUTES,
         "one leaves",
@@ -140,19 +135,19 @@ MISTAKES = (
     # Who is meant.
     _mistake(
         "leavers are taken out of today's segment",
-        ".membership",
-        "            return {target: self._segments.reference(name_in(target)) for target in targets}",
-        """            ours = [name_in(target) for target in targets if name_in(target) in self._export.segments]
-            today = [*ours, *self._export.segments][0]
-            return {
-                target: self._segments.reference(name_in(target) if name_in(target) in ours else today)
-                for target in targets
-            }""",
+        ".segment_mode",
+        "            return Answer(refused=_Call(client, export, steps,",
+        """            today = "segment/" + export.segments[0]
+            steps = [
+                step if name_in(step.target) in export.segments else Step(today, step.identity, step.joins, step.at)
+                for step in steps
+            ]
+            return Answer(refused=_Call(client, export, steps,""",
         EDITED,
     ),
     _mistake(
         "today's attribute is cleared for leavers",
-        ".users",
+        ".attribute_mode",
         "    values = {name_in(step.target): step.joins for step in steps}",
         """    values = {name_in(step.target): step.joins for step in steps if step.joins} or {"inThree": False}""",
         EDITED,
@@ -160,14 +155,14 @@ MISTAKES = (
     ),
     _mistake(
         "a leaver is sent as a joiner",
-        ".membership",
+        ".segment_mode",
         "        groups[step.joins][references",
         "        groups[True][references",
         test_membership.test_who_leaves_is_out_with_all_their_values_and_the_others_stay,
     ),
     _mistake(
         "a leaver's attribute is set",
-        ".users",
+        ".attribute_mode",
         "    values = {name_in(step.target): step.joins for step in steps}",
         "    values = {name_in(step.target): True for step in steps}",
         test_membership.test_who_leaves_is_out_with_all_their_values_and_the_others_stay,
@@ -175,7 +170,7 @@ MISTAKES = (
     ),
     _mistake(
         "all of a user is overwritten",
-        ".users",
+        ".attribute_mode",
         """"propertyKeys": keys, "customAttributes": values}""",
         """"propertyKeys": [], "customAttributes": values}""",
         test_membership.test_what_else_is_held_of_somebody_stays_as_it_is,
@@ -183,7 +178,7 @@ MISTAKES = (
     ),
     _mistake(
         "a time falls",
-        ".membership",
+        ".segment_mode",
         "moments.text(step.at)].append(step.identity)",
         "moments.text(min(one.at for one in steps))].append(step.identity)",
         test_membership.test_each_time_is_sent_as_it_is,
@@ -191,15 +186,15 @@ MISTAKES = (
     _mistake(
         "in and out in one call",
         ".targets",
-        "        if not call or is_full or place in held:",
-        "        if not call or is_full:",
+        "        if not calls or len(calls[-1]) == limit or place in held:",
+        "        if not calls or len(calls[-1]) == limit:",
         test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
     ),
     _mistake(
         "the error of one row hides the others",
-        ".membership",
-        "        blame.raise_noted(self._client, door, reply)\n        return {}",
-        "        blame.raise_noted(self._client, door, reply)\n        return dict.fromkeys(part, REFUSED_IDENTITY)",
+        ".segment_mode",
+        "reply, holds=not self._is_former)\n        return {}",
+        "reply, holds=not self._is_former)\n        return dict.fromkeys(part, errors.REFUSED_IDENTITY)",
         REFUSED,
         SEGMENTS,
         "with the whole call",
@@ -226,8 +221,8 @@ MISTAKES = (
     _mistake(
         "rows beyond the first chunk are lost",
         ".targets",
-        "            calls.append(call)\n        call.append(index)",
-        "            calls[1:] = [call]\n        call.append(index)",
+        "            calls.append([])\n",
+        "            calls[1:] = [[]]\n",
         test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
     ),
     # Texts, and our own limits.
@@ -252,31 +247,31 @@ MISTAKES = (
     _mistake(
         "our own limit is trouble of the vendor's",
         ".segments",
-        "            if isinstance(problem, Busy) or problem.taken is False or problem.retry_after is not None:",
-        "            if problem.taken is None and problem.retry_after is not None:",
+        "            if isinstance(problem, Busy) or",
+        "            if",
         test_gainsight_px_conversations.test_a_new_name_of_a_segment_waits_for_room_as_all_else,
     ),
     _mistake(
         "what cannot be noted undoes what was told",
-        ".membership",
-        "            problem.taken = None\n            raise\n\n    def _was_lost",
-        "            raise\n\n    def _was_lost",
+        ".segment_mode",
+        "            problem.taken = None\n            raise\n\n\nclass _Call",
+        "            raise\n\n\nclass _Call",
         test_faults.test_our_own_limit_stays_our_own,
         SEGMENTS,
         "one joins",
     ),
     _mistake(
         "a check does not look at the feature",
-        ".checks",
-        "        found += _feature_findings(client, by_segments)\n",
-        "",
+        ".segment_mode",
+        "        found = _feature_findings(client, exports)\n",
+        "        found: list[Finding] = []\n",
         test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
     _mistake(
         "a check does not look at attributes",
-        ".checks",
-        "        elif state[name] != attributes.USABLE:",
-        "        elif not name:",
+        ".attribute_mode",
+        "        elif states[name] != USABLE:\n            messages",
+        "        elif not name:\n            messages",
         test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
         ATTRIBUTES,
     ),

@@ -19,7 +19,6 @@ SEVERAL_IDENTITIES = Rejection(
     "several_identities",
     "the profile has several IDENTIFY_IDs and the export's multiple_identities says reject",
 )
-
 REJECTIONS = (NO_IDENTITY, MALFORMED_IDENTITY, SEVERAL_IDENTITIES)
 
 
@@ -27,9 +26,8 @@ def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
     """Yield (target, reason) for what is missing or unknown in an export's mapping."""
     if IDENTITY not in mapping:
         yield IDENTITY, "is required"
-    for target in mapping:
-        if target != IDENTITY:
-            yield target, f"is not a target: external segments take only {IDENTITY}"
+    for target in mapping.keys() - {IDENTITY}:
+        yield target, f"is not a target: external segments take only {IDENTITY}"
 
 
 def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> list[str] | Rejection:
@@ -41,24 +39,13 @@ def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> lis
     whole number is its digits, also where the platform writes it as `1001.0`.
     """
     candidates = value if isinstance(value, list | tuple) else [value]
-    found: set[str] = set()
-    for item in candidates:
-        if item is None or (isinstance(item, str) and not item.strip()):
-            continue
-        text = id_of(item)
-        if text is None or not _can_be_sent(text):
-            return MALFORMED_IDENTITY
-        found.add(text)
+    texts = [id_of(one) for one in candidates if one is not None and not (isinstance(one, str) and not one.strip())]
+    found = {text for text in texts if text is not None}
+    # Half of a character (a platform cut it in two) cannot be sent.
+    if None in texts or any("\ud800" <= letter <= "\udfff" for text in found for letter in text):
+        return MALFORMED_IDENTITY
     if not found:
         return NO_IDENTITY
     if len(found) > 1 and several == "reject":
         return SEVERAL_IDENTITIES
     return sorted(found) if several == "all" else [min(found)]
-
-
-def _can_be_sent(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
