@@ -47,7 +47,7 @@ MISTAKES = (
         "whatever becomes of a call it did nothing",
         ".client",
         """        return self._call(update.method, update.path, json=body)""",
-        """        with nothing_written():
+        """        with nothing_done():
             return self._call(update.method, update.path, json=body)""",
         WRITES,
         SEGMENTS,
@@ -57,7 +57,7 @@ MISTAKES = (
         "whatever becomes of a user nothing was done",
         ".client",
         """        return self._call(update.method, update.path, json=body)""",
-        """        with nothing_written():
+        """        with nothing_done():
             return self._call(update.method, update.path, json=body)""",
         WRITES,
         ATTRIBUTES,
@@ -66,7 +66,7 @@ MISTAKES = (
     _mistake(
         "making a segment may have told memberships",
         ".client",
-        """        with nothing_written():
+        """        with nothing_done():
             return self._call("POST", "external_segment/metadata",""",
         """        if texts:
             return self._call("POST", "external_segment/metadata",""",
@@ -77,8 +77,9 @@ MISTAKES = (
     _mistake(
         "a 400 is taken for success",
         ".errors",
-        "    return reply.status in SUCCESS and not is_page(reply)",
-        "    return reply.status in (400, *SUCCESS) and not is_page(reply)",
+        "    result_of(reply, table, taken, about=status_word)",
+        """    if reply.status != 400:
+        result_of(reply, table, taken, about=status_word)""",
         WRITES,
         SEGMENTS,
         "one joins",
@@ -106,8 +107,10 @@ MISTAKES = (
     _mistake(
         "a page is a success",
         ".errors",
-        "    return reply.status in SUCCESS and not is_page(reply)",
-        "    return reply.status in SUCCESS",
+        """    if is_page(reply):
+        raise""",
+        """    if is_page(reply) and reply.body:
+        raise""",
         WRITES,
         SEGMENTS,
         "two leave",
@@ -115,19 +118,17 @@ MISTAKES = (
     _mistake(
         "attributes that cannot be read are not there",
         ".client",
-        "        if not isinstance(listed, list) or not all(",
-        """        if isinstance(listed, list):
-            listed = [*filter(_is_named, listed)]
-        if not isinstance(listed, list) or not all(""",
+        'records({"attributes": reply.body}, "attributes", apiName=str)',
+        'records({"attributes": reply.body}, "attributes") if isinstance(one.get("apiName"), str)',
         SHAPES,
         ATTRIBUTES,
         "one leaves",
     ),
     _mistake(
         "whatever answers is Gainsight PX",
-        ".errors",
-        """not (isinstance(reply.body, Mapping) and reply.body.keys() & {"id", "products"}),""",
-        "False,",
+        ".client",
+        """    if not isinstance(reply.body, Mapping) or not reply.body.keys() & {"id", "products"}:""",
+        """    if reply.status == 0:""",
         test_faults.test_a_check_never_calls_an_account_well_that_answers_nothing_well,
         SEGMENTS,
         "a probe",
@@ -136,13 +137,13 @@ MISTAKES = (
     _mistake(
         "leavers are taken out of today's segment",
         ".segment_mode",
-        "            return Answer(refused=_Call(client, export, steps,",
+        "            return _Call(client, export, steps,",
         """            today = "segment/" + export.segments[0]
             steps = [
                 step if name_in(step.target) in export.segments else Step(today, step.identity, step.joins, step.at)
                 for step in steps
             ]
-            return Answer(refused=_Call(client, export, steps,""",
+            return _Call(client, export, steps,""",
         EDITED,
     ),
     _mistake(
@@ -193,8 +194,10 @@ MISTAKES = (
     _mistake(
         "the error of one row hides the others",
         ".segment_mode",
-        "reply, holds=not self._is_former)\n        return {}",
-        "reply, holds=not self._is_former)\n        return dict.fromkeys(part, errors.REFUSED_IDENTITY)",
+        "        stops.judge_update(self._client,",
+        """        if reply.status == 400:
+            return dict.fromkeys(range(len(part)), errors.REFUSED_IDENTITY)
+        stops.judge_update(self._client,""",
         REFUSED,
         SEGMENTS,
         "with the whole call",
@@ -229,8 +232,8 @@ MISTAKES = (
     _mistake(
         "an error text holds the password",
         ".token",
-        "        raise_for(reply, TOKEN_TABLE)",
-        "        raise_for(reply, TOKEN_TABLE, word=lambda _: str(settings.password.get_secret_value()))",
+        "result_of(reply, TOKEN_TABLE, _token)",
+        "result_of(reply, TOKEN_TABLE, _token, about=lambda _: str(settings.password.get_secret_value()))",
         READS,
         SEGMENTS,
         "one joins",
@@ -254,8 +257,8 @@ MISTAKES = (
     _mistake(
         "what cannot be noted undoes what was told",
         ".segment_mode",
-        "            problem.taken = None\n            raise\n\n\nclass _Call",
-        "            raise\n\n\nclass _Call",
+        "        with part_done():\n",
+        "        if self.to_send:\n",
         test_faults.test_our_own_limit_stays_our_own,
         SEGMENTS,
         "one joins",

@@ -5,20 +5,25 @@ given is not stated there; the vendor's own loader relies on it. So nothing is s
 every user must have, and the attributes of the export.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from relay.destinations.contract import Answer, Finding, Level, Reply, Step
+from relay.destinations.contract import Finding, Level, Reply, Step
+from relay.destinations.error_table import Refused
 from relay.destinations.gainsight_px import errors, stops, subscription
 from relay.destinations.gainsight_px.client import USERS, Client, ReadOnlyClient
 from relay.destinations.gainsight_px.errors import ATTRIBUTE_OUT_OF_REACH, CREATION_REFUSED, UNKNOWN_USER
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.subscription import MISSING, PROBLEMS, USABLE
 from relay.destinations.gainsight_px.targets import cut, name_in
-from relay.destinations.isolating import MAX_REFUSALS, Proof, in_the_middle
+from relay.destinations.isolating import Tally
+from relay.destinations.outcomes import part_done
 from relay.domain.exports import Export
-from relay.domain.problems import Actor, ExportProblem, Problem, Rejection
+from relay.domain.problems import Actor, ExportProblem, Rejection
+
+Exported = Export[GainsightPxOptions]
 
 USERS_AT_ONCE = 100
 """Steps a run reads on for when each may take a call of its own: some half a minute's work."""
@@ -31,9 +36,6 @@ class AttributeMode:
 
     name = "attributes"
     kind = "attribute"
-
-    def __init__(self) -> None:
-        self._refusals = Refusals()
 
     def name_of(self, options: GainsightPxOptions, segment: str) -> str:
         """Return the apiName.
@@ -54,68 +56,41 @@ class AttributeMode:
             users[step.identity][index] = step
         return [call for user in users.values() for call in cut(user)]
 
-    def send(self, client: Client, export: Export, steps: Sequence[Step]) -> Answer:
+    def send(self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
         """Set or clear the attributes of users, all of one user in one call.
 
-        Raises ExportProblem when an attribute to set is missing or of no use, else as `Client` and `raise_for` do; a
-        problem after another user of the same steps was written is a Transient (or Busy) of unknown outcome.
+        Raises ExportProblem when an attribute to set is missing or of no use, else as `Client` and `result_of` do; a
+        problem after another user of the same steps was written has an unknown outcome.
         """
         users, refused = _by_user(client, steps)
         keys = subscription.keys_to_write(client, export.options) if users else []
         for position, indices in enumerate(users.values()):
-            try:
+            with part_done() if position else nullcontext():
                 rejection = _write(client, keys, [steps[index] for index in indices], export.options.create_users)
-                self._refusals.note(client, export, rejection)
-            except Problem as problem:
-                if position == 0:
-                    raise
-                raise in_the_middle(problem, "some users were written") from None
-            if rejection is not None:
-                # One PX does not know is in nothing that could be left.
-                refused |= {i: rejection for i in indices if rejection is not UNKNOWN_USER or steps[i].joins}
-        return Answer(refused=refused)
+                if rejection is None:
+                    tally.taken()
+                    continue
+                if rejection is not UNKNOWN_USER:
+                    tally.refused()
+            # One PX does not know is in nothing that could be left.
+            refused |= {i: rejection for i in indices if rejection is not UNKNOWN_USER or steps[i].joins}
+        return refused
 
-    def check_before_run(self, client: ReadOnlyClient, export: Export) -> list[Finding]:
+    def check_before_run(self, client: ReadOnlyClient, export: Exported) -> list[Finding]:
         """Look at the attributes and the product keys."""
         states = subscription.look_at_attributes(client, export.options.attributes.values())
-        return _findings(client, export, states, client.subscription())
+        return _findings(client, export, states, client.product_keys())
 
-    def check(self, client: ReadOnlyClient, exports: Sequence[Export], shown: Reply | None) -> list[Finding]:
+    def check(
+        self, client: ReadOnlyClient, exports: Sequence[Exported], product_keys: list[str] | None
+    ) -> list[Finding]:
         """Look at whether users may be written, and at the attributes and product keys."""
-        if shown is None:
+        if product_keys is None:
             return [errors.error(export, errors.MAY_NOT_READ) for export in exports]
         found = [_writing_finding(client)]
         names = {name for export in exports for name in export.options.attributes.values()}
         states = subscription.look_at_attributes(client, names)
-        return found + [one for export in exports for one in _findings(client, export, states, shown)]
-
-
-class Refusals:
-    """How many users in a row PX refused, by export. Kept in this process only: losing it costs a few rejections."""
-
-    def __init__(self) -> None:
-        self._in_a_row: Counter[str] = Counter()
-        self._proven: dict[str, int] = {}
-
-    def note(self, client: Client, export: Export, rejection: Rejection | None) -> None:
-        """Count what became of a user; the proof is kept once in this process and for this version of the export.
-
-        Raises ExportProblem when so many were refused, and none was ever taken, that the users cannot be the reason.
-        """
-        if rejection is None or rejection is UNKNOWN_USER:
-            self._in_a_row[export.key] = 0
-            if rejection is None and self._proven.get(export.key) != export.version:
-                Proof(client.account.notes, export).keep()
-                self._proven[export.key] = export.version
-            return
-        self._in_a_row[export.key] += 1
-        if self._in_a_row[export.key] < MAX_REFUSALS:
-            return
-        self._in_a_row[export.key] = 0
-        if not Proof(client.account.notes, export).is_there():
-            raise ExportProblem(
-                "all_refused", "Gainsight PX refuses every user, one after the other: check product_keys and attributes"
-            )
+        return found + [one for export in exports for one in _findings(client, export, states, product_keys)]
 
 
 def _by_user(client: Client, steps: Sequence[Step]) -> tuple[dict[str, list[int]], dict[int, Rejection]]:
@@ -170,10 +145,11 @@ def _update(client: Client, body: Mapping[str, Any]) -> Reply | None:
 
 
 def _rejection(client: Client, reply: Reply) -> Rejection | None:
-    if errors.is_success(reply):
-        return None
-    stops.judge_update(client, USERS, reply)
-    return errors.REFUSED_IDENTITY
+    try:
+        stops.judge_update(client, USERS, reply)
+    except Refused:
+        return errors.REFUSED_IDENTITY
+    return None
 
 
 def _writing_finding(client: ReadOnlyClient) -> Finding:
@@ -183,13 +159,15 @@ def _writing_finding(client: ReadOnlyClient) -> Finding:
     if reply.status >= 500:
         # An update of nobody may be more than PX can answer; that it is well was just seen.
         return Finding("users", Level.WARNING, "whether users may be written could not be found out", Actor.WAIT)
-    if reply.status != 404 and not errors.is_success(reply):
-        client.require(reply, USERS.table)
+    if reply.status != 404:
+        client.require_answered(USERS, reply)
     return Finding("users", Level.OK, "users may be written")
 
 
-def _findings(client: ReadOnlyClient, export: Export, states: Mapping[str, str], shown: Reply) -> list[Finding]:
-    options: GainsightPxOptions = export.options
+def _findings(
+    client: ReadOnlyClient, export: Exported, states: Mapping[str, str], product_keys: list[str]
+) -> list[Finding]:
+    options = export.options
     messages = []
     for segment in export.segments:
         name = options.attributes.get(segment)
@@ -197,11 +175,11 @@ def _findings(client: ReadOnlyClient, export: Export, states: Mapping[str, str],
             messages.append(f"{segment} has no attribute: name one in attributes of the export's options")
         elif states[name] != USABLE:
             messages.append(f"attribute {name}: {PROBLEMS[states[name]]}")
-    strange = set(options.product_keys) - set(subscription.product_keys_in(shown))
+    strange = set(options.product_keys) - set(product_keys)
     if strange:
         messages.append(f"{len(strange)} of product_keys are not of this subscription: correct the export's options")
     try:
-        subscription.keys_to_write(client, options, shown)
+        subscription.keys_to_write(client, options, product_keys)
     except ExportProblem as problem:
         messages.append(problem.what)
     found = [errors.error(export, message) for message in messages]

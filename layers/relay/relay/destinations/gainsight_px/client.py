@@ -1,17 +1,21 @@
 """Calls to Gainsight PX's REST API: those that only look, and those that write. https://px-apidocs.gainsight.com."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from relay.destinations.api import ReadRefused, Success, records
 from relay.destinations.contract import Account, Notes, Quota, Reply
-from relay.destinations.error_table import Row, Table
+from relay.destinations.error_table import Refused, Table, result_of
 from relay.destinations.gainsight_px import errors
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.token import Tokens
-from relay.domain.problems import ExportProblem, Problem, Transient
+from relay.destinations.outcomes import nothing_done
+from relay.domain.problems import ConnectionProblem, ExportProblem
+
+Shown = TypeVar("Shown")
 
 # "around 200 requests per second and 1 Million requests per day", for the whole subscription: a tenth of the one and a
 # twentieth of the other are left to everybody else who calls it.
@@ -66,76 +70,68 @@ class Note:
         self.replace(self.read(), text)
 
 
-@contextmanager
-def nothing_written() -> Iterator[None]:
-    """Have every problem say that PX did not act on the steps: what is called here does not write them."""
-    try:
-        yield
-    except Problem as problem:
-        problem.taken = False
-        raise
-
-
 @dataclass(frozen=True, slots=True)
 class ReadOnlyClient:
     """Calls with the key or token of one account that change nothing of any user.
 
-    All raise ConnectionProblem and Transient as `Tokens.token`, `Caller` and `raise_for` do; whatever goes wrong,
+    All raise ConnectionProblem and Transient as `Tokens.token`, `Caller` and `result_of` do; whatever goes wrong,
     nothing was done. What a log-in may not see raises ExportProblem: that it may read is documented for keys only.
     """
 
-    account: Account
+    account: Account[GainsightPxConnection]
     tokens: Tokens
 
     @property
     def logs_in(self) -> bool:
         """Whether calls are made with the token of a log-in, not with a key."""
-        return self._settings.api_key is None
+        return self.account.connection.settings.api_key is None
 
     def note(self, about: str, of: str = "") -> Note:
         """Return a note about the subscription: what one subscription says is not true of another."""
-        key = f"px {about} {self._settings.region} {self._settings.client_id or ''}".rstrip()
+        settings = self.account.connection.settings
+        key = f"px {about} {settings.region} {settings.client_id or ''}".rstrip()
         return Note(self.account.notes, f"{key} of {of}" if of else key)
 
-    def subscription(self) -> Reply:
-        """Return PX's description of the subscription."""
-        return self._read("admin/subscription", errors.SUBSCRIPTION_TABLE)
+    def product_keys(self) -> list[str]:
+        """Return the product keys of the subscription, sorted. It shows that a key is good, whatever the keys."""
+        return self._read("admin/subscription", _product_keys)
 
     def user_attributes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Return all attributes of users by apiName: PX gives one list without pages. Raises Transient for no list."""
-        listed = self._read("admin/model/user/attributes", errors.READ_TABLE).body
-        # One that cannot be read may be one of ours: nobody is let go because it seems to be missing.
-        if not isinstance(listed, list) or not all(map(_is_named, listed)):
-            raise Transient("unexpected_answer", "Gainsight PX gave no list of attributes", taken=False)
-        return {one["apiName"]: one for one in listed}
+        """Return all attributes of users by apiName: PX gives one list without pages."""
+        return self._read("admin/model/user/attributes", _attributes)
 
     def lists_user(self, identity: str) -> bool:
-        """Return whether PX lists a user."""
-        # Not by the path of one user: paths are logged.
-        reply = self._read("users", errors.READ_TABLE, {"filter": f"identifyId=={identity}"})
-        return identity in [user.get("identifyId") for user in objects_in(reply.body, "users")]
+        """Return whether PX lists a user; one that it refuses to look for is on no list."""
+        try:
+            # Not by the path of one user: paths are logged.
+            return identity in self._read("users", _user_ids, {"filter": f"identifyId=={identity}"})
+        except ReadRefused:
+            return False
 
     def probe(self, update: Update) -> Reply:
         """Return what PX answers an update of nobody, whatever its status."""
-        with nothing_written():
+        with nothing_done():
             return self._call(update.method, update.path, json=update.nobody)
 
-    def require(self, reply: Reply, table: Table) -> Row | None:
-        """Judge the answer to a call that changes nothing of any user, as `raise_for` does."""
-        with nothing_written():
-            return errors.judge(reply, table)
+    def require_answered(self, update: Update, reply: Reply | None = None) -> None:
+        """Raise unless PX took an update of nobody, or refused its content: that is an answer as well."""
+        reply = self.probe(update) if reply is None else reply
+        with nothing_done(), suppress(Refused):
+            errors.judge(reply, update.table)
 
-    def _read(self, path: str, table: Table, params: Mapping[str, str] | None = None) -> Reply:
-        with nothing_written():
+    def _read(self, path: str, success: Success[Shown], params: Mapping[str, str] | None = None) -> Shown:
+        with nothing_done():
             reply = self._call("GET", path, params=params)
-        if self.logs_in and reply.status in errors.REFUSALS:
-            raise ExportProblem("may_not_read", errors.MAY_NOT_READ)
-        self.require(reply, table)
-        return reply
+            if self.logs_in and reply.status in errors.REFUSALS:
+                raise ExportProblem("may_not_read", errors.MAY_NOT_READ)
+            try:
+                return result_of(reply, errors.READ_TABLE, success, about=errors.status_word)
+            except Refused:
+                raise ReadRefused("read_refused", f"refuses to show it (HTTP {reply.status})") from None
 
     def _call(self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None) -> Reply:
         """Call `/v1/{path}`; a refused token is renewed once and the call repeated once."""
-        account, settings = self.account, self._settings
+        account, settings = self.account, self.account.connection.settings
         root = HOSTS[settings.region] if account.base_url is None else account.base_url.rstrip("/")
 
         def attempt(headers: Mapping[str, str]) -> Reply:
@@ -143,18 +139,11 @@ class ReadOnlyClient:
 
         if settings.api_key is not None:
             return attempt({"X-APTRINSIC-API-KEY": settings.api_key.get_secret_value()})
-        token = self._token()
+        token = self.tokens.token(account)
         reply = attempt({"Authorization": f"Bearer {token}"})
-        return reply if reply.status != 401 else attempt({"Authorization": f"Bearer {self._token(rejected=token)}"})
-
-    def _token(self, rejected: str | None = None) -> str:
-        with nothing_written():
-            return self.tokens.token(self.account, rejected=rejected)
-
-    @property
-    def _settings(self) -> GainsightPxConnection:
-        settings: GainsightPxConnection = self.account.connection.settings
-        return settings
+        if reply.status != 401:
+            return reply
+        return attempt({"Authorization": f"Bearer {self.tokens.token(account, rejected=token)}"})
 
 
 class Client(ReadOnlyClient):
@@ -172,20 +161,33 @@ class Client(ReadOnlyClient):
 
     def make_segment(self, texts: Mapping[str, str]) -> Reply:
         """Make a segment, if it is not there: that changes nobody's membership."""
-        with nothing_written():
+        with nothing_done():
             return self._call("POST", "external_segment/metadata", params={"failIfExists": "false"}, json=texts)
 
     def rename_segment(self, texts: Mapping[str, str]) -> Reply:
         """Give PX the texts of a segment: that changes nobody's membership."""
-        with nothing_written():
+        with nothing_done():
             return self._call("PUT", "external_segment/metadata", json=texts)
 
 
-def _is_named(attribute: Any) -> bool:
-    return isinstance(attribute, Mapping) and isinstance(attribute.get("apiName"), str)
+def _product_keys(reply: Reply) -> list[str]:
+    # SubscriptionDetail has both.
+    if not isinstance(reply.body, Mapping) or not reply.body.keys() & {"id", "products"}:
+        what = "what should be Gainsight PX does not describe the subscription: check region"
+        raise ConnectionProblem("unexpected_answer", what)
+    products = _list(reply.body, "products")
+    keys = {errors.field(key, "productKey") for product in products for key in _list(product, "productKeys")}
+    return sorted(key for key in keys if isinstance(key, str) and key)
 
 
-def objects_in(holder: Any, name: str) -> list[Mapping[str, Any]]:
-    """Return the objects of a list in an answer; none where it is no list."""
-    value = holder.get(name) if isinstance(holder, Mapping) else None
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+def _list(holder: Any, name: str) -> list[Any]:
+    value = errors.field(holder, name)
+    return value if isinstance(value, list) else []
+
+
+def _attributes(reply: Reply) -> Mapping[str, Mapping[str, Any]]:
+    return {one["apiName"]: one for one in records({"attributes": reply.body}, "attributes", apiName=str)}
+
+
+def _user_ids(reply: Reply) -> list[str]:
+    return [one["identifyId"] for one in records(reply.body, "users", identifyId=str)]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from relay.destinations.contract import Finding, Level, Reply
-from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table, raise_for
+from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, OtherShape, Outcome, Row, Table, result_of
 from relay.domain.exports import Export
 from relay.domain.problems import Actor, Rejection, RejectionKind
 
@@ -35,7 +35,19 @@ ATTRIBUTE_OUT_OF_REACH = _rejection(
     "attribute_out_of_reach",
     "the user still has an attribute set that is no longer an enabled custom attribute of type Boolean",
 )
-REJECTIONS = (REFUSED_IDENTITY, UNKNOWN_USER, CREATION_REFUSED, SEGMENT_OUT_OF_REACH, ATTRIBUTE_OUT_OF_REACH)
+SEVERAL_IDENTITIES = Rejection(
+    RejectionKind.DATA,
+    "several_identities",
+    "the profile has several IDENTIFY_IDs and the export's multiple_identities says reject",
+)
+REJECTIONS = (
+    REFUSED_IDENTITY,
+    UNKNOWN_USER,
+    CREATION_REFUSED,
+    SEGMENT_OUT_OF_REACH,
+    ATTRIBUTE_OUT_OF_REACH,
+    SEVERAL_IDENTITIES,
+)
 
 FEATURE_OFF = "feature_off"
 """The code of what stopped because external segments do not answer."""
@@ -72,24 +84,20 @@ def warning(subject: str, message: str) -> Finding:
     return Finding(subject, Level.WARNING, message, Actor.ADMINISTRATOR)
 
 
-def judge(reply: Reply, table: Table) -> Row | None:
-    """Do as `raise_for`, with PX's status word in the text."""
-    return raise_for(reply, table, word=status_word)
+def judge(reply: Reply, table: Table) -> None:
+    """Raise as `result_of` does, unless PX took what it was sent."""
+    result_of(reply, table, taken, about=status_word)
 
 
-def status_word(reply: Reply) -> str | None:
-    """Return the status word of PX's error envelope, such as `NOT_FOUND`.
-
-    Its messages stay out of our texts: "User was not found for parameters {id=...}" holds an identity.
-    """
-    envelope = field(reply, "externalapierror")
-    word = envelope.get("status") if isinstance(envelope, Mapping) else None
-    return word if isinstance(word, str) and _STATUS_WORD.fullmatch(word) else None
+def taken(reply: Reply) -> None:
+    """Read a success. No body is documented of one, so any but a page will do."""
+    if is_page(reply):
+        raise OtherShape("an answer")
 
 
-def is_unknown_user(reply: Reply) -> bool:
-    """Return whether PX says in so many words that it has no such user."""
-    return reply.status == 404 and status_word(reply) == "NOT_FOUND"
+def is_taken(reply: Reply) -> bool:
+    """Return whether an answer is a success."""
+    return reply.status in SUCCESS and not is_page(reply)
 
 
 def is_page(reply: Reply) -> bool:
@@ -98,31 +106,23 @@ def is_page(reply: Reply) -> bool:
     return reply.body is None and reply.size > 0 and (not kind or "html" in kind)
 
 
-def is_success(reply: Reply) -> bool:
-    """Return whether PX took what it was sent: no body is documented of such an answer, so any but a page will do."""
-    return reply.status in SUCCESS and not is_page(reply)
+def is_unknown_user(reply: Reply) -> bool:
+    """Return whether PX says in so many words that it has no such user."""
+    return reply.status == 404 and status_word(reply) == "NOT_FOUND"
 
 
-def field(reply: Reply, name: str) -> Any:
-    """Return a field of an answer; None where it is no object, or has no such field."""
-    return reply.body.get(name) if isinstance(reply.body, Mapping) else None
+def status_word(reply: Reply) -> str | None:
+    """Return the status word of PX's error envelope, such as `NOT_FOUND`.
+
+    Its messages stay out of our texts: "User was not found for parameters {id=...}" holds an identity.
+    """
+    word = field(field(reply.body, "externalapierror"), "status")
+    return word if isinstance(word, str) and _STATUS_WORD.fullmatch(word) else None
 
 
-def text(reply: Reply, name: str) -> str | None:
-    """Return a text of an answer; None where there is none, or an empty one."""
-    value = field(reply, name)
-    return value if isinstance(value, str) and value else None
-
-
-def _shows_subscription(reply: Reply) -> bool:
-    """A success shows that a key is good, so it has to be one. SubscriptionDetail has both."""
-    return isinstance(reply.body, Mapping) and bool(reply.body.keys() & {"id", "products"})
-
-
-def _shows_token(reply: Reply) -> bool:
-    """A token has to fit into a header."""
-    token = field(reply, "access_token")
-    return isinstance(token, str) and token.isascii() and token.isprintable() and token != "" and " " not in token
+def field(holder: Any, name: str) -> Any:
+    """Return a field of a JSON object; None where there is none, or no object."""
+    return holder.get(name) if isinstance(holder, Mapping) else None
 
 
 MEMBERSHIP_TABLE: Table = (
@@ -145,17 +145,6 @@ USER_TABLE: Table = (Row((401, 403), Outcome.CONNECTION, "not_authorised", NOT_A
 
 READ_TABLE: Table = (Row(REFUSALS, Outcome.CONNECTION, "not_authorised", NOT_AUTHORISED), *DEFAULT_TABLE)
 
-SUBSCRIPTION_TABLE: Table = (
-    Row(
-        SUCCESS,
-        Outcome.CONNECTION,
-        "unexpected_answer",
-        "what should be Gainsight PX does not describe the subscription: check region",
-        when=lambda reply: not _shows_subscription(reply),
-    ),
-    *READ_TABLE,
-)
-
 TOKEN_TABLE: Table = (
     Row(
         (400, 401),
@@ -163,7 +152,7 @@ TOKEN_TABLE: Table = (
         "invalid_grant",
         "the log-in was refused (invalid_grant): the password may have changed, the user may be locked, or PX allows "
         'SAML log-in only ("Saml Only"): put the user on its allow list',
-        when=lambda reply: field(reply, "error") == "invalid_grant",
+        when=lambda reply: field(reply.body, "error") == "invalid_grant",
     ),
     Row(
         (400, 401),
@@ -171,7 +160,7 @@ TOKEN_TABLE: Table = (
         "invalid_client",
         "the client was refused (invalid_client): client_id must be the subscription ID, and the OAuth secret may have "
         "been generated again on the Company Details page",
-        when=lambda reply: field(reply, "error") == "invalid_client",
+        when=lambda reply: field(reply.body, "error") == "invalid_client",
     ),
     Row((404,), Outcome.CONNECTION, "not_found", "there is nothing at token_url: check it"),
     Row(
@@ -179,13 +168,6 @@ TOKEN_TABLE: Table = (
         Outcome.CONNECTION,
         "token_refused",
         "no token was given: check username, password, client_id, client_secret and token_url",
-    ),
-    Row(
-        SUCCESS,
-        Outcome.CONNECTION,
-        "no_token",
-        "token_url answered without a usable access token: check it",
-        when=lambda reply: not _shows_token(reply),
     ),
     *DEFAULT_TABLE,
 )

@@ -7,16 +7,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relay.destinations.contract import Answer, Finding, Level, Reply, Step
+from relay.destinations.contract import Finding, Level, Reply, Step
 from relay.destinations.gainsight_px import errors, stops
 from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnlyClient
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.segments import Known, Segments, note_of
 from relay.destinations.gainsight_px.targets import cut, name_in
-from relay.destinations.isolating import Proof, isolate
+from relay.destinations.isolating import Tally, isolate
+from relay.destinations.outcomes import part_done
 from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
+
+Exported = Export[GainsightPxOptions]
 
 REFERENCE_UNKNOWN = (
     "Gainsight PX has the external segment but does not know it by what memberships name it: set segment_ref in the "
@@ -49,7 +52,7 @@ class SegmentMode:
         """Cut by number, over all segments."""
         return cut(steps, options.max_identities_per_call)
 
-    def send(self, client: Client, export: Export, steps: Sequence[Step]) -> Answer:
+    def send(self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
         """Update memberships of any number of segments in one call, making the segments known before.
 
         Raises as `Segments`, `Client` and `isolate` do, and ExportProblem when identities are of another type now.
@@ -57,22 +60,22 @@ class SegmentMode:
         # An export that sends attributes by now has only leavers here: they stop nothing when segments are off.
         is_former = export.options.mode != self.name
         try:
-            return Answer(refused=_Call(client, export, steps, is_former=is_former).send())
+            return _Call(client, export, steps, tally, is_former=is_former).send()
         except (ConnectionProblem, ExportProblem) as problem:
             if problem.code != errors.FEATURE_OFF:
                 raise
             client.note(stops.FEATURE).write(stops.OFF)
             if is_former:
-                return Answer(refused=dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH))
+                return dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH)
             raise
 
-    def check_before_run(self, client: ReadOnlyClient, export: Export) -> list[Finding]:
+    def check_before_run(self, client: ReadOnlyClient, export: Exported) -> list[Finding]:
         """Look at the feature where a call has shown it to be off."""
         changed = _identity_type_findings(client, export)
         was_off = client.note(stops.FEATURE).read() == stops.OFF
         return _feature_findings(client, [export]) if was_off and not changed else changed
 
-    def check(self, client: ReadOnlyClient, exports: Sequence[Export], _: Reply | None) -> list[Finding]:
+    def check(self, client: ReadOnlyClient, exports: Sequence[Exported], _: object) -> list[Finding]:
         """Look at the feature, and at what is kept of the segments."""
         found = _feature_findings(client, exports)
         for export in exports:
@@ -87,7 +90,7 @@ class _IdentityType:
     from those whom it puts in. So an edit is refused.
     """
 
-    def __init__(self, client: ReadOnlyClient, export: Export) -> None:
+    def __init__(self, client: ReadOnlyClient, export: Exported) -> None:
         self._note = client.note("identity type", of=export.name)
         self._kept = self._note.read()
         self.is_changed = self._kept not in (None, export.options.identity_type)
@@ -95,21 +98,20 @@ class _IdentityType:
 
     def keep(self) -> None:
         """Note that members were, or may have been, taken: what cannot be noted does not undo that."""
-        try:
+        with part_done():
             self._kept = self._kept or self._note.replace(None, self.to_send)
-        except Problem as problem:
-            problem.taken = None
-            raise
 
 
 class _Call:
     """The steps of one call, sent as a whole or in parts."""
 
-    def __init__(self, client: Client, export: Export, steps: Sequence[Step], *, is_former: bool) -> None:
+    def __init__(
+        self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally, *, is_former: bool
+    ) -> None:
         self._client = client
         self._steps = steps
         self._is_former = is_former
-        self._proof = Proof(client.account.notes, export)
+        self._tally = tally
         self._segments = Segments(client, export.options)
         self._identity_type = _IdentityType(client, export)
 
@@ -119,9 +121,9 @@ class _Call:
             raise ExportProblem("identity_type_changed", IDENTITY_TYPE_CHANGED)
         everybody = range(len(self._steps))
         self._references(everybody)
-        return isolate(everybody, self._attempt, errors.REFUSED_IDENTITY, self._proof)
+        return isolate(everybody, self._attempt, errors.REFUSED_IDENTITY, self._tally)
 
-    def _attempt(self, part: Sequence[int]) -> Mapping[int, Rejection] | None:
+    def _attempt(self, part: Sequence[int]) -> Mapping[int, Rejection]:
         """Send some of the steps; see `Attempt`."""
         reply = self._update(part)
         is_one_refused = reply.status in _CONTENT_REFUSED and len(part) == 1
@@ -133,8 +135,6 @@ class _Call:
             reply = self._update(part)
             if reply.status == 404:
                 raise ExportProblem("segment_unknown", REFERENCE_UNKNOWN)
-        if errors.is_success(reply):
-            return None
         if reply.status in _CONTENT_REFUSED and len(part) == 1:
             self._require_right_reference(part)
         # What an export of attributes has left to take out of segments is no reason to hold the connection.
@@ -151,14 +151,12 @@ class _Call:
         How PX refuses a name it does not know is not documented, and a 400 may be about the identity as well. So before
         anything of the export was ever taken, the very same step is tried under the other name.
         """
-        if self._proof.is_there():
+        if self._tally.is_proven():
             return
         [(name, reference)] = self._references(part).items()
         other = self._segments.other_reference(name)
-        if other != reference and errors.is_success(self._update(part, {name: other})):
-            problem = ExportProblem("segment_unknown", REFERENCE_UNKNOWN)
-            problem.taken = None
-            raise problem
+        if other != reference and errors.is_taken(self._update(part, {name: other})):
+            raise ExportProblem("segment_unknown", REFERENCE_UNKNOWN).with_outcome(None)
 
     def _update(self, part: Sequence[int], references: Mapping[str, str] | None = None) -> Reply:
         references = self._references(part) if references is None else references
@@ -198,24 +196,24 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
     return {"identityType": identity_type, "add": actions(True), "remove": actions(False)}
 
 
-def _feature_findings(client: ReadOnlyClient, exports: Sequence[Export]) -> list[Finding]:
+def _feature_findings(client: ReadOnlyClient, exports: Sequence[Exported]) -> list[Finding]:
     reply = client.probe(MEMBERSHIPS)
     if reply.status == 401:
         return [errors.error(export, errors.MAY_NOT_WRITE) for export in exports]
     is_off = reply.status in errors.REFUSALS
-    if not is_off and not errors.is_success(reply):
-        client.require(reply, MEMBERSHIPS.table)
+    if not is_off:
+        client.require_answered(MEMBERSHIPS, reply)
     client.note(stops.FEATURE).write(stops.OFF if is_off else stops.ON)
     if is_off:
         return [errors.error(export, errors.FEATURE_OFF_TEXT) for export in exports]
     return [Finding("external segments", Level.OK, "the external-segments feature answers")]
 
 
-def _identity_type_findings(client: ReadOnlyClient, export: Export) -> list[Finding]:
+def _identity_type_findings(client: ReadOnlyClient, export: Exported) -> list[Finding]:
     return [errors.error(export, IDENTITY_TYPE_CHANGED)] if _IdentityType(client, export).is_changed else []
 
 
-def _segment_findings(client: ReadOnlyClient, export: Export) -> list[Finding]:
+def _segment_findings(client: ReadOnlyClient, export: Exported) -> list[Finding]:
     found = []
     for segment in export.segments:
         kept = note_of(client, segment).read()

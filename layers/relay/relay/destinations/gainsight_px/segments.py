@@ -132,7 +132,7 @@ class Segments:
         name, description = self._texts(segment)
         reply = self._client.make_segment({"externalId": segment, "name": name, "description": description})
         stops.require_segment_taken(self._client, reply)
-        given, shown_name, shown_description = (errors.text(reply, key) for key in ("id", "name", "description"))
+        given, shown_name, shown_description = (_text(reply, key) for key in ("id", "name", "description"))
         if given is None and self._options.segment_ref == "id":
             raise Transient("unexpected_answer", "Gainsight PX gave a segment without its id", taken=False)
         return Known(given or segment, shown_name or name, shown_description or description)
@@ -149,3 +149,8 @@ class Segments:
 
     def _keep(self, segment: str, former: str | None, known: Known) -> str:
         return note_of(self._client, segment).replace(former, json.dumps(asdict(known), sort_keys=True))
+
+
+def _text(reply: Reply, name: str) -> str | None:
+    value = errors.field(reply.body, name)
+    return value if isinstance(value, str) and value else None

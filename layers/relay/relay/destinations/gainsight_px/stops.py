@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from relay.destinations.contract import Reply
 from relay.destinations.gainsight_px import errors
 from relay.destinations.gainsight_px.client import MEMBERSHIPS, USERS, ReadOnlyClient, Update
+from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Transient
 
 MOST_PROBES = 12
@@ -35,20 +36,17 @@ class Refusal:
     probes: int = 0
 
     def require_over(self, client: ReadOnlyClient) -> None:
-        """Raise as `raise_for` while PX refuses an update of nobody."""
+        """Raise as `result_of` while PX refuses an update of nobody."""
         reply = client.probe(self.update)
-        if errors.is_success(reply):
+        # An update of nobody may be an unknown user, in whatever words, or more than PX can answer.
+        is_nobody = reply.status == 404 and (self.status != 404 or errors.is_unknown_user(reply))
+        if self.update is USERS and (is_nobody or reply.status >= 500):
             return
-        if self.update is USERS:
-            # An update of nobody may be an unknown user, in whatever words, or more than PX can answer.
-            is_nobody = reply.status == 404 and (self.status != 404 or errors.is_unknown_user(reply))
-            if is_nobody or reply.status >= 500:
-                return
-        client.require(reply, self.update.table)
+        client.require_answered(self.update, reply)
 
 
 def probe(client: ReadOnlyClient) -> None:
-    """Try what stopped the connection, changing nothing. Raises as `raise_for` while PX still refuses it."""
+    """Try what stopped the connection, changing nothing. Raises as `result_of` while PX still refuses it."""
     refusal = _noted(client)
     if refusal is None:
         return
@@ -65,7 +63,7 @@ def probe(client: ReadOnlyClient) -> None:
 
 
 def judge_update(client: ReadOnlyClient, update: Update, reply: Reply, *, holds: bool = True) -> None:
-    """Raise as `raise_for` does; what stops the connection is noted where it shall hold it (`holds`)."""
+    """Raise as `result_of` does, unless PX took it; what stops the connection is noted where it shall hold it."""
     try:
         errors.judge(reply, update.table)
     except ConnectionProblem:
@@ -75,7 +73,7 @@ def judge_update(client: ReadOnlyClient, update: Update, reply: Reply, *, holds:
 
 
 def require_segment_taken(client: ReadOnlyClient, reply: Reply) -> None:
-    """Judge the answer to a segment's texts as `raise_for` does.
+    """Judge the answer to a segment's texts as `result_of` does.
 
     Raises ExportProblem when they are refused to a key or log-in that is good for other calls.
     """
@@ -83,20 +81,22 @@ def require_segment_taken(client: ReadOnlyClient, reply: Reply) -> None:
         if reply.status == 401:
             raise ExportProblem("may_not_write", errors.MAY_NOT_WRITE)
         raise ExportProblem(errors.FEATURE_OFF, errors.FEATURE_OFF_TEXT)
-    client.require(reply, errors.SEGMENT_TABLE)
+    with nothing_done():
+        errors.judge(reply, errors.SEGMENT_TABLE)
 
 
 def takes_memberships(client: ReadOnlyClient) -> bool:
     """Return whether PX answers an update of nobody, refused or not. Raises Transient when that meets trouble."""
     reply = client.probe(MEMBERSHIPS)
-    if reply.status in errors.REFUSALS:
-        return False
-    return errors.is_success(reply) or client.require(reply, MEMBERSHIPS.table) is not None
+    is_refused = reply.status in errors.REFUSALS
+    if not is_refused:
+        client.require_answered(MEMBERSHIPS, reply)
+    return not is_refused
 
 
 def _is_good(client: ReadOnlyClient, refused: Reply) -> bool:
     try:
-        client.subscription()
+        client.product_keys()
     except ExportProblem:
         # A log-in that may not read is good all the same where PX takes its token.
         return refused.status != 401

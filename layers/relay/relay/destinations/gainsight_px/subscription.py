@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from relay.destinations.contract import Reply
-from relay.destinations.gainsight_px.client import ReadOnlyClient, objects_in
+from relay.destinations.gainsight_px.client import ReadOnlyClient
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.domain.problems import ExportProblem
 
@@ -48,25 +47,18 @@ def attribute_states(client: ReadOnlyClient, names: set[str], leaving: set[str])
     return {**kept, **look_at_attributes(client, unseen)} if unseen else kept
 
 
-def product_keys_in(subscription: Reply) -> list[str]:
-    """Return the product keys of a subscription, sorted."""
-    products = objects_in(subscription.body, "products")
-    keys = [key.get("productKey") for product in products for key in objects_in(product, "productKeys")]
-    return sorted({key for key in keys if isinstance(key, str) and key})
-
-
-def keys_to_write(client: ReadOnlyClient, options: GainsightPxOptions, seen: Reply | None = None) -> list[str]:
+def keys_to_write(client: ReadOnlyClient, options: GainsightPxOptions, seen: list[str] | None = None) -> list[str]:
     """Return the product keys to write users with: the options', else the only one of the subscription.
 
-    The latter is asked for once and kept; the subscription as it was just `seen` replaces what is kept.
-    Raises ExportProblem when the subscription has several, else as `ReadOnlyClient.subscription`.
+    The latter is asked for once and kept; those that were just `seen` replace what is kept.
+    Raises ExportProblem when the subscription has several, else as `ReadOnlyClient.product_keys`.
     """
     if options.product_keys:
         return list(options.product_keys)
     note = client.note("product keys")
     keys = (note.read() or "").split()
     if seen is not None or len(keys) != 1:
-        keys = product_keys_in(client.subscription() if seen is None else seen)
+        keys = client.product_keys() if seen is None else seen
         note.write(" ".join(keys))
     if len(keys) != 1:
         raise ExportProblem("product_keys_needed", KEYS_NEEDED)
