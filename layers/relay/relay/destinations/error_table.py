@@ -65,7 +65,7 @@ Table = tuple[Row, ...]
 About = Callable[[Reply], str | None]
 """Finds something of the destination's own in an answer that may be shown, such as a status in words."""
 
-UNREADABLE = ("not_json", "unexpected_answer")
+ODD_SUCCESSES = ("not_json", "unexpected_answer")
 """Codes of successes that are none: a page instead of JSON, or another shape."""
 
 DEFAULT_TABLE: Table = (
