@@ -1,11 +1,16 @@
-"""What tests do to a Gainsight PX subscription beside its API; see `gainsight_px` for the calls."""
+"""What tests do to a Gainsight PX subscription beside its API.
+
+- `POST /_sandbox/users` plants one user or `{"users": [...]}`: `identifyId` (required) and any other user fields
+- `DELETE /_sandbox/segments/{externalId}` deletes an external segment, as somebody at PX might by hand
+- `DELETE /_sandbox/tokens` makes all access tokens invalid before their time
+"""
 
 from __future__ import annotations
 
 from flask import Flask, Response
 
-from local.sandboxes.answers import InvalidControlError, body_object, json_answer
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
+from sandboxes.answers import InvalidControlError, body_object, json_answer
+from sandboxes.gainsight_px.account import GainsightPxAccount
 
 
 def attach_control_extras(app: Flask, account: GainsightPxAccount) -> None:
