@@ -122,8 +122,9 @@ def test_one_that_may_not_be_read_harms_no_other() -> None:
 
 def test_only_what_is_enabled_is_asked_for() -> None:
     client = FakeScheduler([schedule("letters.main", MAIN), schedule("letters.old", MAIN, State="DISABLED")])
-    reader(client)()
-    assert client.calls == ["list", "get letters.main", "get relay-default"]
+    client.locked = {"letters.old"}
+    problems = {each.name: each.problem for each in reader(client)().own}
+    assert problems == {"letters.main": None, "letters.old": "is disabled"}
 
 
 def test_what_was_read_is_kept_for_a_while() -> None:
