@@ -257,3 +257,9 @@ def test_what_is_wrong_with_a_secret_is_told() -> None:
     assert "base64" in str(SIGNED.secret_problem("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL..."))
     assert "asymmetric" in str(SIGNED.secret_problem("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
     assert "U+FEFF" in str(BEARER.secret_problem("tok\ufeffen"))
+
+
+def test_a_stored_secret_that_cannot_be_a_key_signs_nothing_and_harms_no_other() -> None:
+    unusable = "whsec_é"
+    assert not authentic(SIGNED, [unusable], signed(SECRET), BODY)
+    assert authentic(SIGNED, [unusable, SECRET], signed(SECRET), BODY)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.domain.problems import Busy
 from relay.settings.inventory import Inventories, Inventory
@@ -113,8 +113,16 @@ def test_what_belongs_to_others_is_not_told() -> None:
     assert found == Inventory([], [], [])
 
 
-def test_names_that_aws_does_not_tell_are_passing_trouble() -> None:
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListSecrets"), "AccessDenied"),
+        (EndpointConnectionError(endpoint_url="x"), "EndpointConnectionError"),
+    ],
+    ids=["refused", "silent"],
+)
+def test_names_that_aws_does_not_tell_are_passing_trouble(failure: Exception, reason: str) -> None:
     names = Names()
-    names.failure = ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListSecrets")
-    with pytest.raises(Busy, match="AccessDenied"):
+    names.failure = failure
+    with pytest.raises(Busy, match=reason):
         Inventories("audience-relay", names.list_secrets, names.describe_parameters)()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import MembershipChange
 from relay.problem_details import MAX_ERRORS, Refusal
+from relay.sources.json_body import MAX_KEYS
 from relay.sources.reading import MAX_PROFILES, Reading
 from relay.sources.relay_json import read
 from tests.examples import example
@@ -271,3 +272,18 @@ def test_any_bytes_give_profiles_or_a_refusal(raw: bytes) -> None:
     except Refusal as refused:
         status = int(refused.status)
     assert status in (202, 400, 413, 422)
+
+
+def test_a_namespace_that_nothing_could_carry_is_left_out_and_the_others_are_read() -> None:
+    (one,) = reading({"changes": [{"identities": {"\ud83d": "1", "crm": "c-1"}, "memberships": [EXIT]}]}).profiles
+    assert one.identities == {"crm": ["c-1"]}
+    assert one.left_out_counts == {"unfit_identity": 1}
+
+
+def test_of_too_many_attributes_none_is_read_and_the_membership_is() -> None:
+    attributes = {str(number): number for number in range(MAX_KEYS + 1)}
+    shown = {"identities": {"crm": "c-1"}, "attributes": attributes, "memberships": [EXIT]}
+    (one,) = reading({"changes": [shown]}).profiles
+    assert one.attributes == {}
+    assert [each.segment for each in one.memberships] == ["shop/vip"]
+    assert one.left_out_counts == {"unfit_attribute": 1}
