@@ -1,8 +1,7 @@
-"""How much of the library the tests run, while coverage measures: examples count, repetitions do not.
+"""How much of the library the tests run: coverage looks on while the unit tests play examples.
 
-Coverage costs about as much time as what it measures. So it looks on while the unit tests play examples. What plays
-the same again with other values (properties, benchmarks, a defect at every place) would take twice as long and show
-nothing more. The figure says what the cheapest tests run; the others come on top.
+Measuring costs about as much time as what is measured. What plays the same at every step or with many values would take
+twice as long and show nothing more: properties, and tests marked `exhaustive`. The figure is a lower bound.
 """
 
 from __future__ import annotations
@@ -15,12 +14,11 @@ from coverage import Coverage
 from hypothesis import is_hypothesis_test
 
 UNIT = Path(__file__).parent / "unit"
-REPEATING = {UNIT / "test_benchmarks.py", UNIT / "test_bench_route.py", UNIT / "workers/test_setting_aside.py"}
 
 
 def is_measured(item: pytest.Item) -> bool:
     """Return whether coverage looks on during a test."""
-    if UNIT not in item.path.parents or item.path in REPEATING:
+    if UNIT not in item.path.parents or item.get_closest_marker("exhaustive") is not None:
         return False
     return not (isinstance(item, pytest.Function) and is_hypothesis_test(item.function))
 

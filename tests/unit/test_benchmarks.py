@@ -28,6 +28,8 @@ from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase
 
+pytestmark = pytest.mark.exhaustive
+
 # The population.
 
 

@@ -5,6 +5,7 @@
 import sys
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +168,7 @@ def test_what_is_left_is_visible_and_in_small_letters(written: str) -> None:
         assert not any(one.isupper() for one in address)
 
 
+@pytest.mark.exhaustive
 def test_every_letter_of_unicode_has_one_form_or_none() -> None:
     for number in range(sys.maxunicode + 1):
         letter = chr(number)

@@ -290,6 +290,7 @@ def prepared() -> Bench:
     return bench
 
 
+@pytest.mark.exhaustive
 def test_a_crash_at_any_step_leaves_nothing_behind_in_the_end() -> None:
     (steps,) = steps_of_a_removal()
     for step in range(1, steps + 1, 3):

@@ -40,6 +40,8 @@ from tests.fakes.bench_destination import BenchDestination, Lost
 from tests.fakes.faults import FaultyDatabase, PlantedError, Victim, functions_of, planted
 from tests.fakes.observing import counted
 
+pytestmark = pytest.mark.exhaustive
+
 MAIN = f"{CONNECTION}/main"
 VICTIM = 4
 SHARED = "shared@x.example"
