@@ -1,4 +1,4 @@
-"""How much of the library the tests run: coverage looks on while the unit tests play examples.
+"""What all tests share, and what coverage looks at: the examples that the unit tests play.
 
 Measuring costs about as much time as what is measured. What plays the same at every step or with many values would take
 twice as long and show nothing more: properties, and tests marked `exhaustive`. The figure is a lower bound.
@@ -6,6 +6,7 @@ twice as long and show nothing more: properties, and tests marked `exhaustive`. 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator
 from pathlib import Path
 
@@ -13,7 +14,17 @@ import pytest
 from coverage import Coverage
 from hypothesis import is_hypothesis_test
 
+from relay.destinations.isolating import Refusals
+
 UNIT = Path(__file__).parent / "unit"
+
+
+@pytest.fixture(autouse=True)
+def _what_a_process_counts_is_of_one_test(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exports of most tests have the same name, and a module's tests share a destination."""
+    for shared in vars(request.module).values() if request.module is not None else ():
+        if isinstance(inspect.getattr_static(shared, "refusals", None), Refusals):
+            monkeypatch.setattr(shared, "refusals", Refusals())
 
 
 def is_measured(item: pytest.Item) -> bool:
