@@ -73,6 +73,7 @@ def test_a_new_contact_is_written_and_subscribed(subject: ActiveCampaignSubject)
     assert join(subject) == {}
     held = {"first_name": "word", "fields.1": "word of field", "list/7": "1", "tags": ""}
     assert subject.held(subject.identity(1)) == held
+    assert contact(subject)["lists"]["7"]["sourceid"] == 0, "subscribed again"
 
 
 def test_a_known_contact_that_was_never_on_the_list_is_subscribed_to_it_alone(subject: ActiveCampaignSubject) -> None:
@@ -198,6 +199,12 @@ def test_one_who_is_not_subscribed_is_left_alone(subject: ActiveCampaignSubject)
             assert contact(subject) == before
             assert subject.evidence == {}
         subject.reset()
+
+
+def test_a_standing_that_nobody_documented_is_told_and_left_as_it_is(subject: ActiveCampaignSubject) -> None:
+    before = plant(subject, lists={"7": 17})
+    assert leave(subject) == {0: "unknown_status"}
+    assert contact(subject) == before
 
 
 def test_it_is_the_list_that_was_told(subject: ActiveCampaignSubject) -> None:
