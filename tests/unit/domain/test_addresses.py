@@ -171,11 +171,10 @@ def test_what_is_left_is_visible_and_in_small_letters(written: str) -> None:
 @pytest.mark.exhaustive
 def test_every_letter_of_unicode_has_one_form_or_none() -> None:
     for number in range(sys.maxunicode + 1):
-        letter = chr(number)
-        written = f"k{letter}m@example.com"
+        written = f"k{chr(number)}m@example.com"
         address = normal_address(written)
         if address is None:
             continue
-        assert normal_address(address) == address, hex(number)
-        for form in ("NFC", "NFD"):
-            assert normal_address(unicodedata.normalize(form, written)) == address, hex(number)
+        # What is spelt as what was just tried gives the same.
+        others = {address, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written)} - {written}
+        assert {normal_address(other) for other in others} <= {address}, hex(number)
