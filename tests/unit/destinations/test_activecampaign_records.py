@@ -7,7 +7,7 @@ import pytest
 
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.contract import Answer, Reply
-from relay.domain.problems import Problem
+from relay.domain.problems import Problem, Transient
 from tests.contract.activecampaign_replies import (
     FOUND,
     NEVER_ON,
@@ -98,9 +98,15 @@ def test_an_id_goes_out_as_it_came() -> None:
     assert (answer, written[1]["contactList"]["contact"]) == (Answer(), "x17")
 
 
-def test_an_id_of_another_shape_breaks_nothing() -> None:
-    answer, _ = join(NOBODY, synced({"number": 17}), NEVER_ON, reply(400, {}))
-    assert codes(answer.refused) == {0: "unconfirmed"}
+def test_an_id_of_another_shape_is_not_told_as_done() -> None:
+    """The contact is written by then."""
+    the_account = account(NOBODY, synced({"number": 17}), NEVER_ON, reply(400, {}))
+    try:
+        answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step()])
+    except Transient as problem:
+        assert problem.taken is None
+    else:
+        assert codes(answer.refused) == {0: "unconfirmed"}
 
 
 @pytest.mark.parametrize("record", [{}, {"id": None}], ids=["missing", "null"])
