@@ -38,7 +38,10 @@ check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff format --check
 	nice .venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
-	PYTHONHASHSEED=0 nice .venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
+	rm -rf .local/coverage
+	PYTHONHASHSEED=0 nice .venv/bin/coverage run -m pytest -n auto --dist worksteal --ignore tests/stack
+	nice .venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
 	PYTHONPATH=layers/relay:. nice .venv/bin/python -m tests.simulation --schedules 300
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
