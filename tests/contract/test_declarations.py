@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from relay.destinations import registry
+from relay.destinations.calling import CONNECTIONS
 from relay.destinations.contract import Finding, Level
 from relay.domain.problems import Actor, Rejection, SettingsProblem
 from tests.contract.conftest import SUBJECTS
@@ -28,6 +29,7 @@ def test_what_it_declares_is_of_use(subject: Subject) -> None:
     assert destination.name == subject.name
     assert destination.shards >= 1
     assert destination.call_size >= 1
+    assert 1 <= destination.at_once <= CONNECTIONS
     assert destination.identity in subject.mapping()
 
 

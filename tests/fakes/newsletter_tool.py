@@ -81,6 +81,7 @@ class NewsletterTool:
     identity = "email"
     shards = 1
     call_size = MOST_MEMBERS
+    at_once = 1
     lost_answer_bound = timedelta(minutes=5)
     import_bound = timedelta(0)
     streams = False

@@ -109,6 +109,7 @@ class SimDestination:
     identity: str = "email"
     shards: int = 2
     call_size: int = 3
+    at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=90)
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel

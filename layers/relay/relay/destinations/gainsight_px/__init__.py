@@ -28,6 +28,7 @@ class GainsightPx:
     identity = mapping_rules.IDENTITY
     shards = 4
     call_size = 1000
+    at_once = 1
     lost_answer_bound = timedelta(minutes=2)
     import_bound = timedelta(0)
     streams = True
