@@ -229,7 +229,7 @@ def _start_sandboxes(processes: Processes) -> dict[str, str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     for destination, name in _SANDBOXES.items():
         port = os.environ.get(f"RELAY_PORT_{destination.upper()}", "0")
-        command = [sys.executable, "-m", "local.sandboxes", name, "--port", port, "--time-scale", str(PACE_SCALE)]
+        command = [sys.executable, "-m", "sandboxes", name, "--port", port, "--time-scale", str(PACE_SCALE)]
         processes.start(destination, command, environment, ROOT)
     return {
         destination: processes.wait(

@@ -18,7 +18,7 @@ _START_SECONDS = 30.0
 def sandbox(kind: str, folder: Path, time_scale: float, *options: str) -> Iterator[str]:
     """Serve a sandbox (`activecampaign` or `gainsight-px`) meanwhile; yield its address."""
     processes = Processes(folder)
-    command = [sys.executable, "-m", "local.sandboxes", kind, "--time-scale", str(time_scale), *options]
+    command = [sys.executable, "-m", "sandboxes", kind, "--time-scale", str(time_scale), *options]
     try:
         processes.start("sandbox", command, os.environ, _ROOT)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from flask import Flask
 
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_account import SUBSCRIBED
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
 from relay.domain.exports import Export
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.account import SUBSCRIBED
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.contract.subject import Subject
 
 _NAMES = {"firstName": "first_name", "lastName": "last_name", "phone": "phone"}

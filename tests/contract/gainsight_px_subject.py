@@ -9,9 +9,9 @@ from typing import Any
 
 from flask import Flask
 
-from local.sandboxes.gainsight_px import create_app
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
 from relay.domain.exports import Export
+from sandboxes.gainsight_px import create_app
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 from tests.contract.subject import Subject
 
 

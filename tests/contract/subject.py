@@ -3,7 +3,7 @@
 **To have a destination held to its contract, write one subclass of `Subject` and name it in `conftest.SUBJECTS`.** It
 has to provide:
 
-- a sandbox of the vendor (`create_app`), made with `local.sandboxes.control`, that lives in `self.time`, refuses what
+- a sandbox of the vendor (`create_app`), made with `sandboxes.control`, that lives in `self.time`, refuses what
   the vendor refuses and enforces the vendor's documented limits;
 - settings: `connection_fields`, `options` under which those who leave are told, a `mapping` with every kind of target;
 - people: `identity` and `values` by number and word;

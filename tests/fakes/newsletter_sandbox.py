@@ -16,10 +16,10 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, request
 
-from local.sandboxes.answers import body_object, json_answer
-from local.sandboxes.control import CONTROL_PREFIX, CallTally, attach_control
-from local.sandboxes.limits import FixedQuota, Quota, SlidingQuota
-from local.sandboxes.scripted_faults import FaultScript
+from sandboxes.answers import body_object, json_answer
+from sandboxes.control import CONTROL_PREFIX, CallTally, attach_control
+from sandboxes.limits import FixedQuota, Quota, SlidingQuota
+from sandboxes.scripted_faults import FaultScript
 
 LISTS_A_PAGE = 20
 MOST_MEMBERS = 50

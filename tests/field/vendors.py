@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask import Flask
 
-from local.sandboxes import activecampaign, activecampaign_settings, gainsight_px, gainsight_px_settings
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount, Contact
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
-from local.sandboxes.answers import InvalidControlError
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
 from relay.destinations.activecampaign import ActiveCampaign
 from relay.destinations.contract import Destination
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.token import Tokens
+from sandboxes import activecampaign, gainsight_px
+from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
+from sandboxes.activecampaign.settings import changed_config as changed_activecampaign
+from sandboxes.answers import InvalidControlError
+from sandboxes.gainsight_px.account import GainsightPxAccount
+from sandboxes.gainsight_px.settings import GainsightPxConfig
+from sandboxes.gainsight_px.settings import changed_config as changed_gainsight_px
 from tests.fakes.virtual_clock import VirtualClock
 from tests.field.reading import CaseError
 
@@ -55,7 +57,7 @@ class ActiveCampaignVendor(Vendor):
     secret = {"api_host": "acme.api-us1.com", "api_key": ActiveCampaignConfig.api_key}
 
     def __init__(self, options: Mapping[str, Any], clock: VirtualClock) -> None:
-        config = _config(ActiveCampaignConfig(lists={7: "News"}), options, activecampaign_settings.changed_config)
+        config = _config(ActiveCampaignConfig(lists={7: "News"}), options, changed_activecampaign)
         self.destination = ActiveCampaign()
         self.app = activecampaign.create_app(config, clock=clock.timestamp, sleep=clock.advance)
 
@@ -85,7 +87,7 @@ class GainsightPxVendor(Vendor):
     secret = {"region": "us", "api_key": GainsightPxConfig.api_key}
 
     def __init__(self, options: Mapping[str, Any], clock: VirtualClock) -> None:
-        config = _config(GainsightPxConfig(), options, gainsight_px_settings.changed_config)
+        config = _config(GainsightPxConfig(), options, changed_gainsight_px)
         self.destination = GainsightPx(Tokens(clock.timestamp))
         self.app = gainsight_px.create_app(config, clock=clock.timestamp, sleep=clock.advance)
 

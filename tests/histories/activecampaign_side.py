@@ -9,9 +9,6 @@ from typing import Any
 
 from flask import Flask
 
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount, Contact, ListStatus
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
 from relay.destinations.activecampaign import ActiveCampaign
 from relay.destinations.activecampaign.mapping import Leaving, leaving, name_in, target_of
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
@@ -20,6 +17,9 @@ from relay.domain.assignment import Pair
 from relay.domain.exports import Export
 from relay.domain.identity import Record
 from relay.domain.problems import Rejection
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact, ListStatus
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import activecampaign_trouble
 from tests.histories.people import Person, Wanted

@@ -9,9 +9,6 @@ from typing import Any
 
 from flask import Flask
 
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
 from relay.destinations.activecampaign import ActiveCampaign
 from relay.domain import ledger
 from relay.domain.exports import Export
@@ -19,6 +16,9 @@ from relay.domain.runs import Run
 from relay.messages import Look, by_shard, group
 from relay.queues import Message
 from relay.stores import runs
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.fakes.refusals import codes_of
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.activecampaign_side import LIST, MARK, OTHER_LIST, ActiveCampaignSide

@@ -9,9 +9,6 @@ from typing import Any
 
 from flask import Flask
 
-from local.sandboxes.gainsight_px import create_app
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
 from relay.destinations.contract import Destination
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.options import GainsightPxOptions
@@ -19,6 +16,9 @@ from relay.destinations.gainsight_px.targets import Kind, kind_of, name_in
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
+from sandboxes.gainsight_px import create_app
+from sandboxes.gainsight_px.account import GainsightPxAccount
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import trouble
 from tests.histories.people import Person

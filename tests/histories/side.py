@@ -11,11 +11,11 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from local.sandboxes.limits import Quota
 from relay.destinations.contract import Destination
 from relay.domain.assignment import Pair
 from relay.domain.exports import Connection, Export
 from relay.domain.identity import Record, Rest, Unwanted, wanted_content
+from sandboxes.limits import Quota
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.people import Person, Wanted
 from tests.simulation.settings import Console

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from local.sandboxes.gainsight_px import create_app
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
 from relay.destinations.gainsight_px import GainsightPx
 from relay.domain.exports import Export
 from relay.domain.profiles import Membership, Profile, Register
 from relay.messages import Look, by_shard, group
 from relay.queues import Message
 from relay.stores import profiles, segments
+from sandboxes.gainsight_px import create_app
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories.gainsight_px_side import ATTRIBUTES, GainsightPxSide
 from tests.histories.people import Person

@@ -61,13 +61,6 @@ def test_every_make_target_it_names_exists() -> None:
     assert {"run", "test", "up", "down"} <= named <= targets
 
 
-def test_every_page_it_links_exists() -> None:
-    pages = re.findall(r"\]\((docs/[\w./-]+)", README)
-
-    assert pages
-    assert all((ROOT / page).is_file() for page in pages)
-
-
 def test_the_events_it_shows_are_json() -> None:
     events = re.findall(r"--event '(.*?)'", README)
 

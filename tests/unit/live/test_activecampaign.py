@@ -11,9 +11,9 @@ import pytest
 from local.live.activecampaign.closing import counting_of_imports
 from local.live.live_account import Exchange
 from local.live.report import Fits
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
 from relay.destinations.contract import Reply
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.unit.live.runs import Outcome, World
 
 KEY = "s3cret-key-of-ours"

@@ -11,8 +11,8 @@ import pytest
 
 from local.live.command import run
 from local.live.report import Fits, Report
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.fakes.secrets import FakeSecrets
 from tests.unit.live.runs import Outcome, World
 

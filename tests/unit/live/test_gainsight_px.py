@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.sandboxes.gainsight_px import create_app
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
+from sandboxes.gainsight_px import create_app
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 from tests.unit.live.runs import SANDBOX, Outcome, World
 
 TESTER = "tester@example.com/é 1"

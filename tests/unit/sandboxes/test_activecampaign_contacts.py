@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 
 from .conftest import Clock
 

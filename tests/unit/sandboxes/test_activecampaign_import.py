@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_rows import is_email
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.rows import is_email
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
 
 from .conftest import Clock
 

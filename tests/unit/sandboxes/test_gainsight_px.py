@@ -5,8 +5,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from local.sandboxes.gainsight_px import create_app
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
+from sandboxes.gainsight_px import create_app
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 
 from .conftest import Clock
 

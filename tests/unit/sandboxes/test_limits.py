@@ -2,7 +2,7 @@ from datetime import UTC
 
 import pytest
 
-from local.sandboxes.limits import FixedQuota, ScaledClock, SlidingQuota
+from sandboxes.limits import FixedQuota, ScaledClock, SlidingQuota
 
 from .conftest import Clock
 

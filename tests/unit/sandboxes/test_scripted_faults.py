@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from local.sandboxes.answers import InvalidControlError
-from local.sandboxes.scripted_faults import FaultScript
+from sandboxes.answers import InvalidControlError
+from sandboxes.scripted_faults import FaultScript
 
 
 def kinds(script: FaultScript, *calls: tuple[str, str]) -> list[str | None]:

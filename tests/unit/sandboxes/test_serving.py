@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.sandboxes.__main__ import parse
-from local.sandboxes.activecampaign import create_app
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
-from local.sandboxes.serving import serve
+from sandboxes.__main__ import parse
+from sandboxes.activecampaign import create_app
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
+from sandboxes.serving import serve
 
 TOKEN = {"Api-Token": "k"}
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def test_a_stopped_sandbox_cuts_open_connections() -> None:
 
 def test_the_command_prints_its_address_first_and_ends_on_terminate() -> None:
     arguments = ["activecampaign", "--port", "0", "--lists", "7,8:News", "--fields", "1:text,2:date"]
-    command = [sys.executable, "-m", "local.sandboxes", *arguments, "--api-key", "k"]
+    command = [sys.executable, "-m", "sandboxes", *arguments, "--api-key", "k"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

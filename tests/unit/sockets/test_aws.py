@@ -72,7 +72,9 @@ def boto3s(server: AwsServer) -> Any:
         aws_access_key_id=LAMBDA["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=LAMBDA["AWS_SECRET_ACCESS_KEY"],
         aws_session_token=LAMBDA["AWS_SESSION_TOKEN"],
-        config=Config(connect_timeout=60, read_timeout=patience(server), retries={"mode": "standard", "total_max_attempts": 2}),
+        config=Config(
+            connect_timeout=60, read_timeout=patience(server), retries={"mode": "standard", "total_max_attempts": 2}
+        ),
     )
 
 

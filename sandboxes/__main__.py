@@ -1,4 +1,4 @@
-"""Start a sandbox: `python -m local.sandboxes activecampaign|gainsight-px [options]`."""
+"""Start a sandbox: `python -m sandboxes activecampaign|gainsight-px [options]`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 
 from flask import Flask
 
-from local.sandboxes import activecampaign, gainsight_px
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
-from local.sandboxes.serving import serve_forever
+from sandboxes import activecampaign, gainsight_px
+from sandboxes.activecampaign.settings import ActiveCampaignConfig
+from sandboxes.gainsight_px.settings import GainsightPxConfig
+from sandboxes.serving import serve_forever
 
 
 def _named_lists(text: str) -> dict[int, str]:
@@ -102,7 +102,7 @@ def _add_gainsight_px(parser: argparse.ArgumentParser) -> None:
 
 def parse(arguments: list[str]) -> tuple[Flask, str, int]:
     """Return the sandbox the arguments ask for, and the host and port to serve it on."""
-    parser = argparse.ArgumentParser(prog="python -m local.sandboxes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sandboxes", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     _add_activecampaign(kinds.add_parser("activecampaign", help="the ActiveCampaign API v3"))
     _add_gainsight_px(kinds.add_parser("gainsight-px", help="the Gainsight PX REST API v1"))

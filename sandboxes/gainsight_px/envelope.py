@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from local.sandboxes.answers import json_answer
+from sandboxes.answers import json_answer
 
 
 def refusal(status: int, name: str, message: str) -> Response:

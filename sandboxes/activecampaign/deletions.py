@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount
-from local.sandboxes.activecampaign_rows import as_id
-from local.sandboxes.answers import json_answer
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.rows import as_id
+from sandboxes.answers import json_answer
 
 
 def attach_deletion_calls(app: Flask, account: ActiveCampaignAccount) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from local.sandboxes.answers import InvalidControlError
+from sandboxes.answers import InvalidControlError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -18,9 +18,9 @@ from typing import Protocol
 
 from flask import Flask, Response, g, request
 
-from local.sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer
-from local.sandboxes.limits import Quota
-from local.sandboxes.scripted_faults import DroppedConnectionError, Fault, FaultScript
+from sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer
+from sandboxes.limits import Quota
+from sandboxes.scripted_faults import DroppedConnectionError, Fault, FaultScript
 
 CONTROL_PREFIX = "/_sandbox/"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from local.sandboxes.changed_settings import (
+from sandboxes.changed_settings import (
     Reader,
     flag,
     number,

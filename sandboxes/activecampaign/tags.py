@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount, Contact
-from local.sandboxes.activecampaign_rows import as_id
-from local.sandboxes.answers import body_object, json_answer, page_of
+from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact
+from sandboxes.activecampaign.rows import as_id
+from sandboxes.answers import body_object, json_answer, page_of
 
 
 def attach_tag_calls(app: Flask, account: ActiveCampaignAccount) -> None:

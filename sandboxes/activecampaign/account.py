@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from local.sandboxes.activecampaign_rows import ImportRow
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig, ImportOutcome, changed_config
-from local.sandboxes.control import CallTally
-from local.sandboxes.limits import Quota, ScaledClock, SlidingQuota
-from local.sandboxes.scripted_faults import FaultScript
+from sandboxes.activecampaign.rows import ImportRow
+from sandboxes.activecampaign.settings import ActiveCampaignConfig, ImportOutcome, changed_config
+from sandboxes.control import CallTally
+from sandboxes.limits import Quota, ScaledClock, SlidingQuota
+from sandboxes.scripted_faults import FaultScript
 
 SUBSCRIBED, UNSUBSCRIBED, BOUNCED = 1, 2, 3
 REMOVED = 91
@@ -149,7 +149,7 @@ class ActiveCampaignAccount:
         }
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Change settings of the running account, e.g. `api_key`, `lists`, `unpaid` (see `activecampaign_settings`)."""
+        """Change settings of the running account, e.g. `api_key`, `lists`, `unpaid` (see `settings`)."""
         self.config = changed_config(self.config, changes)
 
     def state(self, *, summary: bool) -> dict[str, object]:

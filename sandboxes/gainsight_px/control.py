@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask import Flask, Response
 
-from local.sandboxes.answers import InvalidControlError, body_object, json_answer
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
+from sandboxes.answers import InvalidControlError, body_object, json_answer
+from sandboxes.gainsight_px.account import GainsightPxAccount
 
 
 def attach_control_extras(app: Flask, account: GainsightPxAccount) -> None:

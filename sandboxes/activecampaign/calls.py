@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from local.sandboxes.activecampaign_account import (
+from sandboxes.activecampaign.account import (
     SUBSCRIBED,
     UNSUBSCRIBED,
     ActiveCampaignAccount,
     Contact,
     ListStatus,
 )
-from local.sandboxes.activecampaign_rows import (
+from sandboxes.activecampaign.rows import (
     MAX_BODY_BYTES,
     RefusedImportError,
     as_id,
@@ -19,7 +19,7 @@ from local.sandboxes.activecampaign_rows import (
     is_email,
     read_rows,
 )
-from local.sandboxes.answers import body_object, json_answer, page_of
+from sandboxes.answers import body_object, json_answer, page_of
 
 
 def attach_import_calls(app: Flask, account: ActiveCampaignAccount) -> None:

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from local.sandboxes.control import CallTally
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig, changed_config
-from local.sandboxes.limits import FixedQuota, Quota, ScaledClock, SlidingQuota
-from local.sandboxes.scripted_faults import FaultScript
+from sandboxes.control import CallTally
+from sandboxes.gainsight_px.settings import GainsightPxConfig, changed_config
+from sandboxes.limits import FixedQuota, Quota, ScaledClock, SlidingQuota
+from sandboxes.scripted_faults import FaultScript
 
 
 @dataclass
@@ -103,7 +103,7 @@ class GainsightPxAccount:
         }
 
     def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Change settings of the running subscription, e.g. `feature` (see `gainsight_px_settings`)."""
+        """Change settings of the running subscription, e.g. `feature` (see `settings`)."""
         self.config = changed_config(self.config, changes)
 
     def state(self, *, summary: bool) -> dict[str, object]:

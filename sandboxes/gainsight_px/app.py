@@ -1,8 +1,8 @@
 """The Gainsight PX REST API v1 as far as a segment export needs it, over a subscription in memory.
 
 https://px-apidocs.gainsight.com
-`create_app` wires the calls; segments and memberships are in `gainsight_px_segments`, users in `gainsight_px_users`,
-the subscription in `gainsight_px_account`. Control API besides the shared one (see `control`):
+`create_app` wires the calls; segments and memberships are in `segments`, users in `users`,
+the subscription in `account`. Control API besides the shared one (see `control`):
 
 - `POST /_sandbox/users` plants one user or `{"users": [...]}`: `identifyId` (required) and any other user fields
 - `DELETE /_sandbox/segments/{externalId}` deletes an external segment, as somebody at PX might by hand
@@ -19,14 +19,14 @@ from collections.abc import Callable
 
 from flask import Flask, Response, request
 
-from local.sandboxes.answers import html_answer, json_answer
-from local.sandboxes.control import attach_control
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
-from local.sandboxes.gainsight_px_control import attach_control_extras
-from local.sandboxes.gainsight_px_envelope import refusal
-from local.sandboxes.gainsight_px_segments import attach_segment_calls
-from local.sandboxes.gainsight_px_settings import GainsightPxConfig
-from local.sandboxes.gainsight_px_users import attach_user_calls
+from sandboxes.answers import html_answer, json_answer
+from sandboxes.control import attach_control
+from sandboxes.gainsight_px.account import GainsightPxAccount
+from sandboxes.gainsight_px.control import attach_control_extras
+from sandboxes.gainsight_px.envelope import refusal
+from sandboxes.gainsight_px.segments import attach_segment_calls
+from sandboxes.gainsight_px.settings import GainsightPxConfig
+from sandboxes.gainsight_px.users import attach_user_calls
 
 
 def create_app(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from local.sandboxes.answers import InvalidControlError
-from local.sandboxes.changed_settings import (
+from sandboxes.answers import InvalidControlError
+from sandboxes.changed_settings import (
     Reader,
     address_set,
     flag,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
-from local.sandboxes.scripted_faults import DroppedConnectionError
+from sandboxes.scripted_faults import DroppedConnectionError
 
 if TYPE_CHECKING:
     from flask import Flask

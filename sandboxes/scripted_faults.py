@@ -18,7 +18,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from local.sandboxes.answers import InvalidControlError
+from sandboxes.answers import InvalidControlError
 
 
 class DroppedConnectionError(ConnectionAbortedError):

@@ -1,8 +1,8 @@
 """The ActiveCampaign API v3 as far as a segment export needs it, over an account in memory.
 
 https://developers.activecampaign.com/reference/overview
-`create_app` wires the calls; imports and contacts are in `activecampaign_calls`, the account in
-`activecampaign_account`. Control API besides the shared one (see `control`):
+`create_app` wires the calls; imports and contacts are in `calls`, the account in
+`account`. Control API besides the shared one (see `control`):
 
 - `POST /_sandbox/contacts` plants one contact or `{"contacts": [...]}`, as if edited by hand: `email` (required),
   `firstName`, `lastName`, `phone`, `fields` {id: text}, `tags` [name], `lists` {list id: status},
@@ -21,14 +21,14 @@ from collections.abc import Callable
 
 from flask import Flask, Response, g, request
 
-from local.sandboxes.activecampaign_account import ActiveCampaignAccount
-from local.sandboxes.activecampaign_calls import attach_contact_calls, attach_import_calls
-from local.sandboxes.activecampaign_deletions import attach_deletion_calls
-from local.sandboxes.activecampaign_rows import as_id, is_email
-from local.sandboxes.activecampaign_settings import ActiveCampaignConfig, read_outcome
-from local.sandboxes.activecampaign_tags import attach_tag_calls
-from local.sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer, page_of
-from local.sandboxes.control import CONTROL_PREFIX, attach_control
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.calls import attach_contact_calls, attach_import_calls
+from sandboxes.activecampaign.deletions import attach_deletion_calls
+from sandboxes.activecampaign.rows import as_id, is_email
+from sandboxes.activecampaign.settings import ActiveCampaignConfig, read_outcome
+from sandboxes.activecampaign.tags import attach_tag_calls
+from sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer, page_of
+from sandboxes.control import CONTROL_PREFIX, attach_control
 
 IMPORT_PATH = "/api/3/import/bulk_import"
 

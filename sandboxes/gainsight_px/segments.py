@@ -11,9 +11,9 @@ from datetime import datetime
 
 from flask import Flask, Response, request
 
-from local.sandboxes.answers import body_object, empty_answer, json_answer
-from local.sandboxes.gainsight_px_account import GainsightPxAccount, Segment
-from local.sandboxes.gainsight_px_envelope import bad_request, refusal
+from sandboxes.answers import body_object, empty_answer, json_answer
+from sandboxes.gainsight_px.account import GainsightPxAccount, Segment
+from sandboxes.gainsight_px.envelope import bad_request, refusal
 
 _TEXT_KEYS = ("id", "externalId", "name", "description")
 

@@ -9,9 +9,9 @@ import uuid
 
 from flask import Flask, Response, request
 
-from local.sandboxes.answers import body_object, empty_answer, json_answer
-from local.sandboxes.gainsight_px_account import GainsightPxAccount
-from local.sandboxes.gainsight_px_envelope import bad_request, refusal
+from sandboxes.answers import body_object, empty_answer, json_answer
+from sandboxes.gainsight_px.account import GainsightPxAccount
+from sandboxes.gainsight_px.envelope import bad_request, refusal
 
 _DEFAULT_PAGE, _LARGEST_PAGE = 25, 1000
 _READ_ONLY = ("aptrinsicId", "id", "createDate", "lastModifiedDate", "lastSeenDate", "numberOfVisits", "globalId")
