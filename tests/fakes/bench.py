@@ -114,8 +114,9 @@ class Bench:
         segments: Sequence[str] = (VIP,),
         scan: int | None = None,
         pool: MakesPools | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock() if clock is None else clock
         self.steps = 0
         self.crash_at: int | None = None
         self.database = MemoryDatabase(after=self.step)

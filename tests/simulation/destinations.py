@@ -161,7 +161,7 @@ class SimDestination:
         return values
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
-        return joins + leaves >= self.call_size
+        return joins + leaves >= self.call_size * self.at_once
 
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         size, found = self.call_size, list[list[int]]()

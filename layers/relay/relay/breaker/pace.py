@@ -1,9 +1,9 @@
 """Pace: one record per (connection, quota) hands out slots to everyone who talks to that account.
 
 It hands them out in blocks. A block is time that is one process's alone: its calls leave in it, one slot after the
-other. A caller who comes alone gets a block of one slot. While several callers of a process wait, each block is twice
-as long as the one before, up to a second. So many calls take one read and one write together, and no two calls to an
-account are closer than its quota says.
+other, so that no two calls to an account are closer than its quota says. A caller who comes alone gets a block of one
+slot. A process with enough callers to use all that the quota allows gets blocks of up to a second: many calls take one
+read and one write together.
 
 A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the block. One
 more record per connection says until when the account wants no call at all; both are read at once.
@@ -13,6 +13,7 @@ import contextlib
 import math
 import random
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -41,24 +42,36 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(slots=True)
 class _Share:
-    """What one process has of a quota: its block, of which slots from `free` on, up to `end`, are nobody's yet."""
+    """What one process has of a quota: its block, and who of its callers is where.
+
+    Of the block the slots from `free` on, up to `end`, are nobody's yet: `left` of `size`.
+    """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     """Held while a slot is picked, and while a block is taken: the others need it, too."""
-    callers: set[object] = field(default_factory=set)
-    """Who asks for a slot or waits for it."""
     free: datetime = _NEVER
     end: datetime = _NEVER
     size: int = 1
-    """How many slots the block has."""
     left: int = 0
-    """How many of them nobody was given."""
     day: str = ""
-    """The UTC day in whose budget they are counted; empty for a quota without one."""
+    """The UTC day in whose budget the block is counted; empty for a quota without one."""
     looked_at: datetime = _NEVER
     """When it was looked last whether the account wants a rest."""
     rests: int = 0
     """How many rests were met. A slot that was given before one counts no more."""
+    asking: set[object] = field(default_factory=set)
+    """Who has no slot yet."""
+    waiting: set[object] = field(default_factory=set)
+    """Who waits for the slot that it has."""
+    away: deque[datetime] = field(default_factory=deque)
+    """When those left who have not come back yet."""
+    takes: timedelta = timedelta()
+    """How long a caller is away, of the last ones about."""
+
+    def come(self, now: datetime) -> None:
+        """Note that a caller is here: those who left first come back first."""
+        if self.away:
+            self.takes += (now - self.away.popleft() - self.takes) / 16
 
     def slot(self, now: datetime, step: timedelta) -> datetime | None:
         """Return the next slot of the block, None when there is none left. One that has passed is nobody's any more."""
@@ -66,6 +79,7 @@ class _Share:
         return slot if self.left > 0 and slot + step <= self.end else None
 
     def give(self, slot: datetime, step: timedelta) -> None:
+        """Give a slot away."""
         self.free = slot + step
         self.left -= 1
 
@@ -74,11 +88,20 @@ class _Share:
         self.rests += 1
         self.end = _NEVER
 
-    def wanted(self, step: timedelta) -> int:
-        """Return how many slots the next block shall have."""
-        waiting = len(self.callers)
-        wanted = max(waiting, 2 * self.size) if waiting > 1 else self.size // 2
-        return max(1, min(wanted, LOOKED_WITHIN // step))
+    def wanted(self, now: datetime, step: timedelta) -> int:
+        """Return how many slots the next block shall have.
+
+        A block is time in which nobody else calls. So it has more slots than callers who ask only where they come back
+        so soon that they use every slot there is: where all of them leave one after the other, the first is back.
+        """
+        asking = len(self.asking)
+        callers = asking + len(self.waiting) + len(self.away)
+        size = self.size
+        if callers == 1 or callers * step < self.takes:
+            size = 1
+        elif self.left == 0 and now < self.end:
+            size *= 2
+        return max(1, min(max(size, asking), LOOKED_WITHIN // step))
 
 
 class Pace:
@@ -102,12 +125,18 @@ class Pace:
         its probes, which take a slot too, open it again in the next UTC day.
         """
         share = self._shares.setdefault((connection, quota.name), _Share())
+        latest = self._clock.now() + self._patience
         caller = object()
-        share.callers.add(caller)
+        share.asking.add(caller)
         try:
-            self._wait(share, connection, quota)
+            with share.lock:
+                share.come(self._clock.now())
+            for _ in range(ATTEMPTS):
+                if self._leave(share, caller, connection, quota, latest):
+                    return
         finally:
-            share.callers.discard(caller)
+            share.asking.discard(caller)
+        raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
 
     def backlog(self, connection: str, quota: Quota) -> timedelta:
         """Return how far ahead the next slot lies that nobody has taken; zero when it is free now."""
@@ -148,22 +177,29 @@ class Pace:
                 return
             self._pause()
 
-    def _wait(self, share: _Share, connection: str, quota: Quota) -> None:
-        latest = self._clock.now() + self._patience
-        for _ in range(ATTEMPTS):
-            with share.lock:
-                slot, rests = self._slot(share, connection, quota, latest), share.rests
-            if slot is None:
-                self._pause()
-                continue
+    def _leave(self, share: _Share, caller: object, connection: str, quota: Quota, latest: datetime) -> bool:
+        """Wait for a slot; return whether the call may leave in it, and need not ask for another one."""
+        with share.lock:
+            slot, rests = self._slot(share, connection, quota, latest), share.rests
+            if slot is not None:
+                share.asking.discard(caller)
+                share.waiting.add(caller)
+        if slot is None:
+            self._pause()
+            return False
+        try:
             wait = (slot - self._clock.now()).total_seconds()
             if wait > 0:
                 self._clock.sleep(wait)
-            with share.lock:
-                self._look(share, connection, quota)
-                if share.rests == rests:
-                    return
-        raise Conflict("pace", f"no slot of the {quota.name} quota could be taken")
+        finally:
+            share.waiting.discard(caller)
+        with share.lock:
+            self._look(share, connection, quota)
+            if share.rests == rests:
+                share.away.append(self._clock.now())
+                return True
+        share.asking.add(caller)
+        return False
 
     def _slot(self, share: _Share, connection: str, quota: Quota, latest: datetime) -> datetime | None:
         """Return a slot of the block, of a new one if need be; None when others took slots meanwhile."""
@@ -185,8 +221,9 @@ class Pace:
         free = _free(self._clock.now(), item, account)
         size, spent = self._budget(share, item, quota, free)
         if free > latest:
-            is_held = free in (_rest_of(item), _rest_of(account))
-            raise self._busy("a rest was asked for" if is_held else f"the {quota.name} quota is used up", free)
+            is_rest = free in (_rest_of(item), _rest_of(account))
+            why = "the account has asked for a rest" if is_rest else f"the {quota.name} quota is used up"
+            raise self._busy(why, free)
         end = free + size * self._step(quota)
         # The id makes each block a write of its own. Where the answer to a write is lost, the database looks what is
         # there: the same block, taken by somebody else, must not pass for ours.
@@ -205,7 +242,7 @@ class Pace:
     def _budget(self, share: _Share, item: Item | None, quota: Quota, free: datetime) -> tuple[int, Item]:
         """Return how many slots to take, and what the record then says of the day's budget: nothing without one."""
         step = self._step(quota)
-        wanted = share.wanted(step)
+        wanted = share.wanted(self._clock.now(), step)
         if quota.a_day is None:
             return wanted, {}
         used = 0 if item is None else _used(item, free)
