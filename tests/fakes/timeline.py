@@ -42,7 +42,9 @@ class Timeline(FakeClock):
                 self.time = max(self.time, at)
                 one.switch()
         finally:
+            # Where one has died the others died with it.
             self._hub = None
+            self._waking.clear()
 
     def sleep(self, seconds: float) -> None:
         if self._hub is None:

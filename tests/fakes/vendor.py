@@ -12,9 +12,10 @@ from typing import Any
 from relay.breaker.pace import Pace
 from relay.destinations.contract import Account, Answer, Caller, Quota, Step
 from relay.domain.exports import Connection, Export
+from relay.domain.runs import Run
 from relay.stores.database import Item, Key, Write
 from relay.wiring import Stack
-from tests.fakes.bench import CONNECTION, TOOL, Bench
+from tests.fakes.bench import CONNECTION, TOOL, VIP, Bench
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.timeline import Timeline
@@ -78,12 +79,14 @@ class Slow(BenchDestination):
 class VendorBench(Bench):
     """A relay whose destination takes calls beside each other; each process has a pace of its own."""
 
-    def __init__(self, quota: Quota, *, at_once: int, takes: float = 0.25, call_size: int = 1, shards: int = 1) -> None:
+    def __init__(
+        self, quota: Quota, *, at_once: int, takes: float = 0.25, shards: int = 1, segments: Sequence[str] = (VIP,)
+    ) -> None:
         self.timeline = Timeline()
         self.quota, self.takes = quota, takes
         self.arrivals = Arrivals()
         self.pacing: list[CountingDatabase] = []
-        super().__init__(call_size=call_size, streams=False, pool=self.timeline.pool, clock=self.timeline)
+        super().__init__(call_size=1, streams=False, segments=segments, pool=self.timeline.pool, clock=self.timeline)
         self.tool.__class__ = Slow
         self.tool.inside = Counter()  # type: ignore[attr-defined]
         self.tool.at_once, self.tool.shards = at_once, shards
@@ -108,14 +111,20 @@ class VendorBench(Bench):
         stack.caller = caller
         return stack
 
-    def members(self, count: int) -> None:
+    def members(self, count: int, *segments: str) -> None:
         """Store members, as many in each shard."""
         for number in range(count):
-            self.store(number, email=f"{number}@x.example", name="A")
+            self.store(number, inside=segments or (VIP,), email=f"{number}@x.example", name="A")
 
-    def run_in(self, processes: int) -> None:
+    def in_time(self, task: Callable[[], Any]) -> Any:
+        """Do a task on the timeline; return what it returns, or raise what it raises."""
+        results = []
+        self.timeline.run(lambda: results.append(task()))
+        return results[0]
+
+    def run_in(self, processes: int, started: Run | None = None) -> None:
         """Work off a run in so many processes, each with the pages of its own shard."""
-        run = self.start()
+        run = self.start() if started is None else started
         stacks = [self.new_stack() for _ in range(processes)]
 
         def work(shard: int) -> None:

@@ -1,4 +1,4 @@
-"""Calls that are made at the same time: they are played in an order of their own, and their ends are seen in another."""
+"""Calls made at the same time: they are played in an order of their own, and their ends are seen in another."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
