@@ -2,7 +2,7 @@
 
     python -m local.stack up|down
 
-The ports are free ones unless RELAY_PORT_AWS, RELAY_PORT_ACTIVECAMPAIGN or RELAY_PORT_GAINSIGHT_PX say otherwise.
+The ports are free ones unless RELAY_PORT_AWS and RELAY_PORT_<DESTINATION> say otherwise.
 Everything lives in `.local/` of this checkout, so that several checkouts can run at once; `.local/stack.json` describes
 the running stack.
 """
@@ -30,6 +30,7 @@ import boto3
 from botocore.config import Config
 
 from local.processes import LocalStackError, Processes, tail
+from sandboxes import names
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".local"
@@ -44,7 +45,6 @@ _SERVICES = (
     "apigateway,cloudformation,cloudwatch,dynamodb,events,iam,kms,lambda,logs,s3,scheduler,secretsmanager,sns,sqs,"
     "ssm,sts"
 )
-_SANDBOXES = {"activecampaign": "activecampaign", "gainsight_px": "gainsight-px"}
 PACE_SCALE = 20
 """How many times faster than documented the destinations are called here, and the sandboxes let time pass."""
 SETTINGS_SECONDS = 1
@@ -227,15 +227,15 @@ def _start_emulator(processes: Processes, port: int, region: str, temporary: Pat
 
 def _start_sandboxes(processes: Processes) -> dict[str, str]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    for destination, name in _SANDBOXES.items():
+    for destination in names():
         port = os.environ.get(f"RELAY_PORT_{destination.upper()}", "0")
-        command = [sys.executable, "-m", "sandboxes", name, "--port", port, "--time-scale", str(PACE_SCALE)]
+        command = [sys.executable, "-m", "sandboxes", destination, "--port", port, "--time-scale", str(PACE_SCALE)]
         processes.start(destination, command, environment, ROOT)
     return {
         destination: processes.wait(
             destination, "the sandbox's address", 30, partial(_address, processes.log(destination))
         )
-        for destination in _SANDBOXES
+        for destination in names()
     }
 
 

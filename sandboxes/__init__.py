@@ -2,4 +2,13 @@
 
 They answer as the vendors document it; where the vendors document nothing, a comment at the place says what was
 chosen and why. Nothing of the product is imported here, and nothing here by the product.
+
+Each is a package with `Config`, the settings of an account, and `create_app`, which returns the sandbox of one.
 """
+
+from pkgutil import iter_modules
+
+
+def names() -> list[str]:
+    """Return the names of the sandboxes there are: those of their packages, which are those of the destinations."""
+    return sorted(module.name for module in iter_modules(__path__) if module.ispkg)

@@ -1,101 +1,43 @@
-"""What both sandboxes share: the control API under `/_sandbox/`, counting of calls, and committing of faults.
+"""What all sandboxes share: the control API under `/_sandbox/`, counting of calls, and committing of faults.
 
-The control API has no authentication and is no part of a vendor's API:
-
-- `GET /_sandbox/state[?summary=true]` what the account holds (with `summary`, sizes only)
-- `GET /_sandbox/counters` calls by operation and status, writes, injected faults, quota use and violations
-- `GET|POST|DELETE /_sandbox/faults` the fault script (see `scripted_faults`)
-- `POST /_sandbox/settings` changes settings of the running account, e.g. its key; unknown ones are refused
-- `POST /_sandbox/reset` back to the account as it was configured at the start; faults and counters go too
+The README beside this file describes the control API.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, g, request
 
+from sandboxes.account import Account
 from sandboxes.answers import InvalidControlError, body_object, html_answer, json_answer
-from sandboxes.limits import Quota
-from sandboxes.scripted_faults import DroppedConnectionError, Fault, FaultScript
+from sandboxes.scripted_faults import DroppedConnectionError, Fault
 
 CONTROL_PREFIX = "/_sandbox/"
 
 
-class CallTally:
-    """Counts of vendor-API calls; the control API's own calls are left out."""
+def make_app(
+    account: Account[Any], admit: Callable[[], Response | None], *, not_writing: frozenset[str] = frozenset()
+) -> Flask:
+    """Return an app over `account`, which is its `extensions["sandbox"]`; the vendor's calls are added to it.
 
-    def __init__(self) -> None:
-        self.operations: Counter[str] = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.pairs: dict[str, Counter[str]] = {}
-        self.injected: Counter[str] = Counter()
-        self.write_calls = 0
-        self.writes = 0
-
-    def count(self, operation: str, status: str, *, writing: bool, processed: bool) -> None:
-        """Count one call; `writing` = it asks for a change, `processed` = it reached the account and succeeded."""
-        self.operations[operation] += 1
-        self.statuses[status] += 1
-        self.pairs.setdefault(operation, Counter())[status] += 1
-        self.write_calls += writing
-        self.writes += writing and processed
-
-    def report(self) -> dict[str, object]:
-        """Return the counts as they appear on the counters page."""
-        return {
-            "calls": sum(self.operations.values()),
-            "operations": dict(self.operations),
-            "statuses": dict(self.statuses),
-            "operation_statuses": {operation: dict(counts) for operation, counts in self.pairs.items()},
-            "write_calls": self.write_calls,
-            "writes": self.writes,
-            "injected": dict(self.injected),
-        }
-
-
-class Sandbox(Protocol):
-    """An account behind the control API."""
-
-    lock: threading.RLock
-    faults: FaultScript
-    tally: CallTally
-    sleep: Callable[[float], None]
-
-    def state(self, *, summary: bool) -> dict[str, object]:
-        """Return everything the account holds, or with `summary` only sizes."""
-        ...
-
-    def quotas(self) -> Mapping[str, Quota]:
-        """Return the account's quotas by name."""
-        ...
-
-    def particular_counters(self) -> dict[str, object]:
-        """Return counts only this kind of account has."""
-        ...
-
-    def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Change settings of the running account; raise `InvalidControlError` and change nothing on a bad one."""
-        ...
-
-    def reset(self) -> None:
-        """Go back to the account as it was configured."""
-        ...
-
-
-def attach_control(app: Flask, sandbox: Sandbox, *, not_writing: frozenset[str] = frozenset()) -> None:
-    """Give `app` the control API, fault injection, counting and one-request-at-a-time processing.
-
-    `not_writing` names POST operations ("POST /path") that change nothing in the account.
+    It has the control API, counts calls, commits faults, and processes one call at a time. `admit` is asked before each
+    call of the vendor's API: where it answers, the call goes no further. `not_writing` names POST operations
+    (`POST /path`) that change nothing in the account.
     """
-    app.extensions["sandbox"] = sandbox
+    app = Flask("sandboxes")
+    app.extensions["sandbox"] = account
     # A scripted lost connection must reach the server as it is instead of becoming a 500.
     app.config["PROPAGATE_EXCEPTIONS"] = True
-    _attach_request_hooks(app, sandbox, not_writing)
-    _attach_control_routes(app, sandbox)
+    _attach_request_hooks(app, account, not_writing)
+    app.before_request(lambda: None if _is_control() else admit())
+    _attach_control_routes(app, account)
+    return app
+
+
+def _is_control() -> bool:
+    return request.path.startswith(CONTROL_PREFIX)
 
 
 def _operation() -> str:
@@ -103,29 +45,29 @@ def _operation() -> str:
     return f"{request.method} {rule}"
 
 
-def _attach_request_hooks(app: Flask, sandbox: Sandbox, not_writing: frozenset[str]) -> None:
+def _attach_request_hooks(app: Flask, account: Account[Any], not_writing: frozenset[str]) -> None:
     def count(status: str, *, processed: bool) -> None:
         operation = _operation()
         writing = request.method not in ("GET", "HEAD") and operation not in not_writing
-        with sandbox.lock:
-            sandbox.tally.count(operation, status, writing=writing, processed=processed)
+        with account.lock:
+            account.tally.count(operation, status, writing=writing, processed=processed)
 
     @app.before_request
     def commit_fault() -> Response | None:
         g.fault = None
-        if not request.path.startswith(CONTROL_PREFIX):
-            g.fault = fault = sandbox.faults.take(request.method, request.path, request.get_data())
-            answer = _commit(sandbox, fault) if fault is not None else None
+        if not _is_control():
+            g.fault = fault = account.faults.take(request.method, request.path, request.get_data())
+            answer = _commit(account, fault) if fault is not None else None
             if answer is not None:
                 return answer
         # Taken after any delay, so that a slow request does not hold up the others.
-        sandbox.lock.acquire()
+        account.lock.acquire()
         g.locked = True
         return None
 
     @app.after_request
     def count_call(answer: Response) -> Response:
-        if request.path.startswith(CONTROL_PREFIX):
+        if _is_control():
             return answer
         # A log-in page comes with 200 too, and nothing was done then.
         succeeded = answer.status_code < 300 and answer.mimetype != "text/html"
@@ -140,15 +82,15 @@ def _attach_request_hooks(app: Flask, sandbox: Sandbox, not_writing: frozenset[s
     @app.teardown_request
     def let_go(_error: BaseException | None) -> None:
         if g.pop("locked", False):
-            sandbox.lock.release()
+            account.lock.release()
 
 
-def _commit(sandbox: Sandbox, fault: Fault) -> Response | None:
+def _commit(account: Account[Any], fault: Fault) -> Response | None:
     """Do what comes before processing; an answer returned stands in for processing."""
-    with sandbox.lock:
-        sandbox.tally.injected[fault.kind()] += 1
+    with account.lock:
+        account.tally.injected[fault.kind()] += 1
     if fault.delay:
-        sandbox.sleep(fault.delay)
+        account.sleep(fault.delay)
     if fault.drop == "before":
         # Never sent: the connection is dropped once the call has been counted.
         return json_answer({})
@@ -167,34 +109,34 @@ def _scripted_answer(fault: Fault) -> Response | None:
     return json_answer({} if fault.body is None else fault.body, fault.status, fault.headers)
 
 
-def _attach_control_routes(app: Flask, sandbox: Sandbox) -> None:
+def _attach_control_routes(app: Flask, account: Account[Any]) -> None:
     @app.get("/_sandbox/state")
     def state() -> Response:
-        return json_answer(sandbox.state(summary=request.args.get("summary") == "true"))
+        return json_answer(account.state(summary=request.args.get("summary") == "true"))
 
     @app.get("/_sandbox/counters")
     def counters() -> Response:
-        quotas = {name: quota.report() for name, quota in sandbox.quotas().items()}
+        quotas = {name: quota.report() for name, quota in account.quotas.items()}
         return json_answer(
             {
-                **sandbox.tally.report(),
+                **account.tally.report(),
                 "quotas": quotas,
                 "limit_violations": sum(int(report["violations"]) for report in quotas.values()),
-                **sandbox.particular_counters(),
+                **account.counters(),
             }
         )
 
     @app.get("/_sandbox/faults")
     def waiting_faults() -> Response:
-        return json_answer({"waiting": sandbox.faults.waiting()})
+        return json_answer({"waiting": account.faults.waiting()})
 
     @app.post("/_sandbox/faults")
     def append_faults() -> Response:
-        return json_answer({"waiting": sandbox.faults.append(request.get_json(force=True))})
+        return json_answer({"waiting": account.faults.append(request.get_json(force=True))})
 
     @app.delete("/_sandbox/faults")
     def clear_faults() -> Response:
-        sandbox.faults.clear()
+        account.faults.clear()
         return json_answer({"waiting": 0})
 
     @app.post("/_sandbox/settings")
@@ -202,12 +144,12 @@ def _attach_control_routes(app: Flask, sandbox: Sandbox) -> None:
         changes = body_object()
         if changes is None:
             raise InvalidControlError("the settings to change must be a JSON object")
-        sandbox.change_settings(changes)
+        account.change(changes)
         return json_answer({"changed": sorted(changes)})
 
     @app.post("/_sandbox/reset")
     def reset() -> Response:
-        sandbox.reset()
+        account.reset()
         return json_answer({"reset": True})
 
     @app.errorhandler(InvalidControlError)

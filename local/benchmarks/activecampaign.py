@@ -34,9 +34,9 @@ IMPORTS_A_MINUTE = 100
 CALLS_A_SECOND = 5
 """https://developers.activecampaign.com/reference/bulk-import-contacts and .../rate-limits."""
 
-ACCOUNTS: Mapping[str, tuple[str, ...]] = {
-    "open": (),
-    "silent": ("--excluded-at", "queue", "--success-lists", "created"),
+ACCOUNTS: Mapping[str, Mapping[str, str]] = {
+    "open": {},
+    "silent": {"excluded_at": "queue", "success_lists": "created"},
 }
 """What accounts say of an import: whom it left out, or no more than how many. It is not documented which."""
 
@@ -91,8 +91,8 @@ class FullRun:
 def benchmark(folder: Path, profiles: int, time_scale: float, account: str = "open") -> Report:
     """Measure with so many profiles and one of `ACCOUNTS`."""
     population = Population(profiles, (_SEGMENT,), has_troubles=True)
-    options = ("--lists", f"{_LIST}:Newsletter", "--fields", "1:text", *ACCOUNTS[account])
-    with aws_apart({}) as aws, sandbox(KIND, folder, time_scale, *options) as url:
+    settings = {"lists": {_LIST: "Newsletter"}, "fields": {"1": "text"}, **ACCOUNTS[account]}
+    with aws_apart({}) as aws, sandbox(KIND, folder, time_scale, **settings) as url:
         say(f"storing {profiles:,} profiles")
         aws.do(store, population)
         _prepare(SandboxControl(url), population)

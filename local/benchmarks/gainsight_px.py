@@ -87,7 +87,7 @@ def benchmark(folder: Path, profiles: int, time_scale: float) -> Report:
     waves: dict[str, Wave] = {}
     for count in (2, 1):
         population = Population(profiles, _SEGMENTS[:count])
-        with aws_apart({}) as aws, sandbox(KIND, folder, time_scale) as url:
+        with aws_apart({}) as aws, sandbox(_DESTINATION, folder, time_scale) as url:
             say(f"storing {profiles:,} profiles")
             aws.do(store, population)
             waves |= _measured(url, aws, population, time_scale)

@@ -1,5 +1,6 @@
 """The sandbox of a benchmark: a process of its own, asked over its control API."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,10 +16,11 @@ _START_SECONDS = 30.0
 
 
 @contextmanager
-def sandbox(kind: str, folder: Path, time_scale: float, *options: str) -> Iterator[str]:
-    """Serve a sandbox (`activecampaign` or `gainsight-px`) meanwhile; yield its address."""
+def sandbox(destination: str, folder: Path, time_scale: float, **settings: object) -> Iterator[str]:
+    """Serve the sandbox of a destination, with `settings`, meanwhile; yield its address."""
     processes = Processes(folder)
-    command = [sys.executable, "-m", "sandboxes", kind, "--time-scale", str(time_scale), *options]
+    options = ["--time-scale", str(time_scale), "--settings", json.dumps(settings)]
+    command = [sys.executable, "-m", "sandboxes", destination, *options]
     try:
         processes.start("sandbox", command, os.environ, _ROOT)
 

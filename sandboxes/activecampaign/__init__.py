@@ -1,5 +1,6 @@
 """The ActiveCampaign API v3, as far as a segment export needs it."""
 
 from sandboxes.activecampaign.app import create_app
+from sandboxes.activecampaign.settings import ActiveCampaignConfig as Config
 
-__all__ = ["create_app"]
+__all__ = ["Config", "create_app"]

@@ -8,106 +8,24 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import threading
-import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Mapping
 
+from sandboxes.account import Account
+from sandboxes.activecampaign.contacts import BOUNCED, REMOVED, SUBSCRIBED, UNSUBSCRIBED, Contact, ListStatus
+from sandboxes.activecampaign.imports import Batch
 from sandboxes.activecampaign.rows import ImportRow
-from sandboxes.activecampaign.settings import ActiveCampaignConfig, ImportOutcome, changed_config
-from sandboxes.control import CallTally
-from sandboxes.limits import Quota, ScaledClock, SlidingQuota
-from sandboxes.scripted_faults import FaultScript
-
-SUBSCRIBED, UNSUBSCRIBED, BOUNCED = 1, 2, 3
-REMOVED = 91
-"""Taken off the list without having objected, by another integration:
-https://help.activecampaign.com/hc/en-us/articles/360021838379-API-contact-with-91-as-list-subscription-status"""
+from sandboxes.activecampaign.settings import ActiveCampaignConfig, ImportOutcome
 
 
-@dataclass(slots=True)
-class ListStatus:
-    """How a contact stands with one list: 1 subscribed, 2 unsubscribed, 3 bounced, 91 removed, and who said so last."""
+class ActiveCampaignAccount(Account[ActiveCampaignConfig]):
+    """The account behind the sandbox."""
 
-    relation_id: int
-    status: int
-    sourceid: int
-    by: str
-    changed: datetime
+    limits = {"requests_per_second": 1, "imports_per_minute": 60, "single_imports_per_minute": 60}
 
-
-@dataclass(slots=True)
-class Contact:
-    """One contact; `tags` maps a tag's id to the id of the association, which is what can be deleted."""
-
-    contact_id: int
-    email: str
-    created: datetime
-    updated: datetime
-    first_name: str = ""
-    last_name: str = ""
-    phone: str = ""
-    fields: dict[int, str] = field(default_factory=dict)
-    tags: dict[int, int] = field(default_factory=dict)
-    lists: dict[int, ListStatus] = field(default_factory=dict)
-
-    def is_active(self) -> bool:
-        """Tell whether the contact counts against the contact limit: once, when subscribed to any list."""
-        return any(standing.status == SUBSCRIBED for standing in self.lists.values())
-
-
-@dataclass
-class Batch:
-    """One queued import; times are scaled seconds, `success` holds contact ids and `failure` addresses."""
-
-    batch_id: str
-    rows: list[ImportRow]
-    dropped: list[str]
-    """Addresses left out when it was queued."""
-    exclude_automations: bool
-    size: int
-    queued: float
-    queued_at: datetime
-    due: float
-    outcome: ImportOutcome
-    done: bool = False
-    success: list[str] = field(default_factory=list)
-    failure: list[str] = field(default_factory=list)
-
-    def status(self, now: float) -> str | bool:
-        """Return the status a client is shown; the boolean false of the first second included."""
-        if now - self.queued < 1.0:
-            return False
-        if self.done:
-            return self.outcome.status
-        share = (now - self.queued) / max(self.due - self.queued, 1e-9)
-        return "waiting" if share < 1 / 3 else "claimed" if share < 2 / 3 else "active"
-
-
-class ActiveCampaignAccount:
-    """The account behind the sandbox; hold `lock` while using it from several threads."""
-
-    def __init__(
-        self,
-        config: ActiveCampaignConfig,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.lock = threading.RLock()
-        self.faults = FaultScript()
-        self.sleep = sleep
-        self.clock = ScaledClock(clock, config.time_scale)
-        self._initial = config
-        self.reset()
-
-    def reset(self) -> None:
-        """Go back to the account as it was configured."""
-        self.config = self._initial
-        self.faults.clear()
-        self.tally = CallTally()
+    def fill(self) -> None:
+        """Hold nobody."""
         self.contacts: dict[int, Contact] = {}
         self.by_email: dict[str, Contact] = {}
         self.tags: dict[int, str] = {}
@@ -124,22 +42,8 @@ class ActiveCampaignAccount:
         self._numbers = itertools.count(1)
         self._relations = itertools.count(1)
         self._tag_numbers = itertools.count(1)
-        config, elapsed = self.config, self.clock.elapsed
-        self.requests_quota = SlidingQuota(config.requests_per_second, 1, elapsed)
-        self.bulk_quota = SlidingQuota(config.imports_per_minute, 60, elapsed)
-        self.single_quota = SlidingQuota(config.single_imports_per_minute, 60, elapsed)
 
-    # The control API's view.
-
-    def quotas(self) -> Mapping[str, Quota]:
-        """Return the account's quotas by name."""
-        return {
-            "requests_per_second": self.requests_quota,
-            "imports_per_minute": self.bulk_quota,
-            "single_imports_per_minute": self.single_quota,
-        }
-
-    def particular_counters(self) -> dict[str, object]:
+    def counters(self) -> dict[str, object]:
         """Return how many imports were queued, how many contacts were in them, and how many automations started."""
         self.settle()
         return {
@@ -147,10 +51,6 @@ class ActiveCampaignAccount:
             "imported_contacts": sum(batch.size for batch in self.batches.values()),
             "automations_started": self.automations_started,
         }
-
-    def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Change settings of the running account, e.g. `api_key`, `lists`, `unpaid` (see `settings`)."""
-        self.config = changed_config(self.config, changes)
 
     def state(self, *, summary: bool) -> dict[str, object]:
         """Return contacts, lists, tags and imports; with `summary` only sizes and contacts per list and status."""
@@ -397,21 +297,3 @@ class ActiveCampaignAccount:
             # Someone who never was on the list becomes "unsubscribed" as through contactLists: undocumented here.
             self.set_list_status(contact, number, UNSUBSCRIBED, by="import")
         return contact
-
-    def import_overview(self) -> dict[str, list[dict[str, str]]]:
-        """Return the imports of the last 7 days by day, open and completed, counts as texts."""
-        since = self.clock.timestamp() - 7 * 86_400
-        days: dict[tuple[bool, str], list[int]] = {}
-        for batch in self.batches.values():
-            if batch.queued_at.timestamp() >= since:
-                day = batch.queued_at.astimezone(UTC).date().isoformat()
-                days.setdefault((batch.done, day), []).append(batch.size)
-
-        def listing(done: bool) -> list[dict[str, str]]:
-            return [
-                {"forDate": day, "batches": str(len(sizes)), "contacts": str(sum(sizes))}
-                for (is_done, day), sizes in sorted(days.items())
-                if is_done is done
-            ]
-
-        return {"outstanding": listing(done=False), "recentlyCompleted": listing(done=True)}

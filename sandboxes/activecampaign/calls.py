@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from sandboxes.activecampaign.account import (
-    SUBSCRIBED,
-    UNSUBSCRIBED,
-    ActiveCampaignAccount,
-    Contact,
-    ListStatus,
-)
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.contacts import SUBSCRIBED, UNSUBSCRIBED, Contact, ListStatus
+from sandboxes.activecampaign.imports import overview
 from sandboxes.activecampaign.rows import (
     MAX_BODY_BYTES,
     RefusedImportError,
@@ -41,11 +37,11 @@ def attach_import_calls(app: Flask, account: ActiveCampaignAccount) -> None:
             contacts, no_automations = contacts_of(body)
         except RefusedImportError as refusal:
             return _refusal(refusal.message, refusal.reasons)
-        quota = account.single_quota if len(contacts) == 1 else account.bulk_quota
-        if quota.admit() is not None:
+        limit = "single_imports_per_minute" if len(contacts) == 1 else "imports_per_minute"
+        if account.admit(limit) is not None:
             return _refusal(
                 "Rate limit exceeded.",
-                [f"{quota.limit} such imports fit in a minute. Try again in a minute."],
+                [f"{account.quotas[limit].limit} such imports fit in a minute. Try again in a minute."],
             )
         try:
             rows = read_rows(contacts)
@@ -58,7 +54,7 @@ def attach_import_calls(app: Flask, account: ActiveCampaignAccount) -> None:
 
     @app.get("/api/3/import/bulk_import")
     def import_overview() -> Response:
-        return json_answer(account.import_overview())
+        return json_answer(overview(account.batches.values(), account.clock.timestamp()))
 
     @app.get("/api/3/import/info")
     def import_info() -> Response:

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import Literal
 
-from sandboxes.answers import InvalidControlError
-from sandboxes.changed_settings import (
-    Reader,
-    address_set,
-    flag,
-    id_set,
-    number,
-    numbered_texts,
-    one_of,
-    seconds,
-    text,
-    with_changes,
-)
+from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic.dataclasses import dataclass
 
-IMPORT_ENDINGS = ("completed", "failed", "interrupted")
+from sandboxes.config import Address, Config, Text
 
 
 @dataclass(frozen=True)
-class ImportOutcome:
+class ImportOutcome(Config):
     """How one import ends.
 
     `failed` applies no row, `interrupted` the first half; neither reports the rest. `unreported` addresses (lower
@@ -31,13 +21,13 @@ class ImportOutcome:
     where that is not the account's `processing_seconds`: nobody promises that imports end in their order.
     """
 
-    status: str = "completed"
-    unreported: frozenset[str] = frozenset()
-    seconds: float | None = None
+    status: Literal["completed", "failed", "interrupted"] = "completed"
+    unreported: frozenset[Address] = frozenset()
+    seconds: NonNegativeFloat | None = None
 
 
 @dataclass(frozen=True)
-class ActiveCampaignConfig:
+class ActiveCampaignConfig(Config):
     """An account as it is at the start.
 
     `wrong_key`: what a wrong key gets, because three reports conflict: `403` (documented), `html` (a log-in page with
@@ -55,67 +45,23 @@ class ActiveCampaignConfig:
     `imports_count`: whether imports count among the requests of the second, too; undocumented.
     """
 
-    api_key: str = "sandbox-api-key"
-    lists: Mapping[int, str] = field(default_factory=lambda: {1: "Sandbox list"})
-    invisible_lists: frozenset[int] = frozenset()
-    fields: Mapping[int, str] = field(default_factory=dict)
-    excluded: frozenset[str] = frozenset()
-    wrong_key: str = "403"
+    api_key: Text = "sandbox-api-key"
+    lists: Mapping[int, Text] = field(default_factory=lambda: {1: "Sandbox list"})
+    invisible_lists: frozenset[NonNegativeInt] = frozenset()
+    fields: Mapping[int, Text] = field(default_factory=dict)
+    excluded: frozenset[Address] = frozenset()
+    wrong_key: Literal["403", "html", "401"] = "403"
     settings_forbidden: bool = False
     unpaid: bool = False
-    contact_limit: int = 2_500_000
-    processing_seconds: float = 6.0
-    success_lists: str = "created_or_updated"
-    excluded_at: str = "both"
-    removed_in_import: str = "subscribes"
-    exclude_automations_at: str = "either"
+    contact_limit: NonNegativeInt = 2_500_000
+    processing_seconds: NonNegativeFloat = 6.0
+    success_lists: Literal["created_or_updated", "created"] = "created_or_updated"
+    excluded_at: Literal["both", "queue", "import"] = "both"
+    removed_in_import: Literal["subscribes", "refuses"] = "subscribes"
+    exclude_automations_at: Literal["payload", "contact", "either"] = "either"
     ids_filter: bool = True
     imports_count: bool = False
-    oversize_status: int = 413
-    requests_per_second: int = 5
-    imports_per_minute: int = 100
-    single_imports_per_minute: int = 20
-    time_scale: float = 1.0
-
-
-_READERS: Mapping[str, Reader] = {
-    "api_key": text,
-    "lists": numbered_texts,
-    "invisible_lists": id_set,
-    "fields": numbered_texts,
-    "excluded": address_set,
-    "wrong_key": one_of("403", "html", "401"),
-    "settings_forbidden": flag,
-    "unpaid": flag,
-    "contact_limit": number,
-    "processing_seconds": seconds,
-    "success_lists": one_of("created_or_updated", "created"),
-    "excluded_at": one_of("both", "queue", "import"),
-    "removed_in_import": one_of("subscribes", "refuses"),
-    "exclude_automations_at": one_of("payload", "contact", "either"),
-    "ids_filter": flag,
-    "imports_count": flag,
-    "oversize_status": number,
-}
-
-
-def changed_config(config: ActiveCampaignConfig, changes: Mapping[str, object]) -> ActiveCampaignConfig:
-    """Return the settings with `changes` applied; quotas and the time scale stay as they were at the start."""
-    return with_changes(config, changes, _READERS)
-
-
-def read_outcome(value: object) -> ImportOutcome:
-    """Read `{"status": "completed" | "failed" | "interrupted", "unreported": [address, ...], "seconds": 3600}`.
-
-    All of it is optional.
-    """
-    if not isinstance(value, dict) or set(value) - {"status", "unreported", "seconds"}:
-        raise InvalidControlError("an import outcome is an object with status, unreported and seconds")
-    status = value.get("status", "completed")
-    if status not in IMPORT_ENDINGS:
-        raise InvalidControlError(f"an import ends {', '.join(IMPORT_ENDINGS)}")
-    try:
-        unreported = address_set(value.get("unreported", []))
-        return ImportOutcome(status, unreported, seconds(value["seconds"]) if "seconds" in value else None)
-    except ValueError as error:
-        raise InvalidControlError(f"an import outcome: {error}") from error
+    oversize_status: NonNegativeInt = 413
+    requests_per_second: NonNegativeInt = 5
+    imports_per_minute: NonNegativeInt = 100
+    single_imports_per_minute: NonNegativeInt = 20

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
-from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.contacts import Contact
 from sandboxes.activecampaign.rows import as_id
 from sandboxes.answers import body_object, json_answer, page_of
 

@@ -1,5 +1,6 @@
 """The Gainsight PX REST API v1, as far as a segment export needs it."""
 
 from sandboxes.gainsight_px.app import create_app
+from sandboxes.gainsight_px.settings import GainsightPxConfig as Config
 
-__all__ = ["create_app"]
+__all__ = ["Config", "create_app"]

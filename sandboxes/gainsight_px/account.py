@@ -6,17 +6,13 @@ https://px-apidocs.gainsight.com
 from __future__ import annotations
 
 import secrets
-import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sandboxes.control import CallTally
-from sandboxes.gainsight_px.settings import GainsightPxConfig, changed_config
-from sandboxes.limits import FixedQuota, Quota, ScaledClock, SlidingQuota
-from sandboxes.scripted_faults import FaultScript
+from sandboxes.account import DAY, Account
+from sandboxes.gainsight_px.settings import GainsightPxConfig
 
 
 @dataclass
@@ -49,27 +45,13 @@ class Attribute:
     origin: str = "CUSTOM"
 
 
-class GainsightPxAccount:
-    """The subscription behind the sandbox; hold `lock` while using it from several threads."""
+class GainsightPxAccount(Account[GainsightPxConfig]):
+    """The subscription behind the sandbox."""
 
-    def __init__(
-        self,
-        config: GainsightPxConfig,
-        clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self.lock = threading.RLock()
-        self.faults = FaultScript()
-        self.sleep = sleep
-        self.clock = ScaledClock(clock, config.time_scale)
-        self._initial = config
-        self.reset()
+    limits = {"requests_per_second": 1, "requests_per_day": DAY}
 
-    def reset(self) -> None:
-        """Go back to the subscription as it was configured; issued tokens stop working."""
-        self.config = self._initial
-        self.faults.clear()
-        self.tally = CallTally()
+    def fill(self) -> None:
+        """Hold nobody and no segment; issued tokens stop working."""
         self.users: dict[str, dict[str, object]] = {}
         self.segments: dict[str, Segment] = {}
         self.token_fetches = 0
@@ -78,16 +60,8 @@ class GainsightPxAccount:
         self.identities_told = 0
         self.unfit_values = 0
         self._tokens: dict[str, float] = {}
-        self.second_quota = SlidingQuota(self.config.requests_per_second, 1, self.clock.elapsed)
-        self.day_quota = FixedQuota(self.config.requests_per_day, 86_400, self.clock.elapsed)
 
-    # The control API's view.
-
-    def quotas(self) -> Mapping[str, Quota]:
-        """Return the subscription's quotas by name."""
-        return {"requests_per_second": self.second_quota, "requests_per_day": self.day_quota}
-
-    def particular_counters(self) -> dict[str, object]:
+    def counters(self) -> dict[str, object]:
         """Return counts of tokens and memberships.
 
         `times_backwards` counts identities sent with an older qualification time than the last one sent for the same
@@ -101,10 +75,6 @@ class GainsightPxAccount:
             "identities_told": self.identities_told,
             "unfit_values": self.unfit_values,
         }
-
-    def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Change settings of the running subscription, e.g. `feature` (see `settings`)."""
-        self.config = changed_config(self.config, changes)
 
     def state(self, *, summary: bool) -> dict[str, object]:
         """Return users and segments with members (sorted) and times; with `summary` only sizes."""

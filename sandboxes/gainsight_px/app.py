@@ -1,12 +1,8 @@
 """The Gainsight PX REST API v1 as far as a segment export needs it, over a subscription in memory.
 
 https://px-apidocs.gainsight.com
-`create_app` wires the calls; segments and memberships are in `segments`, users in `users`,
-the subscription in `account`. Control API besides the shared one (see `control`):
-
-- `POST /_sandbox/users` plants one user or `{"users": [...]}`: `identifyId` (required) and any other user fields
-- `DELETE /_sandbox/segments/{externalId}` deletes an external segment, as somebody at PX might by hand
-- `DELETE /_sandbox/tokens` makes all access tokens invalid before their time
+`create_app` wires the calls; segments and memberships are in `segments`, users in `users`, the subscription in
+`account`. What the control API has besides the shared part is in `control`.
 """
 
 from __future__ import annotations
@@ -16,11 +12,12 @@ import binascii
 import hmac
 import time
 from collections.abc import Callable
+from functools import partial
 
 from flask import Flask, Response, request
 
 from sandboxes.answers import html_answer, json_answer
-from sandboxes.control import attach_control
+from sandboxes.control import make_app
 from sandboxes.gainsight_px.account import GainsightPxAccount
 from sandboxes.gainsight_px.control import attach_control_extras
 from sandboxes.gainsight_px.envelope import refusal
@@ -33,47 +30,40 @@ def create_app(
     config: GainsightPxConfig | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
+    time_scale: float = 1.0,
 ) -> Flask:
-    """Return the sandbox; its `GainsightPxAccount` is `app.extensions["sandbox"]`.
-
-    `clock` gives seconds since 1970 and `sleep` carries out scripted delays; tests inject both.
-    """
-    account = GainsightPxAccount(config or GainsightPxConfig(), clock, sleep)
-    app = Flask("gainsight_px_sandbox")
-    attach_control(app, account, not_writing=frozenset({"POST /oauth/token"}))
-    _attach_front_door(app, account)
+    """Return the sandbox over a `GainsightPxAccount`; see `Account` for the arguments."""
+    account = GainsightPxAccount(config or GainsightPxConfig(), clock, sleep, time_scale)
+    app = make_app(account, partial(_admit, account), not_writing=frozenset({"POST /oauth/token"}))
     _attach_token_call(app, account)
     _attach_subscription_calls(app, account)
     attach_segment_calls(app, account)
     attach_user_calls(app, account)
     attach_control_extras(app, account)
-    return app
-
-
-def _attach_front_door(app: Flask, account: GainsightPxAccount) -> None:
-    """Credentials and rate limits: around 200 requests a second and a million a day, 429 without Retry-After."""
-
-    @app.before_request
-    def admit() -> Response | None:
-        if not request.path.startswith("/v1/"):
-            return None
-        if not _is_authenticated(account):
-            # The published loader recognises a bad key by the text before the colon.
-            text = "Authentication failed in loginAwareAuthentication: Unauthorized or bad API Key"
-            return refusal(401, "UNAUTHORIZED", text)
-        waits = [account.second_quota.admit(), account.day_quota.admit()]
-        if any(wait is not None for wait in waits):
-            return refusal(429, "TOO_MANY_REQUESTS", "Rate limit exceeded")
-        if request.method != "GET" and account.config.permission == "read":
-            return refusal(401, "UNAUTHORIZED", "Unauthorized or bad API Key")
-        if request.path.startswith("/v1/external_segment/"):
-            return _feature_off_answer(account.config.feature)
-        return None
 
     @app.errorhandler(404)
     @app.errorhandler(405)
     def no_such_call(error: Exception) -> Response:
         return refusal(getattr(error, "code", 404), "NOT_FOUND", "No such call")
+
+    return app
+
+
+def _admit(account: GainsightPxAccount) -> Response | None:
+    """Credentials and rate limits: around 200 requests a second and a million a day, 429 without Retry-After."""
+    if not request.path.startswith("/v1/"):
+        return None
+    if not _is_authenticated(account):
+        # The published loader recognises a bad key by the text before the colon.
+        text = "Authentication failed in loginAwareAuthentication: Unauthorized or bad API Key"
+        return refusal(401, "UNAUTHORIZED", text)
+    if account.admit() is not None:
+        return refusal(429, "TOO_MANY_REQUESTS", "Rate limit exceeded")
+    if request.method != "GET" and account.config.permission == "read":
+        return refusal(401, "UNAUTHORIZED", "Unauthorized or bad API Key")
+    if request.path.startswith("/v1/external_segment/"):
+        return _feature_off_answer(account.config.feature)
+    return None
 
 
 def _is_authenticated(account: GainsightPxAccount) -> bool:

@@ -1,4 +1,9 @@
-"""What tests do to a Gainsight PX subscription beside its API; see `gainsight_px` for the calls."""
+"""What tests do to a Gainsight PX subscription beside its API.
+
+- `POST /_sandbox/users` plants one user or `{"users": [...]}`: `identifyId` (required) and any other user fields
+- `DELETE /_sandbox/segments/{externalId}` deletes an external segment, as somebody at PX might by hand
+- `DELETE /_sandbox/tokens` makes all access tokens invalid before their time
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from flask import Flask
 
 from relay.domain.exports import Export
 from sandboxes.activecampaign import create_app
-from sandboxes.activecampaign.account import SUBSCRIBED
+from sandboxes.activecampaign.contacts import SUBSCRIBED
 from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.contract.subject import Subject
 

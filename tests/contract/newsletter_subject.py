@@ -12,7 +12,7 @@ from flask import Flask
 from relay.destinations.contract import Destination
 from relay.domain.exports import Export
 from tests.contract.subject import Subject
-from tests.fakes.newsletter_sandbox import NewsletterAccount, create_app
+from tests.fakes.newsletter_sandbox import NewsletterAccount, NewsletterConfig, create_app
 
 
 class NewsletterSubject(Subject):
@@ -29,8 +29,8 @@ class NewsletterSubject(Subject):
         return found
 
     def create_app(self) -> Flask:
-        lists = {7: "m-news", 8: "m-offers"}
-        return create_app(NewsletterAccount("s3cret-key", self.time, self.time.pass_, lists))
+        config = NewsletterConfig(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
+        return create_app(config, self.time, self.time.pass_)
 
     def connection_fields(self) -> dict[str, str]:
         return {"api_key": "s3cret-key"}
@@ -54,14 +54,13 @@ class NewsletterSubject(Subject):
         self.account_under_test.refused.add(identity)
 
     def spoil(self) -> None:
-        del self.account_under_test.lists[7]
+        self.account_under_test.change({"lists": {8: "m-offers"}})
 
     def crowd(self, count: int) -> None:
         """Lists whose keys come first."""
         account: NewsletterAccount = self.account_under_test
-        for number in range(1_000, 1_000 + count):
-            account.lists = {**account.lists, number: f"a-{number}"}
-            account.members[number] = {}
+        crowd = {number: f"a-{number}" for number in range(1_000, 1_000 + count)}
+        account.change({"lists": crowd | dict(account.config.lists)})
 
     def members(self, target: str) -> set[str]:
         return set(self.state()[target.partition("/")[2]])

@@ -53,7 +53,7 @@ def conversing(kind: type[Subject]) -> Iterator[tuple[Subject, str, Sent]]:
 def counting(subject: Subject, sent: Sent) -> frozenset[str]:
     """Return the sandbox's quotas that count a request."""
     subject.time.pass_(2 * 3_600)
-    quotas = subject.account_under_test.quotas()
+    quotas = subject.account_under_test.quotas
     before = {name: quota.remaining() for name, quota in quotas.items()}
     subject.wire.act(sent)
     return frozenset(name for name, quota in quotas.items() if quota.remaining() < before[name])
@@ -100,9 +100,9 @@ def test_the_vendor_never_has_to_refuse(name: str) -> None:
     quotas, counted = declared(kind), counted_by_name(name)
     assert counted.keys() == quotas.keys(), "no conversation of the suite makes a call under one of them"
     subject = kind()
-    for limit in subject.account_under_test.quotas():
+    for limit in subject.account_under_test.quotas:
         subject.reset()
-        limited = subject.account_under_test.quotas()[limit]
+        limited = subject.account_under_test.quotas[limit]
         ours = {one: quotas[one] for one, limits in counted.items() if limit in limits}
         window = limited.report()["seconds"]
         began = subject.time.seconds

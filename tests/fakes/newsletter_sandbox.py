@@ -10,104 +10,82 @@ Limits: 60 calls a minute, 2,000 an hour, 20,000 a day.
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import field
+from functools import partial
+from typing import NamedTuple
 
 from flask import Flask, Response, request
+from pydantic import NonNegativeInt
+from pydantic.dataclasses import dataclass
 
+from sandboxes.account import DAY, Account
 from sandboxes.answers import body_object, json_answer
-from sandboxes.control import CONTROL_PREFIX, CallTally, attach_control
-from sandboxes.limits import FixedQuota, Quota, SlidingQuota
-from sandboxes.scripted_faults import FaultScript
+from sandboxes.config import Config, Text
+from sandboxes.control import make_app
 
 LISTS_A_PAGE = 20
 MOST_MEMBERS = 50
 
 
-@dataclass
-class Member:
+@dataclass(frozen=True)
+class NewsletterConfig(Config):
+    """An account as it is at the start: its lists are keys by number."""
+
+    api_key: Text = "sandbox-api-key"
+    lists: Mapping[int, Text] = field(default_factory=lambda: {1: "sandbox-list"})
+    calls_a_minute: NonNegativeInt = 60
+    calls_an_hour: NonNegativeInt = 2_000
+    calls_a_day: NonNegativeInt = 20_000
+
+
+class Member(NamedTuple):
     """Somebody on a list."""
 
     name: str
     since: str
 
 
-class NewsletterAccount:
-    """The account: lists by number, members by list and address; whoever is `refused` is refused everywhere."""
+class NewsletterAccount(Account[NewsletterConfig]):
+    """The account: members by list and address; whoever is `refused` is refused everywhere."""
 
-    def __init__(
-        self, api_key: str, clock: Callable[[], float], sleep: Callable[[float], None], lists: Mapping[int, str]
-    ) -> None:
-        self.api_key = api_key
-        self.clock = clock
-        self.sleep = sleep
-        self.lock = threading.RLock()
-        self._began = clock()
-        self._lists = dict(lists)
-        self.reset()
+    limits = {"calls_a_minute": 60, "calls_an_hour": 3_600, "calls_a_day": DAY}
 
-    def reset(self) -> None:
-        """Go back to the account as it was made."""
-        self.faults = FaultScript()
-        self.tally = CallTally()
-        self.lists = dict(self._lists)
-        self.members: dict[int, dict[str, Member]] = {number: {} for number in self.lists}
+    def fill(self) -> None:
+        """Hold nobody."""
+        self.members: dict[int, dict[str, Member]] = {number: {} for number in self.config.lists}
         self.since: dict[tuple[int, str], str] = {}
         """The time last sent by list and address, of those who left too."""
         self.refused: set[str] = set()
-        self._quotas: Mapping[str, Quota] = {
-            "minute": SlidingQuota(60, 60, self._elapsed),
-            "hour": SlidingQuota(2_000, 3_600, self._elapsed),
-            "day": FixedQuota(20_000, 86_400, self._elapsed),
-        }
-
-    def _elapsed(self) -> float:
-        return self.clock() - self._began
 
     def state(self, *, summary: bool) -> dict[str, object]:
         """Return the members of each list and their names."""
         return {
-            str(number): {email: member.name for email, member in members.items()}
+            str(number): len(members) if summary else {email: member.name for email, member in members.items()}
             for number, members in self.members.items()
         }
 
-    def quotas(self) -> Mapping[str, Quota]:
-        """Return the quotas by name."""
-        return self._quotas
-
-    def particular_counters(self) -> dict[str, object]:
-        """Return nothing of its own."""
-        return {}
-
-    def change_settings(self, changes: Mapping[str, object]) -> None:
-        """Nothing can be changed."""
-
     def numbered(self, key: str) -> int | None:
         """Return the number of a list by its key."""
-        return next((number for number, known in self.lists.items() if known == key), None)
+        return next((number for number, known in self.config.lists.items() if known == key), None)
 
 
-def create_app(account: NewsletterAccount) -> Flask:
-    """Return the account's API."""
-    app = Flask("newsletter_sandbox")
-    attach_control(app, account)
-
-    @app.before_request
-    def admit() -> Response | None:
-        if request.path.startswith(CONTROL_PREFIX):
-            return None
-        if request.headers.get("Authorization") != f"Bearer {account.api_key}":
-            return json_answer({"error": "unauthorised"}, 401)
-        if [wait for quota in account.quotas().values() if (wait := quota.admit()) is not None]:
-            return json_answer({"error": "slow down"}, 429)
-        return None
+def create_app(
+    config: NewsletterConfig | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+    time_scale: float = 1.0,
+) -> Flask:
+    """Return the sandbox over a `NewsletterAccount`; see `Account` for the arguments."""
+    account = NewsletterAccount(config or NewsletterConfig(), clock, sleep, time_scale)
+    app = make_app(account, partial(_admit, account))
 
     @app.get("/v2/lists")
     def lists() -> Response:
         after = request.args.get("after", "")
-        found = [(key, number) for number, key in account.lists.items() if key > after]
-        page = sorted(found)[:LISTS_A_PAGE]
+        found = sorted((key, number) for number, key in account.config.lists.items() if key > after)
+        page = found[:LISTS_A_PAGE]
         more = page[-1][0] if len(found) > len(page) else None
         return json_answer({"lists": [{"id": number, "key": key} for key, number in page], "next": more})
 
@@ -120,6 +98,14 @@ def create_app(account: NewsletterAccount) -> Flask:
         return _each(account, key, _remove)
 
     return app
+
+
+def _admit(account: NewsletterAccount) -> Response | None:
+    if request.headers.get("Authorization") != f"Bearer {account.config.api_key}":
+        return json_answer({"error": "unauthorised"}, 401)
+    if account.admit() is not None:
+        return json_answer({"error": "slow down"}, 429)
+    return None
 
 
 def _each(
@@ -143,7 +129,7 @@ def _each(
 
 def _add(account: NewsletterAccount, number: int, given: dict[str, str]) -> str:
     account.since[number, given["email"]] = given["since"]
-    known = account.members[number].get(given["email"])
+    known = account.members.setdefault(number, {}).get(given["email"])
     name = given.get("name", "" if known is None else known.name)
     account.members[number][given["email"]] = Member(name, given["since"])
     return "added" if known is None else "updated"
@@ -151,4 +137,4 @@ def _add(account: NewsletterAccount, number: int, given: dict[str, str]) -> str:
 
 def _remove(account: NewsletterAccount, number: int, given: dict[str, str]) -> str:
     account.since[number, given["email"]] = given["since"]
-    return "unknown" if account.members[number].pop(given["email"], None) is None else "removed"
+    return "unknown" if account.members.setdefault(number, {}).pop(given["email"], None) is None else "removed"

@@ -82,7 +82,10 @@ def test_the_command_needs_no_path_to_the_library(written: Write) -> None:
         ('{"steps": [{"post": {}, "before": "v1, "}]}', "step 1: post does not take before"),
         ('{"steps": [], "setup": {"kind": "crm"}}', "setup: kind must be one of ac, px"),
         ('{"steps": [], "setup": {"colour": "red"}}', "neither ours nor an option of the sandbox: colour"),
-        ('{"steps": [], "setup": {"processing_seconds": "long"}}', "processing_seconds: must be a number"),
+        (
+            '{"steps": [], "setup": {"processing_seconds": "long"}}',
+            "setup: processing_seconds: Input should be a valid number",
+        ),
     ],
 )
 def test_a_bad_file_is_told_by_name_and_stops_no_other(

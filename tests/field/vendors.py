@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from flask import Flask
 
@@ -14,22 +14,17 @@ from relay.destinations.contract import Destination
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.token import Tokens
 from sandboxes import activecampaign, gainsight_px
-from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.contacts import Contact
 from sandboxes.activecampaign.settings import ActiveCampaignConfig
-from sandboxes.activecampaign.settings import changed_config as changed_activecampaign
 from sandboxes.answers import InvalidControlError
+from sandboxes.config import Config
 from sandboxes.gainsight_px.account import GainsightPxAccount
 from sandboxes.gainsight_px.settings import GainsightPxConfig
-from sandboxes.gainsight_px.settings import changed_config as changed_gainsight_px
 from tests.fakes.virtual_clock import VirtualClock
 from tests.field.reading import CaseError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from _typeshed import DataclassInstance
-
-    Config = TypeVar("Config", bound=DataclassInstance)
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 class Vendor(ABC):
@@ -57,7 +52,7 @@ class ActiveCampaignVendor(Vendor):
     secret = {"api_host": "acme.api-us1.com", "api_key": ActiveCampaignConfig.api_key}
 
     def __init__(self, options: Mapping[str, Any], clock: VirtualClock) -> None:
-        config = _config(ActiveCampaignConfig(lists={7: "News"}), options, changed_activecampaign)
+        config = _config(ActiveCampaignConfig(lists={7: "News"}), options)
         self.destination = ActiveCampaign()
         self.app = activecampaign.create_app(config, clock=clock.timestamp, sleep=clock.advance)
 
@@ -87,7 +82,7 @@ class GainsightPxVendor(Vendor):
     secret = {"region": "us", "api_key": GainsightPxConfig.api_key}
 
     def __init__(self, options: Mapping[str, Any], clock: VirtualClock) -> None:
-        config = _config(GainsightPxConfig(), options, changed_gainsight_px)
+        config = _config(GainsightPxConfig(), options)
         self.destination = GainsightPx(Tokens(clock.timestamp))
         self.app = gainsight_px.create_app(config, clock=clock.timestamp, sleep=clock.advance)
 
@@ -97,23 +92,13 @@ class GainsightPxVendor(Vendor):
         return {"members": {segment.external_id: sorted(segment.members) for segment in segments}}
 
 
-QUOTAS = ("requests_per_second", "requests_per_day", "imports_per_minute", "single_imports_per_minute")
-"""Options that a sandbox takes only when it is made."""
-
-
-def _config(
-    config: Config, options: Mapping[str, Any], changed: Callable[[Config, Mapping[str, object]], Config]
-) -> Config:
+def _config(config: ConfigT, options: Mapping[str, Any]) -> ConfigT:
     """Return the settings of a sandbox with a case's options."""
     known = {own.name for own in dataclasses.fields(config)}
     if unknown := sorted(options.keys() - known):
         raise CaseError(f"setup: neither ours nor an option of the sandbox: {', '.join(unknown)}")
-    quotas = {name: value for name, value in options.items() if name in QUOTAS}
-    if not all(isinstance(value, int) for value in quotas.values()):
-        raise CaseError(f"setup: {', '.join(sorted(quotas))} must be whole numbers")
-    others = {name: value for name, value in options.items() if name not in QUOTAS}
     try:
-        return dataclasses.replace(changed(config, others), **quotas)
+        return config.changed(options)
     except InvalidControlError as error:
         raise CaseError(f"setup: {error}") from None
 

@@ -18,7 +18,8 @@ from relay.domain.exports import Export
 from relay.domain.identity import Record
 from relay.domain.problems import Rejection
 from sandboxes.activecampaign import create_app
-from sandboxes.activecampaign.account import ActiveCampaignAccount, Contact, ListStatus
+from sandboxes.activecampaign.account import ActiveCampaignAccount
+from sandboxes.activecampaign.contacts import Contact, ListStatus
 from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from tests.fakes.virtual_clock import VirtualClock
 from tests.histories import activecampaign_trouble

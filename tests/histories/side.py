@@ -169,7 +169,7 @@ class Side(ABC):
 
     def limits_exceeded(self) -> list[str]:
         """Return the documented limits that were exceeded, which a vendor would have to enforce."""
-        quotas: Mapping[str, Quota] = self.app.extensions["sandbox"].quotas()
+        quotas: Mapping[str, Quota] = self.app.extensions["sandbox"].quotas
         return [f"more than {quota.limit}: {name}" for name, quota in quotas.items() if quota.report()["violations"]]
 
     def calm(self) -> None:

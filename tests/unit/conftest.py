@@ -1,6 +1,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long one example takes says more about what else the machine does than about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 UNIT = Path(__file__).parent
 ON_SOCKETS = {UNIT / "sandboxes", UNIT / "sockets"}

@@ -19,13 +19,14 @@ PATH = "/api/3/import/bulk_import"
 class Importer:
     """One sandbox and short ways to import into it."""
 
-    def __init__(self, clock: Clock, **settings: Any) -> None:
+    def __init__(self, clock: Clock, time_scale: float = 1, **settings: Any) -> None:
         defaults: dict[str, Any] = {
             "lists": {7: "Newsletter", 8: "Events"},
             "fields": {1: "text", 2: "date"},
             "requests_per_second": 1000,
         }
-        app = create_app(ActiveCampaignConfig(api_key="ac-key", **{**defaults, **settings}), clock)
+        config = ActiveCampaignConfig(api_key="ac-key", **{**defaults, **settings})
+        app = create_app(config, clock, time_scale=time_scale)
         self.client: FlaskClient = app.test_client()
         self.clock = clock
 

@@ -24,14 +24,15 @@ MEMBERSHIP = "/v1/external_segment/update_membership"
 class Px:
     """One sandbox and short ways to call it."""
 
-    def __init__(self, clock: Clock, **settings: Any) -> None:
+    def __init__(self, clock: Clock, time_scale: float = 1, **settings: Any) -> None:
         account: dict[str, Any] = {
             "username": "ops@example.com",
             "password": "pw",
             "client_id": "sub-1",
             "client_secret": "cs",
         }
-        app = create_app(GainsightPxConfig(api_key="px-key", **account, **settings), clock, clock.sleep)
+        config = GainsightPxConfig(api_key="px-key", **account, **settings)
+        app = create_app(config, clock, clock.sleep, time_scale)
         self.client: FlaskClient = app.test_client()
 
     def token(self, **changes: str | None) -> TestResponse:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-ALLOWED = {"sandboxes", "flask", "werkzeug", "_typeshed", *sys.stdlib_module_names}
+ALLOWED = {"sandboxes", "flask", "werkzeug", "pydantic", *sys.stdlib_module_names}
 
 
 def imported(source: Path) -> Iterator[str]:
@@ -17,7 +17,7 @@ def imported(source: Path) -> Iterator[str]:
             yield from (name.name.partition(".")[0] for name in node.names)
 
 
-def test_the_sandboxes_import_nothing_but_a_web_framework() -> None:
+def test_the_sandboxes_import_nothing_of_the_product() -> None:
     sources = sorted((ROOT / "sandboxes").rglob("*.py"))
     assert sources
     found = {(str(source.relative_to(ROOT)), name) for source in sources for name in imported(source)}

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sandboxes import names
 from sandboxes.__main__ import parse
 from sandboxes.activecampaign import create_app
 from sandboxes.activecampaign.settings import ActiveCampaignConfig
@@ -66,7 +67,7 @@ def test_a_body_in_chunks_is_read(connection: http.client.HTTPConnection) -> Non
 
 
 def test_an_answer_without_a_body_leaves_the_connection_usable() -> None:
-    app, _host, _port = parse(["gainsight-px", "--api-key", "k"])
+    app, _host, _port = parse(["gainsight_px", "--settings", '{"api_key": "k"}'])
     with serve(app) as address:
         opened = http.client.HTTPConnection(urlsplit(address).netloc, timeout=10)
         call(opened, "POST", "/_sandbox/users", {"identifyId": "user-1"})
@@ -87,8 +88,9 @@ def test_a_stopped_sandbox_cuts_open_connections() -> None:
 
 
 def test_the_command_prints_its_address_first_and_ends_on_terminate() -> None:
-    arguments = ["activecampaign", "--port", "0", "--lists", "7,8:News", "--fields", "1:text,2:date"]
-    command = [sys.executable, "-m", "sandboxes", *arguments, "--api-key", "k"]
+    settings = {"api_key": "k", "lists": {"7": "List 7", "8": "News"}}
+    arguments = ["activecampaign", "--port", "0", "--settings", json.dumps(settings)]
+    command = [sys.executable, "-m", "sandboxes", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -101,12 +103,40 @@ def test_the_command_prints_its_address_first_and_ends_on_terminate() -> None:
     assert lists == {"7": "List 7", "8": "News"}
 
 
-def test_the_commands_options_reach_the_sandbox() -> None:
-    options = ["--port", "9102", "--unknown-users", "reject", "--max-identities", "50", "--attributes", "vip:BOOLEAN"]
-    app, host, port = parse(["gainsight-px", *options])
-    config = app.extensions["sandbox"].config
-    assert (host, port, config.unknown_users, config.max_identities) == ("127.0.0.1", 9102, "reject", 50)
-    assert config.attributes == {"vip": "BOOLEAN"}
-    app, _host, _port = parse(["activecampaign", "--invisible-lists", "9", "--excluded", "Ann@example.com"])
+def test_the_options_of_the_command_reach_the_sandbox() -> None:
+    settings = '{"unknown_users": "reject", "max_identities": 50, "attributes": {"vip": "BOOLEAN"}}'
+    app, host, port = parse(["gainsight_px", "--port", "9102", "--time-scale", "20", "--settings", settings])
+    account = app.extensions["sandbox"]
+    assert (host, port, account.clock.wall_seconds(60)) == ("127.0.0.1", 9102, 3)
+    assert (account.config.unknown_users, account.config.max_identities) == ("reject", 50)
+    assert account.config.attributes == {"vip": "BOOLEAN"}
+    app, _host, _port = parse(
+        ["activecampaign", "--settings", '{"invisible_lists": [9], "excluded": ["Ann@example.com"]}']
+    )
     config = app.extensions["sandbox"].config
     assert (config.invisible_lists, config.excluded) == ({9}, {"ann@example.com"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["elsewhere"],
+        ["activecampaign", "--settings", "[]"],
+        ["activecampaign", "--settings", "{"],
+        ["activecampaign", "--settings", '{"colour": "red"}'],
+        ["activecampaign", "--settings", '{"wrong_key": "500"}'],
+    ],
+)
+def test_the_command_refuses_what_it_does_not_know(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(arguments)
+    assert ended.value.code == 2
+    assert "usage: python -m sandboxes" in capsys.readouterr().err
+
+
+def test_every_sandbox_starts_as_its_settings_say_by_default() -> None:
+    assert set(names()) >= {"activecampaign", "gainsight_px"}
+    for name in names():
+        app, _host, _port = parse([name])
+        assert app.test_client().get("/_sandbox/state?summary=true").status_code == 200

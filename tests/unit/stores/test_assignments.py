@@ -32,7 +32,7 @@ ASSIGNMENTS = st.builds(
 SOME = Assignment(frozenset({Pair("list/7", "ann@x.example"), Pair("list/8", "ann@x.example")}), 3, NOON)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(ASSIGNMENTS)
 def test_every_assignment_comes_back_as_it_was(assignment: Assignment) -> None:
     assert decode(encode(assignment)) == assignment

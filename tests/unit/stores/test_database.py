@@ -34,7 +34,7 @@ class TestDynamoDb(DatabaseContract):
 _names = st.text("ab#", max_size=3)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     names=st.sets(_names.filter(bool), max_size=12),
     after=_names,
@@ -78,7 +78,7 @@ _calls = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(calls=_calls, all_at_once=st.lists(st.booleans(), min_size=4, max_size=4))
 def test_both_databases_do_the_same(calls: list[list[Write]], all_at_once: list[bool]) -> None:
     memory, real = MemoryDatabase(), DynamoDatabase(DynamoWire(), NAMES)
@@ -91,7 +91,7 @@ def test_both_databases_do_the_same(calls: list[list[Write]], all_at_once: list[
     assert real.get(keys) == memory.get(keys)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(calls=_calls, size=st.sampled_from([0, 900, 3000, 9000]))
 def test_both_databases_charge_the_same(calls: list[list[Write]], size: int) -> None:
     memory, wire = MemoryDatabase(), DynamoWire()

@@ -391,7 +391,7 @@ _writes = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(calls=st.lists(st.lists(_writes, max_size=8), min_size=1, max_size=4), seed=st.integers(0, 10**6))
 def test_whatever_trouble_passes_the_outcome_is_that_of_a_database_without_any(
     calls: list[list[Write]], seed: int

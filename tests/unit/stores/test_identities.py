@@ -57,7 +57,7 @@ RECORDS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(RECORDS)
 def test_every_record_comes_back_as_it_was(record: Record) -> None:
     assert decode(encode(record)) == record

@@ -65,7 +65,7 @@ SOME_ROWS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(IMPORTS, SOME_ROWS)
 def test_every_import_comes_back_as_it_was(opened: OpenImport, rows: list[Row]) -> None:
     database = MemoryDatabase()
@@ -76,7 +76,7 @@ def test_every_import_comes_back_as_it_was(opened: OpenImport, rows: list[Row]) 
     assert imports.rows(database, KEYED, opened) == rows
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(IMPORTS, SOME_ROWS, st.integers(0, 4))
 def test_what_is_left_open_comes_back_as_it_was(opened: OpenImport, rows: list[Row], kept: int) -> None:
     database = MemoryDatabase()

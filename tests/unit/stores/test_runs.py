@@ -55,7 +55,7 @@ def stored(database: MemoryDatabase, run: Run = RUN) -> Run:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(RUNS)
 def test_every_run_comes_back_as_it_was(run: Run) -> None:
     database = begun(run)

@@ -26,7 +26,7 @@ def due(database: MemoryDatabase, now: datetime = NOON) -> list[Wait]:
     return [wait for part in waits.due(database, now) for wait in part]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(WAITS, max_size=20))
 def test_whatever_is_due_comes_back_as_it_was_and_nothing_else(found: list[Wait]) -> None:
     database = MemoryDatabase()
