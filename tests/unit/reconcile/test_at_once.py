@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
-from relay.destinations.contract import Quota
+from relay.destinations.contract import Quota, Step
 from relay.domain.problems import ConnectionProblem, Transient
 from relay.domain.runs import RunState
 from relay.stores import defects
@@ -133,6 +134,22 @@ def targets_in_order(at_once: int) -> dict[str, list[str]]:
 
 def test_calls_of_one_identity_are_made_one_after_the_other_and_in_their_order() -> None:
     assert targets_in_order(at_once=8) == targets_in_order(at_once=1)
+
+
+def test_no_call_overtakes_another_with_an_identity_of_its_own() -> None:
+    """Given a call that has to wait for one of its identities, Then what follows for its other identity waits, too."""
+    bench = VendorBench(PLENTY, at_once=8, segments=(VIP, LAPSED))
+    bench.members(2, VIP, LAPSED)
+    bench.tool.call_size = 2
+
+    def calls(account: object, export: object, steps: Sequence[Step]) -> list[list[int]]:
+        first, second = ([place for place, step in enumerate(steps) if step.identity == mail(n)] for n in (0, 1))
+        return [[first[0]], [first[1], second[0]], [second[1]]]
+
+    bench.tool.calls = calls  # type: ignore[method-assign,assignment]
+    bench.in_time(lambda: bench.reconcile(0, 1))
+    assert [len(call) for call in bench.tool.calls_made] == [1, 2, 1]
+    assert bench.logged() == []
 
 
 @pytest.mark.parametrize("at_once", [4, 12])
