@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -118,35 +119,33 @@ def test_no_block_is_longer_than_a_second() -> None:
 
 
 def test_a_rest_stops_this_process_at_once_and_the_others_within_a_second() -> None:
+    """Given four processes, of which one is asked for a rest while its calls leave, Then all of them rest."""
     world = Processes(4, threads=24)
     began = world.timeline.now()
-    held = began + timedelta(seconds=10)
+    held: list[datetime] = []
+    left: dict[bool, list[datetime]] = {True: [], False: []}
 
-    def refuse() -> None:
-        world.timeline.sleep(10)
-        before = len(world.arrivals.at)
-        world.paces[0].hold_all("acme", timedelta(seconds=8))
-        assert before > 500
+    def call(pace: Pace, *, is_ours: bool) -> None:
+        while world.timeline.now() < began + timedelta(seconds=25):
+            pace("acme", FAST)
+            left[is_ours].append(world.timeline.now())
+            if is_ours and not held and world.timeline.now() > began + timedelta(seconds=10):
+                held.append(world.timeline.now())
+                pace.hold_all("acme", timedelta(seconds=8))
+            world.timeline.sleep(TAKES)
 
-    own: list[datetime] = []
-    calls = [
-        lambda pace=pace, seen=(own if place == 0 else world.arrivals.at): _call(world, pace, seen, began)
-        for place, pace in enumerate(world.paces)
-        for _ in range(24)
-    ]
-    world.timeline.run(refuse, *calls)
-    rest_ends = held + timedelta(seconds=8)
-    assert not [at for at in own if held < at < rest_ends]
-    assert not [at for at in world.arrivals.at if held + SECOND < at < rest_ends]
-    assert any(at >= rest_ends for at in own)
-    assert any(at >= rest_ends for at in world.arrivals.at)
-
-
-def _call(world: Processes, pace: Pace, seen: list[datetime], began: datetime) -> None:
-    while world.timeline.now() < began + timedelta(seconds=25):
-        pace("acme", FAST)
-        seen.append(world.timeline.now())
-        world.timeline.sleep(TAKES)
+    world.timeline.run(
+        *(
+            partial(call, pace, is_ours=place == 0)
+            for place, pace in enumerate(world.paces)
+            for _ in range(world.threads)
+        )
+    )
+    [asked] = held
+    rest_ends = asked + timedelta(seconds=8)
+    assert not [at for at in left[True] if asked < at < rest_ends]
+    assert not [at for at in left[False] if asked + SECOND < at < rest_ends]
+    assert all(any(at >= rest_ends for at in one) for one in left.values())
 
 
 def test_a_rest_of_one_quota_stops_its_blocks_and_no_others() -> None:
@@ -175,12 +174,23 @@ def test_a_rest_of_one_quota_stops_its_blocks_and_no_others() -> None:
     assert any(held + SECOND < at < held + timedelta(seconds=8) for at in others)
 
 
-def test_whoever_would_wait_too_long_is_told_so_even_where_the_process_has_a_block() -> None:
-    world = Processes(1, threads=40, quota=Quota("calls", 1, SECOND), takes=0.01)
-    world.call_for(0.001)
-    assert len(world.busy) > 0
-    assert all(busy.taken is False for busy in world.busy)
-    assert all(busy.retry_after is not None and busy.retry_after > timedelta(seconds=19) for busy in world.busy)
+def test_whoever_would_wait_too_long_is_told_so_even_where_its_process_has_a_slot() -> None:
+    timeline, waited, busy = Timeline(), list[timedelta](), list[Busy]()
+    pace = Pace(MemoryDatabase(), timeline, patience=0.5)
+
+    def call() -> None:
+        came = timeline.now()
+        try:
+            pace("acme", FAST)
+        except Busy as problem:
+            busy.append(problem)
+        waited.append(timeline.now() - came)
+
+    timeline.run(*[call] * 60)
+    assert max(waited) <= timedelta(seconds=0.5)
+    assert 60 - len(busy) == 38
+    assert all(one.taken is False for one in busy)
+    assert all(one.retry_after is not None and one.retry_after > timedelta(seconds=0.5) for one in busy)
 
 
 def test_nobody_waits_longer_than_the_patience_whatever_rests_come_meanwhile() -> None:
@@ -236,6 +246,25 @@ def test_what_is_left_of_a_block_goes_back_into_the_budget_with_the_next_one() -
     assert budget_used(world.tables, "acme", clock.now()) == pytest.approx((made + 10) / 1_000)
 
 
+def test_what_is_left_goes_back_even_where_somebody_else_took_slots_meanwhile() -> None:
+    world = Processes(1, threads=24, quota=BUDGETED)
+    world.call_for(3)
+    made = len(world.arrivals.at)
+    pace, clock = world.paces[0], FakeClock(world.timeline.now() + MINUTE)
+    pace._clock = clock
+
+    def overtake(step: str) -> None:
+        if step.startswith("write"):
+            world.tables.before = lambda _: None
+            Pace(world.tables, FakeClock(clock.now()))("acme", BUDGETED)
+
+    world.tables.before = overtake
+    for _ in range(10):
+        pace("acme", BUDGETED)
+        clock.advance(60)
+    assert budget_used(world.tables, "acme", clock.now()) == pytest.approx((made + 11) / 1_000)
+
+
 def test_what_is_left_is_given_back_once_only_when_the_answer_to_the_write_is_lost() -> None:
     world = Processes(1, threads=24, quota=BUDGETED)
     world.call_for(3)
@@ -274,24 +303,32 @@ def test_a_block_does_not_reach_into_the_next_day() -> None:
 # Threads, and others who take the same.
 
 
-def test_threads_of_one_process_never_get_the_same_slot() -> None:
-    clock, given = FakeClock(), list[datetime]()
-    clock.sleep = lambda seconds: given.append(clock.now() + timedelta(seconds=seconds))  # type: ignore[method-assign]
+def test_threads_of_one_process_never_leave_together() -> None:
+    leaving, own, left = threading.Barrier(16), threading.local(), list[datetime]()
+
+    class Still(FakeClock):
+        """Nobody's sleep moves it."""
+
+        def sleep(self, seconds: float) -> None:
+            own.wakes = self.now() + timedelta(seconds=seconds)
+
+    clock = Still()
     pace = Pace(MemoryDatabase(), clock, patience=10**6)
-    start = threading.Barrier(16)
 
     def call() -> None:
-        start.wait(60)
+        leaving.wait(60)
         for _ in range(50):
+            own.wakes = clock.now()
             pace("acme", FAST)
+            left.append(own.wakes)
 
     threads = [threading.Thread(target=call) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert len(given) >= 799
-    assert len(set(given)) == len(given)
+    assert len(left) == 800
+    assert len(set(left)) == 800
 
 
 def test_the_same_block_taken_by_two_is_not_the_same_write() -> None:

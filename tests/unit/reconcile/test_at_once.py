@@ -84,8 +84,9 @@ def test_each_call_that_fails_ends_by_its_own_problem() -> None:
     """Given calls under way of which one is refused and another's answer is lost, Then only that one stays open."""
     bench = vendor()
     bench.tool.script = [TOO_MANY, Lost(), Transient("server_error", "500", effect_within=timedelta(minutes=2))]
-    with pytest.raises(Transient):
+    with pytest.raises(Transient) as raised:
         reconcile(bench)
+    assert raised.value is TOO_MANY
     opened = [record for number in range(MANY) if (record := bench.record(mail(number))).open is not None]
     assert len(opened) == 2
     soonest, latest = sorted(record.open.deadline for record in opened if record.open is not None)
@@ -146,7 +147,7 @@ def test_no_call_overtakes_another_with_an_identity_of_its_own() -> None:
         first, second = ([place for place, step in enumerate(steps) if step.identity == mail(n)] for n in (0, 1))
         return [[first[0]], [first[1], second[0]], [second[1]]]
 
-    bench.tool.calls = calls  # type: ignore[method-assign,assignment]
+    bench.tool.calls = calls  # type: ignore[method-assign]
     bench.in_time(lambda: bench.reconcile(0, 1))
     assert [len(call) for call in bench.tool.calls_made] == [1, 2, 1]
     assert bench.logged() == []

@@ -195,11 +195,11 @@ class Pace:
             share.waiting.discard(caller)
         with share.lock:
             self._look(share, connection, quota)
-            if share.rests == rests:
-                share.away.append(self._clock.now())
-                return True
-        share.asking.add(caller)
-        return False
+            if share.rests != rests:
+                share.asking.add(caller)
+                return False
+            share.away.append(self._clock.now())
+        return True
 
     def _slot(self, share: _Share, connection: str, quota: Quota, latest: datetime) -> datetime | None:
         """Return a slot of the block, of a new one if need be; None when others took slots meanwhile."""
