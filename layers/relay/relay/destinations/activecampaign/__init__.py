@@ -57,6 +57,7 @@ class ActiveCampaign:
     identity = mapping_rules.EMAIL
     shards = 4
     call_size = MAX_CONTACTS
+    at_once = 1
     lost_answer_bound = IMPORT_BOUND
     import_bound = IMPORT_BOUND + timedelta(hours=1)
     streams = False
