@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from scaffold.model.subject import NewsletterSubject
 from tests.contract import test_activecampaign_conversations, test_calls, test_faults
 from tests.contract.activecampaign_subject import ActiveCampaignSubject
 from tests.contract.gainsight_px_subject import GainsightPxSubject
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
 

@@ -14,7 +14,7 @@ from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
 from relay.settings.settings import Settings
 from relay.settings.sources import UNKNOWN_LOOKUPS_AT_ONCE, TooManyUnknownSources
-from tests.fakes import newsletter_tool
+from scaffold.model import package as newsletter_tool
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
 

@@ -1,18 +1,16 @@
-"""The small destination of `tests.fakes.newsletter_tool` for the contract suite, which knows nothing of it."""
+"""The small destination of `scaffold.model.package` for the contract suite, which knows nothing of it."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flask import Flask
 
-from relay.destinations.contract import Destination
 from relay.domain.exports import Export
+from scaffold.model.sandbox import NewsletterAccount, NewsletterConfig, create_app
 from tests.contract.subject import Subject
-from tests.fakes.newsletter_sandbox import NewsletterAccount, NewsletterConfig, create_app
 
 
 class NewsletterSubject(Subject):
@@ -23,10 +21,6 @@ class NewsletterSubject(Subject):
     delivery_path = "^/v2/lists/[^/]+/members"
     identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
     page_size = 20
-
-    def load(self) -> Destination:
-        found: Destination = importlib.import_module("tests.fakes.newsletter_tool").DESTINATION
-        return found
 
     def create_app(self) -> Flask:
         config = NewsletterConfig(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
@@ -72,3 +66,6 @@ class NewsletterSubject(Subject):
     def last_time(self, target: str, identity: str) -> datetime | None:
         given = self.account_under_test.since.get((int(target.partition("/")[2]), identity))
         return None if given is None else datetime.fromisoformat(given)
+
+
+SUBJECTS = (NewsletterSubject,)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from scaffold.model.subject import NewsletterSubject
 from tests.contract import test_calls, test_declarations, test_faults, test_limits, test_membership, test_pages
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 
 
@@ -18,7 +18,7 @@ def _mistake(
     also: Mapping[str, str] | None = None,
 ) -> Mistake:
     changes = {old: new, **(also or {})}
-    return Mistake(name, "tests.fakes.newsletter_tool", changes, noticed_by, NewsletterSubject, case)
+    return Mistake(name, "scaffold.model.package", changes, noticed_by, NewsletterSubject, case)
 
 
 WRITES, READS, SHAPES = (
