@@ -64,10 +64,11 @@ def write(texts: Mapping[str, str], root: Path = ROOT) -> None:
 
 
 def with_word(template: str, name: Name) -> str:
-    """Return the template with one more word in its list of destinations."""
+    """Return the template with one more word in its list of destinations, which is in alphabetical order."""
     found = _DESTINATIONS.search(template)
     assert found is not None, f"{TEMPLATE} has no list &destinations"
-    return f"{template[: found.end(1)]}, {name.word}{template[found.end(1) :]}"
+    words = sorted([*found[1].split(", "), name.word])
+    return f"{template[: found.start(1)]}{', '.join(words)}{template[found.end(1) :]}"
 
 
 def with_page(index: str, name: Name) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 
 from relay.domain.exports import Export
-from scaffold.model.sandbox import NewsletterAccount, NewsletterConfig, create_app
+from scaffold.model.sandbox import Config, NewsletterToolAccount, create_app
 from tests.contract.subject import Subject
 
 
@@ -23,7 +23,7 @@ class NewsletterSubject(Subject):
     page_size = 20
 
     def create_app(self) -> Flask:
-        config = NewsletterConfig(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
+        config = Config(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
         return create_app(config, self.time, self.time.pass_)
 
     def connection_fields(self) -> dict[str, str]:
@@ -52,7 +52,7 @@ class NewsletterSubject(Subject):
 
     def crowd(self, count: int) -> None:
         """Lists whose keys come first."""
-        account: NewsletterAccount = self.account_under_test
+        account: NewsletterToolAccount = self.account_under_test
         crowd = {number: f"a-{number}" for number in range(1_000, 1_000 + count)}
         account.change({"lists": crowd | dict(account.config.lists)})
 
