@@ -91,6 +91,7 @@ smoke-gainsight-px: .venv/installed ## prove our reading on a real subscription:
 
 pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
+	PYTHONPATH=layers/relay:. .venv/bin/python -m local.option_tables
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)

@@ -31,7 +31,7 @@ PARTS = (
     Part("subject.py", "tests/contract/{snake}_subject.py", "how the suite reads the sandbox, and makes it difficult"),
     Part("mistakes.py", "tests/contract/{snake}_mistakes.py", "the mistakes, whenever the text they change is another"),
     Part("test_own.py", "tests/unit/destinations/test_{snake}.py", "what only this destination does"),
-    Part("page.md", "docs/{kebab}.md", "set-up, rejections, limits, and what only a live account can prove"),
+    Part("page.txt", "docs/{kebab}.md", "set-up, rejections, limits, and what only a live account can prove"),
 )
 TEMPLATE, INDEX = "template.yaml", "docs/README.md"
 

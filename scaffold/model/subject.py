@@ -1,4 +1,4 @@
-"""The small destination of `scaffold.model.package` for the contract suite, which knows nothing of it."""
+"""Newsletter Tool for the contract suite."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scaffold.model.sandbox import Config, NewsletterToolAccount, create_app
 from tests.contract.subject import Subject
 
 
-class NewsletterSubject(Subject):
+class NewsletterToolSubject(Subject):
     """A list; who leaves is removed from it."""
 
-    name = "newsletter"
+    name = "newsletter_tool"
     secrets = ("s3cret-key",)
     delivery_path = "^/v2/lists/[^/]+/members"
     identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
@@ -68,4 +68,4 @@ class NewsletterSubject(Subject):
         return None if given is None else datetime.fromisoformat(given)
 
 
-SUBJECTS = (NewsletterSubject,)
+SUBJECTS = (NewsletterToolSubject,)

@@ -58,17 +58,8 @@ MISTAKES = (
     _mistake(
         "a partial write is told as not taken",
         ".contacts",
-        "    problem.taken = None\n    return problem",
-        "    return problem",
-        WRITES,
-        UNSUBSCRIBING,
-        "one joins",
-    ),
-    _mistake(
-        "a partial write is over at once",
-        ".contacts",
-        "    if problem.taken is False:\n        problem.effect_within = timedelta()",
-        "    problem.effect_within = timedelta()",
+        "        with part_done(ANSWERED):\n            if known",
+        "        if True:\n            if known",
         WRITES,
         UNSUBSCRIBING,
         "one joins",
@@ -103,10 +94,8 @@ MISTAKES = (
     _mistake(
         "a call that reads may have done something",
         ".client",
-        """            if method == "GET":
-                problem.taken = False""",
-        """            if method != "GET":
-                problem.taken = False""",
+        """if method == "GET" else nullcontext()""",
+        """if method == "PATCH" else nullcontext()""",
         READS,
         UNSUBSCRIBING,
         "one joins",
@@ -114,15 +103,8 @@ MISTAKES = (
     _mistake(
         "trouble with making a tag is trouble with the contact",
         ".client",
-        """        except Problem as problem:
-            problem.taken = False
-            raise
-
-    def add_tag""",
-        """        except Problem:
-            raise
-
-    def add_tag""",
+        "        with nothing_done():\n            row, reply = self._ask(",
+        "        if True:\n            row, reply = self._ask(",
         WRITES,
         TAGGING,
         "one joins",
@@ -148,8 +130,8 @@ MISTAKES = (
     _mistake(
         "what was written before a refusal is denied",
         ".contacts",
-        "    return DONE if subscribed else Answer(refused={0: UNCONFIRMED})",
-        "    return DONE if subscribed else Answer(refused={0: MALFORMED})",
+        "    return DONE if is_done else Answer(refused={0: UNCONFIRMED})",
+        "    return DONE if is_done else Answer(refused={0: MALFORMED})",
         WRITES,
         UNSUBSCRIBING,
         "one joins",
@@ -403,8 +385,8 @@ MISTAKES = (
     _mistake(
         "one bad row hides the others",
         "",
-        "        return {part[position]: MALFORMED for position in result.named}",
-        "        return dict.fromkeys(part, MALFORMED)",
+        "dict.fromkeys(result.named, MALFORMED)",
+        "dict.fromkeys(range(len(part)), MALFORMED)",
         REFUSED,
         IN_BULK,
         "with the whole call",

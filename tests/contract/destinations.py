@@ -12,7 +12,7 @@ from types import ModuleType
 
 from relay.destinations import registry
 
-MODEL = "newsletter"
+MODEL = "newsletter_tool"
 PACKAGES: Mapping[str, str] = {**registry.PACKAGES, MODEL: "scaffold.model.package"}
 
 

@@ -47,7 +47,7 @@ MISTAKES = (
         "whatever becomes of a call it did nothing",
         ".membership",
         """            reply = self._client.call("POST", UPDATE, json=body)""",
-        """            with nothing_written():
+        """            with nothing_done():
                 reply = self._client.call("POST", UPDATE, json=body)""",
         WRITES,
         SEGMENTS,
@@ -58,7 +58,7 @@ MISTAKES = (
         ".users",
         """    reply = client.call("PUT", USERS_UPDATE, json=body)
     if reply""",
-        """    with nothing_written():
+        """    with nothing_done():
         reply = client.call("PUT", USERS_UPDATE, json=body)
     if reply""",
         WRITES,
@@ -68,7 +68,7 @@ MISTAKES = (
     _mistake(
         "making a segment may have told memberships",
         ".membership",
-        """        with nothing_written():
+        """        with nothing_done():
             targets = sorted""",
         """        if self._steps:
             targets = sorted""",
@@ -198,8 +198,8 @@ MISTAKES = (
     _mistake(
         "the error of one row hides the others",
         ".membership",
-        "        blame.raise_noted(self._client, door, reply)\n        return {}",
-        "        blame.raise_noted(self._client, door, reply)\n        return dict.fromkeys(part, REFUSED_IDENTITY)",
+        "        raise blame.refusal_noted(self._client, door, reply)",
+        "        blame.refusal_noted(self._client, door, reply)\n        return dict.fromkeys(part, REFUSED_IDENTITY)",
         REFUSED,
         SEGMENTS,
         "with the whole call",
@@ -259,8 +259,8 @@ MISTAKES = (
     _mistake(
         "what cannot be noted undoes what was told",
         ".membership",
-        "            problem.taken = None\n            raise\n\n    def _was_lost",
-        "            raise\n\n    def _was_lost",
+        "        with part_done():\n            self._identity_type.keep()",
+        "        if self._identity_type:\n            self._identity_type.keep()",
         test_faults.test_our_own_limit_stays_our_own,
         SEGMENTS,
         "one joins",

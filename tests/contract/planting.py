@@ -56,8 +56,12 @@ def planted(mistake: Mistake, package: str) -> Iterator[None]:
             setattr(sys.modules[parent], last, module)
 
 
+SHARED = tuple(f"relay.destinations.{name}" for name in ("api", "error_table", "isolating", "outcomes", "standard"))
+"""What destinations are made of; a mistake in one of these shows in all that use it."""
+
+
 def _is_imported_again(name: str, mistake: Mistake, package: str) -> bool:
-    return name in (package, mistake.module) or name.startswith(f"{package}.")
+    return name in (package, mistake.module, *SHARED) or name.startswith(f"{package}.")
 
 
 def _forget(modules: dict[str, ModuleType]) -> None:

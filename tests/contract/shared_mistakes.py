@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from scaffold.model.subject import NewsletterSubject
-from tests.contract import test_activecampaign_conversations, test_calls, test_faults
-from tests.contract.activecampaign_subject import ActiveCampaignSubject
+from scaffold.model.subject import NewsletterToolSubject
+from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
+from tests.contract.activecampaign_subject import ActiveCampaignSubject, ActiveCampaignUnsubscribingSubject
 from tests.contract.gainsight_px_subject import GainsightPxSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
@@ -20,37 +20,58 @@ def _mistake(
     noticed_by: Callable[..., None],
     kind: type[Subject],
     case: str | None = None,
+    also: Mapping[str, str] | None = None,
 ) -> Mistake:
-    return Mistake(name, f"relay.destinations.{module}", {old: new}, noticed_by, kind, case)
+    return Mistake(name, f"relay.destinations.{module}", {old: new, **(also or {})}, noticed_by, kind, case)
 
 
 WRITES = test_faults.test_a_fault_at_a_request_that_writes
 OUR_LIMIT = test_faults.test_our_own_limit_stays_our_own
+CALLS = test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked
 REFUSED = test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody
 
 MISTAKES = (
     _mistake(
         "a call of which a part was taken was not taken",
-        "isolating",
-        "    return kind(problem.code, what, taken=None,",
-        "    return kind(problem.code, what, taken=problem.taken,",
+        "outcomes",
+        "        raise problem.with_outcome(None, known) from None",
+        "        raise problem.with_outcome(problem.taken, known) from None",
         WRITES,
-        NewsletterSubject,
-        "some join and one leaves",
+        ActiveCampaignUnsubscribingSubject,
+        "one joins",
     ),
     _mistake(
         "our own limit in the middle of a call is trouble of the vendor's",
-        "isolating",
-        "    kind = Busy if isinstance(problem, Busy | Conflict) else Transient",
-        "    kind = Transient",
+        "outcomes",
+        "        raise problem.with_outcome(None, known) from None",
+        "        raise Transient(problem.code, problem.what) from None",
         OUR_LIMIT,
-        NewsletterSubject,
-        "some join and one leaves",
+        ActiveCampaignUnsubscribingSubject,
+        "one joins",
+        {"import Problem": "import Problem, Transient"},
+    ),
+    _mistake(
+        "whatever goes on once a call was begun is over at once",
+        "outcomes",
+        "        rest = timedelta() if problem.taken is False else problem.effect_within",
+        "        rest = timedelta()",
+        WRITES,
+        ActiveCampaignUnsubscribingSubject,
+        "one joins",
+    ),
+    _mistake(
+        "whatever only reads may have done something",
+        "outcomes",
+        "        raise problem.with_outcome(False) from None",
+        "        raise",
+        test_faults.test_a_fault_at_a_request_that_reads,
+        NewsletterToolSubject,
+        "one joins",
     ),
     _mistake(
         "what cannot be noted undoes what was taken",
         "isolating",
-        "        with contextlib.suppress(Problem):",
+        "        with suppress(Problem):",
         "        if self.notes:",
         OUR_LIMIT,
         ActiveCampaignSubject,
@@ -59,8 +80,8 @@ MISTAKES = (
     _mistake(
         "half of a refused call is forgotten",
         "isolating",
-        "            waiting += [(part[middle:], True), (part[:middle], True)]",
-        "            waiting += [(part[:middle], True)]",
+        "                waiting += [(part[middle:], True), (part[:middle], True)]",
+        "                waiting += [(part[:middle], True)]",
         REFUSED,
         GainsightPxSubject,
         "with the whole call",
@@ -68,18 +89,68 @@ MISTAKES = (
     _mistake(
         "the rest of a call is not sent once rows are named",
         "isolating",
-        "            if rest:\n                waiting.append((rest, False))",
-        "            if not rest:\n                waiting.append((rest, False))",
+        "                if rest:\n                    waiting.append((rest, False))",
+        "                if not rest:\n                    waiting.append((rest, False))",
         test_activecampaign_conversations.test_rows_the_import_names_are_dropped_and_the_rest_is_sent_once_more,
         ActiveCampaignSubject,
     ),
     _mistake(
         "when everything is refused everybody is to blame",
         "isolating",
-        "        if not taken and refusals == MAX_REFUSALS and not proof.is_there():",
-        "        if not taken and refusals > 10_000 and not proof.is_there():",
+        "        if self.refusals.in_a_row[key] < MAX_REFUSALS:",
+        "        if self.refusals.in_a_row[key] < 10_000:",
         test_calls.test_when_everything_is_refused_the_export_stops_and_nobody_is_blamed,
         GainsightPxSubject,
+    ),
+    _mistake(
+        "rows beyond the first call are lost",
+        "standard",
+        "            calls[number].append(index)",
+        "            if number == 0:\n                calls[number].append(index)",
+        CALLS,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "calls larger than is declared",
+        "standard",
+        "len(calls[number]) < self.call_size",
+        "len(calls[number]) <= self.call_size",
+        CALLS,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "the later of two steps goes out in the same call",
+        "standard",
+        "number > last_call.get(step.identity, -1)",
+        "number >= 0",
+        CALLS,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "those who leave are sent with those who join",
+        "standard",
+        "filling[step.target, step.joins] = len(calls)",
+        "filling[step.target, True] = filling[step.target, False] = len(calls)",
+        test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "an error text repeats what the vendor wrote",
+        "api",
+        "        raise OtherShape(name)\n    return value",
+        '        raise OtherShape(f"{name} of {holder}")\n    return value',
+        test_faults.test_json_of_another_shape,
+        NewsletterToolSubject,
+        "one joins",
+    ),
+    _mistake(
+        "an error text holds the key",
+        "api",
+        'f"refuses to show it (HTTP {refused.reply.status})"',
+        'f"refuses to show it to {self.headers}"',
+        test_faults.test_a_fault_while_something_is_asked,
+        NewsletterToolSubject,
+        "before a run",
     ),
     _mistake(
         "who is told to slow down may have been heard",
@@ -87,7 +158,7 @@ MISTAKES = (
         """"asks us to slow down", taken=False),""",
         """"asks us to slow down"),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -96,14 +167,14 @@ MISTAKES = (
         "        retry_after=row.least_wait if wait is None else wait,",
         "        retry_after=row.least_wait,",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
         "a success that is none did nothing",
         "error_table",
-        "            problem.taken = None",
-        "            problem.taken = False",
+        "            raise problem.with_outcome(None)\n        raise problem",
+        "            raise problem.with_outcome(False)\n        raise problem",
         WRITES,
         GainsightPxSubject,
         "two leave",
@@ -114,7 +185,7 @@ MISTAKES = (
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),""",
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own", taken=False),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
 )

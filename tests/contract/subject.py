@@ -5,7 +5,7 @@ its `SUBJECTS`.** It has to provide:
 
 - a sandbox of the vendor (`create_app`), made with `sandboxes.control`, that lives in `self.time`, refuses what
   the vendor refuses and enforces the vendor's documented limits;
-- settings: `connection_fields`, `options` under which those who leave are told, a `mapping` with every kind of target;
+- settings: `connection_fields`, `options` under which those who leave are told, a `mapping` with every kind of field;
 - people: `identity` and `values` by number and word;
 - how to read the sandbox: `members` of a target, and all else that is `held` of somebody. What is done to a person
   shows in these two; the suite judges every answer of the destination by them;
@@ -204,7 +204,7 @@ class Subject(ABC):
 
     @abstractmethod
     def mapping(self) -> dict[str, str]:
-        """Return a mapping with every kind of target."""
+        """Return a mapping with every kind of field."""
 
     @abstractmethod
     def identity(self, number: int) -> str:
@@ -220,7 +220,7 @@ class Subject(ABC):
 
     @abstractmethod
     def held(self, identity: str) -> Mapping[str, str]:
-        """Return all that the sandbox holds of somebody beside memberships; values by mapping target."""
+        """Return all that the sandbox holds of somebody beside memberships; values by field of the mapping."""
 
     @abstractmethod
     def refuse(self, identity: str) -> None:

@@ -17,6 +17,7 @@ from tests.contract.conftest import LEAVE_OUT, name_of
 from tests.contract.playing import assert_clean
 from tests.contract.subject import Subject
 from tests.contract.test_membership import people
+from tests.contract.test_rest import pace_really
 
 ALWAYS: int | None = None
 
@@ -79,6 +80,20 @@ def test_a_full_call_and_more_is_taken_at_once(subject: Subject, length: int) ->
     assert [line["status"] for line in subject.lines if line["status"] >= 400] == []
     assert subject.deliver([subject.step(number, joins=False, after=9) for number in range(count)]) == {}
     assert subject.inside() == set()
+
+
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_full_call_is_over_within_a_minute(subject: Subject, joins: bool) -> None:
+    """Also when it has to wait for the pace of its own requests."""
+    pace_really(subject)
+    size = subject.destination.call_size
+    subject.deliver([subject.step(0)])
+    steps = [subject.step(number, joins=joins) for number in range(1, size + 1)]
+    first = [steps[index] for index in subject.destination.calls(subject.account(), subject.export, steps)[0]]
+    began = subject.time()
+    answer = subject.destination.send(subject.account(), subject.export, first)
+    assert answer.refused == {}
+    assert subject.time() - began < 60
 
 
 # Refusals.

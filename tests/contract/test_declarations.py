@@ -59,11 +59,11 @@ def test_an_identity_is_normalised_once_and_for_all(subject: Subject) -> None:
         assert subject.destination.identity_of(subject.identity(1), subject.export) == [subject.identity(1)]
 
 
-def test_an_unknown_target_is_told_not_dropped(subject: Subject) -> None:
+def test_an_unknown_field_is_told_not_dropped(subject: Subject) -> None:
     assert dict(subject.destination.mapping_problems(subject.mapping())) == {}
     assert set(dict(subject.destination.mapping_problems({}))) == {subject.destination.identity}
-    unknown = {**subject.mapping(), "no such target": "x"}
-    assert set(dict(subject.destination.mapping_problems(unknown))) == {"no such target"}
+    unknown = {**subject.mapping(), "no such field": "x"}
+    assert set(dict(subject.destination.mapping_problems(unknown))) == {"no such field"}
 
 
 def test_unknown_fields_and_options_are_told_without_their_values(subject: Subject) -> None:
@@ -105,8 +105,8 @@ def test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering
 
 
 def test_a_value_is_encoded_as_it_is(subject: Subject) -> None:
-    for target in subject.values("word"):
-        assert subject.destination.encode(target, " word ") == "word"
+    for field in subject.values("word"):
+        assert subject.destination.encode(field, " word ") == "word"
 
 
 def test_outside_of_a_sandbox_every_address_is_one_of_the_vendors(subject: Subject) -> None:

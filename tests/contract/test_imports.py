@@ -125,6 +125,22 @@ def test_however_small_the_parts_of_a_look_are_the_same_comes_of_it(subject: Sub
 
 
 @imports
+def test_another_process_that_knows_its_steps_and_the_last_note_looks_as_well(subject: Subject) -> None:
+    """Also under settings that were saved again: a look depends on nothing else."""
+    import_id, queued, steps = queue(subject)
+    subject.settle()
+    kept = [replace(step, evidence=None) for step in steps]
+    subject.evidence.clear()
+
+    def begin() -> None:
+        subject.destination = type(subject.destination)()
+        subject.export = replace(subject.export, version=subject.export.version + 1)
+
+    refused, _ = look_until_answered(subject, import_id, queued, kept, begin)
+    assert set(refused) == LEFT_OUT
+
+
+@imports
 def test_a_look_without_time_answers_nobody_wrongly(subject: Subject) -> None:
     import_id, queued, steps = queue(subject)
     subject.settle()

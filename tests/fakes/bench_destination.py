@@ -113,7 +113,7 @@ class BenchDestination:
             return MALFORMED
         return sorted({one.strip().lower() for one in found})
 
-    def encode(self, target: str, value: Any) -> str | None:
+    def encode(self, field: str, value: Any) -> str | None:
         return None if value is None else str(value)
 
     def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from relay.destinations import registry
 
 LIBRARY = Path(__file__).parents[2] / "layers/relay/relay"
 
@@ -83,3 +86,52 @@ def test_there_is_no_circle() -> None:
         TopologicalSorter({module: targets - {module} for module, targets in imports().items()}).prepare()
     except CycleError as circle:
         raise AssertionError(" -> ".join(circle.args[1])) from None
+
+
+PACKAGES = tuple(package.removeprefix("relay.") for package in registry.PACKAGES.values())
+
+
+def _is_in(module: str, packages: tuple[str, ...]) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in packages)
+
+
+def test_the_engine_knows_no_destination_by_name() -> None:
+    known = {
+        f"{module} -> {target}"
+        for module, targets in imports().items()
+        if not _is_in(module, PACKAGES)
+        for target in targets
+        if _is_in(target, PACKAGES)
+    }
+    assert known == set()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_that_is_sent_to_a_vendor_goes_out_by_the_account_and_is_in_its_package(package: str) -> None:
+    """So a destination opens no connection of its own, and uses no other one's code."""
+    reached = {
+        f"{module} -> {target}"
+        for module, targets in imports().items()
+        if _is_in(module, (package,))
+        for target in targets
+        if room(target) != "domain" and not _is_in(target, (package,)) and target not in BASE
+    }
+    assert reached == set()
+    outside = {name for module in imports() if _is_in(module, (package,)) for name in _libraries(module)}
+    assert outside <= {*sys.stdlib_module_names, "pydantic"}
+    assert not outside & {"socket", "ssl", "http", "subprocess"}
+
+
+BASE = {f"destinations.{file.stem}" for file in (LIBRARY / "destinations").glob("*.py")} - {"destinations.registry"}
+
+
+def _libraries(module: str) -> set[str]:
+    """Return what a module imports from outside of the library."""
+    path = LIBRARY.joinpath(*module.split("."))
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        found |= {name.split(".")[0] for name in names}
+    return found - {"relay"}

@@ -52,7 +52,7 @@ class Smoke:
 
     def export(self, **options: Any) -> Export:
         """Return an export of made-up segments to the list, with these options."""
-        mapping = {target: f"attributes.{target}" for target in ("email", "first_name", *self._field_targets)}
+        mapping = {field: f"attributes.{field}" for field in ("email", "first_name", *self._custom_fields)}
         given = self.destination.options_model.model_validate({"list_id": self.list_id, **options})
         name = self.account.connection.name
         return Export(name, "smoke", self.destination.name, True, False, ("smoke/test",), mapping, given, 1)
@@ -64,7 +64,7 @@ class Smoke:
         address = self.address(number) if isinstance(number, int) else number
         self.used[address] = None
         (target,) = self.destination.targets(export)
-        values = dict.fromkeys(("first_name", *self._field_targets), f"{word} {self.mark}")
+        values = dict.fromkeys(("first_name", *self._custom_fields), f"{word} {self.mark}")
         shown: Mapping[str, str] = self.destination.complete(export, values) if joins else {}
         return Step(target, address, joins, self.live.clock.now(), shown, evidence)
 
@@ -87,5 +87,5 @@ class Smoke:
         return self.account.call(method, f"{root}/api/3/{path}", quota=REST, headers=headers, params=params)
 
     @property
-    def _field_targets(self) -> tuple[str, ...]:
+    def _custom_fields(self) -> tuple[str, ...]:
         return () if self.field_id is None else (f"fields.{self.field_id}",)

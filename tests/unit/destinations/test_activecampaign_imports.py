@@ -8,7 +8,7 @@ import pytest
 from relay.destinations.activecampaign import DESTINATION
 from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.activecampaign.client import BULK, BULK_SINGLE
-from relay.domain.problems import ConnectionProblem, ExportProblem, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 from tests.contract.activecampaign_replies import (
     FORBIDDEN,
     NEVER_ON,
@@ -105,7 +105,7 @@ def test_the_imports_own_rate_limit() -> None:
 
 @pytest.mark.parametrize("then", [TOO_MANY_IMPORTS, reply(402), reply(500), LOGIN_PAGE])
 def test_trouble_after_one_half_was_queued_is_an_unknown_outcome(then: Any) -> None:
-    with pytest.raises(Transient) as caught:
+    with pytest.raises(Problem) as caught:
         DESTINATION.send(account(rows_refused(9), queued(1), then), export(), TWO)
     assert caught.value.taken is None
 

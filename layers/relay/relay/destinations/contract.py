@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol
 
-from pydantic import BaseModel
-
-from relay.domain.exports import Connection, Export
+from relay.domain.exports import Connection, Export, Options, Settings
 from relay.domain.problems import Actor, Rejection
 
 
@@ -38,7 +36,7 @@ class Step:
     at: datetime
     """The time to send; never earlier than one sent before for the same identity and target."""
     values: Mapping[str, str] = field(default_factory=dict)
-    """Encoded values by mapping target, without the identity; empty for one who leaves. Missing values are absent."""
+    """Encoded values by field of the mapping, without the identity and what is missing; empty for one who leaves."""
     evidence: str | None = None
     """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
 
@@ -155,10 +153,10 @@ class Notes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class Account(Generic[Settings]):
     """All a destination needs to talk to one account."""
 
-    connection: Connection
+    connection: Connection[Settings]
     call: Caller
     notes: Notes
     base_url: str | None = None
@@ -178,13 +176,27 @@ class Account:
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
 
-class Destination(Protocol):
-    """The contract; `tests/contract` holds every destination to it."""
+class Destination(Protocol[Settings, Options]):
+    """The contract; `tests/contract` holds every destination to it. `StandardDestination` has most of it.
+
+    **Where code lives.** All that is sent to a vendor, or asked, is in the destination's package and goes out by
+    `Account.call`. The engine compares, decides, retries, paces, records and stops.
+
+    **How long a call may take.** A function has two minutes for all that it does. No request begins in its last 30
+    seconds, not even in the middle of `send`: `Account.call` raises Conflict then. So a call takes a few requests, and
+    what needs more is cut into more calls. A look at an import takes some 30 seconds, and leaves the rest `open`.
+
+    **Who leaves.** A step of one who leaves names the target that the person was put in. The export may have been
+    edited since and name that target no more: `send` goes by `Step.target`, never by today's options.
+
+    **What survives an import.** Its id, how many were queued, its steps without their evidence, and the note of the
+    report before. Nothing else does: another process looks, perhaps hours later, under settings that may be newer.
+    """
 
     name: str
     """The value of `destination` in a connection; also the name of its queue and function."""
     identity: str
-    """The mapping target that carries the identity, e.g. `email`."""
+    """The field of the mapping that carries the identity, e.g. `email`."""
     shards: int
     """How many FIFO groups a connection's work is spread over."""
     call_size: int
@@ -198,30 +210,33 @@ class Destination(Protocol):
     """How long an asynchronous import may stay open before what it does not confirm counts as refused."""
     streams: bool
     """Default of an export's `stream`."""
-    connection_model: type[BaseModel]
-    """The destination's own fields of a connection secret (flat strings)."""
-    options_model: type[BaseModel]
-    """The destination's options of an export."""
-    reasons: Mapping[str, str]
-    """What the codes of its rejections mean and what to do about each, as in `Rejection.detail`."""
+    connection_model: type[Settings]
+    """The destination's own fields of a connection secret (flat strings): a pydantic model."""
+    options_model: type[Options]
+    """The destination's options of an export: a pydantic model."""
 
-    def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        """Yield (field, reason) for mapping targets that are missing or unknown."""
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """What the codes of its rejections mean and what to do about each, as in `Rejection.detail`."""
         ...
 
-    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
+    def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+        """Yield (field, reason) for fields of a mapping that are missing or unknown. Pure."""
+        ...
+
+    def identity_of(self, value: Any, export: Export[Options]) -> list[str] | Rejection:
         """Return the normalised identities of a mapped value, or why there is none. Pure."""
         ...
 
-    def encode(self, target: str, value: Any) -> str | None:
+    def encode(self, field: str, value: Any) -> str | None:
         """Encode a mapped value as the destination wants it; None when there is nothing to send. Pure."""
         ...
 
-    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
+    def complete(self, export: Export[Options], values: Mapping[str, str]) -> Mapping[str, str]:
         """Return a member's encoded values with what the export's options say about every member. Pure."""
         ...
 
-    def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
+    def targets(self, export: Export[Options]) -> Mapping[str, frozenset[str]]:
         """Return what identities can be in or out of, and the segments that qualify for each. Pure.
 
         An ActiveCampaign export has one target (its list) that any of its segments qualifies for; a Gainsight PX
@@ -229,26 +244,26 @@ class Destination(Protocol):
         """
         ...
 
-    def owned(self, export: Export) -> frozenset[str]:
+    def owned(self, export: Export[Options]) -> frozenset[str]:
         """Return the names of what no other export of the connection may write to: its targets, and more. Pure."""
         ...
 
-    def tells_leaving(self, export: Export) -> bool:
+    def tells_leaving(self, export: Export[Options]) -> bool:
         """Return whether leavers are taken out of a target at all (False: keep). Pure."""
         ...
 
-    def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
+    def page_is_full(self, export: Export[Options], joins: int, leaves: int) -> bool:
         """Return whether a run that has read so many steps shall send them before it reads on. Pure."""
         ...
 
-    def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
+    def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:
         """Cut steps into calls within the destination's limits of number and size: lists of indices.
 
         Looks at nothing but `account.backlog`. Two steps for one identity go out in their order.
         """
         ...
 
-    def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+    def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
         """Make one call for steps that `calls` put together. Sending the same again must do no harm.
 
         Raises Transient, ConnectionProblem or ExportProblem; a bad row is a refusal in the answer, never an exception.
@@ -256,7 +271,7 @@ class Destination(Protocol):
         ...
 
     def import_report(
-        self, account: Account, export: Export, queued: OpenImport, steps: Sequence[Step]
+        self, account: Account[Settings], export: Export[Options], queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         """Look at an asynchronous import once, within some 30 seconds. `steps` are those still open.
 
@@ -264,14 +279,14 @@ class Destination(Protocol):
         """
         ...
 
-    def confirm(self, account: Account, export: Export, steps: Sequence[Step]) -> Mapping[int, bool]:
+    def confirm(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Mapping[int, bool]:
         """Look, without changing anything, whether steps that ended as `unconfirmed` are done by now; by index.
 
         Steps that were not looked at, for want of time or calls, are left out. Raises as `send` does.
         """
         ...
 
-    def cleared_before(self, account: Account, now: datetime) -> datetime | None:
+    def cleared_before(self, account: Account[Settings], now: datetime) -> datetime | None:
         """Return a moment: what was to be sent at or before it, and not answered, can have no effect any more.
 
         Asked while something waits for `lost_answer_bound`, which it cuts short, and again, less and less often, as
@@ -279,11 +294,11 @@ class Destination(Protocol):
         """
         ...
 
-    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+    def check_before_run(self, account: Account[Settings], export: Export[Options]) -> list[Finding]:
         """Look, without changing anything, at what would make a run of this export pointless; errors stop it."""
         ...
 
-    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
+    def check(self, account: Account[Settings], exports: Sequence[Export[Options]]) -> list[Finding]:
         """Look at the account and the exports without changing anything; used by probes and operators.
 
         Raises as `send` does when the account or the network fails.

@@ -1,21 +1,25 @@
 """Errors as data: which answer means what, who must act, and what is said about it.
 
 A destination's table is a tuple of rows tried from the top; it starts with its own rows and ends with `DEFAULT_TABLE`.
+What a success looks like stands in no table: every call names the function that reads it (`result_of`).
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
+from typing import TypeVar
 
 from relay.destinations.contract import Reply
-from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Rejection, Transient
 
 MAX_RETRY_AFTER = timedelta(hours=1)
 """A destination that asks for more is asked again after this: a mistake of theirs must not stop us for days."""
 
 SUCCESS = range(200, 300)
+
+Result = TypeVar("Result")
 
 
 class Outcome(Enum):
@@ -58,12 +62,17 @@ class Row:
 
 Table = tuple[Row, ...]
 
+About = Callable[[Reply], str | None]
+"""Finds something of the destination's own in an answer that may be shown, such as a status in words."""
+
+NOT_JSON = "answered with something other than JSON: a log-in or error page; check the address and the key"
+
 DEFAULT_TABLE: Table = (
     Row(
         SUCCESS,
         Outcome.CONNECTION,
         "not_json",
-        "answered with something other than JSON: a log-in or error page; check the address and the key",
+        NOT_JSON,
         when=lambda reply: reply.body is None and reply.size > 0,
     ),
     Row((429,), Outcome.TRANSIENT, "rate_limited", "asks us to slow down", taken=False),
@@ -89,26 +98,83 @@ DEFAULT_TABLE: Table = (
 )
 
 
+class OtherShape(Exception):  # noqa: N818 - what was found, not an error of ours
+    """A success does not look like one; `what` names what could not be read. Nothing that was sent gets into it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not an error
+    """The content of a call was refused. `named` are the steps that the destination blames, if any, by their
+    place in the call.
+
+    No Problem: who makes the call says what it means. One that nobody sees to is a defect.
+    """
+
+    def __init__(self, row: Row, reply: Reply, named: Mapping[int, Rejection] | None = None) -> None:
+        super().__init__(row.code)
+        self.row = row
+        self.reply = reply
+        self.named = {} if named is None else named
+
+
+def result_of(
+    reply: Reply,
+    table: Table,
+    success: Callable[[Reply], Result],
+    *,
+    effect_within: timedelta | None = None,
+    about: About | None = None,
+) -> Result:
+    """Return what `success` reads out of a success; it raises OtherShape when the answer is none.
+
+    A success that is no JSON where some is wanted is a ConnectionProblem: a log-in or error page. JSON in another shape
+    is a Transient; `effect_within` is as there. Any other status goes by the table: raises Refused where the content is
+    refused, else as `refusal`.
+    """
+    if reply.status not in SUCCESS:
+        raise refusal(reply, table, about)
+    try:
+        return success(reply)
+    except OtherShape as other:
+        if reply.body is None:
+            raise ConnectionProblem("not_json", f"{NOT_JSON} (HTTP {reply.status})").with_outcome(None) from None
+        raise Transient(
+            "unexpected_answer", f"gave {other.what} in another shape", effect_within=effect_within
+        ) from None
+
+
 def raise_for(reply: Reply, table: Table, *, word: Callable[[Reply], str | None] | None = None) -> Row | None:
     """Return None for a success, and the row for the caller to handle when its outcome is REJECTION or SPLIT.
 
+    Raises as `refusal` for the others.
+    """
+    if reply.status in SUCCESS and not any(row.fits(reply) for row in table):
+        return None
+    about = word
+    return refusal(reply, table, about).row
+
+
+def refusal(reply: Reply, table: Table, about: About | None = None) -> Refused:
+    """Return how the content of a call was refused, where that is what an answer says.
+
     Raises Transient, ConnectionProblem or ExportProblem for the others. A status no row fits is a ConnectionProblem:
-    better stop and be looked at than lose profiles. `word` may find a safe word of the destination's for the text.
+    better stop and be looked at than lose profiles.
     """
     row = next((row for row in table if row.fits(reply)), None)
     if row is None:
-        if reply.status in SUCCESS:
-            return None
         raise ConnectionProblem("unexpected_status", f"answered in a way nobody documented (HTTP {reply.status})")
     if row.outcome in (Outcome.REJECTION, Outcome.SPLIT):
-        return row
-    said = word(reply) if word is not None else None
+        return Refused(row, reply)
+    said = None if about is None else about(reply)
     text = f"{row.message} (HTTP {reply.status}{'' if said is None else ', ' + said})"
     if row.outcome in (Outcome.CONNECTION, Outcome.EXPORT):
         problem = (ConnectionProblem if row.outcome is Outcome.CONNECTION else ExportProblem)(row.code, text)
         if reply.status in SUCCESS:
             # A success that does not look like one: nobody knows what was done.
-            problem.taken = None
+            raise problem.with_outcome(None)
         raise problem
     wait = retry_after(reply)
     raise Transient(

@@ -2,11 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
+
+Options = TypeVar("Options", default=Any)
+Settings = TypeVar("Settings", default=Any)
+"""A destination's own models. Where it does not matter whose they are, a plain `Export` is one of any."""
 
 
 @dataclass(frozen=True, slots=True)
-class Export:
+class Export(Generic[Options]):
     """Segments -> one connection, as an administrator wrote it and as it was validated.
 
     `options` is an instance of the destination's own options model. `version` grows with every edit (the time of
@@ -20,7 +26,7 @@ class Export:
     stream: bool
     segments: tuple[str, ...]
     mapping: Mapping[str, str]
-    options: Any
+    options: Options
     version: int
 
     @property
@@ -30,10 +36,10 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Generic[Settings]):
     """One account at a destination; `settings` is an instance of the destination's own connection model."""
 
     name: str
     destination: str
     display_name: str
-    settings: Any
+    settings: Settings

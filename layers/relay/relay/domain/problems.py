@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Self
 
 
 class Actor(StrEnum):
@@ -29,6 +30,12 @@ class Problem(Exception):  # noqa: N818 - the design's word
         super().__init__(f"{code}: {what}")
         self.code = code
         self.what = what
+
+    def with_outcome(self, taken: bool | None, effect_within: timedelta | None = None) -> Self:
+        """Return the same problem of the same kind, with what is known of its call."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__, taken=taken, effect_within=effect_within)
+        return twin.with_traceback(self.__traceback__)
 
 
 class Transient(Problem):

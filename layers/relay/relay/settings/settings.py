@@ -98,8 +98,8 @@ class Settings(Sources):
     def _export(self, connection: str, name: str, parameter: Parameter) -> Export:
         text = read_export(parameter)
         destination = self._destinations(self.connection(connection).destination)
-        for target, reason in destination.mapping_problems(text.mapping):
-            raise SettingsProblem("mapping", reason, field=f"mapping.{target.removeprefix('mapping.')}")
+        for field, reason in destination.mapping_problems(text.mapping):
+            raise SettingsProblem("mapping", reason, field=f"mapping.{field.removeprefix('mapping.')}")
         try:
             options = destination.options_model.model_validate(text.options)
         except ValidationError as error:

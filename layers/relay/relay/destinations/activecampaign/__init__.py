@@ -25,7 +25,8 @@ from relay.destinations.activecampaign.settings import ActiveCampaignConnection,
 from relay.destinations.activecampaign.tags import TagNames
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
-from relay.destinations.isolating import Proof, isolate
+from relay.destinations.error_table import Refused
+from relay.destinations.isolating import Refusals, Tally, isolate
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
 
@@ -62,6 +63,9 @@ class ActiveCampaign:
     connection_model: type[BaseModel] = ActiveCampaignConnection
     options_model: type[BaseModel] = ActiveCampaignOptions
     reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
+
+    def __init__(self) -> None:
+        self.refusals = Refusals()
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require `email`; know `first_name`, `last_name`, `phone`, `tags` and `fields.<id>`."""
@@ -136,7 +140,7 @@ class ActiveCampaign:
         if len(steps) == 1 and _goes_by_single_calls(steps[0], export.options):
             way = contacts.join if steps[0].joins else contacts.leave
             return way(account, export.options, steps[0], fitting[0])
-        answer = _import(client, export.options, steps, fitting, Proof(account.notes, export))
+        answer = _import(client, export.options, steps, fitting, self.refusals.of(account.notes, export))
         return Answer({**unfit, **answer.refused}, answer.import_id, answer.queued)
 
     def import_report(
@@ -220,18 +224,18 @@ def _import(
     options: ActiveCampaignOptions,
     steps: Sequence[Step],
     fitting: Mapping[int, Contact],
-    proof: Proof,
+    tally: Tally,
 ) -> Answer:
     queued: list[Queued] = []
 
-    def attempt(part: Sequence[int]) -> Mapping[int, Rejection] | None:
+    def attempt(part: Sequence[int]) -> Mapping[int, Rejection]:
         result = client.bulk_import(body_of([row_of(steps[index], fitting[index], options) for index in part], options))
         if isinstance(result, Queued):
             queued.append(result)
-            return None
-        return {part[position]: MALFORMED for position in result.named}
+            return {}
+        raise Refused(result.row, result.reply, dict.fromkeys(result.named, MALFORMED))
 
-    refused = isolate(sorted(fitting), attempt, MALFORMED, proof, ANSWERED_IMPORT)
+    refused = isolate(sorted(fitting), attempt, MALFORMED, tally, ANSWERED_IMPORT)
     counts = [each.contacts for each in queued]
     return Answer(
         refused=refused,

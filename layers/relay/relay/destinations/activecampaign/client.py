@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
@@ -26,7 +27,8 @@ from relay.destinations.activecampaign.rows import SYNC_NAMES
 from relay.destinations.activecampaign.settings import ActiveCampaignConnection
 from relay.destinations.contract import Account, Params, Quota, Reply
 from relay.destinations.error_table import Outcome, Row, Table, raise_for
-from relay.domain.problems import Busy, ConnectionProblem, Problem, Transient
+from relay.destinations.outcomes import nothing_done
+from relay.domain.problems import Busy, ConnectionProblem, Transient
 
 # https://developers.activecampaign.com/reference/bulk-import-contacts (100 and 20 a minute) and
 # https://developers.activecampaign.com/reference/rate-limits (5 a second). Calls leave evenly spread but arrive with
@@ -76,6 +78,8 @@ class RowsRefused:
     """A bulk import that was refused whole; `named` are the positions (from 0) ActiveCampaign blames, if any."""
 
     named: frozenset[int]
+    row: Row
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class Client:
         quota = BULK_SINGLE if len(contacts) == 1 else BULK
         row, reply = self._ask("POST", "import/bulk_import", BULK_TABLE, json=body, quota=quota)
         if row is not None:
-            return RowsRefused(_named_rows(reply, len(contacts)))
+            return RowsRefused(_named_rows(reply, len(contacts)), row, reply)
         return Queued(reply.body["batchId"], _count(reply.body.get("queued_contacts")))
 
     def import_state(self, import_id: str) -> ImportState | None:
@@ -235,12 +239,9 @@ class Client:
         Whatever becomes of it, nothing was done about any contact.
         """
         tag = {"tag": name, "tagType": "contact", "description": ""}
-        try:
+        with nothing_done():
             row, reply = self._ask("POST", "tags", TAG_TABLE, json={"tag": tag})
             return None if row is not None else _record_id(reply, "tag")
-        except Problem as problem:
-            problem.taken = False
-            raise
 
     def add_tag(self, contact_id: str, tag_id: str) -> bool:
         """Tag a contact; return False when the tag or the contact is gone."""
@@ -360,12 +361,8 @@ class Client:
         quota: Quota | None = None,
     ) -> tuple[Row | None, Reply]:
         """Make a call. Whatever becomes of one that only reads, ActiveCampaign did nothing because of it."""
-        try:
+        with nothing_done() if method == "GET" else nullcontext():
             return self._exchange(method, path, table, params, json, self._rest if quota is None else quota)
-        except Problem as problem:
-            if method == "GET":
-                problem.taken = False
-            raise
 
     def _exchange(
         self, method: str, path: str, table: Table, params: Params | None, json: Any, quota: Quota

@@ -25,9 +25,13 @@ from relay.destinations.activecampaign.rows import Contact
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.contract import Account, Answer, Step
-from relay.domain.problems import Conflict, Problem, Rejection, Transient
+from relay.destinations.outcomes import part_done
+from relay.domain.problems import Conflict, Rejection, Transient
 
 DONE = Answer()
+
+ANSWERED = timedelta()
+"""How long a single call may take effect once it is answered as taken: no longer."""
 
 OBJECTIONS: Mapping[ListStatus | None, Rejection] = {
     ListStatus.UNSUBSCRIBED: UNSUBSCRIBED,
@@ -75,23 +79,22 @@ def join(account: Account, options: ActiveCampaignOptions, step: Step, contact: 
     if contact_id is None:
         return Answer(refused={0: MALFORMED})
     try:
-        if known is None:
-            # Nobody was found, and yet there may have been somebody: deleted before, or not visible to the key's user.
-            entry = client.list_entry(contact_id, list_id)
-            refusal = standing_in_the_way(account, options, step, entry)
-            if refusal is not None:
-                return Answer(refused={0: replace(refusal, is_certain=False)})
-        tagged = tags.add(contact_id, contact.tags)
-        if tagged and entry is not None and entry.status is ListStatus.SUBSCRIBED:
-            return DONE
-        source = {} if entry is None else {"sourceid": RESUBSCRIBING}
-        subscribed = tagged and client.set_list_status(contact_id, list_id, ListStatus.SUBSCRIBED, **source) is not None
+        with part_done(ANSWERED):
+            if known is None:
+                # Nobody was found, and yet there may have been somebody: deleted before, or not visible to the key's
+                # user.
+                entry = client.list_entry(contact_id, list_id)
+                refusal = standing_in_the_way(account, options, step, entry)
+                if refusal is not None:
+                    return Answer(refused={0: replace(refusal, is_certain=False)})
+            is_done = tags.add(contact_id, contact.tags)
+            if is_done and (entry is None or entry.status is not ListStatus.SUBSCRIBED):
+                source = {} if entry is None else {"sourceid": RESUBSCRIBING}
+                is_done = client.set_list_status(contact_id, list_id, ListStatus.SUBSCRIBED, **source) is not None
     except ReadRefused:
-        subscribed = False
-    except Problem as problem:
-        raise half_done(problem) from None
+        is_done = False
     # Its values are written by now: nobody may think that nothing was done.
-    return DONE if subscribed else Answer(refused={0: UNCONFIRMED})
+    return DONE if is_done else Answer(refused={0: UNCONFIRMED})
 
 
 def leave(account: Account, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
@@ -128,22 +131,10 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
     if left is None:
         return Answer(refused={0: MALFORMED})
     try:
-        left = client.list_entry(contact_id, list_id) or left
+        with part_done(ANSWERED):
+            left = client.list_entry(contact_id, list_id) or left
     except (Transient, Conflict):
         # What the writing call showed may read the same; if it does not, the way back is unclear and stays shut.
         return Answer(evidence={0: evidence_of(left, entry.elsewhere)})
-    except Problem as problem:
-        raise half_done(problem) from None
     # Of other lists counts what was there before: an unsubscription that came meanwhile is none of ours.
     return Answer(evidence={0: evidence_of(left, entry.elsewhere)}) if left.status is ListStatus.UNSUBSCRIBED else DONE
-
-
-def half_done(problem: Problem) -> Problem:
-    """Return the problem of a call after another one of the same step was taken: nobody may think nothing was done.
-
-    What was taken was answered, and what certainly was not does nothing later.
-    """
-    if problem.taken is False:
-        problem.effect_within = timedelta()
-    problem.taken = None
-    return problem

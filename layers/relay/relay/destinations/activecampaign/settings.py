@@ -43,8 +43,14 @@ class ActiveCampaignConnection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    api_host: Annotated[str, BeforeValidator(_host_name)]
-    api_key: Annotated[SecretStr, BeforeValidator(_stripped)]
+    api_host: Annotated[str, BeforeValidator(_host_name)] = Field(
+        title="URL",
+        description="The host name, from Settings > Developer; `https://` and a path are tolerated.",
+        examples=["youraccount.api-us1.com"],
+    )
+    api_key: Annotated[SecretStr, BeforeValidator(_stripped)] = Field(
+        title="Key", description="The key of a user who sees the lists and fields.", examples=["0a1b2c3d4e"]
+    )
 
     @model_validator(mode="after")
     def _key_fits_a_header(self) -> Self:
@@ -68,26 +74,45 @@ Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 
 
 class ActiveCampaignOptions(BaseModel):
-    """The options of an export.
-
-    `on_exit` says what happens to a contact who leaves: `keep` (nothing), `unsubscribe` (from the list), `set_field`
-    (custom field `exit_field` holds `value_in` while the contact is in the segments and `value_out` afterwards),
-    `remove_tag` (contacts in the segments carry `tag`). With the last two the list membership stays.
-    `resubscribe`: whether those whom this export unsubscribed may be subscribed again when they return, as long as
-    nobody else touched their subscription; without it they are unsubscribed in bulk and never come back by themselves.
-    `exclude_automations`: whether what goes in bulk starts no automations; then all that can go in bulk does.
-    """
+    """The options of an export."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    list_id: Id
-    on_exit: Literal["keep", "unsubscribe", "set_field", "remove_tag"] = "keep"
-    resubscribe: bool = True
-    exclude_automations: bool = False
-    exit_field: Id | None = None
-    value_in: Text | None = None
-    value_out: Text | None = None
-    tag: Annotated[Text, Field(max_length=LONGEST_TAG, pattern=r"^[^|]*$")] | None = None
+    list_id: Id = Field(title="List", description="The list's number.", examples=["12"])
+    on_exit: Literal["keep", "unsubscribe", "set_field", "remove_tag"] = Field(
+        "keep",
+        title="Leaving",
+        description="What happens to a contact who leaves the segments.",
+        examples=["unsubscribe"],
+    )
+    resubscribe: bool = Field(
+        True,
+        title="Coming back",
+        description="With `unsubscribe`: whether those whom this export unsubscribed may be subscribed again when they "
+        "return, as long as nobody else touched their subscription. With `false` leavers go in bulk.",
+        examples=[False],
+    )
+    exclude_automations: bool = Field(
+        False,
+        title="No automations",
+        description="Whether bulk imports start no automations. With `true` all that can go in bulk does.",
+        examples=[True],
+    )
+    exit_field: Id | None = Field(
+        None, title="Field", description="With `set_field`: the number of the custom field.", examples=["31"]
+    )
+    value_in: Text | None = Field(
+        None,
+        title="Value inside",
+        description="With `set_field`: what the field holds while the contact is in the segments.",
+        examples=["yes"],
+    )
+    value_out: Text | None = Field(
+        None, title="Value outside", description="With `set_field`: what it holds afterwards.", examples=["no"]
+    )
+    tag: Annotated[Text, Field(max_length=LONGEST_TAG, pattern=r"^[^|]*$")] | None = Field(
+        None, title="Tag", description="With `remove_tag`: what contacts in the segments carry.", examples=["vip"]
+    )
 
     @model_validator(mode="after")
     def _fits_the_way_of_leaving(self) -> Self:

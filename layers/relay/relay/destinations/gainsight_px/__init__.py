@@ -14,6 +14,7 @@ from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.targets import Kind, cut, kind_of, targets_of
 from relay.destinations.gainsight_px.token import Tokens
+from relay.destinations.isolating import Refusals
 from relay.domain.exports import Export
 from relay.domain.problems import Rejection
 
@@ -37,7 +38,7 @@ class GainsightPx:
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         self._tokens = Tokens() if tokens is None else tokens
-        self._refusals = users.Refusals()
+        self.refusals = Refusals()
 
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Require `IDENTIFY_ID` and know nothing else."""
@@ -47,7 +48,7 @@ class GainsightPx:
         """Return the identities; the export's option `multiple_identities` decides when there are several."""
         return mapping_rules.identities_of(value, export.options.multiple_identities)
 
-    def encode(self, target: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
+    def encode(self, field: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
         """Return None: membership is all that PX is sent, so nothing else of a user is ever written."""
         return None
 
@@ -79,10 +80,10 @@ class GainsightPx:
 
     def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
         """Update memberships of any number of segments in one call, or the attributes of a user."""
-        client = Client(account, self._tokens)
+        client, tally = Client(account, self._tokens), self.refusals.of(account.notes, export)
         if kind_of(steps[0].target) is Kind.ATTRIBUTE:
-            return users.send(client, export, steps, self._refusals)
-        return membership.send(client, export, steps)
+            return users.send(client, export, steps, tally)
+        return membership.send(client, export, steps, tally)
 
     def import_report(
         self,

@@ -5,7 +5,7 @@ call, too.
 """
 
 from relay.destinations.contract import Reply
-from relay.destinations.error_table import raise_for
+from relay.destinations.error_table import Refused, raise_for, refusal
 from relay.destinations.gainsight_px import feature
 from relay.destinations.gainsight_px.client import Client
 from relay.destinations.gainsight_px.errors import (
@@ -61,10 +61,10 @@ def updates_memberships(client: Client) -> bool:
     return is_success(reply) or raise_for(reply, TABLE, word=status_word) is not None
 
 
-def raise_noted(client: Client, door: str | None, reply: Reply) -> None:
-    """Raise as `raise_for` does; note the door that stops the connection, so that probes try it too."""
+def refusal_noted(client: Client, door: str | None, reply: Reply) -> Refused:
+    """Return and raise as `refusal` does; note the door that stops the connection, so that probes try it too."""
     try:
-        raise_for(reply, USER_TABLE if door == USERS else TABLE, word=status_word)
+        return refusal(reply, USER_TABLE if door == USERS else TABLE, status_word)
     except ConnectionProblem:
         if door is not None:
             _note(client, f"{door} {reply.status} 0")

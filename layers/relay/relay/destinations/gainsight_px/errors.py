@@ -1,13 +1,12 @@
 """What Gainsight PX's answers mean. Its statuses: https://px-apidocs.gainsight.com (tags ExternalSegments, Users)."""
 
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from relay.destinations.contract import Reply
 from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
-from relay.domain.problems import Problem, Rejection, RejectionKind
+from relay.domain.problems import Rejection, RejectionKind
 
 REFUSED_IDENTITY = Rejection(
     RejectionKind.DESTINATION,
@@ -82,16 +81,6 @@ def is_page(reply: Reply) -> bool:
 def is_success(reply: Reply) -> bool:
     """Return whether PX took what it was sent: no body is documented of such an answer, so any but a page will do."""
     return reply.status in SUCCESS and not is_page(reply)
-
-
-@contextmanager
-def nothing_written() -> Iterator[None]:
-    """Have a problem say that the destination did not act on the steps: what is called here does not write them."""
-    try:
-        yield
-    except Problem as problem:
-        problem.taken = False
-        raise
 
 
 def _error_of(reply: Reply) -> Any:

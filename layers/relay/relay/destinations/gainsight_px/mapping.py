@@ -24,12 +24,12 @@ REJECTIONS = (NO_IDENTITY, MALFORMED_IDENTITY, SEVERAL_IDENTITIES)
 
 
 def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Yield (target, reason) for what is missing or unknown in an export's mapping."""
+    """Yield (field, reason) for what is missing or unknown in an export's mapping."""
     if IDENTITY not in mapping:
         yield IDENTITY, "is required"
-    for target in mapping:
-        if target != IDENTITY:
-            yield target, f"is not a target: external segments take only {IDENTITY}"
+    for field in mapping:
+        if field != IDENTITY:
+            yield field, f"is no field of Gainsight PX: only {IDENTITY} is"
 
 
 def identities_of(value: Any, several: Literal["first", "all", "reject"]) -> list[str] | Rejection:

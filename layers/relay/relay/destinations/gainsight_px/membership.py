@@ -13,15 +13,15 @@ from relay.destinations.gainsight_px.errors import (
     REFUSED_IDENTITY,
     SEGMENT_OUT_OF_REACH,
     is_success,
-    nothing_written,
 )
 from relay.destinations.gainsight_px.identity_type import IdentityType
 from relay.destinations.gainsight_px.segments import Segments
 from relay.destinations.gainsight_px.targets import name_in
-from relay.destinations.isolating import Proof, isolate
+from relay.destinations.isolating import Tally, isolate
+from relay.destinations.outcomes import nothing_done, part_done
 from relay.domain import moments
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Rejection, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
 
 UPDATE = "external_segment/update_membership"
 
@@ -48,14 +48,14 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
     return {"identityType": identity_type, "add": actions(True), "remove": actions(False)}
 
 
-def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
+def send(client: Client, export: Export, steps: Sequence[Step], tally: Tally) -> Answer:
     """Update memberships of any number of segments in one call, making the segments known before.
 
     An export that sends attributes by now only has leavers here; they do not stop it when external segments are off.
     Raises as `IdentityType.to_tell`, `Segments.reference` and `raise_for` do.
     """
     try:
-        return _send(client, export, steps)
+        return _send(client, export, steps, tally)
     except (ConnectionProblem, ExportProblem) as problem:
         if problem.code != FEATURE_OFF:
             raise
@@ -65,32 +65,31 @@ def send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
         raise
 
 
-def _send(client: Client, export: Export, steps: Sequence[Step]) -> Answer:
-    proof = Proof(client.account.notes, export)
-    call = _Call(client, export, steps, proof)
+def _send(client: Client, export: Export, steps: Sequence[Step], tally: Tally) -> Answer:
+    call = _Call(client, export, steps, tally)
     call.references()
-    return Answer(refused=isolate(range(len(steps)), call.attempt, REFUSED_IDENTITY, proof))
+    return Answer(refused=isolate(range(len(steps)), call.attempt, REFUSED_IDENTITY, tally))
 
 
 class _Call:
     """The steps of one call, sent as a whole or in parts."""
 
-    def __init__(self, client: Client, export: Export, steps: Sequence[Step], proof: Proof) -> None:
+    def __init__(self, client: Client, export: Export, steps: Sequence[Step], tally: Tally) -> None:
         self._client = client
         self._export = export
         self._steps = steps
-        self._proof = proof
+        self._tally = tally
         self._segments = Segments(client, export.options)
         self._identity_type = IdentityType(client, export)
         self._type_to_tell = self._identity_type.to_tell()
 
     def references(self) -> dict[str, str]:
         """Return what PX wants as `segmentId` by target."""
-        with nothing_written():
+        with nothing_done():
             targets = sorted({step.target for step in self._steps})
             return {target: self._segments.reference(name_in(target)) for target in targets}
 
-    def attempt(self, part: Sequence[int]) -> Mapping[int, Rejection] | None:
+    def attempt(self, part: Sequence[int]) -> Mapping[int, Rejection]:
         """Send some of the steps; see `Attempt`."""
         reply = self._update(part)
         names = sorted({name_in(self._steps[index].target) for index in part})
@@ -104,17 +103,16 @@ class _Call:
             if reply.status == 404:
                 raise ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN)
         if is_success(reply):
-            return None
+            return {}
         if reply.status in _CONTENT_REFUSED and len(part) == 1:
             self._require_right_reference(part)
         if reply.status in REFUSALS:
-            with nothing_written():
+            with nothing_done():
                 # When it is not the connection's fault, PX does not want to hear of the segment either.
                 self._segments.tell_again(names[0])
         # What an export of attributes has left to take out of segments is no reason to hold the connection closed.
         door = blame.SEGMENTS if self._export.options.mode == "segments" else None
-        blame.raise_noted(self._client, door, reply)
-        return {}
+        raise blame.refusal_noted(self._client, door, reply)
 
     def _require_right_reference(self, part: Sequence[int]) -> None:
         """Raise ExportProblem when PX takes a refused step under the other of the segment's two names.
@@ -122,14 +120,12 @@ class _Call:
         How PX refuses a name it does not know is not documented, and a 400 may be about the identity as well. So before
         anything of the export was ever taken, the very same step is tried under the other name.
         """
-        if self._proof.is_there():
+        if self._tally.is_proven():
             return
         target = self._steps[part[0]].target
         other = self._segments.other_reference(name_in(target))
         if other != self.references()[target] and is_success(self._update(part, {target: other})):
-            problem = ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN)
-            problem.taken = None
-            raise problem
+            raise ExportProblem("segment_unknown", blame.REFERENCE_UNKNOWN).with_outcome(None)
 
     def _update(self, part: Sequence[int], references: Mapping[str, str] | None = None) -> Reply:
         steps = [self._steps[index] for index in part]
@@ -146,16 +142,13 @@ class _Call:
 
     def _keep_identity_type(self) -> None:
         """Note the type after members were, or may have been, taken: what cannot be noted does not undo that."""
-        try:
+        with part_done():
             self._identity_type.keep()
-        except Problem as problem:
-            problem.taken = None
-            raise
 
     def _was_lost(self, names: Sequence[str]) -> bool:
-        with nothing_written():
+        with nothing_done():
             return self._segments.look_after(names)
 
     def _is_open(self) -> bool:
-        with nothing_written():
+        with nothing_done():
             return blame.updates_memberships(self._client)

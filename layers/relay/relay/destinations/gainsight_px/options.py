@@ -15,35 +15,78 @@ Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 
 
 class GainsightPxOptions(BaseModel):
-    """The options of an export. The defaults suit what is documented; what is not documented can be set here.
-
-    `mode`: `segments` sends external segments; `attributes` is for subscriptions without them and sets one Boolean
-    attribute of PX's users per segment.
-    `multiple_identities`: what to do with a namespace that holds several ids.
-    `tell_again`: a number to raise when everybody is to be sent again, for example after a segment was deleted in PX.
-
-    Of external segments: `segment_ref`, whether PX is sent its own segment id or our external id (`source/segment`) as
-    `segmentId`; `max_identities_per_call`; `identity_type`, where `GLOBAL_ID` is for subscriptions with workspaces;
-    `segment_names` and `segment_descriptions` by segment, for PX's Segments screen, instead of the platform's name.
-
-    Of attributes: `attributes`, the apiName by segment; `create_users`, whether one PX does not know becomes a user of
-    PX instead of a rejection; `product_keys` (`AP-...-2`) of the products whose users are meant, needed where the
-    subscription has several.
-    """
+    """The options of an export. The defaults suit what is documented; what is not documented can be set here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    mode: Literal["segments", "attributes"] = "segments"
-    multiple_identities: Literal["first", "all", "reject"] = "first"
-    tell_again: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=0)] = 0
-    segment_ref: Literal["id", "external_id"] = "id"
-    max_identities_per_call: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1, le=10_000)] = 1000
-    identity_type: Literal["IDENTIFY_ID", "GLOBAL_ID"] = "IDENTIFY_ID"
-    segment_names: dict[str, Text] = {}
-    segment_descriptions: dict[str, Text] = {}
-    attributes: dict[str, Text] = {}
-    create_users: StrictBool = False
-    product_keys: tuple[Text, ...] = ()
+    mode: Literal["segments", "attributes"] = Field(
+        "segments",
+        title="Mode",
+        description="External segments; or one Boolean attribute of users per segment, for subscriptions without them.",
+        examples=["attributes"],
+    )
+    multiple_identities: Literal["first", "all", "reject"] = Field(
+        "first",
+        title="Several ids",
+        description="What to do with a namespace that holds several ids: the smallest counts, so that the order they "
+        "come in does not matter, or all do, or the profile is rejected.",
+        examples=["all"],
+    )
+    tell_again: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=0)] = Field(
+        0, title="Send again", description="Raise it to have everybody sent again.", examples=[1]
+    )
+    segment_names: dict[str, Text] = Field(
+        {},
+        title="Names",
+        description="By segment: what PX's Segments screen shows instead of the platform's name.",
+        examples=[{"aep/8a2f": "Loyal customers"}],
+    )
+    segment_descriptions: dict[str, Text] = Field(
+        {},
+        title="Descriptions",
+        description="By segment, for PX's Segments screen.",
+        examples=[{"aep/8a2f": "Bought twice in a year"}],
+    )
+    segment_ref: Literal["id", "external_id"] = Field(
+        "id",
+        title="Reference",
+        description="Whether a membership names PX's id of the segment or ours; not documented.",
+        examples=["external_id"],
+    )
+    max_identities_per_call: Annotated[int, BeforeValidator(whole), Field(strict=True, ge=1, le=10_000)] = Field(
+        1000,
+        title="Size of a call",
+        description="1 to 10,000 identities over all segments; not documented. Too many for PX are sent in halves.",
+        examples=[5000],
+    )
+    identity_type: Literal["IDENTIFY_ID", "GLOBAL_ID"] = Field(
+        "IDENTIFY_ID",
+        title="Type of id",
+        description="`GLOBAL_ID` is for subscriptions with workspaces; the mapping must yield that id. Cannot be "
+        "changed once members were sent: delete the export, and its segments in PX, and make one with another name.",
+        examples=["GLOBAL_ID"],
+    )
+    attributes: dict[str, Text] = Field(
+        {},
+        title="Attributes",
+        description="With mode `attributes`, by segment: the apiName (case counts) of a custom attribute of type "
+        "Boolean. Every segment needs one of its own.",
+        examples=[{"aep/8a2f": "isLoyal"}],
+    )
+    create_users: StrictBool = Field(
+        False,
+        title="Make users",
+        description="With mode `attributes`: whether one whom PX does not know becomes a user. Otherwise the profile "
+        "is rejected as `unknown_user`.",
+        examples=[True],
+    )
+    product_keys: tuple[Text, ...] = Field(
+        (),
+        title="Product keys",
+        description="With mode `attributes`: those of the products whose users are meant. Needed where the "
+        "subscription has several. Users are written with exactly these.",
+        examples=[["AP-ABC-2"]],
+    )
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Self:

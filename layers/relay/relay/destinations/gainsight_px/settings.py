@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -37,14 +37,25 @@ class GainsightPxConnection(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    region: Annotated[Literal["us", "eu", "us2"], BeforeValidator(_lower)]
-    api_key: Key = None
-    username: Text = None
+    region: Annotated[Literal["us", "eu", "us2"], BeforeValidator(_lower)] = Field(
+        title="Region",
+        description="What follows `app-` in the address of your PX, `us` when nothing does. Never guessed.",
+        examples=["eu"],
+    )
+    username: Text = Field(None, title="Username", description="Of the PX log-in.", examples=["relay@example.com"])
     # A password may begin or end with a blank.
-    password: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = None
-    client_id: Text = None
-    client_secret: Key = None
-    token_url: Text = None
+    password: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = Field(
+        None, title="Password", description="Of the PX log-in.", examples=["correct horse"]
+    )
+    client_id: Text = Field(None, title="Client ID", description="The subscription ID.", examples=["AP-ABC-2"])
+    client_secret: Key = Field(None, title="Client secret", description="The OAuth secret.", examples=["0a1b2c3d"])
+    token_url: Text = Field(
+        None,
+        title="Token address",
+        description="The address that gives tokens.",
+        examples=["https://login.example.com/oauth/token"],
+    )
+    api_key: Key = Field(None, title="API key", description="Instead of the last five.", examples=["0a1b2c3d-4e5f"])
 
     @field_validator("api_key")
     @classmethod

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from relay.destinations.contract import Account, Quota
 from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px.errors import TOKEN_TABLE, nothing_written
+from relay.destinations.gainsight_px.errors import TOKEN_TABLE
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import ConnectionProblem
 
 TOKEN = Quota("token", 1, timedelta(seconds=1))
@@ -58,7 +59,7 @@ class Tokens:
             kept = self._kept.get(name)
             is_good = kept is not None and kept.settings == settings and self._wall_clock() < kept.until
             if kept is None or not is_good or kept.token == rejected:
-                with nothing_written():
+                with nothing_done():
                     kept = self._kept[name] = self._fetch(account, settings)
             return kept.token
 

@@ -5,8 +5,9 @@ given is not stated there; the vendor's own loader relies on it. So nothing is s
 every user must have, and the attributes of the export.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from relay.destinations.contract import Answer, Reply, Step
@@ -21,55 +22,27 @@ from relay.destinations.gainsight_px.errors import (
     is_page,
     is_success,
     is_unknown_user,
-    nothing_written,
 )
 from relay.destinations.gainsight_px.products import keys_for
 from relay.destinations.gainsight_px.reading import USERS, read
 from relay.destinations.gainsight_px.targets import name_in
-from relay.destinations.isolating import MAX_REFUSALS, Proof, in_the_middle
+from relay.destinations.isolating import Tally
+from relay.destinations.outcomes import nothing_done, part_done
 from relay.domain.exports import Export
-from relay.domain.problems import ExportProblem, Problem, Rejection
+from relay.domain.problems import ExportProblem, Rejection
 
 NO_ATTRIBUTE = "a segment has no attribute: name one for each segment in attributes of the export's options"
 
 
-class Refusals:
-    """How many users in a row PX refused, by export. Kept in this process only: losing it costs a few rejections."""
-
-    def __init__(self) -> None:
-        self._in_a_row: Counter[str] = Counter()
-        self._proven: dict[str, int] = {}
-
-    def note(self, client: Client, export: Export, rejection: Rejection | None) -> None:
-        """Count what became of a user; the proof is kept once in this process and for this version of the export.
-
-        Raises ExportProblem when so many were refused, and none was ever taken, that the users cannot be the reason.
-        """
-        if rejection is None or rejection is UNKNOWN_USER:
-            self._in_a_row[export.key] = 0
-            if rejection is None and self._proven.get(export.key) != export.version:
-                Proof(client.account.notes, export).keep()
-                self._proven[export.key] = export.version
-            return
-        self._in_a_row[export.key] += 1
-        if self._in_a_row[export.key] < MAX_REFUSALS:
-            return
-        self._in_a_row[export.key] = 0
-        if not Proof(client.account.notes, export).is_there():
-            raise ExportProblem(
-                "all_refused", "Gainsight PX refuses every user, one after the other: check product_keys and attributes"
-            )
-
-
-def send(client: Client, export: Export, steps: Sequence[Step], refusals: Refusals) -> Answer:
+def send(client: Client, export: Export, steps: Sequence[Step], tally: Tally) -> Answer:
     """Set or clear the attributes of users, all of one user in one call.
 
     Raises ExportProblem when an attribute to set is missing or of no use, else as `Client.call` and `raise_for` do; a
-    problem after another user of the same steps was written is a Transient (or Busy) of unknown outcome.
+    problem after another user of the same steps was written has an unknown outcome.
     """
     users: dict[str, list[int]] = defaultdict(list)
     refused: dict[int, Rejection] = {}
-    with nothing_written():
+    with nothing_done():
         leaving = {name_in(step.target) for step in steps if not step.joins}
         state = attributes.states(client, {name_in(step.target) for step in steps}, leaving)
         _require_usable(steps, state)
@@ -84,13 +57,12 @@ def send(client: Client, export: Export, steps: Sequence[Step], refusals: Refusa
         keys = keys_for(client, export.options) if users else []
     for position, indices in enumerate(users.values()):
         own = [steps[index] for index in indices]
-        try:
+        with part_done() if position else nullcontext():
             rejection = _write(client, keys, own, create=export.options.create_users)
-            refusals.note(client, export, rejection)
-        except Problem as problem:
-            if position == 0:
-                raise
-            raise in_the_middle(problem, "some users were written") from None
+            if rejection is None:
+                tally.taken()
+            elif rejection is not UNKNOWN_USER:
+                tally.refused()
         if rejection is not None:
             # One PX does not know is in nothing that could be left.
             refused |= {index: rejection for index in indices if rejection is not UNKNOWN_USER or steps[index].joins}
@@ -134,7 +106,7 @@ def _update(client: Client, body: Mapping[str, Any]) -> Reply | None:
         return reply
     if is_unknown_user(reply):
         return None
-    with nothing_written():
+    with nothing_done():
         if not _is_listed(client, body["identifyId"]):
             return None
     again = client.call("PUT", USERS_UPDATE, json=body)
@@ -152,5 +124,5 @@ def _is_listed(client: Client, identity: str) -> bool:
 def _rejection(client: Client, reply: Reply) -> Rejection | None:
     if is_success(reply):
         return None
-    blame.raise_noted(client, blame.USERS, reply)
+    blame.refusal_noted(client, blame.USERS, reply)
     return REFUSED_IDENTITY

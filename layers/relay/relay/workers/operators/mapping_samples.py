@@ -121,17 +121,17 @@ class Trial:
         self._export = export
         self._destination = destination
         self._tried = 0
-        self._seen = {target: _Seen(compiled(text)) for target, text in export.mapping.items()}
+        self._seen = {field: _Seen(compiled(text)) for field, text in export.mapping.items()}
         paths = {path for seen in self._seen.values() for path in seen.expression.paths if len(path) <= _DEEPEST}
         self._places: dict[Path, _Place] = {path[:-1]: _Place() for path in paths}
 
     def add(self, profile: Profile) -> None:
         """Try a member of the export's segments; one with which a defect of ours is met counts for nothing."""
         view = profile.view()
-        codes = {target: self._trouble_of(target, seen.expression, view) for target, seen in self._seen.items()}
+        codes = {field: self._trouble_of(field, seen.expression, view) for field, seen in self._seen.items()}
         self._tried += 1
-        for target, code in codes.items():
-            seen = self._seen[target]
+        for name, code in codes.items():
+            seen = self._seen[name]
             if code is None:
                 seen.usable += 1
             elif code == UNFIT_EXPRESSION:
@@ -145,25 +145,25 @@ class Trial:
         """Return what is wrong with the mapping as far as the sample shows; nothing without a sample."""
         if self._tried == 0:
             return []
-        found = [self._finding(target, seen) for target, seen in self._seen.items()]
+        found = [self._finding(field, seen) for field, seen in self._seen.items()]
         return [finding for finding in found if finding is not None]
 
-    def _trouble_of(self, target: str, expression: Expression, view: Mapping[str, Any]) -> str | None:
+    def _trouble_of(self, field: str, expression: Expression, view: Mapping[str, Any]) -> str | None:
         """Return why what an expression yields is of no use; None when it is."""
         try:
             value = expression.value(view)
         except Unfit:
             return UNFIT_EXPRESSION
-        if target != self._destination.identity:
-            return None if self._destination.encode(target, value) is not None else _NOTHING
+        if field != self._destination.identity:
+            return None if self._destination.encode(field, value) is not None else _NOTHING
         identities = self._destination.identity_of(value, self._export)
         return identities.code if isinstance(identities, Rejection) else None
 
-    def _finding(self, target: str, seen: _Seen) -> Finding | None:
-        is_identity = target == self._destination.identity
+    def _finding(self, field: str, seen: _Seen) -> Finding | None:
+        is_identity = field == self._destination.identity
         then = "they are rejected" if is_identity else "they go without it"
         tried = f"{self._tried} profile{'' if self._tried == 1 else 's'}"
-        what = f"mapping.{target}: {seen.expression.text[:_SHOWN_TEXT]}"
+        what = f"mapping.{field}: {seen.expression.text[:_SHOWN_TEXT]}"
         if seen.usable == 0:
             level = Level.ERROR if is_identity else Level.WARNING
             message = f"{what} yields nothing for any of {tried} tried{self._why(seen)}"
