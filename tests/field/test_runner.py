@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from relay.observability import Count
 from relay.routing.router import Router
@@ -22,6 +21,7 @@ from tests.field.comparing import differences
 from tests.field.reading import Case, CaseError, Setup, read_case
 from tests.field.replaying import Replay, replay
 from tests.field.world import CHANGES_BATCH, World
+from tests.unit.template import expanding
 
 ROOT = Path(__file__).parents[2]
 KEY = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7"
@@ -176,16 +176,16 @@ def test_until_a_moment_that_has_passed_takes_no_time(written: Write) -> None:
 
 
 def test_queues_are_as_in_the_template() -> None:
-    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
-    world = World(Setup())
-    for name, queue in (("Changes", world.changes), ("Checks", world.checks), ("ActiveCampaign", world.queue)):
+    template = expanding.unrolled(expanding.read())
+    resources, world = template["Resources"], World(Setup())
+    for name, queue in (("changes", world.changes), ("checks", world.checks), ("activecampaign", world.queue)):
         described = resources[f"{name}Queue"]["Properties"]
         assert described["VisibilityTimeout"] == queue.visibility.total_seconds()
         assert described["RedrivePolicy"]["maxReceiveCount"] == queue.receive_limit
     route = resources["RouteFunction"]["Properties"]
     batches = [event["Properties"]["BatchSize"] for event in route["Events"].values()]
     assert batches == [CHANGES_BATCH]
-    assert yaml_parse((ROOT / "template.yaml").read_text())["Globals"]["Function"]["Timeout"] == TIME_OUT.seconds
+    assert template["Globals"]["Function"]["Timeout"] == TIME_OUT.seconds
 
 
 # Comparing.

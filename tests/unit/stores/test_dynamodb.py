@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from relay.domain.problems import Busy
 from relay.stores import dynamodb
 from relay.stores.database import ABSENT, Delete, Item, Key, Put, Table, Update, Write
-from relay.stores.dynamodb import LONGEST_PAUSE, TRIES, TRIES_WITHOUT_ANSWER, VARIABLES, DynamoDatabase, connect
+from relay.stores.dynamodb import LONGEST_PAUSE, TRIES, TRIES_WITHOUT_ANSWER, DynamoDatabase, connect
 from tests.fakes.dynamo_wire import NOT_HELD, DynamoWire
 from tests.fakes.memory_database import MemoryDatabase
 
@@ -430,10 +430,9 @@ LAMBDA = {
 }
 
 
-def test_tables_may_be_unnamed_until_they_are_used() -> None:
-    database = connect({**LAMBDA, VARIABLES[Table.PROFILES]: "mine"})
-    with pytest.raises(KeyError, match="RELAY_CONTROL_TABLE"):
-        database.query(Table.CONTROL, "x")
+def test_tables_are_found_by_the_prefix() -> None:
+    database = connect({**LAMBDA, "RELAY_PREFIX": "mine"})
+    assert set(database._tables.values()) == {f"mine-{table.value}" for table in Table}
 
 
 def test_no_answer_is_an_error_of_botocore() -> None:

@@ -1,5 +1,9 @@
-"""Works on the queue of one destination: look at profiles, or go on with a run."""
+"""Works on the queue of one destination: look at profiles, or go on with a run.
 
+Environment: that of `relay.wiring`, and RELAY_DESTINATION, the destination's word (see `relay.names`).
+"""
+
+import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -8,12 +12,10 @@ from relay.queues import failures, parse_records
 from relay.wiring import Stack
 from relay.workers.consumer import Consumer
 
-DESTINATION = "gainsight_px"
-
 
 @cache
 def _consumer() -> Consumer:
-    return Stack().consumer(DESTINATION)
+    return Stack().consumer(os.environ["RELAY_DESTINATION"])
 
 
 def handler(event: Mapping[str, Any], context: Any, *, consumer: Consumer | None = None) -> dict[str, Any]:

@@ -24,11 +24,9 @@ from relay.workers.leftovers import KEPT
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.memory_database import MemoryDatabase
-from tests.unit.test_template import _listed, _statements
-from tests.unit.test_template import resources as expanded
-from tests.unit.test_template import source as template
+from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, of, target
+from tests.unit.template.test_destinations import WORDS
 
-resources, source = expanded, template
 MAIN, OTHERS = f"{CONNECTION}/main", f"{OTHER_CONNECTION}/main"
 HOUR = timedelta(hours=1)
 
@@ -276,7 +274,7 @@ def _deleting(day: Day) -> None:
 
 FUNCTIONS: Mapping[str, Sequence[str]] = {
     "route": ("RouteRole",),
-    "consumer": ("ActiveCampaignRole", "GainsightPxRole"),
+    "consumer": tuple(f"{word}Role" for word in WORDS),
     "import checks": ("ImportChecksRole",),
     "tick": ("TickRole",),
     "admin": ("AdminRole",),
@@ -289,15 +287,13 @@ def rights() -> dict[str, set[Right]]:
     return used()
 
 
-def granted(resources: Mapping[str, Any], role: str) -> set[Right]:
+def granted(resources: Resources, role: str) -> set[Right]:
     """Return what a role may do on tables."""
     found = set()
-    for name, _, statement in _statements(resources):
-        if name != role or statement["Effect"] != "Allow":
-            continue
-        for action in _listed(statement["Action"]):
+    for statement in allowed_to(resources, role):
+        for action in listed(statement["Action"]):
             if action.startswith("dynamodb:"):
-                for resource in _listed(statement["Resource"]):
+                for resource in listed(statement["Resource"]):
                     table = resource["Fn::Sub"].rpartition("${Prefix}-")[2]
                     found.add((Table(table), action.removeprefix("dynamodb:")))
     return found
@@ -305,12 +301,13 @@ def granted(resources: Mapping[str, Any], role: str) -> set[Right]:
 
 @pytest.mark.parametrize(("function", "role"), [(name, role) for name, roles in FUNCTIONS.items() for role in roles])
 def test_a_function_may_do_what_it_does(
-    resources: dict[str, Any], rights: dict[str, set[Right]], function: str, role: str
+    resources: Resources, rights: dict[str, set[Right]], function: str, role: str
 ) -> None:
     assert rights[function] - granted(resources, role) == set()
     assert granted(resources, role) - rights[function] == set()
 
 
+ALL_QUEUES = {f"{word}Queue" for word in WORDS}
 SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "${Prefix}/stack/identity-key-*"
 
 SECRETS: Mapping[str, set[str]] = {
@@ -318,19 +315,119 @@ SECRETS: Mapping[str, set[str]] = {
     "ExportRole": {CONNECTIONS, KEY},
     "AdminRole": {SOURCES, CONNECTIONS, KEY},
     "TickRole": {CONNECTIONS, KEY},
-    "ActiveCampaignRole": {CONNECTIONS, KEY},
-    "GainsightPxRole": {CONNECTIONS, KEY},
+    **{f"{word}Role": {CONNECTIONS, KEY} for word in WORDS},
     "ImportChecksRole": {CONNECTIONS, KEY},
 }
 """Which secrets each role may read; all others may read none."""
 
 
-def test_each_role_may_read_just_its_secrets(resources: dict[str, Any]) -> None:
+def test_each_role_may_read_just_its_secrets(resources: Resources) -> None:
     read: dict[str, set[str]] = {}
-    for name, _, statement in _statements(resources):
-        actions = [str(action) for action in _listed(statement.get("Action", ()))]
-        if statement["Effect"] == "Allow" and any(action.startswith("secretsmanager:Get") for action in actions):
-            assert actions == ["secretsmanager:GetSecretValue"], name
-            arns = [one["Fn::Sub"] for one in _listed(statement["Resource"])]
-            read.setdefault(name, set()).update(arn.rpartition(":secret:")[2] for arn in arns)
+    for role in of(resources, "AWS::IAM::Role"):
+        for statement in allowed_to(resources, role):
+            actions = [str(action) for action in listed(statement["Action"])]
+            if any(action.startswith("secretsmanager:Get") for action in actions):
+                assert actions == ["secretsmanager:GetSecretValue"], role
+                arns = [one["Fn::Sub"] for one in listed(statement["Resource"])]
+                read.setdefault(role, set()).update(arn.rpartition(":secret:")[2] for arn in arns)
     assert read == SECRETS
+
+
+PATH, BELOW = "${Prefix}/exports", "${Prefix}/exports/*"
+
+EXPORTS: Mapping[str, set[tuple[str, str]]] = {
+    **{
+        role: {(action, path) for action in ("GetParameter", "GetParametersByPath") for path in (PATH, BELOW)}
+        for role in ("RouteRole", "ExportRole", "AdminRole", "TickRole")
+    },
+    **{role: {("GetParameter", BELOW)} for role in ("ImportChecksRole", *(f"{word}Role" for word in WORDS))},
+}
+"""How each role may read exports."""
+
+
+def test_each_role_may_read_exports_as_it_needs_to(resources: Resources) -> None:
+    read: dict[str, set[tuple[str, str]]] = {}
+    for role in of(resources, "AWS::IAM::Role"):
+        for statement in allowed_to(resources, role):
+            for action in listed(statement["Action"]):
+                if action.startswith("ssm:Get"):
+                    paths = {one["Fn::Sub"].rpartition(":parameter/")[2] for one in listed(statement["Resource"])}
+                    read.setdefault(role, set()).update((action.removeprefix("ssm:"), path) for path in paths)
+    assert read == EXPORTS
+
+
+def test_each_function_may_write_its_own_log(resources: Resources) -> None:
+    for name, function in of(resources, "AWS::Lambda::Function").items():
+        written = {
+            (action, target(statement["Resource"]))
+            for statement in allowed_to(resources, target(function["Role"]))
+            for action in listed(statement["Action"])
+            if action.startswith("logs:")
+        }
+        group = target(function["LoggingConfig"]["LogGroup"])
+        assert written == {("logs:CreateLogStream", group), ("logs:PutLogEvents", group)}, name
+
+
+QUEUES: Mapping[str, set[str]] = {
+    "IngestRole": {"changesQueue"},
+    "RouteRole": {"changesQueue", *ALL_QUEUES},
+    "ExportRole": {"ExportDLQ", *ALL_QUEUES},
+    "AdminRole": ALL_QUEUES,
+    "TickRole": {"checksQueue", *ALL_QUEUES},
+    "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
+    **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
+    "SchedulerRole": {"ExportDLQ"},
+}
+"""Which queues each role may send to."""
+
+
+def test_each_role_may_send_to_just_its_queues(resources: Resources) -> None:
+    assert {role: may_send_to(resources, role) for role in of(resources, "AWS::IAM::Role")} == QUEUES
+
+
+SCHEDULES, DEFAULT = "${Prefix}/*", "default/${Prefix}-default"
+
+
+@pytest.mark.parametrize("role", ["ExportRole", "AdminRole", "TickRole"])
+def test_who_looks_at_schedules_may_list_and_read_them(resources: Resources, role: str) -> None:
+    given = {
+        (action, resource if isinstance(resource, str) else resource["Fn::Sub"].rpartition(":schedule/")[2])
+        for statement in allowed_to(resources, role)
+        for action in listed(statement["Action"])
+        if action.startswith("scheduler:")
+        for resource in listed(statement["Resource"])
+    }
+    assert given == {
+        ("scheduler:ListSchedules", "*"),
+        ("scheduler:GetSchedule", SCHEDULES),
+        ("scheduler:GetSchedule", DEFAULT),
+    }
+
+
+def test_only_who_answers_operators_may_list_names(resources: Resources) -> None:
+    given = {
+        (role, action)
+        for role in of(resources, "AWS::IAM::Role")
+        for statement in allowed_to(resources, role)
+        for action in listed(statement["Action"])
+        if action in ("secretsmanager:ListSecrets", "ssm:DescribeParameters")
+    }
+    assert given == {("AdminRole", "secretsmanager:ListSecrets"), ("AdminRole", "ssm:DescribeParameters")}
+
+
+CONSUMING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"}
+
+
+def test_each_function_may_work_on_the_queue_that_invokes_it_and_on_no_other(resources: Resources) -> None:
+    invoked: dict[str, set[str]] = {}
+    for mapping in of(resources, "AWS::Lambda::EventSourceMapping").values():
+        invoked.setdefault(target(mapping["FunctionName"]), set()).add(target(mapping["EventSourceArn"]))
+    for name, function in of(resources, "AWS::Lambda::Function").items():
+        given = {
+            (action, target(resource))
+            for statement in allowed_to(resources, target(function["Role"]))
+            for action in listed(statement["Action"])
+            if action in CONSUMING
+            for resource in listed(statement["Resource"])
+        }
+        assert given == {(action, queue) for action in CONSUMING for queue in invoked.get(name, ())}, name
