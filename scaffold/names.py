@@ -28,7 +28,7 @@ class Name:
             raise UnusableNameError("a name is small letters and digits, with single underscores between words")
         if len(self.snake) > LONGEST:
             raise UnusableNameError(f"a name has at most {LONGEST} characters, and this one {len(self.snake)}")
-        if keyword.iskeyword(self.snake) or keyword.issoftkeyword(self.snake):
+        if keyword.iskeyword(self.snake):
             raise UnusableNameError("Python has this word for itself, and a package cannot be called so")
 
     @property

@@ -80,6 +80,8 @@ def with_page(index: str, name: Name) -> str:
 
 
 _DESTINATIONS = re.compile(r"&destinations \[(\w+(?:, \w+)*)\]")
+_OUR_OWN = "lint.isort.known-first-party = ['relay', 'sandboxes', 'tests']"
+"""The linter knows them by their files, which are not there yet."""
 _WORDS = re.compile(r"\[(\w+(?:, \w+)*)\]")
 
 
@@ -103,14 +105,13 @@ def _refuse_taken(name: Name, root: Path, paths: Iterable[str]) -> None:
 def _copied(part: Part, path: str, name: Name, root: Path) -> str:
     """Return a file of the model as the new destination's, formatted."""
     text = (root / "scaffold/model" / part.model).read_text(encoding="utf-8")
-    for own in PARTS:
-        if own.model.endswith(".py"):
-            text = text.replace(f"scaffold.model.{own.model[:-3]}", _module(path_of(own, name)))
-    for old, new in zip(MODEL.spellings(), name.spellings(), strict=True):
-        text = text.replace(old, new)
+    modules = [one for one in PARTS if one.model.endswith(".py")]
+    becomes = {f"scaffold.model.{one.model[:-3]}": _module(path_of(one, name)) for one in modules}
+    becomes |= zip(MODEL.spellings(), name.spellings(), strict=True)
+    text = re.sub("|".join(map(re.escape, becomes)), lambda found: becomes[found[0]], text)
     if path.endswith(".py"):
         # Names of another length are sorted and wrapped otherwise.
-        text = _ruff(text, path, root, "check", "--fix", "--exit-zero", "--select", "I")
+        text = _ruff(text, path, root, "check", "--fix", "--exit-zero", "--select", "I", "--config", _OUR_OWN)
         text = _ruff(text, path, root, "format")
     return text
 

@@ -1,4 +1,4 @@
-"""Newsletter Tool: members of a list. Who leaves is removed from it. The sandbox of the same name describes the API."""
+"""Newsletter Tool: members of a list. Who leaves is removed from it. Its sandbox describes the API."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_a_name_fits_what_aws_takes() -> None:
         Name("a" * (LONGEST + 1))
 
 
-@pytest.mark.parametrize("word", ["class", "lambda", "match", "type"])
+@pytest.mark.parametrize("word", ["class", "lambda"])
 def test_a_name_is_no_word_of_python(word: str) -> None:
     with pytest.raises(UnusableNameError, match="Python"):
         Name(word)
