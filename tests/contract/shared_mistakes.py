@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from scaffold.model.subject import NewsletterToolSubject
 from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
 from tests.contract.activecampaign_subject import ActiveCampaignSubject, ActiveCampaignUnsubscribingSubject
 from tests.contract.gainsight_px_subject import GainsightPxSubject
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
 
@@ -65,7 +65,7 @@ MISTAKES = (
         "        raise problem.with_outcome(False) from None",
         "        raise",
         test_faults.test_a_fault_at_a_request_that_reads,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -108,7 +108,7 @@ MISTAKES = (
         "            calls[number].append(index)",
         "            if number == 0:\n                calls[number].append(index)",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "calls larger than is declared",
@@ -116,7 +116,7 @@ MISTAKES = (
         "len(calls[number]) < self.call_size",
         "len(calls[number]) <= self.call_size",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "the later of two steps goes out in the same call",
@@ -124,7 +124,7 @@ MISTAKES = (
         "number > last_call.get(step.identity, -1)",
         "number >= 0",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "those who leave are sent with those who join",
@@ -132,7 +132,7 @@ MISTAKES = (
         "filling[step.target, step.joins] = len(calls)",
         "filling[step.target, True] = filling[step.target, False] = len(calls)",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "an error text repeats what the vendor wrote",
@@ -140,7 +140,7 @@ MISTAKES = (
         "        raise OtherShape(name)\n    return value",
         '        raise OtherShape(f"{name} of {holder}")\n    return value',
         test_faults.test_json_of_another_shape,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -149,7 +149,7 @@ MISTAKES = (
         'f"refuses to show it (HTTP {refused.reply.status})"',
         'f"refuses to show it to {self.headers}"',
         test_faults.test_a_fault_while_something_is_asked,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "before a run",
     ),
     _mistake(
@@ -158,7 +158,7 @@ MISTAKES = (
         """"asks us to slow down", taken=False),""",
         """"asks us to slow down"),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -167,7 +167,7 @@ MISTAKES = (
         "        retry_after=row.least_wait if wait is None else wait,",
         "        retry_after=row.least_wait,",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -185,7 +185,7 @@ MISTAKES = (
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),""",
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own", taken=False),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
 )
