@@ -1,4 +1,4 @@
-"""How far a vendor's calls a second are used, and what pacing costs: real threads and real time against a made-up vendor.
+"""How far a vendor's calls a second are used, and what pacing costs: real threads and time against a made-up vendor.
 
 The pace and the pool of threads are those of the functions. The tables are in memory, and each call to them takes as
 long as a call to DynamoDB.
@@ -33,8 +33,8 @@ LATE = 0.05
 """The share of calls that may come too many in a second: threads of a busy machine leave late."""
 
 _HOW = (
-    f"A vendor allows {ALLOWED} calls a second and takes {ANSWERS_WITHIN * 1000:.0f} ms for each. Processes call it for "
-    f"{SECONDS} seconds, with the functions' pace and threads. Tables are in memory; a call to them takes "
+    f"A vendor allows {ALLOWED} calls a second and takes {ANSWERS_WITHIN * 1000:.0f} ms for each. Processes call it "
+    f"for {SECONDS} seconds, with the functions' pace and threads. Tables are in memory; a call to them takes "
     f"{DATABASE * 1000:.0f} ms."
 )
 
