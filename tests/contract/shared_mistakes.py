@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from scaffold.model.subject import NewsletterToolSubject
 from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership, test_pages
 from tests.contract.activecampaign_subject import (
     ActiveCampaignQuietSubject,
@@ -12,7 +13,6 @@ from tests.contract.activecampaign_subject import (
     ActiveCampaignUnsubscribingSubject,
 )
 from tests.contract.gainsight_px_subject import GainsightPxSubject
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
 
@@ -70,7 +70,7 @@ MISTAKES = (
         "        raise problem.with_outcome(False) from None",
         "        raise",
         test_faults.test_a_fault_at_a_request_that_reads,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -113,7 +113,7 @@ MISTAKES = (
         "        calls[number].append(index)",
         "        if number == 0:\n            calls[number].append(index)",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "calls larger than is declared",
@@ -121,7 +121,7 @@ MISTAKES = (
         "len(calls[number]) == most",
         "len(calls[number]) > most",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "the later of two steps goes out in the same call",
@@ -145,7 +145,7 @@ MISTAKES = (
         "lane=lambda step: (step.target, step.joins)",
         "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "records that cannot be read are passed over",
@@ -188,7 +188,7 @@ MISTAKES = (
         "        raise OtherShape(name)\n    return value",
         '        raise OtherShape(f"{name} of {holder}")\n    return value',
         test_faults.test_json_of_another_shape,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -197,7 +197,7 @@ MISTAKES = (
         'f"refuses to show it (HTTP {refused.reply.status})"',
         'f"refuses to show it to {self.headers}"',
         test_faults.test_a_fault_while_something_is_asked,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "before a run",
     ),
     _mistake(
@@ -206,7 +206,7 @@ MISTAKES = (
         """"asks us to slow down", taken=False),""",
         """"asks us to slow down"),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -215,7 +215,7 @@ MISTAKES = (
         "        retry_after=row.least_wait if wait is None else wait,",
         "        retry_after=row.least_wait,",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -233,7 +233,7 @@ MISTAKES = (
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),""",
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own", taken=False),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
 )

@@ -23,6 +23,12 @@ MALFORMED_IDENTITY = Rejection(
     RejectionKind.DATA, "malformed_identity", "the identity is neither text nor a whole number: correct the mapping"
 )
 
+CALLS_A_PAGE = 12
+"""How many calls a page fills for each that is made at the same time: at its end fewer and fewer are under way."""
+
+MOST_A_PAGE = 5_000
+"""The most steps of a page that fills many calls."""
+
 AROUND_A_ROW = 200
 """More than the bytes of names and punctuation around the values of a row, and around all rows of a body."""
 
@@ -68,6 +74,7 @@ class BaseDestination(ABC, Generic[Settings, Options]):
     """The other fields that a mapping may fill."""
     shards: int = 1
     call_size: int
+    at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(0)
     streams: bool = False
@@ -135,8 +142,10 @@ class BaseDestination(ABC, Generic[Settings, Options]):
         return True
 
     def page_is_full(self, export: Export[Options], joins: int, leaves: int) -> bool:  # noqa: ARG002
-        """Return whether there is a full call."""
-        return joins + leaves >= self.call_size
+        """Return whether there is a full call; where several are made at the same time, many of them."""
+        if self.at_once == 1:
+            return joins + leaves >= self.call_size
+        return joins + leaves >= max(self.call_size, min(CALLS_A_PAGE * self.at_once * self.call_size, MOST_A_PAGE))
 
     def import_report(
         self,

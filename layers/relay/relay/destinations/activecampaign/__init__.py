@@ -66,6 +66,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
     fields = (*PLAIN_FIELDS, TAGS, "fields.<id of a custom field>")
     shards = 4
     call_size = MAX_CONTACTS
+    at_once = 1
     lost_answer_bound = IMPORT_BOUND
     import_bound = IMPORT_BOUND + timedelta(hours=1)
     connection_model = ActiveCampaignConnection
