@@ -68,6 +68,11 @@ class TestSettings:
         with pytest.raises(ValidationError, match="not both"):
             connection(**GRANT, api_key="k3y")
 
+    def test_a_key_that_fits_no_header_is_not_shown(self) -> None:
+        with pytest.raises(ValidationError, match="REST API") as caught:
+            connection(region="us", api_key="k3y with blanks")
+        assert "k3y" not in str(caught.value)
+
     @pytest.mark.parametrize("region", ["", "ap", "US-1"])
     def test_an_unknown_region_is_an_error_never_a_default(self, region: str) -> None:
         with pytest.raises(ValidationError):

@@ -13,12 +13,10 @@ from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.stops import MOST_PROBES
 from relay.domain.exports import Connection, Export
-from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+from relay.domain.problems import ConnectionProblem, ExportProblem, Transient
 from tests.fakes.scripted_caller import (
-    LOGIN_PAGE,
     Asked,
     DictNotes,
-    ScriptedCaller,
     account_of,
     asked_of,
     reply,
@@ -128,10 +126,9 @@ class TestRenaming:
 class TestLosing:
     """A segment somebody deleted in PX by hand."""
 
-    @pytest.mark.parametrize("shows_as", [400, 404])
     @pytest.mark.parametrize("gone", [400, 404])
-    def test_it_is_made_again_once_and_the_call_repeated(self, shows_as: int, gone: int) -> None:
-        px = known(refusal(shows_as), refusal(gone), shown("px-2"), DONE)
+    def test_it_is_made_again_once_and_the_call_repeated(self, gone: int) -> None:
+        px = known(refusal(404), refusal(gone), shown("px-2"), DONE)
         answer = PX.send(px, export(), [step()])
         assert answer.refused == {}
         assert told_segment(asked_of(px)[-1]) == "px-2"
@@ -146,23 +143,6 @@ class TestLosing:
 
     def test_trouble_of_a_moment_with_memberships_is_over(self) -> None:
         assert PX.send(known(refusal(404), shown(), DONE, DONE), export(), [step()]).refused == {}
-
-    @pytest.mark.parametrize("shows_as", [400, 404])
-    @pytest.mark.parametrize("reference", ["id", "external_id"])
-    def test_one_another_worker_made_again_meanwhile(self, shows_as: int, reference: str) -> None:
-        """Given that the note changes under way, Then the new reference is used without asking PX."""
-
-        class Overtaken(ScriptedCaller):
-            def __call__(self, *arguments: Any, **named: Any) -> Reply:
-                if len(self.asked) == 0:
-                    texts = {"id": "px-2", "name": "aep/a", "description": DESCRIPTION}
-                    px.notes.keep(KEY, json.dumps(texts, sort_keys=True), replaces=px.notes.get(KEY))
-                return super().__call__(*arguments, **named)
-
-        px = known()
-        px = replace(px, call=Overtaken([refusal(shows_as), DONE]))
-        assert PX.send(px, export(segment_ref=reference), [step()]).refused == {}
-        assert told_segment(asked_of(px)[-1]) == ("px-2" if reference == "id" else "aep/a")
 
     def test_one_px_has_after_all_keeps_its_id(self) -> None:
         """The PUT is refused for a reason of its own: making it known again gives the same id, and nothing changes."""
@@ -214,6 +194,14 @@ class TestFeature:
                 PX.check(px, [])
         assert [one.level for one in PX.check(px, [])] == [Level.OK]
 
+    def test_what_it_has_left_in_segments_does_not_hold_the_connection(self) -> None:
+        """Given an export of attributes whose leavers PX refuses, Then a probe lets the connection go on."""
+        px = known(reply(401), shown(), SUBSCRIPTION)
+        attributes = export(mode="attributes", attributes={"aep/a": "inA"})
+        with pytest.raises(ConnectionProblem, match="not_authorised"):
+            PX.send(px, attributes, [replace(step(), joins=False)])
+        assert [one.level for one in PX.check(px, [])] == [Level.OK]
+
     def test_an_export_that_tells_attributes_now_is_not_stopped_by_it(self) -> None:
         px = known(reply(403), reply(403), SUBSCRIPTION)
         attributes = export(mode="attributes", attributes={"aep/a": "inA"})
@@ -229,20 +217,6 @@ class TestCheck:
             assert [finding.level for finding in PX.check(px, [export()])] == [Level.OK, Level.OK]
             assert asked_of(px)[1].json == {"identityType": "IDENTIFY_ID", "add": [], "remove": []}
             assert asked_of(px)[0].headers == {"X-APTRINSIC-API-KEY": "k3y"}
-
-    @pytest.mark.parametrize("answer", [reply(401), reply(403), reply(404), LOGIN_PAGE])
-    def test_an_account_that_refuses_us(self, answer: Reply) -> None:
-        with pytest.raises(ConnectionProblem):
-            PX.check(account(answer), [export()])
-
-    @pytest.mark.parametrize(
-        ("status", "words"), [(401, ("Write permission",)), (403, ("support", "region")), (404, ("support", "region"))]
-    )
-    def test_what_keeps_an_export_from_its_segments(self, status: int, words: tuple[str, ...]) -> None:
-        px = account(SUBSCRIPTION, refusal(status))
-        (finding,) = [one for one in PX.check(px, [export()]) if one.level is Level.ERROR]
-        assert all(word in finding.message for word in words)
-        assert finding.actor is Actor.ADMINISTRATOR
 
     @pytest.mark.parametrize("status", [401, 403, 404])
     def test_a_log_in_the_subscription_is_not_shown_to(self, status: int) -> None:
