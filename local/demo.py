@@ -177,7 +177,7 @@ class Demo:
         before = self._px.counters()
         began = time.monotonic()
         self._post_visitors(first)
-        self._drained("ChangesQueue")
+        self._drained("changesQueue")
         # The clock does this within a minute; an operator may do it now.
         self._administrator.wait_until_runs_start()
         self._operator.tick()
@@ -192,13 +192,13 @@ class Demo:
         expected = members([*first, *later])
         news = "news of the hour after: the new are in, those who left are gone"
         self._segments_become(news, expected, began, STREAMED_SECONDS)
-        self._drained("ChangesQueue", "GainsightPxQueue")
+        self._drained("changesQueue", "gainsightpxQueue")
         streamed = self._px.counters()
         self._note_px(f"Gainsight PX   {len(later)} changes", len(later), filled, streamed)
 
         screen.say("the first messages once more, as a platform may repeat them, late and out of order:")
         self._post_visitors(first)
-        self._drained("ChangesQueue", "GainsightPxQueue")
+        self._drained("changesQueue", "gainsightpxQueue")
         again = self._px.counters()
         screen.check(
             "no call at all, the newest qualification still counts",
@@ -262,7 +262,7 @@ class Demo:
         bodies = [{"changes": part} for part in in_requests([one.change() for one in everyone], CUSTOMERS_PER_CALL)]
         self._post(self._shop, bodies, len(everyone))
         began = time.monotonic()
-        self._drained("ChangesQueue")
+        self._drained("changesQueue")
         self._screen.say(f"all of them in the profile store {time.monotonic() - began:.1f} s later")
 
     def _scheduled_run(self) -> None:

@@ -1,7 +1,6 @@
 """Changes queue -> profile store -> destination queues.
 
-Environment: RELAY_PREFIX, RELAY_SETTINGS_SECONDS (optional), RELAY_PROFILES_TABLE, RELAY_SEGMENTS_TABLE,
-RELAY_CONTROL_TABLE, RELAY_CHANGES_QUEUE, and for each destination its queue, e.g. RELAY_GAINSIGHT_PX_QUEUE.
+Environment: RELAY_PREFIX, RELAY_CHANGES_QUEUE, RELAY_SETTINGS_SECONDS (optional).
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from local.benchmarks.apart import started
 from local.fake_aws import Answer, Asked, serving_as
 from relay.stores.database import Database, Table
-from relay.stores.dynamodb import VARIABLES, DynamoDatabase
+from relay.stores.dynamodb import DynamoDatabase
 from tests.fakes.dynamo_wire import DynamoWire
 
 PREFIX: Final = "audience-relay"
@@ -74,12 +74,8 @@ class Aws:
             "AWS_ENDPOINT_URL": self.url,
             "RELAY_PREFIX": PREFIX,
             "RELAY_CHANGES_QUEUE": f"{QUEUES}/{PREFIX}-changes",
-            "RELAY_CHECKS_QUEUE": f"{QUEUES}/{PREFIX}-checks",
-            "RELAY_ACTIVECAMPAIGN_QUEUE": f"{QUEUES}/{PREFIX}-activecampaign.fifo",
-            "RELAY_GAINSIGHT_PX_QUEUE": f"{QUEUES}/{PREFIX}-gainsight_px.fifo",
             "POWERTOOLS_SERVICE_NAME": function,
             "POWERTOOLS_METRICS_NAMESPACE": "AudienceRelay",
-            **{variable: TABLES[table] for table, variable in VARIABLES.items()},
         }
 
 

@@ -18,8 +18,9 @@ import boto3
 from botocore.config import Config
 
 from local.benchmarks.report import Figure, Goal, Report
+from relay.names import table_name
 from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update
-from relay.stores.dynamodb import VARIABLES, DynamoDatabase, connect
+from relay.stores.dynamodb import DynamoDatabase, connect
 
 ROUNDS = 15
 SECONDS_A_ROUND = 0.08
@@ -30,7 +31,8 @@ DOC = json.dumps([[1, 1777541400000, "main"], [["a" * 32], "d" * 32, [1777541400
 _REGION = "eu-west-1"
 _KEYS = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE"}
 _TOKEN = "t" * 900
-_TABLES = {table: f"relay-{table.value}" for table in Table}
+_PREFIX = "relay"
+_TABLES = {table: table_name(_PREFIX, table) for table in Table}
 _HOW = (
     "CPU time of this process, on this machine and by its Python, for whole calls of the database: requests are "
     "made, signed, sent, and their answers read. DynamoDB is a stub in another process. TLS, which costs both clients "
@@ -108,10 +110,9 @@ def _timed(work: Callable[[Database], object], database: Database, repeats: int)
 
 
 def _ours(url: str) -> Database:
-    names = {VARIABLES[table]: name for table, name in _TABLES.items()}
     return connect(
         {
-            **names,
+            "RELAY_PREFIX": _PREFIX,
             **_KEYS,
             "AWS_SESSION_TOKEN": _TOKEN,
             "AWS_REGION": _REGION,

@@ -19,7 +19,7 @@ from local.benchmarks.cpu import BENCHMARK, DESTINATION, OWN, QUEUES, CpuMeter, 
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.traffic import Traffic, metered
-from relay import aws
+from relay import aws, names
 from relay.clock import Clock
 from relay.destinations.contract import Caller
 from relay.domain.exports import Connection, Export
@@ -123,9 +123,10 @@ def stack_of(setting: Setting, sqs: aws.QueueClient) -> Stack:
     stack = Stack(setting.environment)
     stack.clock, stack.settings = setting.clock, cast("Settings", OneExport(setting.connection, setting.export))
     stack.keyed = KeyedHash("benchmark")
+    prefix, place = setting.environment["RELAY_PREFIX"], setting.environment["RELAY_CHANGES_QUEUE"].rpartition("/")[0]
     destination, checks = (
-        Queue(setting.environment[f"RELAY_{name.upper()}_QUEUE"], client=sqs, clock=setting.clock)
-        for name in (setting.export.destination, "checks")
+        Queue(f"{place}/{name}", client=sqs, clock=setting.clock)
+        for name in (names.destination_queue(prefix, setting.export.destination), names.checks_queue(prefix))
     )
     stack.queue_of, stack.checks = lambda _: destination, checks
     return stack
@@ -173,7 +174,7 @@ def _time(stack: Stack, cpu: CpuMeter) -> None:
 
 def _handler(function: str, stack: Stack) -> Callable[[Mapping[str, Any], "_Context"], Mapping[str, Any]]:
     """Return a function's handler, with parts of its own."""
-    app = importlib.import_module(f"functions.{function}.app")
+    app = importlib.import_module(f"functions.{function if function == CHECKS else 'destination'}.app")
     if function == CHECKS:
         checker = stack.import_checker()
         return lambda event, context: cast("Mapping[str, Any]", app.handler(event, context, checker=checker))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from relay.observability import Count
 from relay.routing.router import Router
+from tests.examples import example
 from tests.fakes.invocations import TIME_OUT
 from tests.fakes.virtual_clock import START
 from tests.field.__main__ import main
@@ -22,6 +22,7 @@ from tests.field.comparing import differences
 from tests.field.reading import Case, CaseError, Setup, read_case
 from tests.field.replaying import Replay, replay
 from tests.field.world import CHANGES_BATCH, World
+from tests.unit.template import expanding
 
 ROOT = Path(__file__).parents[2]
 KEY = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7"
@@ -176,24 +177,23 @@ def test_until_a_moment_that_has_passed_takes_no_time(written: Write) -> None:
 
 
 def test_queues_are_as_in_the_template() -> None:
-    resources = yaml_parse((ROOT / "template.yaml").read_text())["Resources"]
-    world = World(Setup())
-    for name, queue in (("Changes", world.changes), ("Checks", world.checks), ("ActiveCampaign", world.queue)):
+    template = expanding.unrolled(expanding.read())
+    resources, world = template["Resources"], World(Setup())
+    for name, queue in (("changes", world.changes), ("checks", world.checks), ("activecampaign", world.queue)):
         described = resources[f"{name}Queue"]["Properties"]
         assert described["VisibilityTimeout"] == queue.visibility.total_seconds()
         assert described["RedrivePolicy"]["maxReceiveCount"] == queue.receive_limit
     route = resources["RouteFunction"]["Properties"]
     batches = [event["Properties"]["BatchSize"] for event in route["Events"].values()]
     assert batches == [CHANGES_BATCH]
-    assert yaml_parse((ROOT / "template.yaml").read_text())["Globals"]["Function"]["Timeout"] == TIME_OUT.seconds
+    assert template["Globals"]["Function"]["Timeout"] == TIME_OUT.seconds
 
 
 # Comparing.
 
 
-@pytest.mark.parametrize(
-    ("expect", "is_right"),
-    [
+def test_a_result_is_right_where_all_that_is_expected_is_there() -> None:
+    table: list[tuple[Any, bool]] = [
         ({"contacts": [{"email": "a"}, {"email": "b", "lists": {"7": 1}}]}, True),
         ({"contacts": [{"email": "a"}]}, False),
         ({"contacts": [{"email": "a"}, {"email": "c"}]}, False),
@@ -207,18 +207,20 @@ def test_queues_are_as_in_the_template() -> None:
         ({"members": {}}, False),
         ([{"defects": 1}, {"defects": 0}], True),
         ([{"defects": 1}, {"defects": 2}], False),
-    ],
-)
-def test_a_result_is_right_where_all_that_is_expected_is_there(expect: Any, is_right: bool) -> None:
-    line = {
-        "contacts": [{"email": "a", "lists": {}}, {"email": "b", "lists": {"7": 1, "8": 2}}],
-        "refusals": {"no_email": 1, "excluded": 1},
-        "warnings": {"unfit_expression": 9},
-        "checks": [{"well": False, "findings": [{"message": "well"}, {"message": "mapping.email: is unknown"}]}],
-        "events": [{"answer": None, "error": "SettingsProblem: unknown"}],
-        "defects": 0,
-    }
-    assert (differences(expect, line) == []) is is_right
+    ]
+    for expect, is_right in table:
+        with example(expect, is_right):
+            line = {
+                "contacts": [{"email": "a", "lists": {}}, {"email": "b", "lists": {"7": 1, "8": 2}}],
+                "refusals": {"no_email": 1, "excluded": 1},
+                "warnings": {"unfit_expression": 9},
+                "checks": [
+                    {"well": False, "findings": [{"message": "well"}, {"message": "mapping.email: is unknown"}]}
+                ],
+                "events": [{"answer": None, "error": "SettingsProblem: unknown"}],
+                "defects": 0,
+            }
+            assert (differences(expect, line) == []) is is_right
 
 
 def test_a_text_of_many_repeats_is_written_short(written: Write) -> None:

@@ -4,8 +4,10 @@ import json
 
 import requests
 
+from local.processes import wait_for
 from local.roles import SandboxControl
 from local.stack import DESCRIPTION, LocalStack
+from relay.version import VERSION
 
 
 def test_the_description_names_the_stack_all_its_outputs_and_every_address(stack: LocalStack) -> None:
@@ -24,3 +26,23 @@ def test_the_description_names_the_stack_all_its_outputs_and_every_address(stack
     assert given["sandboxes"].keys() == {"activecampaign", "gainsight_px"}
     for sandbox in given["sandboxes"].values():
         assert "calls" in SandboxControl(sandbox["url"]).counters()
+
+
+def test_the_stack_says_its_version_and_so_does_every_line_of_the_log(stack: LocalStack) -> None:
+    (described,) = stack.client("cloudformation").describe_stacks(StackName=stack.stack_name)["Stacks"]
+    assert described["Description"].startswith(f"Audience Relay {VERSION}: ")
+    assert stack.outputs["Version"] == VERSION
+    tags = {tag["Key"]: tag["Value"] for tag in described["Tags"]}
+    assert (tags["application"], tags["version"]) == ("audience-relay", VERSION)
+    requests.post(f"{stack.webhook_url}/nobody", json={}, timeout=30)
+    assert wait_for("a line of ingest", 60, lambda: _versions(stack, "ingest") or None) == {VERSION}
+
+
+def _versions(stack: LocalStack, function: str) -> set[str]:
+    pages = stack.client("logs").get_paginator("filter_log_events")
+    lines = [
+        event["message"]
+        for page in pages.paginate(logGroupName=f"/aws/lambda/{stack.prefix}-{function}")
+        for event in page["events"]
+    ]
+    return {json.loads(line).get("service_version", "none") for line in lines if line.startswith('{"level"')}

@@ -34,7 +34,7 @@ def test_an_export_that_does_not_stream_acts_in_its_runs_only(world: World) -> N
     before = world.campaign.counters()["calls"]
     _fill(world, range(3))
     world.operator.tick()
-    world.drained("ActiveCampaignQueue", "ChecksQueue")
+    world.drained("activecampaignQueue", "checksQueue")
     assert world.operator.runs(world.list_export) == []
     assert world.campaign.counters()["calls"] == before
 

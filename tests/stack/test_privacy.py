@@ -8,6 +8,8 @@ import requests
 
 from local.processes import wait_for
 from local.stack import FOLDER
+from relay.names import table_name
+from relay.stores.database import Table
 from tests.stack.world import LOOK_EVERY, World
 
 PERSON = {
@@ -37,23 +39,23 @@ def test_planted_values_are_nowhere_to_be_read(world: World) -> None:
     world.put_list("customers", api_key="planted-wrong-key")
     seen += _answers(world, address)
     _misbehave(world, address)
-    with world.idle("GainsightPx"):
+    with world.idle("gainsightpx"):
         world.post_adobe(_visitor(world, address))
         world.post_shop(_customers(world, address))
         world.stored()
         world.administrator.wait_until_runs_start()
         world.operator.tick()
-        seen += _queued(world, "GainsightPxQueue")
+        seen += _queued(world, "gainsightpxQueue")
     world.until("the member", lambda: bool(world.px_members().get("trial")), 90)
     # First a key that does not work, then one that does, and the import checks held back to see their messages.
     assert world.run(world.list_export)["state"] == "stopped"
     world.put_list_connection("sandbox-api-key")
     world.let_probe_be_due(world.list_connection)
-    with world.idle("ActiveCampaign"):
+    with world.idle("activecampaign"):
         run = wait_for("the run that makes up for the stop", 90, lambda: _resumed(world), every=LOOK_EVERY)
-        seen += _queued(world, "ActiveCampaignQueue")
+        seen += _queued(world, "activecampaignQueue")
     with world.idle("ImportChecks"):
-        seen += _queued(world, "ChecksQueue")
+        seen += _queued(world, "checksQueue")
     run = world.ended(run["run"])
     assert run["counts"].get("rejected") == 1, run
     seen.append(("run records", json.dumps([run, *world.operator.runs(world.px_export)])))
@@ -61,7 +63,7 @@ def test_planted_values_are_nowhere_to_be_read(world: World) -> None:
     seen += _logs(world)
     seen += [(log.name, log.read_text(encoding="utf-8", errors="replace")) for log in FOLDER.glob("*.log")]
     seen += _control_items(world)
-    seen += [("identities", json.dumps(item)) for item in _items(world, "IdentitiesTableName")]
+    seen += [("identities", json.dumps(item)) for item in _items(world, Table.IDENTITIES)]
     seen += [(f"dlq {queue}", text) for queue in _dlqs(world) for text in world.peek(queue)]
     seen.append(("metrics", json.dumps(world.stack.client("cloudwatch").list_metrics()["Metrics"], default=str)))
 
@@ -141,12 +143,12 @@ def _logs(world: World) -> Iterator[tuple[str, str]]:
 
 def _control_items(world: World) -> Iterator[tuple[str, str]]:
     """Yield the control table's items but what an open import needs to know to be settled."""
-    for item in _items(world, "ControlTableName"):
+    for item in _items(world, Table.CONTROL):
         if item["sk"] != {"S": "entries"}:
             yield f"control {item['pk']['S'].split('#')[0]}", json.dumps(item, default=str)
 
 
-def _items(world: World, table: str) -> Iterator[dict[str, Any]]:
+def _items(world: World, table: Table) -> Iterator[dict[str, Any]]:
     paginator = world.stack.client("dynamodb").get_paginator("scan")
-    for page in paginator.paginate(TableName=world.stack.outputs[table], ConsistentRead=True):
+    for page in paginator.paginate(TableName=table_name(world.stack.prefix, table), ConsistentRead=True):
         yield from page["Items"]

@@ -33,13 +33,13 @@ def test_duplicates_and_old_news_do_no_harm(world: World) -> None:
     world.post_adobe(world.adobe_profile(0, later, trial="exited"))
     expected = {"trial": {world.customer_id(number) for number in range(1, 5)}}
     world.until("the exit", lambda: world.px_members() == expected)
-    world.drained("ChangesQueue", "GainsightPxQueue")
+    world.drained("changesQueue", "gainsightpxQueue")
     before = world.px.counters()
 
     for _ in range(3):
         world.post_adobe(*[world.adobe_profile(number, trial="realized") for number in range(5)])
         world.post_adobe(world.adobe_profile(0, later, trial="exited"))
-    world.drained("ChangesQueue", "GainsightPxQueue")
+    world.drained("changesQueue", "gainsightpxQueue")
     after = world.px.counters()
     assert world.px_members() == expected
     assert after["writes"] == before["writes"]
@@ -69,5 +69,5 @@ def test_faults_of_the_destination_are_outlived(world: World) -> None:
     world.post_adobe(*[world.adobe_profile(number, trial="realized") for number in range(1, 4)])
     expected = {"trial": {world.customer_id(number) for number in range(1, 4)}}
     world.until("the members, after the faults", lambda: world.px_members() == expected, 90)
-    world.drained("GainsightPxQueue")
+    world.drained("gainsightpxQueue")
     assert world.px.counters()["times_backwards"] == 0

@@ -18,7 +18,7 @@ def test_202_for_a_signed_request_and_it_is_queued(world: World) -> None:
         answer = world.shop.post(GOOD)
         assert answer.status_code == 202
         assert answer.json()["accepted"] == 1
-        assert world.operator.waiting("ChangesQueue") == 1
+        assert world.operator.waiting("changesQueue") == 1
     world.stored()
 
 
@@ -95,4 +95,4 @@ def _refused(world: World, raw: bytes, headers: Mapping[str, str], status: int, 
         assert (problem["status"], problem["code"]) == (status, code)
         assert problem["detail"]
         assert (status == 422) == bool(problem.get("errors"))
-        assert world.operator.waiting("ChangesQueue") == 0
+        assert world.operator.waiting("changesQueue") == 0

@@ -11,6 +11,8 @@ from typing import Any
 from local.processes import wait_for
 from local.roles import Administrator, Operator, Platform, SandboxControl, new_secret, new_signing_key
 from local.stack import LocalStack
+from relay.names import table_name
+from relay.stores.database import Table
 
 LOOK_EVERY = 0.3
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -187,7 +189,7 @@ class World:
         wait_for(what, seconds, lambda: holds() or None, every=LOOK_EVERY)
 
     def stored(self) -> None:
-        self.drained("ChangesQueue")
+        self.drained("changesQueue")
 
     def activated(self) -> None:
         """Have the streaming export started, and its first run over."""
@@ -261,4 +263,4 @@ class World:
 
     def _breaker(self, connection: str) -> dict[str, Any]:
         key = {"pk": {"S": f"breakers#{connection}"}, "sk": {"S": "connection"}}
-        return {"TableName": self.stack.outputs["ControlTableName"], "Key": key}
+        return {"TableName": table_name(self.stack.prefix, Table.CONTROL), "Key": key}

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from functions.ingest.app import MAX_BODY_BYTES
 from local.benchmarks import __main__ as benchmarks
@@ -27,6 +26,9 @@ from relay.queues import parse_records
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase
+from tests.unit.template import expanding
+
+pytestmark = pytest.mark.exhaustive
 
 # The population.
 
@@ -334,22 +336,19 @@ def test_a_bill_has_everything_that_is_paid_by_use() -> None:
 
 
 def test_prices_are_for_what_the_template_makes() -> None:
-    template = yaml_parse((ingest.ROOT / "template.yaml").read_text())
+    template = expanding.unrolled(expanding.read())
     functions = template["Globals"]["Function"]
     assert functions["MemorySize"] == prices.MEMORY_GB * 1024
     assert functions["Timeout"] == worker.FUNCTION_SECONDS
     assert template["Parameters"]["Architecture"]["Default"] == "arm64", "Lambda's price is for this one"
-    for name, source in (
-        ("ActiveCampaign", "ActiveCampaign"),
-        ("GainsightPx", "GainsightPx"),
-        ("ImportChecks", "Checks"),
-    ):
+    for name in ("activecampaign", "gainsightpx", "ImportChecks"):
         function = template["Resources"][f"{name}Function"]["Properties"]
         assert "MemorySize" not in function
-        events = function["Events"][source]["Properties"]
+        (source,) = function["Events"].values()
+        events = source["Properties"]
         assert events["BatchSize"] == BATCH
         assert events["ScalingConfig"]["MaximumConcurrency"] == relaying.CHECKERS
-    for queue in ("ActiveCampaignQueue", "GainsightPxQueue", "ChecksQueue"):
+    for queue in ("activecampaignQueue", "gainsightpxQueue", "checksQueue"):
         assert template["Resources"][queue]["Properties"]["VisibilityTimeout"] == VISIBILITY.total_seconds()
 
 
@@ -396,7 +395,7 @@ def test_each_goal_of_ingest_can_be_missed(start: dict[str, Any], calls: float, 
 
 
 def test_ingest_is_reckoned_for_what_the_template_gives_it() -> None:
-    template = yaml_parse((ingest.ROOT / "template.yaml").read_text())
+    template = expanding.read()
     properties = template["Resources"]["IngestFunction"]["Properties"]
     assert properties["MemorySize"] == ingest.DEPLOYED_MB in ingest.MEMORY_MB
     assert properties["Timeout"] == ingest.TIMEOUT_SECONDS

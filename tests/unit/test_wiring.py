@@ -10,8 +10,8 @@ from flask import Flask, Response
 
 from relay.destinations.contract import Account, Quota
 from relay.domain.identity import NOBODY, Record, Wanted
+from relay.queues import Queue
 from relay.stores import identities
-from relay.stores.database import Table
 from relay.stores.directory import Entry
 from relay.wiring import Stack
 from tests.fakes.bench import CONNECTION, KEYED, TOOL, Bench
@@ -74,12 +74,6 @@ def test_a_part_is_made_once_and_one_that_is_set_counts_everywhere(stack: Stack)
     assert other.pace.backlog("letters", QUOTA) == timedelta(seconds=30)
 
 
-NAMES = (
-    "PREFIX",
-    *(f"{table.name}_TABLE" for table in Table),
-    *(f"{queue}_QUEUE" for queue in ("CHANGES", "CHECKS", "ACTIVECAMPAIGN", "GAINSIGHT_PX")),
-    *("SCHEDULE_GROUP", "DEFAULT_SCHEDULE", "EXPORT_FUNCTION"),
-)
 ON_LAMBDA = {
     "AWS_LAMBDA_FUNCTION_NAME": "relay-any",
     "AWS_ACCESS_KEY_ID": "an-id",
@@ -87,11 +81,19 @@ ON_LAMBDA = {
     "AWS_SESSION_TOKEN": "a-session",
     "AWS_REGION": "eu-west-1",
     "AWS_DEFAULT_REGION": "eu-west-1",
-    **{f"RELAY_{name}": name for name in NAMES},
+    "RELAY_PREFIX": "relay",
+    "RELAY_CHANGES_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/relay-changes",
 }
 """What the environment of a function says."""
 
 # Whose queue a look goes to.
+
+
+@pytest.mark.parametrize("destination", ["gainsight_px", "gainsightpx"])
+def test_a_destinations_queue_is_found_by_its_name_and_by_its_word(destination: str) -> None:
+    queue = Stack(ON_LAMBDA).queue_of(destination)
+    assert isinstance(queue, Queue)
+    assert queue._url == "https://sqs.eu-west-1.amazonaws.com/123456789012/relay-gainsightpx.fifo"
 
 
 def with_new_winner(record: Record) -> Record:
@@ -138,7 +140,7 @@ def test_looks_for_a_connection_that_is_gone_are_dropped() -> None:
     ("made", "unwanted"),
     [
         ("router()", {"boto3", "pydantic", "requests", "relay.destinations", "relay.reconcile"}),
-        ("consumer('activecampaign')", {"boto3", "relay.routing", "relay.workers.operators", "relay.workers.tick"}),
+        ("consumer('gainsightpx')", {"boto3", "relay.routing", "relay.workers.operators", "relay.workers.tick"}),
         ("import_checker()", {"boto3", "relay.routing", "relay.workers.operators", "relay.workers.tick"}),
         ("scheduled_starts()", {"relay.routing", "relay.reconcile.reconciler", "relay.workers.consumer"}),
         ("ticker()", {"relay.routing", "relay.workers.operators", "relay.workers.consumer"}),

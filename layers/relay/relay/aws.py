@@ -38,6 +38,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
+from relay.version import USER_AGENT
+
 TRIES = 2
 """How often one call is sent, as `total_max_attempts` of boto3."""
 LONGEST_PAUSE_SECONDS = 1.0
@@ -154,6 +156,15 @@ def secrets_manager(environment: Environment = os.environ) -> SecretsReader:
 def ssm(environment: Environment = os.environ) -> ParametersReader:
     """Return a client of SSM."""
     return _Parameters(_Service(SSM, environment)) if suffices(environment) else _boto3(SSM)
+
+
+def by_boto3(service: str, **settings: Any) -> Any:
+    """Return boto3's client of a service, with these settings of botocore's Config; it takes long to make."""
+    # Imported here, because most functions need none.
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(service, config=Config(user_agent_extra=USER_AGENT, **settings))  # type: ignore[call-overload]
 
 
 def connect(client: object) -> None:
@@ -397,21 +408,17 @@ class _Service:
             headers["x-amz-security-token"] = token
         scope = (key_id, self._region, self._api.name)
         headers["authorization"] = signed(headers, body, path=self._path, scope=scope, secret=secret)
-        headers["user-agent"] = f"audience-relay Botocore/{botocore.__version__}"
+        headers["user-agent"] = f"{USER_AGENT} Botocore/{botocore.__version__}"
         return headers
 
 
 def _boto3(api: Api) -> Any:
-    # Imported here, because on Lambda it is not needed.
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
+    return by_boto3(
+        api.name,
         connect_timeout=api.connect_seconds,
         read_timeout=api.read_seconds,
         retries={"mode": "standard", "total_max_attempts": api.tries},
     )
-    return boto3.client(api.name, config=config)  # type: ignore[call-overload]
 
 
 def _region(environment: Environment) -> str | None:

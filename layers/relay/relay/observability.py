@@ -14,6 +14,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from relay.domain.problems import Busy, Problem
+from relay.version import VERSION
 
 DEFAULT_NAMESPACE = "AudienceRelay"
 """The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
@@ -117,7 +118,9 @@ class Observability:
         # A stream of its own needs a logger of its own: Powertools keeps one handler per service name.
         service = os.environ.get("POWERTOOLS_SERVICE_NAME", "relay")
         self._logger = Logger(
-            service=service if stream is None else f"{service}-{id(stream)}", stream=stream or sys.stdout
+            service=service if stream is None else f"{service}-{id(stream)}",
+            stream=stream or sys.stdout,
+            service_version=VERSION,
         )
 
     def info(self, event: str, **fields: Unpack[Fields]) -> None:

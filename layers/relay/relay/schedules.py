@@ -111,9 +111,9 @@ class Schedules:
 
     def _read(self, now: datetime) -> Timetable:
         if self._client is None:
-            import boto3
+            from relay import aws
 
-            self._client = boto3.client("scheduler")
+            self._client = aws.by_boto3("scheduler")
         try:
             pages: Iterable[Mapping[str, Any]] = self._client.get_paginator("list_schedules").paginate(
                 GroupName=self._group

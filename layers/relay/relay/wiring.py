@@ -13,6 +13,7 @@ from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final
 
+from relay import names
 from relay.clock import SystemClock
 from relay.observability import Observability
 from relay.queues import Queue
@@ -115,12 +116,12 @@ class Stack:
 
     @cached_property
     def queue_of(self) -> Callable[[str], WorkQueue]:
-        """Return a destination's queue."""
+        """Return a destination's queue, by the destination's name or word."""
         queues: dict[str, WorkQueue] = {}
 
         def queue_of(destination: str) -> WorkQueue:
             if destination not in queues:
-                queues[destination] = self._queue(f"RELAY_{destination.upper()}_QUEUE")
+                queues[destination] = self._queue(names.destination_queue(self._prefix, destination))
             return queues[destination]
 
         return queue_of
@@ -128,15 +129,21 @@ class Stack:
     @cached_property
     def changes(self) -> WorkQueue:
         """The Changes queue."""
-        return self._queue("RELAY_CHANGES_QUEUE")
+        return Queue(self.environment["RELAY_CHANGES_QUEUE"], clock=self.clock)
 
     @cached_property
     def checks(self) -> WorkQueue:
         """The Checks queue."""
-        return self._queue("RELAY_CHECKS_QUEUE")
+        return self._queue(names.checks_queue(self._prefix))
 
-    def _queue(self, variable: str) -> Queue:
-        return Queue(self.environment[variable], clock=self.clock)
+    def _queue(self, name: str) -> Queue:
+        # The addresses of a stack's queues differ in the name alone.
+        place, _, _ = self.environment["RELAY_CHANGES_QUEUE"].rpartition("/")
+        return Queue(f"{place}/{name}", clock=self.clock)
+
+    @property
+    def _prefix(self) -> str:
+        return self.environment["RELAY_PREFIX"]
 
     @cached_property
     def outlines(self) -> Outlines:
@@ -149,7 +156,7 @@ class Stack:
     def _parameters(self) -> ParametersDoor:
         from relay.settings.doors import ParametersDoor
 
-        return ParametersDoor(self.environment["RELAY_PREFIX"], None, self.settings_age.total_seconds(), self.clock)
+        return ParametersDoor(self._prefix, None, self.settings_age.total_seconds(), self.clock)
 
     @cached_property
     def settings_age(self) -> timedelta:
@@ -164,7 +171,7 @@ class Stack:
         from relay.settings.settings import Settings
 
         return Settings(
-            self.environment["RELAY_PREFIX"],
+            self._prefix,
             seconds=self.settings_age.total_seconds(),
             clock=self.clock,
             destinations=self.destinations,
@@ -191,9 +198,9 @@ class Stack:
         from relay.schedules import Schedules
 
         return Schedules(
-            self.environment["RELAY_SCHEDULE_GROUP"],
-            default=self.environment["RELAY_DEFAULT_SCHEDULE"],
-            target=self.environment["RELAY_EXPORT_FUNCTION"],
+            names.schedule_group(self._prefix),
+            default=names.default_schedule(self._prefix),
+            target=names.export_function(self._prefix),
             clock=self.clock,
             kept_for=kept_for,
         )
@@ -201,12 +208,11 @@ class Stack:
     @cached_property
     def inventories(self) -> Callable[[], Inventory]:
         """The names of all sources and connections."""
-        import boto3
-
+        from relay import aws
         from relay.settings.inventory import Inventories
 
-        listings = boto3.client("secretsmanager").list_secrets, boto3.client("ssm").describe_parameters
-        return Inventories(self.environment["RELAY_PREFIX"], *listings)
+        listings = aws.by_boto3("secretsmanager").list_secrets, aws.by_boto3("ssm").describe_parameters
+        return Inventories(self._prefix, *listings)
 
     # Destinations and their accounts.
 
@@ -397,7 +403,7 @@ class Stack:
         return Router(self.database, *parts, clock=self.clock, observability=self.observe, room=self.room)
 
     def consumer(self, destination: str) -> Consumer:
-        """Return what works on a destination's queue."""
+        """Return what works on a destination's queue, by the destination's name or word."""
         from relay.workers.consumer import Consumer
 
         return Consumer(

@@ -546,7 +546,6 @@ def test_the_function_wires_itself_from_the_environment(monkeypatch: pytest.Monk
         "AWS_SECRET_ACCESS_KEY": "testing",
         "RELAY_PREFIX": "test",
         "RELAY_CHANGES_QUEUE": "https://sqs.example.com/changes",
-        "RELAY_GAINSIGHT_PX_QUEUE": "https://sqs.example.com/px.fifo",
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

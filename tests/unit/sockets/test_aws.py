@@ -33,6 +33,7 @@ from hypothesis import strategies as st
 
 from local.fake_aws import Answer, Asked, AwsServer, by_tls, certificate, serving, serving_as
 from relay import aws
+from relay.version import USER_AGENT
 
 LAMBDA = {
     "AWS_LAMBDA_FUNCTION_NAME": "relay-ingest",
@@ -230,6 +231,7 @@ class TestDynamoDb:
         assert asked.json == {"Key": {"pk": {"S": "ü"}}}
         assert asked.headers["x-amz-target"] == "DynamoDB_20120810.GetItem"
         assert asked.headers["content-type"] == "application/x-amz-json-1.0"
+        assert asked.headers["user-agent"].startswith(f"{USER_AGENT} ")
 
     @pytest.mark.parametrize(
         ("trouble", "error"),
@@ -364,7 +366,8 @@ class TestDynamoDb:
             with pytest.raises(ClientError):
                 wire.call("PutItem", {"TableName": "t", "Item": {}})
             monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-        assert len(server.asked) == 1
+        (asked,) = server.asked
+        assert USER_AGENT in asked.headers["user-agent"]
 
 
 class TestTls:

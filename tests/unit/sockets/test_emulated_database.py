@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from local.processes import Processes
 from relay import aws
 from relay.stores.database import ABSENT, SORTED_TABLES, Database, Delete, Key, Put, Table, Update, Write
-from relay.stores.dynamodb import VARIABLES, DynamoDatabase, connect
+from relay.stores.dynamodb import DynamoDatabase, connect
 from tests.fakes.memory_database import MemoryDatabase
 from tests.unit.stores.database_contract import DatabaseContract
+
+pytestmark = pytest.mark.exhaustive
 
 ROOT = Path(__file__).parents[3]
 ROOT_KEY = "test"
@@ -108,8 +110,10 @@ def tables(boto3s: Any) -> dict[Table, str]:
 
 
 def by_our_client(url: str, names: Mapping[Table, str], **more: str) -> Database:
-    variables = {VARIABLES[table]: name for table, name in names.items()}
-    return connect({**KEYS, **variables, "AWS_LAMBDA_FUNCTION_NAME": "relay", "AWS_ENDPOINT_URL": url, **more})
+    prefix = names[Table.PROFILES].removesuffix("-profiles")
+    return connect(
+        {**KEYS, "RELAY_PREFIX": prefix, "AWS_LAMBDA_FUNCTION_NAME": "relay", "AWS_ENDPOINT_URL": url, **more}
+    )
 
 
 class TestByOurClient(DatabaseContract):

@@ -3,7 +3,7 @@
 import pytest
 
 from relay.stores.database import Item, Key, Table
-from tests.unit.test_rights import Day, _a_rich_day
+from tests.unit.template.test_rights import Day, _a_rich_day
 
 KEYS_ALONE = (
     (Table.SEGMENTS, ""),

@@ -21,6 +21,7 @@ from relay.destinations.contract import Params, Quota, Reply
 from relay.destinations.error_table import retry_after
 from relay.destinations.public_addresses import PrivateAddressError, PublicAddressesAdapter
 from relay.domain.problems import ConnectionProblem, Problem, Transient
+from relay.version import USER_AGENT
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -62,7 +63,7 @@ def shared_session() -> requests.Session:
     session.trust_env = False
     # One account's cookies must never reach another account at the same host.
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers["User-Agent"] = "audience-relay"
+    session.headers["User-Agent"] = USER_AGENT
     # Plain http stays open: only a sandbox of the local environment has such an address; production calls https only.
     session.mount("https://", PublicAddressesAdapter(pool_maxsize=CONNECTIONS))
     session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))

@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Step
+from relay.destinations.cutting import cut
 from relay.destinations.isolating import Refusals, isolate
 from relay.domain.addresses import normal_address
 from relay.domain.exports import Export, Options, Settings
@@ -79,7 +80,7 @@ class BaseDestination(ABC, Generic[Settings, Options]):
     streams: bool = False
     connection_model: type[Settings]
     options_model: type[Options]
-    rejections: tuple[Rejection, ...] = ()
+    rejections: Sequence[Rejection] = ()
     """The vendor's own."""
 
     def __init__(self) -> None:
@@ -218,23 +219,8 @@ class StandardDestination(BaseDestination[Settings, Options]):
 
     def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002
         """Cut by target and direction, by number and by size. Nobody comes twice in a call."""
-        calls: list[list[int]] = []
-        sizes: list[int] = []
-        filling: dict[tuple[str, bool], int] = {}
-        last_call: dict[str, int] = {}
-        for index, step in enumerate(steps):
-            size = 0 if self.body_size is None else self.row_bytes(step)
-            number = filling.get((step.target, step.joins), -1)
-            # The later of two steps for somebody goes out in a later call.
-            is_open = number > last_call.get(step.identity, -1) and len(calls[number]) < self.call_size
-            if not is_open or (self.body_size is not None and sizes[number] + size > self.body_size):
-                number = filling[step.target, step.joins] = len(calls)
-                calls.append([])
-                sizes.append(AROUND_A_ROW)
-            calls[number].append(index)
-            sizes[number] += size
-            last_call[step.identity] = number
-        return calls
+        room, size = (0, lambda _: 0) if self.body_size is None else (self.body_size - AROUND_A_ROW, self.row_bytes)
+        return cut(steps, self.call_size, lane=lambda step: (step.target, step.joins), size=size, room=room)
 
     def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
         """Deliver a call, taking it apart where the vendor refuses it."""

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay import aws
 from relay.aws import Wire
 from relay.domain.problems import Busy
+from relay.names import table_name
 from relay.stores.database import (
     Delete,
     Expectation,
@@ -50,9 +51,6 @@ FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 1.0
 """Seconds; the pauses between tries double from the first to the longest, with full jitter."""
 
-VARIABLES: Mapping[Table, str] = {table: f"RELAY_{table.name}_TABLE" for table in Table}
-"""The environment variables that name the tables."""
-
 _HIGHEST = "\U0010ffff"
 _NOT_HELD = frozenset({"ConditionalCheckFailed", "ConditionalCheckFailedException", "DuplicateItem"})
 _BUSY = frozenset(
@@ -81,12 +79,9 @@ size", with "to update" in it for an update."""
 
 
 def connect(environment: Mapping[str, str]) -> "DynamoDatabase":
-    """Return the database of the tables that `environment` names (see `VARIABLES`).
-
-    A table that is not named may be missing until it is used; then KeyError names its variable.
-    """
-    tables = {table: environment[variable] for table, variable in VARIABLES.items() if variable in environment}
-    return DynamoDatabase(aws.dynamodb(environment), tables)
+    """Return the database of the stack whose prefix is RELAY_PREFIX of `environment`."""
+    prefix = environment["RELAY_PREFIX"]
+    return DynamoDatabase(aws.dynamodb(environment), {table: table_name(prefix, table) for table in Table})
 
 
 class DynamoDatabase:
@@ -106,13 +101,14 @@ class DynamoDatabase:
         """Return the items in the order of the keys, None where there is none; a key may come more than once."""
         for key in keys:
             check_key(key)
-        names = {table: self._name(table) for table in {key.table for key in keys}}
         wanted = list(dict.fromkeys(keys))
         found: dict[tuple[str, str, str], Item] = {}
         for start in range(0, len(wanted), MAX_KEYS):
             request: dict[str, Any] = {}
             for key in wanted[start : start + MAX_KEYS]:
-                request.setdefault(names[key.table], {"ConsistentRead": True, "Keys": []})["Keys"].append(_key(key))
+                request.setdefault(self._tables[key.table], {"ConsistentRead": True, "Keys": []})["Keys"].append(
+                    _key(key)
+                )
             tries = _Tries(self._sleep)
             while request:
                 answer = self._call("BatchGetItem", {"RequestItems": request}, tries)
@@ -123,7 +119,7 @@ class DynamoDatabase:
                 request = answer.get("UnprocessedKeys", {})
                 if request:
                     tries.pause("throttled", "DynamoDB left keys unprocessed")
-        return [found.get((names[key.table], key.pk, key.sk)) for key in keys]
+        return [found.get((self._tables[key.table], key.pk, key.sk)) for key in keys]
 
     def query(
         self,
@@ -152,7 +148,7 @@ class DynamoDatabase:
         elif first:
             condition, values[":first"] = condition + " AND sk > :first", {"S": first}
         request: dict[str, Any] = {
-            "TableName": self._name(table),
+            "TableName": self._tables[table],
             "ConsistentRead": True,
             "KeyConditionExpression": condition,
             "ExpressionAttributeValues": values,
@@ -267,7 +263,7 @@ class DynamoDatabase:
                 if isinstance(write, Put)
                 else {"DeleteRequest": {"Key": _key(write.key)}}
             )
-            request.setdefault(self._name(write.key.table), []).append(entry)
+            request.setdefault(self._tables[write.key.table], []).append(entry)
         tries = _Tries(self._sleep)
         while request:
             answer = self._call("BatchWriteItem", {"RequestItems": request}, tries)
@@ -291,7 +287,7 @@ class DynamoDatabase:
         return any(is_there for _, is_there in self._found([write], [0], tries))
 
     def _statement(self, write: Write) -> dict[str, Any]:
-        table, key, expect = self._name(write.key.table), _key(write.key), write.expect
+        table, key, expect = self._tables[write.key.table], _key(write.key), write.expect
         values: list[Any]
         if isinstance(write, Put):
             text = _insert(table, (*key, *write.item))
@@ -308,7 +304,7 @@ class DynamoDatabase:
         return {"Statement": text, "Parameters": values}
 
     def _native(self, write: Write) -> dict[str, dict[str, Any]]:
-        request: dict[str, Any] = {"TableName": self._name(write.key.table)}
+        request: dict[str, Any] = {"TableName": self._tables[write.key.table]}
         names: dict[str, str] = {}
         values: dict[str, Any] = {}
         if conditions := list(_conditions(write.expect, names, values)):
@@ -332,12 +328,6 @@ class DynamoDatabase:
         if values:
             request["ExpressionAttributeValues"] = values
         return {type(write).__name__: request}
-
-    def _name(self, table: Table) -> str:
-        try:
-            return self._tables[table]
-        except KeyError:
-            raise KeyError(f"{VARIABLES[table]} is not set") from None
 
     def _call(
         self, operation: str, request: Mapping[str, Any], tries: "_Tries", *, passes: Sequence[str] = ()

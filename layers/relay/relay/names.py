@@ -1,0 +1,42 @@
+"""What the parts of a stack are called. Every name begins with the stack's prefix and follows from it alone.
+
+So functions find tables, queues and schedules without being told one by one. `template.yaml` gives the same names.
+"""
+
+
+def word_of(destination: str) -> str:
+    """Return a destination's word: its name without underscores, since logical ids of CloudFormation have none.
+
+    It stands in the names of all that exists once for each destination, and is its own word.
+    """
+    return destination.replace("_", "")
+
+
+def table_name(prefix: str, table: str) -> str:
+    """Return the name of a table."""
+    return f"{prefix}-{table}"
+
+
+def destination_queue(prefix: str, destination: str) -> str:
+    """Return the name of a destination's queue, by the destination's name or word."""
+    return f"{prefix}-{word_of(destination)}.fifo"
+
+
+def checks_queue(prefix: str) -> str:
+    """Return the name of the Checks queue."""
+    return f"{prefix}-checks"
+
+
+def schedule_group(prefix: str) -> str:
+    """Return the name of the group that holds exports' own schedules."""
+    return prefix
+
+
+def default_schedule(prefix: str) -> str:
+    """Return the name of the schedule of all exports without one of their own."""
+    return f"{prefix}-default"
+
+
+def export_function(prefix: str) -> str:
+    """Return the name of the function that schedules start."""
+    return f"{prefix}-export"

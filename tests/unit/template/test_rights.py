@@ -1,0 +1,433 @@
+"""The rights of each function on tables and secrets: all that it needs, and no more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from relay.destinations.contract import Finding, Level
+from relay.domain import changes
+from relay.domain.changes import Change, ChangeBatch, MembershipChange
+from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind
+from relay.domain.runs import RunState
+from relay.queues import Message
+from relay.stores import assignments, breakers, defects, runs
+from relay.stores.database import Item, Key, Put, Table, Write
+from relay.stores.defects import Defect
+from relay.stores.dynamodb import _Way, _way
+from relay.workers.leftovers import KEPT
+from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
+from tests.fakes.bench_destination import Lost
+from tests.fakes.memory_database import MemoryDatabase
+from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, of, target
+from tests.unit.template.test_destinations import WORDS
+
+MAIN, OTHERS = f"{CONNECTION}/main", f"{OTHER_CONNECTION}/main"
+HOUR = timedelta(hours=1)
+
+Right = tuple[Table, str]
+
+
+class RecordingDatabase(MemoryDatabase):
+    """Notes which action of DynamoDB each access takes, by the function that is at work."""
+
+    def __init__(self, **hooks: Any) -> None:
+        super().__init__(**hooks)
+        self.function = ""
+        self.used: dict[str, set[Right]] = {}
+
+    def get(self, keys: Sequence[Key]) -> list[Item | None]:
+        for key in keys:
+            self._note(key.table, "BatchGetItem")
+        return super().get(keys)
+
+    def query(self, table: Table, pk: str, **options: Any) -> list[Item]:
+        self._note(table, "Query")
+        return super().query(table, pk, **options)
+
+    def write(self, writes: Sequence[Write]) -> list[bool]:
+        for write in writes:
+            self._note(write.key.table, _action(write))
+        return super().write(writes)
+
+    def transact(self, writes: Sequence[Write]) -> bool:
+        for write in writes:
+            self._note(write.key.table, f"{type(write).__name__}Item")
+        return super().transact(writes)
+
+    def _note(self, table: Table, action: str) -> None:
+        if self.function:
+            self.used.setdefault(self.function, set()).add((table, action))
+
+
+def _action(write: Write) -> str:
+    """Return the action that one write takes, as policies name it.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html
+    """
+    match _way(write):
+        case _Way.STATEMENTS:
+            return {"Put": "PartiQLInsert", "Update": "PartiQLUpdate", "Delete": "PartiQLDelete"}[type(write).__name__]
+        case _Way.REQUESTS:
+            return "BatchWriteItem"
+        case _:
+            return f"{type(write).__name__}Item"
+
+
+class Day(Bench):
+    """A bench whose work is noted by function."""
+
+    database: RecordingDatabase
+
+    def __init__(self, *, imports: bool = False) -> None:
+        super().__init__(imports=imports)
+        self.tool.keeps_notes = True
+        self.database = RecordingDatabase(before=self.step, after=self.step)
+        self.restart()
+
+    @contextmanager
+    def by(self, function: str) -> Iterator[None]:
+        before, self.database.function = self.database.function, function
+        try:
+            yield
+        finally:
+            self.database.function = before
+
+    def consume(self, *messages: Message, **options: Any) -> list[str]:
+        with self.by("consumer"):
+            return super().consume(*messages, **options)
+
+    def check(self, *messages: Message, **options: Any) -> list[str]:
+        with self.by("import checks"):
+            return super().check(*messages, **options)
+
+    def tick(self, after: timedelta = timedelta()) -> None:
+        with self.by("tick"):
+            super().tick(after)
+
+    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        with self.by("admin"):
+            return self.stack.operator().handle(event)
+
+    def schedule(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        with self.by("export"):
+            return self.stack.scheduled_starts().handle(event)
+
+    def post(self, *given: Change) -> None:
+        body = changes.to_json(ChangeBatch("batch", "shop", list(given)))
+        with self.by("route"):
+            self.stack.router().route(self.received([Message(body), Message({"no": "batch"})]))
+
+    def change(self, *numbers: int, segment: str = VIP, name: str | None = None, realized: bool = True) -> Change:
+        now = self.clock.now()
+        ids = tuple(sorted(map(person, numbers)))
+        email = {"email": f"{min(numbers)}@x.example", "name": str(now)}
+        return Change(ids, now, attributes=email, memberships=[MembershipChange(segment, realized, now, name)])
+
+
+def used() -> dict[str, set[Right]]:
+    """Let everything happen that functions are there for; return what each did on the tables."""
+    found: dict[str, set[Right]] = {}
+    for imports in (False, True):
+        day = Day(imports=imports)
+        _a_rich_day(day)
+        for function, rights in day.database.used.items():
+            found.setdefault(function, set()).update(rights)
+    return found
+
+
+def _a_rich_day(day: Day) -> None:
+    _changes_and_streams(day)
+    _runs_of_schedules_and_operators(day)
+    _trouble(day)
+    _stops(day)
+    _deleting(day)
+
+
+def _changes_and_streams(day: Day) -> None:
+    for number in range(1, 9):
+        day.post(day.change(number))
+    day.tick(after=MINUTE)
+    day.work_off()
+    day.post(day.change(1, name="VIPs"), day.change(2, 10))
+    day.post(day.change(3, realized=False), day.change(9, segment=LAPSED))
+    day.work_off()
+    day.pass_time(10 * MINUTE)
+
+
+def _runs_of_schedules_and_operators(day: Day) -> None:
+    day.schedule({"exports": "default"})
+    day.work_off()
+    day.clock.time += MINUTE
+    for number in (*range(1, 9), 10):
+        day.leave(number)
+    day.edit(options="8")
+    day.clock.time += MINUTE
+    run = day.ask({"export": MAIN})["run"]
+    day.work_off()
+    assert day.run(run).state is RunState.NEEDS_CONFIRMATION
+    # A run of a schedule takes its place.
+    run = day.schedule({"export": MAIN})["run"]
+    day.work_off()
+    assert day.ask({"confirm": run}) == {"confirmed": True}
+    day.work_off()
+    assert day.run(run).state is RunState.FINISHED
+    day.ask({"cancel": day.ask({"export": OTHERS})["run"]})
+    day.schedule({"export": MAIN})
+    day.schedule({"export": MAIN})
+    day.work_off()
+    _refused_runs(day)
+
+
+def _refused_runs(day: Day) -> None:
+    """Let every function that starts runs meet a segment that nobody has ever seen."""
+    starts: list[Callable[[], object]] = [
+        partial(day.schedule, {"export": MAIN}),
+        partial(day.ask, {"export": MAIN}),
+        partial(day.tick, after=MINUTE),
+    ]
+    for number, start in enumerate(starts):
+        day.edit(segments=(VIP, f"shop/never-{number}"))
+        breakers.request_resync(day.database, CONNECTION, "main")
+        start()
+        [newest] = runs.latest(day.database, MAIN, 1)
+        assert newest.state is RunState.REFUSED
+    day.edit(segments=(VIP, LAPSED))
+    day.pass_time(3 * MINUTE)
+
+
+def _trouble(day: Day) -> None:
+    _unconfirmed(day)
+    _outstanding(day)
+    day.full_run()
+    # What only a check tells.
+    now = day.clock.now()
+    defects.note(day.database, MAIN, [Defect(person(14), "KeyError", ("a.py:1 b",), "code", now)])
+    day.ask({"check": "*"})
+    for destination in (TOOL, OTHER):
+        assert day.consume(Message({"no": "task"}), destination=destination) == ["m0"]
+    assert day.check(Message({"no": "task"})) == ["m0"]
+
+
+def _unconfirmed(day: Day) -> None:
+    """Let the destination refuse without a clear word, and be asked again after an hour."""
+    day.tool.rejection = Rejection(RejectionKind.DESTINATION, UNCONFIRMED, "who knows", is_certain=False)
+    day.tool.refuses = {"11@x.example", "12@x.example"}
+    day.tool.undone = {"13@x.example"}
+    for number in range(11, 14):
+        day.post(day.change(number))
+    day.work_off()
+    day.tool.refuses, day.tool.undone = set(), set()
+    day.tool.confirms = {"11@x.example": True}
+    day.pass_time(HOUR + 2 * MINUTE)
+    assert day.record("11@x.example", day.tool.calls_made[-1][0].target).refused is None
+
+
+def _outstanding(day: Day) -> None:
+    """Let an answer be lost, the values change, and a run wait for the end of the lost call."""
+    day.post(day.change(14))
+    day.tool.script = [Lost()]
+    for message in day.queue.take():
+        assert day.consume(message) == ["m0"]
+    day.clock.time += 10 * MINUTE / 60
+    day.post(day.change(14))
+    day.queue.take()
+    run = day.start()
+    for _ in range(20):
+        for message in day.queue.take():
+            assert day.consume(message) == []
+    assert day.counts(run)["outstanding"] >= 1
+    day.pass_time(20 * MINUTE)
+    assert day.run(run).state is RunState.FINISHED
+
+
+def _stops(day: Day) -> None:
+    day.stop()
+    day.stop("main")
+    day.tool.findings = [Finding("connection", Level.ERROR, "the plan is unpaid")]
+    day.ask({"check": CONNECTION})
+    day.ask({"export": MAIN})
+    day.schedule({"export": MAIN})
+    day.tick(after=timedelta(hours=2))
+    day.tool.findings = []
+    day.ask({"probe": CONNECTION})
+    day.tick(after=MINUTE)
+    day.work_off()
+
+
+def _deleting(day: Day) -> None:
+    """Delete an export of whose assignments one cannot be read; what another one names stays."""
+    day.store(20, email="shared@x.example")
+    day.store(21, email="shared@x.example")
+    day.full_run()
+    day.database.write([Put(assignments.key_of(MAIN, person(21)), {"doc": "{", "version": 1})])
+    day.settings.delete(MAIN)
+    day.tick()
+    day.tick(after=KEPT)
+    assert not any(str(item["pk"]).startswith(MAIN) for item in day.database.items(Table.ASSIGNMENTS))
+
+
+FUNCTIONS: Mapping[str, Sequence[str]] = {
+    "route": ("RouteRole",),
+    "consumer": tuple(f"{word}Role" for word in WORDS),
+    "import checks": ("ImportChecksRole",),
+    "tick": ("TickRole",),
+    "admin": ("AdminRole",),
+    "export": ("ExportRole",),
+}
+
+
+@pytest.fixture(scope="module")
+def rights() -> dict[str, set[Right]]:
+    return used()
+
+
+def granted(resources: Resources, role: str) -> set[Right]:
+    """Return what a role may do on tables."""
+    found = set()
+    for statement in allowed_to(resources, role):
+        for action in listed(statement["Action"]):
+            if action.startswith("dynamodb:"):
+                for resource in listed(statement["Resource"]):
+                    table = resource["Fn::Sub"].rpartition("${Prefix}-")[2]
+                    found.add((Table(table), action.removeprefix("dynamodb:")))
+    return found
+
+
+@pytest.mark.parametrize(("function", "role"), [(name, role) for name, roles in FUNCTIONS.items() for role in roles])
+def test_a_function_may_do_what_it_does(
+    resources: Resources, rights: dict[str, set[Right]], function: str, role: str
+) -> None:
+    assert rights[function] - granted(resources, role) == set()
+    assert granted(resources, role) - rights[function] == set()
+
+
+ALL_QUEUES = {f"{word}Queue" for word in WORDS}
+SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "${Prefix}/stack/identity-key-*"
+
+SECRETS: Mapping[str, set[str]] = {
+    "IngestRole": {SOURCES, KEY},
+    "ExportRole": {CONNECTIONS, KEY},
+    "AdminRole": {SOURCES, CONNECTIONS, KEY},
+    "TickRole": {CONNECTIONS, KEY},
+    **{f"{word}Role": {CONNECTIONS, KEY} for word in WORDS},
+    "ImportChecksRole": {CONNECTIONS, KEY},
+}
+"""Which secrets each role may read; all others may read none."""
+
+
+def test_each_role_may_read_just_its_secrets(resources: Resources) -> None:
+    read: dict[str, set[str]] = {}
+    for role in of(resources, "AWS::IAM::Role"):
+        for statement in allowed_to(resources, role):
+            actions = [str(action) for action in listed(statement["Action"])]
+            if any(action.startswith("secretsmanager:Get") for action in actions):
+                assert actions == ["secretsmanager:GetSecretValue"], role
+                arns = [one["Fn::Sub"] for one in listed(statement["Resource"])]
+                read.setdefault(role, set()).update(arn.rpartition(":secret:")[2] for arn in arns)
+    assert read == SECRETS
+
+
+PATH, BELOW = "${Prefix}/exports", "${Prefix}/exports/*"
+
+EXPORTS: Mapping[str, set[tuple[str, str]]] = {
+    **{
+        role: {(action, path) for action in ("GetParameter", "GetParametersByPath") for path in (PATH, BELOW)}
+        for role in ("RouteRole", "ExportRole", "AdminRole", "TickRole")
+    },
+    **{role: {("GetParameter", BELOW)} for role in ("ImportChecksRole", *(f"{word}Role" for word in WORDS))},
+}
+"""How each role may read exports."""
+
+
+def test_each_role_may_read_exports_as_it_needs_to(resources: Resources) -> None:
+    read: dict[str, set[tuple[str, str]]] = {}
+    for role in of(resources, "AWS::IAM::Role"):
+        for statement in allowed_to(resources, role):
+            for action in listed(statement["Action"]):
+                if action.startswith("ssm:Get"):
+                    paths = {one["Fn::Sub"].rpartition(":parameter/")[2] for one in listed(statement["Resource"])}
+                    read.setdefault(role, set()).update((action.removeprefix("ssm:"), path) for path in paths)
+    assert read == EXPORTS
+
+
+def test_each_function_may_write_its_own_log(resources: Resources) -> None:
+    for name, function in of(resources, "AWS::Lambda::Function").items():
+        written = {
+            (action, target(statement["Resource"]))
+            for statement in allowed_to(resources, target(function["Role"]))
+            for action in listed(statement["Action"])
+            if action.startswith("logs:")
+        }
+        group = target(function["LoggingConfig"]["LogGroup"])
+        assert written == {("logs:CreateLogStream", group), ("logs:PutLogEvents", group)}, name
+
+
+QUEUES: Mapping[str, set[str]] = {
+    "IngestRole": {"changesQueue"},
+    "RouteRole": {"changesQueue", *ALL_QUEUES},
+    "ExportRole": {"ExportDLQ", *ALL_QUEUES},
+    "AdminRole": ALL_QUEUES,
+    "TickRole": {"checksQueue", *ALL_QUEUES},
+    "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
+    **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
+    "SchedulerRole": {"ExportDLQ"},
+}
+"""Which queues each role may send to."""
+
+
+def test_each_role_may_send_to_just_its_queues(resources: Resources) -> None:
+    assert {role: may_send_to(resources, role) for role in of(resources, "AWS::IAM::Role")} == QUEUES
+
+
+SCHEDULES, DEFAULT = "${Prefix}/*", "default/${Prefix}-default"
+
+
+@pytest.mark.parametrize("role", ["ExportRole", "AdminRole", "TickRole"])
+def test_who_looks_at_schedules_may_list_and_read_them(resources: Resources, role: str) -> None:
+    given = {
+        (action, resource if isinstance(resource, str) else resource["Fn::Sub"].rpartition(":schedule/")[2])
+        for statement in allowed_to(resources, role)
+        for action in listed(statement["Action"])
+        if action.startswith("scheduler:")
+        for resource in listed(statement["Resource"])
+    }
+    assert given == {
+        ("scheduler:ListSchedules", "*"),
+        ("scheduler:GetSchedule", SCHEDULES),
+        ("scheduler:GetSchedule", DEFAULT),
+    }
+
+
+def test_only_who_answers_operators_may_list_names(resources: Resources) -> None:
+    given = {
+        (role, action)
+        for role in of(resources, "AWS::IAM::Role")
+        for statement in allowed_to(resources, role)
+        for action in listed(statement["Action"])
+        if action in ("secretsmanager:ListSecrets", "ssm:DescribeParameters")
+    }
+    assert given == {("AdminRole", "secretsmanager:ListSecrets"), ("AdminRole", "ssm:DescribeParameters")}
+
+
+CONSUMING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"}
+
+
+def test_each_function_may_work_on_the_queue_that_invokes_it_and_on_no_other(resources: Resources) -> None:
+    invoked: dict[str, set[str]] = {}
+    for mapping in of(resources, "AWS::Lambda::EventSourceMapping").values():
+        invoked.setdefault(target(mapping["FunctionName"]), set()).add(target(mapping["EventSourceArn"]))
+    for name, function in of(resources, "AWS::Lambda::Function").items():
+        given = {
+            (action, target(resource))
+            for statement in allowed_to(resources, target(function["Role"]))
+            for action in listed(statement["Action"])
+            if action in CONSUMING
+            for resource in listed(statement["Resource"])
+        }
+        assert given == {(action, queue) for action in CONSUMING for queue in invoked.get(name, ())}, name

@@ -1,0 +1,43 @@
+"""The door for webhooks: bounded where somebody asks for it."""
+
+import re
+
+from tests.unit.template.expanding import Resources, Source, of, target
+
+
+def test_ingest_has_a_reserved_concurrency_only_when_it_is_asked_for(source: Source, resources: Resources) -> None:
+    assert source["Parameters"]["IngestConcurrency"]["Default"] == 0
+    reserved = of(resources, "AWS::Lambda::Function")["IngestFunction"]["ReservedConcurrentExecutions"]
+    condition, value, otherwise = reserved["Fn::If"]
+    assert source["Conditions"][condition] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "IngestConcurrency"}, 0]}]}
+    assert (value, otherwise) == ({"Ref": "IngestConcurrency"}, {"Ref": "AWS::NoValue"})
+
+
+def test_a_firewall_bounds_requests_by_address_when_it_is_asked_for_and_keeps_no_samples(
+    source: Source, resources: Resources
+) -> None:
+    parameter = source["Parameters"]["RequestsPerAddress"]
+    assert parameter["Default"] == "0"
+    allowed = {
+        number
+        for number in ("0", "5", "9", "10", "2000", "-1", "x")
+        if re.fullmatch(parameter["AllowedPattern"], number)
+    }
+    assert allowed == {"0", "10", "2000"}
+    ((name, firewall),) = of(resources, "AWS::WAFv2::WebACL").items()
+    (association,) = of(resources, "AWS::WAFv2::WebACLAssociation").values()
+    assert target(association["WebACLArn"]) == name
+    conditions = {entry.get("Condition") for entry in resources.values() if "WAFv2" in entry["Type"]}
+    assert conditions == {"HasFirewall"}
+    (rule,) = firewall["Rules"]
+    assert rule["Statement"]["RateBasedStatement"]["Limit"] == {"Ref": "RequestsPerAddress"}
+    # A sample would show a request's headers, its token among them.
+    shown = [firewall["VisibilityConfig"], rule["VisibilityConfig"]]
+    assert [one["SampledRequestsEnabled"] for one in shown] == [False, False]
+
+
+def test_requests_are_throttled(resources: Resources) -> None:
+    (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert settings["ThrottlingRateLimit"] > 0
+    assert settings["ThrottlingBurstLimit"] > 0
