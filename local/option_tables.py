@@ -15,8 +15,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from relay.destinations import registry
+from relay.destinations.contract import Destination
+from scaffold.model import package
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 FIELDS, OPTIONS = (f"<!-- {what}, printed by make pages -->" for what in ("connection fields", "options"))
 END = "<!-- until here -->"
 
@@ -26,15 +28,15 @@ OF_EVERY_CONNECTION: Mapping[str, str] = {
 }
 
 
-def page_of(name: str) -> Path:
-    """Return the page of a destination."""
-    return DOCS / f"{name.replace('_', '-')}.md"
+def pages() -> Mapping[Path, Destination]:
+    """Return the destinations, and the model of new ones, by their pages."""
+    destinations = {ROOT / f"docs/{name.replace('_', '-')}.md": registry.load(name) for name in registry.PACKAGES}
+    return {**destinations, ROOT / "scaffold/model/page.txt": package.DESTINATION}
 
 
-def written(name: str, text: str) -> str:
+def written(destination: Destination, text: str) -> str:
     """Return a destination's page with its tables as they are now. ValueError where a mark is missing."""
-    destination = registry.load(name)
-    text = _between(text, FIELDS, _fields(name, destination.connection_model))
+    text = _between(text, FIELDS, _fields(destination.name, destination.connection_model))
     return _between(text, OPTIONS, _options(destination.options_model))
 
 
@@ -93,6 +95,5 @@ def _between(text: str, begin: str, lines: Iterator[str]) -> str:
 
 
 if __name__ == "__main__":
-    for word in registry.PACKAGES:
-        page = page_of(word)
-        page.write_text(written(word, page.read_text()))
+    for page, destination in pages().items():
+        page.write_text(written(destination, page.read_text()))

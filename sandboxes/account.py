@@ -8,14 +8,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
-from sandboxes.config import Config
+from sandboxes.config import AccountConfig
 from sandboxes.limits import FixedQuota, Quota, ScaledClock, SlidingQuota
 from sandboxes.scripted_faults import FaultScript
 from sandboxes.tally import CallTally
 
 DAY = 86_400.0
 
-ConfigT = TypeVar("ConfigT", bound=Config)
+ConfigT = TypeVar("ConfigT", bound=AccountConfig)
 
 
 class Account(ABC, Generic[ConfigT]):

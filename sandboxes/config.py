@@ -18,7 +18,7 @@ Address = Annotated[str, StringConstraints(min_length=1, to_lower=True)]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Config:
+class AccountConfig:
     """Settings of one kind of sandbox. The type of a field says what it takes, its default what an account has."""
 
     def changed(self, changes: Mapping[str, object]) -> Self:

@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from sandboxes.config import Address, Config, Text
+from sandboxes.config import AccountConfig, Address, Text
 
 
 @dataclass(frozen=True)
-class ImportOutcome(Config):
+class ImportOutcome(AccountConfig):
     """How one import ends.
 
     `failed` applies no row, `interrupted` the first half; neither reports the rest. `unreported` addresses (lower
@@ -27,7 +27,7 @@ class ImportOutcome(Config):
 
 
 @dataclass(frozen=True)
-class ActiveCampaignConfig(Config):
+class ActiveCampaignConfig(AccountConfig):
     """An account as it is at the start.
 
     `wrong_key`: what a wrong key gets, because three reports conflict: `403` (documented), `html` (a log-in page with

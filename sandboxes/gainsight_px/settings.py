@@ -9,11 +9,11 @@ from typing import Literal
 from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
-from sandboxes.config import Config, Text
+from sandboxes.config import AccountConfig, Text
 
 
 @dataclass(frozen=True)
-class GainsightPxConfig(Config):
+class GainsightPxConfig(AccountConfig):
     """A subscription as it is at the start.
 
     `token_lifetime`: seconds of wall time, because clients are shown it as `expires_in`.

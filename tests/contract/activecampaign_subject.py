@@ -148,3 +148,11 @@ class ActiveCampaignQuietSubject(ActiveCampaignSubject):
 
     def edits(self) -> Sequence[Export]:
         return [self.export_with({"list_id": "8"})]
+
+
+SUBJECTS = (
+    ActiveCampaignSubject,
+    ActiveCampaignUnsubscribingSubject,
+    ActiveCampaignTaggingSubject,
+    ActiveCampaignQuietSubject,
+)

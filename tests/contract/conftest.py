@@ -1,28 +1,13 @@
-"""A destination joins the suite by one line here."""
+"""The suite plays every subject of every destination."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.contract.activecampaign_subject import (
-    ActiveCampaignQuietSubject,
-    ActiveCampaignSubject,
-    ActiveCampaignTaggingSubject,
-    ActiveCampaignUnsubscribingSubject,
-)
-from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
-from tests.contract.newsletter_subject import NewsletterSubject
+from tests.contract.destinations import PACKAGES, part_of
 from tests.contract.subject import Subject
 
-SUBJECTS: tuple[type[Subject], ...] = (
-    ActiveCampaignSubject,
-    ActiveCampaignUnsubscribingSubject,
-    ActiveCampaignTaggingSubject,
-    ActiveCampaignQuietSubject,
-    GainsightPxSubject,
-    GainsightPxAttributesSubject,
-    NewsletterSubject,
-)
+SUBJECTS: tuple[type[Subject], ...] = tuple(kind for name in PACKAGES for kind in part_of(name, "subject").SUBJECTS)
 LEAVE_OUT = tuple(kind for kind in SUBJECTS if kind.leaves_out)
 COME_BACK = tuple(kind for kind in SUBJECTS if kind.comes_back)
 PAGED = tuple(kind for kind in SUBJECTS if kind.page_size is not None)

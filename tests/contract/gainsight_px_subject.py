@@ -119,3 +119,6 @@ class GainsightPxAttributesSubject(GainsightPxSubject):
 
     def last_time(self, target: str, identity: str) -> datetime | None:
         return None
+
+
+SUBJECTS = (GainsightPxSubject, GainsightPxAttributesSubject)

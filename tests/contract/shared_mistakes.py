@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
-from tests.contract.activecampaign_subject import ActiveCampaignSubject, ActiveCampaignUnsubscribingSubject
+from scaffold.model.subject import NewsletterToolSubject
+from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership, test_pages
+from tests.contract.activecampaign_subject import (
+    ActiveCampaignQuietSubject,
+    ActiveCampaignSubject,
+    ActiveCampaignTaggingSubject,
+    ActiveCampaignUnsubscribingSubject,
+)
 from tests.contract.gainsight_px_subject import GainsightPxSubject
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
 
@@ -65,7 +70,7 @@ MISTAKES = (
         "        raise problem.with_outcome(False) from None",
         "        raise",
         test_faults.test_a_fault_at_a_request_that_reads,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -104,35 +109,78 @@ MISTAKES = (
     ),
     _mistake(
         "rows beyond the first call are lost",
-        "standard",
-        "            calls[number].append(index)",
-        "            if number == 0:\n                calls[number].append(index)",
+        "cutting",
+        "        calls[number].append(index)",
+        "        if number == 0:\n            calls[number].append(index)",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "calls larger than is declared",
-        "standard",
-        "len(calls[number]) < self.call_size",
-        "len(calls[number]) <= self.call_size",
+        "cutting",
+        "len(calls[number]) == most",
+        "len(calls[number]) > most",
         CALLS,
-        NewsletterSubject,
+        NewsletterToolSubject,
     ),
     _mistake(
         "the later of two steps goes out in the same call",
-        "standard",
-        "number > last_call.get(step.identity, -1)",
-        "number >= 0",
+        "cutting",
+        "number <= last.get(place, -1)",
+        "number < 0",
         CALLS,
-        NewsletterSubject,
+        ActiveCampaignQuietSubject,
+    ),
+    _mistake(
+        "calls larger than fits",
+        "cutting",
+        " or left[number] < bytes_",
+        "",
+        test_calls.test_a_full_call_and_more_is_taken_at_once,
+        ActiveCampaignSubject,
     ),
     _mistake(
         "those who leave are sent with those who join",
         "standard",
-        "filling[step.target, step.joins] = len(calls)",
-        "filling[step.target, True] = filling[step.target, False] = len(calls)",
+        "lane=lambda step: (step.target, step.joins)",
+        "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
-        NewsletterSubject,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "records that cannot be read are passed over",
+        "api",
+        "            return records(reply.body, key), read(reply.body)",
+        """            shown = reply.body.get(key) if isinstance(reply.body, dict) else None
+            page = {key: [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []}
+            return page[key], read(page)""",
+        test_faults.test_json_of_another_shape,
+        ActiveCampaignTaggingSubject,
+        "one leaves",
+    ),
+    _mistake(
+        "the second page is not read",
+        "api",
+        "            if len(shown) < size:\n                return",
+        "            return",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
+    ),
+    _mistake(
+        "a page of the default size is the last",
+        "api",
+        '"limit": str(size), "offset"',
+        '"offset"',
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignUnsubscribingSubject,
+    ),
+    _mistake(
+        "the first record of a page is skipped",
+        "api",
+        "            offset += size",
+        "            offset += size + 1",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
     ),
     _mistake(
         "an error text repeats what the vendor wrote",
@@ -140,7 +188,7 @@ MISTAKES = (
         "        raise OtherShape(name)\n    return value",
         '        raise OtherShape(f"{name} of {holder}")\n    return value',
         test_faults.test_json_of_another_shape,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -149,7 +197,7 @@ MISTAKES = (
         'f"refuses to show it (HTTP {refused.reply.status})"',
         'f"refuses to show it to {self.headers}"',
         test_faults.test_a_fault_while_something_is_asked,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "before a run",
     ),
     _mistake(
@@ -158,7 +206,7 @@ MISTAKES = (
         """"asks us to slow down", taken=False),""",
         """"asks us to slow down"),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
@@ -167,14 +215,14 @@ MISTAKES = (
         "        retry_after=row.least_wait if wait is None else wait,",
         "        retry_after=row.least_wait,",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
     _mistake(
         "a success that is none did nothing",
         "error_table",
-        "            raise problem.with_outcome(None)\n        raise problem",
-        "            raise problem.with_outcome(False)\n        raise problem",
+        """(HTTP {reply.status})").with_outcome(None) from None""",
+        """(HTTP {reply.status})").with_outcome(False) from None""",
         WRITES,
         GainsightPxSubject,
         "two leave",
@@ -185,7 +233,7 @@ MISTAKES = (
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),""",
         """    Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own", taken=False),""",
         WRITES,
-        NewsletterSubject,
+        NewsletterToolSubject,
         "one joins",
     ),
 )

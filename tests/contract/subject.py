@@ -1,7 +1,7 @@
 """What a destination brings to the contract suite, and delivering to it as the engine does.
 
-**To have a destination held to its contract, write one subclass of `Subject` and name it in `conftest.SUBJECTS`.** It
-has to provide:
+**To have a destination held to its contract, write `<name>_subject.py` with one subclass of `Subject`, and name it in
+its `SUBJECTS`.** It has to provide:
 
 - a sandbox of the vendor (`create_app`), made with `sandboxes.control`, that lives in `self.time`, refuses what
   the vendor refuses and enforces the vendor's documented limits;
@@ -31,16 +31,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 
-from relay.destinations import registry
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Account, Answer, Destination, ImportReport, OpenImport, Quota, Step
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import UNCONFIRMED, Problem, Rejection, RejectionKind
+from tests.contract.destinations import PACKAGES
 from tests.fakes.scripted_caller import DictNotes
 from tests.fakes.wire import Wire
 
@@ -184,7 +185,8 @@ class Subject(ABC):
 
     def load(self) -> Destination:
         """Return the destination."""
-        return registry.load(self.name)
+        found: Destination = import_module(PACKAGES[self.name]).DESTINATION
+        return found
 
     # What every destination has to provide.
 

@@ -6,12 +6,11 @@ from collections import Counter
 
 import pytest
 
-from relay.destinations import registry
-from tests.contract import activecampaign_mistakes, gainsight_px_mistakes, newsletter_mistakes, shared_mistakes
+from tests.contract import shared_mistakes
+from tests.contract.destinations import PACKAGES, part_of
 from tests.contract.planting import Mistake, is_noticed, planted
 
-PACKAGES = {**registry.PACKAGES, "newsletter": "tests.fakes.newsletter_tool"}
-OF_ONE = (*activecampaign_mistakes.MISTAKES, *gainsight_px_mistakes.MISTAKES, *newsletter_mistakes.MISTAKES)
+OF_ONE: tuple[Mistake, ...] = tuple(mistake for name in PACKAGES for mistake in part_of(name, "mistakes").MISTAKES)
 MISTAKES = (*OF_ONE, *shared_mistakes.MISTAKES)
 ENOUGH = 15
 

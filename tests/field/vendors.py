@@ -18,13 +18,13 @@ from sandboxes.activecampaign.account import ActiveCampaignAccount
 from sandboxes.activecampaign.contacts import Contact
 from sandboxes.activecampaign.settings import ActiveCampaignConfig
 from sandboxes.answers import InvalidControlError
-from sandboxes.config import Config
+from sandboxes.config import AccountConfig
 from sandboxes.gainsight_px.account import GainsightPxAccount
 from sandboxes.gainsight_px.settings import GainsightPxConfig
 from tests.fakes.virtual_clock import VirtualClock
 from tests.field.reading import CaseError
 
-ConfigT = TypeVar("ConfigT", bound=Config)
+ConfigT = TypeVar("ConfigT", bound=AccountConfig)
 
 
 class Vendor(ABC):

@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
 from relay.settings.settings import Settings
 from relay.settings.sources import UNKNOWN_LOOKUPS_AT_ONCE, TooManyUnknownSources
-from tests.fakes import newsletter_tool
+from tests.fakes import careless_tool
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
 
@@ -22,7 +23,7 @@ TOKEN = "a-secret-token"
 API_KEY = "k3y-of-the-account"
 SOURCE = {"dialect": "adobe-http", "auth": "bearer", "secret": TOKEN, "profile_key": "identities.crmId"}
 CONNECTION = {
-    "destination": "newsletter",
+    "destination": "newsletter_tool",
     "display_name": "Readers",
     "privacy_consent": "I agree",
     "api_key": API_KEY,
@@ -48,7 +49,7 @@ class Console:
             ssm=self.ssm,
             seconds=30,
             clock=self.clock,
-            destinations=newsletter_tool.load,
+            destinations=careless_tool.load,
         )
         self.write_source(**SOURCE)
         self.write_connection(**CONNECTION)
@@ -331,7 +332,7 @@ class TestConnection:
 
         assert (connection.name, connection.destination, connection.display_name) == (
             "readers",
-            "newsletter",
+            "newsletter_tool",
             "Readers",
         )
         assert (connection.settings.api_key, connection.settings.region) == (API_KEY, "us")
@@ -372,7 +373,7 @@ class TestConnection:
     def test_what_came_along_with_a_copied_value_is_taken_off(self, console: Console, mark: str) -> None:
         marked = {key: f"{mark}{value}{mark}" for key, value in CONNECTION.items() if key != "api_key"}
         console.write_connection(**marked, api_key=API_KEY)
-        assert console.settings.connection("readers").destination == "newsletter"
+        assert console.settings.connection("readers").destination == "newsletter_tool"
 
     def test_a_key_that_nobody_knows_names_the_nearest(self, console: Console) -> None:
         console.write_connection(**{**CONNECTION, "api_keys": "x"})
@@ -394,7 +395,7 @@ class TestExport:
     def test_is_read_with_the_destinations_own_options(self, console: Console) -> None:
         export = console.settings.export("readers/weekly")
 
-        assert (export.key, export.destination, export.active) == ("readers/weekly", "newsletter", True)
+        assert (export.key, export.destination, export.active) == ("readers/weekly", "newsletter_tool", True)
         assert export.stream is False
         assert export.segments == ("shop/vip", "aep/3f1d/0c52")
         assert export.mapping == {"email": "attributes.email"}
@@ -504,6 +505,17 @@ class TestExport:
 
 
 class TestListing:
+    def test_a_parameter_that_is_deleted_while_it_is_decrypted_is_none(self, console: Console) -> None:
+        console.ssm.secure("/relay/exports/readers/gone", EXPORT, locked=refusal("ParameterNotFound"))
+        listing = console.settings.exports()
+        assert (set(listing.valid), listing.problems) == ({"readers/weekly"}, [])
+
+    def test_while_ssm_is_silent_nothing_counts_as_deleted(self, console: Console) -> None:
+        console.ssm.failure = EndpointConnectionError(endpoint_url="x")
+        for ask in (console.settings.exports, console.settings.export_keys, partial(console.settings.export, "a/b")):
+            with pytest.raises(Busy, match="EndpointConnectionError"):
+                ask()
+
     def test_what_is_invalid_harms_no_other(self, console: Console) -> None:
         console.write_connection("mute", **without(CONNECTION, "privacy_consent"))
         console.write_export("mute/one", **EXPORT)

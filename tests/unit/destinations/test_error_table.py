@@ -4,6 +4,7 @@ import pytest
 
 from relay.destinations.error_table import DEFAULT_TABLE, MAX_RETRY_AFTER, Outcome, Row, raise_for, retry_after
 from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
+from tests.examples import example
 from tests.fakes.scripted_caller import LOGIN_PAGE, reply
 
 
@@ -22,10 +23,11 @@ def test_transient_statuses(status: int, taken: bool | None) -> None:
     assert str(status) in str(caught.value)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 401, 402, 403, 404, 405, 410, 418, 451, 100, 600])
-def test_statuses_that_stop_the_connection(status: int) -> None:
-    with pytest.raises(ConnectionProblem):
-        raise_for(reply(status), DEFAULT_TABLE)
+def test_statuses_that_stop_the_connection() -> None:
+    table: list[int] = [301, 302, 307, 401, 402, 403, 404, 405, 410, 418, 451, 100, 600]
+    for status in table:
+        with example(status), pytest.raises(ConnectionProblem):
+            raise_for(reply(status), DEFAULT_TABLE)
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -47,9 +49,8 @@ def test_a_destination_overrides_rows_not_code() -> None:
         raise_for(reply(404), table)
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
+def test_retry_after() -> None:
+    table: list[tuple[str, timedelta | None]] = [
         ("30", timedelta(seconds=30)),
         (" 1 ", timedelta(seconds=1)),
         ("0", timedelta(0)),
@@ -62,11 +63,11 @@ def test_a_destination_overrides_rows_not_code() -> None:
         ("-5", None),
         ("", None),
         ("Sun, 99 Nov 1994 08:50:37 GMT", None),
-    ],
-)
-def test_retry_after(given: str, expected: timedelta | None) -> None:
-    answer = reply(429, None, {"retry-after": given, "date": "Sun, 06 Nov 1994 08:49:37 GMT"})
-    assert retry_after(answer) == expected
+    ]
+    for given, expected in table:
+        with example(given, expected):
+            answer = reply(429, None, {"retry-after": given, "date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+            assert retry_after(answer) == expected
 
 
 def test_retry_after_date_without_the_answers_own_date() -> None:

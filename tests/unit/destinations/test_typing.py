@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 HEAD = """
 from relay.destinations.contract import Account, Destination
 from relay.domain.exports import Export
-from tests.fakes.newsletter_tool import ConnectionFields, NewsletterTool, Options
+from scaffold.model.package import ConnectionFields, NewsletterTool, Options
 
 def use(account: Account[ConnectionFields], export: Export[Options], anybodys: Export) -> None:
 """

@@ -6,14 +6,14 @@ from pydantic.dataclasses import dataclass
 
 from sandboxes.account import DAY, Account
 from sandboxes.answers import InvalidControlError, json_answer
-from sandboxes.config import Config
+from sandboxes.config import AccountConfig
 from sandboxes.control import make_app
 
 from .conftest import Clock
 
 
 @dataclass(frozen=True)
-class WordsConfig(Config):
+class WordsConfig(AccountConfig):
     key: str = "k"
     words_a_minute: int = 3
     words_a_day: int = 5

@@ -65,6 +65,9 @@ Table = tuple[Row, ...]
 About = Callable[[Reply], str | None]
 """Finds something of the destination's own in an answer that may be shown, such as a status in words."""
 
+UNREADABLE = ("not_json", "unexpected_answer")
+"""Codes of successes that are none: a page instead of JSON, or another shape."""
+
 NOT_JSON = "answered with something other than JSON: a log-in or error page; check the address and the key"
 
 DEFAULT_TABLE: Table = (

@@ -1,14 +1,15 @@
-"""The destinations there are; a new one is a package and a line here."""
+"""The destinations there are: each package beside this file is one."""
 
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 
 from relay.destinations.contract import Destination
 from relay.domain.problems import SettingsProblem
 
 PACKAGES: Mapping[str, str] = {
-    "activecampaign": "relay.destinations.activecampaign",
-    "gainsight_px": "relay.destinations.gainsight_px",
+    folder.parent.name: f"{__package__}.{folder.parent.name}"
+    for folder in sorted(Path(__file__).parent.glob("*/__init__.py"))
 }
 """The values of a connection's `destination`; each package exposes `DESTINATION`. Imported only when used, so that a
 function pays for the destinations it serves and no other."""

@@ -1,8 +1,4 @@
-"""A third destination, as small as one can be: a list of a newsletter tool that does not exist.
-
-It proves that the contract suite is not made for the two that ship, and shows a contributor the whole of a destination.
-`newsletter_sandbox` describes its API.
-"""
+"""Newsletter Tool: members of a list. Who leaves is removed from it. Its sandbox describes the API."""
 
 from __future__ import annotations
 
@@ -10,37 +6,34 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field
 
 from relay.destinations.api import Api, part, records
 from relay.destinations.contract import Account, Destination, Quota, Reply, Step
 from relay.destinations.error_table import DEFAULT_TABLE, OtherShape, Outcome, Row
+from relay.destinations.fields import FieldsModel, Key
 from relay.destinations.outcomes import nothing_done
 from relay.destinations.standard import StandardDestination
 from relay.domain import moments
-from relay.domain.problems import ExportProblem, Rejection, RejectionKind, SettingsProblem
+from relay.domain.problems import ExportProblem, Rejection, RejectionKind
 
 # Documented are 2,000 calls an hour and 20,000 a day: what is left out is room for others and for jitter.
 API = Quota("api", 1_900, timedelta(hours=1), a_day=18_000)
 
-REFUSED = Rejection(RejectionKind.DESTINATION, "refused", "the newsletter tool refuses the address: look at it there")
-LIST_GONE = "the newsletter tool does not know the list: correct list_id in the export's options"
+REFUSED = Rejection(RejectionKind.DESTINATION, "refused", "Newsletter Tool refuses the address: look at it there")
+LIST_GONE = "Newsletter Tool does not know the list: correct list_id in the export's options"
 TABLE = (Row((404,), Outcome.EXPORT, "list_gone", LIST_GONE), *DEFAULT_TABLE)
 
 
-class ConnectionFields(BaseModel):
+class ConnectionFields(FieldsModel):
     """The fields of a connection's secret."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    api_key: SecretStr = Field(title="API key", description="As shown under Account > API.", examples=["nt-1234"])
+    api_key: Key = Field(title="API key", description="As shown under Account > API.", examples=["nt-1234"])
     region: Literal["eu", "us"] = Field("eu", title="Region", description="Where the account is.", examples=["us"])
 
 
-class Options(BaseModel):
+class Options(FieldsModel):
     """The options of an export."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     list_id: int = Field(title="List", description="The number of the list.", examples=[7])
 
@@ -48,24 +41,27 @@ class Options(BaseModel):
 class NewsletterTool(StandardDestination[ConnectionFields, Options]):
     """Members of a list; who leaves is removed from it."""
 
-    name = "newsletter"
-    title = "the newsletter tool"
+    name = "newsletter_tool"
+    title = "Newsletter Tool"
     fields = ("name",)
     call_size = 50
-    connection_model: type[ConnectionFields] = ConnectionFields
+    connection_model = ConnectionFields
     options_model = Options
     rejections = (REFUSED,)
     refused = REFUSED
 
     def target_of(self, options: Options) -> str:
+        """Return the list."""
         return f"list/{options.list_id}"
 
     def existing_targets(self, account: Account[ConnectionFields]) -> Collection[str]:
+        """Read all lists."""
         return _lists(_api(account)).keys()
 
     def deliver(
         self, account: Account[ConnectionFields], target: str, *, joins: bool, steps: Sequence[Step]
     ) -> Mapping[int, Rejection]:
+        """Add members, or remove them, under the list's key."""
         api = _api(account)
         with nothing_done():
             key = _key_of(account, api, target)
@@ -87,7 +83,7 @@ KNOWN = frozenset({"added", "updated", "removed", "unknown", "refused"})
 
 def _api(account: Account[ConnectionFields]) -> Api:
     settings = account.connection.settings
-    root = account.base_url or f"https://{settings.region}.newsletter.invalid"
+    root = account.base_url or f"https://{settings.region}.newsletter-tool.invalid"
     return Api(account.call, root, {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}, API, TABLE)
 
 
@@ -118,30 +114,3 @@ def _lists(api: Api) -> dict[str, str]:
 
 
 DESTINATION: Destination[ConnectionFields, Options] = NewsletterTool()
-
-
-class CarelessFields(ConnectionFields):
-    """Fields of a connection whose author forgot that an error may show them."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    api_key: str  # type: ignore[assignment]
-
-    @field_validator("api_key")
-    @classmethod
-    def _careless(cls, value: str) -> str:
-        if len(value) < 8:
-            raise ValueError(f"{value} is too short")
-        return value
-
-
-class CarelessTool(NewsletterTool):
-    """The same destination with careless settings."""
-
-    connection_model = CarelessFields
-
-
-def load(name: str) -> Destination:
-    if name != "newsletter":
-        raise SettingsProblem("unknown_destination", "must be newsletter", field="destination")
-    return CarelessTool()

@@ -1,4 +1,4 @@
-"""The account behind `newsletter_tool`: lists with members, in memory, behind the sandboxes' control API.
+"""The API of Newsletter Tool as far as an export needs it, over an account in memory: lists with members.
 
 - `GET /v2/lists[?after=key]` shows 20 lists by key, and `next`, the key to go on after (null on the last page)
 - `POST /v2/lists/{key}/members` takes up to 50 `members` (`email`, `since`, optionally `name`) and says of each what
@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import partial
-from typing import NamedTuple
 
 from flask import Flask, Response, request
 from pydantic import NonNegativeInt
@@ -22,7 +21,7 @@ from pydantic.dataclasses import dataclass
 
 from sandboxes.account import DAY, Account
 from sandboxes.answers import body_object, json_answer
-from sandboxes.config import Config, Text
+from sandboxes.config import AccountConfig, Text
 from sandboxes.control import make_app
 
 LISTS_A_PAGE = 20
@@ -30,7 +29,7 @@ MOST_MEMBERS = 50
 
 
 @dataclass(frozen=True)
-class NewsletterConfig(Config):
+class Config(AccountConfig):
     """An account as it is at the start: its lists are keys by number."""
 
     api_key: Text = "sandbox-api-key"
@@ -40,45 +39,46 @@ class NewsletterConfig(Config):
     calls_a_day: NonNegativeInt = 20_000
 
 
-class Member(NamedTuple):
-    """Somebody on a list."""
-
-    name: str
-    since: str
-
-
-class NewsletterAccount(Account[NewsletterConfig]):
-    """The account: members by list and address; whoever is `refused` is refused everywhere."""
+class NewsletterToolAccount(Account[Config]):
+    """The account. Whoever is `refused` is refused on every list."""
 
     limits = {"calls_a_minute": 60, "calls_an_hour": 3_600, "calls_a_day": DAY}
 
     def fill(self) -> None:
         """Hold nobody."""
-        self.members: dict[int, dict[str, Member]] = {number: {} for number in self.config.lists}
+        self.members: dict[int, dict[str, str]] = {number: {} for number in self.config.lists}
+        """Names by list and address."""
         self.since: dict[tuple[int, str], str] = {}
         """The time last sent by list and address, of those who left too."""
         self.refused: set[str] = set()
 
     def state(self, *, summary: bool) -> dict[str, object]:
         """Return the members of each list and their names."""
-        return {
-            str(number): len(members) if summary else {email: member.name for email, member in members.items()}
-            for number, members in self.members.items()
-        }
+        return {str(number): len(members) if summary else members for number, members in self.members.items()}
 
-    def numbered(self, key: str) -> int | None:
-        """Return the number of a list by its key."""
-        return next((number for number, known in self.config.lists.items() if known == key), None)
+    def tell(self, number: int, member: Mapping[str, str], *, joins: bool) -> str:
+        """Take somebody onto a list, or off it; return what became of it."""
+        email = member["email"]
+        if email in self.refused:
+            return "refused"
+        self.since[number, email] = member["since"]
+        members = self.members.setdefault(number, {})
+        is_known = email in members
+        if joins:
+            members[email] = member.get("name", members.get(email, ""))
+            return "updated" if is_known else "added"
+        members.pop(email, None)
+        return "removed" if is_known else "unknown"
 
 
 def create_app(
-    config: NewsletterConfig | None = None,
+    config: Config | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
     time_scale: float = 1.0,
 ) -> Flask:
-    """Return the sandbox over a `NewsletterAccount`; see `Account` for the arguments."""
-    account = NewsletterAccount(config or NewsletterConfig(), clock, sleep, time_scale)
+    """Return the sandbox over a `NewsletterToolAccount`; see `Account` for the arguments."""
+    account = NewsletterToolAccount(config or Config(), clock, sleep, time_scale)
     app = make_app(account, partial(_admit, account))
 
     @app.get("/v2/lists")
@@ -91,16 +91,16 @@ def create_app(
 
     @app.post("/v2/lists/<key>/members")
     def members(key: str) -> Response:
-        return _each(account, key, _add)
+        return _tell(account, key, joins=True)
 
     @app.post("/v2/lists/<key>/removals")
     def removals(key: str) -> Response:
-        return _each(account, key, _remove)
+        return _tell(account, key, joins=False)
 
     return app
 
 
-def _admit(account: NewsletterAccount) -> Response | None:
+def _admit(account: NewsletterToolAccount) -> Response | None:
     if request.headers.get("Authorization") != f"Bearer {account.config.api_key}":
         return json_answer({"error": "unauthorised"}, 401)
     if account.admit() is not None:
@@ -108,33 +108,14 @@ def _admit(account: NewsletterAccount) -> Response | None:
     return None
 
 
-def _each(
-    account: NewsletterAccount, key: str, act: Callable[[NewsletterAccount, int, dict[str, str]], str]
-) -> Response:
-    body = body_object() or {}
-    given = body.get("members")
-    number = account.numbered(key)
+def _tell(account: NewsletterToolAccount, key: str, *, joins: bool) -> Response:
+    given = (body_object() or {}).get("members")
+    number = next((number for number, known in account.config.lists.items() if known == key), None)
     if number is None:
         return json_answer({"error": "no such list"}, 404)
     if not isinstance(given, list) or not 0 < len(given) <= MOST_MEMBERS:
         return json_answer({"error": f"give 1 to {MOST_MEMBERS} members"}, 400)
     if any(not isinstance(one, dict) or "@" not in str(one.get("email")) or not one.get("since") for one in given):
         return json_answer({"error": "a member has an email and since"}, 400)
-    results = [
-        {"email": one["email"], "status": "refused" if one["email"] in account.refused else act(account, number, one)}
-        for one in given
-    ]
+    results = [{"email": one["email"], "status": account.tell(number, one, joins=joins)} for one in given]
     return json_answer({"results": results})
-
-
-def _add(account: NewsletterAccount, number: int, given: dict[str, str]) -> str:
-    account.since[number, given["email"]] = given["since"]
-    known = account.members.setdefault(number, {}).get(given["email"])
-    name = given.get("name", "" if known is None else known.name)
-    account.members[number][given["email"]] = Member(name, given["since"])
-    return "added" if known is None else "updated"
-
-
-def _remove(account: NewsletterAccount, number: int, given: dict[str, str]) -> str:
-    account.since[number, given["email"]] = given["since"]
-    return "unknown" if account.members.setdefault(number, {}).pop(given["email"], None) is None else "removed"

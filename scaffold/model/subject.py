@@ -1,35 +1,29 @@
-"""The small destination of `tests.fakes.newsletter_tool` for the contract suite, which knows nothing of it."""
+"""Newsletter Tool for the contract suite."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from flask import Flask
 
-from relay.destinations.contract import Destination
 from relay.domain.exports import Export
+from scaffold.model.sandbox import Config, NewsletterToolAccount, create_app
 from tests.contract.subject import Subject
-from tests.fakes.newsletter_sandbox import NewsletterAccount, NewsletterConfig, create_app
 
 
-class NewsletterSubject(Subject):
+class NewsletterToolSubject(Subject):
     """A list; who leaves is removed from it."""
 
-    name = "newsletter"
+    name = "newsletter_tool"
     secrets = ("s3cret-key",)
     delivery_path = "^/v2/lists/[^/]+/members"
     identity_rejections = {"no_email": None, "malformed_email": "anna@nowhere"}
     page_size = 20
 
-    def load(self) -> Destination:
-        found: Destination = importlib.import_module("tests.fakes.newsletter_tool").DESTINATION
-        return found
-
     def create_app(self) -> Flask:
-        config = NewsletterConfig(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
+        config = Config(api_key="s3cret-key", lists={7: "m-news", 8: "m-offers"})
         return create_app(config, self.time, self.time.pass_)
 
     def connection_fields(self) -> dict[str, str]:
@@ -58,7 +52,7 @@ class NewsletterSubject(Subject):
 
     def crowd(self, count: int) -> None:
         """Lists whose keys come first."""
-        account: NewsletterAccount = self.account_under_test
+        account: NewsletterToolAccount = self.account_under_test
         crowd = {number: f"a-{number}" for number in range(1_000, 1_000 + count)}
         account.change({"lists": crowd | dict(account.config.lists)})
 
@@ -72,3 +66,6 @@ class NewsletterSubject(Subject):
     def last_time(self, target: str, identity: str) -> datetime | None:
         given = self.account_under_test.since.get((int(target.partition("/")[2]), identity))
         return None if given is None else datetime.fromisoformat(given)
+
+
+SUBJECTS = (NewsletterToolSubject,)

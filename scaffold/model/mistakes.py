@@ -1,11 +1,11 @@
-"""Mistakes somebody might make in the small destination, and what of the suite notices each."""
+"""Mistakes somebody might make in Newsletter Tool's destination, and what of the suite notices each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from scaffold.model.subject import NewsletterToolSubject
 from tests.contract import test_calls, test_declarations, test_faults, test_limits, test_membership, test_pages
-from tests.contract.newsletter_subject import NewsletterSubject
 from tests.contract.planting import Mistake
 
 
@@ -18,7 +18,7 @@ def _mistake(
     also: Mapping[str, str] | None = None,
 ) -> Mistake:
     changes = {old: new, **(also or {})}
-    return Mistake(name, "tests.fakes.newsletter_tool", changes, noticed_by, NewsletterSubject, case)
+    return Mistake(name, "scaffold.model.package", changes, noticed_by, NewsletterToolSubject, case)
 
 
 WRITES, READS, SHAPES = (
@@ -108,21 +108,21 @@ MISTAKES = (
         'API = Quota("api", 1_900, timedelta(hours=1), a_day=18_000)',
         'API = Quota("api", 4 * 1_900, timedelta(hours=1), a_day=18_000)',
         LIMITS,
-        "newsletter",
+        "newsletter_tool",
     ),
     _mistake(
         "a limit without room for jitter",
         'API = Quota("api", 1_900, timedelta(hours=1), a_day=18_000)',
         'API = Quota("api", 2_001, timedelta(hours=1), a_day=18_000)',
         LIMITS,
-        "newsletter",
+        "newsletter_tool",
     ),
     _mistake(
         "a daily budget above the vendor's",
         "a_day=18_000",
         "a_day=72_000",
         LIMITS,
-        "newsletter",
+        "newsletter_tool",
     ),
     _mistake(
         "the second page is not read",
