@@ -45,33 +45,31 @@ MISTAKES = (
     # What is certain.
     _mistake(
         "whatever becomes of a call it did nothing",
-        ".membership",
-        """            reply = self._client.call("POST", UPDATE, json=body)""",
-        """            with nothing_done():
-                reply = self._client.call("POST", UPDATE, json=body)""",
+        ".client",
+        """        return self._call(update.method, update.path, json=body)""",
+        """        with nothing_done():
+            return self._call(update.method, update.path, json=body)""",
         WRITES,
         SEGMENTS,
         "two join",
     ),
     _mistake(
         "whatever becomes of a user nothing was done",
-        ".users",
-        """    reply = client.call("PUT", USERS_UPDATE, json=body)
-    if reply""",
-        """    with nothing_done():
-        reply = client.call("PUT", USERS_UPDATE, json=body)
-    if reply""",
+        ".client",
+        """        return self._call(update.method, update.path, json=body)""",
+        """        with nothing_done():
+            return self._call(update.method, update.path, json=body)""",
         WRITES,
         ATTRIBUTES,
         "one leaves",
     ),
     _mistake(
         "making a segment may have told memberships",
-        ".membership",
+        ".client",
         """        with nothing_done():
-            targets = sorted""",
-        """        if self._steps:
-            targets = sorted""",
+            return self._call("POST", "external_segment/metadata",""",
+        """        if texts:
+            return self._call("POST", "external_segment/metadata",""",
         WRITES,
         SEGMENTS,
         "one joins",
@@ -79,16 +77,17 @@ MISTAKES = (
     _mistake(
         "a 400 is taken for success",
         ".errors",
-        "    return reply.status in SUCCESS and not is_page(reply)",
-        "    return reply.status in (400, *SUCCESS) and not is_page(reply)",
+        "    result_of(reply, table, taken, about=status_word)",
+        """    if reply.status != 400:
+        result_of(reply, table, taken, about=status_word)""",
         WRITES,
         SEGMENTS,
         "one joins",
     ),
     _mistake(
         "a 404 is taken for success",
-        ".users",
-        "if rejection is not UNKNOWN_USER or steps[index].joins}",
+        ".attribute_mode",
+        "if rejection is not UNKNOWN_USER or steps[i].joins}",
         "if rejection is not UNKNOWN_USER}",
         REFUSED,
         ATTRIBUTES,
@@ -97,13 +96,9 @@ MISTAKES = (
     _mistake(
         "a 5xx is the fault of an identity",
         ".errors",
-        """        "attributes; otherwise check region, the key's permission and segment_ref",
-    ),
-    *DEFAULT_TABLE,""",
-        """        "attributes; otherwise check region, the key's permission and segment_ref",
-    ),
-    Row(range(500, 600), Outcome.SPLIT, "refused", "refuses"),
-    *DEFAULT_TABLE,""",
+        """    Row((403, 404), Outcome.CONNECTION, FEATURE_OFF, FEATURE_OFF_TEXT),""",
+        """    Row((403, 404), Outcome.CONNECTION, FEATURE_OFF, FEATURE_OFF_TEXT),
+    Row(range(500, 600), Outcome.SPLIT, "refused", "refuses"),""",
         WRITES,
         SEGMENTS,
         "two leave",
@@ -112,27 +107,28 @@ MISTAKES = (
     _mistake(
         "a page is a success",
         ".errors",
-        "    return reply.status in SUCCESS and not is_page(reply)",
-        "    return reply.status in SUCCESS",
+        """    if is_page(reply):
+        raise""",
+        """    if is_page(reply) and reply.body:
+        raise""",
         WRITES,
         SEGMENTS,
         "two leave",
     ),
     _mistake(
         "attributes that cannot be read are not there",
-        ".attributes",
-        "    if not isinstance(listed, list) or not all(isinstance(one, Mapping) and _is_named(one) for one in listed)",
-        """    listed = [one for one in listed if isinstance(one, Mapping) and _is_named(one)]
-    if not isinstance(listed, list)""",
+        ".client",
+        'records({"attributes": reply.body}, "attributes", apiName=str)',
+        'records({"attributes": reply.body}, "attributes") if isinstance(one.get("apiName"), str)',
         SHAPES,
         ATTRIBUTES,
         "one leaves",
     ),
     _mistake(
         "whatever answers is Gainsight PX",
-        ".errors",
-        """not (isinstance(reply.body, Mapping) and reply.body.keys() & {"id", "products"}),""",
-        "False,",
+        ".client",
+        """    if not isinstance(reply.body, Mapping) or not reply.body.keys() & {"id", "products"}:""",
+        """    if reply.status == 0:""",
         test_faults.test_a_check_never_calls_an_account_well_that_answers_nothing_well,
         SEGMENTS,
         "a probe",
@@ -140,19 +136,19 @@ MISTAKES = (
     # Who is meant.
     _mistake(
         "leavers are taken out of today's segment",
-        ".membership",
-        "            return {target: self._segments.reference(name_in(target)) for target in targets}",
-        """            ours = [name_in(target) for target in targets if name_in(target) in self._export.segments]
-            today = [*ours, *self._export.segments][0]
-            return {
-                target: self._segments.reference(name_in(target) if name_in(target) in ours else today)
-                for target in targets
-            }""",
+        ".segment_mode",
+        "            return _Call(client, export, steps,",
+        """            today = "segment/" + export.segments[0]
+            steps = [
+                step if name_in(step.target) in export.segments else Step(today, step.identity, step.joins, step.at)
+                for step in steps
+            ]
+            return _Call(client, export, steps,""",
         EDITED,
     ),
     _mistake(
         "today's attribute is cleared for leavers",
-        ".users",
+        ".attribute_mode",
         "    values = {name_in(step.target): step.joins for step in steps}",
         """    values = {name_in(step.target): step.joins for step in steps if step.joins} or {"inThree": False}""",
         EDITED,
@@ -160,14 +156,14 @@ MISTAKES = (
     ),
     _mistake(
         "a leaver is sent as a joiner",
-        ".membership",
+        ".segment_mode",
         "        groups[step.joins][references",
         "        groups[True][references",
         test_membership.test_who_leaves_is_out_with_all_their_values_and_the_others_stay,
     ),
     _mistake(
         "a leaver's attribute is set",
-        ".users",
+        ".attribute_mode",
         "    values = {name_in(step.target): step.joins for step in steps}",
         "    values = {name_in(step.target): True for step in steps}",
         test_membership.test_who_leaves_is_out_with_all_their_values_and_the_others_stay,
@@ -175,7 +171,7 @@ MISTAKES = (
     ),
     _mistake(
         "all of a user is overwritten",
-        ".users",
+        ".attribute_mode",
         """"propertyKeys": keys, "customAttributes": values}""",
         """"propertyKeys": [], "customAttributes": values}""",
         test_membership.test_what_else_is_held_of_somebody_stays_as_it_is,
@@ -183,7 +179,7 @@ MISTAKES = (
     ),
     _mistake(
         "a time falls",
-        ".membership",
+        ".segment_mode",
         "moments.text(step.at)].append(step.identity)",
         "moments.text(min(one.at for one in steps))].append(step.identity)",
         test_membership.test_each_time_is_sent_as_it_is,
@@ -191,15 +187,17 @@ MISTAKES = (
     _mistake(
         "in and out in one call",
         ".targets",
-        "        if not call or is_full or place in held:",
-        "        if not call or is_full:",
+        "        if not calls or len(calls[-1]) == limit or place in held:",
+        "        if not calls or len(calls[-1]) == limit:",
         test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
     ),
     _mistake(
         "the error of one row hides the others",
-        ".membership",
-        "        raise blame.refusal_noted(self._client, door, reply)",
-        "        blame.refusal_noted(self._client, door, reply)\n        return dict.fromkeys(part, REFUSED_IDENTITY)",
+        ".segment_mode",
+        "        stops.judge_update(self._client,",
+        """        if reply.status == 400:
+            return dict.fromkeys(range(len(part)), errors.REFUSED_IDENTITY)
+        stops.judge_update(self._client,""",
         REFUSED,
         SEGMENTS,
         "with the whole call",
@@ -226,16 +224,16 @@ MISTAKES = (
     _mistake(
         "rows beyond the first chunk are lost",
         ".targets",
-        "            calls.append(call)\n        call.append(index)",
-        "            calls[1:] = [call]\n        call.append(index)",
+        "            calls.append([])\n",
+        "            calls[1:] = [[]]\n",
         test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked,
     ),
     # Texts, and our own limits.
     _mistake(
         "an error text holds the password",
         ".token",
-        "        raise_for(reply, TOKEN_TABLE)",
-        "        raise_for(reply, TOKEN_TABLE, word=lambda _: str(settings.password.get_secret_value()))",
+        "result_of(reply, TOKEN_TABLE, _token)",
+        "result_of(reply, TOKEN_TABLE, _token, about=lambda _: str(settings.password.get_secret_value()))",
         READS,
         SEGMENTS,
         "one joins",
@@ -252,31 +250,31 @@ MISTAKES = (
     _mistake(
         "our own limit is trouble of the vendor's",
         ".segments",
-        "            if isinstance(problem, Busy) or problem.taken is False or problem.retry_after is not None:",
-        "            if problem.taken is None and problem.retry_after is not None:",
+        "            if isinstance(problem, Busy) or",
+        "            if",
         test_gainsight_px_conversations.test_a_new_name_of_a_segment_waits_for_room_as_all_else,
     ),
     _mistake(
         "what cannot be noted undoes what was told",
-        ".membership",
-        "        with part_done():\n            self._identity_type.keep()",
-        "        if self._identity_type:\n            self._identity_type.keep()",
+        ".segment_mode",
+        "        with part_done():\n",
+        "        if self.to_send:\n",
         test_faults.test_our_own_limit_stays_our_own,
         SEGMENTS,
         "one joins",
     ),
     _mistake(
         "a check does not look at the feature",
-        ".checks",
-        "        found += _feature_findings(client, by_segments)\n",
-        "",
+        ".segment_mode",
+        "        found = _feature_findings(client, exports)\n",
+        "        found: list[Finding] = []\n",
         test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
     ),
     _mistake(
         "a check does not look at attributes",
-        ".checks",
-        "        elif state[name] != attributes.USABLE:",
-        "        elif not name:",
+        ".attribute_mode",
+        "        elif states[name] != USABLE:\n            messages",
+        "        elif not name:\n            messages",
         test_declarations.test_what_an_export_cannot_work_without_is_told_by_a_check_and_by_delivering,
         ATTRIBUTES,
     ),

@@ -173,8 +173,8 @@ MISTAKES = (
     _mistake(
         "a success that is none did nothing",
         "error_table",
-        "            raise problem.with_outcome(None)\n        raise problem",
-        "            raise problem.with_outcome(False)\n        raise problem",
+        """(HTTP {reply.status})").with_outcome(None) from None""",
+        """(HTTP {reply.status})").with_outcome(False) from None""",
         WRITES,
         GainsightPxSubject,
         "two leave",

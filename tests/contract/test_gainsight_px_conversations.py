@@ -13,7 +13,7 @@ import pytest
 
 from relay.destinations.contract import Level, Step
 from relay.destinations.gainsight_px import GainsightPx
-from relay.destinations.gainsight_px.blame import MOST_HELD
+from relay.destinations.gainsight_px.stops import MOST_PROBES
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, Rejection, Transient
 from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
@@ -454,10 +454,10 @@ def test_a_probe_that_has_no_room_is_no_probe_in_vain(subject: GainsightPxSubjec
         subject.deliver([subject.step(2)])
     subject.limit.problem = lambda: Busy("throttled", "our own side is at its limit")
     probes = 0
-    for probe in range(3 * MOST_HELD):
+    for probe in range(3 * MOST_PROBES):
         # The first call of a probe and a look at the notes have room, the call that was refused has none.
         subject.limit.met, subject.limit.at = 0, 3 if probe % 3 else None
         with pytest.raises(Problem) as caught:
             subject.destination.check(subject.account(), [])
         probes += not isinstance(caught.value, Busy)
-    assert probes == MOST_HELD
+    assert probes == MOST_PROBES

@@ -12,7 +12,7 @@ from flask import Flask
 from relay.destinations.contract import Destination
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.options import GainsightPxOptions
-from relay.destinations.gainsight_px.targets import Kind, kind_of, name_in
+from relay.destinations.gainsight_px.targets import kind_of, name_in
 from relay.destinations.gainsight_px.token import Tokens
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
@@ -197,7 +197,7 @@ class GainsightPxSide(Side):
 
     def _held(self, target: str) -> set[Pair]:
         name = name_in(target)
-        if kind_of(target) is Kind.SEGMENT:
+        if kind_of(target) == "segment":
             segment = self.account.segment_by_external_id(name)
             return set() if segment is None else {Pair(target, identity) for identity in segment.members}
         users: dict[str, Any] = self.account.users

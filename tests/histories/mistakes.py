@@ -74,7 +74,7 @@ MISTAKES = {
     "make_no_segment_again": Mistake(
         "every segment is taken for there that was there once",
         Segments,
-        "look_after",
+        "make_again_if_lost",
         lambda *_: False,
         "gainsight_px",
         12,

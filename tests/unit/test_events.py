@@ -129,19 +129,19 @@ def test_route_takes_its_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "connection", "export", "members"),
-    [("activecampaign", "newsletter", "readers", 3), ("gainsight_px", "product", "gold-members", 3)],
+    ("name", "connection", "export", "members"),
+    [("destination", "newsletter", "readers", 3), ("destination-looks", "product", "gold-members", 3)],
 )
-def test_a_destinations_function_takes_its_event(function: str, connection: str, export: str, members: int) -> None:
+def test_a_destinations_function_takes_its_event(name: str, connection: str, export: str, members: int) -> None:
     bench = bench_with(connection, export)
     run = bench.start(bench.settings.export(f"{connection}/{export}"))
     for message in bench.queue.take():
         assert bench.consume(message) == []
-    given = event(function)
+    given = event(name)
     for record in given["Records"]:
         record["body"] = record["body"].replace("20260504T033000-4f1a2b", run.id)
 
-    answer = handler_of(function)(given, Context(), consumer=bench.stack.consumer(TOOL))
+    answer = handler_of("destination")(given, Context(), consumer=bench.stack.consumer(TOOL))
 
     assert answer == {"batchItemFailures": []}
     assert len(bench.tool.holds()) == members, bench.logged()

@@ -36,6 +36,8 @@ TOP_DOWN = (
     "domain",
     "clock",
     "json_text",
+    "names",
+    "version",
 )
 """A room knows those that come after it, and no other."""
 

@@ -9,9 +9,9 @@ import pytest
 
 from relay.destinations.contract import Account, Level, Reply, Step
 from relay.destinations.gainsight_px import GainsightPx
-from relay.destinations.gainsight_px.blame import MOST_HELD
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.gainsight_px.stops import MOST_PROBES
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Actor, ConnectionProblem, ExportProblem, Transient
 from tests.fakes.scripted_caller import (
@@ -333,10 +333,10 @@ class TestFeature:
 
     def test_but_not_for_ever(self) -> None:
         """Its exports may have been changed so that none needs it; a probe does not know them."""
-        px = known(reply(403), shown(), *[SUBSCRIPTION, reply(403)] * MOST_HELD, SUBSCRIPTION)
+        px = known(reply(403), shown(), *[SUBSCRIPTION, reply(403)] * MOST_PROBES, SUBSCRIPTION)
         with pytest.raises(ConnectionProblem):
             PX.send(px, export(), [step()])
-        for _ in range(MOST_HELD):
+        for _ in range(MOST_PROBES):
             with pytest.raises(ConnectionProblem):
                 PX.check(px, [])
         assert [one.level for one in PX.check(px, [])] == [Level.OK]

@@ -117,7 +117,7 @@ class TestWriting:
         with pytest.raises(ExportProblem, match="product_keys"):
             Px(BOTH, subscription(*keys)).send(step())
 
-    @pytest.mark.parametrize("body", [{}, [], {"products": None}, {"products": [{"productKeys": "x"}, 7]}])
+    @pytest.mark.parametrize("body", [{"id": "s"}, {"products": None}, {"products": [{"productKeys": "x"}, 7]}])
     def test_a_subscription_that_shows_no_keys(self, body: Any) -> None:
         with pytest.raises(ExportProblem, match="product_keys"):
             Px(BOTH, reply(200, body)).send(step())
@@ -127,7 +127,7 @@ class TestCuttingIntoCalls:
     def test_all_of_a_users_steps_go_together_whatever_the_limit(self) -> None:
         px = Px(max_identities_per_call=1)
         steps = [step("u1"), step("u2"), step("u1", "inB"), step("u1", joins=False), step("u2", "inB")]
-        assert px.px.calls(px.account, px.export, steps) == [[0, 2], [1, 4], [3]]
+        assert px.px.calls(px.account, px.export, steps) == [[0, 2], [3], [1, 4]]
 
     @given(
         st.lists(st.tuples(st.sampled_from(["u1", "u2"]), st.sampled_from(["inA", "inB"]), st.booleans()), max_size=12)
@@ -196,7 +196,7 @@ class TestUnknownUsers:
         assert ready(UNKNOWN, REFUSED, UNKNOWN, create_users=True).refused(step()) == {0: "creation_refused"}
 
     @pytest.mark.parametrize("answer", WORDLESS)
-    @pytest.mark.parametrize("listed", [reply(200, {"users": [{"identifyId": "U1"}]}), reply(400), reply(200, [])])
+    @pytest.mark.parametrize("listed", [reply(200, {"users": [{"identifyId": "U1"}]}), reply(400)])
     def test_a_404_is_about_the_user_whatever_its_body(self, answer: Reply, listed: Reply) -> None:
         px = ready(answer, listed)
         assert px.refused(step()) == {0: "unknown_user"}

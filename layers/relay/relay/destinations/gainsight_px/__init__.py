@@ -1,120 +1,161 @@
 """Gainsight PX: external segments by identity, or Boolean attributes of users."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
-
-from relay.destinations.contract import Account, Answer, Destination, Finding, ImportReport, OpenImport, Step
-from relay.destinations.gainsight_px import checks, errors, membership, users
-from relay.destinations.gainsight_px import mapping as mapping_rules
-from relay.destinations.gainsight_px.client import Client
+from relay.destinations.contract import Account, Answer, Destination, Finding, Level, Step
+from relay.destinations.gainsight_px import errors, stops
+from relay.destinations.gainsight_px.attribute_mode import AttributeMode
+from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnlyClient
 from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.segment_mode import SegmentMode
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
-from relay.destinations.gainsight_px.targets import Kind, cut, kind_of, targets_of
+from relay.destinations.gainsight_px.targets import kind_of
 from relay.destinations.gainsight_px.token import Tokens
-from relay.destinations.isolating import Refusals
+from relay.destinations.standard import MALFORMED_IDENTITY, NO_IDENTITY, BaseDestination
 from relay.domain.exports import Export
-from relay.domain.problems import Rejection
+from relay.domain.problems import ExportProblem, Rejection
+from relay.domain.values import id_of
 
-USERS_AT_ONCE = 100
-"""Steps a run reads on for when each may take a call of its own: some half a minute's work."""
+Mode = SegmentMode | AttributeMode
+"""How segments are held at PX. An export's option `mode` names one; who was put in by the other one leaves by that."""
 
 
-class GainsightPx:
-    """See `Destination`."""
+class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
+    """Membership is all that PX is sent: nothing else of a user is ever written."""
 
     name = "gainsight_px"
-    identity = mapping_rules.IDENTITY
+    title = "Gainsight PX"
+    identity = "IDENTIFY_ID"
     shards = 4
     call_size = 1000
     lost_answer_bound = timedelta(minutes=2)
-    import_bound = timedelta(0)
     streams = True
-    connection_model: type[BaseModel] = GainsightPxConnection
-    options_model: type[BaseModel] = GainsightPxOptions
-    reasons: Mapping[str, str] = {one.code: one.detail for one in (*mapping_rules.REJECTIONS, *errors.REJECTIONS)}
+    connection_model = GainsightPxConnection
+    options_model = GainsightPxOptions
+    rejections = errors.REJECTIONS
 
     def __init__(self, tokens: Tokens | None = None) -> None:
+        super().__init__()
         self._tokens = Tokens() if tokens is None else tokens
-        self.refusals = Refusals()
+        self._modes: tuple[Mode, ...] = (SegmentMode(), AttributeMode())
 
-    def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-        """Require `IDENTIFY_ID` and know nothing else."""
-        return mapping_rules.mapping_problems(mapping)
+    def identity_of(self, value: Any, export: Export[GainsightPxOptions]) -> list[str] | Rejection:
+        """Return the identities, each once and sorted; the option `multiple_identities` decides about several.
 
-    def identity_of(self, value: Any, export: Export) -> list[str] | Rejection:
-        """Return the identities; the export's option `multiple_identities` decides when there are several."""
-        return mapping_rules.identities_of(value, export.options.multiple_identities)
+        `first` is the smallest, so that the same one is taken however the platform orders a namespace that day; a
+        mapping such as `identities.ecid[0]` takes the platform's first.
+        An id is passed on exactly as it is, blanks and case included: PX knows the value its identify call was given.
+        """
+        items = value if isinstance(value, list | tuple) else [value]
+        ids = [id_of(item) for item in items if item is not None and not (isinstance(item, str) and not item.strip())]
+        texts = sorted({text for text in ids if text is not None})
+        # Half of a character, which a platform cut in two, cannot be sent.
+        if None in ids or any("\ud800" <= letter <= "\udfff" for letter in "".join(texts)):
+            return MALFORMED_IDENTITY
+        if not texts:
+            return NO_IDENTITY
+        if len(texts) > 1 and export.options.multiple_identities == "reject":
+            return errors.SEVERAL_IDENTITIES
+        return texts if export.options.multiple_identities == "all" else texts[:1]
 
-    def encode(self, field: str, value: Any) -> str | None:  # noqa: ARG002 - the contract's names
-        """Return None: membership is all that PX is sent, so nothing else of a user is ever written."""
+    def encode(self, field: str, value: Any) -> str | None:  # noqa: ARG002
+        """Return None: no field of a mapping is sent but the identity."""
         return None
 
-    def complete(self, export: Export, values: Mapping[str, str]) -> Mapping[str, str]:
+    def complete(self, export: Export[GainsightPxOptions], values: Mapping[str, str]) -> Mapping[str, str]:
         """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth sending again."""
         number = export.options.tell_again
         return values if number == 0 else {**values, "tell_again": str(number)}
 
-    def targets(self, export: Export) -> Mapping[str, frozenset[str]]:
+    def targets(self, export: Export[GainsightPxOptions]) -> Mapping[str, frozenset[str]]:
         """Return one target per segment: the external segment, or the attribute of the export's options."""
-        return targets_of(export.options, export.segments)
+        mode = self._mode(export)
+        targets: dict[str, frozenset[str]] = {}
+        for segment in export.segments:
+            target = f"{mode.kind}/{mode.name_of(export.options, segment)}"
+            targets[target] = targets.get(target, frozenset()) | {segment}
+        return targets
 
-    def owned(self, export: Export) -> frozenset[str]:
-        """Return the targets: nothing else is written."""
-        return frozenset(self.targets(export))
-
-    def tells_leaving(self, export: Export) -> bool:  # noqa: ARG002 - the contract's names
-        """Return True: who leaves a segment leaves it at PX."""
-        return True
-
-    def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
+    def page_is_full(self, export: Export[GainsightPxOptions], joins: int, leaves: int) -> bool:
         """Return whether one call would be full, or single users are enough for once."""
-        options: GainsightPxOptions = export.options
-        return joins + leaves >= (USERS_AT_ONCE if options.mode == "attributes" else options.max_identities_per_call)
+        return joins + leaves >= self._mode(export).page_size(export.options)
 
-    def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002 - the contract's names
-        """Cut by the export's `max_identities_per_call`; steps for attributes by user."""
-        return cut(steps, export.options.max_identities_per_call)
+    def calls(
+        self,
+        account: Account[GainsightPxConnection],  # noqa: ARG002 - the contract's names
+        export: Export[GainsightPxOptions],
+        steps: Sequence[Step],
+    ) -> list[list[int]]:
+        """Cut by the modes of the targets: leavers may be of the former one."""
+        calls = []
+        for mode in self._modes:
+            own = {index: step for index, step in enumerate(steps) if kind_of(step.target) == mode.kind}
+            calls += mode.calls(export.options, own)
+        return calls
 
-    def send(self, account: Account, export: Export, steps: Sequence[Step]) -> Answer:
+    def send(
+        self, account: Account[GainsightPxConnection], export: Export[GainsightPxOptions], steps: Sequence[Step]
+    ) -> Answer:
         """Update memberships of any number of segments in one call, or the attributes of a user."""
-        client, tally = Client(account, self._tokens), self.refusals.of(account.notes, export)
-        if kind_of(steps[0].target) is Kind.ATTRIBUTE:
-            return users.send(client, export, steps, tally)
-        return membership.send(client, export, steps, tally)
+        [mode] = [mode for mode in self._modes if mode.kind == kind_of(steps[0].target)]
+        tally = self.refusals.of(account.notes, export)
+        return Answer(refused=mode.send(Client(account, self._tokens), export, steps, tally))
 
-    def import_report(
-        self,
-        account: Account,  # noqa: ARG002 - the contract's names
-        export: Export,  # noqa: ARG002
-        queued: OpenImport,  # noqa: ARG002
-        steps: Sequence[Step],  # noqa: ARG002
-    ) -> ImportReport:
-        """Return that it is finished: PX has no imports, so nothing is ever queued there."""
-        return ImportReport(finished=True)
-
-    def confirm(
-        self,
-        account: Account,  # noqa: ARG002 - the contract's names
-        export: Export,  # noqa: ARG002
-        steps: Sequence[Step],  # noqa: ARG002
-    ) -> Mapping[int, bool]:
-        """Return nothing: what PX answers is certain, so that nothing ever ends as unconfirmed."""
-        return {}
-
-    def cleared_before(self, account: Account, now: datetime) -> datetime | None:  # noqa: ARG002 - the contract's names
-        """Return None: the bound is short, and nothing in PX shows calls under way."""
-        return None
-
-    def check_before_run(self, account: Account, export: Export) -> list[Finding]:
+    def check_before_run(
+        self, account: Account[GainsightPxConnection], export: Export[GainsightPxOptions]
+    ) -> list[Finding]:
         """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""
-        return checks.findings_before_run(Client(account, self._tokens), export)
+        return self._mode(export).check_before_run(ReadOnlyClient(account, self._tokens), export)
 
-    def check(self, account: Account, exports: Sequence[Export]) -> list[Finding]:
-        """Look at the key or log-in, and at the feature, the attributes and the product keys the exports need."""
-        return checks.findings(Client(account, self._tokens), exports)
+    def check(
+        self, account: Account[GainsightPxConnection], exports: Sequence[Export[GainsightPxOptions]]
+    ) -> list[Finding]:
+        """Look at the key or log-in, and at the feature, the attributes and the product keys the exports need.
+
+        Without exports only the account is looked at, and what stopped the connection: an export whose mode does not
+        work is stopped by itself.
+        """
+        client = ReadOnlyClient(account, self._tokens)
+        try:
+            product_keys, found = client.product_keys(), [_ACCEPTED]
+        except ExportProblem:
+            # Then an update of nobody is the proof.
+            client.require_answered(MEMBERSHIPS)
+            product_keys, found = None, [errors.warning("connection", _HIDDEN)]
+        if not exports:
+            stops.probe(client)
+        found += [warning for export in exports for warning in _warnings_of_options(export)]
+        for mode in self._modes:
+            own = [export for export in exports if self._mode(export) is mode]
+            found += mode.check(client, own, product_keys) if own else []
+        return found
+
+    def _mode(self, export: Export[GainsightPxOptions]) -> Mode:
+        [mode] = [mode for mode in self._modes if mode.name == export.options.mode]
+        return mode
 
 
-DESTINATION: Destination = GainsightPx()
+_ACCEPTED = Finding("connection", Level.OK, "Gainsight PX accepts the key or log-in")
+_HIDDEN = (
+    "Gainsight PX gave a token and takes it; it does not show the log-in the subscription, which only mode attributes "
+    "needs"
+)
+
+
+def _warnings_of_options(export: Export[GainsightPxOptions]) -> list[Finding]:
+    options = export.options
+    by_segment = {
+        "segment_names": options.segment_names,
+        "segment_descriptions": options.segment_descriptions,
+        "attributes": options.attributes,
+    }
+    return [
+        errors.warning(export.key, f"{option} names {segment}, which is not one of the export's segments: correct it")
+        for option, given in by_segment.items()
+        for segment in sorted(given.keys() - set(export.segments))
+    ]
+
+
+DESTINATION: Destination[GainsightPxConnection, GainsightPxOptions] = GainsightPx()

@@ -1,16 +1,24 @@
-"""Authorised calls to Gainsight PX's REST API."""
+"""Calls to Gainsight PX's REST API: those that only look, and those that write. https://px-apidocs.gainsight.com."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from relay.destinations.contract import Account, Quota, Reply
+from relay.destinations.api import ReadRefused, Success, records
+from relay.destinations.contract import Account, Notes, Quota, Reply
+from relay.destinations.error_table import Refused, Table, result_of
+from relay.destinations.gainsight_px import errors
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.gainsight_px.token import Tokens
+from relay.destinations.outcomes import nothing_done
+from relay.domain.problems import ConnectionProblem, ExportProblem
 
-# https://px-apidocs.gainsight.com: "around 200 requests per second and 1 Million requests per day", for the whole
-# subscription: a tenth of the one and a twentieth of the other are left to everybody else who calls it.
+Shown = TypeVar("Shown")
+
+# "around 200 requests per second and 1 Million requests per day", for the whole subscription: a tenth of the one and a
+# twentieth of the other are left to everybody else who calls it.
 REST = Quota("rest", 180, timedelta(seconds=1), a_day=950_000)
 
 HOSTS = {
@@ -18,22 +26,112 @@ HOSTS = {
     "eu": "https://api-eu.aptrinsic.com",
     "us2": "https://api-us2.aptrinsic.com",
 }
-"""By region: https://px-apidocs.gainsight.com; a region that is not here is refused by the settings."""
+"""By region; a region that is not here is refused by the settings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
-    """Calls with the key or token of one account."""
+class Update:
+    """A kind of call that writes who is in what.
 
-    account: Account
+    `nobody` is a body that names nobody and changes nothing. Whether PX takes or refuses it is undocumented and does
+    not matter: both show that it answers this kind of call.
+    """
+
+    name: str
+    method: str
+    path: str
+    nobody: Mapping[str, Any]
+    table: Table
+
+
+NOBODY = {"identityType": "IDENTIFY_ID", "add": [], "remove": []}
+MEMBERSHIPS = Update("segments", "POST", "external_segment/update_membership", NOBODY, errors.MEMBERSHIP_TABLE)
+USERS = Update("users", "PUT", "users/update", {}, errors.USER_TABLE)
+"""With the id in the body, because ids may hold what a path may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A small fact about one subscription that all processes share."""
+
+    _notes: Notes
+    _key: str
+
+    def read(self) -> str | None:
+        """Return its text; None when there is none."""
+        return self._notes.get(self._key)
+
+    def replace(self, former: str | None, text: str) -> str:
+        """Keep a text if the note still is the former one; return what is kept now."""
+        return text if text == former else self._notes.keep(self._key, text, replaces=former)
+
+    def write(self, text: str) -> None:
+        """Keep a text. Of two at the same time one is lost."""
+        self.replace(self.read(), text)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOnlyClient:
+    """Calls with the key or token of one account that change nothing of any user.
+
+    All raise ConnectionProblem and Transient as `Tokens.token`, `Caller` and `result_of` do; whatever goes wrong,
+    nothing was done. What a log-in may not see raises ExportProblem: that it may read is documented for keys only.
+    """
+
+    account: Account[GainsightPxConnection]
     tokens: Tokens
 
-    def call(self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None) -> Reply:
-        """Call `/v1/{path}`; a refused token is renewed once and the call repeated once.
+    @property
+    def logs_in(self) -> bool:
+        """Whether calls are made with the token of a log-in, not with a key."""
+        return self.account.connection.settings.api_key is None
 
-        Returns the answer whatever its status. Raises as `Tokens.token` and `Caller` do.
-        """
-        account, settings = self.account, self.settings
+    def note(self, about: str, of: str = "") -> Note:
+        """Return a note about the subscription: what one subscription says is not true of another."""
+        settings = self.account.connection.settings
+        key = f"px {about} {settings.region} {settings.client_id or ''}".rstrip()
+        return Note(self.account.notes, f"{key} of {of}" if of else key)
+
+    def product_keys(self) -> list[str]:
+        """Return the product keys of the subscription, sorted. It shows that a key is good, whatever the keys."""
+        return self._read("admin/subscription", _product_keys)
+
+    def user_attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return all attributes of users by apiName: PX gives one list without pages."""
+        return self._read("admin/model/user/attributes", _attributes)
+
+    def lists_user(self, identity: str) -> bool:
+        """Return whether PX lists a user; one that it refuses to look for is on no list."""
+        try:
+            # Not by the path of one user: paths are logged.
+            return identity in self._read("users", _user_ids, {"filter": f"identifyId=={identity}"})
+        except ReadRefused:
+            return False
+
+    def probe(self, update: Update) -> Reply:
+        """Return what PX answers an update of nobody, whatever its status."""
+        with nothing_done():
+            return self._call(update.method, update.path, json=update.nobody)
+
+    def require_answered(self, update: Update, reply: Reply | None = None) -> None:
+        """Raise unless PX took an update of nobody, or refused its content: that is an answer as well."""
+        reply = self.probe(update) if reply is None else reply
+        with nothing_done(), suppress(Refused):
+            errors.judge(reply, update.table)
+
+    def _read(self, path: str, success: Success[Shown], params: Mapping[str, str] | None = None) -> Shown:
+        with nothing_done():
+            reply = self._call("GET", path, params=params)
+            if self.logs_in and reply.status in errors.REFUSALS:
+                raise ExportProblem("may_not_read", errors.MAY_NOT_READ)
+            try:
+                return result_of(reply, errors.READ_TABLE, success, about=errors.status_word)
+            except Refused:
+                raise ReadRefused("read_refused", f"refuses to show it (HTTP {reply.status})") from None
+
+    def _call(self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None) -> Reply:
+        """Call `/v1/{path}`; a refused token is renewed once and the call repeated once."""
+        account, settings = self.account, self.account.connection.settings
         root = HOSTS[settings.region] if account.base_url is None else account.base_url.rstrip("/")
 
         def attempt(headers: Mapping[str, str]) -> Reply:
@@ -43,21 +141,53 @@ class Client:
             return attempt({"X-APTRINSIC-API-KEY": settings.api_key.get_secret_value()})
         token = self.tokens.token(account)
         reply = attempt({"Authorization": f"Bearer {token}"})
-        if reply.status == 401:
-            reply = attempt({"Authorization": f"Bearer {self.tokens.token(account, rejected=token)}"})
-        return reply
+        if reply.status != 401:
+            return reply
+        return attempt({"Authorization": f"Bearer {self.tokens.token(account, rejected=token)}"})
 
-    @property
-    def settings(self) -> GainsightPxConnection:
-        """The connection's own fields."""
-        settings: GainsightPxConnection = self.account.connection.settings
-        return settings
 
-    @property
-    def logs_in(self) -> bool:
-        """Whether calls are made with the token of a log-in, not with a key."""
-        return self.settings.api_key is None
+class Client(ReadOnlyClient):
+    """Calls that write, too. Each returns the answer whatever its status."""
 
-    def note_key(self, about: str) -> str:
-        """Return the key of a note about the subscription: what one subscription says is not true of another."""
-        return f"px {about} {self.settings.region} {self.settings.client_id or ''}".rstrip()
+    __slots__ = ()
+
+    def update(self, update: Update, body: Mapping[str, Any]) -> Reply:
+        """Write memberships, or one user."""
+        return self._call(update.method, update.path, json=body)
+
+    def create_user(self, body: Mapping[str, Any]) -> Reply:
+        """Create a user."""
+        return self._call("POST", "users", json=body)
+
+    def make_segment(self, texts: Mapping[str, str]) -> Reply:
+        """Make a segment, if it is not there: that changes nobody's membership."""
+        with nothing_done():
+            return self._call("POST", "external_segment/metadata", params={"failIfExists": "false"}, json=texts)
+
+    def rename_segment(self, texts: Mapping[str, str]) -> Reply:
+        """Give PX the texts of a segment: that changes nobody's membership."""
+        with nothing_done():
+            return self._call("PUT", "external_segment/metadata", json=texts)
+
+
+def _product_keys(reply: Reply) -> list[str]:
+    # SubscriptionDetail has both.
+    if not isinstance(reply.body, Mapping) or not reply.body.keys() & {"id", "products"}:
+        what = "what should be Gainsight PX does not describe the subscription: check region"
+        raise ConnectionProblem("unexpected_answer", what)
+    products = _list(reply.body, "products")
+    keys = {errors.field(key, "productKey") for product in products for key in _list(product, "productKeys")}
+    return sorted(key for key in keys if isinstance(key, str) and key)
+
+
+def _list(holder: Any, name: str) -> list[Any]:
+    value = errors.field(holder, name)
+    return value if isinstance(value, list) else []
+
+
+def _attributes(reply: Reply) -> Mapping[str, Mapping[str, Any]]:
+    return {one["apiName"]: one for one in records({"attributes": reply.body}, "attributes", apiName=str)}
+
+
+def _user_ids(reply: Reply) -> list[str]:
+    return [one["identifyId"] for one in records(reply.body, "users", identifyId=str)]

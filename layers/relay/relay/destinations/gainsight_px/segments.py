@@ -6,18 +6,13 @@ exists, so an answer with other texts than ours is followed by a PUT; and how a 
 """
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 from relay.destinations.contract import Reply
-from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px import blame
-from relay.destinations.gainsight_px.client import Client
-from relay.destinations.gainsight_px.errors import METADATA_TABLE, REFUSALS, status_word
+from relay.destinations.gainsight_px import errors, stops
+from relay.destinations.gainsight_px.client import Client, Note, ReadOnlyClient
 from relay.destinations.gainsight_px.options import GainsightPxOptions
 from relay.domain.problems import Busy, Transient
-
-METADATA = "external_segment/metadata"
 
 _NOT_TAKEN = (400, 404, 413, 422)
 
@@ -35,15 +30,22 @@ class Known:
     refused: bool = False
     made_again: int | None = None
 
+    @classmethod
+    def read(cls, kept: str) -> "Known":
+        """Read the text of a note."""
+        return cls(**json.loads(kept))
 
-def known_segment(client: Client, segment: str) -> Known | None:
-    """Return what is kept of a segment (`source/segment`); None when it was never made known."""
-    kept = client.account.notes.get(_note(client, segment))
-    return None if kept is None else _read(kept)
+
+def note_of(client: ReadOnlyClient, segment: str) -> Note:
+    """Return the note that keeps a `Known` of a segment (`source/segment`); it is empty before PX knows the segment."""
+    return client.note("external segment", of=segment)
 
 
 class Segments:
-    """The external segments that one call is about."""
+    """The external segments that one call is about; nothing that is done here changes who is in one.
+
+    All raise ExportProblem when PX refuses a new segment's texts or has no external segments, else as `Client` does.
+    """
 
     def __init__(self, client: Client, options: GainsightPxOptions) -> None:
         self._client = client
@@ -54,17 +56,15 @@ class Segments:
     def reference(self, segment: str) -> str:
         """Return what PX wants as `segmentId`, making the segment known and renaming it first where that is due.
 
-        Two workers may both create it: `failIfExists=false` makes that harmless, and the first id kept is used by both.
-        Raises ExportProblem when PX refuses the metadata of a new segment, else as `Client.call` and `raise_for` do.
+        Two workers may both make it: `failIfExists=false` makes that harmless, and the first id kept is used by both.
         """
         if segment not in self._known:
-            kept = self._client.account.notes.get(_note(self._client, segment))
+            kept = note_of(self._client, segment).read()
             if kept is None:
-                made = self._create(segment)
-                kept = self._keep(segment, made, None)
-            known = _read(kept)
+                kept = self._keep(segment, None, self._make(segment))
+            known = Known.read(kept)
             if (known.name, known.description) != self._texts(segment):
-                known = self._rename(segment, known, kept)
+                known = self._rename(segment, kept)
             self._known[segment] = known
         return segment if self._options.segment_ref == "external_id" else self._known[segment].id
 
@@ -72,121 +72,85 @@ class Segments:
         """Return the other name of a segment whose `reference` was asked for: our external id, or PX's id."""
         return self._known[segment].id if self._options.segment_ref == "external_id" else segment
 
-    def look_after(self, segments: Iterable[str]) -> bool:
-        """Ask PX whether it still has the segments and make those again that it lost; True when one was lost.
+    def make_again_if_lost(self, segment: str) -> bool:
+        """Ask PX whether it still has a segment, once a call; return whether it has another id now.
 
-        A PUT of what PX was sent before shows it: only where it is refused the segment is made again. Each segment is
-        looked after once a call. Raises as `reference`.
+        A PUT of what PX was sent before shows it: where that is refused the segment is made again.
         """
-        lost = [segment for segment in sorted(set(segments) - self._looked_after) if self._made_again(segment)]
-        return bool(lost)
-
-    def tell_again(self, segment: str) -> None:
-        """Send PX of a segment what it was sent before. Raises as `reference`, but not when PX refuses it as such."""
-        known = self._known[segment]
-        reply = self._put(segment, known.id, (known.name, known.description))
-        blame.require_metadata(self._client, reply)
-        if reply.status not in (*REFUSALS, *_NOT_TAKEN):
-            raise_for(reply, METADATA_TABLE, word=status_word)
-
-    def _made_again(self, segment: str) -> bool:
-        kept = self._client.account.notes.get(_note(self._client, segment))
-        if kept is None:
+        kept = note_of(self._client, segment).read()
+        if kept is None or segment in self._looked_after:
             return False
-        known = _read(kept)
-        if known.id != self._known[segment].id:
-            # Another worker made it again meanwhile: PX refused the id of before, and the new one was not tried yet.
-            self._known[segment] = known
-            return True
-        self._looked_after.add(segment)
-        reply = self._put(segment, known.id, (known.name, known.description))
-        if reply.status not in _NOT_TAKEN:
-            self._require_taken(reply)
-            return False
-        self._known[segment] = self._create_again(segment, known, kept)
-        return self._known[segment].id != known.id
+        former, known = self._known[segment], Known.read(kept)
+        # Otherwise another worker made it again meanwhile: PX refused the former id, and this one was not tried yet.
+        if known.id == former.id:
+            self._looked_after.add(segment)
+            reply = self._put(segment, known)
+            if reply.status in _NOT_TAKEN:
+                known = self._make_again(segment, kept)
+            else:
+                stops.require_segment_taken(self._client, reply)
+        self._known[segment] = known
+        return known.id != former.id
 
-    def _rename(self, segment: str, known: Known, kept: str) -> Known:
+    def _rename(self, segment: str, kept: str) -> Known:
         """Send PX the texts of today. A name is no reason to hold memberships back: checks show what PX refuses.
 
-        Trouble that says nothing about the call as such leaves the renaming to the next delivery.
+        Trouble with the name alone leaves it to the next delivery; who asks us to wait is not called on.
         """
-        texts = self._texts(segment)
+        known = Known.read(kept)
+        name, description = self._texts(segment)
+        renamed = replace(known, name=name, description=description, refused=False)
         try:
-            reply = self._put(segment, known.id, texts)
+            reply = self._put(segment, renamed)
             if reply.status == 404:
-                return self._create_again(segment, known, kept)
-            refused = reply.status in _NOT_TAKEN
-            if not refused:
-                self._require_taken(reply)
-            renamed = replace(known, name=texts[0], description=texts[1], refused=refused)
-            now = _read(self._keep(segment, renamed, kept))
+                return self._make_again(segment, kept)
+            if reply.status in _NOT_TAKEN:
+                renamed = replace(renamed, refused=True)
+            else:
+                stops.require_segment_taken(self._client, reply)
+            now = Known.read(self._keep(segment, kept, renamed))
             if now != renamed:
                 # Another worker sent a name meanwhile, and perhaps before us: PX shall show the one that is kept.
-                self._put(segment, now.id, (now.name, now.description))
+                self._put(segment, now)
             return now
         except Transient as problem:
-            if isinstance(problem, Busy) or problem.taken is False or problem.retry_after is not None:
+            if isinstance(problem, Busy) or problem.code == "rate_limited" or problem.retry_after is not None:
                 raise
             return known
 
-    def _create_again(self, segment: str, known: Known, kept: str) -> Known:
-        made = self._create(segment)
+    def _make_again(self, segment: str, kept: str) -> Known:
+        known, made = Known.read(kept), self._make(segment)
         if made.id != known.id:
             made = replace(made, made_again=self._options.tell_again)
         else:
             # PX has it after all; whatever it did not like about the PUT is not asked again until the texts change.
             name, description = self._texts(segment)
             made = replace(known, name=name, description=description, refused=True)
-        return _read(self._keep(segment, made, kept))
+        return Known.read(self._keep(segment, kept, made))
 
-    def _create(self, segment: str) -> Known:
+    def _make(self, segment: str) -> Known:
         name, description = self._texts(segment)
-        reply = self._client.call(
-            "POST",
-            METADATA,
-            params={"failIfExists": "false"},
-            json={"externalId": segment, "name": name, "description": description},
-        )
-        self._require_taken(reply)
-        given = _text_of(reply, "id")
+        reply = self._client.make_segment({"externalId": segment, "name": name, "description": description})
+        stops.require_segment_taken(self._client, reply)
+        given, shown_name, shown_description = (_text(reply, key) for key in ("id", "name", "description"))
         if given is None and self._options.segment_ref == "id":
             raise Transient("unexpected_answer", "Gainsight PX gave a segment without its id", taken=False)
-        return Known(
-            segment if given is None else given,
-            _text_of(reply, "name") or name,
-            _text_of(reply, "description") or description,
-        )
+        return Known(given or segment, shown_name or name, shown_description or description)
 
-    def _put(self, segment: str, segment_id: str, texts: tuple[str, str]) -> Reply:
-        body = {"id": segment_id, "externalId": segment, "name": texts[0], "description": texts[1]}
-        return self._client.call("PUT", METADATA, json=body)
-
-    def _require_taken(self, reply: Reply) -> None:
-        blame.require_metadata(self._client, reply)
-        raise_for(reply, METADATA_TABLE, word=status_word)
+    def _put(self, segment: str, known: Known) -> Reply:
+        texts = {"id": known.id, "externalId": segment, "name": known.name, "description": known.description}
+        return self._client.rename_segment(texts)
 
     def _texts(self, segment: str) -> tuple[str, str]:
         """Return name and description: the options', else the platform's name, else the segment's id."""
-        name = self._options.segment_names.get(segment)
-        if name is None:
-            name = self._client.account.segment_name(segment)
+        name = self._options.segment_names.get(segment) or self._client.account.segment_name(segment) or ""
         description = self._options.segment_descriptions.get(segment, f"Kept by Audience Relay from {segment}")
-        return segment if name is None or not name.strip() else name, description
+        return name if name.strip() else segment, description
 
-    def _keep(self, segment: str, known: Known, replaces: str | None) -> str:
-        text = json.dumps(asdict(known), sort_keys=True)
-        return self._client.account.notes.keep(_note(self._client, segment), text, replaces=replaces)
-
-
-def _note(client: Client, segment: str) -> str:
-    return f"{client.note_key('external segment')} of {segment}"
+    def _keep(self, segment: str, former: str | None, known: Known) -> str:
+        return note_of(self._client, segment).replace(former, json.dumps(asdict(known), sort_keys=True))
 
 
-def _read(kept: str) -> Known:
-    return Known(**json.loads(kept))
-
-
-def _text_of(reply: Reply, key: str) -> str | None:
-    value = reply.body.get(key) if isinstance(reply.body, Mapping) else None
+def _text(reply: Reply, name: str) -> str | None:
+    value = errors.field(reply.body, name)
     return value if isinstance(value, str) and value else None

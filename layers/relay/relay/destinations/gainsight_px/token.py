@@ -11,9 +11,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay.destinations.contract import Account, Quota
-from relay.destinations.error_table import raise_for
-from relay.destinations.gainsight_px.errors import TOKEN_TABLE
+from relay.destinations.contract import Account, Quota, Reply
+from relay.destinations.error_table import result_of
+from relay.destinations.gainsight_px.errors import TOKEN_TABLE, field
 from relay.destinations.gainsight_px.settings import GainsightPxConnection
 from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import ConnectionProblem
@@ -47,14 +47,14 @@ class Tokens:
         self._kept: dict[str, _Kept] = {}
         self._locks: dict[str, threading.Lock] = {}
 
-    def token(self, account: Account, *, rejected: str | None = None) -> str:
+    def token(self, account: Account[GainsightPxConnection], *, rejected: str | None = None) -> str:
         """Return a token for the account; never the `rejected` one, which the API has just refused.
 
         A token fetched with other settings is not used: they may have been changed in the console.
         Raises ConnectionProblem when the credentials are refused, Transient when the token address has trouble.
         """
         name = account.connection.name
-        settings: GainsightPxConnection = account.connection.settings
+        settings = account.connection.settings
         with self._locks.setdefault(name, threading.Lock()):
             kept = self._kept.get(name)
             is_good = kept is not None and kept.settings == settings and self._wall_clock() < kept.until
@@ -63,7 +63,7 @@ class Tokens:
                     kept = self._kept[name] = self._fetch(account, settings)
             return kept.token
 
-    def _fetch(self, account: Account, settings: GainsightPxConnection) -> _Kept:
+    def _fetch(self, account: Account[GainsightPxConnection], settings: GainsightPxConnection) -> _Kept:
         asked_at = self._wall_clock()
         if urlsplit(_given(settings.token_url)).scheme != "https" and account.base_url is None:
             raise ConnectionProblem("insecure_token_url", "token_url must be https")
@@ -79,15 +79,23 @@ class Tokens:
                 "client_secret": "" if settings.client_secret is None else settings.client_secret.get_secret_value(),
             },
         )
-        raise_for(reply, TOKEN_TABLE)
-        lifetime = _seconds(reply.body.get("expires_in"))
+        token = result_of(reply, TOKEN_TABLE, _token)
+        lifetime = _seconds(field(reply.body, "expires_in"))
         margin = min(LONGEST_MARGIN, lifetime / 10)
-        return _Kept(settings, reply.body["access_token"], asked_at + lifetime - margin)
+        return _Kept(settings, token, asked_at + lifetime - margin)
 
 
 def _given(value: str | None) -> str:
     """Narrow a field that the connection model guarantees for the password grant."""
     return "" if value is None else value
+
+
+def _token(reply: Reply) -> str:
+    """Return the access token; it has to fit into a header."""
+    token = field(reply.body, "access_token")
+    if isinstance(token, str) and token.isascii() and token.isprintable() and token != "" and " " not in token:
+        return token
+    raise ConnectionProblem("no_token", "token_url answered without a usable access token: check it")
 
 
 def _seconds(value: Any) -> float:
