@@ -276,7 +276,7 @@ class Destination(Protocol[Settings, Options]):
     def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
         """Make one call for steps that `calls` put together. Sending the same again must do no harm.
 
-        Raises Transient, ConnectionProblem or ExportProblem, which say what is known of all its steps (`outcomes`). A bad
+        Raises Transient, ConnectionProblem or ExportProblem, which say what is known of its steps (`outcomes`). A bad
         row is a refusal in the answer, never an exception.
         """
         ...

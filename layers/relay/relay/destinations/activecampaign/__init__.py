@@ -167,13 +167,11 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         self, account: AcAccount, export: AcExport, queued: OpenImport, steps: Sequence[Step]
     ) -> ImportReport:
         """Look at an import. `steps` are those that were queued, without the ones `send` refused."""
-        kinds = checks.kinds_for(Client(account), account.notes, export)
-        return imports.report(account, export.options, kinds, queued, steps)
+        return imports.report(account, export, queued, steps)
 
     def confirm(self, account: AcAccount, export: AcExport, steps: Sequence[Step]) -> Mapping[int, bool]:
         """Look contacts up, some at a time."""
-        kinds = checks.kinds_for(Client(account), account.notes, export)
-        return imports.confirm(account, export.options, kinds, steps)
+        return imports.confirm(account, export, steps)
 
     def cleared_before(self, account: AcAccount, now: datetime) -> datetime | None:
         """Return up to when all that was to be sent is over, as the account's overview of open imports shows it."""

@@ -15,9 +15,8 @@ from enum import StrEnum
 from relay.destinations.activecampaign.client import BULK, REST, Client
 from relay.destinations.activecampaign.errors import EXCLUDED, IMPORT_BOUND, IMPORT_REFUSED, UNCONFIRMED
 from relay.destinations.activecampaign.look_ups import LookUp
-from relay.destinations.activecampaign.mapping import Kinds
 from relay.destinations.activecampaign.overview import outstanding
-from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaignOptions
+from relay.destinations.activecampaign.settings import AcAccount, AcExport
 from relay.destinations.contract import ImportReport, Notes, OpenImport, Step
 from relay.domain.problems import Problem, Rejection
 
@@ -74,9 +73,7 @@ class _Ending:
     failed: frozenset[str]
 
 
-def report(
-    account: AcAccount, options: ActiveCampaignOptions, kinds: Kinds, queued: OpenImport, steps: Sequence[Step]
-) -> ImportReport:
+def report(account: AcAccount, export: AcExport, queued: OpenImport, steps: Sequence[Step]) -> ImportReport:
     """Look at an import once.
 
     Nothing is looked up when it accounts for all that was sent. Else those it does not name are, some at a time and
@@ -84,6 +81,7 @@ def report(
     failed or was interrupted.
     """
     everybody = range(len(steps))
+    look_up = LookUp(account, export)
     is_busy = account.backlog(REST) > TOLERATED_BACKLOG
     if is_busy and queued.note is not None:
         return ImportReport(finished=True, open=frozenset(everybody), note=queued.note)
@@ -105,7 +103,6 @@ def report(
         named = []
     if is_busy:
         left, doubtful = doubtful, []
-    look_up = LookUp(account, options, kinds)
     found: set[str] = set()
     if len(doubtful) > WORTH_ASKING_BY_IDS:
         found = look_up.addresses(ending.done, queued.is_time_left)
@@ -131,11 +128,11 @@ def report(
     )
 
 
-def confirm(account: AcAccount, options: ActiveCampaignOptions, kinds: Kinds, steps: Sequence[Step]) -> dict[int, bool]:
+def confirm(account: AcAccount, export: AcExport, steps: Sequence[Step]) -> dict[int, bool]:
     """Return whether contacts are now as steps ask, for as many as can be looked up at once while nobody waits."""
+    look_up = LookUp(account, export)
     if account.backlog(REST) > TOLERATED_BACKLOG:
         return {}
-    look_up = LookUp(account, options, kinds)
     missing: dict[int, Rejection] = {}
     asks: list[tuple[int, Ask]] = [
         (index, lambda step: None if look_up.is_as_wanted(step) else UNCONFIRMED)

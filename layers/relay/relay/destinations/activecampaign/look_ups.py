@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import TypeVar
 
 from relay.destinations.activecampaign import contacts
+from relay.destinations.activecampaign.checks import kinds_for
 from relay.destinations.activecampaign.client import BULK, PAGE, REST, Client, ListEntry, ListStatus
 from relay.destinations.activecampaign.consent import objection_of
 from relay.destinations.activecampaign.errors import (
@@ -17,7 +18,7 @@ from relay.destinations.activecampaign.errors import (
 )
 from relay.destinations.activecampaign.mapping import Kinds, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.rows import contact_of
-from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaignOptions
+from relay.destinations.activecampaign.settings import AcAccount, AcExport
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Step
@@ -39,12 +40,12 @@ class LookUp:
     side is at its limit.
     """
 
-    def __init__(self, account: AcAccount, options: ActiveCampaignOptions, kinds: Kinds) -> None:
+    def __init__(self, account: AcAccount, export: AcExport) -> None:
         self._account = account
+        self._options = export.options
+        self._kinds = kinds_for(Client(account), account.notes, export)
         self._client = Client(account, BESIDE_IMPORTS if account.backlog(BULK) else REST)
         self._tags = Tags(self._client, account.notes)
-        self._options = options
-        self._kinds = kinds
 
     def is_as_wanted(self, step: Step) -> bool:
         """Return whether the contact's standing on the list, its values and its tags are what the step asks for."""
