@@ -62,9 +62,12 @@ class SegmentMode:
             if problem.code != errors.FEATURE_OFF:
                 raise
             client.note(stops.FEATURE).write(stops.OFF)
-            if is_former:
-                return dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH)
-            raise
+            if not is_former:
+                raise
+            if problem.taken is not False:
+                # Some have left. When the call is tried again, whoever is still in is refused.
+                raise Transient(problem.code, problem.what) from None
+            return dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH)
 
     def check_before_run(self, client: ReadOnlyClient, export: PxExport) -> list[Finding]:
         """Look at the feature where a call has shown it to be off."""
