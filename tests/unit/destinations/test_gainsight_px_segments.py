@@ -202,6 +202,14 @@ class TestFeature:
             PX.send(px, attributes, [replace(step(), joins=False)])
         assert [one.level for one in PX.check(px, [])] == [Level.OK]
 
+    def test_nobody_who_has_left_is_said_to_be_out_of_reach(self) -> None:
+        """Given that the feature goes off after a part of the call was taken, Then the call is tried again."""
+        px = known(refusal(400), DONE, reply(403), reply(403), SUBSCRIPTION)
+        attributes = export(mode="attributes", attributes={"aep/a": "inA"})
+        with pytest.raises(Transient) as caught:
+            PX.send(px, attributes, [replace(step(), joins=False), replace(step("u2"), joins=False)])
+        assert caught.value.taken is None
+
     def test_an_export_that_tells_attributes_now_is_not_stopped_by_it(self) -> None:
         px = known(reply(403), reply(403), SUBSCRIPTION)
         attributes = export(mode="attributes", attributes={"aep/a": "inA"})

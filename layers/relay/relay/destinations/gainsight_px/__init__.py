@@ -4,17 +4,16 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from relay.destinations.contract import Account, Answer, Destination, Finding, Level, Step
+from relay.destinations.contract import Answer, Destination, Finding, Level, Step
 from relay.destinations.gainsight_px import errors, stops
 from relay.destinations.gainsight_px.attribute_mode import AttributeMode
 from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnlyClient
-from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.options import GainsightPxOptions, PxExport
 from relay.destinations.gainsight_px.segment_mode import SegmentMode
-from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.gainsight_px.settings import GainsightPxConnection, PxAccount
 from relay.destinations.gainsight_px.targets import kind_of
 from relay.destinations.gainsight_px.token import Tokens
 from relay.destinations.standard import MALFORMED_IDENTITY, NO_IDENTITY, BaseDestination
-from relay.domain.exports import Export
 from relay.domain.problems import ExportProblem, Rejection
 from relay.domain.values import id_of
 
@@ -42,7 +41,7 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
         self._tokens = Tokens() if tokens is None else tokens
         self._modes: tuple[Mode, ...] = (SegmentMode(), AttributeMode())
 
-    def identity_of(self, value: Any, export: Export[GainsightPxOptions]) -> list[str] | Rejection:
+    def identity_of(self, value: Any, export: PxExport) -> list[str] | Rejection:
         """Return the identities, each once and sorted; the option `multiple_identities` decides about several.
 
         `first` is the smallest, so that the same one is taken however the platform orders a namespace that day; a
@@ -65,12 +64,12 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
         """Return None: no field of a mapping is sent but the identity."""
         return None
 
-    def complete(self, export: Export[GainsightPxOptions], values: Mapping[str, str]) -> Mapping[str, str]:
+    def complete(self, export: PxExport, values: Mapping[str, str]) -> Mapping[str, str]:
         """Add the export's `tell_again`: it is never sent, but raising it makes everybody worth sending again."""
         number = export.options.tell_again
         return values if number == 0 else {**values, "tell_again": str(number)}
 
-    def targets(self, export: Export[GainsightPxOptions]) -> Mapping[str, frozenset[str]]:
+    def targets(self, export: PxExport) -> Mapping[str, frozenset[str]]:
         """Return one target per segment: the external segment, or the attribute of the export's options."""
         mode = self._mode(export)
         targets: dict[str, frozenset[str]] = {}
@@ -79,16 +78,11 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
             targets[target] = targets.get(target, frozenset()) | {segment}
         return targets
 
-    def page_is_full(self, export: Export[GainsightPxOptions], joins: int, leaves: int) -> bool:
+    def page_is_full(self, export: PxExport, joins: int, leaves: int) -> bool:
         """Return whether one call would be full, or single users are enough for once."""
         return joins + leaves >= self._mode(export).page_size(export.options)
 
-    def calls(
-        self,
-        account: Account[GainsightPxConnection],  # noqa: ARG002 - the contract's names
-        export: Export[GainsightPxOptions],
-        steps: Sequence[Step],
-    ) -> list[list[int]]:
+    def calls(self, account: PxAccount, export: PxExport, steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002
         """Cut by the modes of the targets: leavers may be of the former one."""
         calls = []
         for mode in self._modes:
@@ -96,23 +90,17 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
             calls += mode.calls(export.options, own)
         return calls
 
-    def send(
-        self, account: Account[GainsightPxConnection], export: Export[GainsightPxOptions], steps: Sequence[Step]
-    ) -> Answer:
+    def send(self, account: PxAccount, export: PxExport, steps: Sequence[Step]) -> Answer:
         """Update memberships of any number of segments in one call, or the attributes of a user."""
         [mode] = [mode for mode in self._modes if mode.kind == kind_of(steps[0].target)]
         tally = self.refusals.of(account.notes, export)
         return Answer(refused=mode.send(Client(account, self._tokens), export, steps, tally))
 
-    def check_before_run(
-        self, account: Account[GainsightPxConnection], export: Export[GainsightPxOptions]
-    ) -> list[Finding]:
+    def check_before_run(self, account: PxAccount, export: PxExport) -> list[Finding]:
         """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""
         return self._mode(export).check_before_run(ReadOnlyClient(account, self._tokens), export)
 
-    def check(
-        self, account: Account[GainsightPxConnection], exports: Sequence[Export[GainsightPxOptions]]
-    ) -> list[Finding]:
+    def check(self, account: PxAccount, exports: Sequence[PxExport]) -> list[Finding]:
         """Look at the key or log-in, and at the feature, the attributes and the product keys the exports need.
 
         Without exports only the account is looked at, and what stopped the connection: an export whose mode does not
@@ -133,7 +121,7 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
             found += mode.check(client, own, product_keys) if own else []
         return found
 
-    def _mode(self, export: Export[GainsightPxOptions]) -> Mode:
+    def _mode(self, export: PxExport) -> Mode:
         [mode] = [mode for mode in self._modes if mode.name == export.options.mode]
         return mode
 
@@ -145,7 +133,7 @@ _HIDDEN = (
 )
 
 
-def _warnings_of_options(export: Export[GainsightPxOptions]) -> list[Finding]:
+def _warnings_of_options(export: PxExport) -> list[Finding]:
     options = export.options
     by_segment = {
         "segment_names": options.segment_names,

@@ -15,15 +15,12 @@ from relay.destinations.error_table import Refused
 from relay.destinations.gainsight_px import errors, stops, subscription
 from relay.destinations.gainsight_px.client import USERS, Client, ReadOnlyClient
 from relay.destinations.gainsight_px.errors import ATTRIBUTE_OUT_OF_REACH, CREATION_REFUSED, UNKNOWN_USER
-from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.options import GainsightPxOptions, PxExport
 from relay.destinations.gainsight_px.subscription import MISSING, PROBLEMS, USABLE
 from relay.destinations.gainsight_px.targets import cut, name_in
 from relay.destinations.isolating import Tally
 from relay.destinations.outcomes import part_done
-from relay.domain.exports import Export
 from relay.domain.problems import Actor, ExportProblem, Rejection
-
-Exported = Export[GainsightPxOptions]
 
 USERS_AT_ONCE = 100
 """Steps a run reads on for when each may take a call of its own: some half a minute's work."""
@@ -56,7 +53,7 @@ class AttributeMode:
             users[step.identity][index] = step
         return [call for user in users.values() for call in cut(user)]
 
-    def send(self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
+    def send(self, client: Client, export: PxExport, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
         """Set or clear the attributes of users, all of one user in one call.
 
         Raises ExportProblem when an attribute to set is missing or of no use, else as `Client` and `result_of` do; a
@@ -76,13 +73,13 @@ class AttributeMode:
             refused |= {i: rejection for i in indices if rejection is not UNKNOWN_USER or steps[i].joins}
         return refused
 
-    def check_before_run(self, client: ReadOnlyClient, export: Exported) -> list[Finding]:
+    def check_before_run(self, client: ReadOnlyClient, export: PxExport) -> list[Finding]:
         """Look at the attributes and the product keys."""
         states = subscription.look_at_attributes(client, export.options.attributes.values())
         return _findings(client, export, states, client.product_keys())
 
     def check(
-        self, client: ReadOnlyClient, exports: Sequence[Exported], product_keys: list[str] | None
+        self, client: ReadOnlyClient, exports: Sequence[PxExport], product_keys: list[str] | None
     ) -> list[Finding]:
         """Look at whether users may be written, and at the attributes and product keys."""
         if product_keys is None:
@@ -165,7 +162,7 @@ def _writing_finding(client: ReadOnlyClient) -> Finding:
 
 
 def _findings(
-    client: ReadOnlyClient, export: Exported, states: Mapping[str, str], product_keys: list[str]
+    client: ReadOnlyClient, export: PxExport, states: Mapping[str, str], product_keys: list[str]
 ) -> list[Finding]:
     options = export.options
     messages = []

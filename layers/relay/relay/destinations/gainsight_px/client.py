@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from relay.destinations.api import ReadRefused, Success, records
-from relay.destinations.contract import Account, Notes, Quota, Reply
+from relay.destinations.contract import Notes, Quota, Reply
 from relay.destinations.error_table import Refused, Table, result_of
 from relay.destinations.gainsight_px import errors
-from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.gainsight_px.settings import PxAccount
 from relay.destinations.gainsight_px.token import Tokens
 from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import ConnectionProblem, ExportProblem
@@ -78,13 +78,8 @@ class ReadOnlyClient:
     nothing was done. What a log-in may not see raises ExportProblem: that it may read is documented for keys only.
     """
 
-    account: Account[GainsightPxConnection]
+    account: PxAccount
     tokens: Tokens
-
-    @property
-    def logs_in(self) -> bool:
-        """Whether calls are made with the token of a log-in, not with a key."""
-        return self.account.connection.settings.api_key is None
 
     def note(self, about: str, of: str = "") -> Note:
         """Return a note about the subscription: what one subscription says is not true of another."""
@@ -122,7 +117,7 @@ class ReadOnlyClient:
     def _read(self, path: str, success: Success[Shown], params: Mapping[str, str] | None = None) -> Shown:
         with nothing_done():
             reply = self._call("GET", path, params=params)
-            if self.logs_in and reply.status in errors.REFUSALS:
+            if self.account.connection.settings.api_key is None and reply.status in errors.REFUSALS:
                 raise ExportProblem("may_not_read", errors.MAY_NOT_READ)
             try:
                 return result_of(reply, errors.READ_TABLE, success, about=errors.status_word)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 
+from relay.domain.exports import Export
 from relay.domain.values import whole
 
 
@@ -101,3 +102,7 @@ class GainsightPxOptions(BaseModel):
         if self.identity_type != "IDENTIFY_ID":
             raise ValueError("identity_type: attributes are written by IDENTIFY_ID only")
         return self
+
+
+PxExport = Export[GainsightPxOptions]
+"""An export to Gainsight PX."""

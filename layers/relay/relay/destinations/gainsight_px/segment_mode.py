@@ -10,16 +10,13 @@ from typing import Any
 from relay.destinations.contract import Finding, Level, Reply, Step
 from relay.destinations.gainsight_px import errors, stops
 from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnlyClient
-from relay.destinations.gainsight_px.options import GainsightPxOptions
+from relay.destinations.gainsight_px.options import GainsightPxOptions, PxExport
 from relay.destinations.gainsight_px.segments import Known, Segments, note_of
 from relay.destinations.gainsight_px.targets import cut, name_in
 from relay.destinations.isolating import Tally, isolate
 from relay.destinations.outcomes import part_done
 from relay.domain import moments
-from relay.domain.exports import Export
 from relay.domain.problems import ConnectionProblem, ExportProblem, Rejection, Transient
-
-Exported = Export[GainsightPxOptions]
 
 REFERENCE_UNKNOWN = (
     "Gainsight PX has the external segment but does not know it by what memberships name it: set segment_ref in the "
@@ -52,7 +49,7 @@ class SegmentMode:
         """Cut by number, over all segments."""
         return cut(steps, options.max_identities_per_call)
 
-    def send(self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
+    def send(self, client: Client, export: PxExport, steps: Sequence[Step], tally: Tally) -> Mapping[int, Rejection]:
         """Update memberships of any number of segments in one call, making the segments known before.
 
         Raises as `Segments`, `Client` and `isolate` do, and ExportProblem when identities are of another type now.
@@ -65,17 +62,20 @@ class SegmentMode:
             if problem.code != errors.FEATURE_OFF:
                 raise
             client.note(stops.FEATURE).write(stops.OFF)
-            if is_former:
-                return dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH)
-            raise
+            if not is_former:
+                raise
+            if problem.taken is not False:
+                # Some have left. When the call is tried again, whoever is still in is refused.
+                raise Transient(problem.code, problem.what) from None
+            return dict.fromkeys(range(len(steps)), errors.SEGMENT_OUT_OF_REACH)
 
-    def check_before_run(self, client: ReadOnlyClient, export: Exported) -> list[Finding]:
+    def check_before_run(self, client: ReadOnlyClient, export: PxExport) -> list[Finding]:
         """Look at the feature where a call has shown it to be off."""
         changed = _identity_type_findings(client, export)
         was_off = client.note(stops.FEATURE).read() == stops.OFF
         return _feature_findings(client, [export]) if was_off and not changed else changed
 
-    def check(self, client: ReadOnlyClient, exports: Sequence[Exported], _: object) -> list[Finding]:
+    def check(self, client: ReadOnlyClient, exports: Sequence[PxExport], _: object) -> list[Finding]:
         """Look at the feature, and at what is kept of the segments."""
         found = _feature_findings(client, exports)
         for export in exports:
@@ -90,7 +90,7 @@ class _IdentityType:
     from those whom it puts in. So an edit is refused.
     """
 
-    def __init__(self, client: ReadOnlyClient, export: Exported) -> None:
+    def __init__(self, client: ReadOnlyClient, export: PxExport) -> None:
         self._note = client.note("identity type", of=export.name)
         self._kept = self._note.read()
         self.is_changed = self._kept not in (None, export.options.identity_type)
@@ -106,7 +106,7 @@ class _Call:
     """The steps of one call, sent as a whole or in parts."""
 
     def __init__(
-        self, client: Client, export: Exported, steps: Sequence[Step], tally: Tally, *, is_former: bool
+        self, client: Client, export: PxExport, steps: Sequence[Step], tally: Tally, *, is_former: bool
     ) -> None:
         self._client = client
         self._steps = steps
@@ -196,7 +196,7 @@ def body_of(steps: Sequence[Step], references: Mapping[str, str], identity_type:
     return {"identityType": identity_type, "add": actions(True), "remove": actions(False)}
 
 
-def _feature_findings(client: ReadOnlyClient, exports: Sequence[Exported]) -> list[Finding]:
+def _feature_findings(client: ReadOnlyClient, exports: Sequence[PxExport]) -> list[Finding]:
     reply = client.probe(MEMBERSHIPS)
     if reply.status == 401:
         return [errors.error(export, errors.MAY_NOT_WRITE) for export in exports]
@@ -209,11 +209,11 @@ def _feature_findings(client: ReadOnlyClient, exports: Sequence[Exported]) -> li
     return [Finding("external segments", Level.OK, "the external-segments feature answers")]
 
 
-def _identity_type_findings(client: ReadOnlyClient, export: Exported) -> list[Finding]:
+def _identity_type_findings(client: ReadOnlyClient, export: PxExport) -> list[Finding]:
     return [errors.error(export, IDENTITY_TYPE_CHANGED)] if _IdentityType(client, export).is_changed else []
 
 
-def _segment_findings(client: ReadOnlyClient, export: Exported) -> list[Finding]:
+def _segment_findings(client: ReadOnlyClient, export: PxExport) -> list[Finding]:
     found = []
     for segment in export.segments:
         kept = note_of(client, segment).read()

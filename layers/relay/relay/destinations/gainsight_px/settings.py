@@ -5,6 +5,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from relay.destinations.contract import Account
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -86,3 +88,7 @@ class GainsightPxConnection(BaseModel):
         elif missing:
             raise ValueError(f"give either api_key or all of {', '.join(_GRANT_FIELDS)}; missing: {', '.join(missing)}")
         return self
+
+
+PxAccount = Account[GainsightPxConnection]
+"""An account of Gainsight PX."""

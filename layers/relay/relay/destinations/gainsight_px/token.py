@@ -11,10 +11,10 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from relay.destinations.contract import Account, Quota, Reply
+from relay.destinations.contract import Quota, Reply
 from relay.destinations.error_table import result_of
 from relay.destinations.gainsight_px.errors import TOKEN_TABLE, field
-from relay.destinations.gainsight_px.settings import GainsightPxConnection
+from relay.destinations.gainsight_px.settings import GainsightPxConnection, PxAccount
 from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import ConnectionProblem
 
@@ -47,7 +47,7 @@ class Tokens:
         self._kept: dict[str, _Kept] = {}
         self._locks: dict[str, threading.Lock] = {}
 
-    def token(self, account: Account[GainsightPxConnection], *, rejected: str | None = None) -> str:
+    def token(self, account: PxAccount, *, rejected: str | None = None) -> str:
         """Return a token for the account; never the `rejected` one, which the API has just refused.
 
         A token fetched with other settings is not used: they may have been changed in the console.
@@ -63,7 +63,7 @@ class Tokens:
                     kept = self._kept[name] = self._fetch(account, settings)
             return kept.token
 
-    def _fetch(self, account: Account[GainsightPxConnection], settings: GainsightPxConnection) -> _Kept:
+    def _fetch(self, account: PxAccount, settings: GainsightPxConnection) -> _Kept:
         asked_at = self._wall_clock()
         if urlsplit(_given(settings.token_url)).scheme != "https" and account.base_url is None:
             raise ConnectionProblem("insecure_token_url", "token_url must be https")
