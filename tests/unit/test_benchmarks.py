@@ -13,7 +13,7 @@ import pytest
 
 from functions.ingest.app import MAX_BODY_BYTES
 from local.benchmarks import __main__ as benchmarks
-from local.benchmarks import activecampaign, cpu, gainsight_px, ingest, prices, relaying, worker
+from local.benchmarks import activecampaign, cpu, gainsight_px, ingest, pace, prices, relaying, worker
 from local.benchmarks.apart import EndedEarlyError, apart
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.population import Population, Trouble, leave, move, store
@@ -412,3 +412,14 @@ def test_the_calls_of_a_warm_request_are_those_after_the_first_message() -> None
     assert ingest._warm_calls(start + warm + [asked("SendMessageBatch")] * 50) == 1
     slow = [asked("SendMessageBatch"), *[asked("GetSecretValue"), asked("SendMessageBatch")] * ingest.SIZES[1]]
     assert ingest._warm_calls(start + slow) == 2
+
+
+# The pace.
+
+
+def test_a_small_run_of_the_pace_measures_every_case() -> None:
+    report = pace.benchmark(seconds=1)
+    for case, (_, processes, at_once) in pace.CASES.items():
+        assert report.value(f"calls_per_second.{case}") > 0
+        assert report.value(f"most_in_a_second.{case}") >= min(processes * at_once, 4)
+        assert report.value(f"database_calls_per_call.{case}") >= 0

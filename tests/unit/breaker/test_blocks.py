@@ -100,6 +100,15 @@ def test_after_many_have_called_a_caller_alone_soon_reserves_one_slot_again() ->
     assert pace.backlog("acme", FAST) <= SECOND / 74
 
 
+def test_after_a_long_pause_blocks_are_soon_as_long_as_before() -> None:
+    world = Processes(1, threads=24)
+    world.call_for(10)
+    world.timeline.time += timedelta(hours=10)
+    made, calls = len(world.arrivals.at), world.counting[0].calls
+    world.call_for(60)
+    assert (world.counting[0].calls - calls) / (len(world.arrivals.at) - made) <= 0.1
+
+
 def test_no_block_is_longer_than_a_second() -> None:
     world = Processes(1, threads=40, takes=0.01)
     longest = timedelta()

@@ -37,6 +37,9 @@ LOOKED_WITHIN = timedelta(seconds=1)
 LONGEST_BLOCK = timedelta(seconds=0.9)
 """So one look is enough for a block, even where its callers leave a little late."""
 
+LONGEST_AWAY = timedelta(minutes=1)
+"""As long as a call may take. Who was away for longer had nothing to call."""
+
 _ACCOUNT = "account"
 """The record of the account itself, beside those of its quotas."""
 
@@ -74,7 +77,7 @@ class _Share:
     def come(self, now: datetime) -> None:
         """Note that a caller is here: those who left first come back first."""
         if self.away:
-            self.takes += (now - self.away.popleft() - self.takes) / 16
+            self.takes += (min(now - self.away.popleft(), LONGEST_AWAY) - self.takes) / 16
 
     def slot(self, now: datetime, step: timedelta) -> datetime | None:
         """Return the next slot of the block, None when there is none left. One that has passed is nobody's any more."""
