@@ -38,7 +38,10 @@ check: setup ## lint, types, template and the tests that need no stack
 	.venv/bin/ruff format --check
 	nice .venv/bin/mypy
 	$(SAM_ENVIRONMENT)/bin/sam validate --lint
-	PYTHONHASHSEED=0 nice .venv/bin/pytest -n auto --dist worksteal --ignore tests/stack
+	rm -rf .local/coverage
+	PYTHONHASHSEED=0 nice .venv/bin/coverage run -m pytest -n auto --dist worksteal --ignore tests/stack
+	nice .venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
 	PYTHONPATH=layers/relay:. nice .venv/bin/python -m tests.simulation --schedules 300
 
 # The machines that check this project have one Python, and need no fast cold starts; a plain `sam build` insists on
@@ -64,7 +67,7 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
-.PHONY: bench-ingest bench-route bench-database
+.PHONY: bench-ingest bench-route bench-database bench-pace
 bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
 	@$(BENCHMARK)
 
@@ -72,6 +75,9 @@ bench-route: .venv/installed ## measure what it costs to merge changes (PROFILES
 	@$(BENCHMARK)
 
 bench-database: .venv/installed ## measure what an item costs on its way to DynamoDB, against boto3 (JSON=)
+	@$(BENCHMARK)
+
+bench-pace: .venv/installed ## measure how far a vendor's calls a second are used, and what pacing costs (JSON=)
 	@$(BENCHMARK)
 
 up: setup ## start the stack and the destination sandboxes here, and leave them running

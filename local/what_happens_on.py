@@ -10,9 +10,10 @@ from typing import Any, cast
 import requests
 
 from relay.breaker.failures import TABLE, Kind, row_for
+from relay.destinations.api import some_json
 from relay.destinations.calling import HttpCaller
 from relay.destinations.contract import Quota, Reply
-from relay.destinations.error_table import DEFAULT_TABLE, Outcome, raise_for
+from relay.destinations.error_table import DEFAULT_TABLE, Outcome, Refused, result_of
 from relay.domain.problems import Actor, Problem
 
 PAGE = Path(__file__).parents[1] / "docs" / "operations.md"
@@ -39,9 +40,10 @@ class _NoAnswer(requests.Session):
 
 def _status(status: int, body: Any = None, size: int = 0) -> Callable[[], None]:
     def meet() -> None:
-        row = raise_for(Reply(status, {}, body, size), DEFAULT_TABLE)
-        if row is not None:
-            raise _Split(row.outcome)
+        try:
+            result_of(Reply(status, {}, body, size), DEFAULT_TABLE, some_json)
+        except Refused as refused:
+            raise _Split(refused.row.outcome) from None
 
     return meet
 

@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|route|database [options]`."""
+"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|route|database|pace [options]`."""
 
 import argparse
 import importlib
@@ -15,7 +15,7 @@ from local.benchmarks.report import Report
 from local.processes import LocalStackError
 from local.screen import Screen
 
-_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "database")
+_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "database", "pace")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +45,7 @@ def _options(kind: str, module: ModuleType, arguments: Sequence[str]) -> argpars
     parser = argparse.ArgumentParser(prog=f"python -m local.benchmarks {kind}")
     if kind == "ingest":
         parser.add_argument("--starts", type=int, default=module.STARTS, metavar="N", help="(default %(default)s)")
-    elif kind != "database":
+    elif kind not in ("database", "pace"):
         parser.add_argument("--profiles", type=int, default=10_000, metavar="N", help="(default %(default)s)")
     if hasattr(module, "DEFAULT_TIME_SCALE"):
         parser.add_argument(

@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field
 
 from relay.destinations.api import Api, part, records
 from relay.destinations.contract import Account, Destination, Quota, Reply, Step
 from relay.destinations.error_table import DEFAULT_TABLE, OtherShape, Outcome, Row
+from relay.destinations.fields import FieldsModel, Key
 from relay.destinations.outcomes import nothing_done
 from relay.destinations.standard import StandardDestination
 from relay.domain import moments
@@ -24,19 +25,15 @@ LIST_GONE = "Newsletter Tool does not know the list: correct list_id in the expo
 TABLE = (Row((404,), Outcome.EXPORT, "list_gone", LIST_GONE), *DEFAULT_TABLE)
 
 
-class ConnectionFields(BaseModel):
+class ConnectionFields(FieldsModel):
     """The fields of a connection's secret."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    api_key: SecretStr = Field(title="API key", description="As shown under Account > API.", examples=["nt-1234"])
+    api_key: Key = Field(title="API key", description="As shown under Account > API.", examples=["nt-1234"])
     region: Literal["eu", "us"] = Field("eu", title="Region", description="Where the account is.", examples=["us"])
 
 
-class Options(BaseModel):
+class Options(FieldsModel):
     """The options of an export."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     list_id: int = Field(title="List", description="The number of the list.", examples=[7])
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
-from relay.destinations.activecampaign.client import ReadRefused
+from relay.destinations.api import ReadRefused
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 
 DOCS = "https://developers.activecampaign.com/reference"
@@ -290,7 +290,7 @@ WORK = (
     ),
     Work("key", "GET users/me", "check", OPENAPI, ME, WELL, (), (ROOM, LIST)),
     Work("limit", "GET settings/account", "check", OPENAPI, ROOM, WELL, (ME,), (LIST,)),
-    Work("fields", "GET fields", "check fields", OPENAPI, FIELDS, WELL, (ME, ROOM), (FIELDS, LIST)),
+    Work("fields", "GET fields", "check fields", OPENAPI, FIELDS, WELL, (ME, ROOM), (LIST,)),
     Work("list", "GET lists/7", "check", OPENAPI, LIST, WELL, (ME, ROOM)),
 )
 

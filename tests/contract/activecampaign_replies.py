@@ -209,8 +209,3 @@ def room(limit: Any = 1000, total: Any = 10) -> Reply:
 def fields(**kinds: str) -> Reply:
     """Custom fields: `f12="date"` is field 12 of type date."""
     return reply(200, {"fields": [{"id": name[1:], "type": kind} for name, kind in kinds.items()], "fieldOptions": []})
-
-
-def field_answers(**kinds: str) -> tuple[Reply, Reply]:
-    """The two answers to reading the fields: whether they may be seen, and the one page of them."""
-    return reply(200, {"fields": []}), fields(**kinds)

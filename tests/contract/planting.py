@@ -56,7 +56,9 @@ def planted(mistake: Mistake, package: str) -> Iterator[None]:
             setattr(sys.modules[parent], last, module)
 
 
-SHARED = tuple(f"relay.destinations.{name}" for name in ("api", "error_table", "isolating", "outcomes", "standard"))
+SHARED = tuple(
+    f"relay.destinations.{name}" for name in ("api", "cutting", "error_table", "isolating", "outcomes", "standard")
+)
 """What destinations are made of; a mistake in one of these shows in all that use it."""
 
 

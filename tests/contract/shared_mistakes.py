@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from scaffold.model.subject import NewsletterToolSubject
-from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership
-from tests.contract.activecampaign_subject import ActiveCampaignSubject, ActiveCampaignUnsubscribingSubject
+from tests.contract import test_activecampaign_conversations, test_calls, test_faults, test_membership, test_pages
+from tests.contract.activecampaign_subject import (
+    ActiveCampaignQuietSubject,
+    ActiveCampaignSubject,
+    ActiveCampaignTaggingSubject,
+    ActiveCampaignUnsubscribingSubject,
+)
 from tests.contract.gainsight_px_subject import GainsightPxSubject
 from tests.contract.planting import Mistake
 from tests.contract.subject import Subject
@@ -104,35 +109,78 @@ MISTAKES = (
     ),
     _mistake(
         "rows beyond the first call are lost",
-        "standard",
-        "            calls[number].append(index)",
-        "            if number == 0:\n                calls[number].append(index)",
+        "cutting",
+        "        calls[number].append(index)",
+        "        if number == 0:\n            calls[number].append(index)",
         CALLS,
         NewsletterToolSubject,
     ),
     _mistake(
         "calls larger than is declared",
-        "standard",
-        "len(calls[number]) < self.call_size",
-        "len(calls[number]) <= self.call_size",
+        "cutting",
+        "len(calls[number]) == most",
+        "len(calls[number]) > most",
         CALLS,
         NewsletterToolSubject,
     ),
     _mistake(
         "the later of two steps goes out in the same call",
-        "standard",
-        "number > last_call.get(step.identity, -1)",
-        "number >= 0",
+        "cutting",
+        "number <= last.get(place, -1)",
+        "number < 0",
         CALLS,
-        NewsletterToolSubject,
+        ActiveCampaignQuietSubject,
+    ),
+    _mistake(
+        "calls larger than fits",
+        "cutting",
+        " or left[number] < bytes_",
+        "",
+        test_calls.test_a_full_call_and_more_is_taken_at_once,
+        ActiveCampaignSubject,
     ),
     _mistake(
         "those who leave are sent with those who join",
         "standard",
-        "filling[step.target, step.joins] = len(calls)",
-        "filling[step.target, True] = filling[step.target, False] = len(calls)",
+        "lane=lambda step: (step.target, step.joins)",
+        "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
         NewsletterToolSubject,
+    ),
+    _mistake(
+        "records that cannot be read are passed over",
+        "api",
+        "            return records(reply.body, key), read(reply.body)",
+        """            shown = reply.body.get(key) if isinstance(reply.body, dict) else None
+            page = {key: [one for one in shown if isinstance(one, dict)] if isinstance(shown, list) else []}
+            return page[key], read(page)""",
+        test_faults.test_json_of_another_shape,
+        ActiveCampaignTaggingSubject,
+        "one leaves",
+    ),
+    _mistake(
+        "the second page is not read",
+        "api",
+        "            if len(shown) < size:\n                return",
+        "            return",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
+    ),
+    _mistake(
+        "a page of the default size is the last",
+        "api",
+        '"limit": str(size), "offset"',
+        '"offset"',
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignUnsubscribingSubject,
+    ),
+    _mistake(
+        "the first record of a page is skipped",
+        "api",
+        "            offset += size",
+        "            offset += size + 1",
+        test_pages.test_the_record_that_matters_is_found_on_any_page,
+        ActiveCampaignTaggingSubject,
     ),
     _mistake(
         "an error text repeats what the vendor wrote",

@@ -219,7 +219,7 @@ def test_who_may_not_see_the_limit_still_delivers(explaining: ActiveCampaignSubj
 @pytest.mark.parametrize("flavour", ["403", "401", "html"])
 def test_a_wrong_key_however_it_is_answered(subject: ActiveCampaignSubject, flavour: str) -> None:
     set_up(subject, wrong_key=flavour, api_key="another")
-    with pytest.raises(ConnectionProblem, match="api_key"):
+    with pytest.raises(ConnectionProblem, match="key"):
         subject.deliver([subject.step(1)])
 
 

@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 
 from relay.destinations import registry
+from relay.destinations.calling import CONNECTIONS
 from relay.destinations.contract import Finding, Level
+from relay.destinations.standard import CALLS_A_PAGE
 from relay.domain.problems import Actor, Rejection, SettingsProblem
 from tests.contract.conftest import SUBJECTS
 from tests.contract.playing import assert_clean, errors_in
@@ -28,6 +30,7 @@ def test_what_it_declares_is_of_use(subject: Subject) -> None:
     assert destination.name == subject.name
     assert destination.shards >= 1
     assert destination.call_size >= 1
+    assert 1 <= destination.at_once <= CONNECTIONS
     assert destination.identity in subject.mapping()
 
 
@@ -39,7 +42,8 @@ def test_what_is_pure_is_pure(subject: Subject) -> None:
         assert frozenset[str]().union(*targets.values()) == set(subject.export.segments)
         assert targets.keys() <= destination.owned(subject.export)
         assert destination.tells_leaving(subject.export)
-        assert destination.page_is_full(subject.export, destination.call_size, 0)
+        calls = 1 if destination.at_once == 1 else CALLS_A_PAGE * destination.at_once
+        assert destination.page_is_full(subject.export, calls * destination.call_size, 0)
         assert not destination.page_is_full(subject.export, 0, 0)
     assert subject.export == export
     assert subject.wire.requests == []

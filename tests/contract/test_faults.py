@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -13,6 +14,7 @@ from tests.contract.conversations import CONVERSATIONS, INQUIRIES
 from tests.contract.faults import FAULTS, Deviation, Fault, Kind, deviations, shapes
 from tests.contract.playing import Conversing, Inquiring, Point, errors_in, has_no_body
 from tests.contract.subject import Subject
+from tests.examples import example
 
 HAD = [(kind, name) for kind in SUBJECTS for name, one in CONVERSATIONS.items() if one.fits(kind)]
 """Which conversations can be had with which destination."""
@@ -80,25 +82,23 @@ def _out_of_time() -> Problem:
     return Conflict("out_of_time", "the function's time is nearly over")
 
 
+OUR_LIMITS = (_busy, _out_of_time)
+
+
 @had
-@pytest.mark.parametrize("limit", [_busy, _out_of_time])
-def test_our_own_limit_stays_our_own(kind: type[Subject], name: str, limit: Callable[[], Problem]) -> None:
+def test_our_own_limit_stays_our_own(kind: type[Subject], name: str) -> None:
     conversing = Conversing(kind, CONVERSATIONS[name])
-    for at in range(1, conversing.met + 1):
-        try:
+    for at, limit in itertools.product(range(1, conversing.met + 1), OUR_LIMITS):
+        with example(f"{at} of {conversing.met}", limit):
             conversing.play_our_limit(at, limit)
-        except AssertionError as error:
-            raise AssertionError(f"{at} of {conversing.met}: {error}") from error
 
 
 @pytest.mark.parametrize("name", INQUIRIES)
-@pytest.mark.parametrize("limit", [_busy, _out_of_time])
-def test_our_own_limit_while_something_is_asked_stays_our_own(
-    kind: type[Subject], name: str, limit: Callable[[], Problem]
-) -> None:
+def test_our_own_limit_while_something_is_asked_stays_our_own(kind: type[Subject], name: str) -> None:
     inquiring = Inquiring(kind, INQUIRIES[name])
-    for at in range(1, inquiring.met + 1):
-        inquiring.play_our_limit(at, limit)
+    for at, limit in itertools.product(range(1, inquiring.met + 1), OUR_LIMITS):
+        with example(f"{at} of {inquiring.met}", limit):
+            inquiring.play_our_limit(at, limit)
 
 
 @pytest.mark.parametrize("name", INQUIRIES)

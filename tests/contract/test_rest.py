@@ -60,8 +60,7 @@ def _pause_of(does: Callable[[Subject], object], subject: Subject) -> timedelta 
     return None
 
 
-@pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.parametrize("first", ["several join", "one joins", "a check"])
+@pytest.mark.parametrize(("status", "first"), [(429, "several join"), (503, "one joins"), (429, "a check")])
 def test_a_rest_that_one_call_is_asked_for_is_kept_by_all_others(kind: type[Subject], status: int, first: str) -> None:
     subject = kind()
     pace_really(subject)

@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -27,6 +28,8 @@ from relay.observability import Observability
 from relay.queues import Message, Received
 from relay.reconcile import verdict
 from relay.reconcile.job import Job
+from relay.reconcile.pool import Pool
+from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.verdict import Verdict
 from relay.runs.pages import Pages
 from relay.schedules import Schedule, Timetable
@@ -45,6 +48,9 @@ CONNECTION, OTHER_CONNECTION = "letters", "others"
 TOOL, OTHER = "tool", "other"
 KEYED = KeyedHash("bench")
 MINUTE = timedelta(minutes=1)
+
+
+MakesPools = Callable[[int], AbstractContextManager[Pool]]
 
 
 class Crash(BaseException):
@@ -107,8 +113,10 @@ class Bench:
         call_size: int = 3,
         segments: Sequence[str] = (VIP,),
         scan: int | None = None,
+        pool: MakesPools | None = None,
+        clock: FakeClock | None = None,
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = FakeClock() if clock is None else clock
         self.steps = 0
         self.crash_at: int | None = None
         self.database = MemoryDatabase(after=self.step)
@@ -127,6 +135,7 @@ class Bench:
         self.api_calls = 0
         self._ids = (f"{number:06x}" for number in itertools.count(1))
         self._scan = scan
+        self._pool = pool
         self.stack = self.new_stack()
         self.edit(segments=tuple(segments))
         self.edit(connection=OTHER_CONNECTION, segments=(LAPSED,))
@@ -148,6 +157,10 @@ class Bench:
         stack.new_id = lambda size: next(self._ids)
         stack.schedules = stack.recent_schedules = self.timetable
         stack.inventories = lambda: self.inventory
+        if self._pool is not None:
+            stack.reconciler = Reconciler(
+                self.database, KEYED, self.clock, stack.enqueuer, new_id=lambda: next(self._ids), pool=self._pool
+            )
         if self._scan is not None:
             parts = stack.reconciler, stack.ending, stack.aside
             stack.pages = Pages(self.database, self.clock, *parts, scan=self._scan)

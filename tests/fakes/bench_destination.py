@@ -56,6 +56,7 @@ class BenchDestination:
     identity: str = "email"
     shards: int = 2
     call_size: int = 3
+    at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel

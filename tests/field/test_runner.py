@@ -14,6 +14,7 @@ import pytest
 
 from relay.observability import Count
 from relay.routing.router import Router
+from tests.examples import example
 from tests.fakes.invocations import TIME_OUT
 from tests.fakes.virtual_clock import START
 from tests.field.__main__ import main
@@ -191,9 +192,8 @@ def test_queues_are_as_in_the_template() -> None:
 # Comparing.
 
 
-@pytest.mark.parametrize(
-    ("expect", "is_right"),
-    [
+def test_a_result_is_right_where_all_that_is_expected_is_there() -> None:
+    table: list[tuple[Any, bool]] = [
         ({"contacts": [{"email": "a"}, {"email": "b", "lists": {"7": 1}}]}, True),
         ({"contacts": [{"email": "a"}]}, False),
         ({"contacts": [{"email": "a"}, {"email": "c"}]}, False),
@@ -207,18 +207,20 @@ def test_queues_are_as_in_the_template() -> None:
         ({"members": {}}, False),
         ([{"defects": 1}, {"defects": 0}], True),
         ([{"defects": 1}, {"defects": 2}], False),
-    ],
-)
-def test_a_result_is_right_where_all_that_is_expected_is_there(expect: Any, is_right: bool) -> None:
-    line = {
-        "contacts": [{"email": "a", "lists": {}}, {"email": "b", "lists": {"7": 1, "8": 2}}],
-        "refusals": {"no_email": 1, "excluded": 1},
-        "warnings": {"unfit_expression": 9},
-        "checks": [{"well": False, "findings": [{"message": "well"}, {"message": "mapping.email: is unknown"}]}],
-        "events": [{"answer": None, "error": "SettingsProblem: unknown"}],
-        "defects": 0,
-    }
-    assert (differences(expect, line) == []) is is_right
+    ]
+    for expect, is_right in table:
+        with example(expect, is_right):
+            line = {
+                "contacts": [{"email": "a", "lists": {}}, {"email": "b", "lists": {"7": 1, "8": 2}}],
+                "refusals": {"no_email": 1, "excluded": 1},
+                "warnings": {"unfit_expression": 9},
+                "checks": [
+                    {"well": False, "findings": [{"message": "well"}, {"message": "mapping.email: is unknown"}]}
+                ],
+                "events": [{"answer": None, "error": "SettingsProblem: unknown"}],
+                "defects": 0,
+            }
+            assert (differences(expect, line) == []) is is_right
 
 
 def test_a_text_of_many_repeats_is_written_short(written: Write) -> None:

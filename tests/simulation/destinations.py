@@ -109,6 +109,7 @@ class SimDestination:
     identity: str = "email"
     shards: int = 2
     call_size: int = 3
+    at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=90)
     import_bound: timedelta = timedelta(hours=2)
     connection_model: type[BaseModel] = BaseModel
@@ -160,7 +161,7 @@ class SimDestination:
         return values
 
     def page_is_full(self, export: Export, joins: int, leaves: int) -> bool:
-        return joins + leaves >= self.call_size
+        return joins + leaves >= self.call_size * self.at_once
 
     def calls(self, account: Account, export: Export, steps: Sequence[Step]) -> list[list[int]]:
         size, found = self.call_size, list[list[int]]()

@@ -35,6 +35,7 @@ MUST_HAPPEN = (
     "aliases",
     "batches of writes of which some failed",
     "deaths",
+    "deaths while other calls were under way",
     "exports handed over",
     "identities shared by a hundred",
     "identities taken out",

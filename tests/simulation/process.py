@@ -13,6 +13,7 @@ from relay.routing.merge import Room
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
 from relay.wiring import Stack
+from tests.simulation.overlapping import drawn_pool
 from tests.simulation.settings import SEEN_WITHIN, SimSettings
 from tests.simulation.watch import WatchedReconciler
 
@@ -56,7 +57,12 @@ class Process:
         stack.schedules = lambda: Timetable([], Schedule("default", None))
         stack.recent_schedules = None
         stack.reconciler = WatchedReconciler(
-            stack.database, stack.keyed, stack.clock, stack.enqueuer, new_id=world.new_id
+            stack.database,
+            stack.keyed,
+            stack.clock,
+            stack.enqueuer,
+            new_id=world.new_id,
+            pool=lambda most: drawn_pool(most, world.chance, world.happened),
         )
         stack.reconciler.watch = world.watch
 

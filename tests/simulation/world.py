@@ -179,6 +179,7 @@ class World:
             excludes=frozenset({"moody@x.example"}) if self.chance.random() < 0.5 else frozenset(),
             shards=self.chance.choice([1, 2, 3, 4]),
             call_size=self.chance.randint(1, 4),
+            at_once=self.chance.choice([1, 1, 3]),
             flaws=self.chance.choice([0.0, 0.3, 0.5]),
         )
 

@@ -1,6 +1,5 @@
 """Adobe's HTTP API dialect: every framing and form of time, and nothing but a refusal for the rest."""
 
-import itertools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from relay.domain.changes import MembershipChange
 from relay.problem_details import MAX_ERRORS, Refusal
 from relay.sources.adobe_http import read
 from relay.sources.reading import MAX_PROFILES, Reading
+from tests.examples import example
 
 EVENTS = Path(__file__).parents[2] / "events"
 QUALIFIED = "2026-01-11T21:24:39Z"
@@ -158,9 +158,8 @@ def test_an_empty_list_holds_no_profiles() -> None:
     assert reading([]).profiles == []
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer", "detail"),
-    [
+def test_a_wrong_shape_is_told_with_its_place() -> None:
+    table: list[tuple[Any, str, str]] = [
         (profile("paused"), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
         (profile(None), "#/segmentMembership/ups/seg-1/status", "must be one of realized, existing"),
         ([profile(at="soon")], "#/0/segmentMembership/ups/seg-1/lastQualificationTime", "must be a time such as"),
@@ -174,14 +173,14 @@ def test_an_empty_list_holds_no_profiles() -> None:
         ({"identityMap": {"crmId": [{"id": 5.5}]}}, "#/identityMap/crmId/0", "must be a text that is not empty"),
         ({"identityMap": {"crmId": ["c-1"]}}, "#/identityMap/crmId/0", "must be a text that is not empty"),
         ({"xdm:identityMap": {"a@b.example": 1}}, "#/xdm:identityMap", "must be a list"),
-    ],
-)
-def test_a_wrong_shape_is_told_with_its_place(body: Any, pointer: str, detail: str) -> None:
-    refused = refusal(body)
+    ]
+    for body, pointer, detail in table:
+        with example(body, pointer, detail):
+            refused = refusal(body)
 
-    assert refused.status == 422
-    assert refused.errors[0].pointer == pointer
-    assert detail in refused.errors[0].detail
+            assert refused.status == 422
+            assert refused.errors[0].pointer == pointer
+            assert detail in refused.errors[0].detail
 
 
 def test_documents_one_after_the_other_are_told_by_index() -> None:
@@ -192,9 +191,8 @@ def test_documents_one_after_the_other_are_told_by_index() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("beside", "code", "pointer"),
-    [
+def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it() -> None:
+    table: list[tuple[dict[str, Any], str, str]] = [
         (
             {"identityMap": {"crmId": [{"id": "c-1"}], "Phone": [{"id": None}]}},
             "unfit_identity",
@@ -226,28 +224,25 @@ def test_documents_one_after_the_other_are_told_by_index() -> None:
             "unfit_membership",
             "",
         ),
-    ],
-    ids=itertools.count(),
-)
-def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it(
-    beside: dict[str, Any], code: str, pointer: str
-) -> None:
-    exit_ = profile("exited")
-    if "segmentMembership" in beside:
-        exit_["segmentMembership"]["ups"] |= beside["segmentMembership"]
-        pointer = f"/segmentMembership/ups{pointer}"
-    else:
-        exit_ |= beside
-    raw = json.dumps([exit_, profile(crm="c-2")]).replace("Infinity", "1e999")
+    ]
+    for beside, code, pointer in table:
+        with example(beside, code, pointer):
+            exit_ = profile("exited")
+            if "segmentMembership" in beside:
+                exit_["segmentMembership"]["ups"] |= beside["segmentMembership"]
+                pointer = f"/segmentMembership/ups{pointer}"
+            else:
+                exit_ |= beside
+            raw = json.dumps([exit_, profile(crm="c-2")]).replace("Infinity", "1e999")
 
-    first, second = reading(raw.encode()).profiles
+            first, second = reading(raw.encode()).profiles
 
-    assert first.memberships == [MembershipChange("aep/seg-1", realized=False, at=MOMENT)]
-    assert first.identities == {"crmId": ["c-1"]}
-    assert first.left_out_counts == {code: 1}
-    [part] = first.left_out
-    assert (part.code, part.error.pointer.startswith(f"#/0{pointer}")) == (code, True)
-    assert not second.left_out_counts
+            assert first.memberships == [MembershipChange("aep/seg-1", realized=False, at=MOMENT)]
+            assert first.identities == {"crmId": ["c-1"]}
+            assert first.left_out_counts == {code: 1}
+            [part] = first.left_out
+            assert (part.code, part.error.pointer.startswith(f"#/0{pointer}")) == (code, True)
+            assert not second.left_out_counts
 
 
 @pytest.mark.parametrize(
@@ -297,25 +292,26 @@ def test_the_refusal_of_another_platforms_body_says_whose_it_looks_like(body: An
     assert sender in refused.detail
 
 
-@pytest.mark.parametrize(
-    ("wrong", "inside"),
-    [
+def test_a_wrong_profile_harms_none_beside_it() -> None:
+    framings = ["[{0},{1},{2}]", '{{"profiles":[{0},{1},{2}]}}', "{0}{1}\n{2}"]
+    profiles: list[tuple[str, str]] = [
         (json.dumps(profile("paused", at="soon")), "/segmentMembership/ups/seg-1/status"),
         ("7", ""),
         (json.dumps({"identityMap": {"crmId": [{"id": "\ud83d"}]}}), "/identityMap/crmId/0"),
-    ],
-    ids=["shape", "no profile", "surrogate"],
-)
-@pytest.mark.parametrize("framed", ["[{0},{1},{2}]", '{{"profiles":[{0},{1},{2}]}}', "{0}{1}\n{2}"])
-def test_a_wrong_profile_harms_none_beside_it(wrong: str, inside: str, framed: str) -> None:
-    good, better = (json.dumps({**profile(crm=crm), "segmentMembership": {"AAM": {"x": {}}}}) for crm in ("c-1", "c-2"))
+    ]
+    for framed in framings:
+        for wrong, inside in profiles:
+            with example(framed, wrong, inside):
+                good, better = (
+                    json.dumps({**profile(crm=crm), "segmentMembership": {"AAM": {"x": {}}}}) for crm in ("c-1", "c-2")
+                )
 
-    shown = reading(framed.format(good, wrong, better).encode())
+                shown = reading(framed.format(good, wrong, better).encode())
 
-    assert [one.identities["crmId"] for one in shown.profiles] == [["c-1"], ["c-2"]]
-    assert [one.ignored_memberships for one in shown.profiles] == [1, 1]
-    place = "#/profiles/1" if framed.startswith("{{") else "#/1"
-    assert [error.pointer for error in shown.misshapen] == [place + inside]
+                assert [one.identities["crmId"] for one in shown.profiles] == [["c-1"], ["c-2"]]
+                assert [one.ignored_memberships for one in shown.profiles] == [1, 1]
+                place = "#/profiles/1" if framed.startswith("{{") else "#/1"
+                assert [error.pointer for error in shown.misshapen] == [place + inside]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from standardwebhooks import Webhook
 
 from relay.sources.authentication import MODES, Headers, Mode
 from relay.sources.authentication import authentic as authentic_at
+from tests.examples import example
 
 BEARER = MODES["bearer"]
 SIGNED = MODES["standard-webhooks"]
@@ -47,9 +48,8 @@ def test_a_token(header: str) -> None:
     assert authentic(BEARER, ["token-1"], {"AUTHORIZATION": header}, b"")
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
+def test_a_missing_or_wrong_token() -> None:
+    table: list[dict[str, str]] = [
         {},
         {"Authorization": ""},
         {"Authorization": "Bearer"},
@@ -58,10 +58,10 @@ def test_a_token(header: str) -> None:
         {"Authorization": "token-1"},
         {"Authorization": "Bearer tökén-1"},
         {"X-Authorization": "Bearer token-1"},
-    ],
-)
-def test_a_missing_or_wrong_token(headers: dict[str, str]) -> None:
-    assert not authentic(BEARER, ["token-1"], headers, b"")
+    ]
+    for headers in table:
+        with example(headers):
+            assert not authentic(BEARER, ["token-1"], headers, b"")
 
 
 def test_only_the_whole_secret_and_nothing_more_is_the_token() -> None:
@@ -86,9 +86,8 @@ def test_the_published_vector_is_taken() -> None:
     assert authentic_at(SIGNED, [SECRET], headers, BODY, now=datetime.fromtimestamp(1614265330, UTC))
 
 
-@pytest.mark.parametrize(
-    "listed",
-    [
+def test_a_good_signature_counts_whatever_else_is_listed() -> None:
+    table: list[str] = [
         "v1a,AAAA v1,AAAA {good}",
         "{good} v1,AAAA",
         "v1,AAAA  {good}",
@@ -101,12 +100,12 @@ def test_the_published_vector_is_taken() -> None:
         "v1,AAAA,{good}",
         "v1,€ {good}",
         "v2,AAAA\t{good}",
-    ],
-)
-def test_a_good_signature_counts_whatever_else_is_listed(listed: str) -> None:
-    headers = signed(SECRET)
-    headers["webhook-signature"] = listed.format(good=headers["webhook-signature"])
-    assert authentic(SIGNED, [SECRET], headers, BODY)
+    ]
+    for listed in table:
+        with example(listed):
+            headers = signed(SECRET)
+            headers["webhook-signature"] = listed.format(good=headers["webhook-signature"])
+            assert authentic(SIGNED, [SECRET], headers, BODY)
 
 
 def test_header_values_that_came_in_several_lines() -> None:
@@ -149,13 +148,14 @@ def test_a_secret_as_senders_show_it(secret: str) -> None:
     assert authentic(SIGNED, [secret], signed(KEY), BODY)
 
 
-@pytest.mark.parametrize("url", [False, True])
-@pytest.mark.parametrize("padded", [False, True])
-@pytest.mark.parametrize("key", [ODD_KEY, ODD_KEY[:-1], ODD_KEY[:-2]])
-def test_a_key_in_base64_or_base64url(key: bytes, url: bool, padded: bool) -> None:
-    secret = "whsec_" + written(key, url=url, padded=padded)
-    assert SIGNED.secret_problem(secret) is None
-    assert authentic(SIGNED, [secret], signed(key), BODY)
+def test_a_key_in_base64_or_base64url() -> None:
+    for key in [ODD_KEY, ODD_KEY[:-1], ODD_KEY[:-2]]:
+        for padded in [False, True]:
+            for url in [False, True]:
+                with example(key, padded, url):
+                    secret = "whsec_" + written(key, url=url, padded=padded)
+                    assert SIGNED.secret_problem(secret) is None
+                    assert authentic(SIGNED, [secret], signed(key), BODY)
 
 
 @pytest.mark.parametrize("url", [False, True])
@@ -205,11 +205,17 @@ def test_a_malformed_signature_is_a_wrong_one(signature: str) -> None:
     assert not authentic(SIGNED, [SECRET], {**signed(SECRET), "webhook-signature": signature}, BODY)
 
 
-@pytest.mark.parametrize("timestamp", ["", "nan", "inf", "1e400", "-1", "now", "٣", "9" * 400, "1777622400.0"])
-def test_a_malformed_timestamp_is_a_wrong_one(timestamp: str) -> None:
-    made = hmac.new(KEY, f"msg_1.{timestamp}.".encode() + BODY, hashlib.sha256).digest()
-    headers = {"webhook-id": "msg_1", "webhook-timestamp": timestamp, "webhook-signature": f"v1,{written(made)}"}
-    assert not authentic(SIGNED, [SECRET], headers, BODY)
+def test_a_malformed_timestamp_is_a_wrong_one() -> None:
+    table: list[str] = ["", "nan", "inf", "1e400", "-1", "now", "٣", "9" * 400, "1777622400.0"]
+    for timestamp in table:
+        with example(timestamp):
+            made = hmac.new(KEY, f"msg_1.{timestamp}.".encode() + BODY, hashlib.sha256).digest()
+            headers = {
+                "webhook-id": "msg_1",
+                "webhook-timestamp": timestamp,
+                "webhook-signature": f"v1,{written(made)}",
+            }
+            assert not authentic(SIGNED, [SECRET], headers, BODY)
 
 
 @given(st.text(), st.text(), st.text(), st.binary())
@@ -224,9 +230,8 @@ def test_no_header_and_no_body_breaks_it(authorization: str, timestamp: str, sig
     assert not authentic(SIGNED, [SECRET], headers, body)
 
 
-@pytest.mark.parametrize(
-    ("mode", "secret", "usable"),
-    [
+def test_secrets_that_cannot_work_are_told() -> None:
+    table: list[tuple[str, str, bool]] = [
         ("bearer", "token-1", True),
         ("bearer", "two words", False),
         ("bearer", "schlüssel", False),
@@ -242,13 +247,19 @@ def test_no_header_and_no_body_breaks_it(authorization: str, timestamp: str, sig
         ("standard-webhooks", "a short text", False),
         ("standard-webhooks", "whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", False),
         ("standard-webhooks", "whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", False),
-    ],
-)
-def test_secrets_that_cannot_work_are_told(mode: str, secret: str, usable: bool) -> None:
-    assert (MODES[mode].secret_problem(secret) is None) is usable
+    ]
+    for mode, secret, usable in table:
+        with example(mode, secret, usable):
+            assert (MODES[mode].secret_problem(secret) is None) is usable
 
 
 def test_what_is_wrong_with_a_secret_is_told() -> None:
     assert "base64" in str(SIGNED.secret_problem("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaL..."))
     assert "asymmetric" in str(SIGNED.secret_problem("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
     assert "U+FEFF" in str(BEARER.secret_problem("tok\ufeffen"))
+
+
+def test_a_stored_secret_that_cannot_be_a_key_signs_nothing_and_harms_no_other() -> None:
+    unusable = "whsec_é"
+    assert not authentic(SIGNED, [unusable], signed(SECRET), BODY)
+    assert authentic(SIGNED, [unusable, SECRET], signed(SECRET), BODY)

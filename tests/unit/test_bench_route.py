@@ -10,6 +10,8 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 from local.benchmarks import __main__ as benchmarks
 from local.benchmarks import prices, route
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.mark.enable_socket
 def test_a_small_benchmark(capsys: pytest.CaptureFixture[str]) -> None:

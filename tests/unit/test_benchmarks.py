@@ -28,6 +28,8 @@ from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase
 from tests.unit.template import expanding
 
+pytestmark = pytest.mark.exhaustive
+
 # The population.
 
 

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.domain.problems import Busy
 from relay.settings.inventory import Inventories, Inventory
+from tests.examples import example
 
 
 class Names:
@@ -62,9 +63,8 @@ def test_sources_and_connections_are_found_on_every_page() -> None:
     assert found == Inventory(["app", "shop"], ["letters"], [])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+def test_a_secret_that_nearly_is_a_setting_is_told() -> None:
+    table: list[str] = [
         "audience-relay/source/shop",
         "audience-relay/Sources/shop",
         "audience-relay/connection/letters",
@@ -79,12 +79,12 @@ def test_sources_and_connections_are_found_on_every_page() -> None:
         "AUDIENCE-RELAY/sources/shop",
         "audience_relay/sources/shop",
         "audiencerelay/sources/shop",
-    ],
-)
-def test_a_secret_that_nearly_is_a_setting_is_told(name: str) -> None:
-    [given] = read("audience-relay/sources/app", name).nearly
-    assert f'"{name}"' in given
-    assert "audience-relay/sources/NAME" in given
+    ]
+    for name in table:
+        with example(name):
+            [given] = read("audience-relay/sources/app", name).nearly
+            assert f'"{name}"' in given
+            assert "audience-relay/sources/NAME" in given
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,16 @@ def test_what_belongs_to_others_is_not_told() -> None:
     assert found == Inventory([], [], [])
 
 
-def test_names_that_aws_does_not_tell_are_passing_trouble() -> None:
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListSecrets"), "AccessDenied"),
+        (EndpointConnectionError(endpoint_url="x"), "EndpointConnectionError"),
+    ],
+    ids=["refused", "silent"],
+)
+def test_names_that_aws_does_not_tell_are_passing_trouble(failure: Exception, reason: str) -> None:
     names = Names()
-    names.failure = ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListSecrets")
-    with pytest.raises(Busy, match="AccessDenied"):
+    names.failure = failure
+    with pytest.raises(Busy, match=reason):
         Inventories("audience-relay", names.list_secrets, names.describe_parameters)()

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import pytest
-
 from relay.domain.expressions import compiled
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import Incoming
+from tests.examples import example
 
 RAW = {
     "person": {"id": 12},
@@ -26,9 +25,8 @@ def profile(**changed: Any) -> Incoming:
     return Incoming(**{**fields, **changed})
 
 
-@pytest.mark.parametrize(
-    ("expression", "keys"),
-    [
+def test_the_identifying_values() -> None:
+    table: list[tuple[str, set[str]]] = [
         ("identities.crmId", {"c-9", "c-5", "c-1"}),
         ("identities.crmId[0]", {"c-9"}),
         ("identities.ECID", {"2", "10"}),
@@ -41,15 +39,14 @@ def profile(**changed: Any) -> Incoming:
         ("person.id", {"12"}),
         ("identities.email || attributes.name", {"Ada"}),
         ("[attributes.name, person.id]", {"Ada", "12"}),
-    ],
-)
-def test_the_identifying_values(expression: str, keys: set[str]) -> None:
-    assert keys_of(profile(), compiled(expression)) == keys
+    ]
+    for expression, keys in table:
+        with example(expression, keys):
+            assert keys_of(profile(), compiled(expression)) == keys
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "is_same"),
-    [
+def test_how_identifying_values_are_compared() -> None:
+    table: list[tuple[Any, Any, bool]] = [
         ("c-1", " c-1\t", True),
         ("c-1", "C-1", False),
         (1001, 1001.0, True),
@@ -59,17 +56,16 @@ def test_the_identifying_values(expression: str, keys: set[str]) -> None:
         ("kim@b\u00fccher.example", "kim@xn--bcher-kva.example", True),
         ("Kim@Example@com", "kim@example@com", False),
         ("Kim @ home", "kim @ home", False),
-    ],
-)
-def test_how_identifying_values_are_compared(one: Any, other: Any, is_same: bool) -> None:
-    keys = [keys_of(profile(attributes={"key": value}), compiled("attributes.key")) for value in (one, other)]
-    assert all(len(found) == 1 for found in keys)
-    assert (keys[0] == keys[1]) is is_same
+    ]
+    for one, other, is_same in table:
+        with example(one, other, is_same):
+            keys = [keys_of(profile(attributes={"key": value}), compiled("attributes.key")) for value in (one, other)]
+            assert all(len(found) == 1 for found in keys)
+            assert (keys[0] == keys[1]) is is_same
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
+def test_what_identifies_nobody() -> None:
+    table: list[str] = [
         "identities.email",
         "identities.gone",
         "attributes.vip",
@@ -81,7 +77,7 @@ def test_how_identifying_values_are_compared(one: Any, other: Any, is_same: bool
         "to_string(attributes.missing)",
         "identities.ECID[5]",
         "identities.ECID[?@ == 'no']",
-    ],
-)
-def test_what_identifies_nobody(expression: str) -> None:
-    assert not keys_of(profile(), compiled(expression))
+    ]
+    for expression in table:
+        with example(expression):
+            assert not keys_of(profile(), compiled(expression))

@@ -1,6 +1,5 @@
 """Our own dialect: the documented shape, and errors that say where without repeating what."""
 
-import itertools
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,10 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import MembershipChange
 from relay.problem_details import MAX_ERRORS, Refusal
+from relay.sources.json_body import MAX_KEYS
 from relay.sources.reading import MAX_PROFILES, Reading
 from relay.sources.relay_json import read
+from tests.examples import example
 
 EVENTS = Path(__file__).parents[2] / "events"
 PLANTED = "ada.lovelace@example.com"
@@ -77,9 +78,8 @@ def membership(**fields: Any) -> dict[str, Any]:
     return {"changes": [{"memberships": [shown]}]}
 
 
-@pytest.mark.parametrize(
-    ("body", "pointer", "detail"),
-    [
+def test_a_wrong_shape_is_told_with_its_place_and_no_content() -> None:
+    table: list[tuple[Any, str, str]] = [
         ([], "#", "must be an object"),
         ({}, "#/changes", "is missing"),
         ({"changes": {}}, "#/changes", "must be a list"),
@@ -101,15 +101,15 @@ def membership(**fields: Any) -> dict[str, Any]:
         ({"changes": [{"memberships": ["vip"]}]}, "#/changes/0/memberships/0", "must be an object"),
         ({"changes": [{"memberships": "vip"}]}, "#/changes/0/memberships", "must be a list"),
         ({"changes": [{"memberships": [{"segment": "vip"}]}]}, "#/changes/0/memberships/0/status", "is missing"),
-    ],
-)
-def test_a_wrong_shape_is_told_with_its_place_and_no_content(body: Any, pointer: str, detail: str) -> None:
-    refused = refusal(body)
+    ]
+    for body, pointer, detail in table:
+        with example(body, pointer, detail):
+            refused = refusal(body)
 
-    assert refused.status == 422
-    assert refused.errors[0].pointer == pointer
-    assert detail in refused.errors[0].detail
-    assert PLANTED not in json.dumps(refused.body("r-1"))
+            assert refused.status == 422
+            assert refused.errors[0].pointer == pointer
+            assert detail in refused.errors[0].detail
+            assert PLANTED not in json.dumps(refused.body("r-1"))
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,8 @@ def test_a_wrong_change_harms_none_beside_it(wrong: Any, inside: str) -> None:
 EXIT = {"segment": "vip", "status": "exited", "at": "2026-05-01T07:59:00Z"}
 
 
-@pytest.mark.parametrize(
-    ("beside", "code", "pointer"),
-    [
+def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it() -> None:
+    table: list[tuple[dict[str, Any], str, str]] = [
         ({"attributes": {"bio": "hi \ud83d"}}, "unfit_attribute", "/attributes/bio"),
         ({"attributes": {"hi \ud83d": 1}}, "unfit_attribute", "/attributes"),
         ({"attributes": None}, "unfit_attribute", "/attributes"),
@@ -155,21 +154,18 @@ EXIT = {"segment": "vip", "status": "exited", "at": "2026-05-01T07:59:00Z"}
         ({"memberships": [{**EXIT, "name": 7}]}, "unfit_membership", "/memberships/0/name"),
         ({"memberships": [{**EXIT, "score": 7}]}, "unknown_key", "/memberships/0"),
         ({"memberships": [EXIT, None]}, "unfit_membership", "/memberships/1"),
-    ],
-    ids=itertools.count(),
-)
-def test_a_readable_membership_is_taken_whatever_is_wrong_beside_it(
-    beside: dict[str, Any], code: str, pointer: str
-) -> None:
-    shown = {"identities": {"crm": "c-1"}, "attributes": {}, "memberships": [EXIT], **beside}
+    ]
+    for beside, code, pointer in table:
+        with example(beside, code, pointer):
+            shown = {"identities": {"crm": "c-1"}, "attributes": {}, "memberships": [EXIT], **beside}
 
-    (one,) = reading({"changes": [shown]}).profiles
+            (one,) = reading({"changes": [shown]}).profiles
 
-    assert [(each.segment, each.realized) for each in one.memberships] == [("shop/vip", False)]
-    assert one.identities == {"crm": ["c-1"]}
-    assert one.left_out_counts == {code: 1}
-    [part] = one.left_out
-    assert (part.code, part.error.pointer) == (code, f"#/changes/0{pointer}")
+            assert [(each.segment, each.realized) for each in one.memberships] == [("shop/vip", False)]
+            assert one.identities == {"crm": ["c-1"]}
+            assert one.left_out_counts == {code: 1}
+            [part] = one.left_out
+            assert (part.code, part.error.pointer) == (code, f"#/changes/0{pointer}")
 
 
 def test_what_is_wrong_around_the_changes_is_told_and_harms_none() -> None:
@@ -276,3 +272,18 @@ def test_any_bytes_give_profiles_or_a_refusal(raw: bytes) -> None:
     except Refusal as refused:
         status = int(refused.status)
     assert status in (202, 400, 413, 422)
+
+
+def test_a_namespace_that_nothing_could_carry_is_left_out_and_the_others_are_read() -> None:
+    (one,) = reading({"changes": [{"identities": {"\ud83d": "1", "crm": "c-1"}, "memberships": [EXIT]}]}).profiles
+    assert one.identities == {"crm": ["c-1"]}
+    assert one.left_out_counts == {"unfit_identity": 1}
+
+
+def test_of_too_many_attributes_none_is_read_and_the_membership_is() -> None:
+    attributes = {str(number): number for number in range(MAX_KEYS + 1)}
+    shown = {"identities": {"crm": "c-1"}, "attributes": attributes, "memberships": [EXIT]}
+    (one,) = reading({"changes": [shown]}).profiles
+    assert one.attributes == {}
+    assert [each.segment for each in one.memberships] == ["shop/vip"]
+    assert one.left_out_counts == {"unfit_attribute": 1}

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from relay.domain.problems import Busy
 from relay.schedules import Schedules, Timetable
+from tests.examples import example
 from tests.fakes.clock import FakeClock
 from tests.fakes.scheduler import FUNCTION, ROLE, FakeScheduler, arn_of, schedule
 
@@ -43,9 +44,8 @@ def test_an_input_that_names_the_cause_as_older_pages_told_is_taken() -> None:
     assert timetable(schedule("x", '{"export": "letters/main", "cause": "schedule"}')).exports == {"letters/main"}
 
 
-@pytest.mark.parametrize(
-    ("changes", "problem"),
-    [
+def test_what_will_start_nothing_counts_as_no_schedule_and_says_why() -> None:
+    table: list[tuple[dict[str, Any], str]] = [
         ({"State": "DISABLED"}, "is disabled"),
         ({"ScheduleExpression": "at(2026-05-01T07:59:00)"}, "was for one time"),
         (
@@ -61,14 +61,16 @@ def test_an_input_that_names_the_cause_as_older_pages_told_is_taken() -> None:
         ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '"letters/main"'}}, "starts nothing"),
         ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '{"confirm": "run"}'}}, "starts nothing"),
         ({"Target": {"Arn": arn_of(), "RoleArn": ROLE, "Input": '{"export": "letters.main"}'}}, "slash"),
-    ],
-)
-def test_what_will_start_nothing_counts_as_no_schedule_and_says_why(changes: dict[str, Any], problem: str) -> None:
-    found = timetable(schedule("letters.main", MAIN, **changes), schedule("letters.weekly", '{"export": "letters/w"}'))
-    assert found.exports == {"letters/w"}
-    broken, working = found.own
-    assert (broken.export, working.problem) == ("letters/main", None)
-    assert problem in (broken.problem or "")
+    ]
+    for changes, problem in table:
+        with example(changes, problem):
+            found = timetable(
+                schedule("letters.main", MAIN, **changes), schedule("letters.weekly", '{"export": "letters/w"}')
+            )
+            assert found.exports == {"letters/w"}
+            broken, working = found.own
+            assert (broken.export, working.problem) == ("letters/main", None)
+            assert problem in (broken.problem or "")
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,9 @@ def test_one_that_may_not_be_read_harms_no_other() -> None:
 
 def test_only_what_is_enabled_is_asked_for() -> None:
     client = FakeScheduler([schedule("letters.main", MAIN), schedule("letters.old", MAIN, State="DISABLED")])
-    reader(client)()
-    assert client.calls == ["list", "get letters.main", "get relay-default"]
+    client.locked = {"letters.old"}
+    problems = {each.name: each.problem for each in reader(client)().own}
+    assert problems == {"letters.main": None, "letters.old": "is disabled"}
 
 
 def test_what_was_read_is_kept_for_a_while() -> None:

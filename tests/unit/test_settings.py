@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -504,6 +505,17 @@ class TestExport:
 
 
 class TestListing:
+    def test_a_parameter_that_is_deleted_while_it_is_decrypted_is_none(self, console: Console) -> None:
+        console.ssm.secure("/relay/exports/readers/gone", EXPORT, locked=refusal("ParameterNotFound"))
+        listing = console.settings.exports()
+        assert (set(listing.valid), listing.problems) == ({"readers/weekly"}, [])
+
+    def test_while_ssm_is_silent_nothing_counts_as_deleted(self, console: Console) -> None:
+        console.ssm.failure = EndpointConnectionError(endpoint_url="x")
+        for ask in (console.settings.exports, console.settings.export_keys, partial(console.settings.export, "a/b")):
+            with pytest.raises(Busy, match="EndpointConnectionError"):
+                ask()
+
     def test_what_is_invalid_harms_no_other(self, console: Console) -> None:
         console.write_connection("mute", **without(CONNECTION, "privacy_consent"))
         console.write_export("mute/one", **EXPORT)

@@ -83,7 +83,7 @@ class TestCounting:
 
     def test_being_busy_uses_nothing_up(self) -> None:
         impatient = Pace(self.database, self.clock, patience=0.05)
-        impatient._take("px", SMALL)
+        impatient("px", SMALL)
         with pytest.raises(Busy):
             impatient("px", SMALL)
         assert self.used() == pytest.approx(1 / 3)

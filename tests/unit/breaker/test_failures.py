@@ -39,6 +39,7 @@ from relay.domain.problems import (
 )
 from relay.settings.names import UnknownConnection, UnknownExport
 from relay.stores.breakers import Breaker
+from tests.examples import example
 from tests.fakes.breaker_world import BreakerWorld
 
 DOWN = Transient("unavailable", "has a problem of its own")
@@ -48,9 +49,8 @@ def stopped() -> Stopped:
     return Stopped(BreakerWorld().main, Breaker("letters", "main"))
 
 
-@pytest.mark.parametrize(
-    ("problem", "do"),
-    [
+def test_what_is_done_about_a_problem_that_is_met_for_the_first_time() -> None:
+    table: list[tuple[BaseException | Rejection, Do]] = [
         (DOWN, Do.RETRY),
         (Busy("pace", "the quota is used up"), Do.RETRY),
         (Conflict("contention", "others kept writing"), Do.RETRY_SOON),
@@ -66,11 +66,10 @@ def stopped() -> Stopped:
         (problems.Unexpected("defect", "was met"), Do.DEAD_LETTER),
         (Rejection(RejectionKind.DATA, "no_address", ""), Do.REJECT),
         (Rejection(RejectionKind.DESTINATION, "bounced", ""), Do.REJECT),
-    ],
-    ids=lambda value: type(value).__name__ if not isinstance(value, Do) else value.name,
-)
-def test_what_is_done_about_a_problem_that_is_met_for_the_first_time(problem: BaseException, do: Do) -> None:
-    assert row_for(problem).do is do
+    ]
+    for problem, do in table:
+        with example(problem, do):
+            assert row_for(problem).do is do
 
 
 @pytest.mark.parametrize(
@@ -165,9 +164,8 @@ def test_the_page_says_what_the_code_does() -> None:
     assert what_happens_on.written(text) == text
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
+def test_the_page_names_what_operators_look_for() -> None:
+    table: list[str] = [
         "429",
         "401",
         "402",
@@ -177,9 +175,9 @@ def test_the_page_says_what_the_code_does() -> None:
         "a lost answer",
         "HTML, or no JSON, with 200",
         "a defect of ours",
-    ],
-)
-def test_the_page_names_what_operators_look_for(answer: str) -> None:
-    lines = [line for line in what_happens_on.printed() if line.startswith(f"| {answer}")]
-    assert len(lines) == 1
-    assert all(cell.strip() for cell in lines[0].strip("|").split("|"))
+    ]
+    for answer in table:
+        with example(answer):
+            lines = [line for line in what_happens_on.printed() if line.startswith(f"| {answer}")]
+            assert len(lines) == 1
+            assert all(cell.strip() for cell in lines[0].strip("|").split("|"))

@@ -15,6 +15,13 @@ IMPORTS = Quota("imports", 20, timedelta(minutes=1))
 CALLS = Quota("calls", 5, timedelta(seconds=1))
 
 
+def take_slots(number: int, database: MemoryDatabase, clock: FakeClock) -> None:
+    """Let another process take slots; it waits for them by a clock of its own."""
+    other = Pace(database, FakeClock(clock.now()), patience=10**6)
+    for _ in range(number):
+        other("letters", IMPORTS)
+
+
 def test_slots_are_evenly_spaced() -> None:
     clock = FakeClock()
     pace = Pace(MemoryDatabase(), clock)
@@ -56,8 +63,7 @@ def test_when_the_next_slot_is_too_far_nothing_is_taken_and_the_caller_is_told_w
     clock = FakeClock()
     database = MemoryDatabase()
     impatient = Pace(database, clock, patience=5)
-    for _ in range(2):
-        impatient._take("letters", IMPORTS)
+    take_slots(2, database, clock)
     stored = database.snapshot()
 
     with pytest.raises(Busy) as raised:
@@ -136,7 +142,7 @@ def test_a_hold_wins_over_somebody_who_takes_a_slot_meanwhile() -> None:
     def overtake(step: str) -> None:
         if step.startswith("write"):
             database.before = lambda _: None
-            Pace(database, clock)._take("letters", IMPORTS)
+            take_slots(1, database, clock)
 
     database.before = overtake
     pace.hold("letters", IMPORTS, timedelta(seconds=10))
@@ -216,27 +222,27 @@ def test_a_hold_that_cannot_be_written_hides_no_answer() -> None:
 def test_a_slot_is_never_handed_out_twice_when_two_ask_at_once() -> None:
     """Given another caller who takes the slot between our read and our write, Then we take the next."""
     clock, database = FakeClock(), MemoryDatabase()
-    other = Pace(database, clock)
     pace = Pace(database, clock)
 
     def overtake(step: str) -> None:
         if step.startswith("write"):
             database.before = lambda _: None
-            other._take("letters", IMPORTS)
+            take_slots(1, database, clock)
 
     database.before = overtake
     first = clock.now()
-    assert pace._take("letters", IMPORTS) == first + timedelta(seconds=3)
+    pace("letters", IMPORTS)
+    assert clock.now() == first + timedelta(seconds=3)
 
 
 def test_whoever_keeps_losing_its_slot_to_others_says_so_and_a_hold_gives_up() -> None:
     clock, database = FakeClock(), MemoryDatabase()
-    other, pace = Pace(database, clock, patience=10**6), Pace(database, clock, patience=10**6)
+    pace = Pace(database, clock, patience=10**6)
 
     def overtake(step: str) -> None:
         if step.startswith("write"):
             database.before = lambda _: None
-            other._take("letters", IMPORTS)
+            take_slots(1, database, clock)
             database.before = overtake
 
     database.before = overtake

@@ -21,7 +21,7 @@ from tests.contract.activecampaign_replies import (
     UNSUBSCRIBE,
     account,
     export,
-    field_answers,
+    fields,
     queued,
     step,
     steps,
@@ -234,7 +234,7 @@ def test_a_record_too_large_for_any_call_is_refused_without_one() -> None:
 
 
 def rows_of(given_steps: list[Step], the_export: Export) -> list[dict[str, Any]]:
-    answers = field_answers() if the_export.options.exit_field else ()
+    answers = (fields(),) if the_export.options.exit_field else ()
     the_account = account(*answers, queued())
     DESTINATION.send(the_account, the_export, given_steps)
     contacts: list[dict[str, Any]] = asked_of(the_account)[-1].json["contacts"]

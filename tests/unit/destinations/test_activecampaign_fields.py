@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.client import ReadRefused
-from relay.destinations.activecampaign.fields import fit, items_of, several
+from relay.destinations.activecampaign.mapping import fit, items_of, several
 from relay.destinations.activecampaign.rows import Contact, contact_of, is_certainly_within, most_bytes, row_of
+from relay.destinations.api import ReadRefused
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
 from tests.contract.activecampaign_replies import (
@@ -24,7 +24,7 @@ from tests.contract.activecampaign_replies import (
     asked,
     codes,
     export,
-    field_answers,
+    fields,
     list_set,
     queued,
     room,
@@ -131,7 +131,7 @@ def test_pipes_at_the_ends_of_values_are_left_out(items: list[str], text: str) -
 # In a call.
 
 DATED = export({"fields.4": "attributes.since"})
-KINDS = field_answers(f3="text", f4="date")
+KINDS = (fields(f3="text", f4="date"),)
 
 
 def since(value: str, email: str = "a@example.com") -> Step:
@@ -164,7 +164,7 @@ def test_when_no_value_fits_nothing_is_written(count: int) -> None:
     answer = DESTINATION.send(the_account, DATED, [since("soon", f"u{number}@example.com") for number in range(count)])
     assert codes(answer.refused) == dict.fromkeys(range(count), "unfit_value")
     assert answer.import_id is None
-    assert asked(the_account) == ["GET fields", "GET fields"]
+    assert asked(the_account) == ["GET fields"]
 
 
 def test_one_contact_alone_is_fitted_too() -> None:
@@ -187,7 +187,7 @@ def test_a_text_of_no_values_is_left_out() -> None:
 
 
 def test_the_value_of_those_who_leave_is_fitted() -> None:
-    the_account = account(*field_answers(f3="listbox"), queued())
+    the_account = account(fields(f3="listbox"), queued())
     leaves = [step(f"{name}@example.com", joins=False, target=FIELD) for name in "ab"]
     DESTINATION.send(the_account, export(**SET_FIELD), leaves)
     assert [row["fields"] for row in asked_of(the_account)[-1].json["contacts"]] == [[{"id": 3, "value": "||no||"}]] * 2

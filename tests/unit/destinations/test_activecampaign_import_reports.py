@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import REST
+from relay.destinations.activecampaign.errors import IMPORT_BOUND
 from relay.destinations.activecampaign.imports import ASKED_ANYWAY
 from relay.destinations.contract import ImportReport, Reply, Step
 from relay.domain.problems import Busy, Conflict, ConnectionProblem, Transient
@@ -32,7 +32,7 @@ from tests.contract.activecampaign_replies import (
     entries,
     entry,
     export,
-    field_answers,
+    fields,
     held,
     import_info,
     opened,
@@ -61,7 +61,7 @@ def report(
     """Look at an import once; return the report and the calls it took."""
     first = (NONE_OUTSTANDING,) if contacts is not None and age < ASKED_ANYWAY.total_seconds() else ()
     needs_kinds = "exit_field" in options or kinds is not None
-    types = field_answers(**(kinds or {"f3": "text"})) if needs_kinds else ()
+    types = (fields(**(kinds or {"f3": "text"})),) if needs_kinds else ()
     mapping = {f"fields.{name[1:]}": "x" for name in kinds or {}}
     the_account = account(*types, *first, *answers, backlog=backlog)
     seen = DESTINATION.import_report(the_account, export(mapping, **options), opened(contacts=contacts, age=age), steps)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.activecampaign.client import BULK, BULK_SINGLE
+from relay.destinations.activecampaign.errors import ANSWERED_IMPORT
 from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 from tests.contract.activecampaign_replies import (
     FORBIDDEN,
@@ -156,7 +156,7 @@ def test_a_single_contact_whose_writing_was_answered_does_nothing_later(answer: 
 
 
 def test_a_wrong_key_answers_200_with_a_page() -> None:
-    with pytest.raises(ConnectionProblem, match="api_key") as caught:
+    with pytest.raises(ConnectionProblem, match="check the address and the key") as caught:
         DESTINATION.send(account(LOGIN_PAGE), export(), TWO)
     assert "s3cret" not in str(caught.value)
 

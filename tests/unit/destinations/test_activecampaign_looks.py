@@ -7,8 +7,8 @@ from itertools import chain
 import pytest
 
 from relay.destinations.activecampaign import DESTINATION
-from relay.destinations.activecampaign.bounds import IMPORT_BOUND
 from relay.destinations.activecampaign.client import BULK, REST
+from relay.destinations.activecampaign.errors import IMPORT_BOUND
 from relay.destinations.activecampaign.imports import EXPLAINED_AT_ONCE, LOOKED_UP_AT_ONCE
 from relay.destinations.contract import ImportReport, Reply, Step
 from tests.contract.activecampaign_replies import (

@@ -24,7 +24,7 @@ from tests.contract.activecampaign_replies import (
     entries,
     entry,
     export,
-    field_answers,
+    fields,
     held,
     import_info,
     list_set,
@@ -44,7 +44,7 @@ def explained(
 ) -> tuple[ImportReport, list[str]]:
     """Look at a completed import that refused all of `people`; return the report and the calls for reasons."""
     failed = [step()] if people is None else people
-    before = [*(field_answers(f3="text") if "exit_field" in options else ()), NONE_OUTSTANDING]
+    before = [*((fields(f3="text"),) if "exit_field" in options else ()), NONE_OUTSTANDING]
     before.append(import_info(failure=[one.identity for one in failed]))
     the_account = account(*before, *answers, backlog=timedelta(seconds=backlog))
     opened = OpenImport("b-1", AT, AT, len(failed))

@@ -12,6 +12,7 @@ from relay.destinations.calling import HttpCaller, shared_session
 from relay.destinations.contract import Quota
 from relay.destinations.public_addresses import PublicAddressesAdapter, is_public
 from relay.domain.problems import Actor, ConnectionProblem, Problem, Transient
+from tests.examples import example
 
 QUOTA = Quota("rest", 5, timedelta(seconds=1))
 HOST = "acme.api-us1.com"
@@ -32,9 +33,8 @@ def test_public(address: str) -> None:
     assert is_public(address)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
+def test_not_public() -> None:
+    table: list[str] = [
         "0.0.0.0",
         "10.0.0.1",
         "10.255.255.255",
@@ -73,10 +73,10 @@ def test_public(address: str) -> None:
         "",
         "localhost",
         "/run/socket",
-    ],
-)
-def test_not_public(address: str) -> None:
-    assert not is_public(address)
+    ]
+    for address in table:
+        with example(address):
+            assert not is_public(address)
 
 
 class Listener:

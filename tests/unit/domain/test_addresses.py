@@ -39,94 +39,88 @@ INVISIBLE = [
 BLANKS = [" ", "\t", "\r\n", "\u00a0", "\u2007", "\u202f", "\u3000", "\u1680", "\u2028", "\u0085", "\u2800"]
 
 
-@pytest.mark.parametrize("mark", INVISIBLE)
-@pytest.mark.parametrize("place", range(len(KIM) + 1))
-def test_what_cannot_be_seen_is_left_out_wherever_it_stands(mark: str, place: int) -> None:
-    assert normal_address(KIM[:place] + mark + KIM[place:]) == KIM
+def test_what_cannot_be_seen_is_left_out_wherever_it_stands() -> None:
+    written = [KIM[:place] + mark + KIM[place:] for mark in INVISIBLE for place in range(len(KIM) + 1)]
+    assert {one: address for one in written if (address := normal_address(one)) != KIM} == {}
 
 
-@pytest.mark.parametrize("blank", BLANKS)
-@pytest.mark.parametrize("mark", ["", "\u200b"])
-def test_blanks_at_the_ends_are_left_out_and_blanks_within_refused(blank: str, mark: str) -> None:
-    assert normal_address(f"{blank}{mark}{blank}{KIM}{mark}{blank}{mark}") == KIM
-    for place in range(1, len(KIM)):
-        assert normal_address(KIM[:place] + blank + KIM[place:]) is None
+def test_blanks_at_the_ends_are_left_out_and_blanks_within_refused() -> None:
+    around = [f"{blank}{mark}{blank}{KIM}{mark}{blank}{mark}" for blank in BLANKS for mark in ("", "\u200b")]
+    within = [KIM[:place] + blank + KIM[place:] for blank in BLANKS for place in range(1, len(KIM))]
+    assert {one: address for one in around if (address := normal_address(one)) != KIM} == {}
+    assert {one: address for one in within if (address := normal_address(one)) is not None} == {}
 
 
-@pytest.mark.parametrize(
-    ("written", "address"),
-    [
-        ("Kim@Example.COM", KIM),
-        ("kim@example.com.", KIM),
-        (" kim@example.com. ", KIM),
-        ("ｋｉｍ＠ｅｘａｍｐｌｅ．ｃｏｍ", KIM),
-        ("kim@example。com", KIM),
-        ("\u212aim@example.com", KIM),
-        ("JOSÉ@example.com", "josé@example.com"),
-        ("jose\u0301@example.com", "josé@example.com"),
-        ("JOSE\u0301@example.com", "josé@example.com"),
-        ("kim@bücher.de", "kim@xn--bcher-kva.de"),
-        ("kim@BU\u0308CHER.de", "kim@xn--bcher-kva.de"),
-        ("kim@XN--BCHER-KVA.de", "kim@xn--bcher-kva.de"),
-        ("kim@bücher。de.", "kim@xn--bcher-kva.de"),
-        ("kim@straße.de", "kim@xn--strae-oqa.de"),
-        ("info@почта.рф", "info@xn--80a1acny.xn--p1ai"),
-        ("почта@пример.рф", "почта@xn--e1afmkfd.xn--p1ai"),
-        ("ｶﾞ@example.com", "ガ@example.com"),
-        ("\u0e17\u0e33@example.com", "\u0e17\u0e33@example.com"),
-        ("\u0e17\u0e4d\u0e32@example.com", "\u0e17\u0e33@example.com"),
-        ("o'brien+x.y@mail.example.co", "o'brien+x.y@mail.example.co"),
-        ("a@b_c.example.com", "a@b_c.example.com"),
-    ],
-)
-def test_one_person_written_in_several_ways(written: str, address: str) -> None:
-    assert normal_address(written) == address
+def test_one_person_written_in_several_ways() -> None:
+    addresses = {
+        "Kim@Example.COM": KIM,
+        "kim@example.com.": KIM,
+        " kim@example.com. ": KIM,
+        "ｋｉｍ＠ｅｘａｍｐｌｅ．ｃｏｍ": KIM,
+        "kim@example。com": KIM,
+        "\u212aim@example.com": KIM,
+        "JOSÉ@example.com": "josé@example.com",
+        "jose\u0301@example.com": "josé@example.com",
+        "JOSE\u0301@example.com": "josé@example.com",
+        "kim@bücher.de": "kim@xn--bcher-kva.de",
+        "kim@BU\u0308CHER.de": "kim@xn--bcher-kva.de",
+        "kim@XN--BCHER-KVA.de": "kim@xn--bcher-kva.de",
+        "kim@bücher。de.": "kim@xn--bcher-kva.de",
+        "kim@straße.de": "kim@xn--strae-oqa.de",
+        "info@почта.рф": "info@xn--80a1acny.xn--p1ai",
+        "почта@пример.рф": "почта@xn--e1afmkfd.xn--p1ai",
+        "ｶﾞ@example.com": "ガ@example.com",
+        "\u0e17\u0e33@example.com": "\u0e17\u0e33@example.com",
+        "\u0e17\u0e4d\u0e32@example.com": "\u0e17\u0e33@example.com",
+        "o'brien+x.y@mail.example.co": "o'brien+x.y@mail.example.co",
+        "a@b_c.example.com": "a@b_c.example.com",
+    }
+    assert {written: normal_address(written) for written in addresses} == addresses
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "",
-        " ",
-        "kim",
-        "@example.com",
-        "kim@",
-        "kim@example",
-        "kim@example.c",
-        "kim@example.c1",
-        "kim@@example.com",
-        "a@b@example.com",
-        "kim@.example.com",
-        "kim@example..com",
-        "kim@example.com..",
-        "k..im@example.com",
-        "kim@-example.com",
-        "kim@exa mple.com",
-        "kim@exam!ple.com",
-        "kim@[192.0.2.1]",
-        "<kim@example.com>",
-        "mailto:kim@example.com",
-        "kim@example.com, lee@example.com",
-        "kim@example.com;lee@example.com",
-        "kim\x00@example.com",
-        "kim@example.com\x00",
-        "kim\ud83d@example.com",
-        "kim\ue000@example.com",
-        "k\ufffdm@example.com",
-        "kim@i❤.ws",
-        "ﬁona@example.com",
-        "k²@example.com",
-        "KİM@example.com",
-        "ki\u0307m@example.com",
-        "ΚΩΣ.Α@example.com",
-        "क्\u200dष@example.com",
-        f"{'k' * 250}@example.com",
-        "\u200b" * 100_000 + KIM,
-        f"kim@{'a' * 64}.com",
-    ],
-)
-def test_what_is_no_address_or_an_uncertain_one_is_refused(written: str) -> None:
-    assert normal_address(written) is None
+REFUSED = [
+    "",
+    " ",
+    "kim",
+    "@example.com",
+    "kim@",
+    "kim@example",
+    "kim@example.c",
+    "kim@example.c1",
+    "kim@@example.com",
+    "a@b@example.com",
+    "kim@.example.com",
+    "kim@example..com",
+    "kim@example.com..",
+    "k..im@example.com",
+    "kim@-example.com",
+    "kim@exa mple.com",
+    "kim@exam!ple.com",
+    "kim@[192.0.2.1]",
+    "<kim@example.com>",
+    "mailto:kim@example.com",
+    "kim@example.com, lee@example.com",
+    "kim@example.com;lee@example.com",
+    "kim\x00@example.com",
+    "kim@example.com\x00",
+    "kim\ud83d@example.com",
+    "kim\ue000@example.com",
+    "k\ufffdm@example.com",
+    "kim@i❤.ws",
+    "ﬁona@example.com",
+    "k²@example.com",
+    "KİM@example.com",
+    "ki\u0307m@example.com",
+    "ΚΩΣ.Α@example.com",
+    "क्\u200dष@example.com",
+    f"{'k' * 250}@example.com",
+    "\u200b" * 100_000 + KIM,
+    f"kim@{'a' * 64}.com",
+]
+
+
+def test_what_is_no_address_or_an_uncertain_one_is_refused() -> None:
+    assert {written: address for written in REFUSED if (address := normal_address(written)) is not None} == {}
 
 
 def test_addresses_that_are_different_stay_different() -> None:
@@ -174,13 +168,13 @@ def test_what_is_left_is_visible_and_in_small_letters(written: str) -> None:
         assert not any(one.isupper() for one in address)
 
 
+@pytest.mark.exhaustive
 def test_every_letter_of_unicode_has_one_form_or_none() -> None:
     for number in range(sys.maxunicode + 1):
-        letter = chr(number)
-        written = f"k{letter}m@example.com"
+        written = f"k{chr(number)}m@example.com"
         address = normal_address(written)
         if address is None:
             continue
-        assert normal_address(address) == address, hex(number)
-        for form in ("NFC", "NFD"):
-            assert normal_address(unicodedata.normalize(form, written)) == address, hex(number)
+        # What is spelt as what was just tried gives the same.
+        others = {address, unicodedata.normalize("NFC", written), unicodedata.normalize("NFD", written)} - {written}
+        assert {normal_address(other) for other in others} <= {address}, hex(number)

@@ -13,6 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from relay.domain.expressions import MAX_CHARACTERS, MAX_DEPTH, MAX_LENGTH, MAX_NODES, Unfit, compiled
+from tests.examples import example
 
 KIM = {
     "source": "shop",
@@ -33,9 +34,8 @@ def value(text: str, view: Any = KIM) -> Any:
     return compiled(text).value(view)
 
 
-@pytest.mark.parametrize(
-    ("text", "result"),
-    [
+def test_an_ordinary_expression() -> None:
+    table: list[tuple[str, Any]] = [
         ("attributes.email", "kim@example.com"),
         ("attributes.address.city", "Ulm"),
         ("identities.crm", ["c-1", "c-2"]),
@@ -51,15 +51,14 @@ def value(text: str, view: Any = KIM) -> Any:
         ("sort_by(attributes.orders, &at)[-1].sku", "b"),
         ("attributes.orders[?sku == 'a'].at | [0]", "2026-01-01"),
         ("length(attributes.orders)", 2),
-    ],
-)
-def test_an_ordinary_expression(text: str, result: Any) -> None:
-    assert value(text) == result
+    ]
+    for text, result in table:
+        with example(text, result):
+            assert value(text) == result
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
+def test_what_can_never_work_is_refused_with_the_reason() -> None:
+    table: list[tuple[str, str]] = [
         ("", "is not a JMESPath expression"),
         (" ", "is not a JMESPath expression, near character 2"),
         ("attributes.", "is not a JMESPath expression, near character 12"),
@@ -118,12 +117,12 @@ def test_an_ordinary_expression(text: str, result: Any) -> None:
         (" | ".join(["attributes.name", *["join('', [@, @])"] * 25]), "whatever the profile"),
         (" | ".join(["attributes.name", *["to_string([@])"] * 25]), "whatever the profile"),
         (" | ".join(["attributes.orders[?a == `1`]", *["[*].[@, @][]"] * 25]), "whatever the profile"),
-    ],
-)
-def test_what_can_never_work_is_refused_with_the_reason(text: str, reason: str) -> None:
-    with pytest.raises(ValueError) as caught:
-        compiled(text)
-    assert reason in str(caught.value)
+    ]
+    for text, reason in table:
+        with example(text, reason):
+            with pytest.raises(ValueError) as caught:
+                compiled(text)
+            assert reason in str(caught.value)
 
 
 def test_a_reason_repeats_no_literal_and_no_name_of_a_key() -> None:
@@ -144,9 +143,8 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
         json.dumps(expression.value(KIM))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_what_one_profile_does_not_fit_is_unfit_and_says_nothing_of_it() -> None:
+    table: list[str] = [
         "join(' ', [attributes.firstName, attributes.middleName])",
         "contains(attributes.interests, 'golf') && 'yes' || 'no'",
         "length(attributes.nothing)",
@@ -159,17 +157,16 @@ def test_any_text_is_an_expression_or_refused(text: str) -> None:
         "keys(attributes.tags)",
         "to_number(attributes.email) | abs(@)",
         "attributes.orders[].amount | sort(@)",
-    ],
-)
-def test_what_one_profile_does_not_fit_is_unfit_and_says_nothing_of_it(text: str) -> None:
-    with pytest.raises(Unfit) as caught:
-        value(text)
-    assert "kim" not in str(caught.value).lower()
+    ]
+    for text in table:
+        with example(text):
+            with pytest.raises(Unfit) as caught:
+                value(text)
+            assert "kim" not in str(caught.value).lower()
 
 
-@pytest.mark.parametrize(
-    ("text", "result"),
-    [
+def test_a_missing_value_never_becomes_a_word() -> None:
+    table: list[tuple[str, Any]] = [
         ("to_string(attributes.missing)", None),
         ("to_string(attributes.score)", "1001"),
         ("to_string(attributes.address)", '{"city":"Ulm","floor":3}'),
@@ -197,13 +194,13 @@ def test_what_one_profile_does_not_fit_is_unfit_and_says_nothing_of_it(text: str
         ("attributes.orders[?amount > `1`].sku", ["b"]),
         ("attributes.email < `1`", None),
         ("`1` == `true`", False),
-    ],
-)
-def test_a_missing_value_never_becomes_a_word(text: str, result: Any) -> None:
-    try:
-        assert value(text) == result
-    except Unfit:
-        assert result == "unfit"
+    ]
+    for text, result in table:
+        with example(text, result):
+            try:
+                assert value(text) == result
+            except Unfit:
+                assert result == "unfit"
 
 
 def hostile_view() -> dict[str, Any]:
@@ -226,9 +223,8 @@ HOSTILE = hostile_view()
 DOUBLED = " | ".join(["attributes.numbers", *["[@,@]"] * 10])
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_what_grows_is_stopped_well_within_a_second() -> None:
+    table: list[str] = [
         DOUBLED,
         f"{DOUBLED} | to_string(@)",
         f"{DOUBLED} | contains(@, @)",
@@ -258,14 +254,14 @@ DOUBLED = " | ".join(["attributes.numbers", *["[@,@]"] * 10])
         "attributes.text",
         "attributes",
         "reverse(attributes.text)",
-    ],
-)
-def test_what_grows_is_stopped_well_within_a_second(text: str) -> None:
-    expression = compiled(text)
-    before = time.process_time()
-    with pytest.raises(Unfit, match="takes more than"):
-        expression.value(HOSTILE)
-    assert time.process_time() - before < 1
+    ]
+    for text in table:
+        with example(text):
+            expression = compiled(text)
+            before = time.process_time()
+            with pytest.raises(Unfit, match="takes more than"):
+                expression.value(HOSTILE)
+            assert time.process_time() - before < 1
 
 
 def test_after_one_that_was_stopped_the_others_are_worked_out() -> None:
@@ -274,9 +270,8 @@ def test_after_one_that_was_stopped_the_others_are_worked_out() -> None:
     assert value("join(' ', [attributes.firstName, attributes.lastName])") == "Kim Lee"
 
 
-@pytest.mark.parametrize(
-    ("text", "result"),
-    [
+def test_large_profiles_are_within_the_bounds() -> None:
+    table: list[tuple[str, Any]] = [
         ("sort(attributes.texts)[0]", "t0"),
         ("max_by(attributes.objects, &a).s", "x9999"),
         ("sort_by(attributes.objects, &a)[0].s", "x0"),
@@ -286,10 +281,10 @@ def test_after_one_that_was_stopped_the_others_are_worked_out() -> None:
         ("length(attributes.text)", 300_000),
         ("contains(attributes.texts, 't77')", True),
         ("attributes.deep" + "[]" * 29, [1]),
-    ],
-)
-def test_large_profiles_are_within_the_bounds(text: str, result: Any) -> None:
-    assert value(text, HOSTILE) == result
+    ]
+    for text, result in table:
+        with example(text, result):
+            assert value(text, HOSTILE) == result
 
 
 def test_the_longest_and_the_deepest() -> None:
@@ -319,9 +314,8 @@ def test_an_expression_is_compiled_once() -> None:
     assert compiled("attributes.email") is compiled("attributes.email")
 
 
-@pytest.mark.parametrize(
-    ("text", "paths"),
-    [
+def test_the_paths_that_are_looked_up() -> None:
+    table: list[tuple[str, list[str]]] = [
         ("attributes.email", ["attributes", "attributes.email"]),
         ("identities.crm[0]", ["identities", "identities.crm"]),
         (
@@ -335,10 +329,10 @@ def test_an_expression_is_compiled_once() -> None:
         ("a || b && !c", ["a", "b", "c"]),
         ("'text'", []),
         ("@", []),
-    ],
-)
-def test_the_paths_that_are_looked_up(text: str, paths: list[str]) -> None:
-    assert [".".join(path) for path in compiled(text).paths] == paths
+    ]
+    for text, paths in table:
+        with example(text, paths):
+            assert [".".join(path) for path in compiled(text).paths] == paths
 
 
 # The library is the model: where it gives a value, and nothing of the stated differences is involved, so do we.

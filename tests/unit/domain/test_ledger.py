@@ -24,6 +24,7 @@ from relay.domain.ledger import (
     warned,
     warnings,
 )
+from tests.examples import example
 
 CODES = st.sampled_from(["no_email", "excluded", "defect"])
 FINAL = [column for column in Column if column is not Column.OUTSTANDING]
@@ -188,9 +189,8 @@ def test_no_list_is_emptied_by_settings_that_no_run_was_let_through_under(
     assert needs_confirmation({"assigned": assigned, "leaving": leaving}, passed=passed) is asks
 
 
-@pytest.mark.parametrize(
-    ("counts", "says"),
-    [
+def test_a_run_that_takes_nobody_or_rejects_a_fifth_for_one_reason_says_so() -> None:
+    table: list[tuple[Counts, str | None]] = [
         ({"selected": 0}, None),
         ({"selected": 1000, "delivered": 1000}, None),
         ({"selected": 50, "delivered": 30, "rejected": 20, "rejected:no_email": 20}, None),
@@ -212,7 +212,7 @@ def test_no_list_is_emptied_by_settings_that_no_run_was_let_through_under(
             "nobody was taken: 4 rejected, 3 of them for no_email",
         ),
         ({"selected": 3, "duplicate": 3}, None),
-    ],
-)
-def test_a_run_that_takes_nobody_or_rejects_a_fifth_for_one_reason_says_so(counts: Counts, says: str | None) -> None:
-    assert rejects_too_many(counts) == says
+    ]
+    for counts, says in table:
+        with example(counts, says):
+            assert rejects_too_many(counts) == says

@@ -7,23 +7,26 @@ import pytest
 from relay.domain.keyed_hash import BUCKETS, bucket_of
 from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, buckets_of, first_shards
 from relay.messages import shard_of
+from tests.examples import example
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SHARDS = [1, 2, 3, 4, 7, 10, 16, 255, 256]
 
 
-@pytest.mark.parametrize("shards", SHARDS)
-def test_the_shards_cover_every_bucket_exactly_once_and_in_order(shards: int) -> None:
-    buckets = [list(buckets_of(shard, shards)) for shard in range(shards)]
-    assert sorted(bucket for part in buckets for bucket in part) == list(range(BUCKETS))
-    assert all(part == sorted(part) for part in buckets)
+def test_the_shards_cover_every_bucket_exactly_once_and_in_order() -> None:
+    for shards in SHARDS:
+        with example(shards):
+            buckets = [list(buckets_of(shard, shards)) for shard in range(shards)]
+            assert sorted(bucket for part in buckets for bucket in part) == list(range(BUCKETS))
+            assert all(part == sorted(part) for part in buckets)
 
 
-@pytest.mark.parametrize("shards", SHARDS)
-def test_a_profile_lies_in_a_bucket_of_the_shard_its_messages_go_to(shards: int) -> None:
-    for number in range(0, 256, 5):
-        profile = f"{number:02x}{number:030x}"
-        assert bucket_of(profile) in buckets_of(shard_of(profile, shards), shards)
+def test_a_profile_lies_in_a_bucket_of_the_shard_its_messages_go_to() -> None:
+    for shards in SHARDS:
+        with example(shards):
+            for number in range(0, 256, 5):
+                profile = f"{number:02x}{number:030x}"
+                assert bucket_of(profile) in buckets_of(shard_of(profile, shards), shards)
 
 
 @pytest.mark.parametrize("shards", [1, 2, 10])

@@ -3,18 +3,17 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.values import EXACT, id_of, text_of, whole
+from tests.examples import example
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
 
 
-@pytest.mark.parametrize(
-    ("written", "text", "identity"),
-    [
+def test_a_value_as_text_and_as_an_id() -> None:
+    table: list[tuple[str, str | None, str | None]] = [
         ("1001", "1001", "1001"),
         ("1001.0", "1001", "1001"),
         ("1e3", "1000", "1000"),
@@ -40,11 +39,11 @@ scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
         ("[]", None, None),
         ('["a"]', None, None),
         ("{}", None, None),
-    ],
-)
-def test_a_value_as_text_and_as_an_id(written: str, text: str | None, identity: str | None) -> None:
-    value = json.loads(written)
-    assert (text_of(value), id_of(value)) == (text, identity)
+    ]
+    for written, text, identity in table:
+        with example(written, text, identity):
+            value = json.loads(written)
+            assert (text_of(value), id_of(value)) == (text, identity)
 
 
 @given(st.integers(-EXACT, EXACT))

@@ -216,6 +216,7 @@ def test_of_several_owners_in_turn_the_last_takes_over_from_all() -> None:
     assert owners.load(bench.database, CONNECTION, [TARGET])[TARGET].former == ()
 
 
+@pytest.mark.exhaustive
 @both
 def test_a_page_that_dies_anywhere_loses_nobody_and_counts_each_once(imports: bool) -> None:
     pages: list[Message] = []

@@ -344,6 +344,7 @@ def test_other_values_go_once_the_destination_shows_that_the_lost_call_is_over()
     assert bench.tool.holds() == {ANN: {"name": "B"}}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shows", ["nothing yet", "nothing ever", "trouble"])
 def test_it_is_asked_again_less_and_less_often(shows: str) -> None:
     bench = lost_and_changed()

@@ -11,6 +11,8 @@ from tests.fakes.bench import CONNECTION, MINUTE, Bench, Crash, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.crashing import die_at_every_step
 
+pytestmark = pytest.mark.exhaustive
+
 ANN, BOB, CY, NEW = (f"{name}@x.example" for name in ("ann", "bob", "cy", "new"))
 HOUR = timedelta(hours=1)
 DEADLINE = timedelta(minutes=10)

@@ -238,6 +238,7 @@ def test_a_death_at_any_step_loses_nothing_and_nobody_leaves(imports: bool) -> N
 MEETINGS = [f"{operation} {table.value}" for operation in ("get", "write") for table in Table]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("step", MEETINGS)
 @pytest.mark.parametrize("wants", [True, False], ids=["wants it", "wants another"])
 def test_the_survivor_may_be_looked_at_at_any_step(step: str, wants: bool) -> None:
@@ -257,6 +258,7 @@ def test_the_survivor_may_be_looked_at_at_any_step(step: str, wants: bool) -> No
         assert_is_with_the_survivor(bench, ANN if wants else BOB)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("step", MEETINGS)
 def test_a_hand_over_that_is_repeated_may_come_into_a_look_at_the_survivor(step: str) -> None:
     """Its first try died when it had written the survivor's assignment, before any record named the survivor."""

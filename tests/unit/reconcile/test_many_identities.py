@@ -20,6 +20,8 @@ from tests.fakes.bench import Bench
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.crashing import die_at_every_step
 
+pytestmark = pytest.mark.exhaustive
+
 ANN = "ann@x.example"
 SEGMENTS = tuple(f"shop/8a2f-{number:030d}" for number in range(50))
 HOUR = timedelta(hours=1)

@@ -15,6 +15,8 @@ from tests.fakes.bench import CONNECTION, MINUTE, Bench, person
 from tests.fakes.crashing import meet_at_every_step, trouble_at_every_write
 from tests.fakes.memory_database import Trouble
 
+pytestmark = pytest.mark.exhaustive
+
 ANN, BOB = "ann@x.example", "bob@x.example"
 FIRST, SECOND = 2, 3
 """Of different shards, so that looks at them overlap."""

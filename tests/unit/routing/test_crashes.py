@@ -14,6 +14,8 @@ from relay.domain.changes import Change
 from relay.stores import segments
 from tests.fakes.routing_world import NOON, Crash, World, change, member
 
+pytestmark = pytest.mark.exhaustive
+
 
 def _scenario(world: World) -> None:
     world.post(change(1, member("s/a", 1, name="Gold"), attributes={"plan": "pro"}), change(2, member("s/b", 1)))

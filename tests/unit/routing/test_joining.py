@@ -114,6 +114,15 @@ def test_a_chain_of_aliases_is_followed_and_an_alias_is_written_once() -> None:
     assert world.profile(3).view()["attributes"]["plan"] == "x"
 
 
+def test_a_chain_of_aliases_without_an_end_is_a_defect_and_not_followed_for_ever() -> None:
+    world = World()
+    chain = [Alias(profile_id(number), profile_id(number + 1), NOON) for number in range(profiles.LONGEST_CHAIN + 1)]
+    assert all(profiles.save_aliases(world.database, chain))
+    assert len(profiles.follow(world.database, [profile_id(3)])) == profiles.LONGEST_CHAIN - 1
+    with pytest.raises(RuntimeError, match="too long"):
+        profiles.follow(world.database, [profile_id(0)])
+
+
 def test_an_alias_whose_profile_is_gone_leads_to_a_new_one_of_the_same_id() -> None:
     world = routed(change((2, 5), attributes={"plan": "x"}))
     assert under(world, 2, 5) == ["profile", "alias of 2"]

@@ -13,6 +13,8 @@ from tests.fakes.bench import MINUTE, Bench
 from tests.fakes.crashing import die_at_every_step, meet_at_every_step, trouble_at_every_write
 from tests.fakes.memory_database import Trouble
 
+pytestmark = pytest.mark.exhaustive
+
 HOUR = timedelta(hours=1)
 SHARED = "shared@x.example"
 

@@ -22,6 +22,8 @@ from relay.stores.dynamodb import DynamoDatabase, connect
 from tests.fakes.memory_database import MemoryDatabase
 from tests.unit.stores.database_contract import DatabaseContract
 
+pytestmark = pytest.mark.exhaustive
+
 ROOT = Path(__file__).parents[3]
 ROOT_KEY = "test"
 """The emulator takes it for its account's root."""

@@ -48,6 +48,23 @@ EXPECTATIONS: list[tuple[Any, Any, bool]] = [
 ]
 
 
+DEFECTS: list[Write] = [
+    Update(PROFILE),
+    Update(PROFILE, {"n": 1}, add={"n": 1}),
+    Put(PROFILE, {"pk": "p2"}),
+    Put(PROFILE, cast("Item", {"n": None})),
+    Put(PROFILE, {"n": 1}, {"n": 0}),
+    Update(PROFILE, {"n": 1}, expect={"pk": "p2"}),
+    Delete(Key(Table.CONTROL, "p", "s"), {"sk": "t"}),
+    Put(Key(Table.PROFILES, "p", "s"), {}),
+    Put(Key(Table.CONTROL, "p"), {}),
+    Put(Key(Table.PROFILES, ""), {}),
+    Put(PROFILE, {"text": "x" * 410_000}),
+    Put(PROFILE, {"text": "ü" * 205_000}),
+    Update(PROFILE, {"bytes": b"x" * 410_000}),
+]
+
+
 class DatabaseContract:
     """Derive from it and give a fixture `database` that is empty."""
 
@@ -126,22 +143,20 @@ class DatabaseContract:
         assert write_one(database, Delete(PROFILE, expect={"n": 1}))
         assert database.get([PROFILE]) == [None]
 
-    @pytest.mark.parametrize(("stored", "expect", "holds"), EXPECTATIONS)
     @pytest.mark.parametrize("kind", [Update, Delete])
     @pytest.mark.parametrize("way", ["write", "transact"])
-    def test_expectations(self, database: Database, stored: Any, expect: Any, holds: bool, kind: Any, way: str) -> None:
-        if stored is not None:
-            write_one(database, Put(PROFILE, stored))
-        write: Write = Update(PROFILE, {"new": 1}, expect=expect) if kind is Update else Delete(PROFILE, expect)
-        before = database.get([PROFILE])
+    def test_expectations(self, database: Database, kind: type[Update | Delete], way: str) -> None:
+        for stored, expect, holds in EXPECTATIONS:
+            example = f"{stored} {expect}"
+            write_one(database, Delete(PROFILE) if stored is None else Put(PROFILE, stored))
+            write: Write = Update(PROFILE, {"new": 1}, expect=expect) if kind is Update else Delete(PROFILE, expect)
+            before = database.get([PROFILE])
+            changed = [{"pk": "p1", **(stored or {}), "new": 1}] if kind is Update else [None]
 
-        applied = write_one(database, write) if way == "write" else database.transact([write])
+            applied = write_one(database, write) if way == "write" else database.transact([write])
 
-        assert applied is (holds or (stored is None and kind is Delete and way == "write"))
-        if holds:
-            assert database.get([PROFILE]) == ([{"pk": "p1", **(stored or {}), "new": 1}] if kind is Update else [None])
-        else:
-            assert database.get([PROFILE]) == before
+            assert applied is (holds or (stored is None and kind is Delete and way == "write")), example
+            assert database.get([PROFILE]) == (changed if holds else before), example
 
     def test_a_put_may_expect_that_there_is_no_item(self, database: Database) -> None:
         assert write_one(database, Put(PROFILE, {"n": 1}, {"pk": ABSENT}))
@@ -210,48 +225,26 @@ class DatabaseContract:
         downwards = database.query(Table.CONTROL, "c", after="01", limit=9, newest_first=True)
         assert sks(downwards) == [f"{n:02}" for n in range(11, 2, -1)]
 
-    @pytest.mark.parametrize(
-        "write",
-        [
-            Update(PROFILE),
-            Update(PROFILE, {"n": 1}, add={"n": 1}),
-            Put(PROFILE, {"pk": "p2"}),
-            Put(PROFILE, cast("Item", {"n": None})),
-            Put(PROFILE, {"n": 1}, {"n": 0}),
-            Update(PROFILE, {"n": 1}, expect={"pk": "p2"}),
-            Delete(Key(Table.CONTROL, "p", "s"), {"sk": "t"}),
-            Put(Key(Table.PROFILES, "p", "s"), {}),
-            Put(Key(Table.CONTROL, "p"), {}),
-            Put(Key(Table.PROFILES, ""), {}),
-            Put(PROFILE, {"text": "x" * 410_000}),
-            Put(PROFILE, {"text": "ü" * 205_000}),
-            Update(PROFILE, {"bytes": b"x" * 410_000}),
-        ],
-        ids=str,
-    )
-    def test_defects_are_refused_before_anything_is_written(self, database: Database, write: Write) -> None:
-        with pytest.raises(ValueError, match=r"put|update|key|values|400 KB"):
-            database.write([Put(in_control("first"), {}), write])
-        with pytest.raises(ValueError, match=r"put|update|key|values|400 KB"):
-            database.transact([Put(in_control("first"), {}), write])
+    def test_defects_are_refused_before_anything_is_written(self, database: Database) -> None:
+        for defect in DEFECTS:
+            with pytest.raises(ValueError, match=r"put|update|key|values|400 KB"):
+                database.write([Put(in_control("first"), {}), defect])
+            with pytest.raises(ValueError, match=r"put|update|key|values|400 KB"):
+                database.transact([Put(in_control("first"), {}), defect])
         assert database.get([in_control("first")]) == [None]
 
-    @pytest.mark.parametrize(
-        "writes",
-        [
+    def test_a_transaction_has_writes_of_different_keys_and_not_too_many(self, database: Database) -> None:
+        unfit: list[list[Write]] = [
             [],
             [Put(in_control(str(n)), {}) for n in range(101)],
             [Put(PROFILE, {}), Delete(PROFILE)],
             [Put(in_control(str(n)), {"text": "x" * 399_000}) for n in range(11)],
-        ],
-        ids=len,
-    )
-    def test_a_transaction_has_writes_of_different_keys_and_not_too_many(
-        self, database: Database, writes: list[Write]
-    ) -> None:
-        with pytest.raises(ValueError, match="transaction"):
-            database.transact(writes)
+        ]
+        for writes in unfit:
+            with pytest.raises(ValueError, match="transaction"):
+                database.transact(writes)
         assert database.query(Table.CONTROL, "c") == []
+        assert database.get([PROFILE]) == [None]
 
     @pytest.mark.parametrize("way", ["execute", "upsert", "add", "transact"])
     def test_an_item_that_grows_too_large_is_refused_and_harms_no_other(self, database: Database, way: str) -> None:

@@ -203,9 +203,9 @@ def test_what_was_not_looked_up_yet_is_asked_for_again_by_itself() -> None:
     assert bench.counts(run) == {"selected": 3, "delivered": 2, "outstanding": 1}
     [rest] = bench.checks.take()
     assert bench.check(check) == []
-    assert asked == [(3, 3)], "looked at twice"
+    assert bench.checks.take() == [], "looked at twice"
     assert bench.check(rest) == []
-    assert asked == [(3, 3), (None, 1)]
+    assert asked[-1] == (None, 1)
     assert bench.counts(run) == {"selected": 3, "delivered": 3}
     assert bench.run(run).state is RunState.FINISHED
 

@@ -17,6 +17,7 @@ from relay.stores.defects import Defect
 from relay.workers.leftovers import EXPORT_DELETED, KEPT, Leftovers
 from tests.fakes.bench import CONNECTION, KEYED, OTHER_CONNECTION, VIP, Bench, Crash, person
 from tests.fakes.bench_destination import Lost
+from tests.fakes.memory_database import Trouble
 
 DAY = timedelta(days=1)
 MAIN, OTHER = f"{CONNECTION}/main", f"{CONNECTION}/other"
@@ -289,6 +290,7 @@ def prepared() -> Bench:
     return bench
 
 
+@pytest.mark.exhaustive
 def test_a_crash_at_any_step_leaves_nothing_behind_in_the_end() -> None:
     (steps,) = steps_of_a_removal()
     for step in range(1, steps + 1, 3):
@@ -366,3 +368,32 @@ def test_a_tick_that_dies_while_it_ends_a_run_is_made_up_for(bench: Bench) -> No
     bench.crash_at = None
     assert bench.run(run).state is RunState.STOPPED
     assert bench.breaker("main").resync
+
+
+def test_while_the_database_is_at_its_limit_nothing_is_given_up_and_the_next_tick_goes_on(bench: Bench) -> None:
+    delete(bench)
+    bench.clock.time += KEPT
+    bench.database.trouble = lambda write: Trouble.THROTTLED if write.key.table is Table.IDENTITIES else None
+    bench.tick()
+    assert assigned(bench, "main") == 3
+    assert "removed without its identity records" not in {line["message"] for line in bench.logged()}
+    bench.database.trouble = lambda _: None
+    bench.tick()
+    assert traces(bench, "main") == []
+
+
+def test_an_import_of_another_export_is_still_asked_about() -> None:
+    """Given two exports with an import each, When one export is deleted, Then only its own import is forgotten."""
+    bench = Bench(streams=False, imports=True)
+    bench.edit("other", options="8")
+    bench.store(2, email="2@x.example")
+    bench.tick()
+    for name in ("main", "other"):
+        bench.start(bench.settings.saved[f"{CONNECTION}/{name}"])
+    while messages := bench.queue.take():
+        assert bench.consume(*messages) == []
+    assert {opened.export for opened in imports.all_open(bench.database, CONNECTION)} == {"main", "other"}
+    delete(bench)
+    bench.checks.take()
+    bench.tick(after=KEPT)
+    assert {opened.export for opened in imports.all_open(bench.database, CONNECTION)} == {"other"}

@@ -174,3 +174,18 @@ def test_an_export_that_meets_a_defect_keeps_no_other_from_starting(
     assert f"{CONNECTION}/other" in shown.value.what
     assert "Lovelace" not in bench.log.getvalue() + str(shown.value)
     assert all(active(bench, f"{CONNECTION}/{name}") for name in ("main", "third"))
+
+
+def test_an_export_whose_settings_become_invalid_meanwhile_keeps_no_other_from_starting(bench: Bench) -> None:
+    """Given two valid exports, When one is edited to nonsense before its start, Then the other one starts."""
+    bench.edit("other", options="8")
+    listing = bench.settings.exports()
+    bench.settings.exports = lambda: listing  # type: ignore[method-assign]
+    bench.settings.problems[MAIN] = SettingsProblem("missing", "is missing", field="mapping")
+
+    answer = bench.stack.scheduled_starts().handle({"exports": "default"})
+
+    started = {one["export"]: one for one in answer["started"]}
+    assert "mapping: is missing" in started[MAIN]["error"]
+    assert started[f"{CONNECTION}/other"]["state"] == "running"
+    assert active(bench) is None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -38,6 +39,8 @@ from tests.fakes.bench import CONNECTION, KEYED, LAPSED, MINUTE, VIP, Bench, per
 from tests.fakes.bench_destination import BenchDestination, Lost
 from tests.fakes.faults import FaultyDatabase, PlantedError, Victim, functions_of, planted
 from tests.fakes.observing import counted
+
+pytestmark = pytest.mark.exhaustive
 
 MAIN = f"{CONNECTION}/main"
 VICTIM = 4
@@ -353,8 +356,10 @@ MOST_PLAYS = 1
 """How many plays of each kind a place fails in: another one for each place, so that all are played often."""
 
 
-def cases() -> Iterator[tuple[bool, Place, Sequence[Play]]]:
-    """Yield (imports, place, plays): places that plays reach for the victim when all goes well, in some of those."""
+@cache
+def cases() -> Sequence[tuple[bool, Place, Sequence[Play]]]:
+    """Return (imports, place, plays): places that plays reach for the victim when all goes well, in some of those."""
+    found_cases: list[tuple[bool, Place, Sequence[Play]]] = []
     for is_import in (False, True):
         for plays in (LOOKS, RUNS, WAITS if not is_import else []):
             reached: dict[Place, list[Play]] = {access: list(plays) for access in ACCESSES if plays}
@@ -363,15 +368,13 @@ def cases() -> Iterator[tuple[bool, Place, Sequence[Play]]]:
                     reached.setdefault(name, []).append(play)
             for number, (place, found) in enumerate(reached.items()):
                 start = number % len(found)
-                yield is_import, place, [*found[start:], *found[:start]][:MOST_PLAYS]
-
-
-CASES = list(cases())
+                found_cases.append((is_import, place, [*found[start:], *found[:start]][:MOST_PLAYS]))
+    return found_cases
 
 
 def test_most_of_the_engine_is_made_to_fail() -> None:
     """Without this a change of the harness might leave nothing to fail."""
-    places = {place for _, place, _ in CASES}
+    places = {place for _, place, _ in cases()}
     assert len(places) > 90
     assert {"BenchDestination.send", "BenchDestination.import_report", "domain.identity.next_step"} <= places
     assert {"reconcile.visit.visit", "runs.settlement.Settlement._move", "stores.identities.decode"} <= places
@@ -380,7 +383,7 @@ def test_most_of_the_engine_is_made_to_fail() -> None:
 @pytest.mark.parametrize("imports", [False, True], ids=["answers", "imports"])
 @pytest.mark.parametrize("kind", [LOOKS, RUNS, WAITS], ids=["looks", "runs", "waits"])
 def test_a_defect_anywhere_concerns_one_profile_alone(kind: Sequence[Play], imports: bool) -> None:
-    for is_import, place, plays in CASES:
+    for is_import, place, plays in cases():
         for play in plays:
             if is_import is imports and play in kind:
                 try:

@@ -177,6 +177,7 @@ def test_after_a_quiet_quarter_of_an_hour_probes_come_every_few_minutes_again() 
     assert stops_again(bench) == 2 * PROBE_EVERY
 
 
+@pytest.mark.exhaustive
 def test_a_failure_that_no_probe_can_see_does_not_start_runs_for_ever() -> None:
     """Given a call that is refused in every run while every probe passes, Then a day has some 25 runs, not 480."""
     bench = quiet()
@@ -507,6 +508,7 @@ def test_a_wait_that_meets_a_defect_keeps_no_other_waiting(table: Table) -> None
         assert len(held) == 3
 
 
+@pytest.mark.exhaustive
 def test_a_tick_that_dies_at_any_step_leaves_what_the_next_one_does() -> None:
     def prepare() -> Bench:
         bench = quiet(members=(2, 4, 6), imports=True)
@@ -538,6 +540,7 @@ def test_a_tick_that_dies_at_any_step_leaves_what_the_next_one_does() -> None:
     assert die_at_every_step(prepare, act, check) > 6
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("trouble", Trouble)
 def test_a_tick_whose_single_write_is_throttled_or_lost_leaves_the_rest_to_the_next(trouble: Trouble) -> None:
     def prepare() -> Bench:

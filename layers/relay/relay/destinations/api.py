@@ -1,14 +1,14 @@
 """Calls to one API: its address, its key, what its answers mean, and reading what a success holds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from relay.destinations.contract import Caller, Params, Quota, Reply
-from relay.destinations.error_table import DEFAULT_TABLE, OtherShape, Outcome, Refused, Table, result_of
+from relay.destinations.error_table import DEFAULT_TABLE, ODD_SUCCESSES, OtherShape, Outcome, Refused, Table, result_of
 from relay.destinations.outcomes import nothing_done
-from relay.domain.problems import Transient
+from relay.domain.problems import ConnectionProblem, Transient
 
 Result = TypeVar("Result")
 Success = Callable[[Reply], Result]
@@ -39,19 +39,55 @@ class Api:
         *,
         params: Params | None = None,
         table: Table | None = None,
-        quota: Quota | None = None,
+        well: Callable[[], None] | None = None,
     ) -> Result:
         """Make a call that only reads: whatever becomes of it, nothing was done.
 
         Raises ReadRefused where the content is refused. Raises Refused only by a table's own row of outcome REJECTION.
+        `well` is for what is read of one record: it raises when the account as a whole is not answered well. When it
+        is, an answer of another shape means that this one cannot be read: ReadRefused, too.
         """
         with nothing_done():
             try:
-                return self.send("GET", path, success, params=params, table=table, quota=quota)
+                return self.send("GET", path, success, params=params, table=table)
             except Refused as refused:
                 if refused.row.outcome is Outcome.REJECTION:
                     raise
                 raise ReadRefused("read_refused", f"refuses to show it (HTTP {refused.reply.status})") from None
+            except (ConnectionProblem, Transient) as problem:
+                if well is None or problem.code not in ODD_SUCCESSES:
+                    raise
+                well()
+                raise ReadRefused(problem.code, problem.what) from None
+
+    def pages(
+        self,
+        path: str,
+        key: str,
+        read: Callable[[dict[str, Any]], Result],
+        *,
+        size: int,
+        params: Params | None = None,
+        table: Table | None = None,
+        well: Callable[[], None] | None = None,
+    ) -> Iterator[Result]:
+        """Yield what `read` makes of each page of records under `key`, to the end: by `limit` and `offset`."""
+
+        def page_of(reply: Reply) -> tuple[list[dict[str, Any]], Result]:
+            return records(reply.body, key), read(reply.body)
+
+        offset, before = 0, None
+        while True:
+            place = {**(params or {}), "limit": str(size), "offset": str(offset)}
+            shown, page = self.read(path, page_of, params=place, table=table, well=well)
+            # Where `offset` does nothing the same page comes again.
+            if shown == before:
+                return
+            yield page
+            if len(shown) < size:
+                return
+            before = shown
+            offset += size
 
     def send(
         self,
@@ -102,7 +138,32 @@ def records(holder: Any, name: str, **kinds: type) -> list[dict[str, Any]]:
     return found
 
 
+def id_in(record: Mapping[str, Any], key: str = "id") -> str:
+    """Return an id of a record, which may come as a text or a number; OtherShape when it is missing.
+
+    A record that is there without its id must not be taken for one that is not there.
+    """
+    value = record.get(key)
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise OtherShape(key)
+    return str(value)
+
+
+def count_of(value: Any) -> int | None:
+    """Return a count, which may come as a text or a number; None when it is none."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def nothing(reply: Reply) -> None:
     """Read a success of which no body is documented: anything but a page will do."""
     if reply.body is None and reply.size > 0:
         raise OtherShape("an answer")
+
+
+def some_json(reply: Reply) -> Any:
+    """Read a success of which it only matters that it is JSON."""
+    if reply.body is None:
+        raise OtherShape("an answer")
+    return reply.body

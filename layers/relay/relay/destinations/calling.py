@@ -2,6 +2,7 @@
 
 import json as jsonlib
 import re
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectTimeout, InvalidHeader, InvalidURL, ReadTimeout, RequestException
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
@@ -28,6 +30,9 @@ ANSWER_SECONDS = 60.0
 """The longest a whole answer may take to arrive, however steadily it drips."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """After decompression. The largest answer we ask for, a page of 100 records, stays far below."""
+
+CONNECTIONS = 50
+"""How many connections to a host are kept open: a worker may make so many calls at the same time."""
 
 SLOW_DOWN = frozenset({429, 503})
 """The statuses whose `Retry-After` asks for a rest. https://www.rfc-editor.org/rfc/rfc9110#field.retry-after"""
@@ -60,12 +65,13 @@ def shared_session() -> requests.Session:
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     session.headers["User-Agent"] = USER_AGENT
     # Plain http stays open: only a sandbox of the local environment has such an address; production calls https only.
-    session.mount("https://", PublicAddressesAdapter())
+    session.mount("https://", PublicAddressesAdapter(pool_maxsize=CONNECTIONS))
+    session.mount("http://", HTTPAdapter(pool_maxsize=CONNECTIONS))
     return session
 
 
 class HttpCaller:
-    """The `Caller` of one connection.
+    """The `Caller` of one connection. Safe for threads.
 
     `pace` is called before every attempt and may wait or raise Transient. `hold` gets how long an answer asks us to
     rest, so that everybody else who talks to the account does, too, under whatever quota; it raises nothing.
@@ -94,6 +100,7 @@ class HttpCaller:
         self._session = shared_session() if session is None else session
         self._monotonic = monotonic
         self.counts = Counter()
+        self._counting = threading.Lock()
 
     def __call__(
         self,
@@ -122,7 +129,8 @@ class HttpCaller:
             status, size, problem = outcome.status, outcome.size, {}
         else:
             status, size, problem = 0, 0, {"problem": outcome.code}
-        self.counts[quota.name, status] += 1
+        with self._counting:
+            self.counts[quota.name, status] += 1
         self._log(
             "destination call",
             connection=self._connection,

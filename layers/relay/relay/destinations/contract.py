@@ -201,6 +201,13 @@ class Destination(Protocol[Settings, Options]):
     """How many FIFO groups a connection's work is spread over."""
     call_size: int
     """The most steps one call takes."""
+    at_once: int
+    """How many calls (`send`) one worker makes at the same time, at most `relay.destinations.calling.CONNECTIONS`.
+
+    An account sees up to `shards` times as many. A vendor is used at its limit when this is its calls per second times
+    the seconds that one call takes. More than 1 asks for a `send` that several threads may be in; calls that share an
+    identity are made one after the other all the same.
+    """
     lost_answer_bound: timedelta
     """How long after a call with an unknown outcome its effect may still arrive.
 
@@ -253,7 +260,10 @@ class Destination(Protocol[Settings, Options]):
         ...
 
     def page_is_full(self, export: Export[Options], joins: int, leaves: int) -> bool:
-        """Return whether a run that has read so many steps shall send them before it reads on. Pure."""
+        """Return whether a run that has read so many steps shall send them before it reads on. Pure.
+
+        A page should fill many more than `at_once` calls: the next one begins when the last call of this one has ended.
+        """
         ...
 
     def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:

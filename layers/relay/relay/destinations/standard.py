@@ -7,6 +7,7 @@ from typing import Any, Generic
 
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Step
+from relay.destinations.cutting import cut
 from relay.destinations.isolating import Refusals, isolate
 from relay.domain.addresses import normal_address
 from relay.domain.exports import Export, Options, Settings
@@ -21,6 +22,12 @@ NO_IDENTITY = Rejection(RejectionKind.DATA, "no_identity", "the profile has no i
 MALFORMED_IDENTITY = Rejection(
     RejectionKind.DATA, "malformed_identity", "the identity is neither text nor a whole number: correct the mapping"
 )
+
+CALLS_A_PAGE = 12
+"""How many calls a page fills for each that is made at the same time: at its end fewer and fewer are under way."""
+
+MOST_A_PAGE = 5_000
+"""The most steps of a page that fills many calls."""
 
 AROUND_A_ROW = 200
 """More than the bytes of names and punctuation around the values of a row, and around all rows of a body."""
@@ -67,12 +74,13 @@ class BaseDestination(ABC, Generic[Settings, Options]):
     """The other fields that a mapping may fill."""
     shards: int = 1
     call_size: int
+    at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(0)
     streams: bool = False
     connection_model: type[Settings]
     options_model: type[Options]
-    rejections: tuple[Rejection, ...] = ()
+    rejections: Sequence[Rejection] = ()
     """The vendor's own."""
 
     def __init__(self) -> None:
@@ -134,8 +142,10 @@ class BaseDestination(ABC, Generic[Settings, Options]):
         return True
 
     def page_is_full(self, export: Export[Options], joins: int, leaves: int) -> bool:  # noqa: ARG002
-        """Return whether there is a full call."""
-        return joins + leaves >= self.call_size
+        """Return whether there is a full call; where several are made at the same time, many of them."""
+        if self.at_once == 1:
+            return joins + leaves >= self.call_size
+        return joins + leaves >= max(self.call_size, min(CALLS_A_PAGE * self.at_once * self.call_size, MOST_A_PAGE))
 
     def import_report(
         self,
@@ -209,23 +219,8 @@ class StandardDestination(BaseDestination[Settings, Options]):
 
     def calls(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> list[list[int]]:  # noqa: ARG002
         """Cut by target and direction, by number and by size. Nobody comes twice in a call."""
-        calls: list[list[int]] = []
-        sizes: list[int] = []
-        filling: dict[tuple[str, bool], int] = {}
-        last_call: dict[str, int] = {}
-        for index, step in enumerate(steps):
-            size = 0 if self.body_size is None else self.row_bytes(step)
-            number = filling.get((step.target, step.joins), -1)
-            # The later of two steps for somebody goes out in a later call.
-            is_open = number > last_call.get(step.identity, -1) and len(calls[number]) < self.call_size
-            if not is_open or (self.body_size is not None and sizes[number] + size > self.body_size):
-                number = filling[step.target, step.joins] = len(calls)
-                calls.append([])
-                sizes.append(AROUND_A_ROW)
-            calls[number].append(index)
-            sizes[number] += size
-            last_call[step.identity] = number
-        return calls
+        room, size = (0, lambda _: 0) if self.body_size is None else (self.body_size - AROUND_A_ROW, self.row_bytes)
+        return cut(steps, self.call_size, lane=lambda step: (step.target, step.joins), size=size, room=room)
 
     def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
         """Deliver a call, taking it apart where the vendor refuses it."""

@@ -11,12 +11,14 @@ The order of writes, and why a crash between any two does no harm, is a table in
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final, NamedTuple
 
 from relay.breaker.failures import tells_of_destination
 from relay.clock import Clock
-from relay.destinations.contract import Answer, Step
+from relay.destinations.contract import Account, Answer, Step
 from relay.domain.assignment import Assignment, MappingRejection, Pair
 from relay.domain.identity import (
     CLOCK_MARGIN,
@@ -36,6 +38,7 @@ from relay.reconcile.adoption import Adoption
 from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
+from relay.reconcile.pool import Pool, pool_of
 from relay.reconcile.recorder import Recorder
 from relay.reconcile.survey import Case, Listed, Survey, Surveyor
 from relay.reconcile.time_limits import LEAVES_WITHIN, out_of_time, within
@@ -68,6 +71,11 @@ class Call(NamedTuple):
     id: str
     rows: Sequence[Row]
 
+    @property
+    def identities(self) -> set[str]:
+        """Return the identities that the call is about."""
+        return {row.pair.identity for row in self.rows}
+
 
 class Reconciler:
     """Makes a destination agree with the store; AWS, HTTP and time are behind its collaborators."""
@@ -80,11 +88,13 @@ class Reconciler:
         enqueuer: Enqueuer,
         *,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        pool: Callable[[int], AbstractContextManager[Pool]] = pool_of,
     ) -> None:
         self._database = database
         self._clock = clock
         self._enqueuer = enqueuer
         self._new_id = new_id
+        self._pool = pool
         self._surveyor = Surveyor(database, keyed, clock)
         self._handover = Handover(database, keyed, clock, enqueuer)
         self._adoption = Adoption(database)
@@ -235,24 +245,51 @@ class Reconciler:
         return Row(case.profile, found.key, found.pair, content, sent_at, sender.role.values, is_all, record.evidence)
 
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
+        """Make calls, `at_once` of them at the same time, and record each answer.
+
+        After a failure that is more than a row's no other call begins. Those under way end, and are recorded.
+        """
         waiting = [call for call in calls if call.rows]
+        under_way: list[Call] = []
+        failed: list[tuple[Call, Problem]] = []
+        stop: Exception | None = None
         account = within(job.account, lambda: self._clock.now() < job.until)
-        failed: list[tuple[Call, Transient]] = []
-        while waiting:
-            try:
-                if self._clock.now() >= job.until:
-                    raise out_of_time()
-                answer = job.destination.send(account, job.export, [_step(row) for row in waiting[0].rows])
-            except Problem as problem:
-                if isinstance(problem, Transient) and _may_be_a_row(job, problem) and len(failed) < MOST_FAILING:
-                    failed.append((waiting.pop(0), problem))
+        with self._pool(job.destination.at_once) as pool:
+            while True:
+                while stop is None and len(under_way) < job.destination.at_once:
+                    call = _next(waiting, under_way)
+                    if call is None:
+                        break
+                    waiting.remove(call)
+                    under_way.append(call)
+                    pool.begin(partial(self._make, job, account, call))
+                if not under_way:
+                    break
+                call, outcome = pool.ended()
+                under_way.remove(call)
+                if isinstance(outcome, Answer):
+                    self._take(job, survey, call, outcome)
                     continue
-                self._close(job, survey, waiting, problem)
-                raise
-            self._take(job, survey, waiting.pop(0), answer)
+                if isinstance(outcome, Problem):
+                    failed.append((call, outcome))
+                if not _may_be_a_row(job, outcome) or len(failed) > MOST_FAILING:
+                    stop = stop or outcome
+        if isinstance(stop, Problem):
+            self._close(job, survey, failed, waiting)
+        if stop is not None:
+            raise stop
         self._leave_out(job, survey, failed)
 
-    def _leave_out(self, job: Job, survey: Survey, failed: Sequence[tuple[Call, Transient]]) -> None:
+    def _make(self, job: Job, account: Account, call: Call) -> tuple[Call, Answer | Exception]:
+        """Make one call; return its answer, or why there is none. Several threads may be here."""
+        try:
+            if self._clock.now() >= job.until:
+                raise out_of_time()
+            return call, job.destination.send(account, job.export, [_step(row) for row in call.rows])
+        except Exception as problem:  # noqa: BLE001 - it is raised when the calls beside it have ended
+            return call, problem
+
+    def _leave_out(self, job: Job, survey: Survey, failed: Sequence[tuple[Call, Problem]]) -> None:
         """Leave rows out at which the destination fails, though it is well otherwise; raise where more may be wrong."""
         if not failed:
             return
@@ -263,22 +300,24 @@ class Reconciler:
             if survey.answered == 0:
                 job.destination.check(job.account, [job.export])
         except Problem:
-            for call, trouble in failed:
-                self._close(job, survey, [call], trouble)
+            self._close(job, survey, failed, [])
             raise
         for call, trouble in failed:
             is_certain = trouble.taken is False
             rejected = Rejected(UNCONFIRMED, job.under, is_certain=is_certain, may_come=not is_certain)
             self._record(job, survey, call, {0: rejected})
 
-    def _close(self, job: Job, survey: Survey, waiting: Sequence[Call], problem: Problem) -> None:
+    def _close(self, job: Job, survey: Survey, failed: Sequence[tuple[Call, Problem]], unsent: Sequence[Call]) -> None:
         """Close what certainly did nothing, so that other values need not wait, and bound what nobody knows."""
-        profiles = {row.profile for call in waiting for row in call.rows}
-        for call in waiting if problem.taken is False else waiting[1:]:
-            self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), NotTaken()), besides=profiles)
-        if problem.taken is None and problem.effect_within is not None:
-            over = Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)
-            self._record(job, survey, waiting[0], dict.fromkeys(range(len(waiting[0].rows)), over), besides=profiles)
+        profiles = {row.profile for call in (*(call for call, _ in failed), *unsent) for row in call.rows}
+        over: list[tuple[Call, Recorded]] = [(call, NotTaken()) for call in unsent]
+        for call, problem in failed:
+            if problem.taken is False:
+                over.append((call, NotTaken()))
+            elif problem.taken is None and problem.effect_within is not None:
+                over.append((call, Unclear(self._clock.now() + problem.effect_within + CLOCK_MARGIN)))
+        for call, ending in over:
+            self._record(job, survey, call, dict.fromkeys(range(len(call.rows)), ending), besides=profiles)
 
     def _take(self, job: Job, survey: Survey, call: Call, answer: Answer) -> None:
         survey.answered += 1
@@ -324,9 +363,20 @@ class Reconciler:
             survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
 
 
-def _may_be_a_row(job: Job, problem: Transient) -> bool:
+def _next(waiting: Sequence[Call], under_way: Sequence[Call]) -> Call | None:
+    """Return the first call that has no identity in common with one under way, or with one that waits before it."""
+    taken = set[str]().union(*(call.identities for call in under_way))
+    for call in waiting:
+        if taken.isdisjoint(call.identities):
+            return call
+        taken |= call.identities
+    return None
+
+
+def _may_be_a_row(job: Job, problem: Exception) -> bool:
     """Return whether a problem may be one of a single row, and calls are small enough to find out."""
-    return job.receives > WHOLE_CALLS and problem.retry_after is None and tells_of_destination(problem)
+    is_passing = isinstance(problem, Transient) and problem.retry_after is None and tells_of_destination(problem)
+    return is_passing and job.receives > WHOLE_CALLS
 
 
 def _asked_next(send_by: datetime, now: datetime) -> datetime:

@@ -183,9 +183,10 @@ class Pages:
             # Who met a defect on the first pass was not counted there.
             seen = defects.of_export(self._database, job.export.key, defects.MOST_SHOWN)
             read.aside = {defect.profile for defect in seen if defect.at >= run.started_at - CLOCK_MARGIN}
+        full = job.destination.call_size * job.destination.at_once
         listing, taken = self._listing(job, run, shard), self._taken.get((job.export.key, run.phase), 0)
         while read.seen < most:
-            room = taken - read.seen if taken > read.seen else job.destination.call_size - joins - leaves
+            room = taken - read.seen if taken > read.seen else full - joins - leaves
             chunk = list(islice(listing, min(max(room, LEAST), CHUNK, most - read.seen)))
             if not chunk:
                 read.done = True

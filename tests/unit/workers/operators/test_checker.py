@@ -244,6 +244,22 @@ def test_a_source_that_finds_nobody_is_told(bench: Bench) -> None:
     assert not checked["well"]
 
 
+def test_a_source_that_finds_nobody_is_told_though_its_settings_do_not_answer(bench: Bench) -> None:
+    receipts.add(bench.database, "shop", receipts.Counts(rejected=30), nobody=True, names=("crmId",))
+    bench.settings.missing_sources.add("shop")
+    message = messages(check(bench), "source shop")
+    assert "found nobody in the last 30 changes" in message
+    assert "crmId" in message
+
+
+def test_names_that_cannot_be_read_are_a_finding(bench: Bench) -> None:
+    def busy() -> Inventory:
+        raise Busy("names_unavailable", "ThrottlingException")
+
+    bench.stack.inventories = busy
+    assert "ThrottlingException" in messages(check(bench), "names")
+
+
 def test_names_that_are_nearly_those_of_settings_are_told(bench: Bench) -> None:
     bench.inventory = Inventory(nearly=['the secret "relay/source/shop" is read by nobody'])
     checked = check(bench)

@@ -17,6 +17,7 @@ from relay.stores import profiles as profile_store
 from relay.stores import segments
 from relay.stores.database import Item
 from relay.workers.operators.mapping_samples import MOST_PROFILES, MOST_QUERIES, Trial, look_at
+from tests.examples import example
 from tests.fakes.memory_database import MemoryDatabase
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
@@ -56,9 +57,8 @@ def one_finding(field: str, text: str, *people: Profile) -> Finding:
     return found
 
 
-@pytest.mark.parametrize(
-    ("text", "given"),
-    [
+def test_an_identity_that_nobody_has_is_an_error() -> None:
+    table: list[tuple[str, str]] = [
         ("attribute.email", "there is no attribute at the top, did you mean attributes?"),
         ("attribute.email", "There are attributes, identities, source"),
         ("attributes.emial", "there is no emial in attributes, did you mean email?"),
@@ -76,13 +76,13 @@ def one_finding(field: str, text: str, *people: Profile) -> Finding:
         ("attributes.address.city.x", "(no_email 3)"),
         ("length(attributes.email) | sum([@, `1`]) | abs(@) | to_string(@) | @", "(malformed_email 3)"),
         ("sum(attributes.email)", "(unfit_expression 3)"),
-    ],
-)
-def test_an_identity_that_nobody_has_is_an_error(text: str, given: str) -> None:
-    found = one_finding("email", text)
-    assert found.level is Level.ERROR
-    assert "yields nothing for any of 3 profiles tried" in found.message
-    assert given in found.message
+    ]
+    for text, given in table:
+        with example(text, given):
+            found = one_finding("email", text)
+            assert found.level is Level.ERROR
+            assert "yields nothing for any of 3 profiles tried" in found.message
+            assert given in found.message
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from functools import partial
 
-from relay.destinations.activecampaign.bounds import ANSWERED_IMPORT
 from relay.destinations.contract import Reply
-from relay.destinations.error_table import DEFAULT_TABLE, SUCCESS, Outcome, Row, Table
+from relay.destinations.error_table import DEFAULT_TABLE, Outcome, Row, Table
 from relay.domain.problems import Rejection, RejectionKind
+
+IMPORT_BOUND = timedelta(hours=24)
+"""An import that has not ended by then is looked up contact by contact. Others tell customers to allow for a day:
+https://docs.amperity.com/operator/destination_active_campaign.html"""
+
+UNDER_WAY = timedelta(minutes=20)
+"""From writing down what is to be sent until an import of it must show: no function runs longer than 15 minutes."""
+
+ANSWERED_IMPORT = IMPORT_BOUND - UNDER_WAY
+"""How long after an answer, such as 500, an import may still take effect that was perhaps queued: it need not get under
+way any more, so the overview shows it at once."""
+
+ANSWERED = timedelta()
+"""How long a single call may take effect once ActiveCampaign has answered it: no longer."""
 
 MOST_TAGS = 50
 """Different tags of one profile. One contact by single calls takes up to three calls for each."""
@@ -15,125 +28,74 @@ MOST_TAGS = 50
 MOST_TAG_NAMES = 1_000
 """Different tags that an export uses under one version of its settings: it never fills the account with tags."""
 
-MALFORMED = Rejection(
-    RejectionKind.DESTINATION,
-    "malformed",
-    "ActiveCampaign refuses the record as malformed: check its values at the source",
-)
-UNREADABLE = Rejection(
-    RejectionKind.DESTINATION,
+
+REJECTIONS: list[Rejection] = []
+"""All that follow."""
+
+
+def _rejection(kind: RejectionKind, code: str, detail: str, *, is_certain: bool = True) -> Rejection:
+    REJECTIONS.append(Rejection(kind, code, detail, is_certain))
+    return REJECTIONS[-1]
+
+
+_of_profile = partial(_rejection, RejectionKind.DATA)
+_of_contact = partial(_rejection, RejectionKind.DESTINATION)
+
+
+MALFORMED = _of_contact("malformed", "ActiveCampaign refuses the record as malformed: check its values at the source")
+UNREADABLE = _of_contact(
     "unreadable",
     "ActiveCampaign does not show the contact or its subscription, so it was left alone: look at it in ActiveCampaign",
 )
-TOO_LARGE = Rejection(
-    RejectionKind.DATA, "too_large", "the record alone is larger than ActiveCampaign takes in one call"
-)
-UNFIT_VALUE = Rejection(
-    RejectionKind.DESTINATION,
+TOO_LARGE = _of_profile("too_large", "the record alone is larger than ActiveCampaign takes in one call")
+UNFIT_VALUE = _of_contact(
     "unfit_value",
     "a value does not fit the type of its custom field (a date, a number, one choice): correct mapping or value",
 )
-TAG_REFUSED = Rejection(
-    RejectionKind.DESTINATION,
-    "tag_refused",
-    "ActiveCampaign refuses the name of a tag: correct the mapping or the value",
+TAG_REFUSED = _of_contact("tag_refused", "ActiveCampaign refuses the name of a tag: correct the mapping or the value")
+TOO_MANY_TAGS = _of_profile(
+    "too_many_tags", f"the profile has more than {MOST_TAGS} tags: map fewer, or correct the value"
 )
-TOO_MANY_TAGS = Rejection(
-    RejectionKind.DATA,
-    "too_many_tags",
-    f"the profile has more than {MOST_TAGS} tags: map fewer, or correct the value",
-)
-TAGS_USED_UP = Rejection(
-    RejectionKind.DATA,
+TAGS_USED_UP = _of_profile(
     "tags_used_up",
     f"the export has used {MOST_TAG_NAMES:,} different tags since its settings were last edited, and uses no more: map "
     "a value that has fewer, or save the export again to let it go on",
 )
-UNSUBSCRIBED = Rejection(
-    RejectionKind.DESTINATION,
+UNSUBSCRIBED = _of_contact(
     "unsubscribed",
     "the contact has unsubscribed from the list, or nobody can say for certain who unsubscribed it: it is never "
     "subscribed again from here; ActiveCampaign's own forms can do that",
 )
-BOUNCED = Rejection(
-    RejectionKind.DESTINATION, "bounced", "mail to the contact has bounced: correct the address at the source"
-)
-OPT_IN_PENDING = Rejection(
-    RejectionKind.DESTINATION,
+BOUNCED = _of_contact("bounced", "mail to the contact has bounced: correct the address at the source")
+OPT_IN_PENDING = _of_contact(
     "opt_in_pending",
     "the contact has not confirmed its subscription to the list yet: only the contact can do that",
 )
-UNKNOWN_STATUS = Rejection(
-    RejectionKind.DESTINATION,
+UNKNOWN_STATUS = _of_contact(
     "unknown_status",
     "the contact stands with the list in a way that ActiveCampaign does not document, so it was left alone: look at "
     "the contact in ActiveCampaign",
 )
-EXCLUDED = Rejection(
-    RejectionKind.DESTINATION,
+EXCLUDED = _of_contact(
     "excluded",
     "ActiveCampaign's import did not take the contact: it is on the exclusion list, has bounced or is malformed",
 )
-OVER_LIMIT = Rejection(
-    RejectionKind.DESTINATION,
+OVER_LIMIT = _of_contact(
     "over_limit",
     "the account has reached its contact limit: raise the plan's limit or remove contacts in ActiveCampaign",
 )
-IMPORT_REFUSED = Rejection(
-    RejectionKind.DESTINATION,
+IMPORT_REFUSED = _of_contact(
     "import_refused",
     "ActiveCampaign's import refused the contact and gives no reason; it may have unsubscribed from the list, be on "
     "the exclusion list, have bounced, or be over the account's contact limit: look at the contact in ActiveCampaign",
     is_certain=False,
 )
 """Whether an import writes the values of a contact it does not subscribe is not documented."""
-UNCONFIRMED = Rejection(
-    RejectionKind.DESTINATION,
+UNCONFIRMED = _of_contact(
     "unconfirmed",
     "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
     is_certain=False,
 )
-
-REJECTIONS = (
-    MALFORMED,
-    UNREADABLE,
-    TOO_LARGE,
-    UNFIT_VALUE,
-    TAG_REFUSED,
-    TOO_MANY_TAGS,
-    TAGS_USED_UP,
-    UNSUBSCRIBED,
-    BOUNCED,
-    OPT_IN_PENDING,
-    UNKNOWN_STATUS,
-    EXCLUDED,
-    OVER_LIMIT,
-    IMPORT_REFUSED,
-    UNCONFIRMED,
-)
-
-
-def is_rate_limited(reply: Reply) -> bool:
-    """Return whether a 400 is the bulk import's own rate limit, which does not come as 429."""
-    message = reply.body.get("message") if isinstance(reply.body, Mapping) else None
-    return isinstance(message, str) and "rate limit exceeded" in message.lower()
-
-
-def _object_of(reply: Reply, key: str) -> Any:
-    return reply.body.get(key) if isinstance(reply.body, Mapping) else None
-
-
-def _is_filled_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _id_of(reply: Reply, key: str) -> Any:
-    record = _object_of(reply, key)
-    return record.get("id") if isinstance(record, Mapping) else None
-
-
-UNREADABLE_ANSWERS = ("not_json", "unexpected_answer")
-"""Codes of successes that are none: a page instead of JSON, or another shape."""
 
 ANSWERS_ITSELF = (500, 503)
 """Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
@@ -143,24 +105,17 @@ ANSWERS_ITSELF = (500, 503)
 
 
 def _trouble(effect_within: timedelta) -> Row:
-    return Row(
-        ANSWERS_ITSELF,
-        Outcome.TRANSIENT,
-        "unavailable",
-        "ActiveCampaign has a problem of its own",
-        effect_within=effect_within,
-    )
+    text = "ActiveCampaign has a problem of its own"
+    return Row(ANSWERS_ITSELF, Outcome.TRANSIENT, "unavailable", text, effect_within=effect_within)
+
+
+def _is_rate_limited(reply: Reply) -> bool:
+    """Whether a 400 is the bulk import's own rate limit, which does not come as 429."""
+    message = reply.body.get("message") if isinstance(reply.body, Mapping) else None
+    return isinstance(message, str) and "rate limit exceeded" in message.lower()
 
 
 TABLE: Table = (
-    # A wrong key can answer 200 with the log-in page: https://github.com/rudderlabs/rudder-transformer/pull/5350
-    Row(
-        SUCCESS,
-        Outcome.CONNECTION,
-        "not_json",
-        "ActiveCampaign answered with a page instead of JSON, as it does for a wrong key: check api_host and api_key",
-        when=lambda reply: reply.body is None,
-    ),
     Row(
         (401, 403),
         Outcome.CONNECTION,
@@ -169,7 +124,7 @@ TABLE: Table = (
     ),
     Row((402,), Outcome.CONNECTION, "unpaid", "ActiveCampaign has blocked the account for a payment problem"),
     Row((404,), Outcome.CONNECTION, "not_found", "ActiveCampaign does not know the address: check api_host"),
-    _trouble(timedelta()),
+    _trouble(ANSWERED),
     *DEFAULT_TABLE,
 )
 
@@ -179,96 +134,27 @@ BULK_TABLE: Table = (
         Outcome.TRANSIENT,
         "rate_limited",
         "the bulk import takes no more calls for now",
-        when=is_rate_limited,
+        when=_is_rate_limited,
         taken=False,
         least_wait=timedelta(seconds=60),
-    ),
-    Row(
-        SUCCESS,
-        Outcome.TRANSIENT,
-        "unexpected_answer",
-        "the bulk import answered without the id of an import",
-        when=lambda reply: reply.body is not None and not _is_filled_text(_object_of(reply, "batchId")),
-        effect_within=ANSWERED_IMPORT,
     ),
     _trouble(ANSWERED_IMPORT),
     *TABLE,
 )
 """Anything else with 400 names rows or calls for splitting."""
 
-INFO_TABLE: Table = (
-    Row((400, 404), Outcome.REJECTION, "unknown_import", "ActiveCampaign does not know the import"),
-    Row(
-        SUCCESS,
-        Outcome.TRANSIENT,
-        "unexpected_answer",
-        "the state of an import came in another shape",
-        when=lambda reply: (
-            isinstance(reply.body, list) or (isinstance(reply.body, Mapping) and "status" not in reply.body)
-        ),
-    ),
-    *TABLE,
-)
+GONE = "gone"
+MAY_BE_GONE: Table = (Row((404,), Outcome.REJECTION, GONE, "there is no such record"), *TABLE)
+"""For one contact, tag or import: the address is right."""
 
-CONTACT_TABLE: Table = (
-    Row((404,), Outcome.REJECTION, "gone", "there is no such contact"),
-    *TABLE,
-)
+OF_ANOTHER: Table = (Row((404,), Outcome.SPLIT, GONE, "there is no such record"), *TABLE)
+"""For what belongs to a contact: that it is not shown does not mean that there is none."""
 
-DELETE_TABLE: Table = (
-    Row((404,), Outcome.REJECTION, "gone", "it is not there any more"),
-    *TABLE[1:],
-)
-"""A success of deleting may come without a body; a page with one is caught by the default table."""
-
-RECORD_TABLE: Table = (
-    Row((403,), Outcome.REJECTION, "not_visible", "the key's user may not see this"),
-    Row((404,), Outcome.REJECTION, "gone", "there is no such record"),
-    *TABLE,
-)
+NOT_VISIBLE = "not_visible"
+MAY_BE_HIDDEN: Table = (Row((403,), Outcome.REJECTION, NOT_VISIBLE, "the key's user may not see this"), *MAY_BE_GONE)
 """For a list, the custom fields or the account's settings: missing or hidden, the account itself is fine."""
 
-SYNC_TABLE: Table = (
-    Row((400, 422), Outcome.REJECTION, "malformed", "ActiveCampaign refuses the contact"),
-    Row(
-        SUCCESS,
-        Outcome.TRANSIENT,
-        "unexpected_answer",
-        "contact/sync answered without the id of the contact",
-        when=lambda reply: reply.body is not None and _id_of(reply, "contact") is None,
-        effect_within=timedelta(),
-    ),
-    *TABLE,
-)
-
 LIST_TABLE: Table = (
-    Row((400, 422), Outcome.REJECTION, "malformed", "ActiveCampaign refuses the contact for the list"),
     Row((404,), Outcome.EXPORT, "list_gone", "ActiveCampaign does not know the list (or the contact) any more"),
-    Row(
-        SUCCESS,
-        Outcome.TRANSIENT,
-        "unexpected_answer",
-        "contactLists answered without the list entry",
-        when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactList"), Mapping),
-        effect_within=timedelta(),
-    ),
     *TABLE,
-)
-
-TAG_TABLE: Table = (
-    Row((404, 422), Outcome.REJECTION, "tag_gone", "ActiveCampaign does not know the tag or the contact"),
-    *TABLE,
-)
-"""For making a tag, which somebody else may have made meanwhile."""
-
-CONTACT_TAG_TABLE: Table = (
-    Row(
-        SUCCESS,
-        Outcome.TRANSIENT,
-        "unexpected_answer",
-        "contactTags answered without the tag's association",
-        when=lambda reply: reply.body is not None and not isinstance(_object_of(reply, "contactTag"), Mapping),
-        effect_within=timedelta(),
-    ),
-    *TAG_TABLE,
 )

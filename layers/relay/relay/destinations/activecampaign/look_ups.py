@@ -3,26 +3,26 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property, partial
 from typing import TypeVar
 
 from relay.destinations.activecampaign import contacts
-from relay.destinations.activecampaign.client import BULK, PAGE, REST, Client, ListEntry, ListStatus, ReadRefused, Room
-from relay.destinations.activecampaign.contacts import OBJECTIONS
+from relay.destinations.activecampaign.client import BULK, PAGE, REST, Client, ListEntry, ListStatus
+from relay.destinations.activecampaign.consent import objection_of
 from relay.destinations.activecampaign.errors import (
     EXCLUDED,
     IMPORT_REFUSED,
     OVER_LIMIT,
     UNCONFIRMED,
-    UNKNOWN_STATUS,
-    UNREADABLE_ANSWERS,
 )
-from relay.destinations.activecampaign.fields import Kinds
-from relay.destinations.activecampaign.mapping import Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.mapping import Kinds, Leaving, field_id, leaving, name_in
 from relay.destinations.activecampaign.rows import contact_of
-from relay.destinations.activecampaign.settings import ActiveCampaignOptions
+from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaignOptions
 from relay.destinations.activecampaign.tags import Tags
-from relay.destinations.contract import Account, Step
-from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, Rejection, Transient
+from relay.destinations.api import ReadRefused
+from relay.destinations.contract import Step
+from relay.destinations.error_table import ODD_SUCCESSES
+from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Rejection, Transient
 
 BESIDE_IMPORTS = replace(REST, calls=2)
 """The pace of look-ups while imports are sent: half of what is ours. Whether imports count among the requests of a
@@ -39,13 +39,12 @@ class LookUp:
     side is at its limit.
     """
 
-    def __init__(self, account: Account, options: ActiveCampaignOptions, kinds: Kinds) -> None:
+    def __init__(self, account: AcAccount, options: ActiveCampaignOptions, kinds: Kinds) -> None:
         self._account = account
         self._client = Client(account, BESIDE_IMPORTS if account.backlog(BULK) else REST)
         self._tags = Tags(self._client, account.notes)
         self._options = options
         self._kinds = kinds
-        self._room: list[Room | None] = []
 
     def is_as_wanted(self, step: Step) -> bool:
         """Return whether the contact's standing on the list, its values and its tags are what the step asks for."""
@@ -71,8 +70,7 @@ class LookUp:
         found: set[str] = set()
         for start in range(0, len(wanted), PAGE):
             if is_time_left():
-                part = wanted[start : start + PAGE]
-                found |= self._of_one(lambda part=part: self._client.addresses(part), unread=set())  # type: ignore[misc]
+                found |= self._of_one(partial(self._client.addresses, wanted[start : start + PAGE]), unread=set())
         return found
 
     def _of_one(self, ask: Callable[[], _Found], *, unread: _Found) -> _Found:
@@ -83,7 +81,10 @@ class LookUp:
             except ReadRefused:
                 return unread
             except (Transient, ConnectionProblem, ExportProblem) as problem:
-                if _is_about_the_account(problem):
+                # Our own limit, a rest that is asked for, or a key that does not work, which the client has made sure
+                # of, are none of one contact's.
+                slows_down = isinstance(problem, Transient) and problem.retry_after is not None
+                if isinstance(problem, Busy) or slows_down or problem.code in ("rate_limited", *ODD_SUCCESSES):
                     raise
                 self._client.me()
         return unread
@@ -111,7 +112,7 @@ class LookUp:
             return False
         wanted = {**contact.names, **{f"fields.{number}": value for number, value in contact.fields.items()}}
         held = self._client.values(known) if wanted else {}
-        alike = all(_alike(target, held.get(target), value, self._kinds) for target, value in wanted.items())
+        alike = all(_alike(name, held.get(name), value, self._kinds) for name, value in wanted.items())
         return alike and self._tags.has(known, contact.tags)
 
     def _doubt(self, step: Step, absent: Rejection) -> Rejection | None:
@@ -132,7 +133,7 @@ class LookUp:
         if known is None:
             return self._why_absent(IMPORT_REFUSED)
         if entry is None:
-            return replace(OVER_LIMIT, is_certain=False) if self._is_full() else IMPORT_REFUSED
+            return replace(OVER_LIMIT, is_certain=False) if self._is_full else IMPORT_REFUSED
         return IMPORT_REFUSED if entry.status is ListStatus.SUBSCRIBED else self._objection(step, entry, IMPORT_REFUSED)
 
     def _objection(self, step: Step, entry: ListEntry, otherwise: Rejection) -> Rejection | None:
@@ -142,38 +143,27 @@ class LookUp:
         what an import does with such a contact is not documented.
         """
         if entry.status is not ListStatus.REMOVED:
-            return replace(OBJECTIONS.get(entry.status, UNKNOWN_STATUS), is_certain=False)
+            return replace(objection_of(entry), is_certain=False)
         contact = contact_of(step, self._options, self._kinds)
         if self._options.exclude_automations or isinstance(contact, Rejection):
             return otherwise
         return contacts.join(self._account, self._options, step, contact).refused.get(0)
 
     def _why_absent(self, unknown: Rejection) -> Rejection:
-        is_full = self._is_full()
-        return unknown if is_full is None else OVER_LIMIT if is_full else EXCLUDED
+        return unknown if self._is_full is None else OVER_LIMIT if self._is_full else EXCLUDED
 
+    @cached_property
     def _is_full(self) -> bool | None:
         """Whether the account has reached its contact limit; None where that may not be seen."""
-        if not self._room:
-            self._room.append(self._client.room())
-        [room] = self._room
+        room = self._client.room()
         return None if room is None else room.contacts >= room.limit
 
 
-def _is_about_the_account(problem: Problem) -> bool:
-    """Whether trouble is none of one contact's: our own limit, a rest that is asked for, or a key that does not work.
-
-    The last is what the client has made sure of.
-    """
-    slows_down = isinstance(problem, Transient) and problem.retry_after is not None
-    return isinstance(problem, Busy) or slows_down or problem.code in ("rate_limited", *UNREADABLE_ANSWERS)
-
-
-def _alike(target: str, held: str | None, wanted: str, kinds: Kinds) -> bool:
+def _alike(field: str, held: str | None, wanted: str, kinds: Kinds) -> bool:
     """Whether a held value is the wanted one; a time may be shown with another offset than it was sent with."""
     if held == wanted:
         return True
-    if held is None or kinds.get(field_id(target) or "") != "datetime":
+    if held is None or kinds.get(field_id(field) or "") != "datetime":
         return False
     try:
         return datetime.fromisoformat(held) == datetime.fromisoformat(wanted)

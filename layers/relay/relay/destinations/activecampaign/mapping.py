@@ -1,62 +1,33 @@
-"""The targets of a mapping, and raw values to e-mails and encoded values. Pure."""
+"""The fields of a mapping, values as custom fields take them, and what members are in and out of. Pure.
+
+https://developers.activecampaign.com/reference/retrieve-fields
+"""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-from relay.destinations.activecampaign.fields import items_of, several
 from relay.destinations.activecampaign.settings import ActiveCampaignOptions
-from relay.domain.addresses import normal_address
-from relay.domain.problems import Rejection, RejectionKind
+from relay.domain import moments
 from relay.domain.values import text_of
 
-EMAIL = "email"
 TAGS = "tags"
+PLAIN_FIELDS = ("first_name", "last_name", "phone")
+_CUSTOM_FIELD = re.compile(r"fields\.([1-9][0-9]{0,17})")
+
 LIST = "list"
 """The key of what is sent for every member of a marked target beside values: the list they are subscribed to."""
 
-PLAIN_TARGETS = ("first_name", "last_name", "phone")
-_FIELD_TARGET = re.compile(r"fields\.([1-9][0-9]{0,17})")
 
-NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail address where the mapping looks for it")
-MALFORMED_EMAIL = Rejection(
-    RejectionKind.DATA, "malformed_email", "the e-mail address breaks ActiveCampaign's rules: correct it at the source"
-)
-
-REJECTIONS = (NO_EMAIL, MALFORMED_EMAIL)
-
-
-def field_id(target: str) -> str | None:
-    """Return the custom field's id of a target `fields.<id>`, None for any other target."""
-    match = _FIELD_TARGET.fullmatch(target)
+def field_id(field: str) -> str | None:
+    """Return the custom field's id of a field `fields.<id>`, None for any other one."""
+    match = _CUSTOM_FIELD.fullmatch(field)
     return None if match is None else match[1]
 
 
-def mapping_problems(mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
-    """Yield (target, reason) for what is missing or unknown in an export's mapping."""
-    if EMAIL not in mapping:
-        yield EMAIL, "is required"
-    for target in mapping:
-        if target not in (EMAIL, TAGS, *PLAIN_TARGETS) and field_id(target) is None:
-            known = ", ".join((EMAIL, *PLAIN_TARGETS, TAGS))
-            yield target, f"is not a target: use {known} or fields.<id of a custom field>"
-
-
-def identity_of(value: Any) -> list[str] | Rejection:
-    """Return the one e-mail, normalised (`normal_address`); of several the smallest, in whatever order they come.
-
-    What is no address does not count beside one that is.
-    """
-    candidates = value if isinstance(value, list | tuple) else [value]
-    filled = [item for item in candidates if item is not None and not (isinstance(item, str) and not item.strip())]
-    addresses = [address for item in filled if isinstance(item, str) and (address := normal_address(item)) is not None]
-    if addresses:
-        return [min(addresses)]
-    return MALFORMED_EMAIL if filled else NO_EMAIL
-
-
-def encode(target: str, value: Any) -> str | None:
+def encode(field: str, value: Any) -> str | None:
     """Encode a value (`text_of`); None where there is nothing to send.
 
     Tags and a list in a custom field become `||a||b||`; elsewhere the first item of a list that is not empty counts.
@@ -65,7 +36,7 @@ def encode(target: str, value: Any) -> str | None:
     items = [text for text in map(text_of, value if is_list else [value]) if text is not None]
     if not items:
         return None
-    holds_several = target == TAGS or (is_list and field_id(target) is not None)
+    holds_several = field == TAGS or (is_list and field_id(field) is not None)
     return (several(items) or None) if holds_several else items[0]
 
 
@@ -76,6 +47,80 @@ def complete(options: ActiveCampaignOptions, values: Mapping[str, str]) -> Mappi
     if options.tag is not None:
         return {**values, TAGS: several([*items_of(values.get(TAGS, "||")), options.tag]), LIST: options.list_id}
     return values
+
+
+# Values.
+
+MULTIPLE = re.compile(r"\|\|(?:.+\|\|)?", re.DOTALL)
+"""Several values in one text, `||a||b||`: how ActiveCampaign writes them and how `mapping.encode` writes a list."""
+
+_ONE_OF = ("dropdown", "radio")
+_SEVERAL = ("listbox", "checkbox", "multiselect")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
+_NUMBERS = ("number", "currency")
+
+Kinds = Mapping[str, str]
+"""Types of custom fields by their id; of a field that is missing here nothing is known."""
+
+
+def several(items: list[str]) -> str:
+    """Write several values as one text; nothing ("") when none is left after taking pipes off their ends."""
+    clean = [item.replace("||", "|").strip("|") for item in items]
+    filled = [item for item in clean if item]
+    return f"||{'||'.join(filled)}||" if filled else ""
+
+
+def items_of(value: str) -> list[str]:
+    """Read the values of a text that may hold several."""
+    return [item for item in value.split("||") if item] if MULTIPLE.fullmatch(value) else [value]
+
+
+def fit(kind: str | None, value: str) -> str | None:
+    """Return the value as a field of this type takes it, None when it cannot; nothing ("") of a text of no values.
+
+    A `date` takes the date of any date or time (`relay.domain.moments`) as it is written, whatever its offset; a
+    `datetime` gets an offset (UTC where there is none). A choice takes one value, a multiple choice any number of them,
+    a number digits. Texts and unknown types take all.
+    """
+    if not items_of(value):
+        return ""
+    match kind:
+        case "date":
+            moment = _moment(_only(value))
+            return None if moment is None else moment.date().isoformat()
+        case "datetime":
+            moment = _moment(_only(value))
+            return None if moment is None else _zoned(moment).isoformat(timespec="seconds")
+        case str() if kind in _NUMBERS:
+            return _only(value) if _NUMBER.fullmatch(_only(value)) else None
+        case str() if kind in _ONE_OF:
+            return _only(value) or None
+        case str() if kind in _SEVERAL:
+            return several(items_of(value))
+        case "text" | "textarea" | "hidden":
+            return ", ".join(items_of(value))
+        case _:
+            return value
+
+
+def _only(value: str) -> str:
+    """Return the one value of a text that may hold several; nothing when it holds several."""
+    items = items_of(value)
+    return items[0] if len(items) == 1 else ""
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        return moments.as_written(value)
+    except ValueError:
+        return None
+
+
+def _zoned(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+
+
+# Targets.
 
 
 class Leaving(Enum):

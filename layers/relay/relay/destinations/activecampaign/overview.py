@@ -5,10 +5,13 @@ https://developers.activecampaign.com/reference/bulk-import-status-list
 
 from datetime import datetime, timedelta
 
-from relay.destinations.activecampaign.bounds import ENDING, UNDER_WAY
 from relay.destinations.activecampaign.client import Client
+from relay.destinations.activecampaign.errors import UNDER_WAY
 from relay.destinations.contract import Notes
 from relay.domain import moments
+
+ENDING = timedelta(minutes=10)
+"""How long an import may go on that the overview does not call outstanding any more: nobody says when it stops to."""
 
 SERVES = timedelta(seconds=15)
 """How long one look serves everybody."""

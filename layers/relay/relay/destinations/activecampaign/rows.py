@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.destinations.activecampaign.errors import MOST_TAGS, TAG_REFUSED, TOO_MANY_TAGS, UNFIT_VALUE
-from relay.destinations.activecampaign.fields import Kinds, fit, items_of
-from relay.destinations.activecampaign.mapping import PLAIN_TARGETS, TAGS, Leaving, field_id, leaving, name_in
+from relay.destinations.activecampaign.mapping import (
+    PLAIN_FIELDS,
+    TAGS,
+    Kinds,
+    Leaving,
+    field_id,
+    fit,
+    items_of,
+    leaving,
+    name_in,
+)
 from relay.destinations.activecampaign.settings import LONGEST_TAG, ActiveCampaignOptions
 from relay.destinations.calling import encode_json
 from relay.destinations.contract import Step
@@ -63,8 +72,8 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
     if not step.joins and options.value_out is not None and leaving(step.target, options) is Leaving.SET_FIELD:
         values[f"fields.{name_in(step.target)}"] = options.value_out
     fields: dict[str, str] = {}
-    for target, value in values.items():
-        number = field_id(target)
+    for name, value in values.items():
+        number = field_id(name)
         if number is None:
             continue
         fitting = fit(kinds.get(number), value)
@@ -77,7 +86,7 @@ def contact_of(step: Step, options: ActiveCampaignOptions, kinds: Kinds) -> Cont
         return TAG_REFUSED
     if len(own_tags(tags, options)) > MOST_TAGS:
         return TOO_MANY_TAGS
-    names = {name: values[name] for name in PLAIN_TARGETS if name in values}
+    names = {name: values[name] for name in PLAIN_FIELDS if name in values}
     return Contact(email=step.identity, names=names, fields=fields, tags=tags)
 
 

@@ -1,63 +1,28 @@
 """What an administrator writes down for an ActiveCampaign connection and export."""
 
-import re
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from relay.domain.values import id_of
-
-_HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII)
-
-
-def _host_name(value: object) -> object:
-    """Take the host out of what people paste: with or without scheme, path and trailing slash."""
-    if not isinstance(value, str):
-        return value
-    scheme, separator, rest = value.strip().partition("://")
-    if separator and scheme.lower() != "https":
-        raise ValueError("only https is spoken to ActiveCampaign")
-    host = (rest if separator else scheme).split("/", 1)[0].lower()
-    if not _HOST.fullmatch(host):
-        raise ValueError("must be the host name under Settings > Developer, such as youraccount.api-us1.com")
-    return host
+from relay.destinations.contract import Account
+from relay.destinations.fields import FieldsModel, Host, Key, Number, Text
+from relay.domain.exports import Export
 
 
-def _stripped(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
-
-
-def _digits(value: object) -> object:
-    return _stripped(value) if isinstance(value, str) else (id_of(value) or value)
-
-
-Id = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[1-9][0-9]{0,17}$")]
-"""A number ActiveCampaign gave, as a string of digits; a JSON number is accepted."""
-
-
-class ActiveCampaignConnection(BaseModel):
+class ActiveCampaignConnection(FieldsModel):
     """The fields of a connection's secret, from Settings > Developer of the ActiveCampaign account.
 
     https://developers.activecampaign.com/reference/url: the host is taken as given, never built from the account name.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    api_host: Annotated[str, BeforeValidator(_host_name)] = Field(
+    api_host: Host = Field(
         title="URL",
         description="The host name, from Settings > Developer; `https://` and a path are tolerated.",
         examples=["youraccount.api-us1.com"],
     )
-    api_key: Annotated[SecretStr, BeforeValidator(_stripped)] = Field(
+    api_key: Key = Field(
         title="Key", description="The key of a user who sees the lists and fields.", examples=["0a1b2c3d4e"]
     )
-
-    @model_validator(mode="after")
-    def _key_fits_a_header(self) -> Self:
-        key = self.api_key.get_secret_value()
-        if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise ValueError("api_key must be the key as shown under Settings > Developer")
-        return self
 
 
 LONGEST_TAG = 255
@@ -70,15 +35,11 @@ _NEEDED = {
     "remove_tag": frozenset({"tag"}),
 }
 
-Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 
-
-class ActiveCampaignOptions(BaseModel):
+class ActiveCampaignOptions(FieldsModel):
     """The options of an export."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    list_id: Id = Field(title="List", description="The list's number.", examples=["12"])
+    list_id: Number = Field(title="List", description="The list's number.", examples=["12"])
     on_exit: Literal["keep", "unsubscribe", "set_field", "remove_tag"] = Field(
         "keep",
         title="Leaving",
@@ -98,7 +59,7 @@ class ActiveCampaignOptions(BaseModel):
         description="Whether bulk imports start no automations. With `true` all that can go in bulk does.",
         examples=[True],
     )
-    exit_field: Id | None = Field(
+    exit_field: Number | None = Field(
         None, title="Field", description="With `set_field`: the number of the custom field.", examples=["31"]
     )
     value_in: Text | None = Field(
@@ -127,3 +88,7 @@ class ActiveCampaignOptions(BaseModel):
         if "resubscribe" in self.model_fields_set and self.on_exit != "unsubscribe":
             raise ValueError("resubscribe: only used with on_exit unsubscribe")
         return self
+
+
+AcAccount = Account[ActiveCampaignConnection]
+AcExport = Export[ActiveCampaignOptions]

@@ -9,6 +9,7 @@ from hashlib import sha256
 from relay.destinations.activecampaign.client import Client
 from relay.destinations.activecampaign.errors import MOST_TAG_NAMES
 from relay.destinations.contract import Notes
+from relay.destinations.error_table import Refused
 from relay.domain.exports import Export
 from relay.domain.problems import Conflict
 
@@ -60,47 +61,55 @@ class Tags:
         self._notes = notes
         self._seen: dict[str, str | None] = {}
 
-    def prepare(self, names: Sequence[str]) -> bool:
-        """Make tags that do not exist; return False when ActiveCampaign refuses one."""
-        return all(self._known_or_made(name) is not None for name in names)
+    def prepare(self, names: Sequence[str]) -> None:
+        """Make tags that do not exist. Raises Refused when ActiveCampaign takes no such name."""
+        for name in names:
+            self._known_or_made(name)
 
-    def add(self, contact_id: str, names: Sequence[str]) -> bool:
-        """Tag a contact; return False when ActiveCampaign refuses. A tag that was deleted meanwhile is made again."""
-        return all(self._add(contact_id, name) for name in names)
+    def add(self, contact_id: str, names: Sequence[str]) -> None:
+        """Tag a contact. A tag that was deleted meanwhile is made again. Raises Refused."""
+        for name in names:
+            known = self._known_or_made(name)
+            try:
+                self._client.add_tag(contact_id, known)
+            except Refused:
+                found = self._found_or_made(name)
+                if found == known:
+                    raise
+                self._notes.keep(_note(name), found, replaces=known)
+                self._client.add_tag(contact_id, found)
 
-    def remove(self, contact_id: str, name: str) -> bool:
-        """Take a tag off a contact; return False when ActiveCampaign refuses.
+    def remove(self, contact_id: str, name: str) -> None:
+        """Take a tag off a contact. Raises Refused.
 
         It is looked up by its name, not by the kept id: somebody may have made it again.
         """
         tag = self._client.tag_id(name)
         association = None if tag is None else self._client.tags_of(contact_id).get(tag)
-        return association is None or self._client.remove_tag(association)
+        if association is not None:
+            self._client.remove_tag(association)
 
     def has(self, contact_id: str, names: Sequence[str]) -> bool:
         """Return whether a contact has all these tags. One that is on it by the kept id need not be searched for."""
         on = self._client.tags_of(contact_id).keys() if names else set()
         return all(self._notes.get(_note(name)) in on or self._found(name) in on for name in names)
 
-    def _add(self, contact_id: str, name: str) -> bool:
-        known = self._known_or_made(name)
-        if known is not None and self._client.add_tag(contact_id, known):
-            return True
-        found = self._found_or_made(name)
-        if found is None or found == known:
-            return False
-        self._notes.keep(_note(name), found, replaces=known)
-        return self._client.add_tag(contact_id, found)
-
-    def _known_or_made(self, name: str) -> str | None:
+    def _known_or_made(self, name: str) -> str:
         known = self._notes.get(_note(name))
-        if known is not None:
-            return known
-        found = self._found_or_made(name)
-        return None if found is None else self._notes.keep(_note(name), found)
+        return self._notes.keep(_note(name), self._found_or_made(name)) if known is None else known
 
-    def _found_or_made(self, name: str) -> str | None:
-        return self._client.tag_id(name) or self._client.make_tag(name) or self._client.tag_id(name)
+    def _found_or_made(self, name: str) -> str:
+        found = self._client.tag_id(name)
+        if found is not None:
+            return found
+        try:
+            return self._client.make_tag(name)
+        except Refused:
+            # Somebody else may have made it meanwhile.
+            found = self._client.tag_id(name)
+            if found is None:
+                raise
+            return found
 
     def _found(self, name: str) -> str | None:
         if name not in self._seen:

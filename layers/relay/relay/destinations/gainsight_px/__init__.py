@@ -30,6 +30,7 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
     identity = "IDENTIFY_ID"
     shards = 4
     call_size = 1000
+    at_once = 1
     lost_answer_bound = timedelta(minutes=2)
     streams = True
     connection_model = GainsightPxConnection
