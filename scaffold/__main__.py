@@ -40,7 +40,7 @@ def next_steps(name: Name) -> str:
             "",
             "Play the contract suite after each change; docs/adding-a-destination.md says how to go on:",
             "",
-            f'  .venv/bin/pytest tests/contract -k "{words}"',
+            f'  .venv/bin/pytest tests/contract tests/unit -k "{words}"',
         ]
     )
 

@@ -11,9 +11,10 @@ import pytest
 
 from local import stack
 from relay.domain.identity import CLOCK_MARGIN
+from sandboxes import names
 
-SANDBOXES = ("activecampaign", "gainsight_px")
-VARIABLES = ("RELAY_PORT_AWS", "RELAY_PORT_ACTIVECAMPAIGN", "RELAY_PORT_GAINSIGHT_PX")
+SANDBOXES = names()
+VARIABLES = ("RELAY_PORT_AWS", *(f"RELAY_PORT_{name.upper()}" for name in SANDBOXES))
 
 
 class Started:
@@ -74,18 +75,18 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Started]:
 def test_ports_that_the_environment_names_are_used_and_described(
     started: type[Started], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    for variable, port in zip(VARIABLES, ("41001", "41002", "41003"), strict=True):
+    ports = {variable: str(41001 + place) for place, variable in enumerate(VARIABLES)}
+    for variable, port in ports.items():
         monkeypatch.setenv(variable, port)
+    assert {"activecampaign", "gainsight_px"} <= set(SANDBOXES)
+    of_sandboxes = {name: ports[f"RELAY_PORT_{name.upper()}"] for name in SANDBOXES}
 
     up = stack.up(lambda _: None)
 
     assert started.environments["emulator"]["GATEWAY_PORT"] == "41001"
-    assert [started.port_of(name) for name in SANDBOXES] == ["41002", "41003"]
+    assert {name: started.port_of(name) for name in SANDBOXES} == of_sandboxes
     assert up.endpoint_url == "http://127.0.0.1:41001"
-    assert {name: given["url"] for name, given in up.sandboxes.items()} == {
-        "activecampaign": "http://127.0.0.1:41002",
-        "gainsight_px": "http://127.0.0.1:41003",
-    }
+    assert up.sandboxes == {name: {"url": f"http://127.0.0.1:{port}"} for name, port in of_sandboxes.items()}
     assert all(
         started.environments[f"sam-{step}"]["AWS_ENDPOINT_URL"] == up.endpoint_url for step in ("build", "deploy")
     )

@@ -15,12 +15,13 @@ from tests.contract.test_mistakes import ENOUGH
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/adding-a-destination.md"
-NAME = "klaviyo"
+NAME = "acmelist"
+"""Instead of the name on the page, which may be a destination by now."""
 
 
 def commands() -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines()]
+    return [line.replace("klaviyo", NAME) for block in blocks for line in block.splitlines()]
 
 
 def follow(command: str, copy: Path) -> subprocess.CompletedProcess[str]:
@@ -55,6 +56,8 @@ def test_whoever_follows_the_page_has_a_destination_that_passes_at_once(reposito
     assert len(re.findall(rf"test_mistakes.py::test_a_mistake_is_noticed\[{NAME}: .*PASSED", played)) >= ENOUGH
     for module in ("membership", "calls", "faults", "pages", "limits", "declarations"):
         assert re.search(rf"contract/test_{module}.py::\w+\[.*{NAME}.*PASSED", played, re.IGNORECASE), module
+    for of_all in ("template/test_destinations", "test_option_tables", "test_rooms", "workers/operators/test_checker"):
+        assert re.search(rf"unit/{of_all}.py::\w+\[.*{NAME}.*PASSED", played), of_all
     assert f"tests/unit/destinations/test_{NAME}.py::" in played
 
 
@@ -62,4 +65,5 @@ def test_every_path_that_the_page_names_is_there_or_is_written(repository: Path)
     assert main([NAME], repository) == 0
     named = set(re.findall(r"`((?:tests|docs|sandboxes|layers)/[\w/.]+)`", PAGE.read_text(encoding="utf-8")))
     assert len(named) > 3
-    assert [path for path in sorted(named) if not (repository / path).exists()] == []
+    paths = sorted(path.replace("klaviyo", NAME) for path in named)
+    assert [path for path in paths if not (repository / path).exists()] == []

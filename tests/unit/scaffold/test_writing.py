@@ -21,7 +21,7 @@ def tree(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "name", [Name("klaviyo"), Name("x"), Name("newslettertool_x"), LONG], ids=lambda name: name.snake
+    "name", [Name("acmemail"), Name("x"), Name("newslettertool_x"), LONG], ids=lambda name: name.snake
 )
 def test_nothing_of_the_model_is_left_but_its_shape(name: Name) -> None:
     texts = planned(name)
@@ -42,12 +42,12 @@ def test_every_file_of_the_model_is_a_part() -> None:
 
 
 def test_the_edited_files_change_by_what_names_the_destination() -> None:
-    texts = planned(Name("klaviyo"))
+    texts = planned(Name("acmemail"))
     for path, lines in ((TEMPLATE, 1), (INDEX, 1)):
         before = (ROOT / path).read_text().splitlines()
         added = [line for line in texts[path].splitlines() if line not in before]
         assert len(added) == lines
-        assert "klaviyo" in added[0]
+        assert "acmemail" in added[0]
 
 
 def test_it_says_what_it_wrote_and_what_to_change(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,9 +61,9 @@ def test_it_says_what_it_wrote_and_what_to_change(repository: Path, capsys: pyte
 
 
 def test_a_second_time_refuses_and_changes_nothing(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["klaviyo"], repository) == 0
+    assert main(["acmemail"], repository) == 0
     before = tree(repository)
-    assert main(["klaviyo"], repository) == 2
+    assert main(["acmemail"], repository) == 2
     assert "is there already. Nothing was written." in capsys.readouterr().err
     assert tree(repository) == before
 
@@ -81,7 +81,7 @@ def test_a_second_time_refuses_and_changes_nothing(repository: Path, capsys: pyt
         ("changes", "has the word changes"),
         (MODEL.snake, "the model of destinations has this name"),
         (MODEL.word, "the model of destinations has this name"),
-        ("Klaviyo", "small letters"),
+        ("AcmeMail", "small letters"),
     ],
 )
 def test_a_name_that_is_taken_is_refused(
@@ -95,7 +95,7 @@ def test_a_name_that_is_taken_is_refused(
     assert tree(repository) == before
 
 
-@pytest.mark.parametrize("arguments", [[], [""], ["klaviyo", "more"]])
+@pytest.mark.parametrize("arguments", [[], [""], ["acmemail", "more"]])
 def test_it_takes_one_name(arguments: list[str], repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments, repository) == 2
     assert "make destination NAME=klaviyo" in capsys.readouterr().err
@@ -103,7 +103,7 @@ def test_it_takes_one_name(arguments: list[str], repository: Path, capsys: pytes
 
 @pytest.mark.parametrize("broken", range(len(PARTS) + 2))
 def test_when_a_file_cannot_be_written_everything_is_as_before(broken: int, repository: Path) -> None:
-    texts = planned(Name("klaviyo"), repository)
+    texts = planned(Name("acmemail"), repository)
     before = tree(repository)
     folders = {path for path in repository.rglob("*") if path.is_dir()}
     texts[list(texts)[broken]] = "\udcff is no text"

@@ -163,7 +163,8 @@ def test_a_run_that_rejected_everybody_is_told_with_what_the_reason_means(bench:
 def test_every_rejection_of_a_destination_has_a_meaning(destination: str) -> None:
     """Whatever the package calls a rejection, an operator who is shown its code alone is told what it means."""
     package = import_module(PACKAGES[destination])
-    modules = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    parts = [import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    modules = [package, *parts]
     rejections = [value for module in modules for value in vars(module).values() if isinstance(value, Rejection)]
     assert rejections
     for rejection in rejections:
