@@ -1,214 +1,169 @@
-"""What Gainsight PX may answer to each of our calls, and what comes of it: a table, played through the real HTTP door.
+"""What each answer of Gainsight PX means: one table, played against the sandbox.
 
-Its statuses: https://px-apidocs.gainsight.com. Where that documents nothing, an answer means what it says. `ANYWHERE`
-has what any call can be answered, `CALLS` what means something else at one call. A call is answered so each time.
+https://px-apidocs.gainsight.com documents the statuses, but neither the body of a success nor that of an error.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, Transient
 from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
-from tests.contract.subject import Outcome, Subject
-from tests.examples import example
-
-REST = {"Retry-After": "30"}
-
-
-@dataclass(frozen=True, slots=True)
-class Raises:
-    """The problem of the whole call; `taken` is None where nobody can know whether it was taken."""
-
-    kind: type[Problem]
-    code: str
-    taken: bool | None = False
-    retry_after: timedelta | None = None
+from tests.contract.playing import assert_clean
+from tests.contract.subject import Outcome
+from tests.fakes.wire import Act, Answered, Sent
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The rejection of the one row."""
+class ByKey(GainsightPxSubject):
+    """External segments, with a key."""
 
-    code: str
+    secrets = ("sandbox-api-key",)
+
+    def connection_fields(self) -> dict[str, str]:
+        return {"region": "us", "api_key": "sandbox-api-key"}
 
 
-DONE = "done"
-Result = Raises | Refused | str
+class MakingUsers(GainsightPxAttributesSubject):
+    """Attributes; who is not there becomes a user."""
 
-ANSWERS: Mapping[str, Mapping[str, Any]] = {
-    **{str(status): {"status": status, "body": {}} for status in (400, 401, 402, 403, 404, 413, 418, 422, 500, 502)},
-    "429": {"status": 429, "headers": REST},
-    "429 without a rest": {"status": 429},
-    "503 with a rest": {"status": 503, "headers": REST},
-    "a redirect": {"status": 302, "headers": {"Location": "/login"}},
-    "a page": {"html": True},
-    "no answer": {"drop": "after"},
-    "another object": {"status": 200, "body": {"ok": True}},
-    "an array": {"status": 200, "body": []},
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "create_users": True}
+
+    def introduce(self, identity: str) -> None:
+        """Nobody is there before."""
+
+
+CALLS: Mapping[str, tuple[type[GainsightPxSubject], str]] = {
+    "a token": (GainsightPxSubject, "^/oauth/token"),
+    "a membership": (GainsightPxSubject, "^/v1/external_segment/update_membership"),
+    "a segment, by key": (ByKey, "^/v1/external_segment/metadata"),
+    "a segment, by log-in": (GainsightPxSubject, "^/v1/external_segment/metadata"),
+    "anything, by key": (ByKey, "^/v1/"),
+    "anything, by log-in": (GainsightPxSubject, "^/v1/"),
+    "the attributes": (GainsightPxAttributesSubject, "^/v1/admin/model/user/attributes"),
+    "the subscription": (GainsightPxAttributesSubject, "^/v1/admin/subscription"),
+    "a user": (GainsightPxAttributesSubject, "^/v1/users/update"),
+    "a new user": (MakingUsers, "^/v1/users$"),
 }
+"""Who makes a call, and its path. All others are answered by the sandbox."""
 
-WHO_KNOWS = ("500", "502", "503 with a rest", "a page", "no answer")
-"""After these a call that writes may have been taken."""
+PAGE = "<html>Log in</html>"
+NO_USER = {"externalapierror": {"status": "NOT_FOUND", "message": "User was not found {id=Person 1/é}"}}
+DONE = ("taken", True)
 
-ANYWHERE: Mapping[str, Raises] = {
-    "402": Raises(ConnectionProblem, "unpaid"),
-    "418": Raises(ConnectionProblem, "unexpected_status"),
-    "429": Raises(Transient, "rate_limited", retry_after=timedelta(seconds=30)),
-    "429 without a rest": Raises(Transient, "rate_limited"),
-    "500": Raises(Transient, "unavailable"),
-    "502": Raises(Transient, "unavailable"),
-    "503 with a rest": Raises(Transient, "unavailable", retry_after=timedelta(seconds=30)),
-    "a redirect": Raises(ConnectionProblem, "redirected"),
-    "a page": Raises(ConnectionProblem, "not_json"),
-    "no answer": Raises(Transient, "network"),
-}
-
-NOT_AUTHORISED = Raises(ConnectionProblem, "not_authorised")
-TOKEN_REFUSED = Raises(ConnectionProblem, "token_refused")
-NO_TOKEN = Raises(ConnectionProblem, "no_token")
-SEGMENT_REFUSED = Raises(ExportProblem, "segment_refused")
-ODD = Raises(Transient, "unexpected_answer")
-ANOTHER_SUBSCRIPTION = Raises(ConnectionProblem, "unexpected_answer")
-UNREAD = Raises(Transient, "read_refused")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of ours: its path, and the subject for whom it is made."""
-
-    path: str
-    kind: type[Subject]
-    only_here: Mapping[str, Result]
-    writes: bool = False
-    creates: bool = False
-    """Whether the user is not known, and shall be made."""
-
-
-def _each(statuses: str, result: Result) -> dict[str, Result]:
-    return dict.fromkeys(statuses.split(), result)
-
-
-CALLS: Mapping[str, Call] = {
-    "the log-in": Call(
-        "^/oauth/token",
-        GainsightPxSubject,
-        {
-            **_each("400 401 402 403 413 418 422", TOKEN_REFUSED),
-            "404": Raises(ConnectionProblem, "not_found"),
-            **dict.fromkeys(("a page", "another object", "an array"), NO_TOKEN),
-        },
-    ),
-    "a segment is made": Call(
-        "^/v1/external_segment/metadata",
-        GainsightPxSubject,
-        {
-            **_each("400 413 422", SEGMENT_REFUSED),
-            "401": Raises(ExportProblem, "may_not_write"),
-            **_each("403 404", Raises(ExportProblem, "feature_off")),
-            **dict.fromkeys(("another object", "an array"), ODD),
-        },
-    ),
-    "memberships": Call(
-        "^/v1/external_segment/update_membership",
-        GainsightPxSubject,
-        {
-            **_each("400 413 422", Refused("identity_refused")),
-            "401": NOT_AUTHORISED,
-            **_each("403 404", Raises(ConnectionProblem, "feature_off")),
-            **dict.fromkeys(("another object", "an array"), DONE),
-        },
-        writes=True,
-    ),
-    "the attributes there are": Call(
-        "^/v1/admin/model/user/attributes",
-        GainsightPxAttributesSubject,
-        {
-            **_each("400 413 422", UNREAD),
-            **_each("401 403 404", NOT_AUTHORISED),
-            "another object": ODD,
-            "an array": Raises(ExportProblem, "attribute_unusable"),
-        },
-    ),
-    "the subscription": Call(
-        "^/v1/admin/subscription",
-        GainsightPxAttributesSubject,
-        {
-            **_each("400 413 422", UNREAD),
-            **_each("401 403 404", NOT_AUTHORISED),
-            **dict.fromkeys(("a page", "another object", "an array"), ANOTHER_SUBSCRIPTION),
-        },
-    ),
-    "a user": Call(
-        "^/v1/users/update",
-        GainsightPxAttributesSubject,
-        {
-            **_each("400 413 422", Refused("identity_refused")),
-            **_each("401 403", NOT_AUTHORISED),
-            "404": Raises(ConnectionProblem, "not_found"),
-            **dict.fromkeys(("another object", "an array"), DONE),
-        },
-        writes=True,
-    ),
-    "a new user": Call(
-        "^/v1/users$",
-        GainsightPxAttributesSubject,
-        {
-            **_each("400 413 422", Refused("creation_refused")),
-            **_each("401 403", NOT_AUTHORISED),
-            "404": Raises(ConnectionProblem, "not_found"),
-            **dict.fromkeys(("another object", "an array"), DONE),
-        },
-        writes=True,
-        creates=True,
-    ),
-}
+# The call, the status and the body; what comes of it, and whether PX acted on it.
+MEANINGS: list[tuple[str, int, Any, str, bool | None]] = [
+    ("a token", 400, {"error": "invalid_grant"}, "connection: invalid_grant", False),
+    ("a token", 401, {"error": "invalid_client"}, "connection: invalid_client", False),
+    ("a token", 400, {"error": "relay@example.com"}, "connection: token_refused", False),
+    ("a token", 403, {}, "connection: token_refused", False),
+    ("a token", 404, {}, "connection: not_found", False),
+    ("a token", 302, None, "connection: redirected", False),
+    ("a token", 200, PAGE, "connection: no_token", False),
+    ("a token", 200, {}, "connection: no_token", False),
+    ("a token", 200, {"access_token": "a\nb"}, "connection: no_token", False),
+    ("a token", 429, {}, "transient: rate_limited", False),
+    ("a token", 503, {}, "transient: unavailable", False),
+    ("a membership", 200, None, *DONE),
+    ("a membership", 204, None, *DONE),
+    ("a membership", 200, "Success", *DONE),
+    ("a membership", 200, {"whatever": 1}, *DONE),
+    ("a membership", 200, PAGE, "connection: not_json", None),
+    ("a membership", 302, None, "connection: redirected", False),
+    ("a membership", 400, {}, "refused: identity_refused", False),
+    ("a membership", 413, {}, "refused: identity_refused", False),
+    ("a membership", 422, {}, "refused: identity_refused", False),
+    ("a membership", 401, {}, "connection: not_authorised", False),
+    ("a membership", 402, {}, "connection: unpaid", False),
+    ("a membership", 403, {}, "connection: feature_off", False),
+    ("a membership", 404, {}, "connection: feature_off", False),
+    ("a membership", 408, {}, "transient: timeout", None),
+    ("a membership", 418, {}, "connection: unexpected_status", False),
+    ("a membership", 429, {}, "transient: rate_limited", False),
+    ("a membership", 500, {}, "transient: unavailable", None),
+    ("a segment, by key", 200, PAGE, "connection: not_json", False),
+    ("a segment, by key", 200, {}, "transient: unexpected_answer", False),
+    ("a segment, by key", 200, {"id": None}, "transient: unexpected_answer", False),
+    ("a segment, by key", 400, {}, "export: segment_refused", False),
+    ("a segment, by key", 413, {}, "export: segment_refused", False),
+    ("a segment, by key", 422, {}, "export: segment_refused", False),
+    ("a segment, by key", 401, {}, "export: may_not_write", False),
+    ("a segment, by key", 403, {}, "export: feature_off", False),
+    ("a segment, by key", 404, {}, "export: feature_off", False),
+    ("a segment, by key", 429, {}, "transient: rate_limited", False),
+    ("a segment, by key", 500, {}, "transient: unavailable", False),
+    ("a segment, by log-in", 401, {}, "export: may_not_write", False),
+    ("a segment, by log-in", 403, {}, "export: feature_off", False),
+    ("anything, by key", 401, {}, "connection: not_authorised", False),
+    ("anything, by key", 403, {}, "connection: not_authorised", False),
+    ("anything, by key", 404, {}, "connection: not_authorised", False),
+    ("anything, by log-in", 401, {}, "connection: not_authorised", False),
+    # A log-in is good once it gave a token; that it may read is documented for keys only.
+    ("anything, by log-in", 403, {}, "export: feature_off", False),
+    ("anything, by log-in", 404, {}, "export: feature_off", False),
+    ("the attributes", 200, PAGE, "connection: not_json", False),
+    ("the attributes", 200, {}, "transient: unexpected_answer", False),
+    ("the attributes", 200, [{"type": "BOOLEAN"}], "transient: unexpected_answer", False),
+    ("the attributes", 200, [], "export: attribute_unusable", False),
+    ("the attributes", 400, {}, "transient: read_refused", False),
+    ("the attributes", 403, {}, "connection: not_authorised", False),
+    ("the attributes", 500, {}, "transient: unavailable", False),
+    ("the subscription", 200, PAGE, "connection: unexpected_answer", False),
+    ("the subscription", 200, [], "connection: unexpected_answer", False),
+    ("the subscription", 200, {"id": "sub-1"}, "export: product_keys_needed", False),
+    ("the subscription", 200, {"products": [{"productKeys": "x"}, 7]}, "export: product_keys_needed", False),
+    ("the subscription", 404, {}, "connection: not_authorised", False),
+    ("a user", 204, None, *DONE),
+    ("a user", 200, "Success", *DONE),
+    ("a user", 200, PAGE, "connection: not_json", None),
+    ("a user", 400, {}, "refused: identity_refused", False),
+    ("a user", 413, {}, "refused: identity_refused", False),
+    ("a user", 422, {}, "refused: identity_refused", False),
+    ("a user", 401, {}, "connection: not_authorised", False),
+    ("a user", 403, {}, "connection: not_authorised", False),
+    ("a user", 404, NO_USER, "refused: unknown_user", False),
+    # PX lists the user, so this is about the address.
+    ("a user", 404, {}, "connection: not_found", False),
+    ("a user", 404, PAGE, "connection: not_found", False),
+    ("a user", 429, {}, "transient: rate_limited", False),
+    ("a user", 500, {}, "transient: unavailable", None),
+    ("a new user", 201, "Success", *DONE),
+    ("a new user", 400, {}, "refused: creation_refused", False),
+    ("a new user", 403, {}, "connection: not_authorised", False),
+    ("a new user", 500, {}, "transient: unavailable", None),
+]
 
 
-def expected(call: Call, name: str) -> Result:
-    """Return what the table says of an answer to a call."""
-    if name in call.only_here:
-        return call.only_here[name]
-    return replace(ANYWHERE[name], taken=None) if call.writes and name in WHO_KNOWS else ANYWHERE[name]
-
-
-def result(outcome: Outcome) -> Result:
-    """Return an outcome as the table has it; problems by the kind that the engine knows."""
-    problem = outcome.problem
-    if problem is not None:
-        kind = next(kind for kind in (Transient, ConnectionProblem, ExportProblem) if isinstance(problem, kind))
-        return Raises(kind, problem.code, problem.taken, getattr(problem, "retry_after", None))
-    return DONE if outcome.rejection is None else Refused(outcome.rejection.code)
-
-
-def play(call: Call, answer: Mapping[str, Any]) -> Outcome:
-    """Have one join while the call is always answered so."""
-    subject = call.kind()
+@pytest.mark.parametrize(("call", "status", "body", "becomes", "acted"), MEANINGS)
+def test_what_an_answer_means(call: str, status: int, body: Any, becomes: str, acted: bool | None) -> None:
+    kind, path = CALLS[call]
+    subject = kind()
     step = subject.step(1)
-    if call.creates:
-        subject.export = subject.export_with({"create_users": True})
-        step = replace(step, identity="nobody yet")
-    subject.fault(answer, path=call.path, times=None)
-    (outcome,) = subject.attempt([step])
-    assert any(subject.wire.requests)
-    return outcome
+    answered = _answered(status, body)
+
+    def interfere(sent: Sent, act: Act) -> Answered:
+        return answered if re.search(path, sent.path) else act()
+
+    subject.wire.interfere = interfere
+    [outcome] = subject.attempt([step])
+    assert (_said(outcome), outcome.taken) == (becomes, acted)
+    assert_clean(subject, str(outcome.problem), str(outcome.rejection))
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_what_a_call_can_be_answered(name: str) -> None:
-    call = CALLS[name]
-    for said, answer in ANSWERS.items():
-        with example(name, said):
-            assert result(play(call, answer)) == expected(call, said)
+def _answered(status: int, body: Any) -> Answered:
+    if body is None:
+        return Answered(status)
+    if isinstance(body, str):
+        return Answered(status, {"Content-Type": "text/html" if body == PAGE else "text/plain"}, body.encode())
+    return Answered(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 
-def test_the_table_has_a_line_for_every_answer_to_every_call_and_none_that_is_the_same_anyway() -> None:
-    for name, call in CALLS.items():
-        with example(name):
-            assert {*call.only_here, *ANYWHERE} == set(ANSWERS)
-            assert [said for said, one in call.only_here.items() if one == ANYWHERE.get(said)] == []
+def _said(outcome: Outcome) -> str:
+    if outcome.problem is not None:
+        kind = type(outcome.problem).__name__.removesuffix("Problem").lower()
+        return f"{'transient' if kind == 'readrefused' else kind}: {outcome.problem.code}"
+    return "taken" if outcome.rejection is None else f"refused: {outcome.rejection.code}"

@@ -15,13 +15,18 @@ from relay.destinations.contract import Level, Step
 from relay.destinations.gainsight_px import GainsightPx
 from relay.destinations.gainsight_px.stops import MOST_PROBES
 from relay.destinations.gainsight_px.token import Tokens
-from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, Rejection, Transient
+from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Problem, Transient
+from tests.contract.gainsight_px_looks import (
+    ALWAYS,
+    MEMBERSHIP,
+    METADATA,
+    change,
+    codes,
+    levels,
+    operations,
+    told_of,
+)
 from tests.contract.gainsight_px_subject import GainsightPxAttributesSubject, GainsightPxSubject
-
-MEMBERSHIP = "^/v1/external_segment/update_membership"
-METADATA = "^/v1/external_segment/metadata"
-TOKEN = "^/oauth/token"
-ALWAYS: int | None = None
 
 
 @pytest.fixture
@@ -32,33 +37,6 @@ def subject() -> GainsightPxSubject:
 @pytest.fixture
 def users() -> GainsightPxAttributesSubject:
     return GainsightPxAttributesSubject()
-
-
-def change(subject: GainsightPxSubject, **settings: Any) -> None:
-    answer = subject.sandbox.post("/_sandbox/settings", json=settings)
-    assert answer.status_code == 200, answer.get_data(as_text=True)
-
-
-def delete_segment(subject: GainsightPxSubject, segment: str) -> None:
-    assert subject.sandbox.delete(f"/_sandbox/segments/{segment}").status_code == 200
-
-
-def codes(refused: Mapping[int, Rejection]) -> dict[int, str]:
-    return {index: rejection.code for index, rejection in refused.items()}
-
-
-def operations(subject: GainsightPxSubject) -> dict[str, int]:
-    calls: dict[str, int] = subject.counters()["operations"]
-    return calls
-
-
-def levels(subject: GainsightPxSubject) -> list[Level]:
-    return [finding.level for finding in subject.destination.check(subject.account(), [subject.export])]
-
-
-def told_of(subject: GainsightPxSubject, segment: str) -> dict[str, Any]:
-    (found,) = [one for one in subject.state()["segments"] if one["externalId"] == segment]
-    return dict(found)
 
 
 # The log-in.
@@ -107,75 +85,6 @@ def test_a_refused_log_in_names_the_likely_causes(
     assert not any(secret in str(caught.value) for secret in subject.secrets)
 
 
-def test_a_log_in_page_is_no_token(subject: GainsightPxSubject) -> None:
-    subject.fault({"html": True}, path=TOKEN)
-    with pytest.raises(ConnectionProblem, match="token_url"):
-        subject.deliver([subject.step(1)])
-
-
-# Segments.
-
-
-def test_a_segment_is_made_once_and_carries_the_platforms_name(subject: GainsightPxSubject) -> None:
-    account = replace(subject.account(), segment_name={"aep/one": "Loyal buyers"}.get)
-    for number in range(3):
-        subject.destination.send(account, subject.export, [subject.step(number)])
-    assert told_of(subject, "aep/one")["name"] == "Loyal buyers"
-    assert operations(subject)["POST /v1/external_segment/metadata"] == 1
-    assert "PUT /v1/external_segment/metadata" not in operations(subject)
-
-
-def test_renaming_reaches_px_once(subject: GainsightPxSubject) -> None:
-    subject.deliver([subject.step(1)])
-    subject.export = subject.export_with(
-        {"segment_names": {"aep/one": "Loyal"}, "segment_descriptions": {"aep/one": "Buys often"}}
-    )
-    subject.deliver([subject.step(2)])
-    subject.deliver([subject.step(3)])
-    given = told_of(subject, "aep/one")
-    assert (given["name"], given["description"], given["member_count"]) == ("Loyal", "Buys often", 3)
-    assert operations(subject)["PUT /v1/external_segment/metadata"] == 1
-
-
-def test_a_segment_that_was_there_before_us_is_taken_over(subject: GainsightPxSubject) -> None:
-    subject.deliver([subject.step(1)])
-    subject.notes.kept.clear()
-    subject.export = subject.export_with({"segment_names": {"aep/one": "Loyal"}})
-    assert subject.deliver([subject.step(2)]) == {}
-    assert (told_of(subject, "aep/one")["name"], len(subject.state()["segments"])) == ("Loyal", 1)
-
-
-def test_a_name_px_does_not_change_is_a_warning_and_no_more(subject: GainsightPxSubject) -> None:
-    subject.deliver([subject.step(1)])
-    change(subject, renames="refused")
-    subject.export = subject.export_with({"segment_names": {"aep/one": "Loyal"}})
-    assert subject.deliver([subject.step(2)]) == {}
-    assert Level.WARNING in levels(subject)
-    assert Level.ERROR not in levels(subject)
-
-
-@pytest.mark.parametrize("shows_as", ["400", "404"])
-@pytest.mark.parametrize("reference", ["id", "external_id"])
-def test_one_deleted_in_px_is_made_again(subject: GainsightPxSubject, shows_as: str, reference: str) -> None:
-    change(subject, deleted_segment=shows_as, segment_ref=reference)
-    subject.export = subject.export_with({"segment_ref": reference})
-    subject.deliver([subject.step(number) for number in range(3)])
-    delete_segment(subject, "aep/one")
-    assert subject.deliver([subject.step(number) for number in range(3, 9)]) == {}
-    assert subject.inside() == {subject.identity(number) for number in range(3, 9)}
-    assert Level.WARNING in levels(subject)
-
-
-def test_segments_in_one_call_keep_their_members_apart(subject: GainsightPxSubject) -> None:
-    one, two = sorted(subject.destination.targets(subject.export))
-    steps = [subject.step(1), replace(subject.step(1), target=two), replace(subject.step(2), target=two)]
-    assert {step.target for step in steps} == {one, two}
-    subject.deliver(steps)
-    assert operations(subject)["POST /v1/external_segment/update_membership"] == 1
-    members = {segment["externalId"]: segment["member_count"] for segment in subject.state()["segments"]}
-    assert members == {"aep/one": 1, "aep/two": 2}
-
-
 # Memberships: each documented answer.
 
 
@@ -206,6 +115,9 @@ def test_a_subscription_without_the_feature(subject: GainsightPxSubject, feature
     change(subject, feature="on")
     assert levels(subject) == [Level.OK, Level.OK]
     assert subject.deliver([subject.step(1)]) == {}
+    before = len(subject.wire.requests)
+    assert subject.destination.check_before_run(subject.account(), subject.export) == []
+    assert len(subject.wire.requests) == before
 
 
 def test_without_retry_after_the_engine_decides_how_long_to_wait(subject: GainsightPxSubject) -> None:
@@ -246,37 +158,6 @@ def test_an_identity_px_refuses_under_either_reference_is_to_blame_itself(subjec
     step = subject.step(1)
     subject.refuse(step.identity)
     assert codes(subject.deliver([step])) == {0: "identity_refused"}
-
-
-@pytest.mark.parametrize("shows_as", ["400", "404"])
-@pytest.mark.parametrize("reference", ["id", "external_id"])
-def test_two_workers_meet_a_deleted_segment(subject: GainsightPxSubject, shows_as: str, reference: str) -> None:
-    """The other delivers wholly, making the segment again, between our reading of its id and our call."""
-    change(subject, deleted_segment=shows_as, segment_ref=reference)
-    subject.export = subject.export_with({"segment_ref": reference})
-    subject.deliver([subject.step(1)])
-    delete_segment(subject, "aep/one")
-    account = subject.account()
-
-    def overtaken(method: str, url: str, **named: Any) -> Any:
-        nonlocal account
-        if account.call is not overtaken:
-            return account.call(method, url, **named)
-        account = replace(account, call=plain)
-        subject.deliver([subject.step(2)])
-        return plain(method, url, **named)
-
-    plain = account.call
-    account = replace(account, call=overtaken)
-    steps = [subject.step(number) for number in range(3, 8)]
-    assert subject.destination.send(account, subject.export, steps).refused == {}
-    assert subject.inside() == {subject.identity(number) for number in range(2, 8)}
-
-
-def test_a_success_whose_body_is_a_text_is_one(subject: GainsightPxSubject) -> None:
-    given = {"status": 200, "body": "Success", "headers": {"Content-Type": "application/json"}}
-    subject.fault(given, path=MEMBERSHIP)
-    assert subject.deliver([subject.step(1)]) == {}
 
 
 @pytest.mark.parametrize("path", [MEMBERSHIP, METADATA])
@@ -396,7 +277,56 @@ def test_an_unknown_user_in_other_words(users: GainsightPxAttributesSubject) -> 
     assert users.inside() == {users.identity(1)}
 
 
+def test_attributes_and_product_keys_are_looked_up_once(users: GainsightPxAttributesSubject) -> None:
+    for number in range(3):
+        users.deliver([users.step(number)])
+    assert operations(users)["GET /v1/admin/model/user/attributes"] == 1
+    assert operations(users)["GET /v1/admin/subscription"] == 1
+
+
 # Edits.
+
+
+def by_global_id(subject: GainsightPxSubject) -> str:
+    """Have an export send members by the global id; return that of person 1."""
+    change(subject, workspaces=True)
+    step = subject.step(1)
+    subject.account_under_test.users[step.identity]["globalId"] = step.identity
+    subject.export = subject.export_with({"identity_type": "GLOBAL_ID"})
+    return step.identity
+
+
+def test_the_type_of_identity_stays_what_members_were_sent_by(subject: GainsightPxSubject) -> None:
+    """Nothing goes out until it is set back; in mode attributes who leaves goes by the type that put in."""
+    identity = by_global_id(subject)
+    assert subject.deliver([subject.step(1)]) == {}
+    for edit in ({}, {"segment_names": {"aep/one": "New"}}):
+        subject.export = replace(subject.export_with(edit), version=2)
+        with pytest.raises(ExportProblem, match="identity_type_changed"):
+            subject.deliver([subject.step(2)])
+        assert Level.ERROR in levels(subject)
+        (finding,) = subject.destination.check_before_run(subject.account(), subject.export)
+        assert finding.level is Level.ERROR
+    assert subject.inside() == {identity}
+    former = subject.target
+    change(subject, attributes={"inOne": "BOOLEAN", "inTwo": "BOOLEAN"})
+    by_attributes = {"mode": "attributes", "attributes": {"aep/one": "inOne", "aep/two": "inTwo"}}
+    subject.export = replace(subject.export_with(by_attributes), version=3)
+    assert subject.deliver([subject.step(1, joins=False, after=1, target=former)]) == {}
+    assert subject.members(former) == set()
+
+
+@pytest.mark.parametrize(
+    ("fault", "stays"), [({"status": 400}, False), ({"status": 500}, True), ({"drop": "after"}, True)]
+)
+def test_a_type_px_never_took_may_be_set_right(
+    subject: GainsightPxSubject, fault: Mapping[str, Any], stays: bool
+) -> None:
+    by_global_id(subject)
+    subject.fault(fault, path=MEMBERSHIP, times=ALWAYS)
+    subject.attempt([subject.step(1)])
+    subject.export = subject.export_with({})
+    assert (subject.destination.check_before_run(subject.account(), subject.export) != []) == stays
 
 
 def test_from_segments_to_attributes_and_back(users: GainsightPxAttributesSubject) -> None:
