@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from relay.destinations.activecampaign.errors import MOST_TAG_NAMES, MOST_TAGS
 from relay.destinations.contract import Step
 from tests.contract.activecampaign_replies import codes
 from tests.contract.activecampaign_subject import ActiveCampaignFewTagsSubject, ActiveCampaignTaggingSubject
+from tests.examples import example
+from tests.fakes.wire import Act, Answered, Sent
 
 
 @pytest.fixture(params=[ActiveCampaignFewTagsSubject, ActiveCampaignTaggingSubject], ids=["one by one", "in bulk"])
@@ -172,3 +176,112 @@ def test_two_workers_count_together() -> None:
     assert subject.deliver(people) == {}
     kept = notes.get(overtaken[0]) or ""
     assert len(kept.partition(" ")[2]) == 8 * (len(people) + 2)
+
+
+# One by one: a tag is found or made by name, and put on by id.
+
+LONG = "Ü" * 255
+
+
+@pytest.fixture
+def few() -> ActiveCampaignFewTagsSubject:
+    return ActiveCampaignFewTagsSubject()
+
+
+def held_of(subject: ActiveCampaignTaggingSubject, number: int) -> Any:
+    (found,) = (each for each in subject.state()["contacts"] if each["email"] == subject.identity(number))
+    return found
+
+
+def refuse(subject: ActiveCampaignTaggingSubject, status: int, path: str) -> None:
+    subject.fault({"status": status, "body": {}}, path=path, times=None)
+
+
+def test_a_tag_that_was_deleted_since_its_id_was_kept_is_made_again(few: ActiveCampaignFewTagsSubject) -> None:
+    assert few.deliver([with_tags(few, 1)]) == {}
+    (number,) = few.state()["tags"]
+    assert few.account_under_test.delete_tag(int(number))
+    assert few.deliver([with_tags(few, 2)]) == {}
+    few.lines.clear()
+    assert few.deliver([with_tags(few, 3)]) == {}
+    assert [line["status"] for line in few.lines if line["status"] >= 400] == [], "the new id is kept"
+    assert tags(few) == {"person1": [], "person2": ["Member"], "person3": ["Member"]}
+    assert len(few.state()["tags"]) == 1
+
+
+def test_a_tag_that_somebody_else_makes_meanwhile_is_used(few: ActiveCampaignFewTagsSubject) -> None:
+    def meanwhile(sent: Sent, act: Act) -> Answered:
+        if sent.method == "POST" and sent.path == "/api/3/tags":
+            few.account_under_test.tag_id("MEMBER")
+        return act()
+
+    few.wire.interfere = meanwhile
+    assert few.deliver([with_tags(few, 1)]) == {}
+    assert (tags(few), len(few.state()["tags"])) == ({"person1": ["MEMBER"]}, 1)
+
+
+def test_one_tag_that_cannot_be_had_leaves_the_contact_unwritten(few: ActiveCampaignFewTagsSubject) -> None:
+    """A name that cannot be looked up, or made, is this contact's trouble alone."""
+    plant(few, 9, tags=["Member", "Old"])
+    not_found = [("GET", status, "unreadable") for status in (400, 413, 422)]
+    for method, status, code in (*not_found, *(("POST", status, "tag_refused") for status in (400, 404, 413, 422))):
+        few.wire.interfere = partial(_answered, status, method, "/api/3/tags")
+        with example(method, status):
+            assert codes(few.deliver([with_tags(few, 1, "Old", "New")])) == {0: code}
+            assert set(tags(few)) == {"person9"}
+            assert set(few.state()["tags"].values()) == {"Member", "Old"}
+
+
+def _answered(status: int, method: str, path: str, sent: Sent, act: Act) -> Answered:
+    """Answer a request so where its method and path are these."""
+    is_met = (sent.method, sent.path) == (method, path)
+    return Answered(status, {"Content-Type": "application/json"}, b"{}") if is_met else act()
+
+
+def test_a_name_that_is_too_long_is_refused_and_nothing_is_written(subject: ActiveCampaignTaggingSubject) -> None:
+    steps = [with_tags(subject, 1, f"{LONG}x", "VIP"), with_tags(subject, 2, "VIP"), with_tags(subject, 3, LONG)]
+    assert codes(subject.deliver(steps)) == {0: "tag_refused"}
+    assert tags(subject) == {"person2": ["Member", "VIP"], "person3": ["Member", LONG]}
+
+
+def test_what_is_noted_of_a_tag_shows_no_name(few: ActiveCampaignFewTagsSubject) -> None:
+    few.deliver([with_tags(few, 1, LONG, "Debtor")])
+    assert len(few.notes.kept) >= 3
+    for note, kept in few.notes.kept.items():
+        assert "debtor" not in f"{note} {kept}".lower()
+        assert (LONG[:9].lower() in f"{note} {kept}".lower(), len(note) < 100) == (False, True)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_who_may_not_carry_the_tag_is_unconfirmed_and_not_subscribed(
+    few: ActiveCampaignFewTagsSubject, status: int
+) -> None:
+    refuse(few, status, "^/api/3/contactTags$")
+    assert codes(few.deliver([with_tags(few, 1)])) == {0: "unconfirmed"}
+    assert (held_of(few, 1)["tags"], held_of(few, 1)["lists"]) == ([], {})
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_tag_that_may_not_be_taken_off_is_told(few: ActiveCampaignFewTagsSubject, status: int) -> None:
+    few.deliver([with_tags(few, 1)])
+    refuse(few, status, "^/api/3/contactTags/")
+    assert codes(few.deliver([few.step(1, joins=False, after=1)])) == {0: "malformed"}
+    assert tags(few) == {"person1": ["Member"]}
+
+
+def test_a_read_that_is_refused_is_no_missing_tag(few: ActiveCampaignFewTagsSubject) -> None:
+    few.deliver([with_tags(few, 1)])
+    few.notes.kept.clear()
+    for path, status in itertools.product(("/api/3/tags", "/api/3/contacts/1/contactTags"), (400, 413, 422)):
+        few.wire.interfere = partial(_answered, status, "GET", path)
+        with example(path, status):
+            assert codes(few.deliver([few.step(1, joins=False, after=1)])) == {0: "unreadable"}
+            assert tags(few) == {"person1": ["Member"]}
+
+
+@pytest.mark.parametrize(("status", "taken"), [(429, False), (500, None), (402, False)])
+def test_trouble_with_taking_off_is_told(few: ActiveCampaignFewTagsSubject, status: int, taken: bool | None) -> None:
+    few.deliver([with_tags(few, 1)])
+    refuse(few, status, "^/api/3/contactTags/")
+    (outcome,) = few.attempt([few.step(1, joins=False, after=1)])
+    assert (outcome.taken, outcome.problem is not None, tags(few)) == (taken, True, {"person1": ["Member"]})
