@@ -303,7 +303,7 @@ MISTAKES: Mapping[str, Mistake] = {
         "an answer to the latest call ends the calls before it", _now("answered", recorder, _forgets_earlier), seed=2
     ),
     "takes-any-answer": Mistake(
-        "the answer to an old call is taken for the latest call's", _now("answered", recorder, _old_answers), seed=67
+        "the answer to an old call is taken for the latest call's", _now("answered", recorder, _old_answers), seed=335
     ),
     "lapses-as-done": Mistake("a lost call counts as done", _now("lapse", visit, _lapses_as_done), seed=2),
     "lapses-as-before": Mistake("a lost call counts as not done", _now("lapse", visit, _lapses_as_before), seed=6),

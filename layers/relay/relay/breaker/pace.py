@@ -2,7 +2,7 @@
 
 It hands them out in blocks. A block is time that is one process's alone: its calls leave in it, one slot after the
 other, so that no two calls to an account are closer than its quota says. A caller who comes alone gets a block of one
-slot. A process with enough callers to use all that the quota allows gets blocks of up to a second: many calls take one
+slot. A process with enough callers to use all that the quota allows gets blocks of nearly a second: many calls take one
 read and one write together.
 
 A quota with a daily budget counts its calls of the UTC day in the same record, by the write that takes the block. One
@@ -32,7 +32,10 @@ LONGEST_HOLD = timedelta(hours=1)
 """A destination that asks for a longer rest is asked again after this."""
 
 LOOKED_WITHIN = timedelta(seconds=1)
-"""No call leaves unless it was looked so lately whether the account wants a rest. No block is longer either."""
+"""No call leaves unless it was looked so lately whether the account wants a rest."""
+
+LONGEST_BLOCK = timedelta(seconds=0.9)
+"""So one look is enough for a block, even where its callers leave a little late."""
 
 _ACCOUNT = "account"
 """The record of the account itself, beside those of its quotas."""
@@ -101,7 +104,7 @@ class _Share:
             size = 1
         elif self.left == 0 and now < self.end:
             size *= 2
-        return max(1, min(max(size, asking), LOOKED_WITHIN // step))
+        return max(1, min(max(size, asking), LONGEST_BLOCK // step))
 
 
 class Pace:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from relay.destinations.contract import Caller, Params, Quota, Reply
-from relay.destinations.error_table import DEFAULT_TABLE, UNREADABLE, OtherShape, Outcome, Refused, Table, result_of
+from relay.destinations.error_table import DEFAULT_TABLE, ODD_SUCCESSES, OtherShape, Outcome, Refused, Table, result_of
 from relay.destinations.outcomes import nothing_done
 from relay.domain.problems import ConnectionProblem, Transient
 
@@ -55,7 +55,7 @@ class Api:
                     raise
                 raise ReadRefused("read_refused", f"refuses to show it (HTTP {refused.reply.status})") from None
             except (ConnectionProblem, Transient) as problem:
-                if well is None or problem.code not in UNREADABLE:
+                if well is None or problem.code not in ODD_SUCCESSES:
                     raise
                 well()
                 raise ReadRefused(problem.code, problem.what) from None

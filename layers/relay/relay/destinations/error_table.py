@@ -1,4 +1,4 @@
-"""Errors as data: which answer means what, who must act, and what is said about it.
+"""Errors as data: which failure means what, who must act, and what is said about it.
 
 A destination's table is a tuple of rows tried from the top; it starts with its own rows and ends with `DEFAULT_TABLE`.
 What a success looks like stands in no table: every call names the function that reads it (`result_of`).
@@ -65,19 +65,10 @@ Table = tuple[Row, ...]
 About = Callable[[Reply], str | None]
 """Finds something of the destination's own in an answer that may be shown, such as a status in words."""
 
-UNREADABLE = ("not_json", "unexpected_answer")
+ODD_SUCCESSES = ("not_json", "unexpected_answer")
 """Codes of successes that are none: a page instead of JSON, or another shape."""
 
-NOT_JSON = "answered with something other than JSON: a log-in or error page; check the address and the key"
-
 DEFAULT_TABLE: Table = (
-    Row(
-        SUCCESS,
-        Outcome.CONNECTION,
-        "not_json",
-        NOT_JSON,
-        when=lambda reply: reply.body is None and reply.size > 0,
-    ),
     Row((429,), Outcome.TRANSIENT, "rate_limited", "asks us to slow down", taken=False),
     Row((408,), Outcome.TRANSIENT, "timeout", "gave up waiting for the request"),
     Row(range(500, 600), Outcome.TRANSIENT, "unavailable", "has a problem of its own"),
@@ -143,25 +134,15 @@ def result_of(
         return success(reply)
     except OtherShape as other:
         if reply.body is None:
-            raise ConnectionProblem("not_json", f"{NOT_JSON} (HTTP {reply.status})").with_outcome(None) from None
+            what = "answered with something other than JSON: a log-in or error page; check the address and the key"
+            raise ConnectionProblem("not_json", f"{what} (HTTP {reply.status})").with_outcome(None) from None
         raise Transient(
             "unexpected_answer", f"gave {other.what} in another shape", effect_within=effect_within
         ) from None
 
 
-def raise_for(reply: Reply, table: Table, *, word: Callable[[Reply], str | None] | None = None) -> Row | None:
-    """Return None for a success, and the row for the caller to handle when its outcome is REJECTION or SPLIT.
-
-    Raises as `refusal` for the others.
-    """
-    if reply.status in SUCCESS and not any(row.fits(reply) for row in table):
-        return None
-    about = word
-    return refusal(reply, table, about).row
-
-
 def refusal(reply: Reply, table: Table, about: About | None = None) -> Refused:
-    """Return how the content of a call was refused, where that is what an answer says.
+    """Return how the content of a call was refused, where that is what an answer without success says.
 
     Raises Transient, ConnectionProblem or ExportProblem for the others. A status no row fits is a ConnectionProblem:
     better stop and be looked at than lose profiles.
@@ -174,11 +155,7 @@ def refusal(reply: Reply, table: Table, about: About | None = None) -> Refused:
     said = None if about is None else about(reply)
     text = f"{row.message} (HTTP {reply.status}{'' if said is None else ', ' + said})"
     if row.outcome in (Outcome.CONNECTION, Outcome.EXPORT):
-        problem = (ConnectionProblem if row.outcome is Outcome.CONNECTION else ExportProblem)(row.code, text)
-        if reply.status in SUCCESS:
-            # A success that does not look like one: nobody knows what was done.
-            raise problem.with_outcome(None)
-        raise problem
+        raise (ConnectionProblem if row.outcome is Outcome.CONNECTION else ExportProblem)(row.code, text)
     wait = retry_after(reply)
     raise Transient(
         row.code,

@@ -21,7 +21,7 @@ from relay.destinations.activecampaign.settings import AcAccount, ActiveCampaign
 from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Step
-from relay.destinations.error_table import UNREADABLE
+from relay.destinations.error_table import ODD_SUCCESSES
 from relay.domain.problems import Busy, ConnectionProblem, ExportProblem, Rejection, Transient
 
 BESIDE_IMPORTS = replace(REST, calls=2)
@@ -84,7 +84,7 @@ class LookUp:
                 # Our own limit, a rest that is asked for, or a key that does not work, which the client has made sure
                 # of, are none of one contact's.
                 slows_down = isinstance(problem, Transient) and problem.retry_after is not None
-                if isinstance(problem, Busy) or slows_down or problem.code in ("rate_limited", *UNREADABLE):
+                if isinstance(problem, Busy) or slows_down or problem.code in ("rate_limited", *ODD_SUCCESSES):
                     raise
                 self._client.me()
         return unread
