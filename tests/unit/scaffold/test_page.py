@@ -30,16 +30,24 @@ def follow(command: str, copy: Path) -> subprocess.CompletedProcess[str]:
     if words[0] == "make":
         # A copy has no environment of its own: what make would run there is run with this one.
         dry = ["make", "-n", "-o", ".venv/installed", *words[1:]]
-        words = shlex.split(subprocess.run(dry, cwd=copy, capture_output=True, text=True, check=True).stdout)
+        words = shlex.split(
+            subprocess.run(dry, cwd=copy, env=clean_environment(), capture_output=True, text=True, check=True).stdout
+        )
     tool = Path(words[0])
     assert tool.parent == Path(".venv/bin"), f"not a tool of the environment: {command}"
     program = [sys.executable] if tool.name == "python" else [sys.executable, "-m", tool.name]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     # So it names every test.
-    environment["PYTEST_ADDOPTS"] = "-vv -p no:cacheprovider"
+    environment = {**clean_environment(), "PYTEST_ADDOPTS": "-vv -p no:cacheprovider"}
     return subprocess.run(
         [*program, *words[1:]], cwd=copy, env=environment, capture_output=True, text=True, check=False
     )
+
+
+def clean_environment() -> dict[str, str]:
+    """Return the environment without what it says of this test run, and of the make that started it."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV", "MAKE", "MFLAGS"))
+    }
 
 
 def test_whoever_follows_the_page_has_a_destination_that_passes_at_once(repository: Path) -> None:
