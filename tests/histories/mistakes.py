@@ -44,7 +44,7 @@ MISTAKES = {
         "_is_as_wanted",
         lambda *_: True,
         "activecampaign",
-        38,
+        53,
     ),
     "give_up": Mistake(
         "every import without an answer is taken for over",
