@@ -1,4 +1,4 @@
-"""What all tests share, and what coverage looks at: the examples that the unit tests play.
+"""What all tests share, and what coverage looks at: the examples that unit and contract tests play.
 
 Measuring costs about as much time as what is measured. What plays the same at every step or with many values would take
 twice as long and show nothing more: properties, and tests marked `exhaustive`. The figure is a lower bound.
@@ -16,7 +16,7 @@ from hypothesis import is_hypothesis_test
 
 from relay.destinations.isolating import Refusals
 
-UNIT = Path(__file__).parent / "unit"
+MEASURED = {Path(__file__).parent / "unit", Path(__file__).parent / "contract"}
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def _what_a_process_counts_is_of_one_test(request: pytest.FixtureRequest, monkey
 
 def is_measured(item: pytest.Item) -> bool:
     """Return whether coverage looks on during a test."""
-    if UNIT not in item.path.parents or item.get_closest_marker("exhaustive") is not None:
+    if MEASURED.isdisjoint(item.path.parents) or item.get_closest_marker("exhaustive") is not None:
         return False
     return not (isinstance(item, pytest.Function) and is_hypothesis_test(item.function))
 

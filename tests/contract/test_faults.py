@@ -16,6 +16,8 @@ from tests.contract.playing import Conversing, Inquiring, Point, errors_in, has_
 from tests.contract.subject import Subject
 from tests.examples import example
 
+pytestmark = pytest.mark.exhaustive
+
 HAD = [(kind, name) for kind in SUBJECTS for name, one in CONVERSATIONS.items() if one.fits(kind)]
 """Which conversations can be had with which destination."""
 

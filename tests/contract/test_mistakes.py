@@ -10,6 +10,8 @@ from tests.contract import shared_mistakes
 from tests.contract.destinations import PACKAGES, part_of
 from tests.contract.planting import Mistake, is_noticed, planted
 
+pytestmark = pytest.mark.exhaustive
+
 OF_ONE: tuple[Mistake, ...] = tuple(mistake for name in PACKAGES for mistake in part_of(name, "mistakes").MISTAKES)
 MISTAKES = (*OF_ONE, *shared_mistakes.MISTAKES)
 ENOUGH = 15
