@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from relay.breaker.pace import Pace, budget_used
 from relay.destinations.contract import Quota
 from relay.domain.problems import Busy, ConnectionProblem
+from relay.stores.database import Item, Key
 from tests.fakes.clock import FakeClock
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.timeline import Timeline
@@ -47,6 +50,12 @@ class Processes:
                 return
             self.arrivals.at.append(self.timeline.now())
             self.timeline.sleep(self.takes)
+
+    def forget(self) -> None:
+        """Count from now on."""
+        self.arrivals.at.clear()
+        for counting in self.counting:
+            counting.calls = 0
 
     @property
     def cost(self) -> float:
@@ -107,6 +116,44 @@ def test_after_a_long_pause_blocks_are_soon_as_long_as_before() -> None:
     made, calls = len(world.arrivals.at), world.counting[0].calls
     world.call_for(60)
     assert (world.counting[0].calls - calls) / (len(world.arrivals.at) - made) <= 0.1
+
+
+@pytest.mark.parametrize("pause", [0.5, 1, 3, 60, 600])
+@pytest.mark.parametrize("processes", [1, 4])
+def test_pauses_between_pages_are_not_taken_for_slow_calls(processes: int, pause: float) -> None:
+    """Given pages of about 300 calls and a pause after each, Then each is made as fast and as cheaply as without."""
+    world = Processes(processes, threads=24)
+    for page in range(6):
+        if page == 1:  # The first one shows how long a call takes.
+            world.forget()
+        began, made = world.timeline.now(), len(world.arrivals.at)
+        world.call_for(4 * processes)
+        assert len(world.arrivals.at) - made >= 0.85 * 75 * (world.timeline.now() - began).total_seconds()
+        world.timeline.time += timedelta(seconds=pause)
+    assert world.arrivals.most_within(SECOND) <= 75
+    assert world.cost <= (0.05 if processes == 1 else 0.06)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_a_vendor_who_becomes_slower_is_noticed(processes: int) -> None:
+    """Given calls that take 8 times as long from now on, Then time is soon no longer reserved that nobody uses."""
+    world = Processes(processes, threads=24)
+    world.call_for(10)
+    world.takes = 2.0
+    world.call_for(20)
+    alone, reserved = Pace(world.tables, world.timeline), list[timedelta]()
+    end = world.timeline.now() + timedelta(seconds=20)
+
+    def look() -> None:
+        while world.timeline.now() < end:
+            reserved.append(alone.backlog("acme", FAST))
+            world.timeline.sleep(0.05)
+
+    world.timeline.run(
+        look, *(lambda pace=pace: world._call_until(pace, end) for pace in world.paces for _ in range(world.threads))
+    )
+    assert world.arrivals.most_within(SECOND) <= 75
+    assert sum(reserved, timedelta()) / len(reserved) <= timedelta(seconds=0.1) * processes
 
 
 def test_no_block_is_longer_than_a_second() -> None:
@@ -218,6 +265,50 @@ def test_nobody_waits_longer_than_the_patience_whatever_rests_come_meanwhile() -
     with pytest.raises(Busy):
         pace("acme", FAST)
     assert clock.now() - began <= timedelta(seconds=20)
+
+
+# A database that does not answer.
+
+
+class Stalls(CountingDatabase):
+    """From its `after`th read on it answers late, so many times."""
+
+    def __init__(self, timeline: Timeline, *, after: int, times: int, late: float) -> None:
+        super().__init__(MemoryDatabase())
+        self._timeline, self._prompt, self._stalls, self._takes = timeline, after, times, late
+
+    def get(self, keys: Sequence[Key]) -> list[Item | None]:
+        self._prompt -= 1
+        if self._prompt < 0 < self._stalls:
+            self._stalls -= 1
+            self._timeline.time += timedelta(seconds=self._takes)
+        return super().get(keys)
+
+
+@pytest.mark.parametrize("after", range(6))
+@pytest.mark.parametrize("late", [5, 30])
+def test_calls_do_not_leave_together_after_the_database_was_silent(after: int, late: float) -> None:
+    """Given reads that take so long, Then calls whose slots passed meanwhile take new ones, or are told to wait."""
+    timeline, left, busy = Timeline(), list[datetime](), list[Busy]()
+    pace = Pace(Stalls(timeline, after=after, times=2, late=late), timeline, patience=20)
+
+    def call() -> None:
+        for _ in range(20):
+            came = timeline.now()
+            try:
+                pace("acme", FAST)
+            except Busy as problem:
+                busy.append(problem)
+                return
+            left.append(timeline.now())
+            assert timeline.now() - came <= timedelta(seconds=20.1)
+            timeline.sleep(TAKES)
+
+    timeline.run(*[call] * 24)
+    left.sort()
+    assert all(later - earlier >= SECOND / 75 for earlier, later in pairwise(left))
+    assert all(one.retry_after is not None and one.retry_after >= timedelta() for one in busy)
+    assert bool(busy) == (late == 30)
 
 
 # The daily budget.

@@ -37,6 +37,9 @@ LOOKED_WITHIN = timedelta(seconds=1)
 LONGEST_BLOCK = timedelta(seconds=0.9)
 """So one look is enough for a block, even where its callers leave a little late."""
 
+LATEST_LEAVE = LOOKED_WITHIN - LONGEST_BLOCK
+"""Who comes to leave so long after its slot began takes another one: this one may be somebody else's time."""
+
 LONGEST_AWAY = timedelta(minutes=1)
 """As long as a call may take. Who was away for longer had nothing to call."""
 
@@ -75,9 +78,22 @@ class _Share:
     """How long a caller is away, of the last ones about."""
 
     def come(self, now: datetime) -> None:
-        """Note that a caller is here: those who left first come back first."""
-        if self.away:
-            self.takes += (min(now - self.away.popleft(), LONGEST_AWAY) - self.takes) / 16
+        """Note that a caller is here: those who left first come back first.
+
+        Whoever ends a pause does not say how long a call takes. So where nobody waits for a slot, and the one who comes
+        was away for much longer than usual, the pause is left out for all who are away. It counts a little, or the
+        calls of a vendor who becomes slower would be taken for pauses for ever.
+        """
+        if not self.away:
+            return
+        was_away = min(now - self.away.popleft(), LONGEST_AWAY)
+        if not self.waiting and not self.away:
+            return
+        if not self.waiting and timedelta() < 2 * self.takes < was_away:
+            self.away = deque([now - self.takes] * len(self.away))
+            self.takes *= 1.2
+        else:
+            self.takes += (was_away - self.takes) / (16 if self.takes else 1)
 
     def slot(self, now: datetime, step: timedelta) -> datetime | None:
         """Return the next slot of the block, None when there is none left. One that has passed is nobody's any more."""
@@ -98,13 +114,16 @@ class _Share:
         """Return how many slots the next block shall have.
 
         A block is time in which nobody else calls. So it has more slots than callers who ask only where they come back
-        so soon that they use every slot there is: where all of them leave one after the other, the first is back.
+        so soon that they use every slot there is: where all of them leave one after the other, the first is back. Who
+        has left does not always come back: after a block of which most was left the next one is half as long.
         """
         asking = len(self.asking)
         callers = asking + len(self.waiting) + len(self.away)
         size = self.size
         if callers == 1 or callers * step < self.takes:
             size = 1
+        elif self.left > size // 2:
+            size //= 2
         elif self.left == 0 and now < self.end:
             size *= 2
         return max(1, min(max(size, asking), LONGEST_BLOCK // step))
@@ -200,12 +219,17 @@ class Pace:
         finally:
             share.waiting.discard(caller)
         with share.lock:
-            self._look(share, connection, quota)
-            if share.rests != rests:
+            # Whoever held the lock may have waited long for the database, and so may the look.
+            if not self._is_missed(slot):
+                self._look(share, connection, quota)
+            if share.rests != rests or self._is_missed(slot):
                 share.asking.add(caller)
                 return False
             share.away.append(self._clock.now())
         return True
+
+    def _is_missed(self, slot: datetime) -> bool:
+        return self._clock.now() - slot > LATEST_LEAVE
 
     def _slot(self, share: _Share, connection: str, quota: Quota, latest: datetime) -> datetime | None:
         """Return a slot of the block, of a new one if need be; None when others took slots meanwhile."""
@@ -287,7 +311,7 @@ class Pace:
         return timedelta(microseconds=math.ceil(exact))
 
     def _busy(self, why: str, slot: datetime) -> Busy:
-        return Busy("pace", why, taken=False, retry_after=slot - self._clock.now())
+        return Busy("pace", why, taken=False, retry_after=max(timedelta(), slot - self._clock.now()))
 
     def _pause(self) -> None:
         self._clock.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - jitter, not a secret
