@@ -24,10 +24,10 @@ class Part(NamedTuple):
 
 
 PARTS = (
+    Part("sandbox.py", "sandboxes/{snake}/__init__.py", "the vendor's calls and limits, as they are documented"),
     Part(
         "package.py", "layers/relay/relay/destinations/{snake}/__init__.py", "the address, the calls, what answers mean"
     ),
-    Part("sandbox.py", "sandboxes/{snake}/__init__.py", "the same calls and limits, as the vendor documents them"),
     Part("subject.py", "tests/contract/{snake}_subject.py", "how the suite reads the sandbox, and makes it difficult"),
     Part("mistakes.py", "tests/contract/{snake}_mistakes.py", "the mistakes, whenever the text they change is another"),
     Part("test_own.py", "tests/unit/destinations/test_{snake}.py", "what only this destination does"),

@@ -14,8 +14,8 @@ PAGED = tuple(kind for kind in SUBJECTS if kind.page_size is not None)
 
 
 def name_of(kind: type[Subject]) -> str:
-    """Return a destination's name in a test's id."""
-    return kind.__name__.removesuffix("Subject")
+    """Return a subject's name in a test's id: the destination's name stands first, so that `-k` finds it by that."""
+    return f"{kind.name}-{kind.__name__.removesuffix('Subject')}"
 
 
 @pytest.fixture(params=SUBJECTS, ids=name_of)

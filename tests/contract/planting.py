@@ -100,7 +100,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
         source = Path(self.path).read_text()
         for old, new in self._mistake.changes.items():
             times = source.count(old)
-            assert times == 1, f"a text of the mistake is there {times} times: write it as the source has it now"
+            assert times == 1, f"the source has this {times} times; write it as the source has it now: {old!r}"
             source = source.replace(old, new)
         return compile(source, self.path, "exec")
 

@@ -127,7 +127,7 @@ class Subject(ABC):
     secrets: tuple[str, ...]
     """Everything in the connection that must never be seen."""
     delivery_path: str
-    """A regular expression of the path of the call that delivers."""
+    """A regular expression of the path of the first call that delivers. Its body holds the identity."""
     identity_rejections: Mapping[str, Any]
     """Raw values that are no identity, by the code of the rejection they lead to."""
 

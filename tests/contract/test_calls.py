@@ -120,6 +120,9 @@ def test_refused_rows_are_found_wherever_they_are_and_hide_nobody(subject: Subje
     for number in bad:
         WAYS[way](subject, steps[number].identity)
     refused = subject.deliver(steps)
+    if way == "with the whole call":
+        met = subject.counters()["injected"]
+        assert met, "no request to `delivery_path` held the identity: it has to name the call that carries it"
     assert tuple(sorted(refused)) == bad
     assert subject.inside() == people(subject, *(set(range(size + 20)) - set(bad)))
     assert_clean(subject, *(rejection.detail for rejection in refused.values()))

@@ -29,8 +29,8 @@ def _at(point: Point, what: str) -> Iterator[None]:
     """Say where it was when something is wrong."""
     try:
         yield
-    except AssertionError as error:
-        raise AssertionError(f"{what} at {point.number}. {' '.join(point.place)}: {error}") from error
+    except Exception as error:
+        raise AssertionError(f"{what} at {point.number}. {' '.join(point.place)}: {error!r}") from error
 
 
 def _makes_a_difference(subject: Subject, point: Point, fault: Fault) -> bool:

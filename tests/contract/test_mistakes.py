@@ -20,7 +20,8 @@ ENOUGH = 15
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: f"{mistake.kind.name}: {mistake.name}")
 def test_a_mistake_is_noticed(mistake: Mistake) -> None:
     with planted(mistake, PACKAGES[mistake.kind.name]):
-        assert is_noticed(mistake)
+        played = mistake.noticed_by.__name__
+        assert is_noticed(mistake), f"{played} stays green with this mistake: name another test, or mend the suite"
 
 
 def test_there_are_enough_mistakes_in_every_destination() -> None:
