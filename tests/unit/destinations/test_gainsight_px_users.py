@@ -29,6 +29,9 @@ UNKNOWN = reply(404, {"externalapierror": {"status": "NOT_FOUND", "message": "Us
 REFUSED = reply(400, {"externalapierror": {"status": "BAD_REQUEST", "message": "bad {id=u1}"}})
 
 WORDLESS = (reply(404), reply(404, {"message": "no"}), reply(404, None, {"content-type": "text/plain"}, size=90))
+NOBODY = [
+    reply(200, body) for body in ({"users": [], "totalHits": 0}, {"users": None, "totalHits": 0}, {"totalHits": 0})
+]
 PAGE_404 = reply(404, None, {"content-type": "text/html"}, size=90)
 
 
@@ -138,7 +141,7 @@ class TestUnknownUsers:
         assert "u1" not in answer.refused[0].detail
 
     @pytest.mark.parametrize("answer", WORDLESS)
-    @pytest.mark.parametrize("listed", [reply(200, {"users": [{"identifyId": "U1"}]}), reply(400)])
+    @pytest.mark.parametrize("listed", [reply(200, {"users": [{"identifyId": "U1"}]}), *NOBODY, reply(400)])
     def test_a_404_is_about_the_user_whatever_its_body(self, answer: Reply, listed: Reply) -> None:
         px = ready(answer, listed)
         assert px.refused(step()) == {0: "unknown_user"}
@@ -175,6 +178,10 @@ class TestRefusals:
         px.send(step("gone", joins=False))
         with pytest.raises(ExportProblem, match="all_refused"):
             px.send_one_by_one(MAX_REFUSALS)
+
+    def test_one_px_does_not_know_ends_a_row_of_refused_ones(self) -> None:
+        px = Px(BOTH, subscription(KEY), *[*[REFUSED] * (MAX_REFUSALS - 1), UNKNOWN] * 2)
+        px.send_one_by_one(2 * MAX_REFUSALS)
 
     def test_trouble_after_another_user_was_written_leaves_the_outcome_open(self) -> None:
         with pytest.raises(Transient) as caught:

@@ -120,9 +120,9 @@ def test_a_row_refused_by_name_says_nothing_about_the_export() -> None:
 
 def test_other_exports_and_versions_are_counted_apart() -> None:
     refusals, notes = Refusals(), DictNotes()
-    for version in range(2 * MAX_REFUSALS):
-        export = replace(EXPORT, name=f"number {version}")
-        assert isolate([0], refuse_everything, ALONE, refusals.of(notes, export)) == {0: ALONE}
+    for number in range(2 * MAX_REFUSALS):
+        for export in (replace(EXPORT, name=f"number {number}"), replace(EXPORT, version=number)):
+            assert isolate([0], refuse_everything, ALONE, refusals.of(notes, export)) == {0: ALONE}
 
 
 def test_trouble_before_anything_was_taken_is_passed_on_as_it_is() -> None:

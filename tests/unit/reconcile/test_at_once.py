@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from relay.destinations.contract import Quota, Step
-from relay.domain.problems import ConnectionProblem, Transient
+from relay.domain.problems import Busy, ConnectionProblem, Transient
 from relay.domain.runs import RunState
+from relay.reconcile.recorder import Recorder
 from relay.stores import defects
 from tests.fakes.bench import LAPSED, VIP, Crash
 from tests.fakes.bench_destination import TOO_MANY, UNKNOWN_USER, Lost
@@ -109,6 +111,26 @@ def test_a_defect_in_one_call_concerns_one_profile() -> None:
     bench.run_in(1)
     assert held(bench) == set(range(MANY)) - {5}
     assert len(list(defects.of_export(bench.database, bench.export.key, 10))) == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 4, MANY])
+def test_an_answer_that_cannot_be_recorded_takes_no_other_answer_with_it(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = vendor(at_once)
+    record, busy = Recorder.record, [Busy("throttled", "the database was too busy")]
+
+    def once_too_busy(self: Recorder, *rest: Any, **more: Any) -> Any:
+        if busy:
+            raise busy.pop()
+        return record(self, *rest, **more)
+
+    monkeypatch.setattr(Recorder, "record", once_too_busy)
+    with pytest.raises(Busy):
+        reconcile(bench)
+    assert len(held(bench)) == at_once
+    assert len(held(bench) - taken(bench)) == 1
+    assert [n for n in range(MANY) if bench.record(mail(n)).open is not None] == sorted(held(bench) - taken(bench))
 
 
 def test_no_call_begins_when_the_time_is_up_and_those_under_way_end() -> None:

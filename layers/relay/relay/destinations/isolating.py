@@ -25,13 +25,13 @@ Raises Refused when none was."""
 
 
 class Refusals:
-    """How many calls in a row were refused, by export. A destination has one.
+    """How many calls in a row were refused, by export and version of its settings. A destination has one.
 
     It is kept in this process only: losing it costs a few more rejections.
     """
 
     def __init__(self) -> None:
-        self.in_a_row: Counter[str] = Counter()
+        self.in_a_row: Counter[tuple[str, int]] = Counter()
         self.proven: dict[str, int] = {}
 
     def of(self, notes: Notes, export: Export) -> "Tally":
@@ -57,7 +57,7 @@ class Tally:
         Raises no Problem: the answer to the call counts more. What could not be noted is noted by the next one.
         """
         key, version = self.export.key, self.export.version
-        self.refusals.in_a_row[key] = 0
+        self.answered()
         if self.refusals.proven.get(key) == version:
             return
         with suppress(Problem):
@@ -66,16 +66,20 @@ class Tally:
                 self.notes.keep(self._note, str(version), replaces=kept)
             self.refusals.proven[key] = version
 
+    def answered(self) -> None:
+        """Count a call that was not refused, though it shows nothing of whether calls are ever taken."""
+        self.refusals.in_a_row[self.export.key, self.export.version] = 0
+
     def refused(self) -> None:
         """Count a call that was refused whole.
 
         Raises ExportProblem when so many were refused in a row, and none was ever taken, that no row is the reason.
         """
-        key = self.export.key
+        key = self.export.key, self.export.version
         self.refusals.in_a_row[key] += 1
         if self.refusals.in_a_row[key] < MAX_REFUSALS:
             return
-        self.refusals.in_a_row[key] = 0
+        self.answered()
         if not self.is_proven():
             raise ExportProblem(
                 "all_refused", "the destination refuses every call, whoever is in it: check the export's options"

@@ -247,7 +247,8 @@ class Reconciler:
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         """Make calls, `at_once` of them at the same time, and record each answer.
 
-        After a failure that is more than a row's no other call begins. Those under way end, and are recorded.
+        After a failure that is more than a row's, or an answer that could not be recorded, no other call begins. Those
+        under way end, and are recorded.
         """
         waiting = [call for call in calls if call.rows]
         under_way: list[Call] = []
@@ -268,7 +269,10 @@ class Reconciler:
                 call, outcome = pool.ended()
                 under_way.remove(call)
                 if isinstance(outcome, Answer):
-                    self._take(job, survey, call, outcome)
+                    try:
+                        self._take(job, survey, call, outcome)
+                    except Exception as error:  # noqa: BLE001 - it is raised when the calls beside it are recorded
+                        stop = stop or error
                     continue
                 if isinstance(outcome, Problem):
                     failed.append((call, outcome))

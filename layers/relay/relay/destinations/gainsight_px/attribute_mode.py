@@ -67,7 +67,9 @@ class AttributeMode:
                 if rejection is None:
                     tally.taken()
                     continue
-                if rejection is not UNKNOWN_USER:
+                if rejection is UNKNOWN_USER:
+                    tally.answered()
+                else:
                     tally.refused()
             # One PX does not know is in nothing that could be left.
             refused |= {i: rejection for i in indices if rejection is not UNKNOWN_USER or steps[i].joins}

@@ -185,4 +185,7 @@ def _attributes(reply: Reply) -> Mapping[str, Mapping[str, Any]]:
 
 
 def _user_ids(reply: Reply) -> list[str]:
+    # Whether a page of nobody has an empty list, null or none is not documented.
+    if errors.field(reply.body, "totalHits") == 0 and errors.field(reply.body, "users") is None:
+        return []
     return [one["identifyId"] for one in records(reply.body, "users", identifyId=str)]
