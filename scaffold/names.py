@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from dataclasses import dataclass
+
+import yaml
 
 LONGEST = 24
 """A name is part of the names of queues and functions, whose length AWS limits."""
@@ -28,8 +31,10 @@ class Name:
             raise UnusableNameError("a name is small letters and digits, with single underscores between words")
         if len(self.snake) > LONGEST:
             raise UnusableNameError(f"a name has at most {LONGEST} characters, and this one {len(self.snake)}")
-        if keyword.iskeyword(self.snake):
-            raise UnusableNameError("Python has this word for itself, and a package cannot be called so")
+        if keyword.iskeyword(self.snake) or hasattr(builtins, self.camel):
+            raise UnusableNameError("Python has this word for itself, and no package or class can be called so")
+        if not isinstance(yaml.safe_load(self.word), str):
+            raise UnusableNameError(f"{self.word} is no text in YAML, and the template names destinations there")
 
     @property
     def kebab(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +101,17 @@ def _refuse_taken(name: Name, root: Path, paths: Iterable[str]) -> None:
     }
     if name.word in words:
         raise UnusableNameError(f"{TEMPLATE} has the word {name.word} already")
+    if name.camel in _identifiers(root):
+        raise UnusableNameError(f"the class would be {name.camel}, which its own files use for something else")
+
+
+def _identifiers(root: Path) -> set[str]:
+    """Return what the files of the model call by a name: a class of that name would hide it."""
+    found = set()
+    for file in (root / "scaffold/model").glob("*.py"):
+        with file.open("rb") as lines:
+            found |= {token.string for token in tokenize.tokenize(lines.readline) if token.type == tokenize.NAME}
+    return found
 
 
 def _copied(part: Part, path: str, name: Name, root: Path) -> str:

@@ -29,6 +29,7 @@ WRITES, READS, SHAPES = (
 LIMITS = test_limits.test_the_vendor_never_has_to_refuse
 REFUSED_ROWS = test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody
 EDITED = test_membership.test_after_an_edit_whoever_leaves_is_taken_off_what_they_were_put_on
+DELETED = test_membership.test_whoever_leaves_what_was_deleted_has_left_it
 
 MISTAKES = (
     _mistake(
@@ -41,9 +42,9 @@ MISTAKES = (
     ),
     _mistake(
         "whatever becomes of a call it did nothing",
-        """        statuses = api.send("POST", path, became, json={"members": rows})""",
-        """        with nothing_done():
-            statuses = api.send("POST", path, became, json={"members": rows})""",
+        """            statuses = api.send("POST", path, became, json={"members": rows})""",
+        """            with nothing_done():
+                statuses = api.send("POST", path, became, json={"members": rows})""",
         WRITES,
         "one joins",
     ),
@@ -57,19 +58,18 @@ MISTAKES = (
     ),
     _mistake(
         "a 400 is taken for success",
-        """        statuses = api.send("POST", path, became, json={"members": rows})""",
-        """        try:
-            statuses = api.send("POST", path, became, json={"members": rows})
-        except Refused:
+        """            statuses = api.send("POST", path, became, json={"members": rows})""",
+        """            statuses = api.send("POST", path, became, json={"members": rows})
+        except error_table.Refused:
             statuses = []""",
         WRITES,
         "one joins",
-        {"import DEFAULT_TABLE, ": "import DEFAULT_TABLE, Refused, "},
+        {"import moments\n": "import moments\nfrom relay.destinations import error_table\n"},
     ),
     _mistake(
         "whatever is JSON is a success",
-        """        statuses = api.send("POST", path, became, json={"members": rows})""",
-        """        statuses = api.send("POST", path, lambda reply: ["added"] * len(rows), json={"members": rows})""",
+        """"POST", path, became,""",
+        """"POST", path, lambda reply: ["added"] * len(rows),""",
         SHAPES,
         "one joins",
     ),
@@ -96,6 +96,12 @@ MISTAKES = (
         "            key = _key_of(account, api, target)",
         "            key = _key_of(account, api, max(_lists(api)))",
         EDITED,
+    ),
+    _mistake(
+        "a list that is gone stops the connection",
+        "Row((404,), Outcome.EXPORT,",
+        "Row((404,), Outcome.CONNECTION,",
+        DELETED,
     ),
     _mistake(
         "a leaver is sent as a joiner",
@@ -138,10 +144,10 @@ MISTAKES = (
     ),
     _mistake(
         "a request for every step",
-        """        statuses = api.send("POST", path, became, json={"members": rows})""",
-        """        for row in rows:
-            api.send("POST", path, lambda reply: None, json={"members": [row]})
-        statuses = api.send("POST", path, became, json={"members": rows})""",
+        """            statuses = api.send("POST", path, became, json={"members": rows})""",
+        """            for row in rows:
+                api.send("POST", path, lambda reply: None, json={"members": [row]})
+            statuses = api.send("POST", path, became, json={"members": rows})""",
         test_calls.test_a_full_call_is_over_within_a_minute,
     ),
     _mistake(

@@ -74,7 +74,13 @@ class NewsletterTool(StandardDestination[ConnectionFields, Options]):
             return [by_address[step.identity] for step in steps]
 
         path = f"v2/lists/{key}/{'members' if joins else 'removals'}"
-        statuses = api.send("POST", path, became, json={"members": rows})
+        try:
+            statuses = api.send("POST", path, became, json={"members": rows})
+        except ExportProblem:
+            with nothing_done():
+                if _key_of(account, api, target, refused=key) == key:
+                    raise
+            return self.deliver(account, target, joins=joins, steps=steps)
         return {index: REFUSED for index, status in enumerate(statuses) if status == "refused"}
 
 
@@ -87,15 +93,18 @@ def _api(account: Account[ConnectionFields]) -> Api:
     return Api(account.call, root, {"Authorization": f"Bearer {settings.api_key.get_secret_value()}"}, API, TABLE)
 
 
-def _key_of(account: Account[ConnectionFields], api: Api, target: str) -> str:
-    """Return the key of a list, which is looked for once. Raises ExportProblem where there is no such list."""
+def _key_of(account: Account[ConnectionFields], api: Api, target: str, refused: str | None = None) -> str:
+    """Return the key of a list, which is looked for once, and again when the kept one is refused.
+
+    Raises ExportProblem where there is no such list.
+    """
     kept = account.notes.get(f"key of {target}")
-    if kept is not None:
+    if kept != refused and kept is not None:
         return kept
     found = _lists(api).get(target)
     if found is None:
         raise ExportProblem("list_gone", LIST_GONE)
-    return account.notes.keep(f"key of {target}", found)
+    return account.notes.keep(f"key of {target}", found, replaces=kept)
 
 
 def _lists(api: Api) -> dict[str, str]:

@@ -48,7 +48,12 @@ class NewsletterToolSubject(Subject):
         self.account_under_test.refused.add(identity)
 
     def spoil(self) -> None:
-        self.account_under_test.change({"lists": {8: "m-offers"}})
+        self.delete("list/7")
+
+    def delete(self, target: str) -> None:
+        account: NewsletterToolAccount = self.account_under_test
+        kept = {number: key for number, key in account.config.lists.items() if f"list/{number}" != target}
+        account.change({"lists": kept})
 
     def crowd(self, count: int) -> None:
         """Lists whose keys come first."""

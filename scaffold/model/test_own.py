@@ -24,6 +24,16 @@ def test_the_key_of_a_list_is_looked_for_once(subject: NewsletterToolSubject) ->
     assert subject.counters()["operations"] == {"GET /v2/lists": 1, "POST /v2/lists/<key>/members": 3}
 
 
+@pytest.mark.parametrize("joins", [True, False])
+def test_a_list_that_has_another_key_by_now_is_found_again(subject: NewsletterToolSubject, joins: bool) -> None:
+    subject.deliver([subject.step(1)])
+    subject.account_under_test.change({"lists": {7: "m-again"}})
+    for number in (1, 2):
+        assert subject.deliver([subject.step(number, joins=joins)]) == {}
+    assert subject.members("list/7") == ({subject.identity(1), subject.identity(2)} if joins else set())
+    assert subject.counters()["operations"]["GET /v2/lists"] == 2
+
+
 def test_a_list_that_is_gone_stops_the_export_and_nothing_was_done(subject: NewsletterToolSubject) -> None:
     subject.spoil()
     with pytest.raises(ExportProblem) as stopped:

@@ -602,7 +602,9 @@ ONLY_HERE = tuple(
             )
         ),
         ("subscribe", "404", OPENAPI, (Raw(404, NO_LIST),), Raises(ExportProblem, "list_gone", None), ()),
-        ("unsubscribe", "404", OPENAPI, (Raw(404, NO_LIST),), Raises(ExportProblem, "list_gone"), ()),
+        # Nobody can still be on a list that is gone.
+        ("unsubscribe", "404", OPENAPI, (Raw(404, NO_LIST),), DONE, (Raw(404, NO_LIST),)),
+        ("unsubscribe", "404, list is there", OURS, (Raw(404, NO_LIST),), Raises(ExportProblem, "list_gone"), (LIST,)),
         # Reading an entry again after unsubscribing: what fails for now falls back on the writing call's entry.
         *(
             ("evidence", name, OURS, (answer,), {"evidence": True}, ())

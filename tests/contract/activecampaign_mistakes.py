@@ -47,6 +47,7 @@ WRITES, READS, SHAPES = (
     test_faults.test_a_fault_at_a_request_that_reads,
     test_faults.test_json_of_another_shape,
 )
+DELETED = test_membership.test_whoever_leaves_what_was_deleted_has_left_it
 EDITED = test_membership.test_after_an_edit_whoever_leaves_is_taken_off_what_they_were_put_on
 LIMITS = test_limits.test_the_vendor_never_has_to_refuse
 REFUSED = test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody
@@ -97,6 +98,22 @@ MISTAKES = (
         WRITES,
         TAGGING,
         "one joins",
+    ),
+    _mistake(
+        "whoever leaves a list that was deleted stops the export",
+        ".contacts",
+        "        if client.why_no_list(list_id) != GONE:\n            raise",
+        "        if client:\n            raise",
+        DELETED,
+        ActiveCampaignUnsubscribingSubject,
+    ),
+    _mistake(
+        "whoever leaves a list that was deleted is refused by the import",
+        ".look_ups",
+        "return not step.joins and self._client.why_no_list(name_in(step.target)) == GONE",
+        "return False",
+        DELETED,
+        ActiveCampaignQuietSubject,
     ),
     _mistake(
         "a 400 is taken for success by one who leaves",

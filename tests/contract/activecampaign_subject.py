@@ -69,6 +69,20 @@ class ActiveCampaignSubject(Subject):
         account = self.account_under_test
         account.config = replace(account.config, lists={8: "Offers"})
 
+    def delete(self, target: str) -> None:
+        """What a contact shows of a list that is gone is not documented: as before, which is harder."""
+        account = self.account_under_test
+        kind, _, name = target.partition("/")
+        if kind == "tag":
+            account.delete_tag(account.tag_id(name))
+            return
+        kept = {"list": "lists", "field": "fields"}[kind]
+        left = {number: text for number, text in getattr(account.config, kept).items() if str(number) != name}
+        account.config = replace(account.config, **{kept: left})
+        if kind == "field":
+            for contact in account.contacts.values():
+                contact.fields.pop(int(name), None)
+
     def crowd(self, count: int) -> None:
         """Custom fields, lists, and tags with similar names; person 1 is on all the lists and has all the tags."""
         account = self.account_under_test

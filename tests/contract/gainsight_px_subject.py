@@ -74,6 +74,11 @@ class GainsightPxSubject(Subject):
         account = self.account_under_test
         account.config = replace(account.config, feature="404")
 
+    def delete(self, target: str) -> None:
+        account = self.account_under_test
+        one = account.segment_by_external_id(target.partition("/")[2])
+        del account.segments[one.segment_id]
+
     def members(self, target: str) -> set[str]:
         kind, _, name = target.partition("/")
         if kind == "attribute":
@@ -111,6 +116,15 @@ class GainsightPxAttributesSubject(GainsightPxSubject):
     def spoil(self) -> None:
         account = self.account_under_test
         account.config = replace(account.config, attributes={"inTwo": "BOOLEAN"})
+
+    def delete(self, target: str) -> None:
+        account = self.account_under_test
+        name = target.partition("/")[2]
+        account.config = replace(
+            account.config, attributes={one: kind for one, kind in account.config.attributes.items() if one != name}
+        )
+        for user in account.users.values():
+            user.get("customAttributes", {}).pop(name, None)
 
     def held(self, identity: str) -> Mapping[str, str]:
         """All else of a user, which must stay as it is."""

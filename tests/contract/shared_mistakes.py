@@ -33,6 +33,7 @@ def _mistake(
 WRITES = test_faults.test_a_fault_at_a_request_that_writes
 OUR_LIMIT = test_faults.test_our_own_limit_stays_our_own
 CALLS = test_calls.test_calls_cover_every_step_once_and_in_order_and_nobody_is_asked
+DELETED = test_membership.test_whoever_leaves_what_was_deleted_has_left_it
 REFUSED = test_calls.test_refused_rows_are_found_wherever_they_are_and_hide_nobody
 
 MISTAKES = (
@@ -145,6 +146,14 @@ MISTAKES = (
         "lane=lambda step: (step.target, step.joins)",
         "lane=lambda step: step.target",
         test_membership.test_joining_and_leaving_in_one_delivery_ends_with_the_later_step,
+        NewsletterToolSubject,
+    ),
+    _mistake(
+        "whoever leaves what was deleted stops the export",
+        "standard",
+        "            if joins:\n                raise",
+        "            if joins or problem:\n                raise",
+        DELETED,
         NewsletterToolSubject,
     ),
     _mistake(

@@ -236,6 +236,10 @@ class Subject(ABC):
         """Return `export` as administrators may have edited it, so that it has none of its targets any more."""
         return ()
 
+    def delete(self, target: str) -> None:
+        """Have somebody delete at the vendor what an edit left behind, if there are `edits`."""
+        raise NotImplementedError
+
     def introduce(self, identity: str) -> None:  # noqa: B027 - most sandboxes need not know anybody before
         """Have the sandbox know somebody, where it has to before steps for them come."""
 

@@ -83,6 +83,24 @@ def test_after_an_edit_whoever_leaves_is_taken_off_what_they_were_put_on(kind: t
     assert subject.members(today) == stay | people(subject, 5)
 
 
+@pytest.mark.parametrize(("kind", "place"), EDITED, ids=[f"{name_of(kind)} {place}" for kind, place in EDITED])
+def test_whoever_leaves_what_was_deleted_has_left_it(kind: type[Subject], place: int) -> None:
+    """Nobody can still be in it, so that is no reason to stop the export, and nobody is to blame."""
+    subject = kind()
+    former = subject.target
+    assert subject.deliver([subject.step(number) for number in (1, 2, 3, 4)]) == {}
+    subject.export = _edited(subject.export, subject.edits()[place])
+    assert subject.deliver([subject.step(number, after=1) for number in (2, 3)]) == {}
+    subject.delete(former)
+    others = subject.shows([subject.step(number) for number in (2, 3)])
+    for numbers in ((1,), (2, 4), (2, 4)):
+        leaving = [subject.step(number, joins=False, after=2, target=former) for number in numbers]
+        assert subject.deliver([*leaving, subject.step(5, after=2)]) == {}
+        assert subject.shows([subject.step(number) for number in (2, 3)]) == others
+        assert subject.shows([subject.step(5)])[0][0]
+    assert subject.problems == []
+
+
 def _edited(export: Export, edit: Export) -> Export:
     return replace(edit, version=export.version + 1)
 

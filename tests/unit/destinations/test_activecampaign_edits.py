@@ -44,10 +44,20 @@ def looked_up(target: str, options: dict[str, Any], *answers: Reply, joins: bool
     return codes(report.refused)
 
 
-@pytest.mark.parametrize(("six", "seven", "refused"), [("2", "1", {}), ("1", "2", {0: "unconfirmed"})])
-def test_a_leaver_is_looked_up_on_the_former_list(six: str, seven: str, refused: dict[int, str]) -> None:
+@pytest.mark.parametrize(
+    ("six", "seven", "more", "refused"),
+    [
+        ("2", "1", (), {}),
+        ("1", "2", (reply(200, {"list": {"id": "6"}}),), {0: "unconfirmed"}),
+        ("1", "2", (reply(404, {}),), {}),
+    ],
+    ids=["off it", "on it", "on it, but it is gone"],
+)
+def test_a_leaver_is_looked_up_on_the_former_list(
+    six: str, seven: str, more: tuple[Reply, ...], refused: dict[int, str]
+) -> None:
     standing = entries(entry(six, "6"), entry(seven, "7"))
-    assert looked_up("list/6", BULK_UNSUBSCRIBE, standing) == refused
+    assert looked_up("list/6", BULK_UNSUBSCRIBE, standing, *more) == refused
 
 
 @pytest.mark.parametrize(("nine", "three", "refused"), [("no", "yes", {}), ("yes", "no", {0: "unconfirmed"})])

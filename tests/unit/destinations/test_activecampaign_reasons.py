@@ -190,7 +190,7 @@ def test_who_leaves_and_is_out_already_is_not_refused(answers: tuple[Reply, ...]
 @pytest.mark.parametrize(
     ("answers", "options"),
     [
-        ((FOUND, entries(entry("1"))), BULK_UNSUBSCRIBE),
+        ((FOUND, entries(entry("1")), reply(200, {"list": {"id": "7"}})), BULK_UNSUBSCRIBE),
         ((reply(400, {}),), BULK_UNSUBSCRIBE),
         ((FOUND, reply(422, {})), BULK_UNSUBSCRIBE),
         ((FOUND, held(fields={"3": "yes"})), SET_FIELD),

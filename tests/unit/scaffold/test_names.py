@@ -33,7 +33,14 @@ def test_a_name_fits_what_aws_takes() -> None:
         Name("a" * (LONGEST + 1))
 
 
-@pytest.mark.parametrize("word", ["class", "lambda"])
+@pytest.mark.parametrize("word", ["class", "lambda", "none", "true", "false"])
 def test_a_name_is_no_word_of_python(word: str) -> None:
+    """Nor is that of its class."""
     with pytest.raises(UnusableNameError, match="Python"):
+        Name(word)
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "null", "n_o"])
+def test_a_name_is_a_text_in_the_template(word: str) -> None:
+    with pytest.raises(UnusableNameError, match="YAML"):
         Name(word)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scaffold.__main__ import main
-from scaffold.names import LONGEST, Name
+from scaffold.names import LONGEST, Name, UnusableNameError
 from scaffold.writing import INDEX, MODEL, PARTS, TEMPLATE, path_of, planned, write
 
 ROOT = Path(__file__).parents[3]
@@ -93,6 +93,18 @@ def test_a_name_that_is_taken_is_refused(
     assert why in said.err
     assert said.out == ""
     assert tree(repository) == before
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("step", "key", "field", "quota", "reply", "rejection", "options", "destination", "subject", "mistake"),
+        *("connection_fields", "standard_destination", "export_problem", "fields_model", "flask", "any", "literal"),
+    ],
+)
+def test_a_name_hides_nothing_that_its_own_files_use(word: str) -> None:
+    with pytest.raises(UnusableNameError, match=f"the class would be {Name(word).camel}"):
+        planned(Name(word))
 
 
 @pytest.mark.parametrize("arguments", [[], [""], ["acmemail", "more"]])

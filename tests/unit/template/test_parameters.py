@@ -26,6 +26,7 @@ def test_nothing_local_is_on_by_default(source: Source) -> None:
         "",
         "gainsight_px=http://127.0.0.1:9102",
         "gainsight_px=http://localhost:9102",
+        "acme_mail2=http://localhost:9103",
         "gainsight_px=http://127.0.0.1:9102,activecampaign=http://127.0.0.1:65535",
     ],
 )

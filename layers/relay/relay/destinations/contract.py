@@ -187,7 +187,8 @@ class Destination(Protocol[Settings, Options]):
     what needs more is cut into more calls. A look at an import takes some 30 seconds, and leaves the rest `open`.
 
     **Who leaves.** A step of one who leaves names the target that the person was put in. The export may have been
-    edited since and name that target no more: `send` goes by `Step.target`, never by today's options.
+    edited since and name that target no more: `send` goes by `Step.target`, never by today's options. Nobody can still
+    be in a target that was deleted at the vendor: whoever leaves it is done, and that stops nothing.
 
     **What survives an import.** Its id, how many were queued, its steps without their evidence, and the note of the
     report before. Nothing else does: another process looks, perhaps hours later, under settings that may be newer.

@@ -9,9 +9,10 @@ from relay.destinations.calling import encode_json
 from relay.destinations.contract import Account, Answer, Finding, ImportReport, Level, OpenImport, Step
 from relay.destinations.cutting import cut
 from relay.destinations.isolating import Refusals, isolate
+from relay.destinations.outcomes import nothing_done, part_done
 from relay.domain.addresses import normal_address
 from relay.domain.exports import Export, Options, Settings
-from relay.domain.problems import Actor, Rejection, RejectionKind
+from relay.domain.problems import Actor, ExportProblem, Rejection, RejectionKind
 from relay.domain.values import id_of, text_of
 
 NO_EMAIL = Rejection(RejectionKind.DATA, "no_email", "the profile has no e-mail address where the mapping looks for it")
@@ -203,6 +204,7 @@ class StandardDestination(BaseDestination[Settings, Options]):
 
         Raises Refused when the request is refused as a whole: it is then taken apart to find out who is the reason.
         Raises Transient, ConnectionProblem or ExportProblem. What is read before belongs in `nothing_done`.
+        A target that is gone is an ExportProblem. For those who leave, `existing_targets` then says whether it is.
         """
 
     @abstractmethod
@@ -223,14 +225,26 @@ class StandardDestination(BaseDestination[Settings, Options]):
         return cut(steps, self.call_size, lane=lambda step: (step.target, step.joins), size=size, room=room)
 
     def send(self, account: Account[Settings], export: Export[Options], steps: Sequence[Step]) -> Answer:
-        """Deliver a call, taking it apart where the vendor refuses it."""
+        """Deliver a call, taking it apart where the vendor refuses it.
+
+        Nobody can still be in a target that is gone: whoever was to leave it has left.
+        """
         target, joins = steps[0].target, steps[0].joins
 
         def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:
             return self.deliver(account, target, joins=joins, steps=[steps[row] for row in rows])
 
         tally = self.refusals.of(account.notes, export)
-        return Answer(isolate(range(len(steps)), attempt, self.refused, tally))
+        try:
+            return Answer(isolate(range(len(steps)), attempt, self.refused, tally))
+        except ExportProblem as problem:
+            if joins:
+                raise
+            with nothing_done() if problem.taken is False else part_done():
+                is_gone = target not in self.existing_targets(account)
+            if is_gone:
+                return Answer()
+            raise
 
     def check(self, account: Account[Settings], exports: Sequence[Export[Options]]) -> list[Finding]:
         """Look whether the key works and each export's target is there."""

@@ -10,6 +10,7 @@ from relay.destinations.activecampaign.client import RESUBSCRIBING, Client, List
 from relay.destinations.activecampaign.consent import evidence_of, is_ours, standing_in_the_way
 from relay.destinations.activecampaign.errors import (
     ANSWERED,
+    GONE,
     MALFORMED,
     TAG_REFUSED,
     UNCONFIRMED,
@@ -24,7 +25,7 @@ from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Answer, Step
 from relay.destinations.error_table import Refused
 from relay.destinations.outcomes import part_done
-from relay.domain.problems import Conflict, Rejection, Transient
+from relay.domain.problems import Conflict, ExportProblem, Rejection, Transient
 
 DONE = Answer()
 
@@ -105,7 +106,13 @@ def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:
         if entry is not None and step.evidence is not None and is_ours(entry, step.evidence):
             return Answer(evidence={0: step.evidence})
         return DONE
-    left = client.set_list_status(contact_id, list_id, ListStatus.UNSUBSCRIBED)
+    try:
+        left = client.set_list_status(contact_id, list_id, ListStatus.UNSUBSCRIBED)
+    except ExportProblem:
+        if client.why_no_list(list_id) != GONE:
+            raise
+        # Nobody can still be on a list that is gone.
+        return DONE
     try:
         with part_done(ANSWERED):
             left = client.list_entry(contact_id, list_id) or left

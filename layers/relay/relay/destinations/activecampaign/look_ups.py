@@ -12,6 +12,7 @@ from relay.destinations.activecampaign.client import BULK, PAGE, REST, Client, L
 from relay.destinations.activecampaign.consent import objection_of
 from relay.destinations.activecampaign.errors import (
     EXCLUDED,
+    GONE,
     IMPORT_REFUSED,
     OVER_LIMIT,
     UNCONFIRMED,
@@ -105,7 +106,8 @@ class LookUp:
         if known is None:
             return not step.joins
         if (entry is not None and entry.status is ListStatus.SUBSCRIBED) != step.joins:
-            return False
+            # Nobody can still be on a list that is gone.
+            return not step.joins and self._client.why_no_list(name_in(step.target)) == GONE
         if not step.joins and leaving(step.target, self._options) is Leaving.REMOVE_TAG:
             return not self._tags.has(known, [name_in(step.target)])
         contact = contact_of(step, self._options, self._kinds)
