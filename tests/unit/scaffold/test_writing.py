@@ -71,7 +71,7 @@ def test_a_second_time_refuses_and_changes_nothing(repository: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("activecampaign", "destinations/activecampaign is there"),
+        ("activecampaign", "sandboxes/activecampaign is there"),
         ("registry", "destinations/registry.py is there"),
         ("account", "sandboxes/account.py is there"),
         ("shared", "tests/contract/shared_mistakes.py is there"),
