@@ -93,7 +93,7 @@ def test_a_count_is_an_embedded_metric(capsys: pytest.CaptureFixture[str], monke
 
 def test_a_line_lists_requests_and_profiles_and_withholds_what_looks_personal(stream: io.StringIO) -> None:
     observe = Observability(stream)
-    observe.info("attempt", traces=["r-1", PLANTED], profiles=["p" * 400, {"a": 1}] + ["p"] * 600)  # type: ignore[list-item]
+    observe.info("attempt", traces=["r-1", PLANTED], profiles=["p" * 400, {"a": 1}] + ["p"] * 600)  # type: ignore[arg-type]
     [line] = lines(stream)
     assert line["traces"] == ["r-1", WITHHELD]
     assert (len(line["profiles"]), line["profiles"][:2]) == (MAX_LISTED, ["p" * MAX_TEXT, WITHHELD])
