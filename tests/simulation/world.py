@@ -273,6 +273,12 @@ class World:
         parent = worker.parent
         assert parent is not None
         parent.switch()
+        self._end_if_late(worker)
+
+    def _end_if_late(self, worker: Worker) -> None:
+        """End a worker whose time is up: AWS stops an invocation there, long before its messages come back."""
+        if self.time - worker.born > TIMEOUT:
+            raise Death("time-out")
 
     def sleep(self, seconds: float) -> None:
         """Let a worker sleep; the others go on meanwhile."""
@@ -282,6 +288,8 @@ class World:
         if self.is_calm or waits_for_us or not isinstance(worker, Worker):
             # While two are to meet, time passes for the one that waits, too.
             self._move_clock(seconds)
+            if not self.is_calm and isinstance(worker, Worker):
+                self._end_if_late(worker)
         elif seconds > 0:
             worker.wakes_at = self.time + timedelta(seconds=seconds)
             self._leave(worker)
