@@ -14,7 +14,7 @@ from tests.simulation import playing, races
 from tests.simulation.mistakes import MISTAKES, notice
 from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
 from tests.simulation.process import Process
-from tests.simulation.world import TIMEOUT, World
+from tests.simulation.world import TIMEOUT, Worker, World
 
 ENOUGH = 150
 """Schedules within which a mistake must be noticed, should its seed play another one by now."""
@@ -79,9 +79,11 @@ def test_whoever_was_overtaken_goes_on_only_while_there_is_time() -> None:
     did = []
 
     def work(process: Process) -> list[str]:
-        world._leave(getcurrent())
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
+        world._leave(worker)
         did.append("on time")
-        world._leave(getcurrent())
+        world._leave(worker)
         did.append("too late")
         return []
 

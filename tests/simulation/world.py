@@ -31,6 +31,7 @@ from relay.domain.runs import RunState
 from relay.queues import Message, Received
 from relay.stores import identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
+from relay.workers.consumer import ENOUGH_TIME
 from tests.fakes.memory_database import Trouble
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.buggify import buggified
@@ -294,6 +295,12 @@ class World:
             worker.wakes_at = self.time + timedelta(seconds=seconds)
             self._leave(worker)
 
+    def has_time_left(self) -> bool:
+        """Return whether the invocation under way has the time left that a call may need."""
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
+        return self.time - worker.born <= TIMEOUT - timedelta(seconds=ENOUGH_TIME)
+
     @contextmanager
     def on_its_way(self) -> Iterator[None]:
         """Mark the time between the last look at the clock and the moment at which a call has left."""
@@ -305,14 +312,20 @@ class World:
             worker.is_on_its_way = False
 
     def _arrives(self, export: Export, target: str, identity: str) -> None:
-        """A call arrives by the time that its record says, which may have the latest moment from an earlier call."""
+        """A call arrives by the time that its record says, which may have the latest moment from an earlier call.
+
+        Its own process sees to that by its own clock: the margin for clocks is for those of others.
+        """
         record = self.watch.records[self.record_key(export.connection, target, identity)]
         promise(record.open is not None, "a call arrives that is not open")
         assert record.open is not None
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
         # All open calls of a record have one content and one deadline: that of whichever may leave last.
         bound = self.destinations[export.connection].lost_answer_bound
-        late = self.time - max(record.open.send_by, record.open.deadline - bound - CLOCK_MARGIN)
-        promise(late <= CLOCK_MARGIN, f"a call arrives {late} after the last moment at which it could leave")
+        last = max(record.open.send_by, record.open.deadline - bound - CLOCK_MARGIN)
+        late = worker.process.clock.now() - last
+        promise(late <= timedelta(), f"a call arrives {late} after the last moment at which it could leave")
 
     def invoke(
         self, name: str, work: Callable[[Process], list[str]], queue: SimQueue | None, batch: list[Received]
