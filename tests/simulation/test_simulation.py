@@ -5,16 +5,18 @@
 
 import os
 import secrets
+from dataclasses import replace
 
 import pytest
 from greenlet import getcurrent
 
+from relay.domain.changes import MembershipChange
 from relay.stores.database import Key, Table
 from tests.simulation import playing, races
 from tests.simulation.mistakes import MISTAKES, notice
 from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
 from tests.simulation.process import Process
-from tests.simulation.world import TIMEOUT, Worker, World
+from tests.simulation.world import SEGMENTS, TIMEOUT, Worker, World
 
 ENOUGH = 150
 """Schedules within which a mistake must be noticed, should its seed play another one by now."""
@@ -95,6 +97,24 @@ def test_whoever_was_overtaken_goes_on_only_while_there_is_time() -> None:
     world._go_on(worker)
     assert did == ["on time"]
     assert world._workers == []
+
+
+def test_there_is_no_rest_until_an_edited_export_has_had_its_run() -> None:
+    world = World(0)
+    with world.under_way():
+        # A run is refused while a segment was never seen.
+        seen = [MembershipChange(segment, True, world.time) for segment in SEGMENTS]
+        world.post_changes([replace(world.change(), memberships=seen)])
+        world.settle_down()
+        streaming = [key for key, export in world.console.exports.items() if export.stream]
+        assert streaming
+        assert world.is_at_rest()
+        for key in streaming:
+            world.edit_export(key)
+        assert not world.is_at_rest()
+        world.come_to_rest()
+    for key in streaming:
+        assert world._activated(key) == world.console.exports[key].version
 
 
 def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> None:

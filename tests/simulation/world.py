@@ -749,6 +749,8 @@ class World:
                 moments.append(datetime.fromisoformat(str(item["probe_at"])) + timedelta(seconds=5))
             elif item.get("resync") and not self._is_running(key.pk.partition("#")[2], key.sk.partition("#")[2]):
                 moments.append(soon)
+        if any(not self._is_running(*key.split("/")) for key in self._unactivated()):
+            moments.append(soon)
         return min(moments)
 
     def _is_running(self, connection: str, export: str) -> bool:
@@ -770,12 +772,25 @@ class World:
             export = f"{key.pk.partition('#')[2]}/{key.sk.partition('#')[2]}"
             if item.get("code") or (item.get("resync") and not self._was_refused(export)):
                 found.append(f"{key.pk} {key.sk} {item}")
+        found += [f"{export} as it was edited" for export in self._unactivated()]
         for key, item in self.database.control("run"):
             if key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
                 found.append(f"{key.pk} {item['state']}")
             elif key.sk.startswith("out#") and self._has_finished(key.pk):
                 found.append(str(outstanding._record(key.pk, item)))
         return found
+
+    def _unactivated(self) -> list[str]:
+        """Return the exports that stream whose settings have not had their run."""
+        return [
+            key
+            for key, export in sorted(self.console.exports.items())
+            if export.stream and self._activated(key) != export.version and not self._was_refused(key)
+        ]
+
+    def _activated(self, export: str) -> int | None:
+        item = self.database.peek(Key(Table.CONTROL, f"activation#{export}", "latest"))
+        return None if item is None else int(item["activated"])
 
     def _was_refused(self, export: str) -> bool:
         """Return whether the last run of an export was refused: one of its segments was never posted."""
