@@ -64,6 +64,7 @@ def handler(
         taken = _take(
             event,
             source,
+            request_id,
             settings=_sources() if settings is None else settings,
             queue=_queue() if queue is None else queue,
             clock=SystemClock() if clock is None else clock,
@@ -89,7 +90,9 @@ def _not_taken(error: Exception, source: str, request_id: str, observability: Ob
     return _refused(problem_details.unavailable(code, NOT_TAKEN[code]), request_id, observability)
 
 
-def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Queue, clock: Clock) -> Intake:
+def _take(
+    event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
+) -> Intake:
     received_at = clock.now()
     try:
         known = settings.source(source)
@@ -110,6 +113,7 @@ def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Qu
         identity_hash=KeyedHash(settings.identity_key()),
         received_at=received_at,
         webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
+        request_id=request_id,
     )
     queue.send([Message(message) for message in taken.messages])
     return taken
