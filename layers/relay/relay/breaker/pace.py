@@ -81,8 +81,8 @@ class _Share:
         """Note that a caller is here: those who left first come back first.
 
         Whoever ends a pause does not say how long a call takes. So where nobody waits for a slot, and the one who comes
-        was away for much longer than usual, the pause is left out for all who are away. It counts a little, or the
-        calls of a vendor who becomes slower would be taken for pauses for ever.
+        was away for much longer than usual, the pause is left out for all who are away. It counts a little, or one
+        who comes alone after many would reserve as much as they did.
         """
         if not self.away:
             return
@@ -114,16 +114,13 @@ class _Share:
         """Return how many slots the next block shall have.
 
         A block is time in which nobody else calls. So it has more slots than callers who ask only where they come back
-        so soon that they use every slot there is: where all of them leave one after the other, the first is back. Who
-        has left does not always come back: after a block of which most was left the next one is half as long.
+        so soon that they use every slot there is: where all of them leave one after the other, the first is back.
         """
         asking = len(self.asking)
         callers = asking + len(self.waiting) + len(self.away)
         size = self.size
         if callers == 1 or callers * step < self.takes:
             size = 1
-        elif self.left > size // 2:
-            size //= 2
         elif self.left == 0 and now < self.end:
             size *= 2
         return max(1, min(max(size, asking), LONGEST_BLOCK // step))
@@ -219,7 +216,7 @@ class Pace:
         finally:
             share.waiting.discard(caller)
         with share.lock:
-            # Whoever held the lock may have waited long for the database, and so may the look.
+            # Whoever held the lock may have waited long for the database. So may the look, which a missed slot spares.
             if not self._is_missed(slot):
                 self._look(share, connection, quota)
             if share.rests != rests or self._is_missed(slot):
@@ -236,6 +233,8 @@ class Pace:
         step = self._step(quota)
         slot = share.slot(self._clock.now(), step)
         if slot is None:
+            if (now := self._clock.now()) > latest:
+                raise self._busy("the wait for a slot took too long", now)
             if not self._take(share, connection, quota, latest):
                 return None
             slot = share.free
