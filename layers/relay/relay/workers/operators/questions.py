@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relay.workers.operators import checker, probing, running
+from relay.workers.operators import checker, codes, probing, running
 from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
     "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
+    "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
     "probe": Kind(Level.OPERATE, probing.Probe, probing.Probed),
     "run": Kind(Level.OPERATE, running.StartRun, running.RunPicture | running.NotStarted),
