@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from relay.workers.operators.explaining import Explainer
     from relay.workers.operators.finding import Finder
     from relay.workers.operators.operator import Operator
+    from relay.workers.operators.rejected import Rejections
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -506,6 +507,13 @@ class Stack:
 
         parts = self.destinations, self.finder, self.standings, self._means, self.observe
         return Explainer(self.database, self.settings, *parts)
+
+    @cached_property
+    def rejections(self) -> Rejections:
+        """Says who was rejected."""
+        from relay.workers.operators.rejected import Rejections
+
+        return Rejections(self.database, self.settings, self.keyed, self.clock, self._means)
 
     def _means(self, destination: str, code: str) -> str | None:
         """Return what the code of a rejection means."""
