@@ -399,7 +399,12 @@ class TestExport:
         assert export.stream is False
         assert export.segments == ("shop/vip", "aep/3f1d/0c52")
         assert export.mapping == {"email": "attributes.email"}
+        assert export.only_if is None
         assert export.options.list_id == 7
+
+    def test_may_have_an_only_if(self, console: Console) -> None:
+        console.write_export(**EXPORT, only_if="attributes.adult")
+        assert console.settings.export("readers/weekly").only_if == "attributes.adult"
 
     def test_stream_and_state_as_written(self, console: Console) -> None:
         console.write_export(**{**EXPORT, "stream": True, "state": "paused"})
@@ -420,6 +425,9 @@ class TestExport:
             ({**EXPORT, "segments": ["shop/vip", 7]}, "segments", "entry 2 must be source/segment"),
             ({**EXPORT, "segments": ["shop/" + "😀" * 256]}, "segments", "entry 1 is longer than 1024 bytes in UTF-8"),
             ({**EXPORT, "mapping": {"email": "a b"}}, "mapping.email", "not a JMESPath expression"),
+            ({**EXPORT, "only_if": "a b"}, "only_if", "not a JMESPath expression"),
+            ({**EXPORT, "only_if": True}, "only_if", "as text"),
+            ({**EXPORT, "only_if": "lower(a)"}, "only_if", "unknown function lower()"),
             ({**EXPORT, "mapping": {"email": 7}}, "mapping.email", "as text"),
             ({**EXPORT, "mapping": ["email"]}, "mapping", "must be an object"),
             ({**EXPORT, "options": 7}, "options", "must be an object"),

@@ -137,11 +137,13 @@ class Standing:
     warnings: tuple[str, ...] = ()
     defect: Defect | None = None
     assigned_since: datetime | None = None
+    is_left_out: bool = False
+    """Whether it is no member by the export's `only_if` alone."""
 
     @property
     def is_selected(self) -> bool:
-        """Return whether the profile is in a segment of the export."""
-        return any(held.realized for held in self.memberships.values())
+        """Return whether the profile is in a segment of the export, and not left out."""
+        return not self.is_left_out and any(held.realized for held in self.memberships.values())
 
     @property
     def worst(self) -> AtTarget | None:
@@ -258,6 +260,7 @@ class Standings:
                 wants.warnings,
                 aside.get(profile.id),
                 assigned[profile.id].assignment.since,
+                wants.is_left_out,
             )
             for profile, wants in zip(profiles, roles, strict=True)
         ]
@@ -270,9 +273,9 @@ class Standings:
         identities_now = identities_of(export, destination, profile.view())
         if not isinstance(identities_now, Rejection) and _memberships(export, profile):
             others |= {Pair(target, one) for target in destination.targets(export) for one in identities_now}
-        others -= {member.pair for member in desired.members}
+        others = set() if desired.stays else others - {member.pair for member in desired.members}
         out = tuple(Role(pair, OUT, now) for pair in sorted(others))
-        return _Wants(desired.members, out, assignment.pairs, desired.rejection, desired.warnings)
+        return _Wants(desired.members, out, assignment.pairs, desired.rejection, desired.warnings, desired.is_left_out)
 
     def _targets(
         self,
@@ -304,6 +307,7 @@ class _Wants(NamedTuple):
     assigned: frozenset[Pair]
     rejection: Rejection | None
     warnings: tuple[str, ...]
+    is_left_out: bool
 
 
 def _memberships(export: Export, profile: Profile) -> dict[str, Membership]:

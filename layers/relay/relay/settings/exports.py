@@ -30,6 +30,7 @@ class ExportText:
     segments: tuple[str, ...]
     mapping: Mapping[str, str]
     options: Mapping[str, Any]
+    only_if: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ def read_export(parameter: Parameter) -> ExportText:
         segments=tuple(given["segments"]),
         mapping=given["mapping"],
         options=given.get("options", {}),
+        only_if=given.get("only_if"),
     )
 
 
@@ -143,6 +145,11 @@ def _expression_fault(value: Any) -> str | None:
     return None
 
 
+def _only_if(value: Any) -> list[Fault]:
+    reason = _expression_fault(value)
+    return [] if reason is None else [("", reason)]
+
+
 def _options(value: Any) -> list[Fault]:
     return [] if isinstance(value, dict) else [("", "must be an object")]
 
@@ -156,6 +163,7 @@ _CHECKS: Mapping[str, Callable[[Any], list[Fault]]] = {
     "stream": _stream,
     "segments": _segments,
     "mapping": _mapping,
+    "only_if": _only_if,
     "options": _options,
     "description": _description,
 }

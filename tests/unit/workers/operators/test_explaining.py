@@ -279,6 +279,18 @@ def test_a_run_that_needs_confirmation_is_named(bench: Bench) -> None:
     assert "confirms that its leavers" in main(bench, 2).sentence
 
 
+def test_who_is_left_out_by_a_condition(bench: Bench) -> None:
+    bench.store(2, email=SECRET, plan="pro")
+    bench.full_run()
+    bench.edit(only_if="attributes.plan == 'free'")
+    assert main(bench, 2).sentence.startswith("Waiting: the profile is left out by the export's only_if, and is still")
+    bench.store(4, email="4@x.example", plan="pro")
+    assert main(bench, 4).sentence == "Not selected: the export's only_if is false for the profile."
+    bench.edit(only_if="attributes.plan")
+    part = main(bench, 2)
+    assert (part.state, part.targets) == ("rejected", [])
+
+
 def test_who_left_an_export_that_keeps_people_is_kept(bench: Bench) -> None:
     bench.tool.keeps = True
     bench.store(2, email=SECRET)

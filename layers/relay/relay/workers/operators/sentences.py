@@ -83,12 +83,18 @@ def _said(standing: Standing, around: Surroundings, means: str | None) -> str:
 
 
 def _not_selected(standing: Standing, worst: AtTarget | None) -> str:
+    if standing.is_left_out:
+        return _with_what_is_held("Not selected: the export's only_if is false for the profile.", worst)
     left = [held.at for held in standing.memberships.values() if not held.realized]
     if not left:
         of = ", ".join(standing.export.segments)
         said = f"Not selected: the profile is in none of the export's segments ({of})."
     else:
         said = f"Not selected: the profile left the export's segments at {moment(max(left))}."
+    return _with_what_is_held(said, worst)
+
+
+def _with_what_is_held(said: str, worst: AtTarget | None) -> str:
     if worst is None:
         return said
     if worst.matter is Matter.OTHERS:
@@ -125,7 +131,7 @@ def _of_member(one: AtTarget, around: Surroundings, means: str | None) -> str:
 
 
 def _of_leaver(standing: Standing, one: AtTarget, around: Surroundings, means: str | None) -> str:
-    why = "left the export's segments" if not standing.is_selected else "has another identity or target by now"
+    why = _why_it_leaves(standing)
     match one.matter:
         case Matter.KEPT:
             return f"Kept: the profile {why}. The export takes nobody out, so the destination keeps what it has."
@@ -148,6 +154,12 @@ def _of_leaver(standing: Standing, one: AtTarget, around: Surroundings, means: s
             if not around.has_passed_guard and _stop(around) is None:
                 return f"{said} Nobody is before a run under the present settings was let through. {_run(around)}"
             return f"{said} {_next(around)}"
+
+
+def _why_it_leaves(standing: Standing) -> str:
+    if standing.is_left_out:
+        return "is left out by the export's only_if"
+    return "has another identity or target by now" if standing.is_selected else "left the export's segments"
 
 
 def _after_earlier(one: AtTarget, around: Surroundings) -> str:
