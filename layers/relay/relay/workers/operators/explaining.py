@@ -13,12 +13,11 @@ from relay.domain.profiles import Profile, Register
 from relay.observability import Observability, places
 from relay.reconcile.standing import AtTarget, Matter, Standing, Standings
 from relay.settings.settings import Settings
-from relay.stores import breakers, runs
 from relay.stores.database import Database
 from relay.workers.operators import sentences
 from relay.workers.operators.finding import Finder, Found
 from relay.workers.operators.protocol import AboutValues, Answer, ExportKey
-from relay.workers.operators.sentences import Surroundings
+from relay.workers.operators.surroundings import Surroundings, surroundings
 
 
 class Explain(AboutValues):
@@ -258,19 +257,6 @@ class Explainer:
             if refused is None
             else sentences.second_chance(refused.at),
         )
-
-
-def surroundings(database: Database, export: Export) -> Surroundings:
-    """Return what decides when something is done next for an export."""
-    of_connection, of_export = breakers.load(database, export.connection, export.name)
-    return Surroundings(
-        export.active,
-        export.stream,
-        of_export.passed == export.version,
-        of_connection,
-        of_export,
-        runs.current(database, export.key),
-    )
 
 
 def _nobody(found: Found) -> str:

@@ -1,29 +1,13 @@
 """What is said of where a profile stands, in a sentence or two: what the matter is, and what happens next. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from relay.domain.problems import UNCONFIRMED
-from relay.domain.runs import ENDED, Run, RunState
+from relay.domain.runs import ENDED, RunState
 from relay.reconcile.job import SECOND_CHANCE
 from relay.reconcile.standing import AtTarget, Matter, Standing, State
-from relay.stores.breakers import Breaker
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What decides, for all profiles of an export alike, when something is done next.
-
-    `run` is the export's run that goes on, or the last one.
-    """
-
-    is_active: bool
-    streams: bool
-    has_passed_guard: bool
-    of_connection: Breaker
-    of_export: Breaker
-    run: Run | None
+from relay.workers.operators.surroundings import Surroundings
 
 
 def moment(at: datetime | None) -> str:
