@@ -103,6 +103,7 @@ destination: .venv/installed ## write a new destination, ready to be changed: NA
 pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.option_tables
+	PYTHONPATH=layers/relay:. .venv/bin/python -m local.admin_pages
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from relay.reconcile.enqueue import Enqueuer
     from relay.reconcile.reconciler import Reconciler
     from relay.reconcile.set_aside import SetAside
-    from relay.reconcile.standing import Standings
     from relay.routing.merge import Room
     from relay.routing.router import Outlines, Router
     from relay.runs.ending import Ending
@@ -53,10 +52,6 @@ if TYPE_CHECKING:
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
-    from relay.workers.operators.explaining import Explainer
-    from relay.workers.operators.finding import Finder
-    from relay.workers.operators.operator import Operator
-    from relay.workers.operators.rejected import Rejections
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -485,64 +480,3 @@ class Stack:
         from relay.workers.scheduled_starts import ScheduledStarts
 
         return ScheduledStarts(self.launcher, self.schedules, self.clock)
-
-    @cached_property
-    def finder(self) -> Finder:
-        """Finds profiles by what an operator knows of a person."""
-        from relay.workers.operators.finding import Finder
-
-        return Finder(self.database, self.settings, self.destinations, self.keyed, self.inventories)
-
-    @cached_property
-    def standings(self) -> Standings:
-        """Says where profiles stand."""
-        from relay.reconcile.standing import Standings
-
-        return Standings(self.database, self.destinations, self.keyed, self.clock)
-
-    @cached_property
-    def explainer(self) -> Explainer:
-        """Says why a person was sent, or not."""
-        from relay.workers.operators.explaining import Explainer
-
-        parts = self.destinations, self.finder, self.standings, self._means, self.observe
-        return Explainer(self.database, self.settings, *parts)
-
-    @cached_property
-    def rejections(self) -> Rejections:
-        """Says who was rejected."""
-        from relay.workers.operators.rejected import Rejections
-
-        return Rejections(self.database, self.settings, self.keyed, self.clock, self._means)
-
-    def _means(self, destination: str, code: str) -> str | None:
-        """Return what the code of a rejection means."""
-        from relay.workers.operators.checker import OUR_REASONS
-
-        return {**OUR_REASONS, **self.destinations(destination).reasons}.get(code)
-
-    def operator(self) -> Operator:
-        """Return what answers operators."""
-        from relay.workers.operators.checker import Checker
-        from relay.workers.operators.operator import Operator
-
-        checker = Checker(
-            self.database,
-            self.settings,
-            self.destinations,
-            self.accounts,
-            self.ownership,
-            self.prober,
-            self.schedules,
-            self.inventories,
-        )
-        return Operator(
-            self.database,
-            self.settings,
-            self.starter,
-            self.launcher,
-            self.scheduled_starts(),
-            checker,
-            self.prober,
-            self.observe,
-        )

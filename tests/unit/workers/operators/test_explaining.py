@@ -9,6 +9,7 @@ from relay.domain.problems import SettingsProblem, Transient
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownExport
 from relay.stores import breakers
+from relay.wiring_people import People
 from relay.workers.operators.explaining import Explain, Explained, ExportPart
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER_CONNECTION, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
@@ -25,7 +26,7 @@ def bench() -> Bench:
 
 
 def ask(bench: Bench, profile: str, **more: Any) -> Explained:
-    return bench.stack.explainer.explain(Explain(profile=profile, **more))
+    return People(bench.stack).explainer.explain(Explain(profile=profile, **more))
 
 
 def main(bench: Bench, number: int) -> ExportPart:

@@ -5,6 +5,7 @@ import pytest
 from relay.domain.identity import Rest, Unwanted
 from relay.settings.inventory import Inventory
 from relay.stores import identities
+from relay.wiring_people import People
 from relay.workers.operators.finding import Finder, Found
 from tests.fakes.bench import KEYED, LAPSED, OTHER_CONNECTION, Bench, person
 
@@ -17,7 +18,7 @@ def bench() -> Bench:
 
 
 def find(bench: Bench, asked: str) -> Found:
-    finder: Finder = bench.stack.finder
+    finder: Finder = People(bench.stack).finder
     return finder.find(asked)
 
 

@@ -8,6 +8,7 @@ import pytest
 from relay.domain import ledger
 from relay.domain.identity import Authority
 from relay.stores import identities, runs
+from relay.wiring_people import People
 from relay.workers.operators.rejected import ListRejected, RejectedPart
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, Bench, person
 
@@ -31,7 +32,7 @@ def rejected(bench: Bench, **more: object) -> list[RejectedPart]:
     after = None
     while True:
         asked = ListRejected.model_validate({"export": MAIN, "after": after, **more})
-        page = bench.stack.rejections.page(asked)
+        page = People(bench.stack).rejections.page(asked)
         assert len(page.rejected) <= asked.limit
         found += page.rejected
         after = page.next
@@ -76,7 +77,7 @@ def test_a_page_is_worked_at_for_some_seconds_only(bench: Bench, monkeypatch: py
     pages: list[int] = []
     after = None
     while not pages or after is not None:
-        page = bench.stack.rejections.page(ListRejected(export=MAIN, after=after))
+        page = People(bench.stack).rejections.page(ListRejected(export=MAIN, after=after))
         pages.append(len(page.rejected))
         after = page.next
     assert sum(pages) == 40
