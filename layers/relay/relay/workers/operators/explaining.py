@@ -233,7 +233,7 @@ class Explainer:
             last_run=None
             if last is None
             else RunPart(run=last.id, state=last.state.value, started_at=last.started_at, ended_at=last.ended_at),
-            traces=[*_given(profile.trace), *_given(*(one.call for one in standing.targets))],
+            traces=_given(profile.trace, *(one.call for one in standing.targets)) if standing.targets else [],
         ), standing
 
     def _target(self, export: Export, one: AtTarget, show: bool) -> TargetPart:
