@@ -219,6 +219,8 @@ def _trouble(day: Day) -> None:
     now = day.clock.now()
     defects.note(day.database, MAIN, [Defect(person(14), "KeyError", ("a.py:1 b",), "code", now)])
     day.ask("check")
+    day.ask("status")
+    day.ask("attempts", queue="bench-changes")
     for destination in (TOOL, OTHER):
         assert day.consume(Message({"no": "task"}), destination=destination) == ["m0"]
     assert day.check(Message({"no": "task"})) == ["m0"]
@@ -461,8 +463,29 @@ def test_each_function_may_work_on_the_queue_that_invokes_it_and_on_no_other(res
         given = {
             (action, target(resource))
             for statement in allowed_to(resources, target(function["Role"]))
+            if statement.get("Sid") != "LookAtQueues"
             for action in listed(statement["Action"])
             if action in CONSUMING
             for resource in listed(statement["Resource"])
         }
         assert given == {(action, queue) for action in CONSUMING for queue in invoked.get(name, ())}, name
+
+
+LOOKING = {
+    "sqs:GetQueueAttributes": ":${Prefix}-*",
+    "lambda:GetFunctionConfiguration": ":function:${Prefix}-*",
+    "cloudwatch:GetMetricData": "*",
+}
+
+
+@pytest.mark.parametrize("role", ["ViewRole", "AdminRole"])
+def test_who_answers_operators_may_look_at_queues_functions_and_metrics(resources: Resources, role: str) -> None:
+    given = {
+        action: resource if isinstance(resource, str) else resource["Fn::Sub"]
+        for statement in allowed_to(resources, role)
+        for action in listed(statement["Action"])
+        if action in LOOKING
+        for resource in listed(statement["Resource"])
+    }
+    assert given.keys() == LOOKING.keys()
+    assert all(given[action].endswith(end) for action, end in LOOKING.items())
