@@ -9,6 +9,7 @@ UNNAMEABLE = {
     "scheduler:ListSchedules": "listing has no resource type in AWS's service authorization reference",
     "secretsmanager:ListSecrets": "as above",
     "ssm:DescribeParameters": "as above",
+    "cloudwatch:GetMetricData": "metrics have no resource type in AWS's service authorization reference",
 }
 # Policies of one key, queue or bucket: `*` there is the resource that they are attached to.
 ATTACHED = {"AWS::KMS::Key", "AWS::SQS::QueuePolicy"}
