@@ -23,6 +23,7 @@ from relay_cli.main import World, main
 from relay_cli.parts import Cell, Facts, Line, Table, Tone, ago, at, span
 from relay_cli.relay import ANSWERED_BY
 from relay_cli.screen import plain
+from tests.unit.cli.people_answers import nobody
 from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, TerminalText
 
 ROOT = Path(__file__).parents[3]
@@ -173,7 +174,7 @@ def closed_early() -> int:
 
 def test_what_would_steer_a_terminal_is_not_printed(relay: Terminal, door: FakeDoor) -> None:
     odd = "a\x1b[2Jb\x07\nc\u202e"
-    door.answers["explain"] = {"sentence": odd, "profile": None, "exports": []}
+    door.answers["explain"] = nobody(odd)
 
     assert relay("explain", "p-1").out == "a?[2Jb? c?\n"
     assert "\x1b[2J" not in relay("explain", "p-1", terminal=True).out
