@@ -29,7 +29,9 @@ class Validate(Question):
     kind: Literal["source", "connection", "export"]
     name: str = Field(description="Its name; `connection/export` of an export.")
     document: dict[str, Any] = Field(description="What the secret or parameter shall hold.")
-    looks: bool = Field(False, description="Also ask the account and the store: lists, segments, values of profiles.")
+    looks: bool = Field(
+        default=False, description="Also ask the account and the store: lists, segments, values of profiles."
+    )
 
 
 class Validated(Answer):
