@@ -131,7 +131,7 @@ def looked(bench: Bench, kind: str = "export", name: str = f"{CONNECTION}/new", 
 def test_a_segment_that_was_never_seen_is_refused_with_the_nearest(bench: Bench) -> None:
     [error] = looked(bench, segments=[VIP, "shop/vpi"])["errors"]
     assert (error["field"], error["near"]) == ("segments", VIP)
-    assert "shop/vpi was never seen" in error["what"]
+    assert "segments never seen: shop/vpi" in error["what"]
     [error] = looked(bench, segments=[LAPSED])["errors"]
     assert LAPSED in error["what"]
 
@@ -163,3 +163,11 @@ def test_an_account_that_does_not_answer_is_a_warning(bench: Bench, problem: Exc
 def test_a_list_that_belongs_to_another_export_is_refused(bench: Bench) -> None:
     bench.stack.ownership.own(bench.export)
     assert any("belongs to export main" in error["what"] for error in looked(bench)["errors"])
+
+
+def test_a_check_says_the_same_words_of_what_was_edited_in_the_console_instead(bench: Bench) -> None:
+    [beforehand] = looked(bench, name=f"{CONNECTION}/main", segments=["shop/vpi"])["errors"]
+    bench.edit(segments=("shop/vpi",))
+    found = bench.ask("check", connection=CONNECTION)["findings"]
+    assert beforehand["what"] in [one["message"] for one in found]
+    assert "segments never seen: shop/vpi" in bench.ask("run", export=f"{CONNECTION}/main")["reason"]

@@ -25,11 +25,11 @@ from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource
 from relay.settings.settings import Settings
 from relay.settings.shapes import Invalid, Listing
-from relay.stores import breakers, defects, receipts, runs, segments
+from relay.stores import breakers, defects, receipts, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 from relay.workers.attention import Attention, of_breaker, of_runs, of_sources, telling_run
-from relay.workers.operators import findings, mapping_samples
+from relay.workers.operators import findings, mapping_samples, never_seen
 from relay.workers.operators.findings import CheckFinding
 from relay.workers.operators.protocol import Answer, Name, Question
 
@@ -161,13 +161,8 @@ class Checker:
             cause = self._likely_cause(export) if waiting.problem.code == RunState.MANY_REJECTED else ""
             yield _of_attention(waiting, cause)
         yield from _of_defects(self._database, export)
-        unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
-        if unseen:
-            message = (
-                f"segments never seen: {', '.join(unseen)}: no run starts until the platform has sent somebody of "
-                "them; correct the names, or let it send"
-            )
-            yield findings.error(subject, findings.NEVER_SEEN, message)
+        for fault in never_seen.look(self._database, export.segments):
+            yield findings.error(subject, findings.NEVER_SEEN, fault.what)
         for target, owner in self._ownership.taken(export):
             message = f"{target} belongs to export {owner} of this connection: one of the two must go"
             yield findings.error(subject, "target_taken", message)

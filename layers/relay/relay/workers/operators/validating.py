@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,9 +16,8 @@ from relay.settings.entries import connection_of, export_of
 from relay.settings.names import require_name, split_key
 from relay.settings.settings import Settings
 from relay.settings.sources import source_of
-from relay.stores import segments
 from relay.stores.database import Database
-from relay.workers.operators import mapping_samples
+from relay.workers.operators import mapping_samples, never_seen
 from relay.workers.operators.protocol import Answer, ErrorPart, Question
 
 
@@ -95,23 +93,14 @@ class Validator:
         version = int(self._clock.now().timestamp() * 1000)
         export = export_of(name, export_name, json.dumps(question.document), version, destination)
         if question.looks:
-            yield from self._segments(export)
+            for fault in never_seen.look(self._database, export.segments):
+                yield Level.ERROR, fault
             for target, owner in self._ownership.taken(export):
                 what = f"{target} belongs to export {owner} of this connection: one of the two must go"
                 yield Level.ERROR, Fault("options", what)
             tried = mapping_samples.look_at(self._database, self._destinations, [export])
             yield from _of_findings(tried, "mapping")
             yield from _of_findings(self._looked_at(connection, export), "options")
-
-    def _segments(self, export: Export) -> Iterator[tuple[Level, Fault]]:
-        """Tell of segments that were never seen, with the nearest that was."""
-        there = [segment.id for segment in segments.catalogue(self._database)]
-        for segment in export.segments:
-            if segment not in there:
-                near = next(iter(get_close_matches(segment, there, n=1)), None)
-                hint = "" if near is None else f"; the nearest is {near}"
-                what = f"{segment} was never seen: correct it, or let the platform send somebody of it{hint}"
-                yield Level.ERROR, Fault("segments", what, near)
 
     def _looked_at(self, connection: Connection, *exports: Export) -> list[Finding]:
         account, _ = self._accounts.open(connection)
