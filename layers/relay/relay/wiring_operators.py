@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.describing import Describing
-    from relay.workers.operators.operator import Answers, Operator
+    from relay.workers.operators.operator import Answers, Names, Operator
     from relay.workers.operators.probing import Probing
     from relay.workers.operators.running import Running
     from relay.workers.operators.status import Watching
@@ -143,4 +143,10 @@ class Operators:
         }
         answers |= self.people.answers()
         environment = self.stack.environment
-        return Operator(Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"], answers, self.stack.observe)
+        names: dict[str, Names] = {
+            "unknown_export": self.stack.settings.export_keys,
+            "unknown_connection": lambda: self.stack.inventories().connections,
+            "unknown_source": lambda: self.stack.inventories().sources,
+        }
+        level, prefix = Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"]
+        return Operator(level, prefix, answers, self.stack.observe, names)
