@@ -8,6 +8,7 @@ import pytest
 
 from relay.destinations import registry
 from relay.destinations.contract import Finding, Level
+from relay.domain.exports import Connection
 from relay.domain.problems import Busy, ConnectionProblem
 from relay.settings.settings import Settings
 from relay.workers.operators.validating import Validate, Validated, Validator
@@ -158,6 +159,21 @@ def test_an_account_that_does_not_answer_is_a_warning(bench: Bench, problem: Exc
     answer = looked(bench, "connection", CONNECTION, destination=TOOL, display_name="x", privacy_consent="I agree")
     assert answer["errors"] == []
     assert "not looked at" in answer["warnings"][0]["what"]
+
+
+def test_what_an_account_asks_for_does_not_slow_down_the_connection_of_that_name(bench: Bench) -> None:
+    """Given credentials that somebody tries under the name of a connection, Then they are called under another one."""
+    opened: list[str] = []
+    before = bench.stack.caller
+
+    def caller(connection: Connection) -> Any:
+        opened.append(connection.name)
+        return before(connection)
+
+    bench.stack.caller = caller
+    looked(bench, "connection", CONNECTION, destination=TOOL, display_name="x", privacy_consent="I agree")
+    assert opened
+    assert CONNECTION not in opened
 
 
 def test_a_list_that_belongs_to_another_export_is_refused(bench: Bench) -> None:

@@ -4,9 +4,8 @@ Whatever raises the alarm is a finding here, too (both ask `attention`). Trouble
 exception. A check writes nothing but the slots of the calls it makes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import Field
 
@@ -16,9 +15,8 @@ from relay.breaker.prober import Prober
 from relay.destinations.contract import Destination
 from relay.domain import ledger, moments
 from relay.domain.exports import Export
-from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, Busy, Problem, Transient
+from relay.domain.problems import DEFECT, Actor, Busy, Problem, Transient
 from relay.domain.runs import RunState
-from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION
 from relay.reconcile.set_aside import code_version
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
@@ -30,16 +28,9 @@ from relay.stores.database import Database
 from relay.stores.defects import Defect
 from relay.workers.attention import Attention, of_breaker, of_runs, of_sources, telling_run
 from relay.workers.operators import findings, mapping_samples, never_seen
+from relay.workers.operators.codes import rejection_means
 from relay.workers.operators.findings import CheckFinding
 from relay.workers.operators.protocol import Answer, Name, Question
-
-OUR_REASONS: Final[Mapping[str, str]] = {
-    TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
-    UNFIT_EXPRESSION: "the expression of the identity cannot be worked out for the profile: correct the mapping",
-    UNCONFIRMED: "the destination never said whether it took the profile; it is tried again by later runs",
-    DEFECT: "a defect of ours was met with the profile: report it",
-}
-"""What the codes of rejections mean that no destination knows."""
 
 
 class Check(Question):
@@ -180,8 +171,8 @@ class Checker:
         if not codes:
             return ""
         code = max(codes, key=lambda code: (codes[code], code))
-        reasons = {**OUR_REASONS, **self._destinations(export.destination).reasons}
-        return f"{code} means: {reasons[code]}" if code in reasons else ""
+        means = rejection_means(code, self._destinations(export.destination))
+        return "" if means is None else f"{code} means: {means}"
 
     def _sources(self, names: Sequence[str]) -> Iterator[CheckFinding]:
         for name in names:

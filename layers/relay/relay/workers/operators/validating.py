@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -19,6 +20,9 @@ from relay.settings.sources import source_of
 from relay.stores.database import Database
 from relay.workers.operators import mapping_samples, never_seen
 from relay.workers.operators.protocol import Answer, ErrorPart, Question
+
+NOBODYS: Final = ":validated"
+"""Stands for a connection that is not written yet; no connection can be called so."""
 
 
 class Validate(Question):
@@ -84,7 +88,9 @@ class Validator:
         yield from _of_texts(question.document)
         connection = connection_of(question.name, _texts(question.document), self._destinations)
         if question.looks:
-            yield from _of_findings(self._looked_at(connection), "value")
+            # Under a name of its own: what an account answers to these credentials must not slow down the connection
+            # that has this name already, nor give it a token.
+            yield from _of_findings(self._looked_at(replace(connection, name=NOBODYS)), "value")
 
     def _export(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
         name, export_name = split_key(question.name)
