@@ -95,9 +95,7 @@ def _take(
 ) -> Intake:
     received_at = clock.now()
     if not source:
-        raise problem_details.no_source()
-    if event.get("httpMethod", "POST") != "POST":
-        raise problem_details.method_not_allowed()
+        raise _misdirected(event)
     try:
         known = settings.source(source)
     except UnknownSource:
@@ -121,6 +119,13 @@ def _take(
     )
     queue.send([Message(message) for message in taken.messages])
     return taken
+
+
+def _misdirected(event: Mapping[str, Any]) -> Refusal:
+    """Return why a request is no webhook: what is posted to `/webhooks/{source}` comes with a source."""
+    folder, _, name = str((event.get("pathParameters") or {}).get("proxy") or "").partition("/")
+    is_webhook = folder == "webhooks" and name != "" and "/" not in name
+    return problem_details.method_not_allowed() if is_webhook else problem_details.no_source()
 
 
 def _body(event: Mapping[str, Any]) -> bytes:
