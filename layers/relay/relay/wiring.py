@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from relay.stores.database import Database
     from relay.stores.directory import Directory
     from relay.workers.consumer import Consumer
+    from relay.workers.forgetting import Forgetting
     from relay.workers.import_checks import ImportChecker
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
@@ -454,12 +455,20 @@ class Stack:
             self.enqueuer,
             self.prober,
             self.aside,
+            self.forgetting,
             self.directory,
             self.clock,
             self.observe,
             schedules=self.recent_schedules,
             more=[self.leftovers.step],
         )
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        """Forgets people."""
+        from relay.workers.forgetting import Forgetting
+
+        return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, self.clock)
 
     @cached_property
     def leftovers(self) -> Leftovers:

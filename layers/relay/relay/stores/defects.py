@@ -3,7 +3,7 @@
 An item of its own, because a profile's assignment may be the very thing that cannot be read or written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -37,6 +37,12 @@ class Defect:
 def note(database: Database, export: str, defects: Iterable[Defect]) -> None:
     """Record profiles of an export (`connection/name`) as set aside; a later record replaces an earlier one."""
     database.write([Put(_key(export, defect.profile), _item(defect)) for defect in defects])
+
+
+def held(database: Database, export: str, profiles: Sequence[str]) -> list[str]:
+    """Return those of the profiles that are on record for an export."""
+    items = database.get([_key(export, profile) for profile in profiles])
+    return [profile for profile, item in zip(profiles, items, strict=True) if item is not None]
 
 
 def forget(database: Database, export: str, profiles: Iterable[str]) -> None:
