@@ -52,7 +52,7 @@ class Profile:
     `identities_floor` and `attributes_floor` are the stamps of the newest snapshot: what is older is gone.
     `receipts` says when the last messages were first received, by the keyed hash of their webhook id.
     `changed_at` is when the store last changed; `version` counts its writes (0: not stored yet).
-    `joined` are the ids of profiles that became aliases of it. A profile that was forgotten stays as a tombstone: its
+    `joined` are the ids that were made aliases of it. A profile that was forgotten stays as a tombstone: its
     id and the time keep older messages from bringing the person back. A newer change makes a new person of it.
     """
 

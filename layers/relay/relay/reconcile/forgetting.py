@@ -42,7 +42,7 @@ from relay.reconcile.job import Job
 from relay.reconcile.recorder import Recorder
 from relay.reconcile.survey import Case, Survey
 from relay.reconcile.time_limits import LEAVES_WITHIN, within
-from relay.stores import assignments, forgettings, identities, owners
+from relay.stores import assignments, forgettings, identities, imports, owners
 from relay.stores.database import Database
 
 LEFT: Final = "left"
@@ -79,17 +79,23 @@ class Forgetter:
         assigned = case.assigned
         if forgotten is None or not assigned.assignment.pairs:
             return
+        if forgotten.at_destinations and not (job.has_passed_guard or job.asked_since):
+            # Members who have yet to claim under these settings may have the same identity.
+            return
         places = {self._key(job, pair): pair for pair in assigned.assignment.pairs}
+        # Of another export's targets a survey reads nothing.
+        records = identities.load(self.database, [key for key in places if key not in survey.records])
+        records |= {key: survey.records[key] for key in places if key in survey.records}
         ends = {
             key: end
             for key, pair in places.items()
-            if (end := self._end(job, case.profile, forgotten, pair, survey.records[key].record)) is not None
+            if (end := self._end(job, case.profile, forgotten, pair, records[key].record)) is not None
         }
         if forgotten.at_destinations and job.destination.kept_after_delete is not None:
             for identity in sorted({places[key].identity for key in ends}):
                 of_one = {key: end for key, end in ends.items() if places[key].identity == identity}
                 ends |= self._delete(job, case.profile, identity, of_one)
-        done = self._blanked(key for key, end in ends.items() if end)
+        done = self._blanked((key for key, end in ends.items() if end), case.profile)
         if not done:
             return
         rest = assigned.assignment._replace(pairs=assigned.assignment.pairs - {places[key] for key in done})
@@ -116,7 +122,9 @@ class Forgetter:
             if isinstance(desired, Wanted):
                 return SHARED
             return KEPT if desired.rest is Rest.KEEP else LEFT
-        if isinstance(desired, Wanted) or record.open is not None or refused is None or refused.content is not OUT:
+        if desired != Unwanted(Rest.OUT, profile) or record.open is not None:
+            return None
+        if refused is None or refused.content is not OUT:
             return None
         if refused.code == UNCONFIRMED and now - forgotten.at < CONFIRMED_WITHIN:
             return None
@@ -137,20 +145,29 @@ class Forgetter:
         if wanted:
             # Another export of the account has yet to let the profile go.
             return dict.fromkeys(ends, "")
+        if self._may_come(connection, [stored.record for stored in held.values()]):
+            return dict.fromkeys(ends, "")
         now, call = self.clock.now(), self.new_id()
         send_by, bound = job.until + LEAVES_WITHIN, job.destination.lost_answer_bound
         opened = {
             key: begin(lapse(stored.record, now), call, send_by=send_by, bound=bound, at=now, content=OUT)
             for key, stored in held.items()
-            if stored.version and (stored.record.open is None or stored.record.open.content is OUT)
+            if stored.version or key in ends
         }
         writes = [identities.save(key, record, held[key].version, now) for key, record in opened.items()]
-        if not ends.keys() <= opened.keys() or not all(self.database.write(writes)):
+        if not all(self.database.write(writes)):
             return dict.fromkeys(ends, "")
         rejection = self._ask_to_delete(job, call, identity, opened)
         answer = Taken() if rejection is None else Rejected(rejection.code, job.under, rejection.is_certain)
         self.recorder.record(job.export.connection, call, dict.fromkeys(opened, answer))
         return dict.fromkeys(ends, DELETED if rejection is None else f"{REFUSED}{rejection.code}")
+
+    def _may_come(self, connection: str, records: Iterable[Record]) -> bool:
+        """Return whether a call that brings a member in may still take effect."""
+        now = self.clock.now()
+        calls = [one.open for one in records if one.open is not None and one.open.content is not OUT]
+        queued = imports.still_open(self.database, connection, {call.id for call in calls if call.id})
+        return any(call.deadline > now or call.id in queued for call in calls)
 
     def _ask_to_delete(self, job: Job, call: str, identity: str, opened: Iterable[str]) -> Rejection | None:
         """Make the call. What certainly did nothing, or can come to nothing any more, is recorded as it fails."""
@@ -167,14 +184,19 @@ class Forgetter:
                 self.recorder.record(job.export.connection, call, dict.fromkeys(opened, ending))
             raise
 
-    def _blanked(self, keys: Iterable[str]) -> set[str]:
+    def _blanked(self, keys: Iterable[str], profile: str) -> set[str]:
         """Take all that came of the person out of records that nobody wants; return those of which nothing is left."""
         held, now = identities.load(self.database, sorted(keys)), self.clock.now()
         changed = {
             key: record
             for key, stored in held.items()
-            if isinstance(stored.record.desired, Unwanted) and (record := blank(stored.record)) != stored.record
+            if _is_nobodys(stored.record, profile) and (record := blank(stored.record)) != stored.record
         }
         writes = [identities.save(key, record, held[key].version, now) for key, record in changed.items()]
         lost = {key for key, done in zip(changed, self.database.write(writes), strict=True) if not done}
         return held.keys() - lost
+
+
+def _is_nobodys(record: Record, profile: str) -> bool:
+    """Return whether nobody but a profile has to do with a record."""
+    return isinstance(record.desired, Unwanted) and record.desired.leaving in (None, profile)

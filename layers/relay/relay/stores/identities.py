@@ -24,7 +24,6 @@ from relay.domain.identity import (
     Rest,
     Unwanted,
     Wanted,
-    blank,
 )
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.moments import from_microseconds, microseconds
@@ -34,9 +33,6 @@ FORMAT: Final = 1
 
 FORGOTTEN_AFTER = timedelta(days=90)
 """A record nobody wants is kept this long: the latest time sent and the destination's evidence are of use till then."""
-
-BLANK_KEPT = timedelta(days=1)
-"""A record of somebody forgotten is kept this long: until then its latest time sent may matter for a newcomer."""
 
 NEVER: Final = 9_999_999_999
 """`expires_at` of a record that is kept: an attribute that is always there need not be removed."""
@@ -79,9 +75,7 @@ def save(key: str, record: Record, version: int, now: datetime) -> Write:
     """
     is_over = isinstance(record.desired, Unwanted) and record.desired.leaving is None
     over = now if record.open is None else max(now, record.open.deadline)
-    expires_at = NEVER
-    if is_over:
-        expires_at = int((over + (BLANK_KEPT if record == blank(record) else FORGOTTEN_AFTER)).timestamp())
+    expires_at = int((over + FORGOTTEN_AFTER).timestamp()) if is_over else NEVER
     item: Item = {"doc": encode(record), "version": version + 1, "expires_at": expires_at}
     place = Key(Table.IDENTITIES, key)
     if version == 0:

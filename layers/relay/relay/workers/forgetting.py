@@ -18,7 +18,7 @@ from relay.domain import identity
 from relay.domain.assignment import Assignment
 from relay.domain.changes import Change, Forget
 from relay.domain.exports import Export
-from relay.domain.identity import NOBODY, blank
+from relay.domain.identity import NOBODY, blank, lapse
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.merging import merge
 from relay.domain.problems import Conflict
@@ -26,7 +26,18 @@ from relay.domain.profiles import Forgotten, Profile
 from relay.reconcile.enqueue import Due, Enqueuer
 from relay.settings.settings import Settings
 from relay.settings.shapes import Listing
-from relay.stores import assignments, breakers, defects, forgettings, identities, profiles, registry, segments, waits
+from relay.stores import (
+    assignments,
+    breakers,
+    defects,
+    forgettings,
+    identities,
+    imports,
+    profiles,
+    registry,
+    segments,
+    waits,
+)
 from relay.stores.assignments import Stored
 from relay.stores.database import MAX_TRANSACTION, Database, Write
 from relay.stores.profiles import Saved
@@ -120,7 +131,8 @@ class Forgetting:
         if not stored.is_tombstone:
             # Something newer came. What the former person is assigned is the newcomer's business: a look compares.
             return Progress(stored, forgotten)
-        ids = sorted({stored.id, *stored.joined})
+        found = profiles.follow(self._database, {stored.id, *stored.joined})
+        ids = sorted(one for one in {stored.id, *stored.joined} if profiles.root_of(one, found) == stored.id)
         keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
         waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {"": UNDER_WAY}
         self._forget_defects(stored.id, forgotten, keys, ids)
@@ -197,9 +209,9 @@ class Forgetting:
         return UNDER_WAY if of_export.passed == export.version else NEEDS_RUN
 
     def _leave_behind(self, key: str, profile: Profile, forgotten: Forgotten, held: Mapping[str, Stored]) -> bool:
-        """Remove what an export has assigned, and leave the identity where it is; False when somebody else wrote.
+        """Remove what an export has assigned, and leave the identity where it is; nobody works for the export.
 
-        Nobody works for the export. The profile counts as written, so that a look that reads it later begins again.
+        Return False when somebody else wrote, or a call is open whose answer will be written.
         """
         connection, _ = key.split("/", 1)
         for one, stored in held.items():
@@ -207,9 +219,13 @@ class Forgetting:
             places = [identities.key_of(self._keyed, connection, pair.target, pair.identity) for pair in pairs]
             now = self._clock.now()
             records = identities.load(self._database, places)
+            calls = [found.record.open for found in records.values() if found.record.open is not None]
+            queued = imports.still_open(self._database, connection, {call.id for call in calls if call.id})
+            if any(call.deadline > now or call.id in queued for call in calls):
+                return False
             writes = []
             for place, found in records.items():
-                left = identity.forget(found.record, one)
+                left = identity.forget(lapse(found.record, now), one)
                 if left is None or left.desired == NOBODY:
                     left = blank(found.record)
                 if left != found.record:
