@@ -1,4 +1,4 @@
-"""Prints "what happens on" into docs/operations.md: what the code does on each kind of answer, from its own tables.
+"""Prints "what happens on" into docs/stops.md: what the code does on each kind of answer, from its own tables.
 
 python -m local.what_happens_on          write the page
 """
@@ -16,7 +16,7 @@ from relay.destinations.contract import Quota, Reply
 from relay.destinations.error_table import DEFAULT_TABLE, Outcome, Refused, result_of
 from relay.domain.problems import Actor, Problem
 
-PAGE = Path(__file__).parents[1] / "docs" / "operations.md"
+PAGE = Path(__file__).parents[1] / "docs" / "stops.md"
 BEGIN = "<!-- printed by make pages -->"
 END = "<!-- until here -->"
 

@@ -1,4 +1,4 @@
-"""A stack that is deleted and deployed again finds its data, as docs/operations.md says."""
+"""A stack that is deleted and deployed again finds its data, as docs/deleting.md says."""
 
 import os
 import secrets

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
-    from relay.workers.operators.operator import Operator
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -347,7 +346,8 @@ class Stack:
         """Makes destinations agree with the store."""
         from relay.reconcile.reconciler import Reconciler
 
-        return Reconciler(self.database, self.keyed, self.clock, self.enqueuer, new_id=lambda: self.new_id(8))
+        parts = self.database, self.keyed, self.clock, self.enqueuer
+        return Reconciler(*parts, new_id=lambda: self.new_id(8), observe=self.observe)
 
     @cached_property
     def confirmation(self) -> Confirmation:
@@ -489,29 +489,3 @@ class Stack:
         from relay.workers.scheduled_starts import ScheduledStarts
 
         return ScheduledStarts(self.launcher, self.schedules, self.clock)
-
-    def operator(self) -> Operator:
-        """Return what answers operators."""
-        from relay.workers.operators.checker import Checker
-        from relay.workers.operators.operator import Operator
-
-        checker = Checker(
-            self.database,
-            self.settings,
-            self.destinations,
-            self.accounts,
-            self.ownership,
-            self.prober,
-            self.schedules,
-            self.inventories,
-        )
-        return Operator(
-            self.database,
-            self.settings,
-            self.starter,
-            self.launcher,
-            self.scheduled_starts(),
-            checker,
-            self.prober,
-            self.observe,
-        )

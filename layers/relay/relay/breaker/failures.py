@@ -2,7 +2,7 @@
 
 Whoever meets a problem asks this table: consumer, import checks, tick, route and ingest. What a destination's answer
 means is said before, in its own table (`relay.destinations.error_table`): that one makes problems of answers, this one
-says what follows from a problem. `docs/operations.md` prints both; a test holds the page to them.
+says what follows from a problem. `docs/stops.md` prints both; a test holds the page to them.
 """
 
 import random

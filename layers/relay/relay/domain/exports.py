@@ -16,7 +16,8 @@ class Export(Generic[Options]):
     """Segments -> one connection, as an administrator wrote it and as it was validated.
 
     `options` is an instance of the destination's own options model. `version` grows with every edit (the time of
-    the edit in milliseconds, so that it also grows when an export is deleted and made again).
+    the edit in milliseconds, so that it also grows when an export is deleted and made again). `only_if` is an
+    expression: a profile in the segments for which it is false is no member.
     """
 
     connection: str
@@ -28,6 +29,7 @@ class Export(Generic[Options]):
     mapping: Mapping[str, str]
     options: Options
     version: int
+    only_if: str | None = None
 
     @property
     def key(self) -> str:

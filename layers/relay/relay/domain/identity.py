@@ -213,6 +213,11 @@ def next_step(record: Record, *, chance: bool = False) -> Step:
     return SEND
 
 
+def agreed_since(record: Record, began: datetime | None) -> bool:
+    """Return whether what is acknowledged was acknowledged since a run began."""
+    return began is not None and record.since is not None and record.since >= began
+
+
 def lapse(record: Record, now: datetime) -> Record:
     """End calls that can take no effect any more. What they did nobody knows, unless it is what was acknowledged."""
     if record.open is None or record.open.deadline > now:
@@ -246,6 +251,15 @@ def claim(record: Record, authority: Authority, profile: str, digest: Digest, ba
     if desired.by[0] == profile:
         desired = Wanted(desired.by, digest, basis)
     return record._replace(desired=desired)
+
+
+def doubt(record: Record, profile: str) -> Record:
+    """Return the record where the winner `profile` is to be sent once more, though the destination holds it as desired.
+
+    Then everything goes as where nobody knows what the destination holds: open calls, refusals and evidence count.
+    """
+    is_held = record.winner == profile and record.acknowledged == wanted_content(record)
+    return record._replace(acknowledged=UNKNOWN) if is_held else record
 
 
 def release(

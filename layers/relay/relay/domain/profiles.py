@@ -50,7 +50,8 @@ class Profile:
     """One customer: identities by namespace, attributes, and memberships by `source/segment`.
 
     `identities_floor` and `attributes_floor` are the stamps of the newest snapshot: what is older is gone.
-    `receipts` says when the last messages were first received, by the keyed hash of their webhook id.
+    `receipts` says when the last messages were first received, by the keyed hash of their webhook id. `trace` is the id
+    of the request that changed it last.
     `changed_at` is when the store last changed; `version` counts its writes (0: not stored yet).
     `joined` are the ids that were made aliases of it. A profile that was forgotten stays as a tombstone: its
     id and the time keep older messages from bringing the person back. A newer change makes a new person of it.
@@ -64,8 +65,12 @@ class Profile:
     attributes_floor: Stamp | None = None
     memberships: Mapping[str, Membership] = field(default_factory=dict)
     receipts: Mapping[str, datetime] = field(default_factory=dict)
+<<<<<<< HEAD
     joined: frozenset[str] = frozenset()
     forgotten: Forgotten | None = None
+=======
+    trace: str | None = None
+>>>>>>> main
     changed_at: datetime | None = None
     version: int = 0
 

@@ -68,6 +68,8 @@ class Run:
     """One full export of an export's segments, under one version of its settings.
 
     `retry` is set where an operator asked for rejections to be tried again: those of this code, or `RETRY_ALL`.
+    `full` says that every member is sent, also where the destination holds it as desired. `planned_leaving` is set
+    where an operator has agreed beforehand that so many may leave, as a plan has counted them.
     """
 
     id: str
@@ -82,6 +84,8 @@ class Run:
     reason: str | None = None
     confirmed_by: str | None = None
     retry: str | None = None
+    full: bool = False
+    planned_leaving: int | None = None
     version: int = 0
 
 

@@ -29,6 +29,14 @@ UNFIT_EXPRESSION: Final = "unfit_expression"
 rejection where it is the identity."""
 
 
+UNFIT_ONLY_IF: Final = Rejection(
+    RejectionKind.DATA,
+    "unfit_only_if",
+    "the export's only_if yields neither true nor false for this profile, so nobody knows whether it belongs in",
+)
+"""Nothing is sent for such a profile: it neither joins nor leaves, since the mistake may be in the settings."""
+
+
 class Role(NamedTuple):
     """What a profile wants of one identity at a target, since when: in with these values, or OUT."""
 
@@ -41,12 +49,15 @@ class Role(NamedTuple):
 class Desired(NamedTuple):
     """What a profile wants, or why it cannot be taken; neither when it is no member.
 
-    `warnings` are codes, each once, of what is left out of its values.
+    `warnings` are codes, each once, of what is left out of its values. `is_left_out` says that it is no member by the
+    export's `only_if` alone. `stays` says that a rejected profile keeps what it has at the destination.
     """
 
     members: tuple[Role, ...] = ()
     rejection: Rejection | None = None
     warnings: tuple[str, ...] = ()
+    is_left_out: bool = False
+    stays: bool = False
 
 
 NOTHING_DESIRED: Final = Desired()
@@ -68,6 +79,11 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
     if not qualified:
         return NOTHING_DESIRED
     view = profile.view()
+    is_member = belongs(export, view)
+    if is_member is None:
+        return Desired(rejection=UNFIT_ONLY_IF, stays=True)
+    if not is_member:
+        return Desired(is_left_out=True)
     try:
         identity = compiled(export.mapping[destination.identity]).value(view)
     except Unfit as unfit:
@@ -84,6 +100,22 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
         Role(Pair(target, identity), digest, at, values) for target, at in qualified.items() for identity in identities
     )
     return Desired(members, warnings=warnings)
+
+
+def belongs(export: Export, view: Mapping[str, object]) -> bool | None:
+    """Return what an export's `only_if` says of a profile's view, None where that is neither true nor false.
+
+    A missing value counts as false. A text does not count: "false" would be true by the rules of expressions.
+    """
+    if export.only_if is None:
+        return True
+    try:
+        said = compiled(export.only_if).value(view)
+    except Unfit:
+        return None
+    if said is None:
+        return False
+    return said if isinstance(said, bool) else None
 
 
 def _values(

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from relay.destinations.contract import Account, Destination
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
-from relay.domain.identity import Authority, Basis, Record, Refused, is_released
+from relay.domain.identity import Authority, Basis, Record, Refused, agreed_since, is_released
 from relay.domain.problems import UNCONFIRMED
 from relay.domain.runs import RETRY_ALL, Phase, Run
 
@@ -31,11 +31,12 @@ class Pass(NamedTuple):
     phase: Phase
     page: str
     retry: str | None = None
+    full: bool = False
 
     @classmethod
     def of(cls, run: Run, page: str) -> "Pass":
         """Return the pass of a run that a page belongs to."""
-        return cls(run.id, run.started_at, run.phase, page, run.retry)
+        return cls(run.id, run.started_at, run.phase, page, run.retry, run.full)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,10 @@ class Job:
     def tells_leaving(self) -> bool:
         """Return whether leavers are taken out at all."""
         return self.destination.tells_leaving(self.export)
+
+    def sends_again(self, record: Record) -> bool:
+        """Return whether a member is sent though the destination holds it as desired: once in a run that sends all."""
+        return self.run is not None and self.run.full and not agreed_since(record, self.run.began)
 
     def basis(self, profile_version: int) -> Basis:
         """Return what a digest is worked out from in this job."""

@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 
 from relay.clock import Clock
 from relay.domain.assignment import Pair
-from relay.domain.identity import OUT, Record, Unwanted, Wanted
+from relay.domain.identity import OUT, Record, Unwanted, Wanted, agreed_since
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
 from relay.domain.profiles import Alias, Forgotten, Profile
 from relay.reconcile.desired import Role, desired_of, exited_at, left_at
 from relay.reconcile.job import Job
-from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict, agreed_since
+from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict
 from relay.stores import assignments, identities, profiles
 from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
@@ -55,8 +55,13 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
+<<<<<<< HEAD
     forgotten: Forgotten | None = None
     """Set where the person was forgotten, and nothing is known since."""
+=======
+    trace: str | None = None
+    """The request that changed the profile last."""
+>>>>>>> main
 
     @property
     def rejected(self) -> Verdict | None:
@@ -183,10 +188,16 @@ class Surveyor:
         if isinstance(stored, Alias):
             case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
+<<<<<<< HEAD
         case.forgotten = stored.forgotten if stored is not None and stored.is_tombstone else None
+=======
+        case.trace = None if stored is None else stored.trace
+>>>>>>> main
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}
+        if desired.stays:
+            return
         case.unwanted = self._unwanted(job, case, stored, keys)
         left = {role.pair.target for role in case.unwanted.values()}
         case.exited_at = exited_at(job.export, job.destination, stored, left)
@@ -235,7 +246,7 @@ def _verdict_if_unchanged(
         desired = record.desired
         if not isinstance(desired, Wanted) or desired.by[0] != case.profile or desired.basis != basis:
             return None
-        if record.open is not None or record.acknowledged != desired.digest:
+        if record.open is not None or record.acknowledged != desired.digest or job.sends_again(record):
             return None
         if agreed_since(record, job.began):
             verdict = DELIVERED

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from relay.domain.identity import NOTHING, Record, Rest, Unwanted, lapse, next_step, wanted_content
+from relay.domain.identity import NOTHING, Record, Rest, Unwanted, agreed_since, lapse, next_step, wanted_content
 from relay.domain.ledger import Column, LeaverColumn
 
 
@@ -19,11 +19,6 @@ DUPLICATE: Final = Verdict(Column.DUPLICATE)
 OUTSTANDING: Final = Verdict(Column.OUTSTANDING)
 DELIVERED: Final = Verdict(Column.DELIVERED)
 UNCHANGED: Final = Verdict(Column.UNCHANGED)
-
-
-def agreed_since(record: Record, began: datetime | None) -> bool:
-    """Return whether the destination acknowledged the desired state since a run began."""
-    return began is not None and record.since is not None and record.since >= began
 
 
 def on_member(records: Iterable[Record], profile: str, began: datetime | None, now: datetime) -> Verdict:

@@ -109,5 +109,6 @@ def _changed(job: Job, record: Record, authority: Authority, case: Case, role: R
         basis = job.basis(case.version)
         # What an expression did not yield is counted by each run, so such a profile is always worked out.
         basis = basis._replace(rules=0) if case.warnings else basis
-        return identity.claim(record, authority, case.profile, role.content, basis, now)
+        record = identity.claim(record, authority, case.profile, role.content, basis, now)
+        return identity.doubt(record, case.profile) if job.sends_again(record) else record
     return identity.release(record, authority, case.profile, keep=not job.tells_leaving, asked_since=job.asked_since)

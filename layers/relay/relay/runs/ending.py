@@ -19,6 +19,9 @@ from relay.stores.database import Database
 BOUND: Final = timedelta(hours=26)
 """How long a run waits for outstanding profiles after its last page: an import may be open for a day."""
 
+PLANNED: Final = "a plan"
+"""Who has confirmed a run of which no more leave than an operator has agreed to beforehand."""
+
 EDITED: Final = "the export's settings were edited during the run"
 NEW_OWNER: Final = "a target of the export was another export's when the run began"
 
@@ -72,8 +75,13 @@ class Ending:
             return
         _, breaker = breakers.load(self.database, export.connection, export.name)
         passed = breaker.passed == run.settings
-        if ledger.needs_confirmation(counts, passed=passed, streams=export.stream):
-            leaving = ledger.would_leave(counts, looks=passed and export.stream)
+        leaving = ledger.would_leave(counts, looks=passed and export.stream)
+        if run.planned_leaving is not None and leaving <= run.planned_leaving:
+            self.remove_leavers(export, run, PLANNED)
+        elif run.planned_leaving is not None:
+            reason = f"{leaving} would leave, and the plan has {run.planned_leaving}: confirm the run or mend the data"
+            runs.change_state(self.database, run, RunState.NEEDS_CONFIRMATION, self.clock.now(), reason)
+        elif ledger.needs_confirmation(counts, passed=passed, streams=export.stream):
             assigned = counts.get("assigned", 0)
             reason = f"{leaving} of {assigned} assigned would leave: confirm the run or mend the data"
             runs.change_state(self.database, run, RunState.NEEDS_CONFIRMATION, self.clock.now(), reason)

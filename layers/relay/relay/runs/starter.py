@@ -29,13 +29,22 @@ class Starter:
     act on what was before."""
     new_id: Callable[[], str] = lambda: secrets.token_hex(3)
 
-    def start(self, export: Export, cause: str, *, supersede: bool = True, retry: str | None = None) -> Run | None:
+    def start(
+        self,
+        export: Export,
+        cause: str,
+        *,
+        supersede: bool = True,
+        retry: str | None = None,
+        full: bool = False,
+        planned_leaving: int | None = None,
+    ) -> Run | None:
         """Start a run and return it; None when another is active, or when it is requested for later instead.
 
-        It is requested while the connection or export is stopped or was just edited; a paused one has none. `retry`
-        asks it to try rejections again, as `Run.retry`. With `supersede` it takes the place of a run that waits for
-        confirmation; one under other settings gives way in any case. A segment the store has never seen is a
-        configuration error, not an empty set: then the returned run is refused and says so.
+        It is requested while the connection or export is stopped or was just edited; a paused one has none. `retry`,
+        `full` and `planned_leaving` are those of `Run`: what is requested for later has none. With `supersede` it takes
+        the place of a run that waits for confirmation; one under other settings gives way in any case. A segment the
+        store has never seen is a configuration error, not an empty set: then the returned run is refused and says so.
         """
         if any(breaker.stop is not None for breaker in breakers.load(self.database, export.connection, export.name)):
             breakers.request_resync(self.database, export.connection, export.name)
@@ -56,6 +65,8 @@ class Starter:
             settings=export.version,
             started_at=now,
             retry=retry,
+            full=full,
+            planned_leaving=planned_leaving,
         )
         unseen = sorted(set(export.segments) - segments.known(self.database, export.segments))
         if unseen:

@@ -114,4 +114,5 @@ class Settings(Sources):
             mapping=text.mapping,
             options=options,
             version=parameter.version,
+            only_if=text.only_if,
         )

@@ -199,6 +199,8 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
         },
         "times": place.written,
     }
+    if profile.trace is not None:
+        document["trace"] = profile.trace
     if profile.receipts:
         document["receipts"] = {one: place(first) for one, first in profile.receipts.items()}
     if profile.joined:
@@ -235,8 +237,12 @@ def _decode(item: Item) -> Profile | Alias:
             for segment, (realized, at, heard_at) in document["memberships"].items()
         },
         {one: times[first] for one, first in document.get("receipts", {}).items()},
+<<<<<<< HEAD
         frozenset(document.get("joined", ())),
         _forgotten(document.get("forgotten")),
+=======
+        document.get("trace"),
+>>>>>>> main
         changed_at,
         version,
     )

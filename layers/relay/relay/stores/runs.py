@@ -172,6 +172,8 @@ def _header_item(run: Run, version: int) -> Item:
         "reason": run.reason or "",
         "confirmed_by": run.confirmed_by or "",
         "retry": run.retry or "",
+        "full": run.full,
+        "planned_leaving": "" if run.planned_leaving is None else run.planned_leaving,
         "version": version,
         "expires_at": _expiry(run),
     }
@@ -191,6 +193,8 @@ def _run(run: str, item: Item) -> Run:
         reason=str(item["reason"]) or None,
         confirmed_by=str(item["confirmed_by"]) or None,
         retry=str(item["retry"]) or None,
+        full=bool(item.get("full", False)),
+        planned_leaving=int(planned) if (planned := item.get("planned_leaving", "")) != "" else None,
         version=int(item["version"]),
     )
 

@@ -259,3 +259,31 @@ def test_a_profile_that_our_own_code_trips_over_leaves_the_others_to_be_tried(mo
 
 def test_a_path_of_many_names_is_looked_at_in_part() -> None:
     assert "there is no a in attributes" in one_finding("email", ".".join(["attributes", *"abcdefghijkl"])).message
+
+
+def of_only_if(text: str, *people: Profile) -> list[Finding]:
+    trial = Trial(replace(export(email="attributes.email"), only_if=text), ACTIVECAMPAIGN)
+    for person in people or (member(1), member(2), member(3)):
+        trial.add(person)
+    return trial.findings()
+
+
+def test_an_only_if_that_is_true_for_nobody_is_shown_with_the_name_that_is_meant() -> None:
+    (found,) = of_only_if("attributes.frstName == 'Kim'")
+    assert (found.level, found.actor) == (Level.WARNING, Actor.ADMINISTRATOR)
+    assert "only_if: attributes.frstName == 'Kim' is true for none of 3 profiles tried" in found.message
+    assert "did you mean firstName?" in found.message
+    (found,) = of_only_if("attributes.firstName == 'Lee'")
+    assert found.message.endswith("is true for none of 3 profiles tried")
+
+
+def test_an_only_if_that_is_neither_true_nor_false_is_shown_with_the_number_of_profiles() -> None:
+    (found,) = of_only_if("attributes.adult", member(1, adult=True), member(2, adult="yes"))
+    assert found.message == (
+        "only_if: attributes.adult is neither true nor false for 1 of 2 profiles: "
+        "they neither join nor leave (unfit_only_if)"
+    )
+
+
+def test_an_only_if_that_is_true_for_somebody_is_no_finding() -> None:
+    assert of_only_if("attributes.firstName == 'Kim'") == []

@@ -19,10 +19,10 @@ from relay.destinations.contract import Destination, Finding, Level
 from relay.domain.exports import Export
 from relay.domain.expressions import Expression, Unfit, compiled
 from relay.domain.keyed_hash import BUCKETS
-from relay.domain.problems import Actor, Problem, Rejection
+from relay.domain.problems import DEFECT, Actor, Problem, Rejection
 from relay.domain.profiles import Profile
 from relay.observability import places
-from relay.reconcile.desired import UNFIT_EXPRESSION
+from relay.reconcile.desired import UNFIT_EXPRESSION, belongs
 from relay.stores import profiles as profile_store
 from relay.stores import segments as segment_store
 from relay.stores.database import Database
@@ -32,6 +32,9 @@ MOST_QUERIES = BUCKETS
 """Queries of the segment index for one export: a single small segment is seen whole."""
 MOST_SECONDS = 10.0
 """For all exports of a connection together."""
+
+NOT_TRIED = "mapping_not_tried"
+YIELDS_NOTHING = "mapping_yields_nothing"
 
 _A_QUERY = 10
 _AT_ONCE = 20
@@ -77,7 +80,7 @@ def look_at(
                     break
         except Problem as problem:
             message = f"the mapping could not be tried on a sample of profiles: {problem}"
-            found.append(Finding(export.key, Level.WARNING, message, problem.actor))
+            found.append(Finding(export.key, Level.WARNING, message, problem.actor, NOT_TRIED))
         found += trial.findings()
         found += _of_defects(export, failed)
     return found
@@ -92,7 +95,7 @@ def _of_defects(export: Export, failed: Sequence[Exception]) -> Iterator[Finding
             f"the mapping could not be tried on {number} because of a defect of ours, first "
             f"{type(failed[0]).__name__} at {where}: report it"
         )
-        yield Finding(export.key, Level.ERROR, message, Actor.US)
+        yield Finding(export.key, Level.ERROR, message, Actor.US, DEFECT)
 
 
 @dataclass(slots=True)
@@ -122,7 +125,9 @@ class Trial:
         self._destination = destination
         self._tried = 0
         self._seen = {field: _Seen(compiled(text)) for field, text in export.mapping.items()}
-        paths = {path for seen in self._seen.values() for path in seen.expression.paths if len(path) <= _DEEPEST}
+        self._only_if = None if export.only_if is None else _Seen(compiled(export.only_if))
+        every = [*self._seen.values(), *([] if self._only_if is None else [self._only_if])]
+        paths = {path for seen in every for path in seen.expression.paths if len(path) <= _DEEPEST}
         self._places: dict[Path, _Place] = {path[:-1]: _Place() for path in paths}
 
     def add(self, profile: Profile) -> None:
@@ -130,6 +135,10 @@ class Trial:
         view = profile.view()
         codes = {field: self._trouble_of(field, seen.expression, view) for field, seen in self._seen.items()}
         self._tried += 1
+        if self._only_if is not None:
+            says = belongs(self._export, view)
+            self._only_if.usable += says is True
+            self._only_if.unfit += says is None
         for name, code in codes.items():
             seen = self._seen[name]
             if code is None:
@@ -145,7 +154,7 @@ class Trial:
         """Return what is wrong with the mapping as far as the sample shows; nothing without a sample."""
         if self._tried == 0:
             return []
-        found = [self._finding(field, seen) for field, seen in self._seen.items()]
+        found = [self._finding_of_only_if(), *(self._finding(field, seen) for field, seen in self._seen.items())]
         return [finding for finding in found if finding is not None]
 
     def _trouble_of(self, field: str, expression: Expression, view: Mapping[str, Any]) -> str | None:
@@ -165,20 +174,41 @@ class Trial:
         tried = f"{self._tried} profile{'' if self._tried == 1 else 's'}"
         what = f"mapping.{field}: {seen.expression.text[:_SHOWN_TEXT]}"
         if seen.usable == 0:
-            level = Level.ERROR if is_identity else Level.WARNING
+            code, level = YIELDS_NOTHING, Level.ERROR if is_identity else Level.WARNING
             message = f"{what} yields nothing for any of {tried} tried{self._why(seen)}"
         elif seen.unfit:
-            level = Level.WARNING
+            code, level = UNFIT_EXPRESSION, Level.WARNING
             message = f"{what} cannot be worked out for {seen.unfit} of {tried}: {then} (unfit_expression)"
         else:
             return None
-        return Finding(self._export.key, level, message, Actor.ADMINISTRATOR)
+        return Finding(self._export.key, level, message, Actor.ADMINISTRATOR, code)
 
-    def _why(self, seen: _Seen) -> str:
+    def _finding_of_only_if(self) -> Finding | None:
+        seen = self._only_if
+        if seen is None or (seen.usable and not seen.unfit):
+            return None
+        tried = f"{self._tried} profile{'' if self._tried == 1 else 's'}"
+        what = f"only_if: {seen.expression.text[:_SHOWN_TEXT]}"
+        if seen.unfit:
+            unfit = "is neither true nor false for"
+            message = f"{what} {unfit} {seen.unfit} of {tried}: they neither join nor leave (unfit_only_if)"
+        else:
+            why = self._missing_of(seen)
+            message = f"{what} is true for none of {tried} tried{'' if why is None else f': {why}'}"
+        return Finding(self._export.key, Level.WARNING, message, Actor.ADMINISTRATOR)
+
+    def _missing_of(self, seen: _Seen) -> str | None:
+        """Return which name of an expression no profile of the sample has, and what is there instead."""
         for path in seen.expression.paths:
             place = self._places.get(path[:-1], _Place())
             if place.objects and not place.keys[path[-1]]:
-                return f": {_missing(path, place)}"
+                return _missing(path, place)
+        return None
+
+    def _why(self, seen: _Seen) -> str:
+        missing = self._missing_of(seen)
+        if missing is not None:
+            return f": {missing}"
         codes = [f"{code} {number}" for code, number in sorted(seen.codes.items()) if code != _NOTHING]
         if seen.unfit:
             codes.append(f"unfit_expression {seen.unfit}")

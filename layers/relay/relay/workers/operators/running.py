@@ -1,0 +1,192 @@
+"""What operators ask about runs: start them, show them, confirm and cancel them."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from relay.domain.problems import QuestionProblem
+from relay.domain.runs import RETRY_ALL, Run, RunState
+from relay.runs.starter import Starter
+from relay.settings.settings import Settings
+from relay.stores import runs
+from relay.stores.database import Database
+from relay.workers.launcher import Launcher
+from relay.workers.operators.protocol import Answer, ExportKey, Question
+from relay.workers.scheduled_starts import ScheduledStarts
+
+BY_OPERATOR = "an operator"
+ON_DEMAND = "on demand"
+RETRY = "retry"
+
+_CODE = re.compile("[a-z][a-z0-9_]{0,59}")
+
+
+def _code(value: str) -> str:
+    if _CODE.fullmatch(value) is None:
+        raise ValueError("must be one of those that a run counts as rejected:<code>")
+    return value
+
+
+Code = Annotated[str, AfterValidator(_code)]
+"""An argument that names a rejection."""
+
+
+class StartRun(Question):
+    """Start a run of one export."""
+
+    export: ExportKey
+    retry: Code | None = Field(
+        None, description=f"At once try again what was rejected with this code, or with any (`{RETRY_ALL}`)."
+    )
+
+
+class StartAll(Question):
+    """Start every export without a schedule of its own, as the default schedule does."""
+
+
+class ListRuns(Question):
+    """Show the last runs of an export, or of every export, newest first."""
+
+    export: ExportKey | None = None
+    limit: int = Field(20, ge=1, le=100, description="The most runs of each export.")
+
+
+class ShowRun(Question):
+    """Show one run."""
+
+    run: str
+
+
+class ConfirmRun(Question):
+    """Let a run that needs confirmation remove its leavers."""
+
+    run: str
+
+
+class CancelRun(Question):
+    """End a run where it stands."""
+
+    run: str
+
+
+class RunPicture(Answer):
+    """A run and its ledger. What the columns of `counts` are is said in docs/operations.md."""
+
+    run: str
+    export: str
+    cause: str
+    state: str
+    reason: str | None
+    retry: str | None
+    phase: str
+    settings: int = Field(description="The version of the settings that the run goes by.")
+    started_at: str
+    ended_at: str | None
+    counts: dict[str, int]
+    adds_up: bool = Field(description="Whether the columns have the sum that they must have.")
+
+
+class NotStarted(Answer):
+    """Why no run started. What happens by itself is in the reason."""
+
+    export: str
+    run: None = None
+    reason: str
+
+
+class StartedAll(Answer):
+    """What was started, and what was not."""
+
+    started: list[RunPicture]
+    not_started: list[NotStarted]
+
+
+class Runs(Answer):
+    """Runs, newest first."""
+
+    runs: list[RunPicture]
+
+
+class Done(Answer):
+    """Whether it was done, and why not."""
+
+    done: bool
+    reason: str | None = None
+
+
+class Running:
+    """Answers what is asked about runs."""
+
+    def __init__(
+        self, database: Database, settings: Settings, starter: Starter, launcher: Launcher, scheduled: ScheduledStarts
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._starter = starter
+        self._launcher = launcher
+        self._scheduled = scheduled
+
+    def run(self, question: StartRun) -> RunPicture | NotStarted:
+        """Start a run."""
+        retry = question.retry
+        given = self._launcher.launch(question.export, ON_DEMAND if retry is None else RETRY, retry=retry)
+        if given["run"] is None and retry is not None:
+            given["reason"] += "; the rejections were not tried again: ask again when that is over"
+        return _started(given)
+
+    def run_all(self, question: StartAll) -> StartedAll:  # noqa: ARG002 - it has no arguments
+        """Start what the default schedule starts."""
+        given = [_started(one) for one in self._scheduled.start_all()["started"]]
+        return StartedAll(
+            started=[one for one in given if isinstance(one, RunPicture)],
+            not_started=[one for one in given if isinstance(one, NotStarted)],
+        )
+
+    def runs(self, question: ListRuns) -> Runs:
+        """Show runs."""
+        if question.export is None:
+            keys = self._settings.export_keys()
+            found = [run for key in keys for run in runs.latest(self._database, key, question.limit)]
+            return Runs(runs=[self.picture(run) for run in sorted(found, key=lambda run: run.id, reverse=True)])
+        found = runs.latest(self._database, question.export, question.limit)
+        if not found and question.export not in self._settings.export_keys():
+            raise QuestionProblem("unknown_export", "there is no such export", field="export")
+        return Runs(runs=[self.picture(run) for run in found])
+
+    def show(self, question: ShowRun) -> RunPicture:
+        """Show a run."""
+        return self.picture(self._run(question.run))
+
+    def confirm(self, question: ConfirmRun) -> Done:
+        """Confirm a run, or say why that cannot be."""
+        run = self._run(question.run)
+        if self._starter.confirm(self._settings.export(run.export), run.id, BY_OPERATOR):
+            return Done(done=True)
+        if run.state is RunState.NEEDS_CONFIRMATION:
+            return Done(done=False, reason="the export was edited since: start another run")
+        reason = f"run {run.id} is {run.state.value}: only one that needs confirmation can be confirmed"
+        return Done(done=False, reason=reason)
+
+    def cancel(self, question: CancelRun) -> Done:
+        """Cancel a run, or say why that cannot be."""
+        run = self._run(question.run)
+        if self._starter.cancel(run.id, BY_OPERATOR):
+            return Done(done=True)
+        return Done(done=False, reason=f"run {run.id} is over ({self._run(run.id).state.value})")
+
+    def picture(self, run: Run) -> RunPicture:
+        """Return a run as it is shown."""
+        return RunPicture(**self._launcher.picture(run))
+
+    def _run(self, asked: str) -> Run:
+        run = runs.load(self._database, asked) if asked else None
+        if run is None:
+            raise QuestionProblem("unknown_run", "there is no such run", field="run")
+        return run
+
+
+def _started(given: dict[str, Any]) -> RunPicture | NotStarted:
+    if "error" in given:
+        return NotStarted(export=given["export"], reason=given["error"])
+    return NotStarted(**given) if given["run"] is None else RunPicture(**given)
