@@ -93,12 +93,9 @@ def join(profile: Profile, other: Profile) -> Profile:
         attributes_floor,
         _joined_memberships(profile.memberships, other.memberships),
         _joined_receipts(profile.receipts, other.receipts),
-<<<<<<< HEAD
         profile.joined if other.id == profile.id else (profile.joined | other.joined | {other.id}) - {profile.id},
         forgotten,
-=======
         profile.trace,
->>>>>>> main
         profile.changed_at,
         profile.version,
     )

@@ -65,12 +65,9 @@ class Profile:
     attributes_floor: Stamp | None = None
     memberships: Mapping[str, Membership] = field(default_factory=dict)
     receipts: Mapping[str, datetime] = field(default_factory=dict)
-<<<<<<< HEAD
     joined: frozenset[str] = frozenset()
     forgotten: Forgotten | None = None
-=======
     trace: str | None = None
->>>>>>> main
     changed_at: datetime | None = None
     version: int = 0
 

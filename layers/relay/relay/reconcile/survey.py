@@ -55,13 +55,10 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
-<<<<<<< HEAD
     forgotten: Forgotten | None = None
     """Set where the person was forgotten, and nothing is known since."""
-=======
     trace: str | None = None
     """The request that changed the profile last."""
->>>>>>> main
 
     @property
     def rejected(self) -> Verdict | None:
@@ -188,11 +185,8 @@ class Surveyor:
         if isinstance(stored, Alias):
             case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
-<<<<<<< HEAD
         case.forgotten = stored.forgotten if stored is not None and stored.is_tombstone else None
-=======
         case.trace = None if stored is None else stored.trace
->>>>>>> main
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}

@@ -237,12 +237,9 @@ def _decode(item: Item) -> Profile | Alias:
             for segment, (realized, at, heard_at) in document["memberships"].items()
         },
         {one: times[first] for one, first in document.get("receipts", {}).items()},
-<<<<<<< HEAD
         frozenset(document.get("joined", ())),
         _forgotten(document.get("forgotten")),
-=======
         document.get("trace"),
->>>>>>> main
         changed_at,
         version,
     )
