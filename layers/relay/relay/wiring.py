@@ -136,6 +136,11 @@ class Stack:
         """The Checks queue."""
         return self._queue(names.checks_queue(self._prefix))
 
+    @cached_property
+    def dead_changes(self) -> Queue:
+        """The dead-letter queue of changes."""
+        return self._queue(names.changes_dlq(self._prefix))
+
     def _queue(self, name: str) -> Queue:
         # The addresses of a stack's queues differ in the name alone.
         place, _, _ = self.environment["RELAY_CHANGES_QUEUE"].rpartition("/")
