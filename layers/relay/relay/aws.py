@@ -275,6 +275,12 @@ class _Sqs(_Client):
     def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
         return self.service.call("SendMessageBatch", request)
 
+    def receive_message(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("ReceiveMessage", request)
+
+    def delete_message(self, **request: Any) -> Any:
+        return self.service.call("DeleteMessage", request)
+
     def change_message_visibility(self, **request: Any) -> Any:
         return self.service.call("ChangeMessageVisibility", request)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from relay.breaker.accounts import Accounts
     from relay.wiring import Stack
+    from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.operator import Answers, Operator
     from relay.workers.operators.probing import Probing
@@ -62,6 +63,13 @@ class Operators:
         parts = self.stack.starter, self.stack.launcher, self.stack.scheduled_starts()
         return Running(self.stack.database, self.stack.settings, *parts)
 
+    @cached_property
+    def people(self) -> People:
+        """What answers questions about people."""
+        from relay.wiring_people import People
+
+        return People(self.stack)
+
     def operator(self) -> Operator:
         """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
         from relay.workers.operators.operator import Operator
@@ -77,5 +85,6 @@ class Operators:
             "runs": lambda: self.running.runs,
             "show": lambda: self.running.show,
         }
+        answers |= self.people.answers()
         environment = self.stack.environment
         return Operator(Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"], answers, self.stack.observe)

@@ -148,9 +148,8 @@ class ForgettingOnRequest:
         if not found:
             raise QuestionProblem("unknown_profile", "nobody is stored under it", field="profile")
         if len(found) > 1:
-            what = (
-                f"stands for {len(found)} profiles: ask with the id of one of {', '.join(one.id for one in found[:10])}"
-            )
+            ids = ", ".join(one.id for one in found[:10])
+            what = f"stands for {len(found)} profiles: ask with the id of one of {ids}"
             raise QuestionProblem("several_profiles", what, field="profile")
         return found[0]
 
