@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from relay.stores.database import Database
     from relay.stores.directory import Directory
     from relay.workers.consumer import Consumer
+    from relay.workers.forgetting import Forgetting
     from relay.workers.import_checks import ImportChecker
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
@@ -134,6 +135,11 @@ class Stack:
     def checks(self) -> WorkQueue:
         """The Checks queue."""
         return self._queue(names.checks_queue(self._prefix))
+
+    @cached_property
+    def dead_changes(self) -> Queue:
+        """The dead-letter queue of changes."""
+        return self._queue(names.changes_dlq(self._prefix))
 
     def _queue(self, name: str) -> Queue:
         # The addresses of a stack's queues differ in the name alone.
@@ -454,12 +460,20 @@ class Stack:
             self.enqueuer,
             self.prober,
             self.aside,
+            self.forgetting,
             self.directory,
             self.clock,
             self.observe,
             schedules=self.recent_schedules,
             more=[self.leftovers.step],
         )
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        """Forgets people."""
+        from relay.workers.forgetting import Forgetting
+
+        return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, self.clock)
 
     @cached_property
     def leftovers(self) -> Leftovers:

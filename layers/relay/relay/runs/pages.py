@@ -223,11 +223,13 @@ class Pages:
         may_leave = (is_settled or has_exited or job.export.stream) and case.profile not in read.aside
         leaves = bool(case.unwanted) and job.tells_leaving and may_leave
         # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
-        if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
+        if leaves and is_settled and not case.forgotten and (is_last or not _has_released(job, case, survey)):
             read.leavers.add(case.profile)
         if is_last:
             return leaves
-        read.counts["changed"] += leaves and not is_settled
+        # Nobody need confirm whom somebody has had forgotten.
+        read.counts["forgotten"] += leaves and bool(case.forgotten)
+        read.counts["changed"] += leaves and not is_settled and not case.forgotten
         read.counts["leaving"] += case.profile in read.leavers
         read.counts["kept_before"] += case.profile in read.leavers and _was_kept(job, case, survey)
         read.counts["assigned"] += _was_assigned(case, run)

@@ -37,6 +37,11 @@ def of_connection(database: Database, connection: str) -> list[Owner]:
     return [_owner(item) for item in database.query(Table.CONTROL, _partition(connection))]
 
 
+def targets(database: Database, connection: str) -> list[str]:
+    """Return all targets of a connection that were ever owned."""
+    return [str(item["sk"]) for item in database.query(Table.CONTROL, _partition(connection))]
+
+
 def to_adopt(database: Database, connection: str, export: str) -> dict[str, frozenset[str]]:
     """Return the targets of an export that were other exports' before, with those exports' keys.
 
