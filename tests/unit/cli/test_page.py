@@ -10,7 +10,7 @@ from cyclopts.exceptions import CycloptsError
 from local import command_page
 from local.command_page import commands, tree
 from relay.workers.operators import findings
-from relay_cli.commands import runs
+from relay_cli.views import runs
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "cli/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -71,6 +71,6 @@ def test_every_command_that_a_finding_names_can_be_typed() -> None:
 
 
 def test_every_command_that_a_run_is_shown_with_can_be_typed() -> None:
-    texts = [text.split(",")[0].format(run="01RUN", export="a/b", connection="a") for text in runs.view._NEXT.values()]
+    texts = [text.split(",")[0].format(run="01RUN", export="a/b", connection="a") for text in runs._NEXT.values()]
 
     assert {line: why for line in texts if (why := refused(line)) is not None} == {}
