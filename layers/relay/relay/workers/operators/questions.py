@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relay.workers.operators import checker, explaining, following, probing, rejected, running, segments, tracing
+from relay.workers.operators import (
+    checker,
+    explaining,
+    following,
+    forgetting,
+    probing,
+    rejected,
+    running,
+    segments,
+    tracing,
+)
 from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
@@ -12,6 +22,7 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
     "explain": Kind(Level.VIEW, explaining.Explain, explaining.Explained),
     "follow": Kind(Level.VIEW, following.Follow, following.Followed),
+    "forget": Kind(Level.FORGET, forgetting.ForgetPerson, forgetting.ForgottenPerson),
     "probe": Kind(Level.OPERATE, probing.Probe, probing.Probed),
     "rejected": Kind(Level.VIEW, rejected.ListRejected, rejected.RejectedPage),
     "run": Kind(Level.OPERATE, running.StartRun, running.RunPicture | running.NotStarted),
