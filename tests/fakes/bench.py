@@ -89,6 +89,11 @@ class BenchQueue:
         self.messages.extend(messages)
         self._step("after send")
 
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: Any) -> bool:
+        bodies = [rewritten(dict(message.body)) for message in self.messages]
+        self.messages = [Message(body) for body in bodies if body is not None]
+        return not self.failures
+
     def retry_later(self, receipt_handle: str, seconds: float) -> None:
         self.hidden.append((receipt_handle, seconds))
 
@@ -129,6 +134,7 @@ class Bench:
         self.other = self._destination(OTHER, imports=not imports, streams=False, call_size=call_size)
         self.queue, self.other_queue = BenchQueue(self.step), BenchQueue(self.step)
         self.checks, self.changes = BenchQueue(self.step), BenchQueue(self.step)
+        self.dead_changes = BenchQueue(self.step)
         self.settings = BenchSettings({CONNECTION: TOOL, OTHER_CONNECTION: OTHER})
         self.inventory = Inventory()
         self.aws = FakeAws(self.clock.now())
@@ -159,7 +165,7 @@ class Bench:
         stack.keyed = KEYED
         stack.destinations = {TOOL: self.tool, OTHER: self.other}.__getitem__
         stack.queue_of = {TOOL: self.queue, OTHER: self.other_queue}.__getitem__
-        stack.checks, stack.changes = self.checks, self.changes
+        stack.checks, stack.changes, stack.dead_changes = self.checks, self.changes, self.dead_changes
         stack.caller = self._caller
         stack.new_id = lambda size: next(self._ids)
         stack.schedules = stack.recent_schedules = self.timetable

@@ -68,6 +68,14 @@ class WorkQueue(Sender, Protocol):
         ...
 
 
+class DeadLetters(Protocol):
+    """A dead-letter queue that is looked through."""
+
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
+        """Replace each message by what `rewritten` makes of its body; see `Queue.rewrite`."""
+        ...
+
+
 class Queue:
     """One queue. Bodies travel as compact JSON (`relay.json_text`)."""
 
@@ -94,8 +102,8 @@ class Queue:
     def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
         """Look through a queue that nobody works on, and replace each message by what `rewritten` makes of its body.
 
-        None drops it. Messages that cannot be read stay. Return whether all were seen before `until`. What is changed is
-        sent before the message is deleted: whoever dies in between leaves it twice. Raises Busy.
+        None drops it. Messages that cannot be read stay. Return whether all were seen before `until`. What is changed
+        is sent before the message is deleted: whoever dies in between leaves it twice. Raises Busy.
         """
         seen: dict[str, str] = {}
         try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.destinations.contract import Caller, Destination
     from relay.domain.exports import Connection
     from relay.domain.keyed_hash import KeyedHash
-    from relay.queues import WorkQueue
+    from relay.queues import DeadLetters, WorkQueue
     from relay.reconcile.confirmation import Confirmation
     from relay.reconcile.enqueue import Enqueuer
     from relay.reconcile.reconciler import Reconciler
@@ -137,7 +137,7 @@ class Stack:
         return self._queue(names.checks_queue(self._prefix))
 
     @cached_property
-    def dead_changes(self) -> Queue:
+    def dead_changes(self) -> DeadLetters:
         """The dead-letter queue of changes."""
         return self._queue(names.changes_dlq(self._prefix))
 

@@ -328,7 +328,8 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
 def blank(record: Record) -> Record:
     """Return the record that nobody wants with nothing in it of whoever was forgotten.
 
-    What the destination was told stays only where it is out. Elsewhere nobody knows: a return is sent again.
+    What the destination was told stays only where it is out, and why it was refused to let go. Elsewhere nobody knows:
+    a return is sent again.
     """
     desired = record.desired
     rest = desired.rest if isinstance(desired, Unwanted) and desired.rest is Rest.KEEP else Rest.OUT
@@ -339,6 +340,7 @@ def blank(record: Record) -> Record:
         acknowledged=OUT if record.acknowledged is OUT else UNKNOWN,
         open=record.open,
         sent_at=record.sent_at,
+        refused=record.refused if record.refused is not None and record.refused.content is OUT else None,
     )
 
 

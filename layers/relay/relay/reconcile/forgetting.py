@@ -6,7 +6,9 @@ are the only way to its identity records. So the assignment goes last, together 
 1. the contact or user is deleted at the destination, where that was asked and nobody else has the identity. It is a
    call with the content OUT, open in every record of the identity: whoever comes back meanwhile waits for its end
 2. identity records lose all that came of the person
-3. the assignment is reduced, and the ends are counted
+3. the assignment is deleted, and the ends are counted
+
+All of that happens once every identity has ended.
 
 Whoever dies in between begins again with the next look.
 """
@@ -18,7 +20,7 @@ from datetime import timedelta
 from typing import Final
 
 from relay.clock import Clock
-from relay.domain.assignment import Pair
+from relay.domain.assignment import Assignment, Pair
 from relay.domain.identity import (
     CLOCK_MARGIN,
     OUT,
@@ -86,25 +88,26 @@ class Forgetter:
         # Of another export's targets a survey reads nothing.
         records = identities.load(self.database, [key for key in places if key not in survey.records])
         records |= {key: survey.records[key] for key in places if key in survey.records}
-        ends = {
-            key: end
-            for key, pair in places.items()
-            if (end := self._end(job, case.profile, forgotten, pair, records[key].record)) is not None
-        }
+        ends: dict[str, str] = {}
+        for key, pair in places.items():
+            end = self._end(job, case.profile, forgotten, pair, records[key].record)
+            if end is None:
+                return
+            ends[key] = end
         if forgotten.at_destinations and job.destination.kept_after_delete is not None:
-            for identity in sorted({places[key].identity for key in ends}):
+            for identity in sorted({pair.identity for pair in places.values()}):
                 of_one = {key: end for key, end in ends.items() if places[key].identity == identity}
-                ends |= self._delete(job, case.profile, identity, of_one)
-        done = self._blanked((key for key, end in ends.items() if end), case.profile)
-        if not done:
+                deleted = self._delete(job, case.profile, identity, of_one)
+                if deleted is None:
+                    return
+                ends |= deleted
+        if not self._is_blanked(ends, case.profile):
             return
-        rest = assigned.assignment._replace(pairs=assigned.assignment.pairs - {places[key] for key in done})
-        counts = Counter(ends[key] for key in done)
         # Whoever was overtaken is left to the next look.
         self.database.transact(
             [
-                assignments.save(job.export.key, case.profile, rest, assigned.version),
-                forgettings.departed(case.profile, forgotten, job.export.key, counts),
+                assignments.save(job.export.key, case.profile, Assignment(), assigned.version),
+                forgettings.departed(case.profile, forgotten, job.export.key, Counter(ends.values())),
             ]
         )
 
@@ -121,6 +124,8 @@ class Forgetter:
                 return None
             if isinstance(desired, Wanted):
                 return SHARED
+            if refused is not None and refused.content is OUT:
+                return f"{REFUSED}{refused.code}"
             return KEPT if desired.rest is Rest.KEEP else LEFT
         if desired != Unwanted(Rest.OUT, profile) or record.open is not None:
             return None
@@ -130,8 +135,8 @@ class Forgetter:
             return None
         return f"{REFUSED}{refused.code}"
 
-    def _delete(self, job: Job, profile: str, identity: str, ends: Mapping[str, str]) -> dict[str, str]:
-        """Delete what one identity stands for; return how its records have ended now, "" for those that have to wait.
+    def _delete(self, job: Job, profile: str, identity: str, ends: Mapping[str, str]) -> dict[str, str] | None:
+        """Delete what one identity stands for; return how its records have ended now, None when that has to wait.
 
         Where another profile has the identity at any target of the account nothing is deleted.
         """
@@ -144,9 +149,9 @@ class Forgetter:
             return {key: SHARED if end == LEFT else end for key, end in ends.items()}
         if wanted:
             # Another export of the account has yet to let the profile go.
-            return dict.fromkeys(ends, "")
+            return None
         if self._may_come(connection, [stored.record for stored in held.values()]):
-            return dict.fromkeys(ends, "")
+            return None
         now, call = self.clock.now(), self.new_id()
         send_by, bound = job.until + LEAVES_WITHIN, job.destination.lost_answer_bound
         opened = {
@@ -156,7 +161,7 @@ class Forgetter:
         }
         writes = [identities.save(key, record, held[key].version, now) for key, record in opened.items()]
         if not all(self.database.write(writes)):
-            return dict.fromkeys(ends, "")
+            return None
         rejection = self._ask_to_delete(job, call, identity, opened)
         answer = Taken() if rejection is None else Rejected(rejection.code, job.under, rejection.is_certain)
         self.recorder.record(job.export.connection, call, dict.fromkeys(opened, answer))
@@ -184,8 +189,8 @@ class Forgetter:
                 self.recorder.record(job.export.connection, call, dict.fromkeys(opened, ending))
             raise
 
-    def _blanked(self, keys: Iterable[str], profile: str) -> set[str]:
-        """Take all that came of the person out of records that nobody wants; return those of which nothing is left."""
+    def _is_blanked(self, keys: Iterable[str], profile: str) -> bool:
+        """Take all that came of the person out of records that nobody wants; return False when somebody else wrote."""
         held, now = identities.load(self.database, sorted(keys)), self.clock.now()
         changed = {
             key: record
@@ -193,8 +198,7 @@ class Forgetter:
             if _is_nobodys(stored.record, profile) and (record := blank(stored.record)) != stored.record
         }
         writes = [identities.save(key, record, held[key].version, now) for key, record in changed.items()]
-        lost = {key for key, done in zip(changed, self.database.write(writes), strict=True) if not done}
-        return held.keys() - lost
+        return all(self.database.write(writes))
 
 
 def _is_nobodys(record: Record, profile: str) -> bool:

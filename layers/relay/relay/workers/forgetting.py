@@ -36,6 +36,7 @@ from relay.stores import (
     profiles,
     registry,
     segments,
+    traces,
     waits,
 )
 from relay.stores.assignments import Stored
@@ -136,6 +137,8 @@ class Forgetting:
         keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
         waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {"": UNDER_WAY}
         self._forget_defects(stored.id, forgotten, keys, ids)
+        if traced := traces.forget(self._database, ids):
+            self._database.write([forgettings.counted(stored.id, forgotten, {"traces": traced})])
         waiting |= self._from_exports(stored, forgotten, keys, ids, listing)
         if not waiting:
             forgettings.end(self._database, stored.id, forgotten, self._clock.now())

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain import moments
 from relay.domain.changes import Forget
@@ -26,6 +25,9 @@ from relay.workers.operators.protocol import Answer, Question
 BACKUPS_KEPT: Final = timedelta(days=35)
 """Point-in-time recovery. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html"""
 
+SEARCHED_FOR: Final = timedelta(seconds=15)
+"""How long the dead-letter queue is looked through at a time."""
+
 FILES_KEPT: Final = timedelta(days=30)
 """As the template says of the bucket."""
 
@@ -41,7 +43,12 @@ _MEANS: Final = {
     LEFT_BEHIND: "left where it is: the export was deleted, or did not work for weeks",
 }
 
-_WHERE: Final = {"index": "segment index", "set_aside": "profiles set aside", "dead_letters": "dead-letter queue"}
+_WHERE: Final = {
+    "index": "segment index",
+    "set_aside": "profiles set aside",
+    "dead_letters": "dead-letter queue of changes",
+    "traces": "traces",
+}
 
 
 class ForgetPerson(Question):
@@ -110,7 +117,6 @@ class ForgettingOnRequest:
         forgetting: Forgetting,
         find: Callable[[str], Sequence[Profile]],
         dead_changes: Callable[[Sequence[str], datetime], tuple[int, bool]],
-        clock: Clock,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -118,7 +124,6 @@ class ForgettingOnRequest:
         self._forgetting = forgetting
         self._find = find
         self._dead_changes = dead_changes
-        self._clock = clock
 
     def forget(self, asked: ForgetPerson) -> ForgottenPerson:
         """Forget a person, or go on with it. Raises QuestionProblem when nobody, or more than one, is meant."""
@@ -198,8 +203,8 @@ def _at_destinations(kept: Kept) -> Iterator[AtDestination]:
 
 
 def changes_without(
-    body: dict[str, object], profiles: Sequence[str], until: datetime
-) -> tuple[dict[str, object] | None, int]:
+    body: dict[str, Any], profiles: Sequence[str], until: datetime
+) -> tuple[dict[str, Any] | None, int]:
     """Return a message of changes without those of some profiles, None when none is left; and how many those were.
 
     Changes received later than `until` are newer than the forgetting. What is no message of changes stays as it is.
@@ -211,9 +216,9 @@ def changes_without(
     return ({**body, "changes": rest} if rest else None), len(given) - len(rest)
 
 
-def _is_of(change: object, profiles: Sequence[str], until: datetime) -> bool:
+def _is_of(change: Any, profiles: Sequence[str], until: datetime) -> bool:
     try:
-        ids, received = change["profile"], moments.parse(change["received_at"])  # type: ignore[index]
+        ids, received = change["profile"], moments.parse(change["received_at"])
         return not set(profiles).isdisjoint(ids) and received <= until
     except (KeyError, TypeError, ValueError):
         return False
