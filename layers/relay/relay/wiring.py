@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
     from relay.workers.operators.operator import Operator
+    from relay.workers.planner import Planner
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -340,6 +341,14 @@ class Stack:
         from relay.reconcile.set_aside import SetAside
 
         return SetAside(self.database, self.clock, self.observe)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Says what a run would do."""
+        from relay.reconcile.survey import Surveyor
+        from relay.workers.planner import Planner
+
+        return Planner(self.database, self.opener, Surveyor(self.database, self.keyed, self.clock), self.clock)
 
     @cached_property
     def reconciler(self) -> Reconciler:
