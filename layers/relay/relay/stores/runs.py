@@ -10,7 +10,9 @@ from typing import Final
 
 from relay.domain import moments
 from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards
+from relay.stores import notices
 from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Put, Table, Update
+from relay.stores.notices import RECORD, RUN_ENDED, RUN_STARTED, RUN_WAITS, Notice
 
 FORMAT: Final = 1
 
@@ -32,12 +34,13 @@ def begin(database: Database, run: Run) -> bool:
     shards = [Put(_shard(run.id, shard), _shard_item(shard, _expiry(run))) for shard in first_shards(run)]
     database.write(shards)
     expect: Expectation = {"run": ABSENT} if item is None else {"run": str(item["run"])}
-    return database.transact([*_records(run), Update(_last(run.export), {"run": run.id}, expect=expect)])
+    begun = Update(_last(run.export), {"run": run.id}, expect=expect)
+    return database.transact([*_records(run), begun, *map(notices.note, _announced(run, run.started_at))])
 
 
 def refuse(database: Database, run: Run) -> None:
     """Record a run that could not start, with its reason."""
-    database.write(_records(run))
+    database.transact([*_records(run), *map(notices.note, _announced(run, run.started_at))])
 
 
 def _records(run: Run) -> list[Put]:
@@ -119,19 +122,26 @@ def note_sent_again(database: Database, run: str, shards: Iterable[Shard], now: 
 
 
 def next_phase(database: Database, run: Run, confirmed_by: str | None = None) -> bool:
-    """Begin a run's next phase; False when somebody else changed the run."""
+    """Begin a run's next phase; False when somebody else changed the run. Nothing is announced."""
     header = replace(run, state=RunState.RUNNING, phase=Phase(run.phase + 1), reason=None, confirmed_by=confirmed_by)
-    return _change(database, run, header)
+    return database.write([_changed(run, header)])[0]
 
 
 def change_state(database: Database, run: Run, state: RunState, now: datetime, reason: str | None = None) -> bool:
-    """Write a run's new state; False when somebody else changed the run."""
-    return _change(database, run, replace(run, state=state, reason=reason, ended_at=now if state in ENDED else None))
+    """Write a run's new state, to be announced; False when somebody else changed the run."""
+    header = replace(run, state=state, reason=reason, ended_at=now if state in ENDED else None)
+    return database.transact([_changed(run, header), *map(notices.note, _announced(header, now))])
 
 
-def _change(database: Database, run: Run, header: Run) -> bool:
-    item = _header_item(header, run.version + 1)
-    return database.write([Update(_header(run.id), item, expect={"version": run.version})])[0]
+def _changed(run: Run, header: Run) -> Update:
+    return Update(_header(run.id), _header_item(header, run.version + 1), expect={"version": run.version})
+
+
+def _announced(run: Run, now: datetime) -> list[Notice]:
+    """Return what is announced of a run that has come to its state."""
+    if run.state in ENDED:
+        return [Notice(now, RUN_ENDED, run.id), Notice(now, RECORD, run.id)]
+    return [Notice(now, RUN_WAITS if run.state is RunState.NEEDS_CONFIRMATION else RUN_STARTED, run.id)]
 
 
 def _columns(counts: Mapping[str, int]) -> dict[str, int]:
