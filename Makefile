@@ -30,7 +30,7 @@ test: ## everything that CI checks
 .PHONY: deployed
 deployed: setup build ## the main job with 1,000 profiles and the tests of the deployed stack, on one stack
 	@status=0; $(MAKE) run PROFILES=1000 KEEP=1 && .venv/bin/pytest tests/stack || status=$$?; \
-	.venv/bin/python -m local.stack down; exit $$status
+	$(MAKE) down; exit $$status
 
 # The order of sets is part of what a seed of the simulation plays, so hashes of texts are fixed.
 check: setup ## lint, types, template and the tests that need no stack
@@ -53,7 +53,7 @@ build: setup ## what `sam deploy` takes to AWS (BYTECODE=3.13 fails where it cou
 stack-tests: setup ## the tests of the deployed stack, on this machine
 	@was_up=$$(test -e .local/stack.json && echo yes || echo no); \
 	status=0; .venv/bin/pytest tests/stack || status=$$?; \
-	if [ $$was_up = no ]; then .venv/bin/python -m local.stack down; fi; \
+	if [ $$was_up = no ]; then $(MAKE) down; fi; \
 	exit $$status
 
 .PHONY: bench-activecampaign bench-gainsight-px
@@ -80,11 +80,13 @@ bench-database: .venv/installed ## measure what an item costs on its way to Dyna
 bench-pace: .venv/installed ## measure how far a vendor's calls a second are used, and what pacing costs (JSON=)
 	@$(BENCHMARK)
 
-up: setup ## start the stack and the destination sandboxes here, and leave them running
+up: setup ## start the stack, the sandboxes and something to try here, and leave them running
 	@.venv/bin/python -m local.stack up
+	@.venv/bin/python -m local.samples
 
+# Needs nothing that was installed, so that it works on a fresh clone, and after half of a `make clean`.
 down: ## stop what `make up` started
-	@.venv/bin/python -m local.stack down
+	@$(PYTHON) -m local.stack down
 
 # local/live/access.py says what they need; credentials come from the environment, never from the command line.
 # 0: everything fits our reading, 1: something does not, 2: it could not run; make itself shows that number and ends with 2.
@@ -101,6 +103,7 @@ destination: .venv/installed ## write a new destination, ready to be changed: NA
 pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.option_tables
+	PYTHONPATH=layers/relay:. .venv/bin/python -m local.openapi
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)

@@ -26,9 +26,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
 from local.processes import LocalStackError, Processes, tail
 from sandboxes import names
 
@@ -66,9 +63,15 @@ class LocalStack:
     outputs: dict[str, str]
     sandboxes: dict[str, dict[str, str]]
     pids: dict[str, int] = field(default_factory=dict)
+    samples: dict[str, Any] = field(default_factory=dict)
+    """What `local.samples` put there; nothing where it was not asked to."""
 
     def client(self, service: str) -> Any:
         """Return an AWS client for the emulator, with an administrator's rights."""
+        # Here, so that `down` needs nothing that was installed.
+        import boto3
+        from botocore.config import Config
+
         return boto3.client(
             service,  # type: ignore[call-overload]
             endpoint_url=self.endpoint_url,
@@ -89,6 +92,11 @@ def running() -> LocalStack | None:
     except FileNotFoundError:
         return None
     return stack if Processes(FOLDER).pids().keys() >= stack.pids.keys() else None
+
+
+def write_description(stack: LocalStack) -> None:
+    """Write `.local/stack.json`."""
+    DESCRIPTION.write_text(json.dumps(asdict(stack), indent=2) + "\n", encoding="utf-8")
 
 
 def up(say: Say = print) -> LocalStack:
@@ -163,7 +171,7 @@ def _start(say: Say) -> LocalStack:
     overrides = [f"{key}={value}" for key, value in parameters.items()]
     _sam(processes, "deploy", environment, "--parameter-overrides", *overrides)
     stack = _describe(endpoint, region, name, addresses, processes.pids())
-    DESCRIPTION.write_text(json.dumps(asdict(stack), indent=2) + "\n", encoding="utf-8")
+    write_description(stack)
     progress(f"up: webhooks at {stack.webhook_url}, described in {DESCRIPTION.relative_to(ROOT)}")
     return stack
 

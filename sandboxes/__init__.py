@@ -3,7 +3,8 @@
 They answer as the vendors document it; where the vendors document nothing, a comment at the place says what was
 chosen and why. Nothing of the product is imported here, and nothing here by the product.
 
-Each is a package with `Config`, the settings of an account, and `create_app`, which returns the sandbox of one.
+Each is a package with `Config`, the settings of an account, `create_app`, which returns the sandbox of one, and
+`SAMPLE`, a connection and an export that work with the defaults.
 """
 
 from pkgutil import iter_modules

@@ -37,6 +37,12 @@ takes less than 100 kB: headers have at most 10,240 bytes, and stand in it twice
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-execution-service-limits-table.html
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
+NOT_TAKEN: Mapping[str, str] = {
+    "source_not_usable": "This source is not set up correctly yet; its administrator has the reason.",
+    "unavailable": "The request could not be taken for a moment; send it again.",
+}
+"""What a sender is told with 503, by code."""
+
 
 def handler(
     event: Mapping[str, Any],
@@ -58,6 +64,7 @@ def handler(
         taken = _take(
             event,
             source,
+            request_id,
             settings=_sources() if settings is None else settings,
             queue=_queue() if queue is None else queue,
             clock=SystemClock() if clock is None else clock,
@@ -76,17 +83,16 @@ def _not_taken(error: Exception, source: str, request_id: str, observability: Ob
     if row.do is failures.Do.DEAD_LETTER:
         observability.problem("defect", error, request_id=request_id)
         return _refused(problem_details.unexpected(), request_id, observability)
-    if row.actor is Actor.ADMINISTRATOR:
-        event, code = "source not usable", "source_not_usable"
-        detail = "This source is not set up correctly yet; its administrator has the reason."
-    else:
-        event, code = "not taken", "unavailable"
-        detail = "The request could not be taken for a moment; send it again."
+    event, code = (
+        ("source not usable", "source_not_usable") if row.actor is Actor.ADMINISTRATOR else ("not taken", "unavailable")
+    )
     observability.problem(event, error, request_id=request_id, source=source)
-    return _refused(problem_details.unavailable(code, detail), request_id, observability)
+    return _refused(problem_details.unavailable(code, NOT_TAKEN[code]), request_id, observability)
 
 
-def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Queue, clock: Clock) -> Intake:
+def _take(
+    event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
+) -> Intake:
     received_at = clock.now()
     try:
         known = settings.source(source)
@@ -107,6 +113,7 @@ def _take(event: Mapping[str, Any], source: str, *, settings: Sources, queue: Qu
         identity_hash=KeyedHash(settings.identity_key()),
         received_at=received_at,
         webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
+        request_id=request_id,
     )
     queue.send([Message(message) for message in taken.messages])
     return taken

@@ -10,6 +10,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from sandboxes.config import AccountConfig, Address, Text
+from sandboxes.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -65,3 +66,11 @@ class ActiveCampaignConfig(AccountConfig):
     requests_per_second: NonNegativeInt = 5
     imports_per_minute: NonNegativeInt = 100
     single_imports_per_minute: NonNegativeInt = 20
+
+
+SAMPLE = Sample(
+    name="newsletter",
+    connection={"api_host": "sandbox.api-us1.com", "api_key": "sandbox-api-key"},
+    mapping={"email": "attributes.email", "first_name": "attributes.firstName"},
+    options={"list_id": "1"},
+)

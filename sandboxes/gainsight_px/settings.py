@@ -10,6 +10,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt
 from pydantic.dataclasses import dataclass
 
 from sandboxes.config import AccountConfig, Text
+from sandboxes.sample import Sample
 
 
 @dataclass(frozen=True)
@@ -49,3 +50,10 @@ class GainsightPxConfig(AccountConfig):
     permission: Literal["read", "write"] = "write"
     requests_per_second: NonNegativeInt = 200
     requests_per_day: NonNegativeInt = 1_000_000
+
+
+SAMPLE = Sample(
+    name="product",
+    connection={"region": "eu", "api_key": "sandbox-api-key"},
+    mapping={"IDENTIFY_ID": "identities.crm"},
+)

@@ -23,6 +23,7 @@ from sandboxes.account import DAY, Account
 from sandboxes.answers import body_object, json_answer
 from sandboxes.config import AccountConfig, Text
 from sandboxes.control import make_app
+from sandboxes.sample import Sample
 
 LISTS_A_PAGE = 20
 MOST_MEMBERS = 50
@@ -37,6 +38,14 @@ class Config(AccountConfig):
     calls_a_minute: NonNegativeInt = 60
     calls_an_hour: NonNegativeInt = 2_000
     calls_a_day: NonNegativeInt = 20_000
+
+
+SAMPLE = Sample(
+    name="newsletter-tool",
+    connection={"api_key": "sandbox-api-key"},
+    mapping={"email": "attributes.email", "name": "attributes.firstName"},
+    options={"list_id": 1},
+)
 
 
 class NewsletterToolAccount(Account[Config]):

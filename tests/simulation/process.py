@@ -14,6 +14,7 @@ from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
 from relay.wiring import Stack
 from tests.simulation.overlapping import drawn_pool
+from tests.simulation.promises import promise
 from tests.simulation.settings import SEEN_WITHIN, SimSettings
 from tests.simulation.watch import WatchedReconciler
 
@@ -70,6 +71,7 @@ class Process:
         made = [0]
 
         def call(method: str, url: str, *, quota: Quota, **more: Any) -> Reply:
+            promise(method == "GET" or self.world.has_time_left(), "a call begins in the last half minute")
             with self.world.on_its_way():
                 self.stack.pace(connection.name, quota)
                 self.world.step(f"before call {connection.name}")

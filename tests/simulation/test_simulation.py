@@ -5,12 +5,18 @@
 
 import os
 import secrets
+from dataclasses import replace
 
 import pytest
+from greenlet import getcurrent
 
+from relay.domain.changes import MembershipChange
+from relay.stores.database import Key, Table
 from tests.simulation import playing, races
 from tests.simulation.mistakes import MISTAKES, notice
 from tests.simulation.playing import WORLDS, Session, attempt, play, tasks
+from tests.simulation.process import Process
+from tests.simulation.world import SEGMENTS, TIMEOUT, Worker, World
 
 ENOUGH = 150
 """Schedules within which a mistake must be noticed, should its seed play another one by now."""
@@ -48,6 +54,67 @@ def test_a_seed_plays_the_same_schedule_every_time(world: str) -> None:
     one, other = (play(seed, 60, make=WORLDS[world]) for _ in range(2))
     assert one.database.steps == other.database.steps
     assert one.database.snapshot() == other.database.snapshot()
+
+
+@pytest.mark.parametrize("meets", [False, True])
+def test_an_invocation_does_nothing_after_its_time_is_up(meets: bool) -> None:
+    world = World(0)
+    begun, did = world.time, []
+    if meets:
+        # Then the clock moves on with the one that waits.
+        world._meeting, world._meeting_steps = Key(Table.CONTROL, "a", "b"), 1
+
+    def work(process: Process) -> list[str]:
+        for _ in range(20):
+            process.clock.sleep(10)
+            did.append(world.time - begun)
+        return []
+
+    world.invoke("slow", work, None, [])
+    world.pass_time(300)
+    assert max(did) == TIMEOUT
+    assert world.deaths == 1
+
+
+def test_whoever_was_overtaken_goes_on_only_while_there_is_time() -> None:
+    world = World(0)
+    did = []
+
+    def work(process: Process) -> list[str]:
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
+        world._leave(worker)
+        did.append("on time")
+        world._leave(worker)
+        did.append("too late")
+        return []
+
+    world.invoke("slow", work, None, [])
+    (worker,) = world._workers
+    world._move_clock(TIMEOUT.total_seconds())
+    world._go_on(worker)
+    world._move_clock(1)
+    world._go_on(worker)
+    assert did == ["on time"]
+    assert world._workers == []
+
+
+def test_there_is_no_rest_until_an_edited_export_has_had_its_run() -> None:
+    world = World(0)
+    with world.under_way():
+        # A run is refused while a segment was never seen.
+        seen = [MembershipChange(segment, True, world.time) for segment in SEGMENTS]
+        world.post_changes([replace(world.change(), memberships=seen)])
+        world.settle_down()
+        streaming = [key for key, export in world.console.exports.items() if export.stream]
+        assert streaming
+        assert world.is_at_rest()
+        for key in streaming:
+            world.edit_export(key)
+        assert not world.is_at_rest()
+        world.come_to_rest()
+    for key in streaming:
+        assert world._activated(key) == world.console.exports[key].version
 
 
 def test_a_session_says_what_it_has_seen_and_which_races_were_never_lost() -> None:

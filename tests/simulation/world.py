@@ -31,6 +31,7 @@ from relay.domain.runs import RunState
 from relay.queues import Message, Received
 from relay.stores import identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
+from relay.workers.consumer import ENOUGH_TIME
 from tests.fakes.memory_database import Trouble
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.buggify import buggified
@@ -273,6 +274,12 @@ class World:
         parent = worker.parent
         assert parent is not None
         parent.switch()
+        self._end_if_late(worker)
+
+    def _end_if_late(self, worker: Worker) -> None:
+        """End a worker whose time is up: AWS stops an invocation there, long before its messages come back."""
+        if self.time - worker.born > TIMEOUT:
+            raise Death("time-out")
 
     def sleep(self, seconds: float) -> None:
         """Let a worker sleep; the others go on meanwhile."""
@@ -282,9 +289,17 @@ class World:
         if self.is_calm or waits_for_us or not isinstance(worker, Worker):
             # While two are to meet, time passes for the one that waits, too.
             self._move_clock(seconds)
+            if not self.is_calm and isinstance(worker, Worker):
+                self._end_if_late(worker)
         elif seconds > 0:
             worker.wakes_at = self.time + timedelta(seconds=seconds)
             self._leave(worker)
+
+    def has_time_left(self) -> bool:
+        """Return whether the invocation under way has the time left that a call may need."""
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
+        return self.time - worker.born <= TIMEOUT - timedelta(seconds=ENOUGH_TIME)
 
     @contextmanager
     def on_its_way(self) -> Iterator[None]:
@@ -297,14 +312,20 @@ class World:
             worker.is_on_its_way = False
 
     def _arrives(self, export: Export, target: str, identity: str) -> None:
-        """A call arrives by the time that its record says, which may have the latest moment from an earlier call."""
+        """A call arrives by the time that its record says, which may have the latest moment from an earlier call.
+
+        Its own process sees to that by its own clock: the margin for clocks is for those of others.
+        """
         record = self.watch.records[self.record_key(export.connection, target, identity)]
         promise(record.open is not None, "a call arrives that is not open")
         assert record.open is not None
+        worker = getcurrent()
+        assert isinstance(worker, Worker)
         # All open calls of a record have one content and one deadline: that of whichever may leave last.
         bound = self.destinations[export.connection].lost_answer_bound
-        late = self.time - max(record.open.send_by, record.open.deadline - bound - CLOCK_MARGIN)
-        promise(late <= CLOCK_MARGIN, f"a call arrives {late} after the last moment at which it could leave")
+        last = max(record.open.send_by, record.open.deadline - bound - CLOCK_MARGIN)
+        late = worker.process.clock.now() - last
+        promise(late <= timedelta(), f"a call arrives {late} after the last moment at which it could leave")
 
     def invoke(
         self, name: str, work: Callable[[Process], list[str]], queue: SimQueue | None, batch: list[Received]
@@ -728,6 +749,8 @@ class World:
                 moments.append(datetime.fromisoformat(str(item["probe_at"])) + timedelta(seconds=5))
             elif item.get("resync") and not self._is_running(key.pk.partition("#")[2], key.sk.partition("#")[2]):
                 moments.append(soon)
+        if any(not self._is_running(*key.split("/")) for key in self._unactivated()):
+            moments.append(soon)
         return min(moments)
 
     def _is_running(self, connection: str, export: str) -> bool:
@@ -749,12 +772,25 @@ class World:
             export = f"{key.pk.partition('#')[2]}/{key.sk.partition('#')[2]}"
             if item.get("code") or (item.get("resync") and not self._was_refused(export)):
                 found.append(f"{key.pk} {key.sk} {item}")
+        found += [f"{export} as it was edited" for export in self._unactivated()]
         for key, item in self.database.control("run"):
             if key.sk == "header" and item["state"] in ("running", "needs-confirmation"):
                 found.append(f"{key.pk} {item['state']}")
             elif key.sk.startswith("out#") and self._has_finished(key.pk):
                 found.append(str(outstanding._record(key.pk, item)))
         return found
+
+    def _unactivated(self) -> list[str]:
+        """Return the exports that stream whose settings have not had their run."""
+        return [
+            key
+            for key, export in sorted(self.console.exports.items())
+            if export.stream and self._activated(key) != export.version and not self._was_refused(key)
+        ]
+
+    def _activated(self, export: str) -> int | None:
+        item = self.database.peek(Key(Table.CONTROL, f"activation#{export}", "latest"))
+        return None if item is None else int(item["activated"])
 
     def _was_refused(self, export: str) -> bool:
         """Return whether the last run of an export was refused: one of its segments was never posted."""

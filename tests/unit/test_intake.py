@@ -39,9 +39,15 @@ HASH = KeyedHash("key")
 LAYER = str(Path(__file__).parents[2] / "layers" / "relay")
 
 
-def taken(*changes: dict[str, Any], source: SourceSettings = SHOP, webhook_id: str | None = None) -> Intake:
+def taken(
+    *changes: dict[str, Any],
+    source: SourceSettings = SHOP,
+    webhook_id: str | None = None,
+    request_id: str | None = None,
+) -> Intake:
     body = json.dumps({"changes": changes}).encode()
-    return take_in(body, source=source, identity_hash=HASH, received_at=NOON, webhook_id=webhook_id)
+    ids = {"webhook_id": webhook_id, "request_id": request_id}
+    return take_in(body, source=source, identity_hash=HASH, received_at=NOON, **ids)
 
 
 def queued(intake: Intake) -> list[Change]:
@@ -86,9 +92,10 @@ def test_no_changes_make_no_message() -> None:
     assert taken().messages == []
 
 
-def test_every_message_has_an_id_of_its_own() -> None:
-    messages = taken(*[{"identities": {"crm": "c"}, "attributes": {"a": "x" * 90_000}}] * 5).messages
-    assert len({message["id"] for message in messages}) == len(messages) == 3
+def test_all_messages_of_a_request_carry_its_id() -> None:
+    messages = taken(*[{"identities": {"crm": "c"}, "attributes": {"a": "x" * 90_000}}] * 5, request_id="r-1").messages
+    assert [message["id"] for message in messages] == ["r-1"] * 3
+    assert len({message["id"] for message in taken({"identities": {"crm": "c"}}).messages}) == 1
 
 
 def test_a_profile_too_large_alone_is_refused_by_its_place() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.domain.problems import Busy, ConnectionProblem
-from relay.observability import WITHHELD, Count, Observability, places
+from relay.observability import MAX_LISTED, MAX_TEXT, WITHHELD, Count, Observability, during_call, places
 
 PLANTED = "ada.lovelace@example.com"
 
@@ -89,3 +89,19 @@ def test_a_count_is_an_embedded_metric(capsys: pytest.CaptureFixture[str], monke
     assert directive["Metrics"][0]["Name"] == "ChangesAccepted"
     assert accepted["source"] == "shop"
     assert "profile" not in delivered
+
+
+def test_a_line_lists_requests_and_profiles_and_withholds_what_looks_personal(stream: io.StringIO) -> None:
+    observe = Observability(stream)
+    observe.info("attempt", traces=["r-1", PLANTED], profiles=["p" * 400, {"a": 1}] + ["p"] * 600)  # type: ignore[arg-type]
+    [line] = lines(stream)
+    assert line["traces"] == ["r-1", WITHHELD]
+    assert (len(line["profiles"]), line["profiles"][:2]) == (MAX_LISTED, ["p" * MAX_TEXT, WITHHELD])
+
+
+def test_lines_during_a_call_name_it(stream: io.StringIO) -> None:
+    observe = Observability(stream)
+    with during_call("c-1"):
+        observe.info("destination call")
+    observe.info("worked")
+    assert [line.get("call") for line in lines(stream)] == ["c-1", None]

@@ -6,7 +6,9 @@ Lines go to standard output, where Lambda picks them up; metrics are in CloudWat
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum
 from typing import IO, Any, TypedDict, Unpack
 
@@ -19,7 +21,11 @@ from relay.version import VERSION
 DEFAULT_NAMESPACE = "AudienceRelay"
 """The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
 MAX_TEXT = 300
+MAX_LISTED = 500
+"""How many entries of a list a line has: more than any call has rows."""
 WITHHELD = "[withheld]"
+_LISTS = frozenset({"traces", "profiles"})
+_CALL: ContextVar[str | None] = ContextVar("call", default=None)
 _CALLER = 3
 """Frames between Powertools and whoever logs, so that `location` names the latter."""
 
@@ -41,6 +47,9 @@ class Fields(TypedDict, total=False):
     version: int
     profile: str
     import_id: str
+    call: str
+    traces: Sequence[str]
+    profiles: Sequence[str]
     operation: str
     method: str
     path: str
@@ -151,6 +160,16 @@ class Observability:
                     one.add_dimension(name=name, value=str(details))
 
 
+@contextmanager
+def during_call(call: str) -> Iterator[None]:
+    """Let every line that is logged meanwhile, in this thread, name the call that it belongs to."""
+    token = _CALL.set(call)
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
 def places(error: BaseException) -> list[str]:
     """Return where an exception passed through our code, innermost last: module file, line, function."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -159,7 +178,15 @@ def places(error: BaseException) -> list[str]:
 
 def _allowed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Type checking already refuses other names; this holds for what it does not see."""
-    return {name: _safe(value) for name, value in fields.items() if name in Fields.__annotations__}
+    call = _CALL.get()
+    given = fields if call is None else {"call": call, **fields}
+    return {name: _of_field(name, value) for name, value in given.items() if name in Fields.__annotations__}
+
+
+def _of_field(name: str, value: Any) -> str | int | float | list[str | int | float | None] | None:
+    if name in _LISTS and isinstance(value, list):
+        return [_safe(entry) for entry in value[:MAX_LISTED]]
+    return _safe(value)
 
 
 def _safe(value: Any) -> str | int | float | None:

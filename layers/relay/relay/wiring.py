@@ -355,7 +355,8 @@ class Stack:
         """Makes destinations agree with the store."""
         from relay.reconcile.reconciler import Reconciler
 
-        return Reconciler(self.database, self.keyed, self.clock, self.enqueuer, new_id=lambda: self.new_id(8))
+        parts = self.database, self.keyed, self.clock, self.enqueuer
+        return Reconciler(*parts, new_id=lambda: self.new_id(8), observe=self.observe)
 
     @cached_property
     def confirmation(self) -> Confirmation:

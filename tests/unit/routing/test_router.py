@@ -52,6 +52,17 @@ def test_a_batch_is_merged_indexed_looked_at_and_counted() -> None:
     assert world.totals() == Counts(merged=2)
 
 
+def test_a_profile_names_the_request_that_changed_it_last() -> None:
+    world = World()
+    named = []
+    for plan, minute in (("pro", 0), ("free", 1), ("free", 1), ("pro", 0)):
+        world.post(change(1, member("s/a"), attributes={"plan": plan}, at=NOON + timedelta(minutes=minute)))
+        world.run()
+        named.append(world.profile(1).trace)
+    # The third repeats the second, and the fourth the first: neither changes anything.
+    assert named == ["batch-1", "batch-2", "batch-2", "batch-2"]
+
+
 def test_the_order_of_writes_is_index_profile_alias_looks_counts() -> None:
     steps: list[str] = []
     world = World(steps.append)

@@ -76,7 +76,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeBatch:
-    """One message of the Changes queue: changes of one source. Its id says in logs what came together."""
+    """One message of the Changes queue: changes of one source.
+
+    Its id is the trace: the `request_id` of the webhook that brought them, the same in all messages of one request.
+    """
 
     id: str
     source: str

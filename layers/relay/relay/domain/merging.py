@@ -66,7 +66,7 @@ def merge(profile: Profile, change: Change) -> Merged:
 
 
 def join(profile: Profile, other: Profile) -> Profile:
-    """Return the profile with all that the other one knows: ids, source, version and time of writing stay its own.
+    """Return the profile with all that the other one knows: id, source, trace, version and time of writing are its own.
 
     For every identity namespace and attribute the later stamp wins, between equal ones the larger canonical JSON text.
     A cleared key stays as a register of None, so that an older value cannot come back. The later floor counts: what was
@@ -85,6 +85,7 @@ def join(profile: Profile, other: Profile) -> Profile:
         attributes_floor,
         _joined_memberships(profile.memberships, other.memberships),
         _joined_receipts(profile.receipts, other.receipts),
+        profile.trace,
         profile.changed_at,
         profile.version,
     )

@@ -40,7 +40,8 @@ class Profile:
     """One customer: identities by namespace, attributes, and memberships by `source/segment`.
 
     `identities_floor` and `attributes_floor` are the stamps of the newest snapshot: what is older is gone.
-    `receipts` says when the last messages were first received, by the keyed hash of their webhook id.
+    `receipts` says when the last messages were first received, by the keyed hash of their webhook id. `trace` is the id
+    of the request that changed it last.
     `changed_at` is when the store last changed; `version` counts its writes (0: not stored yet).
     """
 
@@ -52,6 +53,7 @@ class Profile:
     attributes_floor: Stamp | None = None
     memberships: Mapping[str, Membership] = field(default_factory=dict)
     receipts: Mapping[str, datetime] = field(default_factory=dict)
+    trace: str | None = None
     changed_at: datetime | None = None
     version: int = 0
 

@@ -34,6 +34,7 @@ from relay.domain.identity import (
 from relay.domain.identity import Answer as Recorded
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import UNCONFIRMED, Conflict, Problem, Transient
+from relay.observability import Fields, Observability, during_call
 from relay.reconcile.adoption import Adoption
 from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.handover import Handover
@@ -89,12 +90,14 @@ class Reconciler:
         *,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
         pool: Callable[[int], AbstractContextManager[Pool]] = pool_of,
+        observe: Observability | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._enqueuer = enqueuer
         self._new_id = new_id
         self._pool = pool
+        self._observe = observe
         self._surveyor = Surveyor(database, keyed, clock)
         self._handover = Handover(database, keyed, clock, enqueuer)
         self._adoption = Adoption(database)
@@ -268,6 +271,7 @@ class Reconciler:
                     break
                 call, outcome = pool.ended()
                 under_way.remove(call)
+                self._log(job, survey, call, outcome)
                 if isinstance(outcome, Answer):
                     try:
                         self._take(job, survey, call, outcome)
@@ -289,9 +293,29 @@ class Reconciler:
         try:
             if self._clock.now() >= job.until:
                 raise out_of_time()
-            return call, job.destination.send(account, job.export, [_step(row) for row in call.rows])
+            with during_call(call.id):
+                return call, job.destination.send(account, job.export, [_step(row) for row in call.rows])
         except Exception as problem:  # noqa: BLE001 - it is raised when the calls beside it have ended
             return call, problem
+
+    def _log(self, job: Job, survey: Survey, call: Call, outcome: Answer | Exception) -> None:
+        """Log one line of an attempt: for whom, which requests led to it, and how it ended."""
+        if self._observe is None:
+            return
+        rows = {row.profile for row in call.rows}
+        refused = len(outcome.refused) if isinstance(outcome, Answer) else 0
+        line = Fields(
+            call=call.id,
+            export=job.export.key,
+            attempt=job.receives,
+            outcome=_ended_as(outcome),
+            refused=refused,
+            profiles=sorted(rows),
+            traces=sorted({case.trace for case in survey.cases if case.profile in rows and case.trace is not None}),
+        )
+        if job.run is not None:
+            line["run"] = job.run.run
+        self._observe.info("attempt", **line)
 
     def _leave_out(self, job: Job, survey: Survey, failed: Sequence[tuple[Call, Problem]]) -> None:
         """Leave rows out at which the destination fails, though it is well otherwise; raise where more may be wrong."""
@@ -365,6 +389,12 @@ class Reconciler:
         if by_key:
             known = {key: survey.records[key] for key in by_key}
             survey.records |= self.recorder.record(job.export.connection, call.id, by_key, known, besides=besides)
+
+
+def _ended_as(outcome: Answer | Exception) -> str:
+    if isinstance(outcome, Answer):
+        return "answered" if outcome.import_id is None else "queued"
+    return outcome.code if isinstance(outcome, Problem) else type(outcome).__name__
 
 
 def _next(waiting: Sequence[Call], under_way: Sequence[Call]) -> Call | None:

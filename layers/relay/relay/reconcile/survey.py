@@ -55,6 +55,8 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
+    trace: str | None = None
+    """The request that changed the profile last."""
 
     @property
     def rejected(self) -> Verdict | None:
@@ -181,6 +183,7 @@ class Surveyor:
         if isinstance(stored, Alias):
             case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
+        case.trace = None if stored is None else stored.trace
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings
         case.members = {self._key(job, member.pair): member for member in desired.members}

@@ -53,6 +53,8 @@ class Counting:
             stale=counts.stale,
             ignored=counts.ignored,
             rejected=counts.rejected,
+            traces=list(dict.fromkeys(one.batch.id for one in messages)),
+            profiles=list(dict.fromkeys(ids[0] for arrival in arrivals if (ids := arrival.change.profile_ids))),
         )
         count = self._observability.count
         count(Count.MERGED, counts.merged, source=source)

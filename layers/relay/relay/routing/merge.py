@@ -100,6 +100,8 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
             profile, gave_way = _squeezed(profile, room)
             is_squeezed |= gave_way
         is_changed |= merged.changed
+        if merged.changed:
+            profile = replace(profile, trace=arrival.trace)
         clamped += merged.clamped
         outcomes.append((_outcome(change, is_changed=merged.changed), left_out))
     is_changed |= is_squeezed

@@ -16,6 +16,8 @@ class Arrival:
 
     source: str
     change: Change
+    trace: str
+    """The id of the request that brought it."""
     outcome: Outcome | None = None
     """What its profile's write did with it, once that is known."""
     is_left_out: bool = False
@@ -74,7 +76,7 @@ def _handed(record: Received) -> Handed:
         for profile_id in change.profile_ids:
             bucket_of(profile_id)
         outcome = _outcome_of_nothing(change)
-        one.arrivals.append(Arrival(one.batch.source, change, outcome, is_done=outcome is not None))
+        one.arrivals.append(Arrival(one.batch.source, change, one.batch.id, outcome, is_done=outcome is not None))
     return one
 
 

@@ -97,8 +97,11 @@ def take_in(
     identity_hash: KeyedHash,
     received_at: datetime,
     webhook_id: str | None = None,
+    request_id: str | None = None,
 ) -> Intake:
     """Read a body and make its messages. `webhook_id` is the sender's own id of the message, if it gave one.
+
+    `request_id` is what the sender is answered with; it becomes the id of every message, so that logs lead on from it.
 
     What cannot be taken is left out or rejected, and harms no other profile. Raises Refusal: 400 or 422 when nothing
     can be read, 413 when too much is sent, or nothing is left to queue because of profiles that are too large.
@@ -114,7 +117,7 @@ def take_in(
     for error in reading.misshapen:
         request.reject(WRONG_SHAPE, error.pointer)
     return Intake(
-        messages=list(_messages(source.name, request.packed)),
+        messages=list(_messages(source.name, request.packed, request_id or str(uuid.uuid4()))),
         accepted=len(request.packed),
         ignored_memberships=request.ignored_memberships,
         rejections=request.rejections,
@@ -243,7 +246,7 @@ def in_messages(source: str, changes: Iterable[Change]) -> Iterator[dict[str, An
 
     Raises ValueError for a change that is too large by itself (see `fits`).
     """
-    return _messages(source, map(_Packed.of, changes))
+    return _messages(source, map(_Packed.of, changes), str(uuid.uuid4()))
 
 
 def fits(source: str, change: Change) -> bool:
@@ -251,7 +254,7 @@ def fits(source: str, change: Change) -> bool:
     return _Packed.of(change).size <= _room(source)
 
 
-def _messages(source: str, packed: Iterable[_Packed]) -> Iterator[dict[str, Any]]:
+def _messages(source: str, packed: Iterable[_Packed], batch_id: str) -> Iterator[dict[str, Any]]:
     room = _room(source)
     waiting: list[dict[str, Any]] = []
     taken = 0
@@ -259,12 +262,12 @@ def _messages(source: str, packed: Iterable[_Packed]) -> Iterator[dict[str, Any]
         if one.size > room:
             raise ValueError(f"a change of {one.size} bytes")
         if taken + one.size > room:
-            yield message_of(str(uuid.uuid4()), source, waiting)
+            yield message_of(batch_id, source, waiting)
             waiting, taken = [], 0
         waiting.append(one.body)
         taken += one.size
     if waiting:
-        yield message_of(str(uuid.uuid4()), source, waiting)
+        yield message_of(batch_id, source, waiting)
 
 
 @lru_cache(maxsize=64)

@@ -194,6 +194,8 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
         },
         "times": place.written,
     }
+    if profile.trace is not None:
+        document["trace"] = profile.trace
     if profile.receipts:
         document["receipts"] = {one: place(first) for one, first in profile.receipts.items()}
     if profile.identities_floor is not None:
@@ -226,6 +228,7 @@ def _decode(item: Item) -> Profile | Alias:
             for segment, (realized, at, heard_at) in document["memberships"].items()
         },
         {one: times[first] for one, first in document.get("receipts", {}).items()},
+        document.get("trace"),
         changed_at,
         version,
     )

@@ -408,6 +408,7 @@ class ImportChecker:
             connection=opened.connection,
             export=export.key,
             import_id=opened.import_id,
+            call=opened.call,
             delivered=ended - rejected,
             rejected=rejected,
         )

@@ -1,0 +1,357 @@
+"""Prints the OpenAPI description of the webhook endpoint into docs/webhooks.openapi.json, from the code that answers.
+
+python -m local.openapi          write the description
+
+Refusals are those that `relay.problem_details` can make; limits, statuses, dialects and codes are the code's own.
+"""
+
+import inspect
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from functions.ingest.app import MAX_BODY_BYTES, NOT_TAKEN
+from relay import problem_details
+from relay.problem_details import MAX_ERRORS, InputError, Refusal
+from relay.sources import adobe_http, intake, reading, relay_json
+from relay.sources.authentication import MODES, TOLERANCE_SECONDS
+from relay.sources.dialects import DIALECTS
+from relay.version import VERSION
+
+PAGE = Path(__file__).parents[1] / "docs/webhooks.openapi.json"
+
+_ARGUMENTS: Mapping[str, list[Any]] = {
+    "detail": ["What is wrong, without a value of the request."],
+    "errors": [[InputError("must be a list", "#/changes")]],
+    "sender": [None],
+    "scheme": [mode.scheme for mode in MODES.values()],
+    "code": list(NOT_TAKEN),
+}
+"""What the functions that make refusals are called with: of each argument all values that matter."""
+
+_GATEWAY_ANSWERS = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "the body is larger than API Gateway or Lambda takes",
+    HTTPStatus.TOO_MANY_REQUESTS: "more than the stack takes in a second, or from one address in five minutes",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "the function could not be called with this body",
+    HTTPStatus.BAD_GATEWAY: "the function failed",
+    HTTPStatus.GATEWAY_TIMEOUT: "the function took too long",
+}
+"""What API Gateway answers by itself.
+https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html"""
+
+_REJECTIONS = [intake.NO_IDENTITY, intake.WRONG_SHAPE, reading.TOO_LARGE]
+_LEFT_OUT = [
+    reading.UNKNOWN_KEY,
+    reading.UNFIT_IDENTITY,
+    reading.UNFIT_ATTRIBUTE,
+    reading.UNFIT_MEMBERSHIP,
+    reading.UNFIT_TIME,
+    reading.UNFIT_SNAPSHOT,
+    reading.TOO_LARGE,
+]
+_POINTER = {"type": "string", "pattern": "^#(/.*)?$", "description": "JSON Pointer of the place in the body"}
+_COUNT = {"type": "integer", "minimum": 0}
+
+
+def refusals() -> Iterator[tuple[Refusal, str]]:
+    """Yield every answer that `relay.problem_details` can make, once for each code and scheme, and what it means."""
+    for function in vars(problem_details).values():
+        if inspect.isfunction(function) and inspect.signature(function).return_annotation is Refusal:
+            arguments = inspect.signature(function).parameters
+            for values in product(*(_ARGUMENTS[name] for name in arguments)):
+                refusal: Refusal = function(**dict(zip(arguments, values, strict=True)))
+                yield refusal, NOT_TAKEN.get(refusal.code, _meaning(function))
+
+
+def _meaning(function: Callable[..., Refusal]) -> str:
+    first, *_ = (function.__doc__ or "").split("\n")
+    return first.partition(": ")[2]
+
+
+def description() -> dict[str, Any]:
+    """Return the description."""
+    return {
+        "openapi": "3.1.1",
+        "info": {
+            "title": "Audience Relay: webhooks",
+            "version": VERSION,
+            "description": "Where platforms post changes of profiles and of their segments. A source's secret says "
+            "which dialect its bodies have, and how it proves who it is. docs/sources.md has the rules.",
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [
+            {
+                "url": "https://{api}.execute-api.{region}.amazonaws.com/v1",
+                "description": "The stack's output WebhookUrl, without /webhooks",
+                "variables": {"api": {"default": "abcdef1234"}, "region": {"default": "eu-central-1"}},
+            }
+        ],
+        "paths": {"/webhooks/{source}": {"parameters": [_source()], "post": _post()}},
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "`auth` is `bearer`: the source's secret is the token.",
+                },
+                "standardWebhooks": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "webhook-signature",
+                    "description": "`auth` is `standard-webhooks`: a signature (`v1,...`) over `webhook-id`, "
+                    f"`webhook-timestamp` (at most {TOLERANCE_SECONDS} seconds off) and the body; the same three as "
+                    "`svix-...` will do. https://www.standardwebhooks.com",
+                },
+            },
+        },
+    }
+
+
+def text() -> str:
+    """Return the description as it is committed."""
+    return json.dumps(description(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _source() -> dict[str, Any]:
+    return {
+        "name": "source",
+        "in": "path",
+        "required": True,
+        "description": "The name of the source, as the secret `{prefix}/sources/{source}` has it.",
+        "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,63}$"},
+    }
+
+
+def _post() -> dict[str, Any]:
+    header = {"in": "header", "schema": {"type": "string"}}
+    return {
+        "operationId": "postChanges",
+        "summary": "Post changes of profiles",
+        "description": "What can be read is queued and not lost after 202. What cannot is counted, with its reason.",
+        "security": [{"bearer": []}, {"standardWebhooks": []}],
+        "parameters": [
+            {
+                **header,
+                "name": "webhook-id",
+                "description": "The sender's own id of the message; a repeat counts as received when it first came.",
+            },
+            {**header, "name": "webhook-timestamp", "description": "UNIX seconds, of signed messages."},
+            {**header, "name": "idempotency-key", "description": "As `webhook-id`, of messages that have none."},
+        ],
+        "requestBody": {
+            "required": True,
+            "description": f"At most {MAX_BODY_BYTES:,} bytes and {reading.MAX_PROFILES:,} profiles, in the dialect of "
+            f"the source: {', '.join(DIALECTS)}. `Content-Type` is not looked at.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "anyOf": [
+                            {"$ref": "#/components/schemas/RelayJson"},
+                            {"$ref": "#/components/schemas/AdobeHttp"},
+                        ]
+                    }
+                }
+            },
+        },
+        "responses": _responses(),
+    }
+
+
+def _responses() -> dict[str, Any]:
+    found: dict[HTTPStatus, list[tuple[Refusal, str]]] = defaultdict(list)
+    for refusal, meaning in refusals():
+        found[refusal.status].append((refusal, meaning))
+    answers: dict[str, Any] = {
+        str(int(HTTPStatus.ACCEPTED)): {
+            "description": "All of it is queued, and will not be lost.",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Accepted"}}},
+        }
+    }
+    for status in sorted({*found, *_GATEWAY_ANSWERS}):
+        answers[str(int(status))] = _refused(status, found[status])
+    return answers
+
+
+def _refused(status: HTTPStatus, refusals: list[tuple[Refusal, str]]) -> dict[str, Any]:
+    texts: list[str] = []
+    content: dict[str, Any] = {}
+    headers: dict[str, Any] = {}
+    if refusals:
+        by_code = {refusal.code: meaning for refusal, meaning in refusals}
+        texts += [f"`{code}`: {meaning}" for code, meaning in by_code.items()]
+        properties = {"status": {"const": int(status)}, "code": {"enum": list(by_code)}}
+        content[problem_details.CONTENT_TYPE] = {
+            "schema": {"allOf": [{"$ref": "#/components/schemas/Problem"}, {"properties": properties}]}
+        }
+        given = [refusal.headers for refusal, _ in refusals]
+        headers = {name: _header(given, name) for name in sorted({name for one in given for name in one})}
+    if status in _GATEWAY_ANSWERS:
+        texts.append(f"By API Gateway itself: {_GATEWAY_ANSWERS[status]}.")
+        content["application/json"] = {"schema": {"$ref": "#/components/schemas/GatewayMessage"}}
+    return {"description": " ".join(texts), **({"headers": headers} if headers else {}), "content": content}
+
+
+def _header(given: Sequence[Mapping[str, str]], name: str) -> dict[str, Any]:
+    values = list(dict.fromkeys(one[name] for one in given if name in one))
+    return {"schema": {"type": "string", "enum": values}}
+
+
+def _schemas() -> dict[str, Any]:
+    return {
+        "RelayJson": _relay_json(),
+        "AdobeHttp": _adobe_http(),
+        "Accepted": _closed(
+            {
+                "request_id": {"type": "string", "description": "Stands in the log lines about this request, too"},
+                "accepted": {**_COUNT, "description": "changes that are queued"},
+                "ignored_memberships": {**_COUNT, "description": "memberships that the source does not keep"},
+                "rejected": {**_COUNT, "description": "profiles of which nothing is taken"},
+                "rejections": _list({"code": {"enum": _REJECTIONS}, "pointer": _POINTER}),
+                "left_out": {**_COUNT, "description": "parts that were not taken, of profiles that were"},
+                "left_out_parts": _list(
+                    {"code": {"enum": _LEFT_OUT}, "detail": {"type": "string"}, "pointer": _POINTER}
+                ),
+            }
+        ),
+        "Problem": _problem(),
+        "GatewayMessage": _closed({"message": {"type": ["string", "null"]}}),
+    }
+
+
+def _problem() -> dict[str, Any]:
+    keys = problem_details.malformed_json("").body("").keys()
+    properties = {
+        "type": {"const": "about:blank"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "minLength": 1, "description": "What is wrong; never a value of the request"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+    }
+    return {
+        "type": "object",
+        "description": "Problem details: https://www.rfc-editor.org/rfc/rfc9457.html",
+        "properties": {
+            **{key: properties[key] for key in keys},
+            "errors": _list({"detail": {"type": "string"}, "pointer": _POINTER}),
+        },
+        "required": list(keys),
+        "additionalProperties": False,
+    }
+
+
+def _relay_json() -> dict[str, Any]:
+    value = {
+        "anyOf": [
+            {"type": "string", "pattern": r"\S", "maxLength": reading.MAX_IDENTITY},
+            {"type": "integer"},
+        ]
+    }
+    time = {"type": "string", "format": "date-time", "description": "With Z or an offset, not before 1970"}
+    membership = {
+        "segment": {
+            "anyOf": [{"type": "string", "pattern": r"\S", "maxLength": reading.MAX_SEGMENT}, {"type": "integer"}],
+            "description": "The platform's own id",
+        },
+        "status": {"enum": list(relay_json.STATUSES)},
+        "at": {**time, "description": "The time of qualification: with Z or an offset, not before 1970"},
+        "name": {"type": ["string", "null"], "description": f"Shown; {reading.MAX_NAME} characters are kept"},
+    }
+    change: dict[str, Any] = {
+        "identities": {
+            "type": "object",
+            "description": "By namespace; null or an empty list clears one",
+            "additionalProperties": {"anyOf": [*value["anyOf"], {"type": "array", "items": value}, {"type": "null"}]},
+        },
+        "attributes": {"type": "object", "description": "Any JSON; null clears one"},
+        "memberships": {
+            "type": ["array", "null"],
+            "items": {**_closed(membership), "required": ["segment", "status", "at"]},
+        },
+        "at": {"anyOf": [time, {"type": "null"}], "description": "The time of identities and attributes"},
+        "snapshot": {"type": ["boolean", "null"], "description": "true: what is not named here is gone"},
+    }
+    about = ("identities", "attributes", "memberships")
+    least = {"memberships": "minItems", "identities": "minProperties", "attributes": "minProperties"}
+    something: list[dict[str, Any]] = [
+        {"required": [key], "properties": {key: {"type": change[key]["type"], least[key]: 1}}} for key in about
+    ]
+    something[2]["properties"]["memberships"]["type"] = "array"
+    return _closed(
+        {
+            "changes": {
+                "type": "array",
+                "maxItems": reading.MAX_PROFILES,
+                "items": {
+                    "type": "object",
+                    "description": "A patch of one profile: what is not named stays.",
+                    "properties": change,
+                    "additionalProperties": False,
+                    "anyOf": something,
+                },
+            }
+        }
+    ) | {"description": "The dialect relay-json. A body of this shape is taken whole."}
+
+
+def _adobe_http() -> dict[str, Any]:
+    membership = {
+        "type": "object",
+        "properties": {
+            "status": {"enum": list(adobe_http.STATUSES)},
+            "lastQualificationTime": {"type": "string", "format": "date-time"},
+            "name": {"type": "string"},
+        },
+        "required": ["status", "lastQualificationTime"],
+    }
+    by_key = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": membership}}
+    identity = {"type": "object", "properties": {"id": {"type": "string", "minLength": 1}}, "required": ["id"]}
+    profile = {
+        "type": "object",
+        "description": "Keys may begin with xdm:. All others are attributes.",
+        "properties": {
+            "segmentMembership": {**by_key, "description": "By namespace and segment"},
+            "identityMap": {
+                "type": "object",
+                "description": "By namespace",
+                "additionalProperties": {"type": "array", "items": identity},
+            },
+        },
+        "anyOf": [{"required": ["segmentMembership"]}, {"required": ["identityMap"]}],
+    }
+    profiles = {"type": "array", "items": profile, "minItems": 1, "maxItems": reading.MAX_PROFILES}
+    return {
+        "description": "The dialect adobe-http. Several documents one after the other are taken, too.",
+        "anyOf": [
+            profile,
+            profiles,
+            {"type": "object", "properties": {"profiles": profiles}, "required": ["profiles"]},
+        ],
+    }
+
+
+def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "array",
+        "maxItems": MAX_ERRORS,
+        "description": f"The first {MAX_ERRORS}",
+        "items": _closed(properties),
+    }
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), encoding="utf-8")
