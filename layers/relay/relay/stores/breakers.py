@@ -1,8 +1,9 @@
 """Breakers: whether a connection, or one of its exports, is stopped and why, and whether a resync is requested.
 
 One item per connection and one per export: pk `breakers#connection`, sk `connection` or `export#name`. Every change is
-one plain conditional write of one item. `epoch` counts how often a breaker changed between running and stopped, so the
-condition "the epoch is still the one that was read" means that nobody stopped it or let it go on meanwhile.
+one conditional write of one item; a stop and its end are written together with their notice. `epoch` counts how often a
+breaker changed between running and stopped, so the condition "the epoch is still the one that was read" means that
+nobody stopped it or let it go on meanwhile.
 
 **Requests.** Whoever does not do some work asks for a resync first: a run that makes up for it. A request is a new
 token, whatever stood there. Whoever starts runs reads the token, starts a run, and then clears the token if it is still
@@ -120,7 +121,7 @@ def restate(database: Database, breaker: Breaker, problem: Problem) -> Breaker:
     """Note that what is stopped has another reason now; return it as it is shown from now on."""
     if breaker.stop is None or breaker.stop[:3] == (problem.code, problem.what, problem.actor):
         return breaker
-    _change(database, breaker, _reason(problem))
+    _change(database, breaker, {**_reason(problem)})
     return breaker._replace(stop=Stop(problem.code, problem.what, problem.actor, breaker.stop.probe_at))
 
 
@@ -207,7 +208,7 @@ def _announce(
     database: Database, breaker: Breaker, changes: Item, what: str, now: datetime, details: Mapping[str, str | None]
 ) -> bool:
     """Write changes as `_change`, together with the notice of them."""
-    about = f"{breaker.subject}#{changes['epoch']}"
+    about = f"{breaker.subject}#{breaker.epoch + 1}"
     named = {"connection": breaker.connection, "export": breaker.export, **details}
     notice = Notice(now, what, about, tuple(named.items()))
     return database.transact([_changed(breaker, changes), notices.note(notice)])

@@ -38,7 +38,7 @@ class Notice(NamedTuple):
     @property
     def id(self) -> str:
         """What is the same however often it is announced."""
-        return f"{self.what}:{self.about}".lower().replace(" ", "-")
+        return f"{self.what.lower()}:{self.about}".replace(" ", "-")
 
 
 def note(notice: Notice) -> Put:

@@ -7,19 +7,18 @@ with it. Where the outside does not take one, it waits, and nothing else does.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from relay.domain import ledger
+from relay.domain import ledger, moments
 from relay.domain.problems import Busy, Problem, SettingsProblem
 from relay.domain.runs import Run, RunState
 from relay.observability import Count, Observability, safe_text
+from relay.runs.pictures import counts_of, picture
 from relay.stores import notices, runs
 from relay.stores.database import Database
 from relay.stores.notices import RECORD, Notice
-from relay.workers.pictures import Pictures
 
 SOURCE: Final = "audience-relay"
 VERSION: Final = 1
@@ -50,7 +49,6 @@ class Announcer:
     """Announces what waits for it. `bus` and `bucket` make their clients when there is something to announce."""
 
     database: Database
-    pictures: Pictures
     stack: str
     bucket_name: str
     bus: Callable[[], Bus]
@@ -109,7 +107,7 @@ class Announcer:
     def _entry(self, notice: Notice, found: Mapping[str, Run]) -> Mapping[str, Any] | None:
         if notice.what in _OF_BREAKERS:
             details = {name: None if value is None else safe_text(value) for name, value in notice.details}
-            details["at"] = _text(notice.at)
+            details["at"] = moments.text(notice.at)
         elif notice.about in found:
             details = self.details(found[notice.about])
         else:
@@ -143,16 +141,15 @@ class Announcer:
         self.observe.count(Count.RUN_SECONDS, seconds, export=run.export)
         before = next((one for one in runs.latest(self.database, run.export) if _is_before(one, run)), None)
         if before is not None:
-            rise = ledger.rejected_more(self.pictures.counts(before), self.pictures.counts(run))
+            rise = ledger.rejected_more(counts_of(self.database, before), counts_of(self.database, run))
             self.observe.count(Count.REJECTIONS_RISE, rise)
             self.observe.count(Count.REJECTIONS_RISE, rise, export=run.export)
 
     def details(self, run: Run) -> dict[str, Any]:
         """Return what is said of a run outside: the same in events and in records; no personal data."""
-        picture = self.pictures.picture(run)
         ended = run.ended_at
         connection, _, _ = run.export.partition("/")
-        shown = {name: picture[name] for name in _SHOWN}
+        shown = {name: value for name, value in picture(self.database, run).items() if name in _SHOWN}
         reason = None if run.reason is None else safe_text(run.reason)
         seconds = None if ended is None else round((ended - run.started_at).total_seconds(), 3)
         return {**shown, "connection": connection, "reason": reason, "seconds": seconds}
@@ -162,7 +159,7 @@ _OF_BREAKERS: Final = frozenset({notices.STOPPED, notices.RECOVERED})
 _THROUGH: Final = frozenset({RunState.FINISHED, RunState.MANY_REJECTED})
 _SHOWN: Final = (
     "run", "export", "cause", "state", "phase", "full", "retry", "settings", "started_at", "ended_at", "counts",
-    "adds_up",
+    "adds_up", "planned_leaving",
 )  # fmt: skip
 
 
@@ -181,7 +178,3 @@ def _refused(error: BotoCoreError | ClientError) -> Problem:
     if code in ("AccessDenied", "AccessDeniedException", "NoSuchBucket"):
         return SettingsProblem("not_announced", f"AWS refuses what is announced ({code})", field="template")
     return Busy("not_announced", f"AWS did not take what is announced ({code or type(error).__name__})")
-
-
-def _text(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
