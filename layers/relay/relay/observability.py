@@ -116,6 +116,8 @@ class Count(Enum):
     SET_ASIDE = "ProfilesSetAside"
     ATTENTION = "NeedsAttention"
     UNSCHEDULED = "ExportsUnscheduled"
+    CALLS_ALLOWED = "CallsAllowed"
+    """Calls a minute that a connection is held to, by its widest quota."""
     BUDGET_PERCENT = "DailyBudgetPercent"
     RUN_SECONDS = "RunSeconds"
     """How long a run took that went through, by export."""

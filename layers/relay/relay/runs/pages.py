@@ -148,7 +148,7 @@ class Pages:
                     continue
                 self._aside.set_aside(job.export.key, {read.tried: error})
                 rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else {}
-                read = Read(read.tried, counts=Counter(rejected))
+                read = Read(read.tried, seen=1, counts=Counter(rejected))
                 self._move(run, shard, read, [])
                 return read
             if read.seen:
@@ -258,6 +258,6 @@ class Pages:
         now = self._clock.now()
         # First: a record without a wait could stay unseen, a wait without a record is looked at in vain.
         waits.put(self._database, [OutstandingWait(now + ASKED_AGAIN, run.id, record.id) for record in records])
-        move = runs.move(run.id, shard, to=read.to, done=read.done, counts=read.counts, now=now)
+        move = runs.move(run, shard, to=read.to, done=read.done, counts=read.counts, seen=read.seen, now=now)
         if not self._database.transact([move, *(outstanding.add(record, now) for record in records)]):
             raise Conflict("cursor", "somebody else moved the cursor")

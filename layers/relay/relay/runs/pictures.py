@@ -1,10 +1,15 @@
 """Runs as JSON objects: what operators, events and records are shown of them. No personal data."""
 
 from collections import Counter
+from datetime import datetime, timedelta
 from typing import Any
 
+from relay.breaker.pace import limits
+from relay.destinations.contract import Destination
 from relay.domain import ledger, moments
-from relay.domain.runs import Phase, Run, RunState
+from relay.domain.problems import DEFECT, UNCONFIRMED
+from relay.domain.runs import MOST_MARKS, Phase, Progress, Run, RunState, together
+from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION, UNFIT_ONLY_IF
 from relay.stores import runs
 from relay.stores.database import Database
 
@@ -36,3 +41,61 @@ def picture(database: Database, run: Run) -> dict[str, Any]:
         "counts": {name: number for name, number in sorted(counts.items()) if number},
         "adds_up": ledger.adds_up(counts),
     }
+
+
+PREVIOUS = 10
+"""The most runs before that one is shown beside."""
+
+
+def details(database: Database, run: Run, destination: Destination | None, now: datetime) -> dict[str, Any]:
+    """Return what is shown of one run besides: how far it got over time, limits, the runs before, what codes mean.
+
+    `progress` are moments with the number of profiles looked at by then, in both passes together. `share` is which
+    part of the present phase is done. `limits` are the vendor's, as far as the connection was held to them. Without
+    its destination (the export is gone) codes mean nothing.
+    """
+    shards = runs.shards(database, run.id)
+    phase = [shard.share for shard in shards if shard.phase is run.phase]
+    progress = together(shard.progress for shard in shards)
+    connection, _, _ = run.export.partition("/")
+    counts = counts_of(database, run)
+    before = [one for one in runs.latest(database, run.export, PREVIOUS + 1) if one.started_at < run.started_at]
+    reasons = {} if destination is None else {**OWN_REASONS, **destination.reasons}
+    return {
+        "seconds": round(((run.ended_at or now) - run.started_at).total_seconds()),
+        "share": round(sum(phase) / len(phase), 4),
+        "progress": [
+            (moments.text(run.started_at + timedelta(seconds=seconds)), done) for seconds, done in thinned(progress)
+        ],
+        "limits": [limit._asdict() for limit in limits(database, connection, now)],
+        "previous": [
+            {
+                "run": one.id,
+                "state": one.state.value,
+                "started_at": moments.text(one.started_at),
+                "ended_at": None if one.ended_at is None else moments.text(one.ended_at),
+                "counts": {name: number for name, number in sorted(counts_of(database, one).items()) if number},
+            }
+            for one in before[:PREVIOUS]
+        ],
+        "codes": {code: reasons[code] for code in sorted(ledger.rejections(counts)) if code in reasons},
+    }
+
+
+MOST_POINTS = 4 * MOST_MARKS
+
+
+def thinned(progress: Progress) -> Progress:
+    """Return at most `MOST_POINTS` marks of a series, the last one among them."""
+    step = -(-len(progress) // MOST_POINTS)
+    return progress[::-1][::step][::-1] if step > 1 else progress
+
+
+OWN_REASONS = {
+    TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
+    UNFIT_ONLY_IF.code: UNFIT_ONLY_IF.detail,
+    UNFIT_EXPRESSION: "the expression of the identity cannot be worked out: correct the mapping or the data",
+    UNCONFIRMED: "nobody knows what the destination did with it: it is looked up, and sent again by the next run",
+    DEFECT: "a defect of the relay itself was met with the profile: report it; every run tries again",
+}
+"""What the codes mean that are no destination's own."""

@@ -3,13 +3,14 @@
 A shard's record and its counts change together: a page adds its counts where it moves the cursor.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from relay.domain import moments
-from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards
+from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards, marked
 from relay.stores import notices
 from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Put, Table, Update
 from relay.stores.notices import RECORD, RUN_ENDED, RUN_STARTED, RUN_WAITS, Notice
@@ -102,10 +103,14 @@ def shard(database: Database, run: str, phase: Phase, index: int) -> Shard | Non
     return None if item is None else _shard_of(item)
 
 
-def move(run: str, shard: Shard, *, to: str, done: bool, counts: Mapping[str, int], now: datetime) -> Update:
-    """Return the write that adds a page's counts and moves the cursor, if it still is where the page began."""
-    place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
-    return Update(_shard(run, shard), place, _columns(counts), {"after": shard.after, "done": False})
+def move(run: Run, shard: Shard, *, to: str, done: bool, counts: Mapping[str, int], seen: int, now: datetime) -> Update:
+    """Return the write that adds a page's counts and moves the cursor, if it still is where the page began.
+
+    `seen` is how many profiles the page has looked at.
+    """
+    progress = marked(shard.progress, round((now - run.started_at).total_seconds()), seen)
+    place: Item = {"after": to, "done": done, "moved_at": moments.text(now), "progress": json.dumps(progress)}
+    return Update(_shard(run.id, shard), place, _columns(counts), {"after": shard.after, "done": False})
 
 
 def count(run: str, phase: Phase, index: int, counts: Mapping[str, int]) -> Update:
@@ -223,4 +228,5 @@ def _shard_of(item: Item) -> Shard:
         done=bool(item["done"]),
         counts={name.removeprefix(_COUNT): int(value) for name, value in item.items() if name.startswith(_COUNT)},
         moved_at=moments.parse(str(item["moved_at"])) if item["moved_at"] else None,
+        progress=tuple((int(at), int(done)) for at, done in json.loads(str(item.get("progress", "[]")))),
     )
