@@ -104,25 +104,29 @@ pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.what_happens_on
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.option_tables
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.openapi
+	PYTHONPATH=layers/relay:. .venv/bin/python -m local.admin_pages
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)
 	for name in install sam emulator; do $(call resolve,requirements/$$name); done
-	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt
+	$(call resolve_from,cli/pyproject.toml,cli/requirements.txt)
+	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt --constraint cli/requirements.txt
 
 clean: down ## remove everything that the other commands made
 	rm -rf .venv .tools .local .aws-sam
 
-resolve = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-annotate --no-emit-index-url --no-emit-find-links $(1).in --output-file $(1).txt
+resolve = $(call resolve_from,$(1).in,$(1).txt)
+resolve_from = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links $(1) --output-file $(2)
 
 # $(1): environment, $(2): lock file. uv takes seconds where pip takes a minute, but does not read pip's configuration:
 # a machine whose packages come only through that is served by pip.
 install = $(PYTHON) -m venv --clear --without-pip $(1) && \
 	{ $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2) || { \
 	echo "uv could not install $(2); using pip"; \
-	$(INSTALLER)/bin/python -m pip --python $(1)/bin/python install --quiet --require-hashes --requirement $(2); }; } && \
-	touch $(1)/installed
+	$(INSTALLER)/bin/python -m pip --python $(1)/bin/python install --quiet --require-hashes --requirement $(2); }; }
+
+LOCAL_PACKAGE = --quiet --no-deps --no-build-isolation
 
 $(INSTALLER)/installed: requirements/install.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -134,14 +138,20 @@ $(INSTALLER)/installed: requirements/install.txt
 	@$(INSTALLER)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-.venv/installed: requirements/dev.txt $(INSTALLER)/installed
+# The command line is installed as it lies here, so that edits count at once. Its backend is in the lock file, too.
+.venv/installed: requirements/dev.txt cli/pyproject.toml $(INSTALLER)/installed
 	@echo "installing the development environment"
 	@$(call install,.venv,$<)
+	@$(UV) pip install $(LOCAL_PACKAGE) --python .venv/bin/python --editable cli || \
+		$(INSTALLER)/bin/python -m pip --python .venv/bin/python install $(LOCAL_PACKAGE) --editable cli
+	@touch $@
 
 $(SAM_ENVIRONMENT)/installed: requirements/sam.txt $(INSTALLER)/installed
 	@echo "installing the SAM CLI"
 	@$(call install,$(SAM_ENVIRONMENT),$<)
+	@touch $@
 
 $(EMULATOR_ENVIRONMENT)/installed: requirements/emulator.txt $(INSTALLER)/installed
 	@echo "installing the AWS emulator"
 	@$(call install,$(EMULATOR_ENVIRONMENT),$<)
+	@touch $@

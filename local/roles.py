@@ -142,16 +142,16 @@ class Operator:
 
     def start(self, key: str) -> dict[str, Any]:
         """Ask for a run; `run` is None in the answer when it could not start, and `reason` says why."""
-        return self.ask({"export": key})
+        return self.ask("run", export=key)
 
     def runs(self, key: str) -> list[dict[str, Any]]:
         """Return the run records of an export, newest first."""
-        found: list[dict[str, Any]] = self.ask({"runs": key})["runs"]
+        found: list[dict[str, Any]] = self.ask("runs", export=key)["runs"]
         return found
 
     def show(self, run: str) -> dict[str, Any]:
         """Return one run record."""
-        return self.ask({"show": run})
+        return self.ask("show", run=run)
 
     def tick(self) -> None:
         """Do now what the clock would do within a minute."""
@@ -164,9 +164,12 @@ class Operator:
         counts = self.stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(counts[name]) for name in names)
 
-    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what the admin function answers to an event."""
-        answer: dict[str, Any] = self._invoke("AdminFunctionName", event)
+    def ask(self, ask: str, **arguments: Any) -> dict[str, Any]:
+        """Return the admin function's answer to a question; RuntimeError with its reason where it is refused."""
+        sent = self._invoke("AdminFunctionName", {"ask": ask, **arguments})
+        if "error" in sent:
+            raise RuntimeError(f"{ask}: {sent['error']['what']}")
+        answer: dict[str, Any] = sent["answer"]
         return answer
 
     def _invoke(self, function: str, event: Mapping[str, Any]) -> Any:

@@ -37,6 +37,9 @@ from relay.settings.inventory import Inventory
 from relay.stores import assignments, breakers, identities, imports, profiles, runs, segments
 from relay.stores.breakers import Breaker
 from relay.wiring import Stack
+from relay.wiring_operators import Operators
+from relay.workers.operators.operator import Operator
+from relay.workers.operators.protocol import Level
 from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.bench_settings import BenchSettings
@@ -264,6 +267,27 @@ class Bench:
         segments.add(self.database, [(segment, person(survivor)) for segment in inside])
         profiles.save(self.database, [whole], self.clock.now())
         profiles.save_aliases(self.database, [Alias(person(number), person(survivor), self.clock.now(), gone.version)])
+
+    # Questions.
+
+    def question(self, ask: str, level: Level = Level.OPERATE, **arguments: Any) -> dict[str, Any]:
+        """Return what the function of a level sends back to a question."""
+        return self.operator(level).handle({"ask": ask, **arguments})
+
+    def operator(self, level: Level = Level.OPERATE) -> Operator:
+        """Return what answers the questions of the function of a level."""
+        self.stack.environment = {**self.stack.environment, "RELAY_ADMIN": level.value}
+        return Operators(self.stack).operator()
+
+    def ask(self, ask: str, **arguments: Any) -> Any:
+        """Return the answer to a question; an error fails."""
+        sent = self.question(ask, **arguments)
+        assert "answer" in sent, sent
+        return sent["answer"]
+
+    def refused(self, ask: str, **arguments: Any) -> Any:
+        """Return the error that a question is answered with."""
+        return self.question(ask, **arguments)["error"]
 
     # What is stored.
 

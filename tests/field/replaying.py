@@ -62,7 +62,7 @@ class Replay:
         for step in self._case.steps:
             self._acts[step.kind](step)
         world = self.world
-        answer, _ = world.admin_function({"runs": EXPORT})
+        answer, _ = world.admin_function("runs", export=EXPORT)
         return {
             "case": self._case.name,
             "statuses": self._told["statuses"],
@@ -123,7 +123,7 @@ class Replay:
 
     def _run(self, step: Step) -> None:
         self.world.store_what_came()
-        self.world.admin_function({"export": EXPORT})
+        self.world.admin_function("run", export=EXPORT)
         self._pass(step.span(HOUR))
 
     def _pass(self, time: timedelta) -> None:
@@ -146,7 +146,7 @@ class Replay:
 
     def _check(self, step: Step) -> None:
         self.world.store_what_came()
-        answer, error = self.world.admin_function({"check": step.value})
+        answer, error = self.world.admin_function("check", connection=step.value)
         if answer is None:
             answer = {"well": False, "findings": [{"subject": "check", "level": "error", "message": error}]}
         self._told["checks"].append({"well": answer["well"], "findings": answer["findings"]})

@@ -26,6 +26,7 @@ from relay.stores import activations, breakers, runs
 from relay.stores.database import Table
 from relay.stores.profiles import load as load_profiles
 from relay.wiring import Stack
+from relay.wiring_operators import Operators
 from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
@@ -131,7 +132,13 @@ class World:
     def _stack(self) -> Stack:
         """Return the stack as it is deployed, but for AWS, the way to the vendor, and time."""
         self.scheduler.others[DEFAULT_SCHEDULE] = schedule(DEFAULT_SCHEDULE, '{"exports": "default"}')
-        stack = Stack({"RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}"})
+        stack = Stack(
+            {
+                "RELAY_PREFIX": "relay",
+                "RELAY_ADMIN": "operate",
+                "RELAY_SANDBOXES": f"{self.vendor.destination.name}={SANDBOX}",
+            }
+        )
         stack.clock, stack.monotonic = self.clock, self.clock.timestamp
         stack.observe = self.observe.as_observability()
         stack.database, stack.settings, stack.outlines = self.database, self.settings, self.settings
@@ -199,9 +206,11 @@ class World:
         """Return the answer of the export function, or what made the invocation fail."""
         return self._invoke(partial(export_function, event, CONTEXT, starts=self.stack.scheduled_starts()))
 
-    def admin_function(self, event: Any) -> tuple[Any, str | None]:
-        """Return the answer of the admin function, or what made the invocation fail."""
-        return self._invoke(partial(admin_function, event, CONTEXT, operator=self.stack.operator()))
+    def admin_function(self, ask: str, **arguments: Any) -> tuple[Any, str | None]:
+        """Return the admin function's answer to a question, or why it was refused."""
+        operator = Operators(self.stack).operator()
+        sent = admin_function({"ask": ask, **arguments}, CONTEXT, operator=operator)
+        return sent.get("answer"), sent["error"]["what"] if "error" in sent else None
 
     def _invoke(self, function: Callable[[], Any]) -> tuple[Any, str | None]:
         try:

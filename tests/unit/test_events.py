@@ -171,7 +171,7 @@ def test_the_export_function_takes_its_event() -> None:
 
 def test_the_admin_function_takes_its_event() -> None:
     bench = bench_with("newsletter", "vip")
-    answer = handler_of("admin")(event("admin"), Context(), operator=bench.stack.operator())
+    answer = handler_of("admin")(event("admin"), Context(), operator=bench.operator())["answer"]
     assert (answer["export"], answer["state"]) == ("newsletter/vip", "running")
 
 

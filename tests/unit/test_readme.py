@@ -11,6 +11,8 @@ import pytest
 from relay.domain.keyed_hash import KeyedHash
 from relay.settings.settings import Settings
 from relay.sources.intake import take_in
+from relay.workers.operators.protocol import read
+from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets
 
@@ -61,7 +63,7 @@ def test_every_make_target_it_names_exists() -> None:
     assert {"run", "test", "up", "down"} <= named <= targets
 
 
-def test_the_events_it_shows_are_json() -> None:
+def test_the_questions_it_shows_are_some() -> None:
     events = re.findall(r"--event '(.*?)'", README)
 
-    assert {next(iter(json.loads(event))) for event in events} == {"export", "runs", "check"}
+    assert {read(json.loads(event), QUESTIONS)[0] for event in events} == {"run", "runs", "check"}

@@ -16,6 +16,7 @@ from relay.destinations import registry
 LIBRARY = Path(__file__).parents[2] / "layers/relay/relay"
 
 TOP_DOWN = (
+    "wiring_operators",
     "wiring",
     "workers",
     "runs",

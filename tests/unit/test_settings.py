@@ -4,12 +4,13 @@ import json
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from relay.destinations import registry
-from relay.domain.problems import Actor, Busy, SettingsProblem, StaleSettings
+from relay.domain.problems import Actor, Busy, Fault, SettingsProblem, StaleSettings
 from relay.settings.doors import MAX_KEPT
 from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
@@ -126,11 +127,12 @@ class TestSource:
     )
     def test_a_key_that_nobody_knows_names_the_nearest(self, console: Console, key: str, nearest: str) -> None:
         console.write_source(**{**SOURCE, key: "x"})
-        with pytest.raises(SettingsProblem, match=rf"unknown key; .*; the nearest is {nearest}$") as caught:
+        with pytest.raises(SettingsProblem, match=rf"known.*; known are .*; the nearest is {nearest}$") as caught:
             console.settings.source("shop")
-        assert key == "secret" or f" {key}" not in str(caught.value).replace(nearest, "")
+        looks_like_a_key = key.islower() and "-" not in key and " " not in key
+        assert caught.value.faults == (Fault(key if looks_like_a_key else "value", ANY, nearest),)
 
-    @pytest.mark.parametrize("key", [TOKEN, "x" * 100_000, "zzz"])
+    @pytest.mark.parametrize("key", [TOKEN, "x" * 100_000, "zzz9", "kim@x.example"])
     def test_a_value_in_the_column_of_the_keys_is_not_told(self, console: Console, key: str) -> None:
         console.write_source(**{**SOURCE, key: "secret"})
         with pytest.raises(SettingsProblem) as caught:
@@ -162,7 +164,11 @@ class TestSource:
             ({**SOURCE, "profile_key": "lower(identities.crm[0])"}, "profile_key", "unknown function lower()"),
             ({**SOURCE, "profile_key": "join(identities.crm)"}, "profile_key", "join() takes 2 arguments, and has 1"),
             ({**SOURCE, "profile_key": "@" + "|[@,@]" * 40}, "profile_key", "whatever the profile"),
-            ({**SOURCE, "previous_secrets": TOKEN}, "value", "unknown key; known are dialect, auth, secret"),
+            (
+                {**SOURCE, "previous_secrets": TOKEN},
+                "previous_secrets",
+                "is not known; known are dialect, auth",
+            ),
             ({**SOURCE, TOKEN: "secret"}, "value", "unknown key"),
             ({**SOURCE, "secret": 5}, "secret", "must be a text"),
             ({**SOURCE, "segments": ","}, "segments", "must name at least one segment"),
@@ -350,8 +356,8 @@ class TestConnection:
             (without(CONNECTION, "privacy_consent"), "no_consent", "privacy_consent"),
             ({**CONNECTION, "privacy_consent": "yes"}, "no_consent", "privacy_consent"),
             (without(CONNECTION, "api_key"), "invalid", "api_key"),
-            ({**CONNECTION, "api_keys": "x"}, "invalid", "value"),
-            ({**CONNECTION, "api_kay": "x"}, "invalid", "value"),
+            ({**CONNECTION, "api_keys": "x"}, "invalid", "api_keys"),
+            ({**CONNECTION, "API KEY": "x"}, "invalid", "value"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(
@@ -442,8 +448,8 @@ class TestExport:
             ({**EXPORT, "mapping": {"email": "a" * 2001}}, "mapping.email", "longer than 2000 characters"),
             ({**EXPORT, "mapping": {"name": "a"}}, "mapping.email", "is required"),
             ({**EXPORT, "options": {}}, "options.list_id", "is missing"),
-            ({**EXPORT, "options": {"list_id": 1, "x": 2}}, "options", "unknown key; known are list_id"),
-            ({**EXPORT, "segmets": []}, "value", "the nearest is segments"),
+            ({**EXPORT, "options": {"list_id": 1, "x": 2}}, "options.x", "is not known; known are list_id"),
+            ({**EXPORT, "segmets": []}, "segmets", "the nearest is segments"),
         ],
     )
     def test_what_is_wrong_is_told_by_field(

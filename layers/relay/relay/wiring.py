@@ -53,8 +53,6 @@ if TYPE_CHECKING:
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
-    from relay.workers.operators.operator import Operator
-    from relay.workers.planner import Planner
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -344,14 +342,6 @@ class Stack:
         return SetAside(self.database, self.clock, self.observe)
 
     @cached_property
-    def planner(self) -> Planner:
-        """Says what a run would do."""
-        from relay.reconcile.survey import Surveyor
-        from relay.workers.planner import Planner
-
-        return Planner(self.database, self.opener, Surveyor(self.database, self.keyed, self.clock), self.clock)
-
-    @cached_property
     def reconciler(self) -> Reconciler:
         """Makes destinations agree with the store."""
         from relay.reconcile.reconciler import Reconciler
@@ -516,29 +506,3 @@ class Stack:
         from relay.workers.scheduled_starts import ScheduledStarts
 
         return ScheduledStarts(self.launcher, self.schedules, self.clock)
-
-    def operator(self) -> Operator:
-        """Return what answers operators."""
-        from relay.workers.operators.checker import Checker
-        from relay.workers.operators.operator import Operator
-
-        checker = Checker(
-            self.database,
-            self.settings,
-            self.destinations,
-            self.accounts,
-            self.ownership,
-            self.prober,
-            self.schedules,
-            self.inventories,
-        )
-        return Operator(
-            self.database,
-            self.settings,
-            self.starter,
-            self.launcher,
-            self.scheduled_starts(),
-            checker,
-            self.prober,
-            self.observe,
-        )

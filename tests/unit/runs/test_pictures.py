@@ -32,7 +32,7 @@ def test_a_run_under_way_says_how_far_it_is_and_when_it_was_where() -> None:
     found = shown(bench, run)
     assert 0 < found["share"] < 1
     assert found["seconds"] == 180
-    assert [done for _, done in found["progress"]] == [1, 7, 12]
+    assert [done for _, done in found["progress"]] == [0, 6, 12]
     assert found["progress"][-1][0] == "2026-03-01T12:04:00.000000Z"
 
 
@@ -54,15 +54,17 @@ def test_the_codes_of_its_rejections_are_explained() -> None:
     bench.store(2, adult="yes")
     bench.edit(only_if="attributes.adult || `true`")
     found = shown(bench, bench.full_run())
-    assert found["codes"].keys() == {"malformed_email", "unfit_only_if"}
-    assert found["codes"]["malformed_email"] == "the e-mail is malformed"
+    codes = {one["code"]: one for one in found["codes"]}
+    assert codes.keys() == {"malformed_email", "unfit_only_if"}
+    assert codes["malformed_email"]["means"] == "the e-mail is malformed"
+    assert codes["unfit_only_if"]["then"].startswith("Every look tries again")
 
 
 def test_an_export_whose_destination_is_gone_is_shown_without_meanings() -> None:
     bench = bench_of(1)
     bench.store(0, email="odd")
     run = bench.full_run()
-    assert details(bench.database, run, None, bench.clock.now())["codes"] == {}
+    assert details(bench.database, run, None, bench.clock.now())["codes"] == []
 
 
 def test_what_the_vendor_allows_is_shown_once_calls_were_made() -> None:
@@ -70,7 +72,9 @@ def test_what_the_vendor_allows_is_shown_once_calls_were_made() -> None:
     run = bench.full_run()
     assert shown(bench, run)["limits"] == []
     Pace(bench.database, bench.clock)(CONNECTION, QUOTA)
-    assert shown(bench, run)["limits"] == [{"quota": "calls", "a_minute": 60_000_000, "a_day": None, "used": None}]
+    assert shown(bench, run)["limits"] == [
+        {"what": "calls", "calls": 60_000_000, "seconds": 60, "a_day": None, "used_today": None}
+    ]
 
 
 def test_a_long_series_is_thinned_and_its_end_stays() -> None:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from relay import names
+from relay.workers.operators.protocol import Level
 from tests.unit.template.expanding import Resources, named, of, target
 from tests.unit.template.test_queues import EVENTS_DLQ
 
@@ -50,8 +51,17 @@ def test_every_function_is_given_the_variables_that_the_code_reads(resources: Re
     assert len(read) > 4
     for name, function in of(resources, "AWS::Lambda::Function").items():
         given = {variable for variable in function["Environment"]["Variables"] if variable.startswith("RELAY_")}
-        # Which destination it is for: tests/unit/template/test_destinations.py.
-        assert given | {"RELAY_DESTINATION"} == read, name
+        # Which destination it is for (tests/unit/template/test_destinations.py), and whose questions it answers.
+        assert given | {"RELAY_DESTINATION", "RELAY_ADMIN"} == read, name
+
+
+def test_every_level_of_questions_has_its_function(resources: Resources) -> None:
+    levels = {
+        function["Environment"]["Variables"]["RELAY_ADMIN"]: named(function["FunctionName"])
+        for function in of(resources, "AWS::Lambda::Function").values()
+        if "RELAY_ADMIN" in function["Environment"]["Variables"]
+    }
+    assert levels == {level.value: f"p-{level.function}" for level in Level}
 
 
 def test_every_function_sends_to_the_changes_queue_of_this_stack(resources: Resources) -> None:

@@ -10,6 +10,7 @@ UNNAMEABLE = {
     "secretsmanager:ListSecrets": "as above",
     "ssm:DescribeParameters": "as above",
 }
+BUCKET = ":::${Prefix}-${AWS::AccountId}-${AWS::Region}/"
 # Policies of one key, queue or bucket: `*` there is the resource that they are attached to.
 ATTACHED = {"AWS::KMS::Key", "AWS::SQS::QueuePolicy"}
 
@@ -37,7 +38,9 @@ def test_policies_name_resources_down_to_the_stacks_prefix(resources: Resources)
         for name, _, statement in statements(resources)
         if statement["Effect"] == "Allow"
         for resource in listed(statement.get("Resource", []))
-        if "*" in (text := json.dumps(resource)) and text != '"*"' and "${Prefix}/" not in text.partition("*")[0]
+        if "*" in (text := json.dumps(resource))
+        and text != '"*"'
+        and not any(own in text.partition("*")[0] for own in ("${Prefix}/", BUCKET))
     ]
     assert wide == []
 

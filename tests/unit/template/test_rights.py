@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from relay.destinations.contract import Finding, Level
+from relay.destinations.contract import Finding, Quota
+from relay.destinations.contract import Level as How
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, MembershipChange
 from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind
@@ -21,6 +22,8 @@ from relay.stores.database import Item, Key, Put, Table, Write
 from relay.stores.defects import Defect
 from relay.stores.dynamodb import _Way, _way
 from relay.workers.leftovers import KEPT
+from relay.workers.operators.protocol import Level
+from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.memory_database import MemoryDatabase
@@ -40,6 +43,8 @@ class RecordingDatabase(MemoryDatabase):
         super().__init__(**hooks)
         self.function = ""
         self.used: dict[str, set[Right]] = {}
+        self.written: dict[str, set[str]] = {}
+        """The partitions that each function wrote to."""
 
     def get(self, keys: Sequence[Key]) -> list[Item | None]:
         for key in keys:
@@ -53,6 +58,7 @@ class RecordingDatabase(MemoryDatabase):
     def write(self, writes: Sequence[Write]) -> list[bool]:
         for write in writes:
             self._note(write.key.table, _action(write))
+            self.written.setdefault(self.function, set()).add(write.key.pk)
         return super().write(writes)
 
     def transact(self, writes: Sequence[Write]) -> bool:
@@ -110,9 +116,13 @@ class Day(Bench):
         with self.by("tick"):
             super().tick(after)
 
-    def ask(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        with self.by("admin"):
-            return self.stack.operator().handle(event)
+    def question(self, ask: str, level: Level = Level.OPERATE, **arguments: Any) -> dict[str, Any]:
+        """Ask the function of a level; who may operate asks all that who may only look asks."""
+        with self.by(level.function):
+            sent = super().question(ask, level, **arguments)
+        if level is Level.OPERATE and QUESTIONS[ask].level is Level.VIEW:
+            assert self.question(ask, Level.VIEW, **arguments) == sent
+        return sent
 
     def schedule(self, event: Mapping[str, Any]) -> dict[str, Any]:
         with self.by("export"):
@@ -168,16 +178,17 @@ def _runs_of_schedules_and_operators(day: Day) -> None:
         day.leave(number)
     day.edit(options="8")
     day.clock.time += MINUTE
-    run = day.ask({"export": MAIN})["run"]
+    run = day.ask("run", export=MAIN)["run"]
     day.work_off()
     assert day.run(run).state is RunState.NEEDS_CONFIRMATION
     # A run of a schedule takes its place.
     run = day.schedule({"export": MAIN})["run"]
     day.work_off()
-    assert day.ask({"confirm": run}) == {"confirmed": True}
+    assert day.ask("confirm", run=run)["done"]
     day.work_off()
     assert day.run(run).state is RunState.FINISHED
-    day.ask({"cancel": day.ask({"export": OTHERS})["run"]})
+    day.ask("plan", export=MAIN)
+    day.ask("cancel", run=day.ask("run", export=OTHERS)["run"])
     day.schedule({"export": MAIN})
     day.schedule({"export": MAIN})
     day.work_off()
@@ -188,7 +199,7 @@ def _refused_runs(day: Day) -> None:
     """Let every function that starts runs meet a segment that nobody has ever seen."""
     starts: list[Callable[[], object]] = [
         partial(day.schedule, {"export": MAIN}),
-        partial(day.ask, {"export": MAIN}),
+        partial(day.ask, "run", export=MAIN),
         partial(day.tick, after=MINUTE),
     ]
     for number, start in enumerate(starts):
@@ -208,7 +219,7 @@ def _trouble(day: Day) -> None:
     # What only a check tells.
     now = day.clock.now()
     defects.note(day.database, MAIN, [Defect(person(14), "KeyError", ("a.py:1 b",), "code", now)])
-    day.ask({"check": "*"})
+    day.ask("check")
     for destination in (TOOL, OTHER):
         assert day.consume(Message({"no": "task"}), destination=destination) == ["m0"]
     assert day.check(Message({"no": "task"})) == ["m0"]
@@ -249,13 +260,17 @@ def _outstanding(day: Day) -> None:
 def _stops(day: Day) -> None:
     day.stop()
     day.stop("main")
-    day.tool.findings = [Finding("connection", Level.ERROR, "the plan is unpaid")]
-    day.ask({"check": CONNECTION})
-    day.ask({"export": MAIN})
+    day.tool.findings = [Finding("connection", How.ERROR, "the plan is unpaid")]
+    day.ask("check", connection=CONNECTION)
+    # The bench's calls need no slots.
+    with day.by("view"):
+        day.stack.pace(CONNECTION, Quota("calls", 1000, timedelta(seconds=1)))
+        day.stack.pace.hold(CONNECTION, Quota("calls", 1000, timedelta(seconds=1)), timedelta(seconds=2))
+    day.ask("run", export=MAIN)
     day.schedule({"export": MAIN})
     day.tick(after=timedelta(hours=2))
     day.tool.findings = []
-    day.ask({"probe": CONNECTION})
+    day.ask("probe", connection=CONNECTION)
     day.tick(after=MINUTE)
     day.work_off()
 
@@ -277,6 +292,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "consumer": tuple(f"{word}Role" for word in WORDS),
     "import checks": ("ImportChecksRole",),
     "tick": ("TickRole",),
+    "view": ("ViewRole",),
     "admin": ("AdminRole",),
     "export": ("ExportRole",),
 }
@@ -307,12 +323,29 @@ def test_a_function_may_do_what_it_does(
     assert granted(resources, role) - rights[function] == set()
 
 
+def test_who_only_looks_writes_nothing_but_the_slots_of_its_calls(resources: Resources) -> None:
+    """Given a day on which it was asked everything, Then it wrote to records of pace alone, and may to no others."""
+    day = Day()
+    _a_rich_day(day)
+    assert day.database.written["view"] == {f"pace#{CONNECTION}"}
+    writing = [
+        statement
+        for statement in allowed_to(resources, "ViewRole")
+        for action in listed(statement["Action"])
+        if action.startswith("dynamodb:") and action not in ("dynamodb:BatchGetItem", "dynamodb:Query")
+    ]
+    assert writing
+    for statement in writing:
+        assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "pace#*"}}
+
+
 ALL_QUEUES = {f"{word}Queue" for word in WORDS}
 SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "${Prefix}/stack/identity-key-*"
 
 SECRETS: Mapping[str, set[str]] = {
     "IngestRole": {SOURCES, KEY},
     "ExportRole": {CONNECTIONS, KEY},
+    "ViewRole": {SOURCES, CONNECTIONS, KEY},
     "AdminRole": {SOURCES, CONNECTIONS, KEY},
     "TickRole": {CONNECTIONS, KEY},
     **{f"{word}Role": {CONNECTIONS, KEY} for word in WORDS},
@@ -338,7 +371,7 @@ PATH, BELOW = "${Prefix}/exports", "${Prefix}/exports/*"
 EXPORTS: Mapping[str, set[tuple[str, str]]] = {
     **{
         role: {(action, path) for action in ("GetParameter", "GetParametersByPath") for path in (PATH, BELOW)}
-        for role in ("RouteRole", "ExportRole", "AdminRole", "TickRole")
+        for role in ("RouteRole", "ExportRole", "ViewRole", "AdminRole", "TickRole")
     },
     **{role: {("GetParameter", BELOW)} for role in ("ImportChecksRole", *(f"{word}Role" for word in WORDS))},
 }
@@ -372,7 +405,9 @@ QUEUES: Mapping[str, set[str]] = {
     "IngestRole": {"changesQueue"},
     "RouteRole": {"changesQueue", *ALL_QUEUES},
     "ExportRole": {"ExportDLQ", *ALL_QUEUES},
+    "ViewRole": set(),
     "AdminRole": ALL_QUEUES,
+    "ForgetRole": set(),
     "TickRole": {"checksQueue", *ALL_QUEUES},
     "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
     **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
@@ -388,7 +423,7 @@ def test_each_role_may_send_to_just_its_queues(resources: Resources) -> None:
 SCHEDULES, DEFAULT = "${Prefix}/*", "default/${Prefix}-default"
 
 
-@pytest.mark.parametrize("role", ["ExportRole", "AdminRole", "TickRole"])
+@pytest.mark.parametrize("role", ["ExportRole", "ViewRole", "AdminRole", "TickRole"])
 def test_who_looks_at_schedules_may_list_and_read_them(resources: Resources, role: str) -> None:
     given = {
         (action, resource if isinstance(resource, str) else resource["Fn::Sub"].rpartition(":schedule/")[2])
@@ -412,7 +447,8 @@ def test_only_who_answers_operators_may_list_names(resources: Resources) -> None
         for action in listed(statement["Action"])
         if action in ("secretsmanager:ListSecrets", "ssm:DescribeParameters")
     }
-    assert given == {("AdminRole", "secretsmanager:ListSecrets"), ("AdminRole", "ssm:DescribeParameters")}
+    actions = ("secretsmanager:ListSecrets", "ssm:DescribeParameters")
+    assert given == {(role, action) for role in ("ViewRole", "AdminRole") for action in actions}
 
 
 CONSUMING = {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"}

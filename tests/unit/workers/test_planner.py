@@ -8,6 +8,7 @@ import pytest
 
 from relay.domain.problems import ExportProblem, SettingsProblem
 from relay.domain.runs import RunState
+from relay.wiring_operators import Operators
 from relay.workers import planner
 from relay.workers.planner import Plan, Planner
 from tests.fakes.bench import LAPSED, MINUTE, VIP, Bench, person
@@ -23,7 +24,7 @@ def planner_of(bench: Bench, **changes: Any) -> Planner:
     """Return a planner whose database refuses writes."""
     stack = bench.new_stack()
     stack.database = ReadOnlyDatabase(bench.database)
-    made = stack.planner
+    made = Operators(stack).planner
     return Planner(made.database, made.opener, made.surveyor, made.clock, **changes)
 
 

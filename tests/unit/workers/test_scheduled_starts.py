@@ -37,7 +37,7 @@ def test_the_input_of_older_pages_starts_it_too(bench: Bench) -> None:
 
 
 def test_a_schedule_that_meets_an_active_run_is_followed_by_one_more_when_that_ends(bench: Bench) -> None:
-    first = bench.stack.operator().handle({"export": MAIN})["run"]
+    first = bench.ask("run", export=MAIN)["run"]
     met = bench.stack.scheduled_starts().handle({"export": MAIN})
     assert met["reason"] == f"run {first} is active (running); another follows it by itself"
     bench.tick()
@@ -48,7 +48,7 @@ def test_a_schedule_that_meets_an_active_run_is_followed_by_one_more_when_that_e
     assert active(bench) not in (None, first)
     bench.work_off()
     bench.tick(after=MINUTE)
-    assert [run["cause"] for run in bench.stack.operator().handle({"runs": MAIN})["runs"]] == ["resync", "on demand"]
+    assert [run["cause"] for run in bench.ask("runs", export=MAIN)["runs"]] == ["resync", "on demand"]
 
 
 def active(bench: Bench, key: str = MAIN) -> str | None:
@@ -105,7 +105,7 @@ def test_an_event_that_makes_no_sense_fails_with_field_and_reason(bench: Bench, 
 
 @pytest.mark.parametrize("question", ["confirm", "cancel", "show", "runs", "check", "probe", "retry"])
 def test_a_schedule_can_do_nothing_but_start(bench: Bench, question: str) -> None:
-    run = bench.stack.operator().handle({"export": MAIN})["run"]
+    run = bench.ask("run", export=MAIN)["run"]
     before = bench.database.snapshot()
     with pytest.raises(EventProblem, match="admin function"):
         bench.stack.scheduled_starts().handle({question: run})

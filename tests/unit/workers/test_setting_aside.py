@@ -481,10 +481,10 @@ def test_a_first_one_that_fills_a_page_by_itself_is_the_one_that_is_set_aside() 
 def test_check_shows_who_is_set_aside_where_and_since_when_and_who_must_act() -> None:
     bench, _ = with_odd(0, 2)
     bench.consume(bench.look(0, 2, VICTIM))
-    answer = bench.stack.operator().handle({"check": CONNECTION})
+    answer = bench.ask("check", connection=CONNECTION)
     assert answer["well"] is False
     [finding] = [one for one in answer["findings"] if "set aside" in one["message"]]
-    assert (finding["subject"], finding["level"], finding["who_must_act"]) == (MAIN, "error", "us")
+    assert (finding["subject"], finding["level"], finding["who_must_act"]) == (f"export {MAIN}", "error", "us")
     for part in ("1 profile", "KeyError", "test_setting_aside.py", "encode", moments.text(bench.clock.now())[:16]):
         assert part in finding["message"]
     assert "odd" not in json.dumps(answer)
@@ -652,7 +652,7 @@ def test_a_retry_of_defects_is_a_run_like_any_other() -> None:
     bench.consume(bench.look(0, VICTIM))
     broken.trips_over = ()
     bench.clock.time += MINUTE
-    answer = bench.stack.operator().handle({"retry": MAIN, "code": "defect"})
+    answer = bench.ask("run", export=MAIN, retry="defect")
     bench.work_off()
     assert bench.counts(answer["run"])["delivered"] == 1
     assert recorded(bench) == []

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from relay.destinations.contract import Account, Caller, Quota
+from relay.destinations.contract import Account, Caller, Notes, Quota
 from relay.domain.exports import Connection, Export
 from relay.stores import segments
 from relay.stores.database import Database
@@ -29,13 +29,16 @@ class Accounts:
     first_run_exceeds: Callable[[Export, int], bool] = lambda export, count: False  # noqa: ARG005 - says what it takes
     """Whether an export has had no run yet, and more than so many profiles are in its segments."""
 
+    notes: Callable[[Database, str], Notes] = ConnectionNotes
+    """Keeps the notes of a connection."""
+
     def open(self, connection: Connection) -> tuple[Account, Callable[[], int]]:
         """Return an account, and what counts the calls made through it."""
         call, calls = self.caller(connection)
         account = Account(
             connection=connection,
             call=call,
-            notes=ConnectionNotes(self.database, connection.name),
+            notes=self.notes(self.database, connection.name),
             base_url=self.base_urls.get(connection.destination),
             backlog=partial(self.backlog, connection.name),
             segment_name=partial(segments.name_of, self.database),

@@ -58,13 +58,20 @@ class Prober:
 
         `exports` are as for `probe`.
         """
+        problem = self.trouble(breaker, exports)
+        if problem is None:
+            return breaker._replace(stop=None)
+        self.observe.problem("probe", problem, connection=breaker.connection)
+        # Our own limits say nothing of the destination.
+        return breaker if isinstance(problem, Busy) else breakers.restate(self.database, breaker, problem)
+
+    def trouble(self, breaker: Breaker, exports: Sequence[Export]) -> Problem | None:
+        """Return what keeps something stopped now, None when it is well; stores nothing. `exports` as for `probe`."""
         try:
             self._check(breaker.connection, exports if breaker.export is not None else ())
         except (ConnectionProblem, ExportProblem, SettingsProblem, Transient) as problem:
-            self.observe.problem("probe", problem, connection=breaker.connection)
-            # Our own limits say nothing of the destination.
-            return breaker if isinstance(problem, Busy) else breakers.restate(self.database, breaker, problem)
-        return breaker._replace(stop=None)
+            return problem
+        return None
 
     def _check(self, connection: str, exports: Sequence[Export]) -> None:
         """Raise what is wrong with an account, or with exports of it."""
@@ -80,7 +87,7 @@ class Prober:
 
 
 def _as_problem(finding: Finding, kind: type[Problem]) -> Problem:
-    problem = kind("not_ready", finding.message)
+    problem = kind(finding.code, finding.message)
     if finding.actor is not None:
         problem.actor = finding.actor
     return problem

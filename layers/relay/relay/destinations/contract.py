@@ -105,6 +105,8 @@ class Finding:
     level: Level
     message: str
     actor: Actor | None = None
+    code: str = "not_ready"
+    """What it is called in the registry of codes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The closed set of things that go wrong, each with what happened, who must act and what happens next."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 
 class Actor(StrEnum):
@@ -94,15 +95,33 @@ class ExportProblem(Problem):
     next_step = "The export is probed every few minutes. When a probe passes, one run makes up for everything."
 
 
-class SettingsProblem(Problem):
-    """A source, connection or export is not usable as it is written; `field` names the setting."""
+class Fault(NamedTuple):
+    """One thing that is wrong with what somebody wrote.
+
+    The field, what is wrong with it, and the known name that is nearest to an unknown one.
+    """
+
+    field: str
+    what: str
+    near: str | None = None
+
+
+class InputProblem(Problem):
+    """Something that a person wrote cannot be used. `faults` are all that is wrong; `field` is that of the first."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "It is ignored until it is corrected; everything else goes on."
 
-    def __init__(self, code: str, what: str, *, field: str) -> None:
+    def __init__(self, code: str, what: str, *, field: str, faults: Sequence[Fault] = ()) -> None:
+        """`what` says what is wrong with `field`; `faults` (that one among them) are for whoever shows one by one."""
         super().__init__(code, f"{field}: {what}")
         self.field = field
+        self.faults = tuple(faults) or (Fault(field, what),)
+
+
+class SettingsProblem(InputProblem):
+    """A source, connection or export is not usable as it is written; `field` names the setting."""
+
+    next_step = "It is ignored until it is corrected; everything else goes on."
 
 
 class Unexpected(Problem):
@@ -118,15 +137,16 @@ class RunProblem(Problem):
     next_step = "It is shown until somebody acts and a later run goes well."
 
 
-class EventProblem(Problem):
+class EventProblem(InputProblem):
     """A function was asked for something that it does not do; `field` names the part of the event that is wrong."""
 
-    actor = Actor.ADMINISTRATOR
     next_step = "Nothing was done. Correct the event, or the input of the schedule that sent it."
 
-    def __init__(self, code: str, what: str, *, field: str) -> None:
-        super().__init__(code, f"{field}: {what}")
-        self.field = field
+
+class QuestionProblem(InputProblem):
+    """An operator's question cannot be answered as it was asked; `field` names the argument."""
+
+    next_step = "Nothing was done. Correct the question."
 
 
 class StaleSettings(Problem):

@@ -67,7 +67,16 @@ def details(database: Database, run: Run, destination: Destination | None, now: 
         "progress": [
             (moments.text(run.started_at + timedelta(seconds=seconds)), done) for seconds, done in thinned(progress)
         ],
-        "limits": [limit._asdict() for limit in limits(database, connection, now)],
+        "limits": [
+            {
+                "what": limit.quota,
+                "calls": limit.a_minute,
+                "seconds": 60,
+                "a_day": limit.a_day,
+                "used_today": limit.used,
+            }
+            for limit in limits(database, connection, now)
+        ],
         "previous": [
             {
                 "run": one.id,
@@ -78,7 +87,11 @@ def details(database: Database, run: Run, destination: Destination | None, now: 
             }
             for one in before[:PREVIOUS]
         ],
-        "codes": {code: reasons[code] for code in sorted(ledger.rejections(counts)) if code in reasons},
+        "codes": [
+            {"code": code, "means": reasons[code], "then": then_of(code)}
+            for code in sorted({*ledger.rejections(counts), *ledger.warnings(counts)})
+            if code in reasons
+        ],
     }
 
 
@@ -91,10 +104,19 @@ def thinned(progress: Progress) -> Progress:
     return progress[::-1][::step][::-1] if step > 1 else progress
 
 
+BY_OURSELVES = "Every look tries again: when the profile or the settings change."
+DAILY = "Runs try again, at most daily; at once when the profile or the settings change, or a run is asked to retry it."
+
+
+def then_of(code: str) -> str:
+    """Return what happens by itself with a rejection of a code."""
+    return BY_OURSELVES if code in OWN_REASONS and code != UNCONFIRMED else DAILY
+
+
 OWN_REASONS = {
     TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
     UNFIT_ONLY_IF.code: UNFIT_ONLY_IF.detail,
-    UNFIT_EXPRESSION: "the expression of the identity cannot be worked out: correct the mapping or the data",
+    UNFIT_EXPRESSION: "an expression cannot be worked out for the profile: correct the mapping or the data",
     UNCONFIRMED: "nobody knows what the destination did with it: it is looked up, and sent again by the next run",
     DEFECT: "a defect of the relay itself was met with the profile: report it; every run tries again",
 }

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay.domain.expressions import compiled
-from relay.domain.problems import SettingsProblem
+from relay.domain.problems import Fault, SettingsProblem
 from relay.settings.doors import Parameter, ParametersDoor, readable
-from relay.settings.faults import MISSING, Fault, problem, trimmed, unknown_key
+from relay.settings.faults import MISSING, problem, trimmed, unknown_key
 from relay.settings.names import split_key
 
 MAX_SEGMENTS = 50
@@ -86,14 +86,14 @@ def read_export(parameter: Parameter) -> ExportText:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsProblem("not_json", f"must be JSON{place}", field="export") from None
     if not isinstance(given, dict):
-        raise problem([("value", "must be a JSON object")])
+        raise problem([Fault("value", "must be a JSON object")])
     faults: list[Fault] = []
     for key, check in _CHECKS.items():
         if key in given:
-            faults += [(f"{key}{place}", reason) for place, reason in check(given[key])]
+            faults += [Fault(f"{key}{place}", reason) for place, reason in check(given[key])]
         elif key in _REQUIRED:
-            faults.append((key, MISSING))
-    faults += [("value", unknown_key(key, _CHECKS)) for key in given if key not in _CHECKS]
+            faults.append(Fault(key, MISSING))
+    faults += [unknown_key(key, _CHECKS) for key in given if key not in _CHECKS]
     if faults:
         raise problem(faults)
     return ExportText(
@@ -106,15 +106,19 @@ def read_export(parameter: Parameter) -> ExportText:
     )
 
 
-def _state(value: Any) -> list[Fault]:
+_Reason = tuple[str, str]
+"""A place within a key (empty for the key itself), and what is wrong there."""
+
+
+def _state(value: Any) -> list[_Reason]:
     return [] if value in ("active", "paused") else [("", "must be 'active' or 'paused'")]
 
 
-def _stream(value: Any) -> list[Fault]:
+def _stream(value: Any) -> list[_Reason]:
     return [] if value is None or isinstance(value, bool) else [("", "must be a boolean: true or false")]
 
 
-def _segments(value: Any) -> list[Fault]:
+def _segments(value: Any) -> list[_Reason]:
     if not isinstance(value, list):
         return [("", "must be a list of source/segment")]
     if not 1 <= len(value) <= MAX_SEGMENTS:
@@ -129,7 +133,7 @@ def _segments(value: Any) -> list[Fault]:
     return []
 
 
-def _mapping(value: Any) -> list[Fault]:
+def _mapping(value: Any) -> list[_Reason]:
     if not isinstance(value, dict):
         return [("", "must be an object of fields and expressions")]
     return [(f".{field}", reason) for field, text in value.items() if (reason := _expression_fault(text)) is not None]
@@ -145,20 +149,20 @@ def _expression_fault(value: Any) -> str | None:
     return None
 
 
-def _only_if(value: Any) -> list[Fault]:
+def _only_if(value: Any) -> list[_Reason]:
     reason = _expression_fault(value)
     return [] if reason is None else [("", reason)]
 
 
-def _options(value: Any) -> list[Fault]:
+def _options(value: Any) -> list[_Reason]:
     return [] if isinstance(value, dict) else [("", "must be an object")]
 
 
-def _description(value: Any) -> list[Fault]:
+def _description(value: Any) -> list[_Reason]:
     return [] if isinstance(value, str) else [("", "must be a text")]
 
 
-_CHECKS: Mapping[str, Callable[[Any], list[Fault]]] = {
+_CHECKS: Mapping[str, Callable[[Any], list[_Reason]]] = {
     "state": _state,
     "stream": _stream,
     "segments": _segments,

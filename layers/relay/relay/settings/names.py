@@ -6,6 +6,9 @@ from relay.domain.problems import SettingsProblem
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
+NAME_RULE = "must be 1 to 63 lower-case letters, digits or hyphens, not a hyphen first"
+"""What is said of a name that nothing can be called."""
+
 
 class UnknownSource(SettingsProblem):
     """There is no source of this name."""
@@ -27,9 +30,7 @@ def is_name(text: str) -> bool:
 def require_name(name: str, field: str) -> None:
     """Refuse, with SettingsProblem, what no source, connection or export can be called."""
     if not is_name(name):
-        raise SettingsProblem(
-            "invalid_name", "must be 1 to 63 lower-case letters, digits or hyphens, not a hyphen first", field=field
-        )
+        raise SettingsProblem("invalid_name", NAME_RULE, field=field)
 
 
 def split_key(key: str) -> tuple[str, str]:

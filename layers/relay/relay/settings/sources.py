@@ -7,7 +7,7 @@ from datetime import datetime
 from relay.aws import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.domain.expressions import compiled
-from relay.domain.problems import Busy, SettingsProblem
+from relay.domain.problems import Busy, Fault, SettingsProblem
 from relay.settings.doors import DEFAULT_SECONDS, SecretsDoor
 from relay.settings.faults import MISSING, problem, trimmed, unknown_key
 from relay.settings.names import UnknownSource, is_name
@@ -110,8 +110,8 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "description": _nothing,
     }
     found = [(key, check(given[key]) if key in given else _absent(key)) for key, check in checks.items()]
-    faults = [(key, reason) for key, reason in found if reason is not None]
-    faults += [("value", unknown_key(key, checks)) for key in given if key not in checks]
+    faults = [Fault(key, reason) for key, reason in found if reason is not None]
+    faults += [unknown_key(key, checks) for key in given if key not in checks]
     if faults:
         raise problem(faults, hidden=texts.values())
     listed = map(trimmed, given.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))

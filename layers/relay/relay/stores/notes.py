@@ -31,5 +31,13 @@ class ConnectionNotes:
         return value if kept is None else kept
 
 
+class NotesAsTheyAre(ConnectionNotes):
+    """The same for who only looks: what is to be kept is used, and not stored."""
+
+    def keep(self, key: str, value: str, *, replaces: str | None = None) -> str:  # noqa: ARG002 - as its base
+        """Return the value."""
+        return value
+
+
 def _item(value: str) -> Item:
     return {"note": value, "format": FORMAT}

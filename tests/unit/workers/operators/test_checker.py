@@ -29,7 +29,8 @@ def bench() -> Bench:
 
 
 def check(bench: Bench, connection: str = CONNECTION) -> dict[str, Any]:
-    return bench.stack.operator().handle({"check": connection})
+    answer: dict[str, Any] = bench.ask("check", connection=connection)
+    return answer
 
 
 def given(findings: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -43,11 +44,10 @@ def messages(checked: dict[str, Any], subject: str) -> str:
 # The account.
 
 
-def test_a_check_shows_the_account_and_its_exports(bench: Bench) -> None:
+def test_what_is_well_is_no_finding(bench: Bench) -> None:
     bench.tool.findings = [Finding("connection", Level.OK, "the key is taken")]
     checked = check(bench)
-    finding = {"subject": "connection", "level": "ok", "message": "the key is taken", "who_must_act": None}
-    assert checked == {"connection": CONNECTION, "well": True, "stopped": [], "findings": [finding]}
+    assert checked == {"well": True, "findings": []}
     assert bench.tool.probes == [[MAIN]]
 
 
@@ -56,11 +56,13 @@ def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) 
     bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("invalid", "is required", field="mapping.email")
     findings = check(bench)["findings"]
     assert [(found["subject"], found["level"], found["who_must_act"]) for found in findings] == [
+        (f"connection {CONNECTION}", "error", "administrator"),
         (f"export {CONNECTION}/broken", "error", "administrator"),
-        ("connection", "error", "administrator"),
     ]
-    assert "mapping.email" in findings[0]["message"]
-    assert "open payment" in findings[1]["message"]
+    assert "open payment" in findings[0]["message"]
+    assert "mapping.email" in findings[1]["message"]
+    commands = [f"relay connections edit {CONNECTION}", f"relay exports edit {CONNECTION}/broken"]
+    assert [found["command"] for found in findings] == commands
 
 
 def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
@@ -72,26 +74,28 @@ def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
 
 
 def test_what_is_stopped_is_told_with_the_reason_it_has_now(bench: Bench) -> None:
-    """Given an export that stopped because its list was gone, When the key is refused by now, Then check, a run on
-    demand and the tick's line, which the alarm points to, say that."""
+    """Given an export that stopped because its list was gone, When the key is refused by now, Then check says that.
+
+    It stores nothing: the next probe does.
+    """
     bench.stop("main", "list_gone", "the list is gone")
     bench.tool.probe_script = [ConnectionProblem("unauthorised", "the key is refused")] * 2
+    before = bench.database.snapshot()
 
     checked = check(bench)
 
-    [stopped] = checked["stopped"]
-    assert (stopped["subject"], stopped["code"], stopped["reason"]) == (
-        f"export {MAIN}",
-        "unauthorised",
-        "the key is refused",
-    )
-    assert stopped["next_probe"] > stopped["since"]
+    [stopped] = [found for found in checked["findings"] if found["subject"] == f"export {MAIN}"]
+    assert (stopped["code"], stopped["who_must_act"]) == ("unauthorised", "administrator")
+    assert "the key is refused; stopped since" in stopped["message"]
+    assert "probed again at" in stopped["message"]
     assert not checked["well"]
-    assert "unauthorised" in messages(checked, f"export {MAIN}")
-    assert "the key is refused" in bench.stack.operator().handle({"export": MAIN})["reason"]
-    bench.tick()
-    [line] = [line for line in bench.logged() if line["message"] == "needs attention"]
-    assert (line["subject"], line["code"]) == (f"export {MAIN}", "unauthorised")
+    assert bench.database.snapshot() == before
+
+
+def test_a_stop_whose_reason_cannot_be_looked_at_now_keeps_it(bench: Bench) -> None:
+    bench.stop("main", "list_gone", "the list is gone")
+    bench.tool.probe_script = [Busy("pace", "no slot")] * 2
+    assert "list_gone: the list is gone" in messages(check(bench), f"export {MAIN}")
 
 
 def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -> None:
@@ -108,14 +112,14 @@ def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -
 def test_a_paused_export_is_told(bench: Bench) -> None:
     bench.edit(active=False)
     checked = check(bench)
-    assert "is paused" in messages(checked, MAIN)
+    assert "is paused" in messages(checked, f"export {MAIN}")
     assert checked["well"]
 
 
 def test_segments_never_seen_are_told_before_a_run_is_refused_for_them(bench: Bench) -> None:
     bench.edit(segments=(VIP, "shop/typo"))
     checked = check(bench)
-    assert "segments never seen: shop/typo" in messages(checked, MAIN)
+    assert "segments never seen: shop/typo" in messages(checked, f"export {MAIN}")
     assert not checked["well"]
 
 
@@ -124,8 +128,8 @@ def test_a_target_that_belongs_to_another_export_is_told_and_stays_where_it_is(b
     bench.edit("second", options="9", segments=(LAPSED,))
     before = bench.database.snapshot()
     checked = check(bench)
-    assert "belongs to export first" in messages(checked, f"{CONNECTION}/second")
-    assert "belongs to" not in messages(checked, f"{CONNECTION}/first")
+    assert "belongs to export first" in messages(checked, f"export {CONNECTION}/second")
+    assert "belongs to" not in messages(checked, f"export {CONNECTION}/first")
     assert bench.database.snapshot() == before
 
 
@@ -174,8 +178,8 @@ def test_every_rejection_of_a_destination_has_a_meaning(destination: str) -> Non
 def test_a_check_tries_the_mapping_on_stored_profiles(bench: Bench) -> None:
     bench.edit(mapping={"email": "attributes.emial", "name": "attributes.name"})
     checked = check(bench)
-    assert "there is no emial in attributes, did you mean email?" in messages(checked, MAIN)
-    assert "2@x.example" not in messages(checked, MAIN)
+    assert "there is no emial in attributes, did you mean email?" in messages(checked, f"export {MAIN}")
+    assert "2@x.example" not in messages(checked, f"export {MAIN}")
     assert not checked["well"]
 
 
@@ -186,7 +190,9 @@ def test_a_schedule_that_starts_nothing_is_told_with_what_happens_instead(bench:
     default = Schedule("relay-default", None)
     bench.scheduled_now = Timetable([Schedule("letters.main", MAIN, "is disabled")], default)
     checked = check(bench)
-    assert "its schedule letters.main is disabled: another schedule starts the export" in messages(checked, MAIN)
+    assert "its schedule letters.main is disabled: another schedule starts the export" in messages(
+        checked, f"export {MAIN}"
+    )
     assert checked["well"]
 
 
@@ -195,15 +201,15 @@ def test_an_export_that_nothing_will_ever_start_is_told(bench: Bench, stream: bo
     bench.edit(stream=stream)
     bench.scheduled_now = Timetable([], Schedule("relay-default", None, "is disabled"))
     checked = check(bench)
-    assert "no schedule that is enabled will ever start it" in messages(checked, MAIN)
-    assert "is disabled" in messages(checked, "default schedule")
+    assert "no schedule that is enabled will ever start it" in messages(checked, f"export {MAIN}")
+    assert "is disabled" in messages(checked, "schedule default")
     assert checked["well"] is well
 
 
 def test_schedules_of_nobody_are_told(bench: Bench) -> None:
     own = [Schedule("letters.gone", "letters/gone"), Schedule("nightly", None, "has an input that starts nothing")]
     bench.scheduled_now = Timetable(own, Schedule("relay-default", None))
-    checked = check(bench)
+    checked = bench.ask("check")
     assert "there is no such export" in messages(checked, "schedule letters.gone")
     assert "starts nothing" in messages(checked, "schedule nightly")
 
@@ -274,20 +280,19 @@ def test_a_check_of_everything_looks_at_every_connection_and_source(bench: Bench
     bench.settings.problems["unused"] = SettingsProblem("no_consent", "must be given", field="privacy_consent")
     bench.settings.problems["vip/"] = SettingsProblem("invalid_name", "must be lower case", field="export")
 
-    checked = bench.stack.operator().handle({"check": "*"})
+    checked = bench.ask("check")
 
-    assert {report["connection"]: report["well"] for report in checked["connections"]} == {
-        CONNECTION: True,
-        OTHER_CONNECTION: True,
-        "unused": False,
-    }
-    assert given(checked["findings"]) == [("names", "warning"), ("source app", "error"), ("export vip/", "error")]
-    assert sum(len(report["findings"]) for report in checked["connections"]) == 1
+    assert given(checked["findings"]) == [
+        ("connection unused", "error"),
+        ("source app", "error"),
+        ("export vip/", "error"),
+        ("names", "warning"),
+    ]
     assert not checked["well"]
 
 
 def test_a_check_of_everything_that_is_well(bench: Bench) -> None:
-    checked = bench.stack.operator().handle({"check": "*"})
+    checked = bench.ask("check")
     assert (checked["well"], checked["findings"]) == (True, [])
 
 

@@ -1,21 +1,16 @@
 """What operators ask: start, show, confirm, cancel, probe."""
 
+import json
 from typing import Any
 
 import pytest
 
-from relay.domain.problems import (
-    ConnectionProblem,
-    EventProblem,
-    Rejection,
-    RejectionKind,
-    SettingsProblem,
-    Unexpected,
-)
+from relay.domain.problems import ConnectionProblem, Rejection, RejectionKind, SettingsProblem
 from relay.domain.runs import Phase, RunState
 from relay.stores import runs
 from relay.stores.database import Table
-from tests.fakes.bench import CONNECTION, MINUTE, Bench
+from relay.workers.operators.protocol import Level
+from tests.fakes.bench import CONNECTION, MINUTE, OTHER_CONNECTION, Bench
 
 MAIN = f"{CONNECTION}/main"
 
@@ -28,29 +23,27 @@ def bench() -> Bench:
 
 
 def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    started = operator.handle({"export": MAIN})
+    started = bench.ask("run", export=MAIN)
     assert (started["state"], started["cause"], started["adds_up"]) == ("running", "on demand", True)
     bench.work_off()
 
-    shown = operator.handle({"show": started["run"]})
+    shown = bench.ask("show", run=started["run"])
     assert (shown["state"], shown["counts"]["delivered"], shown["phase"]) == ("finished", 1, "deliver")
-    assert operator.handle({"runs": MAIN}) == {"runs": [shown]}
+    (listed,) = bench.ask("runs", export=MAIN)["runs"]
+    assert listed.items() <= shown.items()
 
 
 def test_only_one_run_of_an_export_is_active(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    first = operator.handle({"export": MAIN})["run"]
-    again = operator.handle({"export": MAIN})
+    first = bench.ask("run", export=MAIN)["run"]
+    again = bench.ask("run", export=MAIN)
     assert again == {"export": MAIN, "run": None, "reason": f"run {first} is active (running)"}
     assert len(runs.latest(bench.database, MAIN)) == 1
 
 
 def test_a_segment_never_seen_is_refused_with_the_reason_and_noted_once(bench: Bench) -> None:
     bench.edit(segments=("shop/vip", "shop/typo"))
-    operator = bench.stack.operator()
     for _ in range(2):
-        refused = operator.handle({"export": MAIN})
+        refused = bench.ask("run", export=MAIN)
         assert (refused["state"], refused["reason"]) == ("refused", "segments never seen: shop/typo")
     assert len(runs.latest(bench.database, MAIN)) == 1
     assert bench.queue.messages == []
@@ -61,7 +54,7 @@ def test_the_run_of_a_stopped_export_is_requested_and_the_answer_says_so(
     bench: Bench, stopped: str | None, kind: str
 ) -> None:
     bench.stop(stopped)
-    answer = bench.stack.operator().handle({"export": MAIN})
+    answer = bench.ask("run", export=MAIN)
     reason = f"the {kind} is stopped (unpaid: refuses to work); a run is requested and starts by itself"
     assert (answer["run"], answer["reason"]) == (None, reason)
     assert bench.breaker("main").resync
@@ -70,7 +63,7 @@ def test_the_run_of_a_stopped_export_is_requested_and_the_answer_says_so(
 def test_the_run_of_an_export_that_was_just_edited_starts_by_itself(bench: Bench) -> None:
     """Given settings that others may not have read yet, When a run is asked for, Then it starts once they have."""
     bench.edit(version=int(bench.clock.now().timestamp() * 1000))
-    answer = bench.stack.operator().handle({"export": MAIN})
+    answer = bench.ask("run", export=MAIN)
     assert (answer["run"], answer["reason"]) == (
         None,
         "the export was edited just now; the run starts by itself in a minute or two",
@@ -82,7 +75,7 @@ def test_the_run_of_an_export_that_was_just_edited_starts_by_itself(bench: Bench
 
 def test_a_paused_export_is_not_started(bench: Bench) -> None:
     bench.edit(active=False)
-    answer = bench.stack.operator().handle({"export": MAIN})
+    answer = bench.ask("run", export=MAIN)
     assert answer == {"export": MAIN, "run": None, "reason": "the export is paused"}
 
 
@@ -90,16 +83,16 @@ def test_a_run_that_ended_while_the_answer_was_made_is_not_named_as_active(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "begin", lambda *_: False)
-    answer = bench.stack.operator().handle({"export": MAIN})
+    answer = bench.ask("run", export=MAIN)
     assert (answer["run"], answer["reason"]) == (None, "what stood in the way has just ended: ask again")
 
 
 def test_an_invalid_export_is_refused_with_what_is_wrong(bench: Bench) -> None:
     bench.settings.problems[MAIN] = SettingsProblem("mapping", "is not known", field="mapping.emial")
-    with pytest.raises(SettingsProblem, match="emial: is not known"):
-        bench.stack.operator().handle({"export": MAIN})
-    with pytest.raises(SettingsProblem, match="there is none"):
-        bench.stack.operator().handle({"export": f"{CONNECTION}/gone"})
+    refused = bench.refused("run", export=MAIN)
+    part = {"field": "mapping.emial", "what": "is not known", "near": None}
+    assert (refused["field"], refused["errors"], refused["actor"]) == ("mapping.emial", [part], "administrator")
+    assert "there is none" in bench.refused("run", export=f"{CONNECTION}/gone")["what"]
 
 
 def test_a_retry_tries_exactly_what_was_rejected_with_the_code(bench: Bench) -> None:
@@ -110,8 +103,8 @@ def test_a_retry_tries_exactly_what_was_rejected_with_the_code(bench: Bench) -> 
         bench.full_run()
     bench.tool.refuses.clear()
     bench.clock.time += MINUTE
-    for asked, held in (({"code": "bounced"}, [2, 4]), ({}, [2, 4, 6])):
-        run = bench.stack.operator().handle({"retry": MAIN, **asked})
+    for code, held in (("bounced", [2, 4]), ("all", [2, 4, 6])):
+        run = bench.ask("run", export=MAIN, retry=code)
         assert (run["cause"], run["state"]) == ("retry", "running")
         bench.work_off()
         assert sorted(bench.tool.holds()) == [f"{number}@x.example" for number in held]
@@ -119,136 +112,175 @@ def test_a_retry_tries_exactly_what_was_rejected_with_the_code(bench: Bench) -> 
 
 
 def test_a_retry_that_cannot_start_says_so(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    first = operator.handle({"retry": MAIN})["run"]
-    again = operator.handle({"retry": MAIN})
+    first = bench.ask("run", export=MAIN, retry="all")["run"]
+    again = bench.ask("run", export=MAIN, retry="all")
     assert (again["run"], first in again["reason"], "ask again" in again["reason"]) == (None, True, True)
     bench.work_off()
     bench.stop("main")
-    stopped = operator.handle({"retry": MAIN})
+    stopped = bench.ask("run", export=MAIN, retry="all")
     assert (stopped["run"], "ask again" in stopped["reason"]) == (None, True)
-    with pytest.raises(SettingsProblem, match="there is none"):
-        operator.handle({"retry": f"{CONNECTION}/gone"})
+    assert "there is none" in bench.refused("run", export=f"{CONNECTION}/gone", retry="all")["what"]
 
 
 @pytest.mark.parametrize("code", ["", "ann@x.example", "a" * 100, 7])
 def test_what_is_no_code_is_refused(bench: Bench, code: object) -> None:
-    with pytest.raises(EventProblem) as caught:
-        bench.stack.operator().handle({"retry": MAIN, "code": code})
-    assert (caught.value.code, caught.value.field) == ("not_a_code", "code")
+    refused = bench.refused("run", export=MAIN, retry=code)
+    assert (refused["code"], refused["field"]) == ("wrong_question", "retry")
     assert bench.queue.messages == []
 
 
 def test_a_run_is_cancelled_once(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    run = operator.handle({"export": MAIN})["run"]
-    assert operator.handle({"cancel": run}) == {"cancelled": True}
-    assert operator.handle({"cancel": run}) == {"cancelled": False, "reason": f"run {run} is over (cancelled)"}
+    run = bench.ask("run", export=MAIN)["run"]
+    assert bench.ask("cancel", run=run) == {"done": True, "reason": None}
+    assert bench.ask("cancel", run=run) == {"done": False, "reason": f"run {run} is over (cancelled)"}
     assert bench.run(run).state is RunState.CANCELLED
     assert bench.run(run).reason == "cancelled by an operator"
 
 
 def test_a_run_that_does_not_wait_for_it_is_not_confirmed(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    run = operator.handle({"export": MAIN})["run"]
+    run = bench.ask("run", export=MAIN)["run"]
     reason = f"run {run} is running: only one that needs confirmation can be confirmed"
-    assert operator.handle({"confirm": run}) == {"confirmed": False, "reason": reason}
+    assert bench.ask("confirm", run=run) == {"done": False, "reason": reason}
 
 
 def test_a_run_under_other_settings_is_not_confirmed_and_the_answer_says_why(bench: Bench) -> None:
-    operator = bench.stack.operator()
     bench.store(4, email="4@x.example")
-    operator.handle({"export": MAIN})
+    bench.ask("run", export=MAIN)
     bench.work_off()
     bench.clock.time += MINUTE
     for number in (2, 4):
         bench.leave(number)
     bench.edit(options="8")
     bench.clock.time += MINUTE
-    run = operator.handle({"export": MAIN})["run"]
+    run = bench.ask("run", export=MAIN)["run"]
     bench.work_off()
     assert bench.run(run).state is RunState.NEEDS_CONFIRMATION
     bench.edit(options="9")
-    answer = operator.handle({"confirm": run})
-    assert (answer["confirmed"], answer["reason"]) == (False, "the export was edited since: start another run")
+    answer = bench.ask("confirm", run=run)
+    assert (answer["done"], answer["reason"]) == (False, "the export was edited since: start another run")
 
 
 def test_a_confirmed_run_removes_the_leavers_and_shows_them_in_its_ledger(bench: Bench) -> None:
-    operator = bench.stack.operator()
     for number in (4, 6):
         bench.store(number, email=f"{number}@x.example")
-    operator.handle({"export": MAIN})
+    bench.ask("run", export=MAIN)
     bench.work_off()
     bench.edit(options="8")
     for number in (2, 4, 6):
         bench.leave(number)
     bench.clock.time += MINUTE
-    run = operator.handle({"export": MAIN})["run"]
+    run = bench.ask("run", export=MAIN)["run"]
     bench.work_off()
-    assert operator.handle({"show": run})["state"] == "needs-confirmation"
+    assert bench.ask("show", run=run)["state"] == "needs-confirmation"
     bench.clock.time += MINUTE
     bench.store(4, email="4@x.example")
 
-    assert operator.handle({"confirm": run}) == {"confirmed": True}
+    assert bench.ask("confirm", run=run) == {"done": True, "reason": None}
     bench.work_off()
 
-    shown = operator.handle({"show": run})
+    shown = bench.ask("show", run=run)
     assert (shown["state"], shown["phase"], shown["adds_up"]) == ("finished", Phase.REMOVE.name.lower(), True)
     counts = shown["counts"]
     assert (counts["leaving"], counts["removed"], counts["returned"]) == (3, 2, 1)
 
 
 def test_a_run_of_an_export_that_is_gone_is_not_confirmed_and_the_refusal_says_why(bench: Bench) -> None:
-    operator = bench.stack.operator()
-    run = operator.handle({"export": MAIN})["run"]
+    run = bench.ask("run", export=MAIN)["run"]
     bench.settings.delete(MAIN)
-    with pytest.raises(SettingsProblem, match="there is none"):
-        operator.handle({"confirm": run})
+    assert "there is none" in bench.refused("confirm", run=run)["what"]
+
+
+def test_runs_of_every_export_are_listed_newest_first(bench: Bench) -> None:
+    first = bench.full_run()
+    second = bench.full_run(bench.other_export)
+    third = bench.full_run()
+    assert [run["run"] for run in bench.ask("runs")["runs"]] == [third.id, second.id, first.id]
+    assert [run["run"] for run in bench.ask("runs", limit=1)["runs"]] == [third.id, second.id]
+
+
+def test_every_export_without_a_schedule_of_its_own_is_started_and_what_cannot_be_is_named(bench: Bench) -> None:
+    bench.edit("paused", options="8", active=False)
+    bench.own_schedules = frozenset({f"{OTHER_CONNECTION}/main"})
+    answer = bench.ask("run_all")
+    assert [run["export"] for run in answer["started"]] == [MAIN]
+    reason = "the export is paused"
+    assert answer["not_started"] == [{"export": f"{CONNECTION}/paused", "run": None, "reason": reason}]
 
 
 @pytest.mark.parametrize(
-    ("event", "field"),
+    ("question", "field"),
     [
-        ({}, "event"),
-        (None, "event"),
-        ([MAIN], "event"),
-        ({"run": "x"}, "event"),
-        ({"export": MAIN, "check": CONNECTION}, "event"),
-        ({"exports": "some"}, "exports"),
-        ({"export": 7}, "export"),
-        ({"export": "letters.main"}, "export"),
-        ({"export": MAIN, "cause": "schedule"}, "cause"),
-        ({"confirm": "never"}, "confirm"),
-        ({"cancel": ["never"]}, "cancel"),
-        ({"show": ""}, "show"),
-        ({"runs": "letters"}, "runs"),
-        ({"runs": "letters/never"}, "runs"),
-        ({"check": MAIN}, "check"),
-        ({"check": None}, "check"),
-        ({"probe": "*"}, "probe"),
+        ({}, "ask"),
+        (None, "ask"),
+        ([MAIN], "ask"),
+        ({"export": MAIN}, "ask"),
+        ({"ask": ["run"]}, "ask"),
+        ({"ask": "rum"}, "ask"),
+        ({"ask": "run", "version": 2, "export": MAIN}, "version"),
+        ({"ask": "run"}, "export"),
+        ({"ask": "run", "export": 7}, "export"),
+        ({"ask": "run", "export": "letters.main"}, "export"),
+        ({"ask": "run", "export": MAIN, "cause": "schedule"}, "cause"),
+        ({"ask": "run", "export": MAIN, "kim@x.example": 1}, "value"),
+        ({"ask": "confirm", "run": "never"}, "run"),
+        ({"ask": "cancel", "run": ["never"]}, "run"),
+        ({"ask": "show", "run": ""}, "run"),
+        ({"ask": "runs", "export": "letters"}, "export"),
+        ({"ask": "runs", "export": "letters/never"}, "export"),
+        ({"ask": "check", "connection": MAIN}, "connection"),
+        ({"ask": "probe", "connection": "*"}, "connection"),
     ],
 )
-def test_a_wrong_event_is_refused_with_field_and_reason_and_fails(bench: Bench, event: Any, field: str) -> None:
-    with pytest.raises(EventProblem) as refused:
-        bench.stack.operator().handle(event)
-    assert refused.value.field == field
-    [line] = [line for line in bench.logged() if line["message"] == "refused event"]
-    assert (line["field"], line["actor"]) == (field, "administrator")
-    assert line["reason"] == refused.value.what
-    assert line["next_step"]
+def test_a_wrong_question_is_refused_with_field_and_reason_and_logged(bench: Bench, question: Any, field: str) -> None:
+    refused = bench.operator().handle(question)["error"]
+    assert (refused["field"], refused["actor"], refused["errors"][0]["field"]) == (field, "administrator", field)
+    [line] = [line for line in bench.logged() if line["message"] == "refused question"]
+    assert (line["field"], line["actor"], line["reason"]) == (field, "administrator", refused["what"])
+    assert line["next_step"] == refused["next_step"]
+    assert "kim@x" not in bench.log.getvalue() + json.dumps(refused)
 
 
-def test_a_defect_fails_without_the_text_that_may_hold_personal_data(
+def test_all_that_is_wrong_with_a_question_is_told_at_once_with_near_names(bench: Bench) -> None:
+    refused = bench.refused("runs", exprot=MAIN, limit="many")
+    assert [(part["field"], part["near"]) for part in refused["errors"]] == [("limit", None), ("exprot", "export")]
+    assert bench.refused("rum", export=MAIN)["errors"][0]["near"] == "run"
+    assert "pydantic" not in json.dumps(refused)
+
+
+@pytest.mark.parametrize(
+    ("level", "ask", "function"),
+    [
+        (Level.VIEW, "cancel", "bench-admin"),
+        (Level.FORGET, "runs", "bench-view"),
+        (Level.FORGET, "cancel", "bench-admin"),
+        (Level.OPERATE, "runs", None),
+        (Level.VIEW, "runs", None),
+    ],
+)
+def test_a_question_is_answered_by_the_function_of_its_level_alone(
+    bench: Bench, level: Level, ask: str, function: str | None
+) -> None:
+    """Whoever may invoke only one function gets no further than it; the refusal names the one to ask."""
+    run = bench.start()
+    sent = bench.question(ask, level, **({"run": run.id} if ask == "cancel" else {}))
+    if function is None:
+        assert "answer" in sent
+    else:
+        assert (sent["error"]["code"], sent["error"]["field"]) == ("not_here", "ask")
+        assert function in sent["error"]["what"]
+        assert bench.run(run).state is RunState.RUNNING
+
+
+def test_a_defect_is_answered_without_the_text_that_may_hold_personal_data(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def trip(*_: Any) -> Any:
         raise KeyError("Kim Lovelace")
 
     monkeypatch.setattr(runs, "load", trip)
-    with pytest.raises(Unexpected) as given:
-        bench.stack.operator().handle({"show": "20260101T000000-aaaaaa"})
-    assert "KeyError" in str(given.value)
-    assert "Lovelace" not in bench.log.getvalue() + str(given.value) + repr(given.value.__cause__)
+    refused = bench.refused("show", run="20260101T000000-aaaaaa")
+    assert (refused["code"], refused["actor"], "KeyError" in refused["what"]) == ("defect", "us", True)
+    assert "Lovelace" not in bench.log.getvalue() + json.dumps(refused)
 
 
 # Probes.
@@ -258,7 +290,7 @@ def test_after_a_correction_a_stop_is_probed_at_once(bench: Bench) -> None:
     """Given a connection whose probe is not due for minutes, When an operator asks, Then it goes on."""
     bench.stop()
     bench.stop("main", "list_gone", "the list is gone")
-    answer = bench.stack.operator().handle({"probe": CONNECTION})
+    answer = bench.ask("probe", connection=CONNECTION)
     restarted = [f"connection {CONNECTION}", f"export {MAIN}"]
     assert answer == {"connection": CONNECTION, "restarted": restarted, "stopped": []}
     assert bench.breaker().stop is bench.breaker("main").stop is None
@@ -267,7 +299,7 @@ def test_after_a_correction_a_stop_is_probed_at_once(bench: Bench) -> None:
 def test_a_probe_that_finds_another_reason_answers_with_it(bench: Bench) -> None:
     bench.stop("main", "list_gone", "the list is gone")
     bench.tool.probe_script = [ConnectionProblem("unpaid", "the account has an open payment")]
-    answer = bench.stack.operator().handle({"probe": CONNECTION})
+    answer = bench.ask("probe", connection=CONNECTION)
     [stopped] = answer["stopped"]
     assert answer["restarted"] == []
     assert (stopped["subject"], stopped["code"], stopped["reason"], stopped["who_must_act"]) == (
@@ -276,16 +308,15 @@ def test_a_probe_that_finds_another_reason_answers_with_it(bench: Bench) -> None
         "the account has an open payment",
         "administrator",
     )
-    assert bench.stack.operator().handle({"export": MAIN})["reason"] == (
+    assert bench.ask("run", export=MAIN)["reason"] == (
         "the export is stopped (unpaid: the account has an open payment); a run is requested and starts by itself"
     )
 
 
 def test_a_probe_where_nothing_is_stopped_says_so_and_one_of_nobodys_connection_is_refused(bench: Bench) -> None:
-    answer = bench.stack.operator().handle({"probe": CONNECTION})
+    answer = bench.ask("probe", connection=CONNECTION)
     assert answer == {"connection": CONNECTION, "restarted": [], "stopped": []}
-    with pytest.raises(SettingsProblem):
-        bench.stack.operator().handle({"probe": "nobody"})
+    assert bench.refused("probe", connection="nobody")["code"] == "unknown_connection"
 
 
 def test_every_record_of_a_run_is_forgotten_after_a_while(bench: Bench) -> None:

@@ -19,7 +19,7 @@ from relay.destinations.contract import Destination, Finding, Level
 from relay.domain.exports import Export
 from relay.domain.expressions import Expression, Unfit, compiled
 from relay.domain.keyed_hash import BUCKETS
-from relay.domain.problems import Actor, Problem, Rejection
+from relay.domain.problems import DEFECT, Actor, Problem, Rejection
 from relay.domain.profiles import Profile
 from relay.observability import places
 from relay.reconcile.desired import UNFIT_EXPRESSION, belongs
@@ -32,6 +32,9 @@ MOST_QUERIES = BUCKETS
 """Queries of the segment index for one export: a single small segment is seen whole."""
 MOST_SECONDS = 10.0
 """For all exports of a connection together."""
+
+NOT_TRIED = "mapping_not_tried"
+YIELDS_NOTHING = "mapping_yields_nothing"
 
 _A_QUERY = 10
 _AT_ONCE = 20
@@ -77,7 +80,7 @@ def look_at(
                     break
         except Problem as problem:
             message = f"the mapping could not be tried on a sample of profiles: {problem}"
-            found.append(Finding(export.key, Level.WARNING, message, problem.actor))
+            found.append(Finding(export.key, Level.WARNING, message, problem.actor, NOT_TRIED))
         found += trial.findings()
         found += _of_defects(export, failed)
     return found
@@ -92,7 +95,7 @@ def _of_defects(export: Export, failed: Sequence[Exception]) -> Iterator[Finding
             f"the mapping could not be tried on {number} because of a defect of ours, first "
             f"{type(failed[0]).__name__} at {where}: report it"
         )
-        yield Finding(export.key, Level.ERROR, message, Actor.US)
+        yield Finding(export.key, Level.ERROR, message, Actor.US, DEFECT)
 
 
 @dataclass(slots=True)
@@ -171,14 +174,14 @@ class Trial:
         tried = f"{self._tried} profile{'' if self._tried == 1 else 's'}"
         what = f"mapping.{field}: {seen.expression.text[:_SHOWN_TEXT]}"
         if seen.usable == 0:
-            level = Level.ERROR if is_identity else Level.WARNING
+            code, level = YIELDS_NOTHING, Level.ERROR if is_identity else Level.WARNING
             message = f"{what} yields nothing for any of {tried} tried{self._why(seen)}"
         elif seen.unfit:
-            level = Level.WARNING
+            code, level = UNFIT_EXPRESSION, Level.WARNING
             message = f"{what} cannot be worked out for {seen.unfit} of {tried}: {then} (unfit_expression)"
         else:
             return None
-        return Finding(self._export.key, level, message, Actor.ADMINISTRATOR)
+        return Finding(self._export.key, level, message, Actor.ADMINISTRATOR, code)
 
     def _finding_of_only_if(self) -> Finding | None:
         seen = self._only_if

@@ -1,0 +1,1 @@
+"""The commands: each asks, and hands the answer to its view."""

@@ -1,0 +1,178 @@
+"""Connections: the accounts at destinations."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from relay_cli.commands import secrets
+from relay_cli.commands.common import FLAGS, SETTINGS
+from relay_cli.commands.sources import Set
+from relay_cli.editing import Field, Given, Kind, read_fields
+from relay_cli.failures import Exit, Failure
+from relay_cli.parts import Cell, Line, Table, Tone
+from relay_cli.relay import Answer, Injected
+from relay_cli.views import looking
+
+app = App(
+    name="connections",
+    help="Connections, the accounts at destinations: list, show, add, edit, test, remove.",
+    group=SETTINGS,
+    default_parameter=FLAGS,
+)
+
+AGREED = "I agree"
+"""What an administrator writes down as `privacy_consent`."""
+_CONSENT = (
+    f'"{AGREED}": on your instruction this data leaves your account for that destination, and you answer for it. '
+    "Without it nothing is sent."
+)
+
+
+def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:
+    """Return what every connection has, and what its destination adds once that is known."""
+    destinations = described["destinations"]
+    common = [
+        Field("destination", "The kind of destination.", True, False, None, sorted(destinations)),
+        Field("display_name", "What the connection is for.", True, False, None, None),
+        Field(
+            "privacy_consent",
+            _CONSENT,
+            True,
+            False,
+            None,
+            [AGREED],
+        ),
+    ]
+    of_destination = destinations.get(document.get("destination")) or {}
+    own = read_fields(of_destination.get("connection_fields") or ())
+    named = {one.name for one in own}
+    return [*(one for one in common if one.name not in named), *own]
+
+
+KIND = Kind("connection", _fields)
+
+
+@app.command(name="list")
+def list_(*, relay: Injected) -> None:
+    """List the connections with their state."""
+    found = relay.ask("status")["connections"]
+    relay.screen.show_list(found, [looking.connections(found)])
+
+
+@app.command
+def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
+    """Show a connection as it is written down.
+
+    Parameters
+    ----------
+    name
+        The connection.
+    show_secrets
+        Show its secrets, too.
+    """
+    secrets.show(relay, KIND, name, show_secrets=show_secrets)
+
+
+@app.command
+def add(
+    name: str, /, *, destination: str | None = None, consent: bool = False, set_: Set = (),
+    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+) -> None:  # fmt: skip
+    """Write a new connection down. It asks for what is needed, and the stack checks it before anything is written.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    destination
+        The kind of destination, such as activecampaign.
+    consent
+        You agree: on your instruction data leaves your account for this destination, and you answer for it.
+    set_
+        A field, as field=value; may be given several times.
+    from_
+        A JSON file with fields; - for standard input.
+    secret_file
+        A file with the secret (or a JSON object of several); - for standard input.
+    """
+    begun = {"destination": destination} if destination else {}
+    if consent:
+        begun["privacy_consent"] = AGREED
+    secrets.add(relay, KIND, name, Given(set_, (), from_, secret_file), begun)
+    relay.screen.note(f"Next: relay exports add {name}/NAME")
+
+
+@app.command
+def edit(
+    name: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
+    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+) -> None:  # fmt: skip
+    """Change a connection. Without options it opens in your editor, without its secrets.
+
+    A connection is one account for good: make a new one for another account.
+
+    Parameters
+    ----------
+    name
+        The connection.
+    set_
+        A field, as field=value; may be given several times.
+    unset
+        A field to take away; may be given several times.
+    from_
+        A JSON file with fields; - for standard input.
+    secret_file
+        A file with a new secret; - for standard input.
+    """
+    secrets.edit(relay, KIND, name, Given(set_, unset, from_, secret_file))
+
+
+@app.command(name="test")
+def try_(name: str, /, *, probe: bool = False, relay: Injected) -> int:
+    """Look at a connection's account, its exports, and what they depend on. Exit code 1 when something is wrong.
+
+    Parameters
+    ----------
+    name
+        The connection.
+    probe
+        Probe what is stopped now, instead of in some minutes: what is well again goes on.
+    """
+    if probe:
+        answer = relay.ask("probe", connection=name)
+        stopped = answer["stopped"]
+        lines = [Line(Cell(f"{subject} goes on.", Tone.GOOD)) for subject in answer["restarted"]]
+        table = [
+            Table(("stopped", "code", "reason"), [[one["subject"], one["code"], one["reason"]] for one in stopped])
+        ]
+        relay.screen.show(answer, [*lines, *(table if stopped else [])] or [Line("Nothing is stopped.")])
+        return Exit.PERSON if stopped else Exit.WELL
+    answer = relay.ask("check", connection=name)
+    relay.screen.show(answer, looking.check(answer))
+    return Exit.WELL if answer["well"] else Exit.WRONG
+
+
+@app.command
+def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
+    """Remove a connection without exports. Everybody stays at the destination.
+
+    Parameters
+    ----------
+    name
+        The connection.
+    yes
+        Do not ask.
+    """
+    left = [key for key in relay.door.export_keys() if key.startswith(f"{name}/")]
+    if left:
+        raise Failure(
+            f"The connection {name} has exports: {', '.join(left)}.",
+            "Remove them first, so that what becomes of their members is decided.",
+            f"relay exports remove {left[0]}",
+        )
+    said = (
+        "Stays: everybody at the destination.",
+        "Removed: the secret, now. What is known of the account is removed 30 days later.",
+    )
+    secrets.remove(relay, KIND, name, said, yes=yes)

@@ -1,0 +1,319 @@
+"""Exports: which segments go to which connection, and how."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from relay_cli.commands.common import FLAGS, SETTINGS
+from relay_cli.commands.sources import Set
+from relay_cli.editing import (
+    Document,
+    Field,
+    Given,
+    Kind,
+    checked,
+    completed,
+    edited,
+    read_fields,
+    require_name,
+    say_warnings,
+)
+from relay_cli.failures import Failure, UsageFailure
+from relay_cli.parts import Cell, Facts, Line, Text, Tone
+from relay_cli.relay import Answer, Injected, Relay, unknown
+from relay_cli.views import looking
+
+app = App(
+    name="exports",
+    help="Exports, segments to a connection: list, show, add, edit, test, remove, pause, resume, duplicate, schedule.",
+    group=SETTINGS,
+    default_parameter=FLAGS,
+)
+
+_EXPRESSION = re.compile(r"(cron|rate|at)\(.+\)")
+_OBJECTS = frozenset({"mapping", "options"})
+
+
+def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # noqa: ARG001 - see `_fields_of`
+    return read_fields(described["export_fields"])
+
+
+KIND = Kind("export", _fields, texts_only=False, lists=frozenset({"segments"}))
+
+
+def _kind_of(relay: Relay, key: str) -> Kind:
+    """Return the kind with the options and mapped fields of the connection's destination."""
+    connection = key.split("/")[0]
+    found = {one["name"]: one for one in relay.ask("status")["connections"]}
+    if connection not in found:
+        raise unknown("connection", connection, sorted(found), "relay connections list")
+    destination = found[connection].get("destination")
+
+    def fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:
+        own = described["destinations"].get(destination) or {}
+        common = [one for one in _fields(described, document) if one.name not in _OBJECTS]
+        inner = [
+            Field(f"{lead}.{one.name}", one.means, one.required, one.secret, one.default, one.choices)
+            for lead, name in (("mapping", "mapping_fields"), ("options", "export_options"))
+            for one in read_fields(own.get(name) or ())
+        ]
+        return [*common, *inner]
+
+    return Kind("export", fields, texts_only=False, lists=KIND.lists)
+
+
+@app.command(name="list")
+def list_(connection: str | None = None, /, *, relay: Injected) -> None:
+    """List the exports with their state, last run and next start.
+
+    Parameters
+    ----------
+    connection
+        Only those of this connection.
+    """
+    every = [one for each in relay.ask("status")["connections"] for one in each["exports"]]
+    found = [one for one in every if connection is None or one["key"].startswith(f"{connection}/")]
+    relay.screen.show_list(found, [looking.exports(found, relay.now())])
+
+
+@app.command
+def show(export: str, /, *, relay: Injected) -> None:
+    """Show an export as it is written down, and its schedule.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    """
+    document = _document(relay, export)
+    schedule = relay.door.schedule(export)
+    shown = "the default schedule" if schedule is None else f"{schedule.expression} {schedule.timezone}"
+    if schedule is not None and not schedule.enabled:
+        shown += " (disabled)"
+    if relay.screen.as_json:
+        relay.screen.show(document, [])
+        return
+    rows: list[tuple[str, Text]] = [(name, _shown(value)) for name, value in document.items()]
+    relay.screen.show(None, [Facts([*rows, ("schedule", shown)], title=f"Export {export}")])
+
+
+@app.command
+def add(
+    export: str, /, *, set_: Set = (), from_: Annotated[str | None, Parameter(name="--from")] = None, relay: Injected
+) -> None:
+    """Write a new export down. It asks for what is needed, and the stack checks it before anything is written.
+
+    One that streams begins to send at once; the others begin with their next run.
+
+    Parameters
+    ----------
+    export
+        What it is called, as connection/export.
+    set_
+        A field, such as segments=crm/vip, mapping.email=attributes.email or options.list_id=12; may be given several
+        times.
+    from_
+        A JSON file with fields; - for standard input.
+    """
+    require_name(KIND, export)
+    if export in relay.door.export_keys():
+        raise UsageFailure(f"There is an export {export} already.", "", f"relay exports edit {export}")
+    kind = _kind_of(relay, export)
+    document = completed(relay, kind, {"state": "active"}, Given(set_, (), from_), asks=True)
+    _write(relay, kind, export, document, new=True, said="is written down. It counts within a minute.")
+    relay.screen.note(f"Next: relay plan {export}")
+
+
+@app.command
+def edit(
+    export: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
+    from_: Annotated[str | None, Parameter(name="--from")] = None, relay: Injected,
+) -> None:  # fmt: skip
+    """Change an export. Without options it opens in your editor.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    set_
+        A field, such as options.list_id=12; may be given several times.
+    unset
+        A field to take away, such as options.on_exit; may be given several times.
+    from_
+        A JSON file with fields; - for standard input.
+    """
+    before = _document(relay, export)
+    kind = _kind_of(relay, export)
+    given = Given(set_, unset, from_)
+    document = edited(relay, kind, before) if given == Given() else completed(relay, kind, before, given, asks=False)
+    _write(relay, kind, export, document, new=False, said="is changed. It counts within a minute.")
+
+
+@app.command(name="test")
+def try_(export: str, /, *, relay: Injected) -> None:
+    """Let the stack check an export as it is written down, at the destination, too.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    """
+    warnings = checked(relay, KIND, export, _document(relay, export))
+    say_warnings(relay, warnings)
+    relay.screen.show({"well": True, "warnings": warnings}, [Line(Cell(f"The export {export} is well.", Tone.GOOD))])
+
+
+@app.command
+def pause(export: str, /, *, relay: Injected) -> None:
+    """Pause an export: nothing is sent. What comes meanwhile is made up for by a run when it goes on.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    """
+    _set_state(relay, export, "paused", "is paused within a minute.")
+
+
+@app.command
+def resume(export: str, /, *, relay: Injected) -> None:
+    """Let a paused export go on.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    """
+    _set_state(relay, export, "active", "goes on within a minute.")
+
+
+@app.command
+def duplicate(export: str, copy: str, /, *, set_: Set = (), relay: Injected) -> None:
+    """Write a copy of an export down. It is paused until you resume it.
+
+    Two exports of one connection cannot have the same list, segment or marking: change it with --set.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    copy
+        What the copy is called, as connection/export.
+    set_
+        A field that differs, such as options.list_id=12; may be given several times.
+    """
+    require_name(KIND, copy)
+    if copy in relay.door.export_keys():
+        raise UsageFailure(f"There is an export {copy} already.", "", f"relay exports edit {copy}")
+    begun = {**_document(relay, export), "state": "paused"}
+    kind = _kind_of(relay, copy)
+    document = completed(relay, kind, begun, Given(set_), asks=False)
+    _write(relay, kind, copy, document, new=True, said="is written down, and paused.")
+    relay.screen.note(f"Next: relay exports resume {copy}")
+
+
+@app.command
+def schedule(
+    export: str, expression: str | None = None, /, *, timezone: str = "UTC", remove: bool = False, relay: Injected
+) -> None:
+    """Give an export a schedule of its own, show it, or take it away: then the default schedule starts it.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    expression
+        When, as EventBridge Scheduler has it: 'cron(0 4 * * ? *)', 'rate(6 hours)' or 'at(2027-01-31T04:00:00)'.
+    timezone
+        The time zone of the expression, such as Europe/Berlin.
+    remove
+        Take the schedule away.
+    """
+    _document(relay, export)
+    now = relay.door.schedule(export)
+    if remove and expression is None:
+        if now is None:
+            raise UsageFailure(
+                f"{export} has no schedule of its own.", "", f"relay exports schedule {export} 'cron(...)'"
+            )
+        relay.door.delete_schedule(export)
+        _said(relay, export, "has no schedule of its own any more: the default schedule starts it.")
+        return
+    if expression is None:
+        if now is None:
+            _said(relay, export, "has no schedule of its own: the default schedule starts it.")
+        else:
+            state = "" if now.enabled else " It is disabled."
+            _said(relay, export, f"runs at {now.expression} {now.timezone}.{state}")
+        return
+    if remove or _EXPRESSION.fullmatch(expression) is None:
+        raise UsageFailure(f"{expression} is no schedule.", "", f"relay exports schedule {export} 'cron(0 4 * * ? *)'")
+    relay.door.put_schedule(export, expression, timezone)
+    _said(relay, export, f"runs at {expression} {timezone}.")
+
+
+@app.command
+def remove(export: str, /, *, take_members_out: bool = False, yes: bool = False, relay: Injected) -> None:
+    """Remove an export. Its members stay at the destination, unless they are taken out first.
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    take_members_out
+        Take everybody out at the destination first, as the export's on_exit says.
+    yes
+        Do not ask.
+    """
+    from relay_cli.commands import removing
+
+    document = _document(relay, export)
+    removing.remove(relay, export, document, take_members_out=take_members_out, yes=yes)
+
+
+def _set_state(relay: Relay, export: str, state: str, said: str) -> None:
+    document = _document(relay, export)
+    if document.get("state") == state:
+        _said(relay, export, f"is {state} already.")
+        return
+    _write(relay, KIND, export, {**document, "state": state}, new=False, said=said, looks=state == "active")
+
+
+def _write(
+    relay: Relay, kind: Kind, export: str, document: Document, *, new: bool, said: str, looks: bool = True
+) -> None:
+    say_warnings(relay, checked(relay, kind, export, document, looks=looks))
+    relay.door.put_export(export, json.dumps(document, indent=2, ensure_ascii=False), new=new)
+    _said(relay, export, said)
+
+
+def _said(relay: Relay, export: str, said: str) -> None:
+    text = f"The export {export} {said}"
+    relay.screen.show({"export": export, "done": text}, [Line(Cell(text, Tone.GOOD))])
+
+
+def _document(relay: Relay, export: str) -> Document:
+    require_name(KIND, export)
+    text = relay.door.export(export)
+    if text is None:
+        raise unknown("export", export, relay.door.export_keys(), "relay exports list")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Failure(
+            f"The export {export} is no JSON object.",
+            "It was written by hand.",
+            f"relay exports edit {export} --from FILE",
+        )
+    return document
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,118 @@
+"""Looking at the whole stack: its state, everything that is wrong, and what the codes mean."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from relay_cli import __version__
+from relay_cli.failures import AwsRefused, Exit
+from relay_cli.relay import Answer, Injected, Relay, unknown
+from relay_cli.views import looking as view
+
+CLOCK_SECONDS = 60
+"""How far this machine's clock may be off: signatures of requests and webhooks fail beyond five minutes."""
+
+
+def status(*, watch: bool = False, every: Annotated[float, Parameter(name="--every")] = 5.0, relay: Injected) -> None:
+    """Show everything on one screen: sources, connections, exports, stops, queues, schedules, version.
+
+    Parameters
+    ----------
+    watch
+        Go on showing it, until Ctrl-C.
+    every
+        Seconds between looks, with --watch.
+    """
+    if not watch:
+        answer = relay.ask("status")
+        relay.screen.show(answer, view.status(answer, relay.now()))
+        return
+    if relay.screen.is_terminal and not relay.screen.as_json:
+        with relay.screen.terminal().replacing() as show:
+            while True:
+                show(list(view.status(relay.ask("status"), relay.now())))
+                relay.sleep(every)
+    while True:
+        answer = relay.ask("status")
+        relay.screen.show_list([answer], view.status(answer, relay.now()))
+        relay.screen.out.flush()
+        relay.sleep(every)
+
+
+def check(connection: str | None = None, /, *, relay: Injected) -> int:
+    """Look for everything that is wrong: who must act, in the order to mend. Exit code 1 when something is.
+
+    It looks at the stack's version, your rights, the clock, sources, secrets, exports, schedules, destination accounts
+    and queues.
+
+    Parameters
+    ----------
+    connection
+        Only this connection and what it depends on.
+    """
+    own = [] if connection is not None else list(_own_findings(relay))
+    answer = relay.ask("check", connection=connection)
+    findings = [*own, *answer["findings"]]
+    findings.sort(key=lambda one: one["level"] != "error")
+    whole = {"well": not any(one["level"] == "error" for one in findings), "findings": findings}
+    if relay.screen.is_terminal:
+        relay.screen.show(whole, view.check(whole))
+    else:
+        relay.screen.show_list(findings, [view.findings(findings)])
+    return Exit.WELL if whole["well"] else Exit.WRONG
+
+
+def codes(code: str | None = None, /, *, relay: Injected) -> None:
+    """Print what the codes of rejections, stops, refusals and warnings mean, who must act, and what then happens.
+
+    Parameters
+    ----------
+    code
+        Only this one.
+    """
+    found = relay.ask_list("codes", "codes")
+    if code is not None:
+        named = [one for one in found if one["code"] == code]
+        if not named:
+            raise unknown("code", code, [one["code"] for one in found], "relay codes")
+        found = named
+    relay.screen.show_list(found, view.codes(found))
+
+
+def _own_findings(relay: Relay) -> Iterator[Answer]:
+    """Look at what only this side knows: its own version, the caller's rights, this machine's clock."""
+    stack = relay.ask("describe")["stack"]
+    if stack["version"] != __version__:
+        yield _warning(
+            "command line",
+            "other_version",
+            f"this is version {__version__}, the stack is {stack['version']}",
+            "pipx install the version of the stack",
+        )
+    aws_time = relay.door.aws_time()
+    if aws_time is not None and abs((relay.now() - aws_time).total_seconds()) > CLOCK_SECONDS:
+        off = abs((relay.now() - aws_time).total_seconds())
+        yield _warning("this machine", "clock_off", f"its clock is off by {off:,.0f} seconds", "set the clock")
+    looks: Mapping[str, Callable[[], object]] = {
+        "list sources and connections": lambda: relay.door.secret_names("sources"),
+        "list exports": relay.door.export_keys,
+        "list schedules": relay.door.schedule_names,
+        "look at queues": lambda: relay.door.queue_depth("changes"),
+    }
+    for what, look in looks.items():
+        try:
+            look()
+        except AwsRefused as refused:
+            yield _warning("your rights", "right_missing", f"you may not {what} ({refused.why})", "ask for this right")
+
+
+def _warning(subject: str, code: str, message: str, command: str) -> Answer:
+    return {
+        "subject": subject,
+        "level": "warning",
+        "code": code,
+        "message": message,
+        "who_must_act": "administrator",
+        "command": command,
+    }

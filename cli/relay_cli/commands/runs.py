@@ -1,0 +1,222 @@
+"""Runs: start them, follow them, list, show, confirm and cancel them, and write a report."""
+
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from relay_cli.commands.common import FLAGS, RUN
+from relay_cli.failures import Exit, Failure, TimedOut, UsageFailure
+from relay_cli.parts import Cell, Line, Tone, span
+from relay_cli.relay import Answer, Injected, Relay
+from relay_cli.views import runs as view
+
+app = App(name="runs", help="The last runs: list, show, confirm, cancel, report.", group=RUN, default_parameter=FLAGS)
+
+LOOK_EVERY = 2.0
+"""Seconds between looks at a run that is followed."""
+SAY_EVERY = 15.0
+"""Seconds between lines about it where there is no terminal."""
+DAY = 86_400
+
+
+def run(
+    export: str | None = None,
+    /,
+    *,
+    all_: Annotated[bool, Parameter(name="--all")] = False,
+    full: bool = False,
+    plan: str | None = None,
+    follow: bool = False,
+    timeout: float = DAY,
+    relay: Injected,
+) -> int:
+    """Start a run of an export, or of every export without a schedule of its own (--all).
+
+    Parameters
+    ----------
+    export
+        The export, as connection/export.
+    all_
+        Every export that the default schedule starts.
+    full
+        Send every profile again, also what the destination holds already.
+    plan
+        A file that relay plan --out wrote. It confirms the run beforehand: it is refused when the settings changed
+        since, and waits for you when more would leave than planned.
+    follow
+        Show how far it gets, until it ends.
+    timeout
+        Seconds to follow it at most.
+    """
+    if all_ == (export is not None):
+        raise UsageFailure("Name one export, or --all.", "", "relay run newsletter/vip")
+    if all_:
+        if full or plan or follow:
+            raise UsageFailure("--full, --plan and --follow go with one export.", "", "relay run newsletter/vip")
+        return _run_all(relay)
+    planned = None if plan is None else _planned(relay, plan, export or "")
+    answer = relay.ask("run", export=export, full=full or None, planned=planned)
+    return started(relay, answer, follow=follow, timeout=timeout)
+
+
+def started(relay: Relay, answer: Answer, *, follow: bool, timeout: float) -> int:
+    """Show what came of starting a run, and follow it if asked to."""
+    if answer["run"] is None:
+        relay.screen.show(answer, [Line(Cell(f"No run of {answer['export']} started: {answer['reason']}.", Tone.WARN))])
+        return Exit.WRONG
+    if follow:
+        return _follow(relay, answer["run"], timeout)
+    relay.screen.show(answer, view.one(answer, relay.now()))
+    return view.EXITS.get(answer["state"], Exit.WRONG)
+
+
+def _run_all(relay: Relay) -> int:
+    answer = relay.ask("run_all")
+    lines = [Line(Cell(f"{one['export']}: run {one['run']} started.", Tone.GOOD)) for one in answer["started"]]
+    lines += [Line(Cell(f"{one['export']}: {one['reason']}.", Tone.WARN)) for one in answer["not_started"]]
+    relay.screen.show(answer, lines or [Line("There is no export without a schedule of its own.")])
+    return Exit.WRONG if answer["not_started"] else Exit.WELL
+
+
+def _planned(relay: Relay, file: str, export: str) -> dict[str, Any]:
+    import json
+
+    try:
+        found = json.loads(relay.read(file))
+        planned = {"settings": int(found["settings"]), "leaving": int(found["counts"].get("leave", 0))}
+        name = str(found["export"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageFailure(f"{file} is no plan.", "", f"relay plan {export} --out {file}") from None
+    if name != export:
+        raise UsageFailure(f"{file} is a plan of {name}, not of {export}.", "", f"relay plan {export} --out {file}")
+    return planned
+
+
+@app.command(name="list")
+def list_(export: str | None = None, /, *, limit: int = 10, relay: Injected) -> None:
+    """List the last runs, newest first.
+
+    Parameters
+    ----------
+    export
+        Only those of this export (connection/export).
+    limit
+        The most runs of each export.
+    """
+    found = relay.ask("runs", export=export, limit=limit)["runs"]
+    relay.screen.show_list(found, view.table(found, relay.now()))
+
+
+@app.command
+def show(run: str, /, *, follow: bool = False, timeout: float = DAY, relay: Injected) -> int:
+    """Show one run with its ledger, or the last run of an export.
+
+    Parameters
+    ----------
+    run
+        The run, or an export (connection/export) whose last run is meant.
+    follow
+        Show how far it gets, until it ends.
+    timeout
+        Seconds to follow it at most.
+    """
+    name = run_of(relay, run)
+    if follow:
+        return _follow(relay, name, timeout)
+    answer = relay.ask("show", run=name)
+    relay.screen.show(answer, view.one(answer, relay.now()))
+    return view.EXITS.get(answer["state"], Exit.WRONG)
+
+
+@app.command
+def confirm(run: str, /, *, yes: bool = False, relay: Injected) -> None:
+    """Let a run that waits for confirmation take its leavers out.
+
+    Parameters
+    ----------
+    run
+        The run, or an export (connection/export) whose last run is meant.
+    yes
+        Do not ask.
+    """
+    name = run_of(relay, run)
+    shown = relay.ask("show", run=name)
+    leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
+    question = f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
+    relay.person.agrees(question, said_before=yes, helps=f"relay runs confirm {name} --yes")
+    _done(relay, "confirm", name, f"Run {name} is confirmed: it takes its leavers out.")
+
+
+@app.command
+def cancel(run: str, /, *, relay: Injected) -> None:
+    """End a run where it stands. What it has not done is left to the next one.
+
+    Parameters
+    ----------
+    run
+        The run, or an export (connection/export) whose last run is meant.
+    """
+    name = run_of(relay, run)
+    _done(relay, "cancel", name, f"Run {name} is cancelled.")
+
+
+@app.command
+def report(run: str, /, *, html: str, relay: Injected) -> None:
+    """Write a report of a run to look at or to print: one HTML file without scripts and without personal data.
+
+    Parameters
+    ----------
+    run
+        The run, or an export (connection/export) whose last run is meant.
+    html
+        The file to write; - for standard output.
+    """
+    from relay_cli.report import document
+
+    shown = relay.ask("show", run=run_of(relay, run))
+    text = document.written(shown, relay.now())
+    if html == "-":
+        relay.screen.text(text)
+        return
+    relay.write(html, text)
+    relay.screen.show({"written": html, "run": shown["run"]}, [Line(f"The report is in {html}.")])
+
+
+def run_of(relay: Relay, name: str) -> str:
+    """Return the run that is meant: a run, or the last one of an export."""
+    if "/" not in name:
+        return name
+    found = relay.ask("runs", export=name, limit=1)["runs"]
+    if not found:
+        raise Failure(f"There was no run of {name} yet.", "", f"relay run {name}")
+    return str(found[0]["run"])
+
+
+def _done(relay: Relay, question: str, run: str, said: str) -> None:
+    answer = relay.ask(question, run=run)
+    if not answer["done"]:
+        raise Failure(f"Run {run} was left as it is.", str(answer.get("reason") or ""), f"relay runs show {run}")
+    relay.screen.show(answer, [Line(Cell(said, Tone.GOOD))])
+
+
+def _follow(relay: Relay, run: str, timeout: float) -> int:
+    """Show how far a run gets until it ends or waits for somebody, then show it. Ctrl-C does not end the run."""
+    began = relay.now()
+    with relay.screen.progress(f"run {run}", relay.now, SAY_EVERY) as move:
+
+        def look() -> Answer | None:
+            shown = relay.ask("show", run=run)
+            part, said = view.progress(shown)
+            passed = (relay.now() - began).total_seconds()
+            left = "" if not part or part >= 1 or passed < 2 * LOOK_EVERY else f", {span(passed / part - passed)} left"
+            rate = f", {shown['counts'].get('selected', 0) / passed:,.0f}/s" if passed >= LOOK_EVERY else ""
+            move(part, f"{said}{rate}{left}")
+            return None if shown["state"] == view.RUNNING else shown
+
+        shown = relay.wait(timeout, look, every=LOOK_EVERY)
+    if shown is None:
+        raise TimedOut(
+            f"Run {run} goes on.", f"It did not end within {span(timeout)}.", f"relay runs show {run} --follow"
+        )
+    relay.screen.show(shown, view.one(shown, relay.now()))
+    return view.EXITS.get(shown["state"], Exit.WRONG)

@@ -1,0 +1,126 @@
+"""Posting a body as a source does, and following it to the destinations."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+
+from relay_cli.failures import Exit, Failure, TimedOut
+from relay_cli.parts import Cell, Line, Tone, number
+from relay_cli.relay import Answer, Injected, Relay, unknown
+from relay_cli.views import people as view
+
+_SETTLED = frozenset({"delivered", "unchanged", "rejected", "duplicate", "not selected"})
+_LEAST_KEY_BYTES = 16
+
+
+def send(source: str, file: str, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
+    """Post a file to a source, signed as the source wants it, and follow it to the destinations.
+
+    Exports that do not stream show it with their next run. Exit code 1 when something was rejected.
+
+    Parameters
+    ----------
+    source
+        The source's name.
+    file
+        The file with the body; - for standard input.
+    no_follow
+        Only post it: do not wait until each change is merged, and delivered or not.
+    timeout
+        Seconds to wait at most.
+    """
+    body = relay.read(file)
+    settings = relay.door.secret("sources", source)
+    if settings is None:
+        raise unknown("source", source, relay.door.secret_names("sources"), "relay sources list")
+    posted = relay.door.post(source, body, proof(settings, body, relay.now()))
+    answer = _body(posted.body)
+    if posted.status >= 300:
+        raise Failure(
+            f"The webhook answers {posted.status}.",
+            str(answer.get("detail") or answer.get("title") or ""),
+            f"relay sources test {source}",
+            errors=[
+                {"field": str(one.get("pointer") or one.get("field") or "-"), "what": str(one.get("detail") or one)}
+                for one in answer.get("errors") or ()
+            ],
+        )
+    relay.screen.note(f"accepted {number(answer.get('accepted'))}, rejected {number(answer.get('rejected'))}")
+    if no_follow:
+        relay.screen.show(answer, [Line(Cell(f"{number(answer.get('accepted'))} changes were accepted.", Tone.GOOD))])
+        return Exit.WRONG if answer.get("rejected") else Exit.WELL
+    return _followed(relay, source, body, posted.sent_at, timeout)
+
+
+def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[str, str]:
+    """Return the headers that prove a body to a source.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+    """
+    secret = settings.get("secret", "").strip()
+    if settings.get("auth") == "bearer":
+        return {"Authorization": f"Bearer {secret}"}
+    if settings.get("auth") != "standard-webhooks":
+        raise Failure(
+            f"This source wants {settings.get('auth')}, which relay cannot sign.", "", "relay sources show NAME"
+        )
+    number_of, stamp = f"msg_{secrets.token_hex(12)}", str(int(now.timestamp()))
+    made = hmac.new(signing_key(secret), f"{number_of}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": number_of,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
+    }
+
+
+def signing_key(secret: str) -> bytes:
+    """Return the key that a secret of Standard Webhooks stands for: base64 behind `whsec_`, or the text itself."""
+    text = secret.removeprefix("v1,").strip().removeprefix("whsec_")
+    bare = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        key = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
+    except binascii.Error:
+        return text.encode()
+    return key if len(key) >= _LEAST_KEY_BYTES else text.encode()
+
+
+def _followed(relay: Relay, source: str, body: bytes, sent_at: datetime, timeout: float) -> int:
+    text, latest = body.decode(errors="replace"), dict[str, Answer]()
+
+    def look() -> Answer | None:
+        found = relay.ask_list("follow", "changes", source=source, body=text, received_at=sent_at.isoformat())
+        latest["seen"] = {"changes": found}
+        return latest["seen"] if all(map(_is_settled, found)) else None
+
+    answer = relay.wait(timeout, look)
+    shown = latest["seen"]
+    relay.screen.show_list(shown["changes"], view.followed(shown))
+    if answer is None:
+        why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
+        raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")
+    bad = any(change.get("rejected") or _rejects(change) for change in shown["changes"])
+    return Exit.WRONG if bad else Exit.WELL
+
+
+def _is_settled(change: Answer) -> bool:
+    if change.get("rejected") or change.get("merged") == "stale":
+        return True
+    exports = change.get("exports") or ()
+    return change.get("merged") is True and all(one.get("state") in _SETTLED for one in exports)
+
+
+def _rejects(change: Answer) -> bool:
+    return any(one.get("state") == "rejected" for one in change.get("exports") or ())
+
+
+def _body(text: str) -> Answer:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

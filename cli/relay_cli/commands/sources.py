@@ -1,0 +1,133 @@
+"""Sources: the platforms that post webhooks."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from relay_cli.commands import secrets
+from relay_cli.commands.common import FLAGS, SETTINGS
+from relay_cli.editing import Field, Given, Kind, read_fields
+from relay_cli.parts import Cell, Line, Tone
+from relay_cli.relay import Answer, Injected
+from relay_cli.views import looking
+
+app = App(
+    name="sources",
+    help="Sources, the platforms that post: list, show, add, edit, test, remove.",
+    group=SETTINGS,
+    default_parameter=FLAGS,
+)
+
+
+def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # noqa: ARG001 - the same for every source
+    return read_fields(described["source_fields"])
+
+
+KIND = Kind("source", _fields)
+
+Set = Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=False)]
+
+
+@app.command(name="list")
+def list_(*, relay: Injected) -> None:
+    """List the sources, with when they last sent something."""
+    found = relay.ask("status")["sources"]
+    relay.screen.show_list(found, [looking.sources(found, relay.now())])
+
+
+@app.command
+def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
+    """Show a source as it is written down.
+
+    Parameters
+    ----------
+    name
+        The source.
+    show_secrets
+        Show its secrets, too.
+    """
+    secrets.show(relay, KIND, name, show_secrets=show_secrets)
+
+
+@app.command
+def add(
+    name: str, /, *, set_: Set = (), from_: Annotated[str | None, Parameter(name="--from")] = None,
+    secret_file: str | None = None, relay: Injected,
+) -> None:  # fmt: skip
+    """Write a new source down. It asks for what is needed, and the stack checks it before anything is written.
+
+    Parameters
+    ----------
+    name
+        What it is called: platforms post to its name.
+    set_
+        A field, as field=value; may be given several times.
+    from_
+        A JSON file with fields; - for standard input.
+    secret_file
+        A file with the secret; - for standard input.
+    """
+    secrets.add(relay, KIND, name, Given(set_, (), from_, secret_file), {})
+    relay.screen.note(f"Platforms post to {relay.door.webhook_url}/{name}. Next: relay send {name} FILE")
+
+
+@app.command
+def edit(
+    name: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
+    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+) -> None:  # fmt: skip
+    """Change a source. Without options it opens in your editor, without its secrets.
+
+    Parameters
+    ----------
+    name
+        The source.
+    set_
+        A field, as field=value; may be given several times.
+    unset
+        A field to take away; may be given several times.
+    from_
+        A JSON file with fields; - for standard input.
+    secret_file
+        A file with a new secret; - for standard input.
+    """
+    secrets.edit(relay, KIND, name, Given(set_, unset, from_, secret_file))
+
+
+@app.command(name="test")
+def try_(name: str, /, *, relay: Injected) -> None:
+    """Let the stack check a source as it is written down.
+
+    Parameters
+    ----------
+    name
+        The source.
+    """
+    warnings = secrets.tried(relay, KIND, name)
+    relay.screen.show(
+        {"well": True, "warnings": warnings},
+        [Line(Cell(f"The source {name} is well.", Tone.GOOD)), *map(_warning, warnings)],
+    )
+
+
+@app.command
+def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
+    """Remove a source. What it sent stays; its webhooks are answered with 404 within a minute.
+
+    Parameters
+    ----------
+    name
+        The source.
+    yes
+        Do not ask.
+    """
+    said = (
+        "Stays: its profiles, its segments, and everybody at the destinations.",
+        "Removed: the secret. Webhooks to it are refused within a minute, and what the platform sends is lost.",
+    )
+    secrets.remove(relay, KIND, name, said, yes=yes)
+
+
+def _warning(one: Any) -> Line:
+    return Line(Cell(f"warning: {one if isinstance(one, str) else one.get('what') or one.get('message')}", Tone.WARN))

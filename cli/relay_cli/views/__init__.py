@@ -1,0 +1,1 @@
+"""What commands show: pure functions from answers to lines, facts and tables."""

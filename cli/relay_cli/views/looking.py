@@ -1,0 +1,222 @@
+"""How the state of the stack, what is wrong with it, and the meaning of codes are shown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, span
+from relay_cli.views import runs
+
+_STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
+_NOBODY = "-"
+
+
+def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
+    """Show one screen: everything there is, with its state."""
+    yield status_sentence(answer)
+    yield Facts([("version", str(answer["version"])), ("as of", at(answer.get("at")))])
+    yield sources(answer["sources"], now)
+    yield connections(answer["connections"])
+    every = [export for connection in answer["connections"] for export in connection["exports"]]
+    yield exports(every, now)
+    stops = list(_stops(answer["connections"], now))
+    if stops:
+        yield Table(("stopped", "code", "reason", "who must act", "since", "next probe"), stops, title="Stops")
+    yield queues(answer["queues"])
+    if answer.get("waits"):
+        yield Line(f"{number(answer['waits'])} waits are due.")
+
+
+def status_sentence(answer: Mapping[str, Any]) -> Line:
+    """Say in one sentence how things stand."""
+    bad = [one["name"] for one in answer["sources"] if not one["valid"]]
+    for connection in answer["connections"]:
+        if connection["state"] in ("stopped", "invalid"):
+            bad.append(connection["name"])
+        else:
+            bad += [one["key"] for one in connection["exports"] if one["state"] in ("stopped", "invalid")]
+    given_up = sum(one["messages"] for one in answer["queues"] if one["kind"] == "dlq")
+    troubles = [f"look at {', '.join(bad)}"] if bad else []
+    troubles += [f"{number(given_up)} messages lie in dead-letter queues"] if given_up else []
+    if not troubles:
+        return Line(Cell("All is well.", Tone.GOOD))
+    return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
+
+
+def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+    """Show sources, with when they last sent something and how much."""
+    rows: list[Sequence[Text]] = []
+    for one in found:
+        changes = one.get("changes") or {}
+        rows.append(
+            [
+                one["name"],
+                Cell("valid", Tone.GOOD) if one["valid"] else Cell(_text_of(one.get("problem"), "invalid"), Tone.BAD),
+                ago(one.get("last_message_at"), now),
+                number(one.get("rate_per_minute")),
+                *(number(changes.get(name, 0)) for name in ("accepted", "merged", "rejected")),
+            ]
+        )
+    names = ("source", "state", "last message", "per minute", "accepted", "merged", "rejected")
+    return Table(names, rows, title="Sources", numbers=frozenset(names[3:]))
+
+
+def connections(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Show connections with their state."""
+    rows = [
+        [
+            one["name"],
+            one.get("destination") or "-",
+            one.get("display_name") or "-",
+            _state(one["state"]),
+            number(len(one["exports"])),
+        ]
+        for one in found
+    ]
+    return Table(
+        ("connection", "destination", "display name", "state", "exports"),
+        rows,
+        title="Connections",
+        numbers=frozenset({"exports"}),
+    )
+
+
+def exports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+    """Show exports with their state, last run and next start."""
+    rows: list[Sequence[Text]] = []
+    for one in found:
+        run = one.get("last_run") or {}
+        rows.append(
+            [
+                one["key"],
+                _state(one["state"]),
+                "yes" if one.get("stream") else "no",
+                runs.state(run.get("state")),
+                ago(run.get("started_at"), now),
+                number((run.get("counts") or {}).get("selected")),
+                _schedule(one.get("schedule"), now),
+                _notes(one),
+            ]
+        )
+    names = ("export", "state", "streams", "last run", "started", "selected", "next run", "notes")
+    return Table(names, rows, title="Exports", numbers=frozenset({"selected"}))
+
+
+def queues(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Show queues with how full and how old they are; a dead-letter queue should be empty."""
+    rows: list[Sequence[Text]] = []
+    for one in found:
+        bad = one["kind"] == "dlq" and one["messages"]
+        rows.append(
+            [
+                one["name"],
+                "dead letters" if one["kind"] == "dlq" else "queue",
+                Cell(number(one["messages"]), Tone.BAD if bad else Tone.PLAIN),
+                number(one.get("in_flight")),
+                number(one.get("delayed")),
+                span(one.get("oldest_seconds")),
+            ]
+        )
+    names = ("queue", "kind", "waiting", "being worked on", "delayed", "oldest")
+    return Table(names, rows, title="Queues", numbers=frozenset(names[2:]))
+
+
+def check(answer: Mapping[str, Any]) -> Iterator[Part]:
+    """Show what is wrong in the order to mend, each with who must act and the command that helps."""
+    found = answer["findings"]
+    errors = sum(one["level"] == "error" for one in found)
+    if answer["well"]:
+        more = f" {number(len(found))} things to know:" if found else ""
+        yield Line(Cell(f"All is well.{more}", Tone.GOOD))
+    else:
+        yield Line(Cell(f"{number(errors)} things are wrong. The first ones first:", Tone.BAD))
+    for one in found:
+        tone = Tone.BAD if one["level"] == "error" else Tone.WARN
+        rows: list[tuple[str, Text]] = [
+            (one["level"], Cell(f"{one['subject']} ({one['code']})", tone)),
+            ("", _sentence(one["message"])),
+            ("who must act", _who(one.get("who_must_act"))),
+        ]
+        if one.get("command"):
+            rows.append(("next", Cell(one["command"], Tone.STRONG)))
+        yield Facts(rows)
+
+
+def findings(found: Sequence[Mapping[str, Any]]) -> Table:
+    """Show findings as a table, for a pipe."""
+    rows = [
+        [
+            one["level"],
+            one["subject"],
+            one["code"],
+            one["message"],
+            _who(one.get("who_must_act")),
+            one.get("command") or "-",
+        ]
+        for one in found
+    ]
+    return Table(("level", "subject", "code", "message", "who must act", "next"), rows)
+
+
+def codes(found: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    """Show what codes mean."""
+    rows = [
+        [
+            one["code"],
+            one["kind"],
+            one.get("destination") or "-",
+            one["means"],
+            _who(one.get("who_must_act")),
+            one.get("then") or "-",
+        ]
+        for one in found
+    ]
+    yield Table(("code", "kind", "destination", "means", "who must act", "then"), rows)
+
+
+def _stops(found: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Sequence[Text]]:
+    for connection in found:
+        subjects = [(f"connection {connection['name']}", connection.get("stop"))]
+        subjects += [(f"export {one['key']}", one.get("stop")) for one in connection["exports"]]
+        for subject, stop in subjects:
+            if stop:
+                yield [
+                    Cell(subject, Tone.BAD),
+                    str(stop.get("code", "-")),
+                    str(stop.get("reason", "-")),
+                    _who(stop.get("who_must_act")),
+                    ago(stop.get("since"), now),
+                    ago(stop.get("next_probe"), now),
+                ]
+
+
+def _state(name: str) -> Cell:
+    return Cell(name, _STATES.get(name, Tone.PLAIN))
+
+
+def _schedule(schedule: Mapping[str, Any] | None, now: datetime) -> Text:
+    if schedule is None:
+        return Cell("no schedule", Tone.WARN)
+    if schedule.get("problem"):
+        return Cell(f"{schedule['name']}: {schedule['problem']}", Tone.WARN)
+    return ago(schedule["next_at"], now) if schedule.get("next_at") else str(schedule["name"])
+
+
+def _notes(export: Mapping[str, Any]) -> Text:
+    notes = ["a resync is requested"] if export.get("resync_requested") else []
+    notes += [f"{number(export['set_aside'])} set aside"] if export.get("set_aside") else []
+    return Cell(listed(notes), Tone.WARN if notes else Tone.QUIET)
+
+
+def _who(actor: str | None) -> str:
+    return {None: _NOBODY, "wait": "nobody: it passes", "us": "we: report it"}.get(actor, str(actor))
+
+
+def _text_of(problem: Any, otherwise: str) -> str:
+    if isinstance(problem, Mapping):
+        return str(problem.get("what") or problem.get("code") or otherwise)
+    return str(problem) if problem else otherwise
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else f"{text}."

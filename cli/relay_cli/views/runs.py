@@ -1,0 +1,182 @@
+"""How runs are shown."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from relay_cli.failures import Exit
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, number, parse_time, share, span
+
+Run = Mapping[str, Any]
+
+COLUMNS = ("delivered", "unchanged", "rejected", "duplicate", "outstanding")
+"""Where a selected profile stands; their sum is `selected`."""
+LEAVING = ("leaving", "removed", "kept", "leaving_outstanding", "returned")
+REJECTED = "rejected:"
+WARNING = "warning:"
+
+RUNNING = "running"
+NEEDS_CONFIRMATION = "needs-confirmation"
+
+_TONES = {
+    RUNNING: Tone.STRONG,
+    "finished": Tone.GOOD,
+    NEEDS_CONFIRMATION: Tone.WARN,
+    "many-rejected": Tone.BAD,
+    "stopped": Tone.BAD,
+    "refused": Tone.BAD,
+    "cancelled": Tone.QUIET,
+}
+
+EXITS: Mapping[str, Exit] = {
+    RUNNING: Exit.WELL,
+    "finished": Exit.WELL,
+    NEEDS_CONFIRMATION: Exit.PERSON,
+    "stopped": Exit.PERSON,
+    "many-rejected": Exit.WRONG,
+    "refused": Exit.WRONG,
+    "cancelled": Exit.WRONG,
+}
+"""How a command ends that shows one run, by the run's state."""
+
+_NEXT = {
+    RUNNING: "relay runs show {run} --follow",
+    NEEDS_CONFIRMATION: "relay runs confirm {run}, or mend the data: the next run counts afresh",
+    "many-rejected": "relay rejected {export}",
+    "stopped": "relay check {connection}",
+    "refused": "relay check {connection}",
+}
+
+
+def state(name: str | None) -> Cell:
+    """Return a run's state with its tone."""
+    return Cell("-" if name is None else name, _TONES.get(name or "", Tone.PLAIN))
+
+
+def duration(run: Run, now: datetime) -> str:
+    """Return how long a run took, or takes so far."""
+    began, ended = parse_time(run.get("started_at")), parse_time(run.get("ended_at"))
+    return "-" if began is None else span(((ended or now) - began).total_seconds())
+
+
+def by_code(counts: Mapping[str, int], lead: str) -> dict[str, int]:
+    """Return what a ledger counts by code (`rejected:` or `warning:`), the most frequent first."""
+    found = {name.removeprefix(lead): count for name, count in counts.items() if name.startswith(lead)}
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def table(runs: Sequence[Run], now: datetime) -> Iterator[Part]:
+    """Show runs below each other, newest first."""
+    if not runs:
+        yield Line(Cell("There was no run yet.", Tone.QUIET))
+        return
+    names = ("run", "export", "state", "started", "took", "selected", *COLUMNS)
+    rows: list[list[Text]] = []
+    for run in runs:
+        counts = run["counts"]
+        numbers: list[Text] = [number(counts.get(column, 0)) for column in ("selected", *COLUMNS)]
+        started = ago(run.get("started_at"), now)
+        rows.append([run["run"], run["export"], state(run["state"]), started, duration(run, now), *numbers])
+    yield Table(names, rows, numbers=frozenset({"took", "selected", *COLUMNS}))
+
+
+def one(run: Run, now: datetime) -> Iterator[Part]:
+    """Show one run with its ledger: one sentence first, then the facts."""
+    yield Line(sentence(run))
+    facts: list[tuple[str, Text]] = [
+        ("run", run["run"]),
+        ("cause", str(run["cause"])),
+        ("phase", str(run["phase"])),
+        ("started", f"{at(run.get('started_at'))} ({ago(run.get('started_at'), now)})"),
+        ("ended", at(run.get("ended_at"))),
+        ("took", duration(run, now)),
+    ]
+    if run.get("retry"):
+        facts.insert(2, ("tries again", str(run["retry"])))
+    yield Facts(facts)
+    yield ledger(run["counts"])
+    meanings = meaning_of(run)
+    reasons = by_code(run["counts"], REJECTED)
+    if reasons:
+        rows = [[code, number(count), *meanings.get(code, ("", ""))] for code, count in reasons.items()]
+        yield Table(("rejected because", "profiles", "means", "then"), rows, numbers=frozenset({"profiles"}))
+    warnings = by_code(run["counts"], WARNING)
+    if warnings:
+        rows = [[code, number(count), meanings.get(code, ("", ""))[0]] for code, count in warnings.items()]
+        yield Table(("sent, but", "profiles", "means"), rows, numbers=frozenset({"profiles"}))
+    yield from following(run)
+
+
+def following(run: Run) -> Iterator[Part]:
+    """Show the command that helps next."""
+    helps = _NEXT.get(run["state"])
+    if helps is not None:
+        connection = run["export"].split("/")[0]
+        command = helps.format(run=run["run"], export=run["export"], connection=connection)
+        yield Line(Cell(f"Next: {command}", Tone.STRONG))
+
+
+def sentence(run: Run) -> Cell:
+    """Say in one sentence how a run stands."""
+    counts, name = run["counts"], run["export"]
+    selected, why = counts.get("selected", 0), f": {run['reason']}" if run.get("reason") else ""
+    match run["state"]:
+        case "running":
+            said = f"The run of {name} goes on: {number(selected)} profiles so far"
+        case "finished":
+            done = counts.get("delivered", 0) + counts.get("unchanged", 0)
+            said = f"The run of {name} is finished: {number(done)} of {number(selected)} profiles are as they should be"
+        case "needs-confirmation":
+            said = f"The run of {name} waits for you: {number(counts.get('leaving', 0))} profiles would leave"
+        case "many-rejected":
+            said = (
+                f"The run of {name} is over, and too many were rejected: {share(counts.get('rejected', 0), selected)}"
+            )
+        case other:
+            said = f"The run of {name} is {other}"
+    return Cell(f"{said}{why}.", _TONES.get(run["state"], Tone.PLAIN))
+
+
+def ledger(counts: Mapping[str, int]) -> Table:
+    """Show the sums of a run: who was selected, who leaves, and what else was counted."""
+    selected, leaving = counts.get("selected", 0), counts.get("leaving", 0)
+    rows: list[Sequence[Text]] = [["selected", number(selected), ""]]
+    rows += [[f"  {name}", number(counts.get(name, 0)), share(counts.get(name, 0), selected)] for name in COLUMNS]
+    if leaving:
+        rows.append(["leaving", number(leaving), ""])
+        rows += [
+            [f"  {name}", number(counts.get(name, 0)), share(counts.get(name, 0), leaving)] for name in LEAVING[1:]
+        ]
+    known = {"selected", *COLUMNS, *LEAVING}
+    others = {name: count for name, count in counts.items() if name not in known and ":" not in name}
+    rows += [[name, number(count), ""] for name, count in sorted(others.items())]
+    return Table(("", "profiles", "share"), rows, numbers=frozenset({"profiles", "share"}))
+
+
+def meaning_of(run: Run) -> dict[str, tuple[str, str]]:
+    """Return what the codes of a run's rejections and warnings mean, and what then happens."""
+    codes = run.get("codes") or {}
+    items = codes.items() if isinstance(codes, Mapping) else ((one["code"], one) for one in codes)
+    return {
+        code: (one, "") if isinstance(one, str) else (str(one.get("means", "")), str(one.get("then", "")))
+        for code, one in items
+    }
+
+
+def progress(run: Run) -> tuple[float | None, str]:
+    """Return how far a run is (0 to 1, None where nobody knows) and a text beside it."""
+    counts = run["counts"]
+    selected = counts.get("selected", 0)
+    done = selected - counts.get("outstanding", 0)
+    expected = _expected(run)
+    part = run.get("share")
+    if part is None and expected:
+        part = min(1.0, done / expected)
+    rejected = counts.get("rejected", 0)
+    said = f"{number(selected)} profiles"
+    return part, f"{said}, {number(rejected)} rejected" if rejected else said
+
+
+def _expected(run: Run) -> int:
+    """Return how many a run will select: as many as the one before."""
+    return next((one["counts"]["selected"] for one in run.get("previous") or () if one["counts"].get("selected")), 0)

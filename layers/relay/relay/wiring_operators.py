@@ -1,0 +1,101 @@
+"""Puts together what answers operators' questions, out of the parts of a stack.
+
+Each subject is imported and made when it is asked about, so that a question pays for its own parts only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from relay.breaker.accounts import Accounts
+    from relay.wiring import Stack
+    from relay.workers.operators.checker import Checker
+    from relay.workers.operators.operator import Answers, Operator
+    from relay.workers.operators.planning import Planning
+    from relay.workers.operators.probing import Probing
+    from relay.workers.operators.running import Running
+    from relay.workers.planner import Planner
+
+
+class Operators:
+    """What answers operators, each part made when it is first needed; as in `Stack`, any may be set before."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Accounts for who only looks: the destinations' notes stay as they are."""
+        from relay.stores.notes import NotesAsTheyAre
+
+        return replace(self.stack.accounts, notes=NotesAsTheyAre)
+
+    @cached_property
+    def checker(self) -> Checker:
+        """Looks for what is wrong."""
+        from relay.workers.operators.checker import Checker
+
+        return Checker(
+            self.stack.database,
+            self.stack.settings,
+            self.stack.destinations,
+            self.accounts,
+            self.stack.ownership,
+            replace(self.stack.prober, accounts=self.accounts),
+            self.stack.schedules,
+            self.stack.inventories,
+        )
+
+    @cached_property
+    def planner(self) -> Planner:
+        """Says what a run would do."""
+        from relay.reconcile.survey import Surveyor
+        from relay.workers.planner import Planner
+
+        stack = self.stack
+        opener = replace(stack.opener, accounts=self.accounts)
+        return Planner(stack.database, opener, Surveyor(stack.database, stack.keyed, stack.clock), stack.clock)
+
+    @cached_property
+    def planning(self) -> Planning:
+        """Answers what a run would do."""
+        from relay.workers.operators.planning import Planning
+
+        return Planning(self.planner)
+
+    @cached_property
+    def probing(self) -> Probing:
+        """Probes on request."""
+        from relay.workers.operators.probing import Probing
+
+        return Probing(self.stack.database, self.stack.settings, self.stack.prober)
+
+    @cached_property
+    def running(self) -> Running:
+        """Answers what is asked about runs."""
+        from relay.workers.operators.running import Running
+
+        parts = self.stack.starter, self.stack.launcher, self.stack.scheduled_starts()
+        return Running(self.stack.database, self.stack.settings, *parts, self.stack.destinations, self.stack.clock)
+
+    def operator(self) -> Operator:
+        """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
+        from relay.workers.operators.operator import Operator
+        from relay.workers.operators.protocol import Level
+
+        answers: dict[str, Answers] = {
+            "cancel": lambda: self.running.cancel,
+            "check": lambda: self.checker.check,
+            "confirm": lambda: self.running.confirm,
+            "plan": lambda: self.planning.plan,
+            "probe": lambda: self.probing.probe,
+            "run": lambda: self.running.run,
+            "run_all": lambda: self.running.run_all,
+            "runs": lambda: self.running.runs,
+            "show": lambda: self.running.show,
+        }
+        environment = self.stack.environment
+        return Operator(Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"], answers, self.stack.observe)

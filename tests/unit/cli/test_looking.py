@@ -1,0 +1,138 @@
+"""`relay status`, `check` and `codes`."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay_cli.failures import AwsRefused
+from tests.unit.cli.stack_fake import CODES, NOW, STATUS, FakeDoor, Terminal
+
+FINDINGS = [
+    {"subject": "source shop", "level": "warning", "code": "unknown_source", "message": "there is none", "who_must_act": "administrator", "command": "relay sources add shop"},
+    {"subject": "connection product", "level": "error", "code": "unpaid", "message": "is stopped", "who_must_act": "administrator", "command": "relay connections test product --probe"},
+]  # fmt: skip
+
+
+def test_status_shows_everything_on_one_screen(relay: Terminal) -> None:
+    ended = relay("status")
+
+    assert ended.code == 0
+    assert ended.lines[0].startswith("Not all is well: look at shop, product; 3 messages lie in dead-letter queues")
+    for shown in (
+        "crm\tvalid\t3 min ago",
+        "shop\tsecret: is missing",
+        "newsletter/vip\tactive",
+        "unpaid",
+        "in 15 h",
+        "0.1.0",
+    ):
+        assert shown in ended.out
+    assert (
+        "product/power\tactive\tyes\tfinished\t10 min ago\t1,000\tno schedule\ta resync is requested, 2 set aside"
+        in ended.out
+    )
+
+
+def test_status_says_that_all_is_well(relay: Terminal, door: FakeDoor) -> None:
+    queues = [one for one in STATUS["queues"] if one["kind"] == "queue"]
+    door.answers["status"] = {
+        **STATUS,
+        "sources": STATUS["sources"][:1],
+        "connections": STATUS["connections"][:1],
+        "queues": queues,
+    }
+
+    assert relay("status").lines[0] == "All is well."
+
+
+def test_status_is_a_table_on_a_terminal_and_has_no_colour_where_none_is_wanted(relay: Terminal) -> None:
+    relay.environment |= {"TERM": "xterm"}
+    coloured = relay("status", terminal=True)
+    relay.environment["NO_COLOR"] = ""
+    plain = relay("status", terminal=True)
+
+    assert "\x1b[1;31m" in coloured.out
+    assert "\x1b[1;31m" not in plain.out
+    assert "━" in plain.out or "─" in plain.out
+
+
+def test_status_as_json_is_the_answer_itself(relay: Terminal) -> None:
+    assert relay("status", "--json").json == STATUS
+    assert relay("--json", "status").json == STATUS
+
+
+def test_status_is_watched_until_ctrl_c(relay: Terminal, door: FakeDoor) -> None:
+    looks = iter([0, 1])
+
+    def interrupt() -> None:
+        if next(looks, None) is None:
+            raise KeyboardInterrupt
+
+    relay.on_sleep = interrupt
+    ended = relay("status", "--watch", "--json")
+
+    assert ended.code == 130
+    assert [one["version"] for one in ended.json_lines] == ["0.1.0"] * 3
+    assert ended.err == "interrupted; nothing is half-done\n"
+
+
+def test_check_says_what_is_wrong_with_who_must_act_and_the_command_that_helps(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["check"] = {"well": False, "findings": FINDINGS}
+
+    ended = relay("check", terminal=True)
+
+    assert ended.code == 1
+    assert "1 things are wrong" in ended.out
+    assert ended.out.index("connection product") < ended.out.index("source shop")
+    assert "relay connections test product --probe" in ended.out
+
+
+def test_check_is_a_table_in_a_pipe_and_lines_of_json(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["check"] = {"well": False, "findings": FINDINGS}
+
+    assert relay("check").lines[1] == (
+        "error\tconnection product\tunpaid\tis stopped\tadministrator\trelay connections test product --probe"
+    )
+    assert [one["code"] for one in relay("check", "--json").json_lines] == ["unpaid", "unknown_source"]
+
+
+def test_check_is_well(relay: Terminal) -> None:
+    ended = relay("check", terminal=True)
+
+    assert (ended.code, "All is well." in ended.out) == (0, True)
+
+
+def test_check_of_one_connection_asks_for_it_alone(relay: Terminal, door: FakeDoor) -> None:
+    relay("check", "newsletter")
+
+    assert door.asked == [("view", {"ask": "check", "version": 1, "connection": "newsletter"})]
+
+
+def test_check_looks_at_the_callers_rights_the_clock_and_the_version(relay: Terminal, door: FakeDoor) -> None:
+    door.denied = {what: AwsRefused("No.", f"{what}:List") for what in ("secrets", "schedules", "queues")}
+    door.time = NOW - timedelta(minutes=7)
+    stack = {"prefix": "audience-relay", "version": "0.2.0", "region": "eu-central-1"}
+    door.answers["describe"] = {**door.answers["describe"], "stack": stack}
+
+    found = [(one["code"], one["message"]) for one in relay("check", "--json").json_lines]
+
+    assert found == [
+        ("other_version", "this is version 0.1.0, the stack is 0.2.0"),
+        ("clock_off", "its clock is off by 420 seconds"),
+        ("right_missing", "you may not list sources and connections (secrets:List)"),
+        ("right_missing", "you may not list schedules (schedules:List)"),
+        ("right_missing", "you may not look at queues (queues:List)"),
+    ]
+
+
+def test_codes_say_what_they_mean(relay: Terminal) -> None:
+    assert relay("codes", "--json").json_lines == CODES
+    assert "mail to the contact bounces" in relay("codes", "bounced").out
+
+
+@pytest.mark.parametrize(("typed", "near"), [("bounce", "bounced"), ("upaid", "unpaid")])
+def test_an_unknown_code_suggests_near_ones(relay: Terminal, typed: str, near: Any) -> None:
+    ended = relay("codes", typed)
+
+    assert (ended.code, f"Did you mean {near}?" in ended.err) == (2, True)

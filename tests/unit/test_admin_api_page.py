@@ -1,0 +1,58 @@
+"""The page and the schema of the questions say what the models say."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from relay.wiring import Stack
+from relay.wiring_operators import Operators
+from relay.workers.operators.protocol import Error, read, schema_text
+from relay.workers.operators.questions import QUESTIONS
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "admin-api.md").read_text()
+EXAMPLES: dict[str, list[Any]] = {
+    section.partition("\n")[0]: [json.loads(text) for text in re.findall(r"```json\n(.*?)```", section, re.DOTALL)]
+    for section in re.split(r"^### ", PAGE.partition("## Questions")[2], flags=re.MULTILINE)[1:]
+}
+
+
+def test_every_question_is_on_the_page_in_order() -> None:
+    assert list(EXAMPLES) == sorted(QUESTIONS)
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_the_examples_of_a_question_are_one_and_its_answer(ask: str) -> None:
+    question, *answers = EXAMPLES[ask]
+    assert read(question, QUESTIONS)[0] == ask
+    assert answers
+    for answer in answers:
+        adapter = QUESTIONS[ask].answers
+        assert adapter.dump_python(adapter.validate_python(answer), mode="json") == answer
+
+
+def test_the_example_of_an_error_is_one() -> None:
+    (text,) = re.findall(r"<!-- error -->\n```json\n(.*?)```", PAGE, re.DOTALL)
+    given = json.loads(text)["error"]
+    assert Error.model_validate(given).model_dump(mode="json") == given
+
+
+def test_the_schema_is_the_one_that_is_printed_now() -> None:
+    assert (DOCS / "admin-api.schema.json").read_text() == schema_text(QUESTIONS), "run make pages"
+
+
+def test_every_question_has_somebody_who_answers_it() -> None:
+    stack = Stack({"RELAY_PREFIX": "p", "RELAY_ADMIN": "operate"})
+    assert Operators(stack).operator().asks == QUESTIONS.keys()
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_every_question_and_answer_says_what_it_is(ask: str) -> None:
+    definition = json.loads(schema_text(QUESTIONS))["$defs"][f"question_{ask}"]
+    assert definition["description"]
+    assert definition["additionalProperties"] is False
