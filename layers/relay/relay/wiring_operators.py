@@ -79,16 +79,18 @@ class Operators:
         from relay.workers.operators.running import Running
 
         parts = self.stack.starter, self.stack.launcher, self.stack.scheduled_starts()
-        return Running(self.stack.database, self.stack.settings, *parts, self.stack.destinations, self.stack.clock)
+        return Running(self.stack.database, self.stack.settings, *parts, self.stack.clock)
 
     def operator(self) -> Operator:
         """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
+        from relay.workers.operators.codes import list_codes
         from relay.workers.operators.operator import Operator
         from relay.workers.operators.protocol import Level
 
         answers: dict[str, Answers] = {
             "cancel": lambda: self.running.cancel,
             "check": lambda: self.checker.check,
+            "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
             "plan": lambda: self.planning.plan,
             "probe": lambda: self.probing.probe,

@@ -18,7 +18,7 @@ def bench_of(members: int, **options: Any) -> Bench:
 
 
 def shown(bench: Bench, run: Run) -> dict[str, Any]:
-    return details(bench.database, bench.run(run), bench.tool, bench.clock.now())
+    return details(bench.database, bench.run(run), bench.clock.now())
 
 
 def test_a_run_under_way_says_how_far_it_is_and_when_it_was_where() -> None:
@@ -46,25 +46,6 @@ def test_a_run_that_is_over_took_as_long_as_it_took_and_is_shown_beside_those_be
     assert [one["run"] for one in found["previous"]] == [first.id]
     assert found["previous"][0]["counts"]["delivered"] == 3
     assert shown(bench, first)["previous"] == []
-
-
-def test_the_codes_of_its_rejections_are_explained() -> None:
-    bench = bench_of(3)
-    bench.store(1, email="odd")
-    bench.store(2, adult="yes")
-    bench.edit(only_if="attributes.adult || `true`")
-    found = shown(bench, bench.full_run())
-    codes = {one["code"]: one for one in found["codes"]}
-    assert codes.keys() == {"malformed_email", "unfit_only_if"}
-    assert codes["malformed_email"]["means"] == "the e-mail is malformed"
-    assert codes["unfit_only_if"]["then"].startswith("Every look tries again")
-
-
-def test_an_export_whose_destination_is_gone_is_shown_without_meanings() -> None:
-    bench = bench_of(1)
-    bench.store(0, email="odd")
-    run = bench.full_run()
-    assert details(bench.database, run, None, bench.clock.now())["codes"] == []
 
 
 def test_what_the_vendor_allows_is_shown_once_calls_were_made() -> None:

@@ -5,11 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from relay.breaker.pace import limits
-from relay.destinations.contract import Destination
 from relay.domain import ledger, moments
-from relay.domain.problems import DEFECT, UNCONFIRMED
 from relay.domain.runs import MOST_MARKS, Phase, Progress, Run, RunState, together
-from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION, UNFIT_ONLY_IF
 from relay.stores import runs
 from relay.stores.database import Database
 
@@ -47,20 +44,17 @@ PREVIOUS = 10
 """The most runs before that one is shown beside."""
 
 
-def details(database: Database, run: Run, destination: Destination | None, now: datetime) -> dict[str, Any]:
-    """Return what is shown of one run besides: how far it got over time, limits, the runs before, what codes mean.
+def details(database: Database, run: Run, now: datetime) -> dict[str, Any]:
+    """Return what is shown of one run besides: how far it got over time, limits, the runs before.
 
     `progress` are moments with the number of profiles looked at by then, in both passes together. `share` is which
-    part of the present phase is done. `limits` are the vendor's, as far as the connection was held to them. Without
-    its destination (the export is gone) codes mean nothing.
+    part of the present phase is done. `limits` are the vendor's, as far as the connection was held to them.
     """
     shards = runs.shards(database, run.id)
     phase = [shard.share for shard in shards if shard.phase is run.phase]
     progress = together(shard.progress for shard in shards)
     connection, _, _ = run.export.partition("/")
-    counts = counts_of(database, run)
     before = [one for one in runs.latest(database, run.export, PREVIOUS + 1) if one.started_at < run.started_at]
-    reasons = {} if destination is None else {**OWN_REASONS, **destination.reasons}
     return {
         "seconds": round(((run.ended_at or now) - run.started_at).total_seconds()),
         "share": round(sum(phase) / len(phase), 4),
@@ -87,11 +81,6 @@ def details(database: Database, run: Run, destination: Destination | None, now: 
             }
             for one in before[:PREVIOUS]
         ],
-        "codes": [
-            {"code": code, "means": reasons[code], "then": then_of(code)}
-            for code in sorted({*ledger.rejections(counts), *ledger.warnings(counts)})
-            if code in reasons
-        ],
     }
 
 
@@ -102,22 +91,3 @@ def thinned(progress: Progress) -> Progress:
     """Return at most `MOST_POINTS` marks of a series, the last one among them."""
     step = -(-len(progress) // MOST_POINTS)
     return progress[::-1][::step][::-1] if step > 1 else progress
-
-
-BY_OURSELVES = "Every look tries again: when the profile or the settings change."
-DAILY = "Runs try again, at most daily; at once when the profile or the settings change, or a run is asked to retry it."
-
-
-def then_of(code: str) -> str:
-    """Return what happens by itself with a rejection of a code."""
-    return BY_OURSELVES if code in OWN_REASONS and code != UNCONFIRMED else DAILY
-
-
-OWN_REASONS = {
-    TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
-    UNFIT_ONLY_IF.code: UNFIT_ONLY_IF.detail,
-    UNFIT_EXPRESSION: "an expression cannot be worked out for the profile: correct the mapping or the data",
-    UNCONFIRMED: "nobody knows what the destination did with it: it is looked up, and sent again by the next run",
-    DEFECT: "a defect of the relay itself was met with the profile: report it; every run tries again",
-}
-"""What the codes mean that are no destination's own."""

@@ -88,3 +88,18 @@ def test_a_run_of_an_export_that_is_gone_is_shown_all_the_same(bench: Bench) -> 
     run = bench.ask("runs", export=MAIN)["runs"][0]["run"]
     bench.settings.delete(MAIN)
     assert bench.ask("show", run=run)["counts"]["delivered"] == 4
+
+
+def test_the_codes_of_its_rejections_and_warnings_are_explained(bench: Bench) -> None:
+    bench.store(3, adult="yes")
+    bench.edit(
+        only_if="attributes.adult || `true`",
+        mapping={"email": "attributes.email", "name": "join(' ', attributes.names)"},
+    )
+    bench.clock.time += MINUTE
+    run = bench.ask("run", export=MAIN)
+    bench.work_off()
+    codes = {one["code"]: one for one in bench.ask("show", run=run["run"])["codes"]}
+    assert codes.keys() == {"unfit_only_if", "unfit_expression"}
+    assert "neither true nor false" in codes["unfit_only_if"]["means"]
+    assert codes["unfit_expression"]["then"] == "The profile goes without this value."

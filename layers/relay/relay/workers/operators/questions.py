@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relay.workers.operators import checker, planning, probing, running
+from relay.workers.operators import checker, codes, planning, probing, running
 from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
     "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
+    "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
     "plan": Kind(Level.VIEW, planning.PlanRun, planning.Planned),
     "probe": Kind(Level.OPERATE, probing.Probe, probing.Probed),

@@ -1,13 +1,13 @@
 """What operators ask about runs: start them, show them, confirm and cancel them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from relay.clock import Clock
-from relay.destinations.contract import Destination
+from relay.domain import ledger
 from relay.domain.problems import QuestionProblem, SettingsProblem
 from relay.domain.runs import RETRY_ALL, Run, RunState
 from relay.runs.pictures import details
@@ -17,6 +17,7 @@ from relay.settings.settings import Settings
 from relay.stores import breakers, runs
 from relay.stores.database import Database
 from relay.workers.launcher import Launcher, Planned
+from relay.workers.operators.codes import CodeKind, meaning
 from relay.workers.operators.protocol import Answer, ExportKey, Question
 from relay.workers.scheduled_starts import ScheduledStarts
 
@@ -186,7 +187,6 @@ class Running:
         starter: Starter,
         launcher: Launcher,
         scheduled: ScheduledStarts,
-        destinations: Callable[[str], Destination],
         clock: Clock,
     ) -> None:
         self._database = database
@@ -194,7 +194,6 @@ class Running:
         self._starter = starter
         self._launcher = launcher
         self._scheduled = scheduled
-        self._destinations = destinations
         self._clock = clock
 
     def run(self, question: StartRun) -> RunPicture | NotStarted:
@@ -235,15 +234,25 @@ class Running:
     def show(self, question: ShowRun) -> RunDetails:
         """Show a run."""
         run = self._run(question.run)
-        return RunDetails(
-            **self._launcher.picture(run), **details(self._database, run, self._destination(run), self._clock.now())
-        )
+        picture = self._launcher.picture(run)
+        codes = self._codes(run, picture["counts"])
+        return RunDetails(**picture, **details(self._database, run, self._clock.now()), codes=codes)
 
-    def _destination(self, run: Run) -> Destination | None:
+    def _codes(self, run: Run, counts: Mapping[str, int]) -> list[CodeMeaning]:
+        """Return what the codes of a run's counts mean; the words of a destination that is gone are not known."""
         try:
-            return self._destinations(self._settings.export(run.export).destination)
+            destination = self._settings.export(run.export).destination
         except SettingsProblem:
-            return None
+            destination = None
+        found = [
+            meaning(code, kind, destination)
+            for kind, codes in (
+                (CodeKind.REJECTION, ledger.rejections(counts)),
+                (CodeKind.WARNING, ledger.warnings(counts)),
+            )
+            for code in codes
+        ]
+        return [CodeMeaning(code=one.code, means=one.means, then=one.then) for one in found if one is not None]
 
     def confirm(self, question: ConfirmRun) -> Done:
         """Confirm a run, or say why that cannot be."""
