@@ -47,6 +47,7 @@ from tests.fakes.bench_settings import BenchSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.deployed import FakeAws
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.outside import FakeBucket, FakeBus
 
 VIP, LAPSED = "shop/vip", "shop/lapsed"
 CONNECTION, OTHER_CONNECTION = "letters", "others"
@@ -145,6 +146,7 @@ class Bench:
         """What schedules there are instead."""
         self.log = io.StringIO()
         self.observe = Observability(self.log)
+        self.bus, self.bucket = FakeBus(), FakeBucket()
         self.api_calls = 0
         self._ids = (f"{number:06x}" for number in itertools.count(1))
         self._scan = scan
@@ -158,7 +160,8 @@ class Bench:
 
     def new_stack(self) -> Stack:
         """Return the stack of a new process."""
-        stack = Stack({"RELAY_PREFIX": "bench"})
+        stack = Stack({"RELAY_PREFIX": "bench", "RELAY_BUCKET": "bench-bucket"})
+        stack.bus, stack.bucket = lambda: self.bus, lambda: self.bucket
         stack.clock, stack.observe, stack.database = self.clock, self.observe, self.database
         stack.settings = self.settings.as_settings()
         stack.outlines = self.settings

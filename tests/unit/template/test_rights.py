@@ -191,6 +191,7 @@ def _runs_of_schedules_and_operators(day: Day) -> None:
     assert day.ask("confirm", run=run)["done"]
     day.work_off()
     assert day.run(run).state is RunState.FINISHED
+    day.ask("plan", export=MAIN)
     day.ask("cancel", run=day.ask("run", export=OTHERS)["run"])
     day.schedule({"export": MAIN})
     day.schedule({"export": MAIN})

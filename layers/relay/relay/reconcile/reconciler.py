@@ -137,7 +137,7 @@ class Reconciler:
             survey.records |= identities.load(self._database, sorted(handed & survey.records.keys()))
         self._assign(job, survey)
         self._adoption.take_out(job, survey.cases)
-        visitors = _visitors(job, survey.cases)
+        visitors = visitors_of(job, survey.cases)
         waiting = list(visitors)
         for _ in range(LOST_RACES):
             if not waiting:
@@ -471,8 +471,8 @@ def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:
     return MappingRejection(new.kind, new.code, now)
 
 
-def _visitors(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[Visitor]]]:
-    """Return who visits which record, in the order of the profiles: the smallest comes first and wins."""
+def visitors_of(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[Visitor]]]:
+    """Return who visits which record of a job, in the order of the profiles: the smallest comes first and wins."""
     found: dict[str, tuple[Pair, list[Visitor]]] = {}
     for case in sorted(cases, key=lambda case: case.profile):
         for key, member in case.members.items() if job.claims else ():

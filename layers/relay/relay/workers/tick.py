@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from relay.breaker import failures
-from relay.breaker.pace import budget_used
+from relay.breaker.pace import budget_used, limits
 from relay.breaker.prober import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
@@ -218,7 +218,10 @@ class Ticker:
         return True
 
     def _show_budget(self, connection: str) -> None:
-        """Show how much of its daily budget a connection has used, while it works and while it is stopped."""
+        """Show what a connection may call, and how much of its daily budget it has used, stopped or not."""
+        allowed = limits(self._database, connection, self._clock.now())
+        if allowed:
+            self._observe.count(Count.CALLS_ALLOWED, allowed[0].a_minute, connection=connection)
         share = budget_used(self._database, connection, self._clock.now())
         if share is not None:
             self._observe.count(Count.BUDGET_PERCENT, round(100 * share), connection=connection)

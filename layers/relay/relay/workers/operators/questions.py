@@ -10,6 +10,7 @@ from relay.workers.operators import (
     explaining,
     following,
     forgetting,
+    planning,
     probing,
     rejected,
     running,
@@ -29,6 +30,7 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "follow": Kind(Level.VIEW, following.Follow, following.Followed),
     "describe": Kind(Level.VIEW, describing.Describe, describing.Description),
     "forget": Kind(Level.FORGET, forgetting.ForgetPerson, forgetting.ForgottenPerson),
+    "plan": Kind(Level.VIEW, planning.PlanRun, planning.Planned),
     "probe": Kind(Level.OPERATE, probing.Probe, probing.Probed),
     "rejected": Kind(Level.VIEW, rejected.ListRejected, rejected.RejectedPage),
     "run": Kind(Level.OPERATE, running.StartRun, running.RunPicture | running.NotStarted),
@@ -40,5 +42,6 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
     "status": Kind(Level.VIEW, status.AskStatus, status.Status),
+    "show": Kind(Level.VIEW, running.ShowRun, running.RunDetails),
 }
 """Every question by its name: what it needs, its arguments, its answer. `wiring.Stack.operator` says who answers it."""
