@@ -26,9 +26,9 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
     "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
+    "describe": Kind(Level.VIEW, describing.Describe, describing.Description),
     "explain": Kind(Level.VIEW, explaining.Explain, explaining.Explained),
     "follow": Kind(Level.VIEW, following.Follow, following.Followed),
-    "describe": Kind(Level.VIEW, describing.Describe, describing.Description),
     "forget": Kind(Level.FORGET, forgetting.ForgetPerson, forgetting.ForgottenPerson),
     "plan": Kind(Level.VIEW, planning.PlanRun, planning.Planned),
     "probe": Kind(Level.OPERATE, probing.Probe, probing.Probed),
@@ -38,10 +38,9 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "runs": Kind(Level.VIEW, running.ListRuns, running.Runs),
     "segment": Kind(Level.VIEW, segments.ShowSegment, segments.SegmentPage),
     "segments": Kind(Level.VIEW, segments.ListSegments, segments.SegmentList),
-    "show": Kind(Level.VIEW, running.ShowRun, running.RunPicture),
+    "show": Kind(Level.VIEW, running.ShowRun, running.RunDetails),
+    "status": Kind(Level.VIEW, status.AskStatus, status.Status),
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
-    "status": Kind(Level.VIEW, status.AskStatus, status.Status),
-    "show": Kind(Level.VIEW, running.ShowRun, running.RunDetails),
 }
 """Every question by its name: what it needs, its arguments, its answer. `wiring.Stack.operator` says who answers it."""
