@@ -1,13 +1,12 @@
 """Connections: the accounts at destinations."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from relay_cli.commands import secrets
-from relay_cli.commands.common import FLAGS, SETTINGS
-from relay_cli.commands.sources import Set
+from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, SecretFile
 from relay_cli.editing import Field, Given, Kind, read_fields
 from relay_cli.failures import Exit, Failure
 from relay_cli.parts import Cell, Line, Table, Tone
@@ -76,8 +75,8 @@ def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
 
 @app.command
 def add(
-    name: str, /, *, destination: str | None = None, consent: bool = False, set_: Set = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+    name: str, /, *, destination: str | None = None, consent: bool = False, set_: Assignments = (),
+    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Write a new connection down. It asks for what is needed, and the stack checks it before anything is written.
 
@@ -105,8 +104,8 @@ def add(
 
 @app.command
 def edit(
-    name: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+    name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
+    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Change a connection. Without options it opens in your editor, without its secrets.
 

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
+from relay_cli.commands.common import Input
 from relay_cli.failures import Exit, Failure, TimedOut
 from relay_cli.parts import Cell, Line, Tone, number
 from relay_cli.relay import Answer, Injected, Relay, unknown
@@ -18,7 +19,7 @@ _SETTLED = frozenset({"delivered", "unchanged", "rejected", "duplicate", "not se
 _LEAST_KEY_BYTES = 16
 
 
-def send(source: str, file: str, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
+def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
     """Post a file to a source, signed as the source wants it, and follow it to the destinations.
 
     Exports that do not stream show it with their next run. Exit code 1 when something was rejected.

@@ -72,12 +72,14 @@ class Operators:
 
     def operator(self) -> Operator:
         """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
+        from relay.workers.operators.codes import list_codes
         from relay.workers.operators.operator import Operator
         from relay.workers.operators.protocol import Level
 
         answers: dict[str, Answers] = {
             "cancel": lambda: self.running.cancel,
             "check": lambda: self.checker.check,
+            "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
             "probe": lambda: self.probing.probe,
             "run": lambda: self.running.run,

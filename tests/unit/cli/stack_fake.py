@@ -210,15 +210,25 @@ DESCRIBE: dict[str, Any] = {
     "codes": [],
 }
 
+
+def code(name: str, kind: str, destination: str | None, means: str, then: str) -> dict[str, Any]:
+    return {
+        "code": name,
+        "kind": kind,
+        "destination": destination,
+        "means": means,
+        "who_must_act": "administrator",
+        "then": then,
+    }
+
+
 CODES = [
-    {"code": "bounced", "kind": "rejection", "destination": "activecampaign", "means": "mail to the contact bounces", "who_must_act": "administrator", "then": "Tried again at most daily."},
-    {"code": "unpaid", "kind": "stop", "destination": None, "means": "the account is unpaid", "who_must_act": "administrator", "then": "Probed every few minutes."},
-]  # fmt: skip
-
-Answering = Callable[[Mapping[str, Any]], Any]
+    code("bounced", "rejection", "activecampaign", "mail to the contact bounces", "Tried again at most daily."),
+    code("unpaid", "stop", None, "the account is unpaid", "Probed every few minutes."),
+]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """Answers with an error in place of an answer."""
 
     def __init__(self, **error: Any) -> None:
@@ -254,7 +264,7 @@ class FakeDoor(Door):
         answer = self.answers[question["ask"]]
         try:
             given = answer(question) if callable(answer) else answer
-        except Refused as refused:
+        except RefusedError as refused:
             return {"version": 1, "error": refused.error}
         # As over the wire.
         return json.loads(json.dumps({"version": 1, "answer": given}))

@@ -3,12 +3,23 @@
 from collections.abc import Mapping
 from typing import Final
 
-from relay.workers.operators import checker, explaining, following, probing, rejected, running, segments, tracing
+from relay.workers.operators import (
+    checker,
+    codes,
+    explaining,
+    following,
+    probing,
+    rejected,
+    running,
+    segments,
+    tracing,
+)
 from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
     "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
+    "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
     "explain": Kind(Level.VIEW, explaining.Explain, explaining.Explained),
     "follow": Kind(Level.VIEW, following.Follow, following.Followed),
