@@ -405,3 +405,27 @@ def test_without_exports_it_says_so(bench: Bench) -> None:
     bench.store(2, email=SECRET)
     bench.settings.saved.clear()
     assert ask(bench, person(2)).sentence == "The profile is stored, and there is no export."
+
+
+def test_who_is_being_taken_out_is_told_until_when() -> None:
+    bench = Bench(imports=True)
+    bench.store(2, email=SECRET)
+    bench.full_run()
+    bench.leave(2)
+    bench.consume(bench.look(2))
+    part = main(bench, 2)
+    assert (part.targets[0].desired, part.targets[0].matter) == ("out", "importing")
+    assert "It is being taken out. What the destination did is known by" in part.sentence
+
+
+def test_who_leaves_while_an_earlier_call_is_open_waits_for_it(bench: Bench) -> None:
+    bench.store(2, email=SECRET)
+    bench.full_run()
+    bench.store(2, name="Ada")
+    bench.tool.script = [Lost()]
+    bench.consume(bench.look(2))
+    bench.leave(2)
+    bench.consume(bench.look(2))
+    part = main(bench, 2)
+    assert (part.targets[0].desired, part.targets[0].matter) == ("out", "earlier call")
+    assert part.sentence.startswith("Waiting: an earlier call with other values may take effect until")
