@@ -275,6 +275,10 @@ def _relay_json() -> dict[str, Any]:
         },
         "at": {"anyOf": [time, {"type": "null"}], "description": "The time of identities and attributes"},
         "snapshot": {"type": ["boolean", "null"], "description": "true: what is not named here is gone"},
+        "forget": {
+            "enum": [True, False, None, "at_destinations"],
+            "description": "true: the person is to be forgotten; at_destinations: there, too",
+        },
     }
     about = ("identities", "attributes", "memberships")
     least = {"memberships": "minItems", "identities": "minProperties", "attributes": "minProperties"}

@@ -279,7 +279,11 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
         "Exports could not be started because of a defect; the log says where.", _US, _row(Failing.UNEXPECTED)
     ),
     DEFECT: _Entry("A defect of ours was met: report it.", _US, _row(Failing.UNEXPECTED)),
+    "not_announced": _Entry(
+        "EventBridge or the bucket does not take what is announced.", _ADMINISTRATOR, "It waits for 14 days."
+    ),
     # What passes by itself.
+    "event_refused": _Entry("EventBridge did not take some events.", _WAIT, "They are sent again every minute."),
     "rate_limited": _Entry("The destination asks us to slow down.", _WAIT, _AGAIN),
     "unavailable": _Entry("The destination has a problem of its own.", _WAIT, _AGAIN),
     "timeout": _Entry("No answer came in time.", _WAIT, _AGAIN),

@@ -1,6 +1,6 @@
 """Why was this person sent, or not: where a profile stands in every export, one sentence first and then the facts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,7 +46,8 @@ class ProfilePart(Answer):
 
     id: str
     source: str
-    aliases: list[str] = Field(description="Ids that led to it and belong to the same person.")
+    aliases: list[str] = Field(description="Other ids of the same person.")
+    forgotten_at: datetime | None = Field(description="When the person was forgotten the last time.")
     stored_at: datetime | None = Field(description="When it was written last.")
     version: int = Field(description="How often it was written.")
     request: str | None = Field(description="The `request_id` of the webhook that changed it last.")
@@ -171,7 +172,7 @@ class Explainer:
         parts += self._invalid(question.export)
         unknown = [f"{part.export}: {part.sentence}" for part in parts if part.state == "unknown"]
         return Explained(
-            sentence=" ".join([sentences.overall(stands), *unknown]) if stands or not unknown else " ".join(unknown),
+            sentence=" ".join([*_first(profile, stands, is_known=bool(stands) or not unknown), *unknown]),
             profile=_profile(profile, found, question.show_values),
             others=[other.id for other in others],
             exports=parts,
@@ -258,11 +259,19 @@ def _nobody(found: Found) -> str:
     )
 
 
+def _first(profile: Profile, stands: Sequence[tuple[Standing, str]], *, is_known: bool) -> Iterator[str]:
+    if profile.is_tombstone and profile.forgotten is not None:
+        yield sentences.of_forgotten(profile.forgotten.at, stands)
+    elif is_known:
+        yield sentences.overall(stands)
+
+
 def _profile(profile: Profile, found: Found, show: bool) -> ProfilePart:
     return ProfilePart(
         id=profile.id,
         source=profile.source,
-        aliases=list(found.aliases),
+        aliases=sorted({*found.aliases, *profile.joined}),
+        forgotten_at=None if profile.forgotten is None else profile.forgotten.at,
         stored_at=profile.changed_at,
         version=profile.version,
         request=profile.trace,
