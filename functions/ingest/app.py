@@ -1,4 +1,4 @@
-"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else.
+"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else. The rest is refused.
 
 Environment: RELAY_PREFIX, RELAY_CHANGES_QUEUE, and RELAY_SETTINGS_SECONDS (how long settings are kept).
 """
@@ -94,6 +94,10 @@ def _take(
     event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
 ) -> Intake:
     received_at = clock.now()
+    if not source:
+        raise problem_details.no_source()
+    if event.get("httpMethod", "POST") != "POST":
+        raise problem_details.method_not_allowed()
     try:
         known = settings.source(source)
     except UnknownSource:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from relay.workers.operators.probing import Probing
     from relay.workers.operators.running import Running
     from relay.workers.operators.status import Watching
+    from relay.workers.operators.validating import Validator
 
 
 class Operators:
@@ -102,6 +103,15 @@ class Operators:
         )
 
     @cached_property
+    def validator(self) -> Validator:
+        """Says beforehand what is wrong with settings."""
+        from relay.workers.operators.validating import Validator
+
+        stack = self.stack
+        parts = self.accounts, stack.ownership, stack.clock
+        return Validator(stack.database, stack.settings, stack.destinations, *parts)
+
+    @cached_property
     def watching(self) -> Watching:
         """Shows how everything stands."""
         from relay.workers.operators.status import Watching
@@ -129,6 +139,7 @@ class Operators:
             "runs": lambda: self.running.runs,
             "show": lambda: self.running.show,
             "status": lambda: self.watching.status,
+            "validate": lambda: self.validator.validate,
         }
         answers |= self.people.answers()
         environment = self.stack.environment

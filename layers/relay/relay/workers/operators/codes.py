@@ -183,6 +183,9 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "not_here": _Entry("Another of the admin functions answers the question.", _ADMINISTRATOR, _NOTHING),
     "unknown_run": _Entry("There is no such run.", _ADMINISTRATOR, _NOTHING),
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
+    "unknown_profile": _Entry("No profile is stored under this.", _ADMINISTRATOR, _NOTHING),
+    "unknown_segment": _Entry("Nothing was ever received of the segment.", _ADMINISTRATOR, _NOTHING),
+    "unknown_trace": _Entry("There is no such trace (any more).", _ADMINISTRATOR, _NOTHING),
     "unknown_queue": _Entry("The stack has no such queue.", _ADMINISTRATOR, _NOTHING),
 }
 
@@ -222,7 +225,6 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     # Settings.
     "invalid": _Entry("A field is missing, not known, or not written as it must be.", _ADMINISTRATOR, _IGNORED),
     "invalid_name": _Entry("A source, connection or export cannot be called so.", _ADMINISTRATOR, _IGNORED),
-    "mapping": _Entry("A field of the mapping is missing or not known to the destination.", _ADMINISTRATOR, _IGNORED),
     "missing": _Entry("A field of the connection is missing.", _ADMINISTRATOR, _IGNORED),
     "no_consent": _Entry('The connection does not say "I agree".', _ADMINISTRATOR, "Nothing is sent until it does."),
     "no_identity_key": _Entry(

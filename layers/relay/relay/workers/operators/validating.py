@@ -1,0 +1,139 @@
+"""Whether a source, a connection or an export may be written as it is: the words of the running stack, beforehand."""
+
+import json
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from pydantic import Field
+
+from relay.breaker.accounts import Accounts
+from relay.breaker.ownership import Ownership
+from relay.clock import Clock
+from relay.destinations.contract import Destination, Finding, Level
+from relay.domain.exports import Connection, Export
+from relay.domain.problems import Fault, Problem, SettingsProblem
+from relay.settings.entries import connection_of, export_of
+from relay.settings.names import require_name, split_key
+from relay.settings.settings import Settings
+from relay.settings.sources import source_of
+from relay.stores import segments
+from relay.stores.database import Database
+from relay.workers.operators import mapping_samples
+from relay.workers.operators.protocol import Answer, ErrorPart, Question
+
+
+class Validate(Question):
+    """Say what is wrong with a source, a connection or an export before it is written. Nothing is stored."""
+
+    kind: Literal["source", "connection", "export"]
+    name: str = Field(description="Its name; `connection/export` of an export.")
+    document: dict[str, Any] = Field(description="What the secret or parameter shall hold.")
+    looks: bool = Field(
+        default=False, description="Also ask the account and the store: lists, segments, values of profiles."
+    )
+
+
+class Validated(Answer):
+    """What is wrong. It may be written when there are no errors."""
+
+    errors: list[ErrorPart]
+    warnings: list[ErrorPart]
+
+
+class Validator:
+    """Answers `validate`."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: Settings,
+        destinations: Callable[[str], Destination],
+        accounts: Accounts,
+        ownership: Ownership,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._destinations = destinations
+        self._accounts = accounts
+        self._ownership = ownership
+        self._clock = clock
+
+    def validate(self, question: Validate) -> Validated:
+        """Say all that is wrong at once."""
+        look = {"source": self._source, "connection": self._connection, "export": self._export}[question.kind]
+        errors: list[Fault] = []
+        warnings: list[Fault] = []
+        try:
+            for level, fault in look(question):
+                (errors if level is Level.ERROR else warnings).append(fault)
+        except SettingsProblem as problem:
+            # What is no text was told already.
+            errors += [fault for fault in problem.faults if fault.field not in {told.field for told in errors}]
+        except Problem as problem:
+            # The account or AWS did not answer: that is no mistake of what was written.
+            warnings.append(Fault("value", f"not looked at: {problem}"))
+        return Validated(errors=[_part(fault) for fault in errors], warnings=[_part(fault) for fault in warnings])
+
+    def _source(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
+        require_name(question.name, "name")
+        yield from _of_texts(question.document)
+        source_of(question.name, _texts(question.document))
+
+    def _connection(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
+        require_name(question.name, "name")
+        yield from _of_texts(question.document)
+        connection = connection_of(question.name, _texts(question.document), self._destinations)
+        if question.looks:
+            yield from _of_findings(self._looked_at(connection), "value")
+
+    def _export(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
+        name, export_name = split_key(question.name)
+        connection = self._settings.connection(name)
+        destination = self._destinations(connection.destination)
+        version = int(self._clock.now().timestamp() * 1000)
+        export = export_of(name, export_name, json.dumps(question.document), version, destination)
+        if question.looks:
+            yield from self._segments(export)
+            for target, owner in self._ownership.taken(export):
+                what = f"{target} belongs to export {owner} of this connection: one of the two must go"
+                yield Level.ERROR, Fault("options", what)
+            tried = mapping_samples.look_at(self._database, self._destinations, [export])
+            yield from _of_findings(tried, "mapping")
+            yield from _of_findings(self._looked_at(connection, export), "options")
+
+    def _segments(self, export: Export) -> Iterator[tuple[Level, Fault]]:
+        """Tell of segments that were never seen, with the nearest that was."""
+        there = [segment.id for segment in segments.catalogue(self._database)]
+        for segment in export.segments:
+            if segment not in there:
+                near = next(iter(get_close_matches(segment, there, n=1)), None)
+                hint = "" if near is None else f"; the nearest is {near}"
+                what = f"{segment} was never seen: correct it, or let the platform send somebody of it{hint}"
+                yield Level.ERROR, Fault("segments", what, near)
+
+    def _looked_at(self, connection: Connection, *exports: Export) -> list[Finding]:
+        account, _ = self._accounts.open(connection)
+        return self._destinations(connection.destination).check(account, exports)
+
+
+def _of_findings(found: list[Finding], field: str) -> Iterator[tuple[Level, Fault]]:
+    for one in found:
+        if one.level is not Level.OK:
+            yield one.level, Fault(field, one.message)
+
+
+def _of_texts(document: dict[str, Any]) -> Iterator[tuple[Level, Fault]]:
+    """Tell of values that are no texts: a secret holds nothing else."""
+    for key, value in document.items():
+        if not isinstance(value, str):
+            yield Level.ERROR, Fault(key, "must be a text")
+
+
+def _texts(document: dict[str, Any]) -> dict[str, str]:
+    return {key: value if isinstance(value, str) else "x" for key, value in document.items()}
+
+
+def _part(fault: Fault) -> ErrorPart:
+    return ErrorPart(field=fault.field, what=fault.what, near=fault.near)
