@@ -298,7 +298,12 @@ def _relay_json() -> dict[str, Any]:
         },
         "at": {"anyOf": [time, {"type": "null"}], "description": "The time of identities and attributes"},
         "snapshot": {"type": ["boolean", "null"], "description": "true: what is not named here is gone"},
+        "forget": {
+            "enum": [True, False, "at_destinations", None],
+            "description": "true: the person is to be forgotten; `at_destinations`: by the destinations, too",
+        },
     }
+    change = {key: schema for key, schema in change.items() if key in relay_json._KEYS}  # noqa: SLF001
     about = ("identities", "attributes", "memberships")
     least = {"memberships": "minItems", "identities": "minProperties", "attributes": "minProperties"}
     something: list[dict[str, Any]] = [
