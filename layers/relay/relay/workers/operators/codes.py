@@ -189,7 +189,6 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
     "unknown_profile": _Entry("No profile is stored under this.", _ADMINISTRATOR, _NOTHING),
     "unknown_segment": _Entry("Nothing was ever received of the segment.", _ADMINISTRATOR, _NOTHING),
-    "unknown_trace": _Entry("There is no such trace (any more).", _ADMINISTRATOR, _NOTHING),
     "unknown_queue": _Entry("The stack has no such queue.", _ADMINISTRATOR, _NOTHING),
 }
 
