@@ -5,6 +5,8 @@ from typing import Final
 
 from relay.workers.operators import (
     checker,
+    codes,
+    describing,
     explaining,
     following,
     forgetting,
@@ -12,14 +14,18 @@ from relay.workers.operators import (
     rejected,
     running,
     segments,
+    status,
     tracing,
 )
 from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
+    "attempts": Kind(Level.VIEW, status.ListAttempts, status.Attempts),
     "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
+    "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
+    "describe": Kind(Level.VIEW, describing.Describe, describing.Description),
     "explain": Kind(Level.VIEW, explaining.Explain, explaining.Explained),
     "follow": Kind(Level.VIEW, following.Follow, following.Followed),
     "forget": Kind(Level.FORGET, forgetting.ForgetPerson, forgetting.ForgottenPerson),
@@ -31,6 +37,7 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "segment": Kind(Level.VIEW, segments.ShowSegment, segments.SegmentPage),
     "segments": Kind(Level.VIEW, segments.ListSegments, segments.SegmentList),
     "show": Kind(Level.VIEW, running.ShowRun, running.RunPicture),
+    "status": Kind(Level.VIEW, status.AskStatus, status.Status),
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
 }
