@@ -187,8 +187,7 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unknown_segment": _Entry("Nothing was ever received of this segment.", _ADMINISTRATOR, _NOTHING),
     "unknown_trace": _Entry("There is no such trace; traces are kept for an hour.", _ADMINISTRATOR, _NOTHING),
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
-    "unknown_profile": _Entry("No profile is stored under this.", _ADMINISTRATOR, _NOTHING),
-    "unknown_segment": _Entry("Nothing was ever received of the segment.", _ADMINISTRATOR, _NOTHING),
+    "several_profiles": _Entry("It stands for more than one profile.", _ADMINISTRATOR, _NOTHING),
     "unknown_queue": _Entry("The stack has no such queue.", _ADMINISTRATOR, _NOTHING),
 }
 
