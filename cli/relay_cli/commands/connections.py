@@ -1,6 +1,7 @@
 """Connections: the accounts at destinations."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from cyclopts import App
@@ -22,26 +23,14 @@ app = App(
 
 AGREED = "I agree"
 """What an administrator writes down as `privacy_consent`."""
-_CONSENT = (
-    f'"{AGREED}": on your instruction this data leaves your account for that destination, and you answer for it. '
-    "Without it nothing is sent."
-)
 
 
 def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:
     """Return what every connection has, and what its destination adds once that is known."""
     destinations = described["destinations"]
     common = [
-        Field("destination", "The kind of destination.", True, False, None, sorted(destinations)),
-        Field("display_name", "What the connection is for.", True, False, None, None),
-        Field(
-            "privacy_consent",
-            _CONSENT,
-            True,
-            False,
-            None,
-            [AGREED],
-        ),
+        replace(one, choices=sorted(destinations)) if one.name == "destination" else one
+        for one in read_fields(described["connection_fields"])
     ]
     of_destination = destinations.get(document.get("destination")) or {}
     own = read_fields(of_destination.get("connection_fields") or ())

@@ -26,7 +26,7 @@ def door() -> FakeDoor:
         answers={
             "status": STATUS,
             "describe": DESCRIBE,
-            "codes": CODES,
+            "codes": {"codes": CODES},
             "validate": {"errors": [], "warnings": []},
             "check": {"well": True, "findings": []},
         },

@@ -12,57 +12,20 @@ import pytest
 from relay.sources.authentication import MODES, authentic
 from relay_cli.commands.sending import proof, signing_key
 from relay_cli.door import Posted
+from tests.unit.cli.people_answers import (
+    ATTEMPTS,
+    EXPLAINED,
+    SEGMENTS,
+    at_one,
+    change,
+    counting,
+    following,
+    nobody,
+    traced,
+)
 from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, run, text_of
 
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-
-EXPLAINED: dict[str, Any] = {
-    "sentence": "newsletter/vip has sent this profile; product/power has rejected it.",
-    "profile": {
-        "id": "p-1",
-        "source": "crm",
-        "aliases": ["p-0"],
-        "stored_at": text_of(NOW - timedelta(hours=3)),
-        "version": 4,
-        "memberships": [
-            {"segment": "crm/vip", "status": "realized", "at": text_of(NOW - timedelta(days=3))},
-            {"segment": "crm/trial", "status": "exited", "at": text_of(NOW - timedelta(days=2))},
-        ],
-    },
-    "exports": [
-        {
-            "export": "newsletter/vip",
-            "sentence": "It is on the list.",
-            "wants": ["list 7"],
-            "targets": [
-                {"target": "list 7", "desired": "in", "acknowledged": "in", "since": text_of(NOW - timedelta(days=3))},
-                {
-                    "target": "tag vip",
-                    "desired": "in",
-                    "acknowledged": None,
-                    "open_until": text_of(NOW + timedelta(hours=1)),
-                    "refused": {"code": "bounced", "at": text_of(NOW)},
-                    "duplicate_of": "p-7",
-                    "not_before": text_of(NOW + timedelta(hours=2)),
-                },
-            ],
-            "rejection": None,
-            "stop": None,
-            "last_run": run(),
-            "traces": ["t-1", "t-2"],
-        },
-        {
-            "export": "product/power",
-            "sentence": "It has no IDENTIFY_ID.",
-            "wants": [],
-            "targets": [],
-            "rejection": {"code": "no_identity", "detail": "map IDENTIFY_ID"},
-            "stop": {"code": "unpaid", "reason": "the account is unpaid"},
-            "last_run": None,
-            "traces": [],
-        },
-    ],
-}
 
 
 def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: FakeDoor) -> None:
@@ -74,9 +37,15 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
         ("view", {"ask": "explain", "version": 1, "profile": "crm:c-1001", "export": "newsletter/vip"})
     ]
     assert ended.lines[0] == EXPLAINED["sentence"]
+    assert ended.lines[1] == "It may also mean: p-5."
     for text in (
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
-        "a call is open, at the latest until 2026-11-27 13:00 UTC",
+        "changed last by request\tr-1",
+        "segments\tcrm/vip (realized)",
+        "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
+        "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
+        "set aside\ta defect of ours: KeyError",
+        "notes\tresync requested, unfit_expression",
         "refused by the destination: bounced: 2026-11-27 12:00 UTC",
         "a duplicate of p-7",
         "waits until 2026-11-27 14:00 UTC",
@@ -100,7 +69,7 @@ def test_values_are_asked_of_the_function_that_may_show_them(relay: Terminal, do
 
 
 def test_who_is_meant_can_come_from_standard_input(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["explain"] = {"sentence": "Nobody is stored under this.", "profile": None, "exports": []}
+    door.answers["explain"] = nobody("Nobody is stored under this.")
 
     ended = relay("explain", "-", stdin="email:kim@example.com\n")
 
@@ -173,33 +142,17 @@ def test_those_rejected_are_tried_again(relay: Terminal, door: FakeDoor, line: l
     assert relay("rejected", "newsletter/vip", "--retry", "--csv").code == 2
 
 
-ATTEMPTS = [
-    {
-        "at": text_of(NOW),
-        "function": "activecampaign",
-        "outcome": "delivered",
-        "calls": [
-            {
-                "method": "POST",
-                "path": "/api/3/contact/sync",
-                "status": 200,
-                "request": {"email": "***"},
-                "response": "{}",
-            },
-            {"method": "GET", "path": "/api/3/contacts", "status": 404, "request": None, "response": None},
-        ],
-    }
-]
-
-
 def test_a_look_is_waited_for_and_shown(relay: Terminal, door: FakeDoor) -> None:
     looks = iter([[], [], ATTEMPTS])
-    door.answers |= {"test": {"trace": "t-9"}, "trace": lambda _: {"attempts": next(looks)}}
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": lambda _: traced(next(looks))}
 
     ended = relay("test", "newsletter/vip", "crm:c-1001")
 
     assert ended.code == 0
     assert 'request\t{"email": "***"}' in ended.lines
+    assert 'call\tPOST /api/3/contact/sync?{"limit": "1"}' in ended.lines
+    assert "status\tno answer (timeout)" in ended.lines
+    assert ended.lines[-1] == "2 more calls were made than are kept."
     assert [(function, question["ask"]) for function, question in door.asked] == [
         ("admin", "test"), ("view", "trace"), ("view", "trace"), ("view", "trace")
     ]  # fmt: skip
@@ -207,7 +160,7 @@ def test_a_look_is_waited_for_and_shown(relay: Terminal, door: FakeDoor) -> None
 
 
 def test_a_look_that_does_not_come_is_a_time_out(relay: Terminal, door: FakeDoor) -> None:
-    door.answers |= {"test": {"trace": "t-9"}, "trace": {"attempts": []}}
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": traced([])}
 
     ended = relay("test", "newsletter/vip", "p-1", "--timeout", "3")
 
@@ -215,12 +168,12 @@ def test_a_look_that_does_not_come_is_a_time_out(relay: Terminal, door: FakeDoor
 
 
 def test_a_trace_is_shown_with_values_only_by_the_function_that_may(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["trace"] = {"attempts": []}
+    door.answers["trace"] = traced([])
     relay("trace", "t-9", "--show-values")
     ended = relay("trace", "t-9")
 
     assert [function for function, _ in door.asked] == ["admin", "view"]
-    assert "No attempt is recorded under this trace" in ended.out
+    assert "There was no attempt yet" in ended.out
 
 
 FORGOTTEN = {
@@ -259,41 +212,15 @@ def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: Fake
     assert "p-1" not in ended.err
 
 
-SEGMENTS = [
-    {
-        "segment": "crm/vip",
-        "name": "VIP",
-        "first_seen": text_of(NOW - timedelta(days=9)),
-        "exports": ["newsletter/vip", "product/power"],
-        "last_count": 1200,
-    },
-    {"segment": "crm/trial", "name": None, "first_seen": text_of(NOW), "exports": [], "last_count": None},
-]
-
-
-def counting(question: Mapping[str, Any]) -> dict[str, Any]:
-    if question.get("after") is None:
-        return {"segment": "crm/vip", "members": 1000, "next": "b"}
-    return {
-        "segment": "crm/vip",
-        "members": 203,
-        "next": None,
-        "first_change": text_of(NOW - timedelta(days=9)),
-        "last_change": text_of(NOW),
-        "days": [{"day": "2026-11-26", "export": "newsletter/vip", "count": 1190}],
-        "destinations": {"newsletter/vip": 1180},
-    }
-
-
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
     door.answers["segments"] = SEGMENTS
 
     assert relay("segments", "list").lines[1:] == [
         "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200",
         "crm/trial\t-\t0 s ago\t-\t-",
+        "Exports name segments that were never seen: crm/typo.",
     ]
-    door.answers["segments"] = {"segments": SEGMENTS}
-    assert relay("segments", "list", "--json").json_lines == SEGMENTS
+    assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
 
 
 def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
@@ -302,8 +229,10 @@ def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
     ended = relay("segments", "show", "crm/vip")
 
     assert ended.lines[0] == "We hold 1,203 members of crm/vip."
-    assert "2026-11-26\tnewsletter/vip\t1,190" in ended.lines
-    assert "at newsletter/vip\t1,180" in ended.lines
+    assert "left in the last 30 days or so\t4" in ended.lines
+    assert "first change\t2026-11-19 12:00 UTC" in ended.lines
+    assert "last change\t2026-11-26 12:00 UTC" in ended.lines
+    assert "2026-11-26 12:00 UTC\tnewsletter/vip\t01RUN1\t1,190" in ended.lines
 
 
 @pytest.mark.parametrize(
@@ -317,17 +246,10 @@ def test_members_are_compared(relay: Terminal, door: FakeDoor, expect: str, more
     assert (ended.code, ended.json["difference"]) == (code, 1203 - int(expect))
 
 
-def change(state: str = "delivered", **more: Any) -> dict[str, Any]:
-    exports = [
-        {"export": "newsletter/vip", "state": state, "code": None},
-        {"export": "product/power", "state": "not selected", "code": None},
-    ]
-    return {"rejected": None, "profile": "p-1", "merged": True, "exports": exports, **more}
-
-
 def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door: FakeDoor) -> None:
-    looks = iter([[change(merged="waiting", exports=[])], [change("waiting")], [change()]])
-    door.answers["follow"] = lambda _: {"changes": next(looks)}
+    waiting = change(merged="waiting", exports=[])
+    looks = iter([following(waiting, settled=False), following(change("waiting"), settled=False), following(change())])
+    door.answers["follow"] = lambda _: next(looks)
     (relay.folder / "body.json").write_text('{"changes": []}')
 
     ended = relay("send", "crm", "body.json")
@@ -336,14 +258,15 @@ def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door
     assert door.asked[0][1] == {
         "ask": "follow", "version": 1, "source": "crm", "body": '{"changes": []}', "received_at": NOW.isoformat()
     }  # fmt: skip
-    assert (ended.code, ended.lines[1]) == (0, "1\tp-1\tmerged\tnewsletter/vip\tdelivered\t-")
+    assert (ended.code, ended.lines[1]) == (0, "1\tp-1\tmerged\tnewsletter/vip\tdelivered\tIt is delivered.")
     assert "s3cret" not in ended.out + ended.err
 
 
 def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: FakeDoor) -> None:
-    rejected = change("rejected")
-    rejected["exports"][0]["code"] = "bounced"
-    door.answers["follow"] = [rejected, {"rejected": "no_key"}, change(merged="stale", exports=[])]
+    rejected = change(exports=[at_one("rejected", "bounced"), at_one("not selected", export="product/power")])
+    unread = change(position=1, accepted=False, code="no_key", profile=None, merged="no", exports=[])
+    stale = change(position=2, merged="stale", exports=[])
+    door.answers["follow"] = following(rejected, unread, stale, left_out=1)
 
     ended = relay("send", "crm", "-", stdin="{}")
 
@@ -352,8 +275,24 @@ def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: Fake
     assert ended.lines[3].startswith("2\t-\trejected")
 
 
+def test_a_signed_body_is_followed_by_the_id_of_its_message(relay: Terminal, door: FakeDoor) -> None:
+    door.secrets["sources/crm"] |= {"auth": "standard-webhooks", "secret": SIGNING}
+    door.answers["follow"] = following(change())
+    relay("send", "crm", "-", stdin="{}")
+
+    assert door.asked[0][1]["webhook_id"] == door.posted[0][2]["webhook-id"]
+
+
+def test_a_long_body_is_followed_in_pages(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["follow"] = lambda question: (
+        following(change(position=1)) if question.get("after") else {**following(change()), "next": "1"}
+    )
+
+    assert [one["position"] for one in relay("send", "crm", "-", "--json", stdin="{}").json_lines] == [0, 1]
+
+
 def test_what_is_not_settled_in_time_is_shown_as_it_is(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["follow"] = [change("waiting")]
+    door.answers["follow"] = following(change("waiting"), settled=False)
 
     ended = relay("send", "crm", "-", "--timeout", "4", "--json", stdin="{}")
 

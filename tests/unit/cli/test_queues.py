@@ -40,7 +40,7 @@ def test_what_lies_in_a_dead_letter_queue_is_shown_with_the_reason(relay: Termin
 
 
 def test_who_may_not_look_into_the_queue_sees_the_recorded_reasons(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["attempts"] = ATTEMPTS
+    door.answers["attempts"] = {"attempts": ATTEMPTS}
     door.denied["messages"] = AwsRefused("No.", "sqs:ReceiveMessage")
 
     ended = relay("queues", "list", "audience-relay-changes-dlq", "--json")
@@ -50,7 +50,7 @@ def test_who_may_not_look_into_the_queue_sees_the_recorded_reasons(relay: Termin
 
 
 def test_an_empty_dead_letter_queue(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["attempts"] = []
+    door.answers["attempts"] = {"attempts": []}
 
     assert relay("queues", "list", "changes-dlq").lines == ["Nothing lies in changes-dlq."]
 

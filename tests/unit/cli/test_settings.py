@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from relay_cli.door import Schedule
-from tests.unit.cli.stack_fake import FakeDoor, Terminal
+from tests.unit.cli.stack_fake import STOP, FakeDoor, Terminal
 
 NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret", "profile_key": "identities.crm"}
 
 
 def test_settings_are_listed_with_their_state(relay: Terminal) -> None:
     assert relay("sources", "list").lines[2].startswith("crm\tvalid\t3 min ago\t42.0\t1,200\t1,100\t7")
-    assert "product\tgainsight_px\tProduct experience\tstopped\t1" in relay("connections", "list").lines
+    assert "product\tgainsight_px\tProduct experience\tstopped\t1\t-" in relay("connections", "list").lines
     assert [one["key"] for one in relay("exports", "list", "--json").json_lines] == [
         "newsletter/vip",
         "newsletter/trial",
@@ -203,14 +203,14 @@ def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None
 
 
 def test_a_connection_is_tested_and_probed(relay: Terminal, door: FakeDoor) -> None:
-    stopped = [{"subject": "export product/power", "code": "unpaid", "reason": "is unpaid"}]
+    stopped = [{**STOP, "subject": "export product/power"}]
     door.answers["probe"] = {"connection": "product", "restarted": ["connection product"], "stopped": stopped}
 
     tested, probed = relay("connections", "test", "product"), relay("connections", "test", "product", "--probe")
 
     assert (tested.code, tested.lines) == (0, ["All is well."])
     assert (probed.code, probed.lines[0]) == (3, "connection product goes on.")
-    assert "export product/power\tunpaid\tis unpaid" in probed.lines
+    assert "export product/power\tunpaid\tthe account is unpaid" in probed.lines
     door.answers["probe"] = {"connection": "product", "restarted": [], "stopped": []}
     assert relay("connections", "test", "product", "--probe").lines == ["Nothing is stopped."]
 

@@ -18,13 +18,13 @@ CONNECTION = "parameter/${Prefix}/exports/${!aws:PrincipalTag/relay-connection}/
 
 LOOK: Rights = {
     "cloudformation:DescribeStacks": {"AWS::StackId"},
-    "lambda:InvokeFunction": {"function:${Prefix}-view"},
+    "lambda:InvokeFunction": {"ViewFunction"},
     "ssm:GetParameter": EXPORTS,
     "ssm:GetParametersByPath": EXPORTS,
     "scheduler:ListSchedules": {"*"},
     "scheduler:GetSchedule": {SCHEDULES, "schedule/default/${Prefix}-default"},
 }
-OPERATE: Rights = {**LOOK, "lambda:InvokeFunction": {"function:${Prefix}-view", "function:${Prefix}-admin"}}
+OPERATE: Rights = {**LOOK, "lambda:InvokeFunction": {"ViewFunction", "AdminFunction"}}
 
 POLICIES: Mapping[str, Rights] = {
     "ViewerPolicy": LOOK,
@@ -32,7 +32,7 @@ POLICIES: Mapping[str, Rights] = {
     "ContributorPolicy": {**LOOK, "ssm:PutParameter": {CONNECTION}, "ssm:DeleteParameter": {CONNECTION}},
     "AdministratorPolicy": {
         **OPERATE,
-        "lambda:InvokeFunction": {*OPERATE["lambda:InvokeFunction"], "function:${Prefix}-forget"},
+        "lambda:InvokeFunction": {*OPERATE["lambda:InvokeFunction"], "ForgetFunction"},
         **{key: {"parameter/${Prefix}/exports/*"} for key in ("ssm:PutParameter", "ssm:DeleteParameter")},
         **{
             f"secretsmanager:{action}": SECRETS
@@ -97,3 +97,8 @@ def test_there_are_no_other_policies_and_all_can_be_found_by_their_path(resource
 def test_an_administrator_hands_the_role_of_schedules_to_schedules_alone(resources: Resources) -> None:
     (passing,) = (one for name, _, one in statements(resources) if "iam:PassRole" in listed(one["Action"]))
     assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+
+
+def test_whoever_operates_invokes_functions_that_are_there(resources: Resources) -> None:
+    named = {one for rights in POLICIES.values() for one in rights["lambda:InvokeFunction"]}
+    assert named <= of(resources, "AWS::Lambda::Function").keys()

@@ -9,6 +9,7 @@ UNNAMEABLE = {
     "scheduler:ListSchedules": "listing has no resource type in AWS's service authorization reference",
     "secretsmanager:ListSecrets": "as above",
     "ssm:DescribeParameters": "as above",
+    "cloudwatch:GetMetricData": "metrics have no resource type in AWS's service authorization reference",
 }
 BUCKET = ":::${Prefix}-${AWS::AccountId}-${AWS::Region}/"
 # The administrators' queues: no loop stands inside a list, so these are all queues whose names begin with the prefix.
