@@ -39,7 +39,7 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "runs": Kind(Level.VIEW, running.ListRuns, running.Runs),
     "segment": Kind(Level.VIEW, segments.ShowSegment, segments.SegmentPage),
     "segments": Kind(Level.VIEW, segments.ListSegments, segments.SegmentList),
-    "show": Kind(Level.VIEW, running.ShowRun, running.RunPicture),
+    "show": Kind(Level.VIEW, running.ShowRun, running.RunDetails),
     "status": Kind(Level.VIEW, status.AskStatus, status.Status),
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
