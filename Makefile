@@ -105,6 +105,7 @@ pages: .venv/installed ## print what the code does into the pages that say so
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.option_tables
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.openapi
 	PYTHONPATH=layers/relay:. .venv/bin/python -m local.admin_pages
+	PYTHONPATH=layers/relay:cli:. .venv/bin/python -m local.command_page
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)

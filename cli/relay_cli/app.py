@@ -61,6 +61,7 @@ def build(make: Callable[[Options], Relay]) -> App:
     app.meta.group_parameters = EVERYWHERE
     app.meta.suppress_keyboard_interrupt = False
     _register(app)
+    app.register_install_completion_command(help="Let your shell complete commands and options.", add_to_startup=False)
 
     @app.meta.default
     def launch(

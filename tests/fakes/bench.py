@@ -47,6 +47,7 @@ from tests.fakes.bench_settings import BenchSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.deployed import FakeAws
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.outside import FakeBucket, FakeBus
 
 VIP, LAPSED = "shop/vip", "shop/lapsed"
 CONNECTION, OTHER_CONNECTION = "letters", "others"
@@ -89,6 +90,11 @@ class BenchQueue:
         self.messages.extend(messages)
         self._step("after send")
 
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: Any) -> bool:
+        bodies = [rewritten(dict(message.body)) for message in self.messages]
+        self.messages = [Message(body) for body in bodies if body is not None]
+        return not self.failures
+
     def retry_later(self, receipt_handle: str, seconds: float) -> None:
         self.hidden.append((receipt_handle, seconds))
 
@@ -129,6 +135,7 @@ class Bench:
         self.other = self._destination(OTHER, imports=not imports, streams=False, call_size=call_size)
         self.queue, self.other_queue = BenchQueue(self.step), BenchQueue(self.step)
         self.checks, self.changes = BenchQueue(self.step), BenchQueue(self.step)
+        self.dead_changes = BenchQueue(self.step)
         self.settings = BenchSettings({CONNECTION: TOOL, OTHER_CONNECTION: OTHER})
         self.inventory = Inventory()
         self.aws = FakeAws(self.clock.now())
@@ -139,6 +146,7 @@ class Bench:
         """What schedules there are instead."""
         self.log = io.StringIO()
         self.observe = Observability(self.log)
+        self.bus, self.bucket = FakeBus(), FakeBucket()
         self.api_calls = 0
         self._ids = (f"{number:06x}" for number in itertools.count(1))
         self._scan = scan
@@ -152,14 +160,15 @@ class Bench:
 
     def new_stack(self) -> Stack:
         """Return the stack of a new process."""
-        stack = Stack({"RELAY_PREFIX": "bench"})
+        stack = Stack({"RELAY_PREFIX": "bench", "RELAY_BUCKET": "bench-bucket"})
+        stack.bus, stack.bucket = lambda: self.bus, lambda: self.bucket
         stack.clock, stack.observe, stack.database = self.clock, self.observe, self.database
         stack.settings = self.settings.as_settings()
         stack.outlines = self.settings
         stack.keyed = KEYED
         stack.destinations = {TOOL: self.tool, OTHER: self.other}.__getitem__
         stack.queue_of = {TOOL: self.queue, OTHER: self.other_queue}.__getitem__
-        stack.checks, stack.changes = self.checks, self.changes
+        stack.checks, stack.changes, stack.dead_changes = self.checks, self.changes, self.dead_changes
         stack.caller = self._caller
         stack.new_id = lambda size: next(self._ids)
         stack.schedules = stack.recent_schedules = self.timetable

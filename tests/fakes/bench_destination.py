@@ -70,6 +70,7 @@ class BenchDestination:
     at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(hours=2)
+    kept_after_delete: timedelta | None = timedelta(days=7)
     connection_model: type[BaseModel] = Nothing
     options_model: type[BaseModel] = ListSeven
     reasons: Mapping[str, str] = field(default_factory=lambda: REASONS)
@@ -90,6 +91,10 @@ class BenchDestination:
     """Whether it keeps notes, and names segments as the platform does."""
     evidence: str | None = None
     """What it gives back with everybody it takes."""
+
+    deleted: list[str] = field(default_factory=list)
+    """Whom it was asked to delete."""
+    refuses_to_delete: set[str] = field(default_factory=set)
 
     jobs: list[Job] = field(default_factory=list)
     undone: set[str] = field(default_factory=set)
@@ -177,6 +182,22 @@ class BenchDestination:
         self._land(job)
         evidence = {} if self.evidence is None else dict.fromkeys(range(len(steps)), self.evidence)
         return Answer(refused=refused, evidence=evidence)
+
+    def delete(self, account: Account, export: Export, identity: str) -> Rejection | None:
+        self.step(f"before delete {self.name}")
+        account.call("DELETE", "https://destination.example", quota=QUOTA)
+        self.deleted.append(identity)
+        problem = self.script.pop(0) if self.script else None
+        if problem is not None and not isinstance(problem, Lost):
+            raise problem
+        if identity in self.refuses_to_delete:
+            return self.rejection
+        for place in [place for place in self.held if place[1] == identity]:
+            del self.held[place]
+        self.step(f"after delete {self.name}")
+        if problem is not None:
+            raise problem
+        return None
 
     def land(self) -> None:
         """Let all queued imports arrive."""

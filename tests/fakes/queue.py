@@ -12,6 +12,10 @@ class FakeQueueClient:
         self.sent: list[dict[str, Any]] = []
         self.calls: list[list[dict[str, Any]]] = []
         self.hidden: list[tuple[str, int]] = []
+        self.waiting: list[str] = []
+        """Bodies that a look through the queue finds."""
+        self.deleted: list[str] = []
+        self.receive_fails: Exception | None = None
         self._script = list(script)
 
     def __len__(self) -> int:
@@ -45,3 +49,20 @@ class FakeQueueClient:
         if isinstance(step, Exception):
             raise step
         self.hidden.append((ReceiptHandle, VisibilityTimeout))
+
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MaxNumberOfMessages: int,  # noqa: N803
+        VisibilityTimeout: int,  # noqa: N803
+        WaitTimeSeconds: int,  # noqa: N803
+    ) -> Mapping[str, Any]:
+        if self.receive_fails is not None:
+            raise self.receive_fails
+        given, self.waiting = self.waiting[:MaxNumberOfMessages], self.waiting[MaxNumberOfMessages:]
+        shown = [{"MessageId": text, "ReceiptHandle": f"handle of {text}", "Body": text} for text in given]
+        return {"Messages": shown} if shown else {}
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> None:  # noqa: N803
+        self.deleted.append(ReceiptHandle.removeprefix("handle of "))

@@ -235,7 +235,7 @@ class World:
         found = profiles.follow(self.database, ids)
         whole = {identifier: found[profiles.root_of(identifier, found)] for identifier in ids}
         return {
-            identifier: replace(profile, id="", version=0, changed_at=None, trace=None)
+            identifier: replace(profile, id="", version=0, changed_at=None, joined=frozenset(), trace=None)
             if isinstance(profile, Profile)
             else None
             for identifier, profile in whole.items()

@@ -25,7 +25,7 @@ from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.recorder import Recorder
 from relay.routing import write
 from relay.routing.ask import Asker
-from relay.runs import pages, settlement
+from relay.runs import candidates, pages, settlement
 from relay.runs.ending import Ending
 from relay.runs.pages import Pages
 from relay.runs.settlement import Settlement
@@ -68,7 +68,7 @@ LIMITS: Mapping[tuple[Any, str], Sequence[Any]] = {
     (pages, "CHUNK"): (1, 2),
     (survey, "ROOM"): (1, 3),
     (pages, "LEAST"): (1,),
-    (pages, "LISTING"): (1, 2),
+    (candidates, "LISTING"): (1, 2),
     (messages, "MAX_PROFILES"): (1, 2),
     (outstanding, "MOST"): (1, 2),
     (assignments, "PAGE"): (1, 2),

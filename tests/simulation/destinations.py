@@ -99,6 +99,8 @@ class SimDestination:
     step: Callable[[str], None]
     chance: Random
     arrives: Callable[[Export, Step], None] = lambda export, step: None
+    deletes: Callable[[str], None] = lambda identity: None
+    """Called with each identity that is to be deleted, before anything is done."""
     refuses: frozenset[str] = frozenset()
     excludes: frozenset[str] = frozenset()
     """Whom it refuses for a while."""
@@ -112,6 +114,7 @@ class SimDestination:
     at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=90)
     import_bound: timedelta = timedelta(hours=2)
+    kept_after_delete: timedelta | None = timedelta(days=7)
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
     reasons: Mapping[str, str] = field(default_factory=dict)
@@ -129,6 +132,7 @@ class SimDestination:
     """Whether nothing but runs over unchanged data is to come: what was refused today is not sent again."""
     refused_at: dict[tuple[Place, bool], datetime] = field(default_factory=dict)
     """When a place, joined or left, was refused last."""
+    deleted: list[str] = field(default_factory=list)
     writes: int = 0
     """Calls for anybody but those whom it always refuses: these get a second chance every day."""
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -212,6 +216,27 @@ class SimDestination:
             if (steps[i].target, steps[i].identity) not in queued.refused
         }
         return Answer(refused=at_once, import_id=queued.id, queued=len(steps) - len(at_once))
+
+    def delete(self, account: Account, export: Export, identity: str) -> Rejection | None:
+        """Take an identity out of every target: at once, or some time later when the call was lost."""
+        account.call("DELETE", self.name, quota=CALLS)
+        self.deletes(identity)
+        self._refuse(account, ())
+        self.deleted.append(identity)
+        if identity in self.refuses:
+            return UNKNOWN_USER
+        outcome = self._draw(["never", "lost", "late"])
+        if outcome == "never":
+            raise Transient("timeout", "no answer")
+        places = sorted(place for place in self.last_at if place[1] == identity)
+        rows = [self._row(Step(*place, joins=False, at=self.last_at[place]), None) for place in places]
+        if outcome != "late":
+            for row in rows:
+                self._land(row)
+        self.step(f"after delete {self.name}")
+        if outcome is not None:
+            raise Transient("timeout", "no answer")
+        return None
 
     def _check_arrival(self, export: Export, step: Step) -> None:
         self.arrives(export, step)

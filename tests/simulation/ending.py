@@ -12,7 +12,7 @@ from tests.simulation import oracle
 from tests.simulation.destinations import Place
 from tests.simulation.promises import promise
 from tests.simulation.settings import options_of
-from tests.simulation.watch import NOBODY, live
+from tests.simulation.watch import NOBODY, live, named
 from tests.simulation.world import World
 
 
@@ -46,8 +46,40 @@ def check_memberships(world: World) -> None:
             newest.setdefault(place, []).append((membership.at, not membership.realized))
     for profile in live(world.watch.profiles.values()):
         for segment, held in profile.memberships.items():
+            if profile.forgotten is not None:
+                # Whether a change is news is checked for each membership by itself.
+                continue
             _, is_exited = max(newest[root(profile.id), segment])
             promise(held.realized is not is_exited, f"{profile.id} at {segment} is {held}")
+
+
+def check_forgotten(world: World) -> None:
+    """Nothing is left of whoever was forgotten, and nobody is back without a change that is newer."""
+    told = [
+        (set(change.profile_ids), one.segment, one.at, change.receipt(change.received_at))
+        for batch in world.posted
+        for change in batch.changes
+        for one in change.memberships
+    ]
+    for profile in live(world.watch.profiles.values()):
+        if profile.forgotten is None:
+            continue
+        ids = {one for one in world.watch.profiles if world.watch.root(one) == profile.id}
+        bound = profile.forgotten.at
+        for segment, held in profile.memberships.items():
+            news = [one for one in told if one[0] & ids and one[1] == segment and min(one[2], one[3]) > bound]
+            promise(held.at in {at for _, _, at, _ in news}, f"{profile.id} is back at {segment} by an older change")
+        if not profile.is_tombstone:
+            continue
+        for table in (Table.ASSIGNMENTS, Table.SEGMENTS):
+            left = [str(key) for key, _ in world.database.of_table(table) if key.sk in ids]
+            promise(not left, f"{profile.id} was forgotten, and is in {left}")
+        left = [key.pk for key, _ in world.database.control("defects") if key.sk in ids]
+        promise(not left, f"{profile.id} was forgotten, and is in {left}")
+        for key, record in world.watch.records.items():
+            promise(
+                not ids & set(named(record)), f"{profile.id} was forgotten, and is named at {world.watch.places[key]}"
+            )
 
 
 def wanted(world: World, export: Export) -> dict[Place, dict[str, oracle.Values]]:
@@ -145,6 +177,7 @@ def _check_place(world: World, export: Export, place: Place, by: dict[str, oracl
     is_refused = record.refused is not None and record.refused.content == wanted_content(record)
     if not by:
         may_stay = is_refused if not strict else _is_kept(world, export, place)
+        may_stay = may_stay or (connection, place) in world.watch.left_behind
         promise(held is None or may_stay or _was_kept(world, connection), f"somebody never left: {where}")
         return
     promise(record.open is None or record.open.content == wanted_content(record), f"a call is open: {where}")

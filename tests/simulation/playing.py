@@ -75,6 +75,9 @@ def _play(world: World, actions: int) -> None:
         # somebody in that run is a change that the next run sees to.
         world.pass_time(timedelta(minutes=1).total_seconds())
         world.full_runs()
+    world.has_run = True
+    world.come_to_rest()
+    ending.check_forgotten(world)
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)
     for destination in world.destinations.values():

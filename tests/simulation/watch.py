@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
-from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN, Record, Wanted
+from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN, Record, Wanted, blank
 from relay.domain.keyed_hash import bucket_of
 from relay.domain.profiles import Alias, Profile
 from relay.reconcile.job import Job
@@ -19,6 +19,7 @@ from tests.simulation import oracle
 from tests.simulation.database import Changes
 from tests.simulation.destinations import Place
 from tests.simulation.promises import promise
+from tests.simulation.settings import options_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -41,6 +42,8 @@ class Watch:
         self.asked: dict[tuple[str, str], tuple[int, int]] = {}
         """Under which settings, in which version, a profile last claimed or was turned away, by record and profile."""
         self.removals = 0
+        self.left_behind: set[tuple[str, Place]] = set()
+        """Connections and places that forgotten people may be in still."""
 
     def __call__(self, changes: Changes) -> None:
         touched = set()
@@ -84,7 +87,9 @@ class Watch:
         promise(
             new.authority >= old.authority, f"a decision under older settings replaces one under newer: {old} {new}"
         )
-        if new.evidence != old.evidence:
+        if is_blank(new) and new.acknowledged is UNKNOWN:
+            self._check_left_behind(connection, place, new)
+        elif new.evidence != old.evidence and not is_blank(new):
             taken = old.open is not None and new.acknowledged == old.open.content
             promise(taken, f"evidence is lost: {old} {new}")
         for profile in named(new):
@@ -95,6 +100,25 @@ class Watch:
             self._check_begun(old, new)
             if new.open.content is OUT:
                 self._check_removal(key, connection, place, new)
+
+    def _check_left_behind(self, connection: str, place: Place, record: Record) -> None:
+        """Whoever was forgotten stays only where the destination or the export keeps everybody, or the export is gone.
+
+        An export that was made again since may have been gone for a while.
+        """
+        exports = self.world.console.versions.values()
+        was_kept = any(options_of(export).keep for export in exports if export.connection == connection)
+        may_stay = was_kept or place[1] in self.world.destinations[connection].refuses
+        may_stay = may_stay or f"{connection}/{record.authority.export}" in self.world.was_deleted
+        promise(may_stay, f"{connection} is left to hold a forgotten person at {place}: {record}")
+        self.left_behind.add((connection, place))
+
+    def check_deletion(self, connection: str, identity: str) -> None:
+        """Nobody is deleted at a destination but where a call is open that takes the identity out."""
+        for place in self.world.destinations[connection].held:
+            record = self.records.get(self.key_of(connection, place), NOBODY)
+            is_open = record.open is not None and record.open.content is OUT
+            promise(place[1] != identity or is_open, f"{identity} is deleted though {place} holds it: {record}")
 
     def _check_begun(self, old: Record, new: Record) -> None:
         assert new.open is not None
@@ -199,6 +223,11 @@ class Watch:
             leaving += counts.get("leaving", 0)
             left += sum(counts.get(column, 0) for column in ("removed", "kept", "leaving_outstanding"))
         promise(left <= leaving, f"{pk}: {left} left where {leaving} were leaving")
+
+
+def is_blank(record: Record) -> bool:
+    """Return whether a record holds nothing of whoever wanted the identity."""
+    return record == blank(record)
 
 
 def named(record: Record) -> Iterable[str]:

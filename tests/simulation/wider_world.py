@@ -60,6 +60,7 @@ class WiderWorld(World):
             self._edit(export)
         elif self.console.exports:
             key = self.chance.choice(sorted(self.console.exports))
+            self.was_deleted.add(key)
             self.deleted[key] = self.console.exports.pop(key)
             self.console.invalid.discard(key)
             self.say(f"deletes {key}")

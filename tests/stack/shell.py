@@ -61,7 +61,7 @@ def aws(stack: LocalStack, command: str) -> dict[str, Any]:
 def _value(shape: Any, values: list[str]) -> Any:
     match shape.type_name:
         case "list":
-            return values
+            return [_value(shape.member, [value]) for value in values]
         case "structure" | "map" if values[0].startswith("{"):
             return json.loads(values[0])
         case "structure":

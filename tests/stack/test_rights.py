@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -12,8 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.stack import LocalStack
+from tests.stack.shell import aws, commands
 from tests.stack.world import World
 
+PAGE = (Path(__file__).parents[2] / "docs/who-may-do-what.md").read_text(encoding="utf-8")
 Attempt = Callable[["Person"], Any]
 WHO = ("Viewer", "Operator", "Contributor", "Administrator")
 
@@ -108,6 +111,10 @@ def _receive(queue: str) -> Attempt:
     )
 
 
+def _find_the_stack(person: Person) -> None:
+    person.client("cloudformation").describe_stacks(StackName=person.stack.stack_name)
+
+
 def _read_profile(person: Person) -> None:
     person.client("dynamodb").get_item(TableName=f"{person.stack.prefix}-profiles", Key={"pk": {"S": "x"}})
 
@@ -120,6 +127,7 @@ def attempts(mine: str, other: str) -> Mapping[str, tuple[Attempt, set[str]]]:
     """Return what is tried, and who of WHO may; `mine` is the contributor's connection."""
     everybody, administrators = set(WHO), {"Administrator"}
     return {
+        "find the stack": (_find_the_stack, everybody),
         "ask what only looks": (_ask("view", ask="codes"), everybody),
         "confirm a run": (_ask("admin", ask="confirm", run="none"), {"Operator", "Administrator"}),
         "forget a person": (_ask("forget", ask="nothing"), administrators),
@@ -172,6 +180,35 @@ def test_each_may_do_what_the_page_says_and_nothing_else(world: World, people: d
     found = {what: {who for who in WHO if people[who].may(attempt)} for what, (attempt, _) in tried.items()}
 
     assert found == {what: allowed for what, (_, allowed) in tried.items()}
+
+
+def test_the_commands_of_the_page_make_an_operator_and_a_contributor(world: World) -> None:
+    stack, iam = world.stack, world.stack.client("iam")
+    roles = [f"{world.name}-{role}" for role in ("relay-operators", "newsletter-team")]
+    trust = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}, "Action": "sts:AssumeRole"}
+    for role in roles:
+        document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=document)
+    answers = {}
+    for command in commands(PAGE, "aws"):
+        here = command.replace("--role-name ", f"--role-name {world.name}-")
+        here = here.replace("--stack-name audience-relay", f"--stack-name {stack.stack_name}")
+        for output, value in stack.outputs.items():
+            here = here.replace(f"<{output}>", value)
+        answers[command.split()[2]] = aws(stack, here)
+
+    attached = {role: iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"] for role in roles}
+    assert [[one["PolicyArn"] for one in given] for given in attached.values()] == [
+        [stack.outputs["OperatorPolicyArn"]],
+        [stack.outputs["ContributorPolicyArn"]],
+    ]
+    assert iam.list_role_tags(RoleName=roles[1])["Tags"] == [{"Key": "relay-connection", "Value": "newsletter"}]
+    assert {one["Arn"] for one in answers["list-policies"]["Policies"]} >= {
+        stack.outputs[f"{who}PolicyArn"] for who in WHO
+    }
+    for role, (policy,) in attached.items():
+        iam.detach_role_policy(RoleName=role, PolicyArn=policy["PolicyArn"])
+        iam.delete_role(RoleName=role)
 
 
 def test_a_contributor_without_a_connection_or_of_all_writes_no_export(world: World, people: dict[str, Person]) -> None:

@@ -155,3 +155,32 @@ def test_an_unreadable_body_fails_alone(body: str) -> None:
 def test_failures_name_the_messages() -> None:
     assert failures(["m-1"]) == {"batchItemFailures": [{"itemIdentifier": "m-1"}]}
     assert failures([]) == {"batchItemFailures": []}
+
+
+def _without_ann(body: dict[str, Any]) -> dict[str, Any] | None:
+    rest = [one for one in body["people"] if one != "ann"]
+    return {"people": rest} if rest else None
+
+
+def test_a_queue_is_looked_through_and_its_messages_are_changed_or_dropped() -> None:
+    client, clock = FakeQueueClient(), FakeClock()
+    both, alone, other, odd = '{"people": ["ann", "bob"]}', '{"people": ["ann"]}', '{"people": ["cy"]}', "no JSON"
+    client.waiting = [both, alone, other, odd]
+    assert queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))
+    assert client.bodies == [{"people": ["bob"]}]
+    assert client.deleted == [both, alone]
+    assert client.hidden == [(f"handle of {other}", 0), (f"handle of {odd}", 0)]
+
+
+def test_a_queue_that_takes_too_long_was_not_seen_to_the_end() -> None:
+    client, clock = FakeQueueClient(), FakeClock()
+    client.waiting = ['{"people": ["ann"]}']
+    assert not queue(client, clock=clock).rewrite(_without_ann, clock.now())
+    assert client.deleted == []
+
+
+def test_a_queue_that_cannot_be_looked_through_is_busy() -> None:
+    client, clock = FakeQueueClient(), FakeClock()
+    client.receive_fails = EndpointConnectionError(endpoint_url="x")
+    with pytest.raises(Busy):
+        queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))

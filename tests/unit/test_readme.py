@@ -1,6 +1,5 @@
 """What the README shows is what the relay takes: its examples go through the real settings and the real ingest."""
 
-import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -11,8 +10,6 @@ import pytest
 from relay.domain.keyed_hash import KeyedHash
 from relay.settings.settings import Settings
 from relay.sources.intake import take_in
-from relay.workers.operators.protocol import read
-from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.clock import FakeClock
 from tests.fakes.secrets import FakeParameters, FakeSecrets
 
@@ -61,9 +58,3 @@ def test_every_make_target_it_names_exists() -> None:
     }
 
     assert {"run", "test", "up", "down"} <= named <= targets
-
-
-def test_the_questions_it_shows_are_some() -> None:
-    events = re.findall(r"--event '(.*?)'", README)
-
-    assert {read(json.loads(event), QUESTIONS)[0] for event in events} == {"run", "runs", "check"}

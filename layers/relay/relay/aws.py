@@ -89,6 +89,21 @@ class QueueClient(Protocol):
         """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
         ...
 
+    def receive_message(
+        self,
+        *,
+        QueueUrl: str,  # noqa: N803
+        MaxNumberOfMessages: int,  # noqa: N803
+        VisibilityTimeout: int,  # noqa: N803
+        WaitTimeSeconds: int,  # noqa: N803
+    ) -> Mapping[str, Any]:
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html."""
+        ...
+
+    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> Any:  # noqa: N803
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html."""
+        ...
+
     def change_message_visibility(
         self,
         *,
@@ -259,6 +274,12 @@ class _Client:
 class _Sqs(_Client):
     def send_message_batch(self, **request: Any) -> Mapping[str, Any]:
         return self.service.call("SendMessageBatch", request)
+
+    def receive_message(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("ReceiveMessage", request)
+
+    def delete_message(self, **request: Any) -> Any:
+        return self.service.call("DeleteMessage", request)
 
     def change_message_visibility(self, **request: Any) -> Any:
         return self.service.call("ChangeMessageVisibility", request)

@@ -24,6 +24,11 @@ def destination_queue(prefix: str, destination: str) -> str:
     return f"{prefix}-{word_of(destination)}.fifo"
 
 
+def changes_dlq(prefix: str) -> str:
+    """Return the name of the dead-letter queue of changes."""
+    return f"{prefix}-changes-dlq"
+
+
 def checks_queue(prefix: str) -> str:
     """Return the name of the Checks queue."""
     return f"{prefix}-checks"

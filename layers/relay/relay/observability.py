@@ -90,6 +90,7 @@ class Dimensions(TypedDict, total=False):
     destination: str
     subject: str
     outcome: str
+    export: str
 
 
 class Count(Enum):
@@ -115,7 +116,13 @@ class Count(Enum):
     SET_ASIDE = "ProfilesSetAside"
     ATTENTION = "NeedsAttention"
     UNSCHEDULED = "ExportsUnscheduled"
+    CALLS_ALLOWED = "CallsAllowed"
+    """Calls a minute that a connection is held to, by its widest quota."""
     BUDGET_PERCENT = "DailyBudgetPercent"
+    RUN_SECONDS = "RunSeconds"
+    """How long a run took that went through, by export."""
+    REJECTIONS_RISE = "RejectionsRise"
+    """How many percent points more of the selected a run has rejected than the one before; by export, and of all."""
     WARNINGS = "Warnings"
     """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""
 
@@ -189,9 +196,12 @@ def _of_field(name: str, value: Any) -> str | int | float | list[str | int | flo
     return _safe(value)
 
 
+def safe_text(text: str) -> str:
+    """Return a text that may be shown outside: cut to `MAX_TEXT`, and withheld where it may be an address."""
+    return WITHHELD if "@" in text else text[:MAX_TEXT]
+
+
 def _safe(value: Any) -> str | int | float | None:
     if value is None or isinstance(value, int | float):
         return value
-    if not isinstance(value, str) or "@" in value:
-        return WITHHELD
-    return value[:MAX_TEXT]
+    return safe_text(value) if isinstance(value, str) else WITHHELD

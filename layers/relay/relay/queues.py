@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ MAX_DELAY = timedelta(minutes=15)
 MAX_VISIBILITY_SECONDS = 12 * 60 * 60
 TRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
+HIDDEN_SECONDS = 60
+"""How long a message is hidden while its queue is looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,14 @@ class WorkQueue(Sender, Protocol):
         ...
 
 
+class DeadLetters(Protocol):
+    """A dead-letter queue that is looked through."""
+
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
+        """Replace each message by what `rewritten` makes of its body; see `Queue.rewrite`."""
+        ...
+
+
 class Queue:
     """One queue. Bodies travel as compact JSON (`relay.json_text`)."""
 
@@ -88,6 +98,40 @@ class Queue:
         """
         for batch in _batches([self._entry(message) for message in messages]):
             self._send(batch)
+
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
+        """Look through a queue that nobody works on, and replace each message by what `rewritten` makes of its body.
+
+        None drops it. Messages that cannot be read stay. Return whether all were seen before `until`. What is changed
+        is sent before the message is deleted: whoever dies in between leaves it twice. Raises Busy.
+        """
+        seen: dict[str, str] = {}
+        try:
+            while self._clock.now() < until:
+                answer = self._sqs().receive_message(
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=MAX_ENTRIES,
+                    VisibilityTimeout=HIDDEN_SECONDS,
+                    WaitTimeSeconds=1,
+                )
+                messages = answer.get("Messages", [])
+                if not messages:
+                    return True
+                for message in messages:
+                    handle, body = message["ReceiptHandle"], _body(message["Body"])
+                    new = rewritten(body) if body else body
+                    if new == body:
+                        seen[message["MessageId"]] = handle
+                        continue
+                    if new is not None:
+                        self.send([Message(new)])
+                    self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+        except (ClientError, BotoCoreError) as error:
+            raise Busy("queue_unavailable", type(error).__name__) from None
+        finally:
+            for handle in seen.values():
+                self.retry_later(handle, 0)
+        return False
 
     def retry_later(self, receipt_handle: str, seconds: float) -> None:
         """Hide a received message for some more seconds (at most 12 hours since it was received).
@@ -163,19 +207,23 @@ def failures(ids: Iterable[str]) -> dict[str, list[dict[str, str]]]:
 
 def _received(record: Mapping[str, Any]) -> Received:
     attributes = record["attributes"]
-    try:
-        body = json.loads(record["body"])
-    except (ValueError, RecursionError):
-        body = {}
     return Received(
         id=record["messageId"],
-        body=body if isinstance(body, dict) else {},
+        body=_body(record["body"]),
         receive_count=int(attributes["ApproximateReceiveCount"]),
         group=attributes.get("MessageGroupId"),
         receipt_handle=record["receiptHandle"],
         sent_at=moments.from_milliseconds(int(attributes["SentTimestamp"])),
         queue=record.get("eventSourceARN", "").rpartition(":")[2],
     )
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _size(entry: Mapping[str, Any]) -> int:

@@ -10,8 +10,8 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
 
 from relay import names
 from relay.clock import SystemClock
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from relay.destinations.contract import Caller, Destination
     from relay.domain.exports import Connection
     from relay.domain.keyed_hash import KeyedHash
-    from relay.queues import WorkQueue
+    from relay.queues import DeadLetters, WorkQueue
     from relay.reconcile.confirmation import Confirmation
     from relay.reconcile.enqueue import Enqueuer
     from relay.reconcile.reconciler import Reconciler
@@ -47,7 +47,9 @@ if TYPE_CHECKING:
     from relay.settings.settings import Settings
     from relay.stores.database import Database
     from relay.stores.directory import Directory
+    from relay.workers.announcing import Announcer, Bucket, Bus
     from relay.workers.consumer import Consumer
+    from relay.workers.forgetting import Forgetting
     from relay.workers.import_checks import ImportChecker
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
@@ -134,6 +136,11 @@ class Stack:
     def checks(self) -> WorkQueue:
         """The Checks queue."""
         return self._queue(names.checks_queue(self._prefix))
+
+    @cached_property
+    def dead_changes(self) -> DeadLetters:
+        """The dead-letter queue of changes."""
+        return self._queue(names.changes_dlq(self._prefix))
 
     def _queue(self, name: str) -> Queue:
         # The addresses of a stack's queues differ in the name alone.
@@ -454,12 +461,20 @@ class Stack:
             self.enqueuer,
             self.prober,
             self.aside,
+            self.forgetting,
             self.directory,
             self.clock,
             self.observe,
             schedules=self.recent_schedules,
-            more=[self.leftovers.step],
+            more=[self.leftovers.step, self.announcer.step],
         )
+
+    @cached_property
+    def forgetting(self) -> Forgetting:
+        """Forgets people."""
+        from relay.workers.forgetting import Forgetting
+
+        return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, self.clock)
 
     @cached_property
     def leftovers(self) -> Leftovers:
@@ -467,6 +482,31 @@ class Stack:
         from relay.workers.leftovers import Leftovers
 
         return Leftovers(self.database, self.settings, self.directory, self.keyed, self.clock, self.observe)
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """Announces runs, stops and recoveries outside."""
+        from relay.workers.announcing import Announcer
+
+        bucket = self.environment.get("RELAY_BUCKET", "")
+        clients = self.bus, self.bucket
+        return Announcer(self.database, self._prefix, bucket, *clients, self.observe)
+
+    @cached_property
+    def bus(self) -> Callable[[], Bus]:
+        """Return EventBridge."""
+        return self._by_boto3("events")
+
+    @cached_property
+    def bucket(self) -> Callable[[], Bucket]:
+        """Return S3."""
+        return self._by_boto3("s3")
+
+    @staticmethod
+    def _by_boto3(service: str) -> Callable[[], Any]:
+        from relay import aws
+
+        return cache(partial(aws.by_boto3, service))
 
     @cached_property
     def launcher(self) -> Launcher:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.describing import Describing
     from relay.workers.operators.operator import Answers, Names, Operator
+    from relay.workers.operators.planning import Planning
     from relay.workers.operators.probing import Probing
     from relay.workers.operators.running import Running
     from relay.workers.operators.status import Watching
     from relay.workers.operators.validating import Validator
+    from relay.workers.planner import Planner
 
 
 class Operators:
@@ -63,6 +65,23 @@ class Operators:
         )
 
     @cached_property
+    def planner(self) -> Planner:
+        """Says what a run would do."""
+        from relay.reconcile.survey import Surveyor
+        from relay.workers.planner import Planner
+
+        stack = self.stack
+        opener = replace(stack.opener, accounts=self.accounts)
+        return Planner(stack.database, opener, Surveyor(stack.database, stack.keyed, stack.clock), stack.clock)
+
+    @cached_property
+    def planning(self) -> Planning:
+        """Answers what a run would do."""
+        from relay.workers.operators.planning import Planning
+
+        return Planning(self.planner)
+
+    @cached_property
     def probing(self) -> Probing:
         """Probes on request."""
         from relay.workers.operators.probing import Probing
@@ -75,7 +94,7 @@ class Operators:
         from relay.workers.operators.running import Running
 
         parts = self.stack.starter, self.stack.launcher, self.stack.scheduled_starts()
-        return Running(self.stack.database, self.stack.settings, *parts)
+        return Running(self.stack.database, self.stack.settings, *parts, self.stack.clock)
 
     @cached_property
     def people(self) -> People:
@@ -133,6 +152,7 @@ class Operators:
             "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
             "describe": lambda: self.describing.describe,
+            "plan": lambda: self.planning.plan,
             "probe": lambda: self.probing.probe,
             "run": lambda: self.running.run,
             "run_all": lambda: self.running.run_all,

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from relay.reconcile.standing import Standings
     from relay.wiring import Stack
     from relay.workers.operators.explaining import Explainer
     from relay.workers.operators.finding import Finder
     from relay.workers.operators.following import Follower
+    from relay.workers.operators.forgetting import ForgettingOnRequest
     from relay.workers.operators.operator import Answers
     from relay.workers.operators.rejected import Rejections
     from relay.workers.operators.segments import Segments
@@ -27,6 +31,7 @@ class People:
         """Return who answers which question."""
         return {
             "explain": lambda: self.explainer.explain,
+            "forget": lambda: self.forgetting.forget,
             "follow": lambda: self.follower.follow,
             "rejected": lambda: self.rejections.page,
             "segment": lambda: self.segments.segment,
@@ -42,6 +47,34 @@ class People:
 
         stack = self.stack
         return Finder(stack.database, stack.settings, stack.destinations, stack.keyed, stack.inventories)
+
+    @cached_property
+    def forgetting(self) -> ForgettingOnRequest:
+        """Forgets a person when it is asked to."""
+        from relay.workers.operators.forgetting import SEARCHED_FOR, ForgettingOnRequest, changes_without
+
+        stack = self.stack
+
+        def dead_changes(profiles: Sequence[str], until: datetime) -> tuple[int, bool]:
+            removed = 0
+
+            def rewritten(body: dict[str, Any]) -> dict[str, Any] | None:
+                nonlocal removed
+                rest, number = changes_without(body, profiles, until)
+                removed += number
+                return rest
+
+            is_all_seen = stack.dead_changes.rewrite(rewritten, stack.clock.now() + SEARCHED_FOR)
+            return removed, is_all_seen
+
+        return ForgettingOnRequest(
+            stack.database,
+            stack.settings,
+            stack.destinations,
+            stack.forgetting,
+            lambda asked: self.finder.find(asked).profiles,
+            dead_changes,
+        )
 
     @cached_property
     def standings(self) -> Standings:

@@ -24,7 +24,7 @@ from relay_cli.parts import Cell, Facts, Line, Table, Tone, ago, at, span
 from relay_cli.relay import ANSWERED_BY
 from relay_cli.screen import plain
 from tests.unit.cli.people_answers import nobody
-from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, TerminalText
+from tests.unit.cli.stack_fake import CODES, NOW, FakeDoor, Terminal, TerminalText
 
 ROOT = Path(__file__).parents[3]
 PACKAGE = ROOT / "cli"
@@ -165,9 +165,7 @@ def test_a_reader_that_has_read_enough_is_no_trouble(door: FakeDoor, tmp_path: P
 
 
 def closed_early() -> int:
-    door = FakeDoor(
-        answers={"codes": [{"code": str(number), "kind": "stop", "means": "x" * 80} for number in range(9999)]}
-    )
+    door = FakeDoor(answers={"codes": {"codes": CODES * 5000}})
     world = World(environment={"RELAY_STACK": "acme"}, open_door=lambda _: door)
     return main(["codes"], world)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.domain.arriving import Arrived, arrived
-from relay.domain.changes import Change, MembershipChange
+from relay.domain.changes import Change, Forget, MembershipChange
 from relay.domain.merging import merge
 from relay.domain.profiles import Profile
 
@@ -24,6 +24,7 @@ CHANGES = st.builds(
     position=st.integers(0, 2),
     at=st.none() | TIMES,
     snapshot=st.booleans(),
+    forget=st.none() | st.none() | st.sampled_from(Forget),
     identities=st.dictionaries(
         NAMES, st.none() | st.lists(st.sampled_from(["x", "y"]), min_size=1, max_size=1), max_size=2
     ),

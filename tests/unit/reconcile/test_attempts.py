@@ -1,8 +1,14 @@
 """Every call to a destination is one line that says for whom it was made, and which requests led to it."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from relay.destinations.contract import Caller
+from relay.domain.exports import Connection
 from relay.domain.problems import Problem
 from relay.stores import profiles
 from tests.fakes.bench import Bench, person
@@ -56,3 +62,31 @@ def test_an_unchanged_profile_makes_no_line() -> None:
     for _ in range(2):
         bench.reconcile(2)
     assert bench.events().count("attempt") == 1
+
+
+class LoggingBench(Bench):
+    """A bench whose HTTP requests are logged as the door to HTTP logs them."""
+
+    def _caller(self, connection: Connection) -> tuple[Caller, Callable[[], int]]:
+        def call(*_: Any, **__: Any) -> Any:
+            self.observe.info("destination call", connection=connection.name)
+
+        return call, lambda: 0
+
+
+@pytest.mark.parametrize("imports", [False, True])
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_every_http_request_names_the_call_it_was_made_for(imports: bool, at_once: int) -> None:
+    """Also those that ask what became of an import, and those of several threads."""
+    bench = LoggingBench(imports=imports, call_size=1)
+    bench.tool.at_once = at_once
+    for number in (2, 4, 6):
+        changed_by(bench, number, f"r-{number}", email=f"{number}@x.example")
+    bench.consume(bench.look(2, 4, 6))
+    bench.work_off()
+
+    lines = bench.logged()
+    attempts = {line["call"]: line["traces"] for line in lines if line["message"] == "attempt"}
+    requests = [line["call"] for line in lines if line["message"] == "destination call"]
+    assert sorted(attempts.values()) == [["r-2"], ["r-4"], ["r-6"]]
+    assert sorted(requests) == sorted([*attempts] * (2 if imports else 1))

@@ -11,7 +11,7 @@ from relay.domain.problems import Rejection, RejectionKind
 from relay.domain.runs import Phase, Run, RunState
 from relay.messages import Page, from_json
 from relay.queues import Message
-from relay.runs import pages
+from relay.runs import candidates
 from relay.runs.ending import BOUND, EDITED
 from relay.runs.settlement import ASKED_AGAIN
 from relay.stores import assignments, breakers, outstanding, runs
@@ -138,7 +138,7 @@ def test_more_than_one_listing_page_of_a_bucket_is_read() -> None:
 
 
 def test_a_listing_reads_on_page_by_page_within_one_page_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "LISTING", 4)
+    monkeypatch.setattr(candidates, "LISTING", 4)
     monkeypatch.setattr(assignments, "PAGE", 3)
     bench = bench_with([256 * place for place in range(30)], call_size=100)
     assert bench.counts(bench.full_run()) == {"selected": 30, "delivered": 30}

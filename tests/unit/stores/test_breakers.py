@@ -299,11 +299,11 @@ def test_of_an_export_that_is_gone_nothing_is_kept(world: World) -> None:
     assert world.breaker().stop is not None
 
 
-def test_each_change_is_one_plain_write_of_one_item(world: World) -> None:
+def test_each_change_is_one_write_and_what_is_announced_is_written_with_its_notice(world: World) -> None:
     world.stop()
     breakers.request_resync(world.database, "c", "main")
     breakers.restate(world.database, world.breaker(), BAD_KEY)
     world.restart()
     writes = [step for step in world.database.steps if not step.startswith("get")]
-    assert writes == ["write control"] * 4
+    assert writes == ["transact control", "write control", "write control", "transact control"]
     assert all(item["format"] == breakers.FORMAT for item in world.database.items(Table.CONTROL))

@@ -138,18 +138,19 @@ def test_a_page_that_two_work_on_at_once_is_counted_once() -> None:
     database = begun()
     shard = Shard(1, Phase.DELIVER)
     counts = {"selected": 2, "delivered": 1, "rejected": 1, "rejected:excluded": 1, "duplicate": 0}
-    moves = [runs.move(RUN.id, shard, to="ab", done=False, counts=counts, now=NOON) for _ in range(2)]
+    moves = [runs.move(RUN, shard, to="ab", done=False, counts=counts, seen=1, now=NOON) for _ in range(2)]
     assert database.write(moves) == [True, False]
     found = runs.shard(database, RUN.id, Phase.DELIVER, 1)
-    assert found == Shard(1, Phase.DELIVER, "ab", False, {name: n for name, n in counts.items() if n}, NOON)
+    kept = {name: n for name, n in counts.items() if n}
+    assert found == Shard(1, Phase.DELIVER, "ab", False, kept, NOON, ((0, 1),))
     assert runs.shard(database, RUN.id, Phase.REMOVE, 1) == Shard(1, Phase.REMOVE, moved_at=NOON)
 
 
 def test_a_cursor_that_is_through_stays() -> None:
     database = begun()
     shard = Shard(0, Phase.DELIVER)
-    assert database.write([runs.move(RUN.id, shard, to="", done=True, counts={}, now=NOON)]) == [True]
-    assert database.write([runs.move(RUN.id, shard, to="ab", done=False, counts={}, now=NOON)]) == [False]
+    assert database.write([runs.move(RUN, shard, to="", done=True, counts={}, seen=1, now=NOON)]) == [True]
+    assert database.write([runs.move(RUN, shard, to="ab", done=False, counts={}, seen=1, now=NOON)]) == [False]
 
 
 def test_only_the_shards_of_a_phase_are_asked_for() -> None:
@@ -162,7 +163,7 @@ def test_only_the_shards_of_a_phase_are_asked_for() -> None:
 def test_a_message_sent_again_is_noted_unless_the_cursor_moved_meanwhile() -> None:
     database = begun()
     stale, other = Shard(0, Phase.DELIVER), Shard(1, Phase.DELIVER)
-    database.write([runs.move(RUN.id, stale, to="ab", done=False, counts={}, now=NOON)])
+    database.write([runs.move(RUN, stale, to="ab", done=False, counts={}, seen=1, now=NOON)])
     runs.note_sent_again(database, RUN.id, [stale, other], NOON + timedelta(minutes=16))
     moved = [shard.moved_at for shard in runs.shards(database, RUN.id, Phase.DELIVER)]
     assert moved == [NOON, NOON + timedelta(minutes=16)]
@@ -170,5 +171,5 @@ def test_a_message_sent_again_is_noted_unless_the_cursor_moved_meanwhile() -> No
 
 def test_everything_of_a_run_expires() -> None:
     database = begun()
-    expiring = [item for item in database.items(Table.CONTROL) if item["pk"] != f"export#{MAIN}"]
+    expiring = [item for item in database.items(Table.CONTROL) if item["pk"] not in (f"export#{MAIN}", "notices")]
     assert {item.get("expires_at") for item in expiring} == {int((NOON + KEPT).timestamp())}

@@ -18,7 +18,7 @@ DESTINATIONS = tuple(PACKAGES)
 WORDS = tuple(map(names.word_of, DESTINATIONS))
 
 # Who asks for looks, beside the destination's own function.
-ASKS_FOR_LOOKS = {"RouteRole", "ExportRole", "AdminRole", "TickRole", "ImportChecksRole"}
+ASKS_FOR_LOOKS = {"RouteRole", "ExportRole", "AdminRole", "ForgetRole", "TickRole", "ImportChecksRole"}
 
 each_destination = pytest.mark.parametrize("destination", DESTINATIONS)
 

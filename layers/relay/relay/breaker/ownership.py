@@ -49,6 +49,22 @@ class Ownership:
             known[target] = self._own(export, target, stored.get(target))
         return known
 
+    def as_owned(self, export: Export) -> dict[str, Owner]:
+        """Return the owners' records of an export's targets as `own` would leave them; changes nothing.
+
+        Raises ExportProblem `target_taken` when a target belongs to another export.
+        """
+        targets = sorted(self.destinations(export.destination).owned(export))
+        stored, now = owners.load(self.database, export.connection, targets), self.clock.now()
+        for target, owner in stored.items():
+            self._refuse_if_taken(export, target, owner)
+        return {
+            target: stored[target]
+            if target in stored and stored[target].export == export.name
+            else owners.after(stored.get(target), export.name, now)
+            for target in targets
+        }
+
     def taken(self, export: Export) -> list[tuple[str, str]]:
         """Return the targets of an export that belong to another one, with its name; changes nothing."""
         targets = sorted(self.destinations(export.destination).owned(export))

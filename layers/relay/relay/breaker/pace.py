@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from relay.clock import Clock
 from relay.destinations.contract import Quota
@@ -257,7 +257,8 @@ class Pace:
         # The id makes each block a write of its own. Where the answer to a write is lost, the database looks what is
         # there: the same block, taken by somebody else, must not pass for ours.
         block_id = f"{random.getrandbits(64):016x}"
-        block: Item = {"next": moments.text(end), "block": block_id, "format": FORMAT, **spent}
+        a_minute = round(quota.calls * (timedelta(minutes=1) / quota.per))
+        block: Item = {"next": moments.text(end), "block": block_id, "a_minute": a_minute, "format": FORMAT, **spent}
         # What is left of the old block goes back into the budget with this write. Whoever does not know whether it was
         # done must not give it back again.
         left, share.left = share.left, 0
@@ -341,6 +342,30 @@ def budget_used(database: Database, connection: str, now: datetime) -> float | N
         if "budget" in item
     ]
     return max(shares, default=None)
+
+
+class Limit(NamedTuple):
+    """What a connection may call under one quota: so many calls a minute, and `a_day` of which `used` are used up."""
+
+    quota: str
+    a_minute: int
+    a_day: int | None = None
+    used: int | None = None
+
+
+def limits(database: Database, connection: str, now: datetime) -> list[Limit]:
+    """Return the limits under which a connection has made calls so far, the widest first."""
+    found = [
+        Limit(
+            str(item["sk"]),
+            int(item["a_minute"]),
+            int(item["budget"]) if "budget" in item else None,
+            _used(item, now) if "budget" in item else None,
+        )
+        for item in database.query(Table.CONTROL, _records(connection))
+        if "a_minute" in item
+    ]
+    return sorted(found, key=lambda limit: -limit.a_minute)
 
 
 def _used(item: Item, moment: datetime) -> int:

@@ -218,6 +218,8 @@ class Destination(Protocol[Settings, Options]):
     """
     import_bound: timedelta
     """How long an asynchronous import may stay open before what it does not confirm counts as refused."""
+    kept_after_delete: timedelta | None
+    """How long the vendor can bring back whom `delete` has deleted. None: nobody can be deleted by its API."""
     streams: bool
     """Default of an export's `stream`."""
     connection_model: type[Settings]
@@ -286,6 +288,14 @@ class Destination(Protocol[Settings, Options]):
 
         Raises Transient, ConnectionProblem or ExportProblem, which say what is known of its steps (`outcomes`). A bad
         row is a refusal in the answer, never an exception.
+        """
+        ...
+
+    def delete(self, account: Account[Settings], export: Export[Options], identity: str) -> Rejection | None:
+        """Delete a contact or user, whatever targets it is in, because the person is to be forgotten.
+
+        Return why that is refused. Who is not there is deleted. Sending the same again must do no harm. Never called
+        where `kept_after_delete` is None. Raises as `send` does.
         """
         ...
 

@@ -79,6 +79,7 @@ class BaseDestination(ABC, Generic[Settings, Options]):
     at_once: int = 1
     lost_answer_bound: timedelta = timedelta(minutes=5)
     import_bound: timedelta = timedelta(0)
+    kept_after_delete: timedelta | None = None
     streams: bool = False
     connection_model: type[Settings]
     options_model: type[Options]
@@ -150,6 +151,10 @@ class BaseDestination(ABC, Generic[Settings, Options]):
         if self.at_once == 1:
             return joins + leaves >= self.call_size
         return joins + leaves >= max(self.call_size, min(CALLS_A_PAGE * self.at_once * self.call_size, MOST_A_PAGE))
+
+    def delete(self, account: Account[Settings], export: Export[Options], identity: str) -> Rejection | None:
+        """Never called, unless `kept_after_delete` is declared: then it is to be overridden."""
+        raise NotImplementedError
 
     def import_report(
         self,

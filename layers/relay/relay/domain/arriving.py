@@ -34,11 +34,19 @@ def _parts(profile: Profile, change: Change) -> Iterator[Arrived]:
     receipt = change.receipt(change.received_at)
     own = change.at if change.at is not None and change.at <= receipt + AHEAD else None
     stamp = (receipt if own is None else own), receipt
+    forgotten_at = None if profile.forgotten is None else profile.forgotten.at
+    if change.forget is not None:
+        yield Arrived.MERGED if forgotten_at is not None and forgotten_at >= receipt else Arrived.WAITING
+
+    def missing(at: datetime) -> Arrived:
+        """Return what it means that a part is not there: whoever was forgotten since lets nothing older in."""
+        return Arrived.STALE if forgotten_at is not None and min(at, receipt) <= forgotten_at else Arrived.WAITING
+
     for one in change.memberships:
         held = profile.memberships.get(one.segment)
         at = one.at if one.at <= receipt + AHEAD else receipt
         if held is None or held.at < at or (held.at == at and held.realized and not one.realized):
-            yield Arrived.WAITING
+            yield missing(at)
         elif held.realized is not one.realized:
             yield Arrived.STALE
         else:
@@ -49,8 +57,9 @@ def _parts(profile: Profile, change: Change) -> Iterator[Arrived]:
     )
     for given, held_values, floor in sides:
         if change.snapshot and (floor is None or _is_before(floor, stamp, own)):
-            yield Arrived.WAITING
-        yield from _values(given, held_values, floor, stamp, own)
+            yield missing(stamp[0])
+        for found in _values(given, held_values, floor, stamp, own):
+            yield missing(stamp[0]) if found is Arrived.WAITING else found
 
 
 def _values(

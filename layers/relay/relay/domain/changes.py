@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from relay.domain import moments
@@ -19,6 +20,14 @@ MAX_IDS = 100
 MAX_SEGMENT_BYTES = 1_024
 """The most bytes of a segment reference `source/segment` in UTF-8: DynamoDB's limit for a sort key.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
+
+
+class Forget(StrEnum):
+    """Where a person is to be forgotten. Every export sees the person leave in any case."""
+
+    HERE = "here"
+    AT_DESTINATIONS = "at_destinations"
+    """The contact or user is deleted at the destinations, too, where the vendor's API can."""
 
 
 class MembershipChange(NamedTuple):
@@ -39,7 +48,8 @@ class Change:
     `profile_ids` are the ids by which it names its profile, sorted: whoever shares one of them is the same profile.
     `received_at` is when the request came, `position` the place of the change in it. `snapshot` says that identities
     and attributes not named here are gone; otherwise the change is a patch, in which a value of None clears a key.
-    Memberships are always a patch. A change that cannot name its profile has no ids and a `rejection` code.
+    Memberships are always a patch. `forget` says that the person is to be forgotten, as of its receipt; it says nothing
+    else then. A change that cannot name its profile has no ids and a `rejection` code.
     """
 
     profile_ids: tuple[str, ...]
@@ -54,6 +64,7 @@ class Change:
     attributes: Mapping[str, Json] = field(default_factory=dict)
     memberships: Sequence[MembershipChange] = ()
     rejection: str | None = None
+    forget: Forget | None = None
 
     def receipt(self, first: datetime) -> datetime:
         """Return when it was received, if its request first came at `first`: later entries of it are later."""
@@ -67,7 +78,7 @@ class Change:
     @property
     def is_empty(self) -> bool:
         """Whether it says nothing at all."""
-        return not self.sets_values and not self.memberships
+        return not self.sets_values and not self.memberships and self.forget is None
 
     def memberships_alone(self) -> "Change":
         """Return the part that is never left out for want of room. It is no snapshot: nothing else is said by it."""
@@ -112,6 +123,7 @@ def change_to_json(change: Change) -> dict[str, Json]:
             for m in change.memberships
         ],
         "rejection": change.rejection,
+        **({} if change.forget is None else {"forget": change.forget.value}),
     }
 
 
@@ -147,4 +159,5 @@ def _change(entry: Mapping[str, Any], moment: _Moments) -> Change:
             for one in entry["memberships"]
         ],
         entry["rejection"],
+        Forget(entry["forget"]) if "forget" in entry else None,
     )

@@ -325,14 +325,43 @@ def hand_over(record: Record, authority: Authority, alias: str, survivor: str) -
     return record._replace(authority=authority, desired=desired._replace(by=by) if is_same_winner else Wanted(by))
 
 
-def begin(record: Record, call_id: str, *, send_by: datetime, bound: timedelta, at: datetime) -> Record:
+def blank(record: Record) -> Record:
+    """Return the record that nobody wants with nothing in it of whoever was forgotten.
+
+    What the destination was told stays only where it is out, and why it was refused to let go. Elsewhere nobody knows:
+    a return is sent again.
+    """
+    desired = record.desired
+    rest = desired.rest if isinstance(desired, Unwanted) and desired.rest is Rest.KEEP else Rest.OUT
+    return Record(
+        record.authority,
+        Unwanted(rest),
+        turned_away_at=record.turned_away_at,
+        acknowledged=OUT if record.acknowledged is OUT else UNKNOWN,
+        open=record.open,
+        sent_at=record.sent_at,
+        refused=record.refused if record.refused is not None and record.refused.content is OUT else None,
+    )
+
+
+def begin(
+    record: Record,
+    call_id: str,
+    *,
+    send_by: datetime,
+    bound: timedelta,
+    at: datetime,
+    content: Content | None = None,
+) -> Record:
     """Return the record with a call open, before the call is made. Its next step must be SEND.
+
+    `content` is what the call brings about where the record does not say so itself.
 
     The call leaves at `send_by` at the latest and takes effect within `bound` of that. `at` is the time of the change;
     the time that is sent (`sent_at` of the new record) is later than any sent before. A repeated call carries the time
     of the first, since nobody knows which of them arrives last. What was refused before is open again.
     """
-    content = wanted_content(record)
+    content = wanted_content(record) if content is None else content
     if content is None:
         raise ValueError("nothing is to be sent for this record")
     before = record.open

@@ -152,6 +152,21 @@ def rejects_too_many(counts: Counts) -> str | None:
     return None
 
 
+COMPARED_LEAST = 20
+"""Runs that have selected fewer say nothing by their share of rejected."""
+
+
+def rejected_more(before: Counts, now: Counts) -> int:
+    """Return by how many percent points the share of rejected has risen from one run to the next; 0 where it has not.
+
+    0, too, where one of them has selected fewer than `COMPARED_LEAST`.
+    """
+    if min(before.get("selected", 0), now.get("selected", 0)) < COMPARED_LEAST:
+        return 0
+    shares = [counts.get(Column.REJECTED, 0) / counts["selected"] for counts in (before, now)]
+    return max(round(100 * (shares[1] - shares[0])), 0)
+
+
 def _by_code(counts: Counts, prefix: str) -> dict[str, int]:
     return {
         name.removeprefix(prefix): number for name, number in counts.items() if name.startswith(prefix) and number > 0

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from relay.domain.changes import Change, Json, MembershipChange
-from relay.domain.profiles import Membership, Profile, Register, Stamp
+from relay.domain.changes import Change, Forget, Json, MembershipChange
+from relay.domain.profiles import Forgotten, Membership, Profile, Register, Stamp
 
 EXITS_KEPT = timedelta(days=30)
 """How long an exit is remembered after it was heard of. Longer than anything waits in our queues: the longest is a
@@ -49,6 +49,9 @@ def merge(profile: Profile, change: Change) -> Merged:
     and be merged only now, and no queue keeps a message that long. A platform that a month after an exit sends a
     qualification older than it is taken at its word.
 
+    A change that forgets the person leaves a tombstone, whether or not anything was stored: older messages may still
+    come. What is as old as the forgetting by its own time or by its receipt is dropped then (`join`).
+
     `version` and `changed_at` are left alone: they belong to the write.
     """
     described, clamped = _described(change, profile)
@@ -71,9 +74,14 @@ def join(profile: Profile, other: Profile) -> Profile:
     For every identity namespace and attribute the later stamp wins, between equal ones the larger canonical JSON text.
     A cleared key stays as a register of None, so that an older value cannot come back. The later floor counts: what was
     set before it is gone and cannot come back. For every segment the newest qualification wins, on a tie the exit. Of a
-    message the earliest receipt counts. So profiles form a join-semilattice: joining is commutative, associative and
+    message the earliest receipt counts. The latest forgetting counts: what either of them was told by then is gone, for
+    they are one person. So profiles form a join-semilattice: joining is commutative, associative and
     idempotent (but for messages that are forgotten because there are too many).
     """
+    forgotten = _later_forgotten(profile.forgotten, other.forgotten)
+    if forgotten is not None:
+        # Before they compete: what is dropped must not beat what is kept.
+        profile, other = _since(profile, forgotten), _since(other, forgotten)
     identities_floor = _later(profile.identities_floor, other.identities_floor)
     attributes_floor = _later(profile.attributes_floor, other.attributes_floor)
     return Profile(
@@ -85,6 +93,8 @@ def join(profile: Profile, other: Profile) -> Profile:
         attributes_floor,
         _joined_memberships(profile.memberships, other.memberships),
         _joined_receipts(profile.receipts, other.receipts),
+        profile.joined if other.id == profile.id else (profile.joined | other.joined | {other.id}) - {profile.id},
+        forgotten,
         profile.trace,
         profile.changed_at,
         profile.version,
@@ -134,6 +144,10 @@ def _described(change: Change, profile: Profile) -> tuple[Profile, int]:
     floor = (at, receipt) if change.snapshot else None
     # A qualification has a time of its own, whenever it is received.
     is_kept = webhook_id is not None and (clamped > 0 or change.sets_values)
+    if change.forget is not None:
+        forgotten = Forgotten(receipt, change.forget is Forget.AT_DESTINATIONS)
+        receipts = {webhook_id: first} if webhook_id is not None else {}
+        return Profile(profile.id, profile.source, receipts=receipts, forgotten=forgotten), 0
     return Profile(
         profile.id,
         profile.source,
@@ -166,6 +180,38 @@ def _later(one: Stamp | None, other: Stamp | None) -> Stamp | None:
     if one is None or other is None:
         return other if one is None else one
     return max(one, other)
+
+
+def _later_forgotten(one: Forgotten | None, other: Forgotten | None) -> Forgotten | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return max(one, other)
+
+
+def _since(profile: Profile, forgotten: Forgotten) -> Profile:
+    """Return what a profile holds that is newer than a forgetting, by its own time and by its receipt.
+
+    Keyed hashes of messages stay: one that comes again is as old as when it came first.
+    """
+    bound = forgotten.at
+
+    def newer(registers: Mapping[str, Register]) -> dict[str, Register]:
+        return {name: held for name, held in registers.items() if min(held.stamp) > bound}
+
+    def floor(stamp: Stamp | None) -> Stamp | None:
+        return stamp if stamp is not None and min(stamp) > bound else None
+
+    memberships = {
+        segment: held for segment, held in profile.memberships.items() if min(held.at, held.heard_at) > bound
+    }
+    return replace(
+        profile,
+        identities=newer(profile.identities),
+        identities_floor=floor(profile.identities_floor),
+        attributes=newer(profile.attributes),
+        attributes_floor=floor(profile.attributes_floor),
+        memberships=memberships,
+    )
 
 
 def _joined(
@@ -250,6 +296,8 @@ def _segments_of(profile: Profile) -> set[str]:
 def _is_same_but_for_receipts(one: Profile, other: Profile) -> bool:
     return (
         one.memberships == other.memberships
+        and one.forgotten == other.forgotten
+        and one.joined == other.joined
         and _own_time(one.identities_floor) == _own_time(other.identities_floor)
         and _own_time(one.attributes_floor) == _own_time(other.attributes_floor)
         and _are_same(one.identities, other.identities)

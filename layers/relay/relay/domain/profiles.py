@@ -35,6 +35,16 @@ class Register(NamedTuple):
         return self.at, self.received_at
 
 
+class Forgotten(NamedTuple):
+    """The person was forgotten at this time: nothing set, or heard of, by then is kept.
+
+    `at_destinations` says that contacts and users are deleted at the destinations, too.
+    """
+
+    at: datetime
+    at_destinations: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One customer: identities by namespace, attributes, and memberships by `source/segment`.
@@ -43,6 +53,8 @@ class Profile:
     `receipts` says when the last messages were first received, by the keyed hash of their webhook id. `trace` is the id
     of the request that changed it last.
     `changed_at` is when the store last changed; `version` counts its writes (0: not stored yet).
+    `joined` are the ids that were made aliases of it. A profile that was forgotten stays as a tombstone: its
+    id and the time keep older messages from bringing the person back. A newer change makes a new person of it.
     """
 
     id: str
@@ -53,9 +65,16 @@ class Profile:
     attributes_floor: Stamp | None = None
     memberships: Mapping[str, Membership] = field(default_factory=dict)
     receipts: Mapping[str, datetime] = field(default_factory=dict)
+    joined: frozenset[str] = frozenset()
+    forgotten: Forgotten | None = None
     trace: str | None = None
     changed_at: datetime | None = None
     version: int = 0
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Return whether the person was forgotten, and nothing is known since."""
+        return self.forgotten is not None and not (self.identities or self.attributes or self.memberships)
 
     def view(self) -> dict[str, Any]:
         """Return what mappings are evaluated on: `{"source", "identities": {namespace: [id]}, "attributes": {...}}`."""

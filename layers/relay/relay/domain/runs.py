@@ -4,10 +4,11 @@ A run goes through phases, each with a cursor for every shard; when all of them 
 page reads on from the cursor of its shard.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Final
 
 from relay.domain.keyed_hash import BUCKETS
 
@@ -48,11 +49,45 @@ class Phase(IntEnum):
     """Leavers are taken out."""
 
 
+Progress = Sequence[tuple[int, int]]
+"""Seconds after a run's start, and how many profiles were looked at by then; both only ever grow."""
+
+MOST_MARKS: Final = 24
+"""So that the item of a shard stays below a write unit."""
+
+_DIGITS: Final = 8
+
+
+def marked(progress: Progress, seconds: int, more: int) -> Progress:
+    """Return a series with the mark of one more page. When it is full, every other mark is dropped."""
+    done = (progress[-1][1] if progress else 0) + more
+    before = progress[:-1] if progress and progress[-1][0] >= seconds else progress
+    if len(before) >= MOST_MARKS:
+        before = before[1::2]
+    return (*before, (seconds, done))
+
+
+def together(series: Iterable[Progress]) -> Progress:
+    """Return the sum of several series, with a mark at each moment that one of them has."""
+    steps = sorted(
+        (seconds, done - before)
+        for one in series
+        for (seconds, done), before in zip(one, (0, *(done for _, done in one)), strict=False)
+    )
+    found: dict[int, int] = {}
+    total = 0
+    for seconds, more in steps:
+        total += more
+        found[seconds] = total
+    return tuple(found.items())
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """The cursor of one shard in one phase of a run, and its part of the ledger.
 
     `after` is the last profile id done, `moved_at` when a page moved it (or its message was sent again) last.
+    `progress` says how many profiles it had looked at so many seconds after the run's start: at most `MOST_MARKS`.
     """
 
     index: int
@@ -61,6 +96,14 @@ class Shard:
     done: bool = False
     counts: Mapping[str, int] = field(default_factory=dict)
     moved_at: datetime | None = None
+    progress: Progress = ()
+
+    @property
+    def share(self) -> float:
+        """Return which part of the phase the cursor has behind it: ids are keyed hashes, so they lie evenly."""
+        if self.done:
+            return 1.0
+        return int(self.after[:_DIGITS], 16) / 16**_DIGITS if self.after else 0.0
 
 
 @dataclass(frozen=True, slots=True)

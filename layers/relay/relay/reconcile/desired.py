@@ -142,10 +142,15 @@ def _values(
 
 
 def left_at(export: Export, destination: Destination, profile: Profile | None, target: str, now: datetime) -> datetime:
-    """Return when a profile left a target: its newest exit, or now when it was the settings that changed."""
+    """Return when a profile left a target: its newest exit, or when it was forgotten.
+
+    It is now when it was the settings that changed.
+    """
     segments = destination.targets(export).get(target, frozenset())
     memberships = {} if profile is None else profile.memberships
     exits = [memberships[s].at for s in segments if s in memberships and not memberships[s].realized]
+    if profile is not None and profile.is_tombstone and profile.forgotten is not None:
+        return profile.forgotten.at
     return max(exits, default=now)
 
 

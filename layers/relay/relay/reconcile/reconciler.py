@@ -37,6 +37,7 @@ from relay.domain.problems import UNCONFIRMED, Conflict, Problem, Transient
 from relay.observability import Fields, Observability, during_call
 from relay.reconcile.adoption import Adoption
 from relay.reconcile.enqueue import Enqueuer
+from relay.reconcile.forgetting import Forgetter
 from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
 from relay.reconcile.pool import Pool, pool_of
@@ -102,6 +103,7 @@ class Reconciler:
         self._handover = Handover(database, keyed, clock, enqueuer)
         self._adoption = Adoption(database)
         self.recorder = Recorder(database, clock, enqueuer)
+        self._forgetter = Forgetter(database, keyed, clock, self.recorder, new_id)
 
     def survey(self, job: Job, profile_ids: Sequence[str]) -> Survey:
         """Compare desired with stored state of profiles, given in ascending order (`Surveyor.survey`)."""
@@ -135,7 +137,7 @@ class Reconciler:
             survey.records |= identities.load(self._database, sorted(handed & survey.records.keys()))
         self._assign(job, survey)
         self._adoption.take_out(job, survey.cases)
-        visitors = _visitors(job, survey.cases)
+        visitors = visitors_of(job, survey.cases)
         waiting = list(visitors)
         for _ in range(LOST_RACES):
             if not waiting:
@@ -148,9 +150,15 @@ class Reconciler:
         raise Conflict("contention", "others kept writing the same identity records")
 
     def reduce(self, job: Job, survey: Survey) -> None:
-        """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more."""
+        """Take out of assignments what is settled: pairs nobody wants whose record names the profile no more.
+
+        What forgotten people are assigned ends as `relay.reconcile.forgetting` says; raises as that.
+        """
         writes = []
         for case in survey.cases:
+            if case.forgotten is not None:
+                self._forgetter.finish(job, case, survey)
+                continue
             done = _released(job, case, survey)
             if done & case.assigned.assignment.pairs:
                 stored = case.assigned
@@ -436,7 +444,7 @@ def _assignment_of(job: Job, case: Case, survey: Survey, now: datetime) -> Assig
     assignment = old
     wanted = {member.pair for member in case.members.values()} if job.claims else set[Pair]()
     wanted |= case.adopted
-    if job.run is not None and job.claims:
+    if job.run is not None and job.claims and case.forgotten is None:
         gone = _released(job, case, survey)
         wanted -= gone
         assignment = old = old._replace(pairs=old.pairs - gone)
@@ -463,8 +471,8 @@ def _rejection_of(case: Case, now: datetime) -> MappingRejection | None:
     return MappingRejection(new.kind, new.code, now)
 
 
-def _visitors(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[Visitor]]]:
-    """Return who visits which record, in the order of the profiles: the smallest comes first and wins."""
+def visitors_of(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[Visitor]]]:
+    """Return who visits which record of a job, in the order of the profiles: the smallest comes first and wins."""
     found: dict[str, tuple[Pair, list[Visitor]]] = {}
     for case in sorted(cases, key=lambda case: case.profile):
         for key, member in case.members.items() if job.claims else ():

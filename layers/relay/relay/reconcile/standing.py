@@ -139,6 +139,8 @@ class Standing:
     assigned_since: datetime | None = None
     is_left_out: bool = False
     """Whether it is no member by the export's `only_if` alone."""
+    is_forgotten: bool = False
+    """Whether the person was forgotten, and nothing is known since."""
 
     @property
     def is_selected(self) -> bool:
@@ -261,6 +263,7 @@ class Standings:
                 aside.get(profile.id),
                 assigned[profile.id].assignment.since,
                 wants.is_left_out,
+                profile.is_tombstone,
             )
             for profile, wants in zip(profiles, roles, strict=True)
         ]

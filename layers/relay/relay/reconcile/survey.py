@@ -11,7 +11,7 @@ from relay.domain.identity import OUT, Record, Unwanted, Wanted, agreed_since
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.ledger import Column
 from relay.domain.problems import Rejection, StaleSettings
-from relay.domain.profiles import Alias, Profile
+from relay.domain.profiles import Alias, Forgotten, Profile
 from relay.reconcile.desired import Role, desired_of, exited_at, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict
@@ -55,6 +55,8 @@ class Case:
     warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
     survivor: str | None = None
+    forgotten: Forgotten | None = None
+    """Set where the person was forgotten, and nothing is known since."""
     trace: str | None = None
     """The request that changed the profile last."""
 
@@ -183,6 +185,7 @@ class Surveyor:
         if isinstance(stored, Alias):
             case.survivor = profiles.root_of(case.profile, found) if case.stands_for else None
             return
+        case.forgotten = stored.forgotten if stored is not None and stored.is_tombstone else None
         case.trace = None if stored is None else stored.trace
         desired = desired_of(job.export, job.destination, stored, self._keyed)
         case.rejection, case.warnings = desired.rejection, desired.warnings

@@ -4,8 +4,8 @@ A look is asked for where something that can be seen changed. It is asked for as
 since one of the changes was received: an earlier try of that change may have died after the write and before it asked.
 A repeat that a platform sends the next night costs no look.
 
-Asked are the exports of all segments that the profile is in or left. Whoever delivered a profile that became an alias
-has to look at that one, too: it hands over to the survivor.
+Asked are the exports of all segments that the profile is in or left, or was in until it was forgotten. Whoever
+delivered a profile that became an alias has to look at that one, too: it hands over to the survivor.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Asker:
         looks: dict[str, tuple[Outline, Entry, set[str]]] = {}
         concerned: dict[str, dict[Draft, None]] = {}
         for one, ids in wanted:
-            for segment in one.profile.memberships:
+            for segment in {segment for held in (*one.stored, one.profile) for segment in held.memberships}:
                 for outline, entry in exports.get(segment, ()):
                     looks.setdefault(outline.key, (outline, entry, set()))[2].update(ids)
                     concerned.setdefault(entry.destination, {})[one] = None

@@ -104,6 +104,12 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
             profile = replace(profile, trace=arrival.trace)
         clamped += merged.clamped
         outcomes.append((_outcome(change, is_changed=merged.changed), left_out))
+    # Where nothing is stored, there is no profile for aliases to point to.
+    is_there = bool(stored) or is_changed or is_squeezed
+    aliases = list(_aliases(survivor.id, reached, now)) if len(reached) > 1 and is_there else []
+    joined = profile.joined.union(alias.id for alias in aliases)
+    if joined != profile.joined:
+        profile, is_changed = replace(profile, joined=joined), True
     is_changed |= is_squeezed
     return Draft(
         customer,
@@ -111,8 +117,7 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
         survivor,
         profile,
         is_changed,
-        # Where nothing is stored, there is no profile for aliases to point to.
-        list(_aliases(survivor.id, reached, now)) if len(reached) > 1 and (stored or is_changed) else [],
+        aliases,
         _written_since(reached, customer),
         outcomes,
         clamped,

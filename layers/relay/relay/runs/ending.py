@@ -69,7 +69,7 @@ class Ending:
 
     def _after_delivering(self, export: Export, run: Run, shards: Sequence[Shard]) -> None:
         counts = ledger.total(shard.counts for shard in shards)
-        if counts.get("leaving", 0) + counts.get("changed", 0) == 0:
+        if sum(counts.get(name, 0) for name in ("leaving", "changed", "forgotten")) == 0:
             self._let_through(export, run)
             self._end_if_settled(export, run, shards)
             return

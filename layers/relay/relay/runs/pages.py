@@ -4,19 +4,15 @@ Counts and cursor move in one transaction, if the cursor is still where the page
 counted once, and whoever dies in between leaves a cursor that the next one finds.
 """
 
-import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from itertools import chain, groupby, islice
-from operator import attrgetter
+from itertools import chain, islice
 
 from relay.clock import Clock
 from relay.destinations.contract import Level
 from relay.domain import ledger
-from relay.domain.identity import CLOCK_MARGIN, OUT
-from relay.domain.keyed_hash import bucket_of
+from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.problems import DEFECT, Conflict, ExportProblem, Problem
 from relay.domain.runs import Phase, Run, RunState, Shard, buckets_of
@@ -26,10 +22,12 @@ from relay.reconcile.job import Job, Pass
 from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.set_aside import SetAside
 from relay.reconcile.survey import Case, Listed, Survey
+from relay.runs.candidates import Candidates
 from relay.runs.ending import EDITED, NEW_OWNER, Ending
+from relay.runs.leaving import Leaving, counts_of, leaving_of, was_assigned
 from relay.runs.settlement import ASKED_AGAIN
-from relay.stores import assignments, breakers, defects, outstanding, owners, runs, segments, waits
-from relay.stores.database import Database, Item
+from relay.stores import breakers, defects, outstanding, owners, runs, waits
+from relay.stores.database import Database
 from relay.stores.outstanding import Outstanding, page_id
 from relay.stores.waits import OutstandingWait
 
@@ -38,9 +36,6 @@ SCAN = 15_000
 
 With 2 % changed, a call of 250 is full before that.
 """
-
-LISTING = 500
-"""Ids read at a time from one listing."""
 
 CHUNK = 250
 LEAST = 10
@@ -85,6 +80,7 @@ class Pages:
         self._ending = ending
         self._aside = aside
         self._scan = scan
+        self._candidates = Candidates(database)
         self._taken: dict[tuple[str, Phase], int] = {}
         """How many profiles the last full page of an export took: what is read beyond is read again by the next."""
 
@@ -152,7 +148,7 @@ class Pages:
                     continue
                 self._aside.set_aside(job.export.key, {read.tried: error})
                 rejected = ledger.counted(Column.REJECTED, DEFECT) if run.phase is Phase.DELIVER else {}
-                read = Read(read.tried, counts=Counter(rejected))
+                read = Read(read.tried, seen=1, counts=Counter(rejected))
                 self._move(run, shard, read, [])
                 return read
             if read.seen:
@@ -213,58 +209,30 @@ class Pages:
         is_last = run.phase is Phase.REMOVE
         if case.verdict is not None:
             if not is_last:
-                read.counts["assigned"] += _was_assigned(case, run)
+                read.counts["assigned"] += was_assigned(job, case)
                 read.counts.update(ledger.counted(*case.verdict))
             return False
-        took_over_at = case.assigned.assignment.took_over_at
-        is_settled = _is_before(run, case.changed_at, took_over_at)
-        # Whose exit is older than the run may go, whatever else of the profile was written since.
-        has_exited = case.exited_at is not None and _is_before(run, case.exited_at, took_over_at)
-        may_leave = (is_settled or has_exited or job.export.stream) and case.profile not in read.aside
-        leaves = bool(case.unwanted) and job.tells_leaving and may_leave
-        # In REMOVE all that is assigned in vain was counted, whether a record still says so or not.
-        if leaves and is_settled and (is_last or not _has_released(job, case, survey)):
+        leaving = Leaving(leaves=False, is_counted=False)
+        if case.profile not in read.aside:
+            leaving = leaving_of(job, case, survey, is_last=is_last)
+        if leaving.is_counted:
             read.leavers.add(case.profile)
         if is_last:
-            return leaves
-        read.counts["changed"] += leaves and not is_settled
-        read.counts["leaving"] += case.profile in read.leavers
-        read.counts["kept_before"] += case.profile in read.leavers and _was_kept(job, case, survey)
-        read.counts["assigned"] += _was_assigned(case, run)
+            return leaving.leaves
+        read.counts.update(counts_of(job, case, survey, leaving))
         read.counts.update(ledger.warned(case.warnings))
         return case.concerns_us
 
     def _listing(self, job: Job, run: Run, shard: Shard) -> Iterator[Listed]:
-        """Yield members and everyone ever assigned after the cursor, sorted, each once.
+        """Return members and everyone ever assigned after the cursor, sorted, each once.
 
         The last phase takes out leavers, who are assigned: it lists no members.
         """
-        start = bucket_of(shard.after) if shard.after else 0
-        is_first = run.phase is Phase.DELIVER
-        for bucket in buckets_of(shard.index, run.shards):
-            if bucket < start:
-                continue
-            parts: list[Iterable[Listed]] = [self._assigned(job.export.key, bucket, shard.after)]
-            if is_first:
-                parts += [self._members(segment, bucket, shard.after) for segment in job.export.segments]
-                former = sorted(set().union(*job.adopts.values()))
-                parts += [self._formerly_assigned(export, bucket, shard.after) for export in former]
-            by_profile = groupby(heapq.merge(*parts, key=_profile), key=_profile)
-            yield from (_together(profile, entries) for profile, entries in by_profile)
-
-    def _assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
-        for profile, item in assignments.listing(self._database, export, bucket, after):
-            yield Listed(profile, item)
-
-    def _formerly_assigned(self, export: str, bucket: int, after: str) -> Iterator[Listed]:
-        for profile, item in assignments.listing(self._database, export, bucket, after):
-            yield Listed(profile, former=((export, item),))
-
-    def _members(self, segment: str, bucket: int, after: str) -> Iterator[Listed]:
-        """Yield a segment's index in one bucket, reading page by page."""
-        while page := segments.listing(self._database, segment, bucket, after=after, limit=LISTING):
-            yield from map(Listed, page)
-            after = page[-1]
+        buckets = buckets_of(shard.index, run.shards)
+        if run.phase is not Phase.DELIVER:
+            return self._candidates.assigned(job.export, buckets, shard.after)
+        former = sorted(set().union(*job.adopts.values()))
+        return self._candidates.all(job.export, buckets, shard.after, former=former)
 
     def _count(self, job: Job, run: Run, read: Read) -> Iterator[Outstanding]:
         """Count those who needed work; yield records of those who are outstanding."""
@@ -290,45 +258,6 @@ class Pages:
         now = self._clock.now()
         # First: a record without a wait could stay unseen, a wait without a record is looked at in vain.
         waits.put(self._database, [OutstandingWait(now + ASKED_AGAIN, run.id, record.id) for record in records])
-        move = runs.move(run.id, shard, to=read.to, done=read.done, counts=read.counts, now=now)
+        move = runs.move(run, shard, to=read.to, done=read.done, counts=read.counts, seen=read.seen, now=now)
         if not self._database.transact([move, *(outstanding.add(record, now) for record in records)]):
             raise Conflict("cursor", "somebody else moved the cursor")
-
-
-def _is_before(run: Run, *moments: datetime | None) -> bool:
-    return all(moment is None or moment <= run.started_at - CLOCK_MARGIN for moment in moments)
-
-
-def _was_assigned(case: Case, run: Run) -> bool:
-    since = case.assigned.assignment.since
-    return bool(case.adopted) or (since is not None and since < run.started_at)
-
-
-_profile = attrgetter("profile")
-
-
-def _together(profile: str, entries: Iterable[Listed]) -> Listed:
-    """Return one entry of what several listings say of a profile."""
-    assignment: Item | None = None
-    former: tuple[tuple[str, Item], ...] = ()
-    for one in entries:
-        assignment = one.assignment if assignment is None else assignment
-        former = (*former, *one.former) if one.former else former
-    return Listed(profile, assignment, former)
-
-
-def _was_kept(job: Job, case: Case, survey: Survey) -> bool:
-    """Return whether the destination has refused to let a profile go of all that it has still to leave."""
-    records = ((leaver, survey.records[key].record) for key, leaver in case.unwanted.items())
-    return all(
-        record.refused is not None and record.refused.content is OUT
-        for leaver, record in records
-        if not job.has_released(case.profile, leaver.pair, record)
-    )
-
-
-def _has_released(job: Job, case: Case, survey: Survey) -> bool:
-    """Return whether a profile has nothing left to release of all that it does not want."""
-    return all(
-        job.has_released(case.profile, leaver.pair, survey.records[key].record) for key, leaver in case.unwanted.items()
-    )

@@ -186,6 +186,9 @@ class _Request:
             attributes=incoming.attributes,
             memberships=memberships,
         )
+        if incoming.forget is not None:
+            # Who it is has been worked out: nothing else of the person travels.
+            whole = Change(whole.profile_ids, self._received_at, position, self._webhook_id, forget=incoming.forget)
         packed = _Packed.of(whole)
         room = _room(self._source.name)
         parts = [packed] if packed.size <= room else list(_cut(whole, packed.size - room, room))

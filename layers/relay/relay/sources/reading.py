@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from relay.domain import moments
-from relay.domain.changes import MAX_SEGMENT_BYTES, Json, MembershipChange
+from relay.domain.changes import MAX_SEGMENT_BYTES, Forget, Json, MembershipChange
 from relay.domain.values import id_of, whole
 from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
 from relay.sources.json_body import MAX_KEYS, flaw_of
@@ -84,6 +84,8 @@ class Incoming:
     """How many of its memberships are none of this source's business."""
     left_out: Sequence[LeftOut] = ()
     left_out_counts: Mapping[str, int] = field(default_factory=dict)
+    forget: Forget | None = None
+    """The person is to be forgotten: then the rest only says who that is. A dialect reads a deletion notice as this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,7 @@ class Parts:
         snapshot: bool,
         at: datetime | None = None,
         ignored_memberships: int = 0,
+        forget: Forget | None = None,
     ) -> Incoming:
         """Return the profile made of what could be read; raises Misshapen when it is not to be taken."""
         self._require_enough(identities, attributes, bool(memberships) or ignored_memberships > 0)
@@ -227,6 +230,7 @@ class Parts:
             ignored_memberships=ignored_memberships,
             left_out=self._left_out,
             left_out_counts=self._counts,
+            forget=forget,
         )
 
     def _require_enough(

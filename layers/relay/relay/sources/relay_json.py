@@ -5,9 +5,11 @@
     "attributes": {"first_name": "Ada"},                      any JSON; null clears
     "memberships": [{"segment": "vip", "status": "realized", "at": "2026-01-31T12:00:00Z", "name": "VIPs"}],
     "at": "2026-01-31T12:00:00Z",                             time of identities and attributes; default: receipt
-    "snapshot": false                                         true: what is not named here is gone
+    "snapshot": false,                                        true: what is not named here is gone
+    "forget": true                                            the person is to be forgotten; the rest only says who
 }]}
-All keys are optional; times need `Z` or an offset; `status` is `realized` or `exited`.
+All keys are optional; times need `Z` or an offset; `status` is `realized` or `exited`. `"forget": "at_destinations"`
+asks the destinations to delete the contact or user, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
-from relay.domain.changes import Json, MembershipChange
+from relay.domain.changes import Forget, Json, MembershipChange
 from relay.problem_details import InputError, pointer, wrong_shape
 from relay.sources.json_body import document
 from relay.sources.reading import (
@@ -38,7 +40,7 @@ from relay.sources.recognising import sender_of
 
 STATUSES = {"realized": True, "exited": False}
 
-_KEYS = frozenset({"identities", "attributes", "memberships", "at", "snapshot"})
+_KEYS = frozenset({"identities", "attributes", "memberships", "at", "snapshot", "forget"})
 _MEMBERSHIP_KEYS = frozenset({"segment", "status", "at", "name"})
 _IS_UNKNOWN = "holds a key that this dialect does not know"
 
@@ -80,6 +82,7 @@ def _incoming(source: str, place: Place, given: Any) -> Incoming:
     snapshot = given.get("snapshot")
     if snapshot is not None and not isinstance(snapshot, bool):
         parts.leave_out(UNFIT_SNAPSHOT, "must be true or false", "snapshot")
+    forget = _forget(given.get("forget"), place)
     attributes = _object(parts, UNFIT_ATTRIBUTE, given, "attributes")
     return parts.incoming(
         identities=dict(_identities(parts, _object(parts, UNFIT_IDENTITY, given, "identities"))),
@@ -87,6 +90,20 @@ def _incoming(source: str, place: Place, given: Any) -> Incoming:
         memberships=list(_memberships(parts, given.get("memberships"))),
         snapshot=snapshot is True,
         at=at,
+        forget=forget,
+    )
+
+
+def _forget(given: Any, place: Place) -> Forget | None:
+    """Return whether the person is to be forgotten. A word that is not known must not keep somebody silently."""
+    if given is None or given is False:
+        return None
+    if given is True:
+        return Forget.HERE
+    if given == Forget.AT_DESTINATIONS.value:
+        return Forget.AT_DESTINATIONS
+    raise Misshapen(
+        [InputError(f'must be true, false or "{Forget.AT_DESTINATIONS.value}"', pointer((*place, "forget")))]
     )
 
 

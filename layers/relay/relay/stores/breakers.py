@@ -1,8 +1,9 @@
 """Breakers: whether a connection, or one of its exports, is stopped and why, and whether a resync is requested.
 
 One item per connection and one per export: pk `breakers#connection`, sk `connection` or `export#name`. Every change is
-one plain conditional write of one item. `epoch` counts how often a breaker changed between running and stopped, so the
-condition "the epoch is still the one that was read" means that nobody stopped it or let it go on meanwhile.
+one conditional write of one item; a stop and its end are written together with their notice. `epoch` counts how often a
+breaker changed between running and stopped, so the condition "the epoch is still the one that was read" means that
+nobody stopped it or let it go on meanwhile.
 
 **Requests.** Whoever does not do some work asks for a resync first: a run that makes up for it. A request is a new
 token, whatever stood there. Whoever starts runs reads the token, starts a run, and then clears the token if it is still
@@ -12,12 +13,15 @@ condition on a stop, and no second item. One that comes just when a stop ends co
 """
 
 import secrets
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from relay.domain import moments
 from relay.domain.problems import Actor, Conflict, Problem
+from relay.stores import notices
 from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Table, Update
+from relay.stores.notices import RECOVERED, STOPPED, Notice
 
 FORMAT: Final = 1
 
@@ -97,40 +101,42 @@ def load_all(database: Database, connection: str) -> list[Breaker]:
 
 
 def stop(database: Database, breaker: Breaker, problem: Problem, now: datetime) -> bool:
-    """Stop what was seen running; False when somebody else changed that meanwhile, or it was seen stopped."""
+    """Stop what was seen running, to be announced; False when somebody else changed that, or it was seen stopped."""
     if breaker.stop is not None:
         return False
     is_relapse = breaker.since is not None and now - breaker.since < RELAPSE_WITHIN
     relapses = breaker.relapses + 1 if is_relapse else 0
-    return _change(
-        database,
-        breaker,
-        {
-            **_reason(problem),
-            "epoch": breaker.epoch + 1,
-            "since": moments.text(now),
-            "relapses": relapses,
-            "probe_at": moments.text(now + _pause(relapses)),
-            "failing_since": "",
-        },
-    )
+    stopped: Item = {
+        **_reason(problem),
+        "epoch": breaker.epoch + 1,
+        "since": moments.text(now),
+        "relapses": relapses,
+        "probe_at": moments.text(now + _pause(relapses)),
+        "failing_since": "",
+    }
+    return _announce(database, breaker, stopped, STOPPED, now, _reason(problem))
 
 
 def restate(database: Database, breaker: Breaker, problem: Problem) -> Breaker:
     """Note that what is stopped has another reason now; return it as it is shown from now on."""
     if breaker.stop is None or breaker.stop[:3] == (problem.code, problem.what, problem.actor):
         return breaker
-    _change(database, breaker, _reason(problem))
+    _change(database, breaker, {**_reason(problem)})
     return breaker._replace(stop=Stop(problem.code, problem.what, problem.actor, breaker.stop.probe_at))
 
 
 def restart(database: Database, breaker: Breaker, now: datetime) -> bool:
-    """Let go on what was seen stopped; False when somebody else changed that meanwhile."""
+    """Let go on what was seen stopped, to be announced; False when somebody else changed that meanwhile."""
     if breaker.stop is None:
         return False
-    return _change(
-        database, breaker, {"code": "", "reason": "", "epoch": breaker.epoch + 1, "since": moments.text(now)}
-    )
+    running: Item = {"code": "", "reason": "", "epoch": breaker.epoch + 1, "since": moments.text(now)}
+    before = {
+        "code": breaker.stop.code,
+        "reason": breaker.stop.reason,
+        "actor": breaker.stop.actor.value,
+        "stopped_at": None if breaker.since is None else moments.text(breaker.since),
+    }
+    return _announce(database, breaker, running, RECOVERED, now, before)
 
 
 def begin_probe(database: Database, breaker: Breaker, now: datetime) -> bool:
@@ -195,12 +201,25 @@ def forget(database: Database, connection: str, export: str) -> None:
 
 def _change(database: Database, breaker: Breaker, changes: Item, seen: Expectation | None = None) -> bool:
     """Write changes if the breaker is still stopped, or still running, as it was seen."""
+    return database.write([_changed(breaker, changes, seen)])[0]
+
+
+def _announce(
+    database: Database, breaker: Breaker, changes: Item, what: str, now: datetime, details: Mapping[str, str | None]
+) -> bool:
+    """Write changes as `_change`, together with the notice of them."""
+    about = f"{breaker.subject}#{breaker.epoch + 1}"
+    named = {"connection": breaker.connection, "export": breaker.export, **details}
+    notice = Notice(now, what, about, tuple(named.items()))
+    return database.transact([_changed(breaker, changes), notices.note(notice)])
+
+
+def _changed(breaker: Breaker, changes: Item, seen: Expectation | None = None) -> Update:
     expect: Expectation = {"epoch": breaker.epoch or ABSENT, **(seen or {})}
-    key = _key(breaker.connection, breaker.export)
-    return database.write([Update(key, {**changes, "format": FORMAT}, expect=expect)])[0]
+    return Update(_key(breaker.connection, breaker.export), {**changes, "format": FORMAT}, expect=expect)
 
 
-def _reason(problem: Problem) -> Item:
+def _reason(problem: Problem) -> dict[str, str]:
     return {"code": problem.code, "reason": problem.what, "actor": problem.actor.value}
 
 

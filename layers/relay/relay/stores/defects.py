@@ -39,6 +39,12 @@ def note(database: Database, export: str, defects: Iterable[Defect]) -> None:
     database.write([Put(_key(export, defect.profile), _item(defect)) for defect in defects])
 
 
+def held(database: Database, export: str, profiles: Sequence[str]) -> list[str]:
+    """Return those of the profiles that are on record for an export."""
+    items = database.get([_key(export, profile) for profile in profiles])
+    return [profile for profile, item in zip(profiles, items, strict=True) if item is not None]
+
+
 def forget(database: Database, export: str, profiles: Iterable[str]) -> None:
     """Delete records of profiles that went well since."""
     database.write([Delete(_key(export, profile)) for profile in profiles])

@@ -37,6 +37,11 @@ def of_connection(database: Database, connection: str) -> list[Owner]:
     return [_owner(item) for item in database.query(Table.CONTROL, _partition(connection))]
 
 
+def targets(database: Database, connection: str) -> list[str]:
+    """Return all targets of a connection that were ever owned."""
+    return [str(item["sk"]) for item in database.query(Table.CONTROL, _partition(connection))]
+
+
 def to_adopt(database: Database, connection: str, export: str) -> dict[str, frozenset[str]]:
     """Return the targets of an export that were other exports' before, with those exports' keys.
 
@@ -50,16 +55,22 @@ def to_adopt(database: Database, connection: str, export: str) -> dict[str, froz
     }
 
 
+def after(seen: Owner | None, export: str, now: datetime) -> Owner:
+    """Return the owner of a target once an export takes it from the owner that was seen."""
+    epoch = round(now.timestamp() * 1000)
+    if seen is None:
+        return Owner(export, epoch)
+    former = {*seen.former, seen.export} - {export}
+    return Owner(export, max(epoch, seen.epoch + 1), tuple(sorted(former)))
+
+
 def take(
     database: Database, connection: str, target: str, export: str, seen: Owner | None, now: datetime
 ) -> Owner | None:
     """Give a target to an export, from the owner that was seen; None when somebody else was faster."""
-    key, epoch = _key(connection, target), round(now.timestamp() * 1000)
+    key, owner = _key(connection, target), after(seen, export, now)
     if seen is None:
-        owner = Owner(export, epoch)
         return owner if database.write([Put(key, _item(owner), {"pk": ABSENT})])[0] else None
-    former = {*seen.former, seen.export} - {export}
-    owner = Owner(export, max(epoch, seen.epoch + 1), tuple(sorted(former)))
     expect: Expectation = {"export": seen.export, "epoch": seen.epoch}
     return owner if database.write([Update(key, _item(owner), expect=expect)])[0] else None
 

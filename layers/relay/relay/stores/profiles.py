@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Final
 
 from relay.domain.moments import from_microseconds, microseconds
-from relay.domain.profiles import Alias, Membership, Profile, Register, Stamp
+from relay.domain.profiles import Alias, Forgotten, Membership, Profile, Register, Stamp
 from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write, size_of
 
 FORMAT: Final = 3
@@ -118,6 +118,11 @@ def save(
     return outcome
 
 
+def touch(profile_id: str, version: int) -> Write:
+    """Return the write after which nobody who has read this version of a profile can write it."""
+    return Update(_key(profile_id), {"version": version + 1}, expect={"version": version})
+
+
 def save_aliases(database: Database, aliases: Sequence[Alias]) -> list[bool]:
     """Write aliases, each over the version of what was read under its id (0: nothing); False where that has changed."""
     return database.write(
@@ -198,6 +203,10 @@ def _encode(profile: Profile, version: int, changed_at: datetime | None) -> Item
         document["trace"] = profile.trace
     if profile.receipts:
         document["receipts"] = {one: place(first) for one, first in profile.receipts.items()}
+    if profile.joined:
+        document["joined"] = sorted(profile.joined)
+    if profile.forgotten is not None:
+        document["forgotten"] = [microseconds(profile.forgotten.at), int(profile.forgotten.at_destinations)]
     if profile.identities_floor is not None:
         document["identities_floor"] = list(map(place, profile.identities_floor))
     if profile.attributes_floor is not None:
@@ -228,10 +237,16 @@ def _decode(item: Item) -> Profile | Alias:
             for segment, (realized, at, heard_at) in document["memberships"].items()
         },
         {one: times[first] for one, first in document.get("receipts", {}).items()},
+        frozenset(document.get("joined", ())),
+        _forgotten(document.get("forgotten")),
         document.get("trace"),
         changed_at,
         version,
     )
+
+
+def _forgotten(stored: Sequence[int] | None) -> Forgotten | None:
+    return None if stored is None else Forgotten(from_microseconds(stored[0]), stored[1] == 1)
 
 
 def _registers(stored: Mapping[str, Sequence[Any]], times: Sequence[datetime]) -> dict[str, Register]:

@@ -3,14 +3,17 @@
 A shard's record and its counts change together: a page adds its counts where it moves the cursor.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from relay.domain import moments
-from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards
+from relay.domain.runs import ENDED, Phase, Run, RunState, Shard, first_shards, marked
+from relay.stores import notices
 from relay.stores.database import ABSENT, Database, Delete, Expectation, Item, Key, Put, Table, Update
+from relay.stores.notices import RECORD, RUN_ENDED, RUN_STARTED, RUN_WAITS, Notice
 
 FORMAT: Final = 1
 
@@ -32,12 +35,13 @@ def begin(database: Database, run: Run) -> bool:
     shards = [Put(_shard(run.id, shard), _shard_item(shard, _expiry(run))) for shard in first_shards(run)]
     database.write(shards)
     expect: Expectation = {"run": ABSENT} if item is None else {"run": str(item["run"])}
-    return database.transact([*_records(run), Update(_last(run.export), {"run": run.id}, expect=expect)])
+    begun = Update(_last(run.export), {"run": run.id}, expect=expect)
+    return database.transact([*_records(run), begun, *map(notices.note, _announced(run, run.started_at))])
 
 
 def refuse(database: Database, run: Run) -> None:
     """Record a run that could not start, with its reason."""
-    database.write(_records(run))
+    database.transact([*_records(run), *map(notices.note, _announced(run, run.started_at))])
 
 
 def _records(run: Run) -> list[Put]:
@@ -99,10 +103,14 @@ def shard(database: Database, run: str, phase: Phase, index: int) -> Shard | Non
     return None if item is None else _shard_of(item)
 
 
-def move(run: str, shard: Shard, *, to: str, done: bool, counts: Mapping[str, int], now: datetime) -> Update:
-    """Return the write that adds a page's counts and moves the cursor, if it still is where the page began."""
-    place: Item = {"after": to, "done": done, "moved_at": moments.text(now)}
-    return Update(_shard(run, shard), place, _columns(counts), {"after": shard.after, "done": False})
+def move(run: Run, shard: Shard, *, to: str, done: bool, counts: Mapping[str, int], seen: int, now: datetime) -> Update:
+    """Return the write that adds a page's counts and moves the cursor, if it still is where the page began.
+
+    `seen` is how many profiles the page has looked at.
+    """
+    progress = marked(shard.progress, round((now - run.started_at).total_seconds()), seen)
+    place: Item = {"after": to, "done": done, "moved_at": moments.text(now), "progress": json.dumps(progress)}
+    return Update(_shard(run.id, shard), place, _columns(counts), {"after": shard.after, "done": False})
 
 
 def count(run: str, phase: Phase, index: int, counts: Mapping[str, int]) -> Update:
@@ -119,19 +127,26 @@ def note_sent_again(database: Database, run: str, shards: Iterable[Shard], now: 
 
 
 def next_phase(database: Database, run: Run, confirmed_by: str | None = None) -> bool:
-    """Begin a run's next phase; False when somebody else changed the run."""
+    """Begin a run's next phase; False when somebody else changed the run. Nothing is announced."""
     header = replace(run, state=RunState.RUNNING, phase=Phase(run.phase + 1), reason=None, confirmed_by=confirmed_by)
-    return _change(database, run, header)
+    return database.write([_changed(run, header)])[0]
 
 
 def change_state(database: Database, run: Run, state: RunState, now: datetime, reason: str | None = None) -> bool:
-    """Write a run's new state; False when somebody else changed the run."""
-    return _change(database, run, replace(run, state=state, reason=reason, ended_at=now if state in ENDED else None))
+    """Write a run's new state, to be announced; False when somebody else changed the run."""
+    header = replace(run, state=state, reason=reason, ended_at=now if state in ENDED else None)
+    return database.transact([_changed(run, header), *map(notices.note, _announced(header, now))])
 
 
-def _change(database: Database, run: Run, header: Run) -> bool:
-    item = _header_item(header, run.version + 1)
-    return database.write([Update(_header(run.id), item, expect={"version": run.version})])[0]
+def _changed(run: Run, header: Run) -> Update:
+    return Update(_header(run.id), _header_item(header, run.version + 1), expect={"version": run.version})
+
+
+def _announced(run: Run, now: datetime) -> list[Notice]:
+    """Return what is announced of a run that has come to its state."""
+    if run.state in ENDED:
+        return [Notice(now, RUN_ENDED, run.id), Notice(now, RECORD, run.id)]
+    return [Notice(now, RUN_WAITS if run.state is RunState.NEEDS_CONFIRMATION else RUN_STARTED, run.id)]
 
 
 def _columns(counts: Mapping[str, int]) -> dict[str, int]:
@@ -213,4 +228,5 @@ def _shard_of(item: Item) -> Shard:
         done=bool(item["done"]),
         counts={name.removeprefix(_COUNT): int(value) for name, value in item.items() if name.startswith(_COUNT)},
         moved_at=moments.parse(str(item["moved_at"])) if item["moved_at"] else None,
+        progress=tuple((int(at), int(done)) for at, done in json.loads(str(item.get("progress", "[]")))),
     )

@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.domain import moments
 from relay.domain.keyed_hash import bucket_of
-from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 """The version of the stored form of a catalogue entry. An index entry holds nothing but its key."""
@@ -31,6 +31,18 @@ class Segment:
 def add(database: Database, entries: Iterable[tuple[str, str]]) -> None:
     """Add (segment, profile id) pairs to the index; those already there stay."""
     database.write([Put(_entry(segment, profile_id), {}) for segment, profile_id in dict.fromkeys(entries)])
+
+
+def held(database: Database, entries: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return those of (segment, profile id) pairs that are in the index."""
+    asked = list(dict.fromkeys(entries))
+    items = database.get([_entry(segment, profile_id) for segment, profile_id in asked])
+    return [one for one, item in zip(asked, items, strict=True) if item is not None]
+
+
+def remove(segment: str, profile_id: str) -> Write:
+    """Return the write that takes a profile out of the index; to be done together with a write of the profile."""
+    return Delete(_entry(segment, profile_id))
 
 
 def listing(database: Database, segment: str, bucket: int, *, after: str = "", limit: int | None = None) -> list[str]:

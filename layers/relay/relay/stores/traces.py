@@ -6,12 +6,12 @@ and answers are masked, unless whoever asked for the trace asked for values, too
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from relay.domain import moments
-from relay.stores.database import Database, Item, Key, Put, Table
+from relay.stores.database import Database, Delete, Item, Key, Put, Table
 
 FORMAT: Final = 1
 
@@ -72,6 +72,17 @@ def attempts(database: Database, trace: str, now: datetime) -> list[Attempt]:
         for item in found
         if int(item["expires_at"]) > now.timestamp()
     ]
+
+
+def forget(database: Database, profiles: Iterable[str]) -> int:
+    """Delete all traces of profiles; return how many items those were."""
+    keys = [
+        Key(Table.CONTROL, f"trace#{profile}", str(item["sk"]))
+        for profile in profiles
+        for item in database.query(Table.CONTROL, f"trace#{profile}")
+    ]
+    database.write([Delete(key) for key in keys])
+    return len(keys)
 
 
 def _key(trace: str) -> Key:

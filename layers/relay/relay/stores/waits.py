@@ -4,7 +4,7 @@ pk `waits#n` (16 partitions, so that many waits at once do not meet one partitio
 An entry too many is a look in vain; the same wait written twice is one item.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -41,7 +41,15 @@ class OutstandingWait(NamedTuple):
     record: str
 
 
-Wait = IdentityWait | ConfirmWait | OutstandingWait
+class ForgetWait(NamedTuple):
+    """A profile of a source that was forgotten: what is left of it is looked for."""
+
+    due: datetime
+    source: str
+    profile: str
+
+
+Wait = IdentityWait | ConfirmWait | OutstandingWait | ForgetWait
 
 
 def put(database: Database, waits: Iterable[Wait]) -> None:
@@ -75,12 +83,15 @@ def _place(wait: Wait) -> Key:
     return Key(Table.CONTROL, partition, f"{moments.text(wait.due)}#{what}")
 
 
-_WORDS: Final = {IdentityWait: "identity", ConfirmWait: "confirm", OutstandingWait: "outstanding"}
+_WORDS: Final[Mapping[type[Wait], str]] = {
+    IdentityWait: "identity",
+    ConfirmWait: "confirm",
+    OutstandingWait: "outstanding",
+    ForgetWait: "forget",
+}
+_KINDS: Final = {word: kind for kind, word in _WORDS.items()}
 
 
 def _wait(text: str) -> Wait:
     due, word, first, second = text.split("#", 3)
-    moment = moments.parse(due)
-    if word == _WORDS[OutstandingWait]:
-        return OutstandingWait(moment, first, second)
-    return (ConfirmWait if word == _WORDS[ConfirmWait] else IdentityWait)(moment, first, second)
+    return _KINDS[word](moments.parse(due), first, second)

@@ -28,7 +28,7 @@ from relay.domain.problems import (
 )
 from relay.domain.runs import CUT_SHORT
 from relay.messages import CheckImport, Confirm, from_json
-from relay.observability import Count, Observability
+from relay.observability import Count, Observability, during_call
 from relay.queues import Received
 from relay.reconcile.confirmation import Confirmation
 from relay.reconcile.enqueue import LONGEST_DELAY, Enqueuer
@@ -298,7 +298,8 @@ class ImportChecker:
                 opened.note,
                 is_time_left=lambda: seconds_left() >= LAST_CALLS,
             )
-            given.add(part, destination.import_report(account, export, question, steps))
+            with during_call(opened.call):
+                given.add(part, destination.import_report(account, export, question, steps))
 
         try:
             if asked:

@@ -1,16 +1,23 @@
 """Starting a run of one export and saying what came of it; runs as JSON objects."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from relay.domain import ledger, moments
 from relay.domain.exports import Export
-from relay.domain.runs import Phase, Run, RunState
+from relay.domain.runs import Run
 from relay.events import SCHEDULED
 from relay.observability import Observability
+from relay.runs.pictures import picture
 from relay.runs.starter import Starter
 from relay.settings.settings import Settings
 from relay.stores import breakers, runs
 from relay.stores.database import Database
+
+
+class Planned(NamedTuple):
+    """What an operator has agreed to: the version of the settings that was planned with, and how many may leave."""
+
+    settings: int
+    leaving: int
 
 
 class Launcher:
@@ -22,14 +29,25 @@ class Launcher:
         self.observe = observe
         self._starter = starter
 
-    def launch(self, key: str, cause: str, *, retry: str | None = None) -> dict[str, Any]:
+    def launch(
+        self,
+        key: str,
+        cause: str,
+        *,
+        retry: str | None = None,
+        full: bool = False,
+        planned: Planned | None = None,
+    ) -> dict[str, Any]:
         """Start a run of the export `connection/export`; return it, or `run` None and the reason why none started.
 
-        `retry` asks it to try rejections again, as `Run.retry`.
+        `retry` and `full` are those of `Run`. None starts where the settings are not those of the plan.
         Raises SettingsProblem when there is no such export or it is invalid, Transient when AWS does not answer.
         """
         export = self.settings.export(key)
-        run = self._starter.start(export, cause, retry=retry)
+        if planned is not None and planned.settings != export.version:
+            return {"export": key, "run": None, "reason": "the settings were edited after the plan: plan again"}
+        leaving = None if planned is None else planned.leaving
+        run = self._starter.start(export, cause, retry=retry, full=full, planned_leaving=leaving)
         if run is None:
             return {"export": key, "run": None, "reason": self._why_not(export, cause)}
         self.observe.info("run", export=key, run=run.id, outcome=run.state.value)
@@ -60,20 +78,4 @@ class Launcher:
 
     def picture(self, run: Run) -> dict[str, Any]:
         """Return a run with its ledger as a JSON object."""
-        counts = ledger.total(shard.counts for shard in runs.shards(self.database, run.id))
-        if run.phase is Phase.REMOVE and run.state in (RunState.FINISHED, RunState.MANY_REJECTED):
-            counts["returned"] = ledger.returned(counts)
-        return {
-            "run": run.id,
-            "export": run.export,
-            "cause": run.cause,
-            "state": run.state.value,
-            "reason": run.reason,
-            "retry": run.retry,
-            "phase": run.phase.name.lower(),
-            "settings": run.settings,
-            "started_at": moments.text(run.started_at),
-            "ended_at": None if run.ended_at is None else moments.text(run.ended_at),
-            "counts": {name: number for name, number in sorted(counts.items()) if number},
-            "adds_up": ledger.adds_up(counts),
-        }
+        return picture(self.database, run)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from relay.breaker import failures
-from relay.breaker.pace import budget_used
+from relay.breaker.pace import budget_used, limits
 from relay.breaker.prober import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
@@ -29,8 +29,9 @@ from relay.stores import activations, breakers, defects, identities, imports, ru
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
-from relay.stores.waits import ConfirmWait, IdentityWait, OutstandingWait
+from relay.stores.waits import ConfirmWait, ForgetWait, IdentityWait, OutstandingWait
 from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
+from relay.workers.forgetting import Forgetting
 
 STALLED_AFTER: Final = timedelta(minutes=15)
 """A cursor that has not moved, or an import nobody has looked at, for so long has lost its message."""
@@ -53,6 +54,7 @@ class Ticker:
         enqueuer: Enqueuer,
         prober: Prober,
         aside: SetAside,
+        forgetting: Forgetting,
         directory: Directory,
         clock: Clock,
         observe: Observability,
@@ -70,6 +72,7 @@ class Ticker:
         self._enqueuer = enqueuer
         self._prober = prober
         self._aside = aside
+        self._forgetting = forgetting
         self._directory = directory
         self._clock = clock
         self._observe = observe
@@ -85,7 +88,7 @@ class Ticker:
         by_connection: dict[str, list[Export]] = {}
         for export in listing.valid.values():
             by_connection.setdefault(export.connection, []).append(export)
-        parts: list[tuple[str, Callable[[], None]]] = [("", partial(self._waits, listing.valid))]
+        parts: list[tuple[str, Callable[[], None]]] = [("", partial(self._waits, listing))]
         parts += [("", partial(self._stack, listing)), *(("", partial(step, listing)) for step in self._more)]
         # Last: a probe of an account that answers nothing takes a minute.
         parts += [
@@ -102,17 +105,17 @@ class Ticker:
         if met:
             raise Unexpected("defect", f"{met} parts of the tick met one")
 
-    def _waits(self, exports: Mapping[str, Export]) -> None:
+    def _waits(self, listing: Listing) -> None:
         """Do what waits ask for; each is dropped when it is done. One that meets a defect keeps no other waiting."""
         due = [wait for part in waits.due(self._database, self._clock.now() - CLOCK_MARGIN) for wait in part]
         failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
         failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
         for wait in due:
-            if isinstance(wait, OutstandingWait):
+            if isinstance(wait, OutstandingWait | ForgetWait):
                 try:
-                    self._settle(wait, exports)
-                except Exception as error:  # noqa: BLE001 - one run's records must hold up no other's
-                    self._observe.problem("wait", error, run=wait.run)
+                    self._go_on(wait, listing)
+                except Exception as error:  # noqa: BLE001 - one run's records, or one profile, must hold up no other
+                    self._observe.problem("wait", error, subject=wait[1])
                     failed.append(error)
                 else:
                     waits.drop(self._database, [wait])
@@ -145,6 +148,12 @@ class Ticker:
             if record.refused is not None and record.responsible is not None:
                 asked.append(due_of(wait.connection, record, record.responsible))
         self._enqueuer.confirm(asked)
+
+    def _go_on(self, wait: OutstandingWait | ForgetWait, listing: Listing) -> None:
+        if isinstance(wait, ForgetWait):
+            self._forgetting.due([wait], listing)
+        else:
+            self._settle(wait, listing.valid)
 
     def _settle(self, wait: OutstandingWait, exports: Mapping[str, Export]) -> None:
         run = self._settlement.due(wait)
@@ -209,7 +218,10 @@ class Ticker:
         return True
 
     def _show_budget(self, connection: str) -> None:
-        """Show how much of its daily budget a connection has used, while it works and while it is stopped."""
+        """Show what a connection may call, and how much of its daily budget it has used, stopped or not."""
+        allowed = limits(self._database, connection, self._clock.now())
+        if allowed:
+            self._observe.count(Count.CALLS_ALLOWED, allowed[0].a_minute, connection=connection)
         share = budget_used(self._database, connection, self._clock.now())
         if share is not None:
             self._observe.count(Count.BUDGET_PERCENT, round(100 * share), connection=connection)

@@ -1,14 +1,17 @@
 """Why a person was sent, or not: one sentence, then the facts."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from relay.domain.changes import Change, Forget
+from relay.domain.merging import merge
 from relay.domain.problems import SettingsProblem, Transient
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownExport
-from relay.stores import breakers
+from relay.stores import breakers, profiles
 from relay.wiring_people import People
 from relay.workers.operators.explaining import Explain, Explained, ExportPart
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER_CONNECTION, VIP, Bench, person
@@ -405,3 +408,59 @@ def test_without_exports_it_says_so(bench: Bench) -> None:
     bench.store(2, email=SECRET)
     bench.settings.saved.clear()
     assert ask(bench, person(2)).sentence == "The profile is stored, and there is no export."
+
+
+def test_who_is_being_taken_out_is_told_until_when() -> None:
+    bench = Bench(imports=True)
+    bench.store(2, email=SECRET)
+    bench.full_run()
+    bench.leave(2)
+    bench.consume(bench.look(2))
+    part = main(bench, 2)
+    assert (part.targets[0].desired, part.targets[0].matter) == ("out", "importing")
+    assert "It is being taken out. What the destination did is known by" in part.sentence
+
+
+def test_who_leaves_while_an_earlier_call_is_open_waits_for_it(bench: Bench) -> None:
+    bench.store(2, email=SECRET)
+    bench.full_run()
+    bench.store(2, name="Ada")
+    bench.tool.script = [Lost()]
+    bench.consume(bench.look(2))
+    bench.leave(2)
+    bench.consume(bench.look(2))
+    part = main(bench, 2)
+    assert (part.targets[0].desired, part.targets[0].matter) == ("out", "earlier call")
+    assert part.sentence.startswith("Waiting: an earlier call with other values may take effect until")
+
+
+def test_who_was_forgotten_is_told_and_what_is_still_to_be_taken_out(bench: Bench) -> None:
+    bench.store(2, email=SECRET)
+    bench.full_run()
+    bench.clock.time += MINUTE
+    [stored] = profiles.load(bench.database, [person(2)])
+    assert stored is not None
+    tombstone = merge(stored, Change((person(2),), bench.clock.now(), forget=Forget.HERE)).profile
+    profiles.save(bench.database, [tombstone], bench.clock.now())
+    told = ask(bench, person(2))
+    assert told.sentence.startswith(
+        "The person was forgotten at 2026-03-01 12:02 UTC, and nothing is known of it since. "
+        "It is still to be taken out. "
+        "letters/main: Waiting: the profile was forgotten, and is still to be taken out."
+    )
+    assert told.profile is not None
+    assert told.profile.forgotten_at == bench.clock.now()
+    bench.consume(bench.look(2))
+    told = ask(bench, person(2))
+    assert told.sentence.endswith("nothing is known of it since. Newer news makes a new person of it.")
+    assert told.exports[0].sentence == "Not selected: the person was forgotten."
+
+
+def test_all_ids_that_joined_a_profile_are_named(bench: Bench) -> None:
+    bench.store(2, email=SECRET)
+    [stored] = profiles.load(bench.database, [person(2)])
+    assert stored is not None
+    profiles.save(bench.database, [replace(stored, joined=frozenset({person(8)}))], bench.clock.now())
+    told = ask(bench, person(2))
+    assert told.profile is not None
+    assert told.profile.aliases == [person(8)]

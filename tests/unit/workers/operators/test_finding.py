@@ -3,6 +3,7 @@
 import pytest
 
 from relay.domain.identity import Rest, Unwanted
+from relay.domain.problems import Busy
 from relay.settings.inventory import Inventory
 from relay.stores import identities
 from relay.wiring_people import People
@@ -91,3 +92,12 @@ def test_identities_at_every_connection_are_looked_up(bench: Bench) -> None:
     bench.full_run(bench.other_export)
     assert [profile.id for profile in find(bench, "2@x.example").profiles] == [person(2)]
     assert bench.other_export.connection == OTHER_CONNECTION
+
+
+def test_aws_that_does_not_answer_is_no_unknown_person(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(name: str) -> None:
+        raise Busy("secrets_unavailable", "throttled")
+
+    monkeypatch.setattr(bench.settings, "source", busy)
+    with pytest.raises(Busy):
+        find(bench, "42")

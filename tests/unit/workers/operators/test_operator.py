@@ -30,7 +30,8 @@ def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
 
     shown = bench.ask("show", run=started["run"])
     assert (shown["state"], shown["counts"]["delivered"], shown["phase"]) == ("finished", 1, "deliver")
-    assert bench.ask("runs", export=MAIN) == {"runs": [shown]}
+    (listed,) = bench.ask("runs", export=MAIN)["runs"]
+    assert listed.items() <= shown.items()
 
 
 def test_only_one_run_of_an_export_is_active(bench: Bench) -> None:

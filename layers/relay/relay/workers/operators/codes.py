@@ -183,10 +183,11 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     ),
     "not_here": _Entry("Another of the admin functions answers the question.", _ADMINISTRATOR, _NOTHING),
     "unknown_run": _Entry("There is no such run.", _ADMINISTRATOR, _NOTHING),
+    "unknown_profile": _Entry("No profile is stored under what was asked for.", _ADMINISTRATOR, _NOTHING),
+    "unknown_segment": _Entry("Nothing was ever received of this segment.", _ADMINISTRATOR, _NOTHING),
+    "unknown_trace": _Entry("There is no such trace; traces are kept for an hour.", _ADMINISTRATOR, _NOTHING),
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
-    "unknown_profile": _Entry("No profile is stored under this.", _ADMINISTRATOR, _NOTHING),
-    "unknown_segment": _Entry("Nothing was ever received of the segment.", _ADMINISTRATOR, _NOTHING),
-    "unknown_trace": _Entry("There is no such trace (any more).", _ADMINISTRATOR, _NOTHING),
+    "several_profiles": _Entry("It stands for more than one profile.", _ADMINISTRATOR, _NOTHING),
     "unknown_queue": _Entry("The stack has no such queue.", _ADMINISTRATOR, _NOTHING),
 }
 
@@ -279,7 +280,11 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
         "Exports could not be started because of a defect; the log says where.", _US, _row(Failing.UNEXPECTED)
     ),
     DEFECT: _Entry("A defect of ours was met: report it.", _US, _row(Failing.UNEXPECTED)),
+    "not_announced": _Entry(
+        "EventBridge or the bucket does not take what is announced.", _ADMINISTRATOR, "It waits for 14 days."
+    ),
     # What passes by itself.
+    "event_refused": _Entry("EventBridge did not take some events.", _WAIT, "They are sent again every minute."),
     "rate_limited": _Entry("The destination asks us to slow down.", _WAIT, _AGAIN),
     "unavailable": _Entry("The destination has a problem of its own.", _WAIT, _AGAIN),
     "timeout": _Entry("No answer came in time.", _WAIT, _AGAIN),

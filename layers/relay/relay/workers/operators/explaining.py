@@ -1,6 +1,6 @@
 """Why was this person sent, or not: where a profile stands in every export, one sentence first and then the facts."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -46,7 +46,8 @@ class ProfilePart(Answer):
 
     id: str
     source: str
-    aliases: list[str] = Field(description="Ids that led to it and belong to the same person.")
+    aliases: list[str] = Field(description="Other ids of the same person.")
+    forgotten_at: datetime | None = Field(description="When the person was forgotten the last time.")
     stored_at: datetime | None = Field(description="When it was written last.")
     version: int = Field(description="How often it was written.")
     request: str | None = Field(description="The `request_id` of the webhook that changed it last.")
@@ -79,14 +80,6 @@ class TargetPart(Answer):
     refused: RefusedPart | None
     duplicate_of: str | None = Field(description="The profile with the same identity that is sent in its place.")
     not_before: datetime | None = Field(description="Before that nothing is sent, unless something changes.")
-
-
-class WantPart(Answer):
-    """A segment of the export that the profile is in, or was in."""
-
-    segment: str
-    status: str
-    at: datetime
 
 
 class StopPart(Answer):
@@ -125,7 +118,7 @@ class ExportPart(Answer):
         description="`delivered`, `waiting`, `rejected`, `duplicate`, `kept`, `not selected`, `set aside` or `unknown`."
     )
     sentence: str
-    wants: list[WantPart] = Field(default=[], description="The export's segments that the profile is or was in.")
+    wants: list[str] = Field(default=[], description="The export's segments that the profile is in.")
     assigned_since: datetime | None = Field(default=None, description="Since when it stands for an identity there.")
     targets: list[TargetPart] = []
     rejection: RefusedPart | None = Field(default=None, description="Of the mapping.")
@@ -179,7 +172,7 @@ class Explainer:
         parts += self._invalid(question.export)
         unknown = [f"{part.export}: {part.sentence}" for part in parts if part.state == "unknown"]
         return Explained(
-            sentence=" ".join([sentences.overall(stands), *unknown]) if stands or not unknown else " ".join(unknown),
+            sentence=" ".join([*_first(profile, stands, is_known=bool(stands) or not unknown), *unknown]),
             profile=_profile(profile, found, question.show_values),
             others=[other.id for other in others],
             exports=parts,
@@ -214,10 +207,7 @@ class Explainer:
             export=export.key,
             state=standing.state.value,
             sentence=sentences.sentence(standing, around, means),
-            wants=[
-                WantPart(segment=segment, status=_status(held.realized), at=held.at)
-                for segment, held in sorted(standing.memberships.items())
-            ],
+            wants=sorted(segment for segment, held in standing.memberships.items() if held.realized),
             assigned_since=standing.assigned_since,
             targets=[self._target(export, one, show) for one in standing.targets],
             rejection=None
@@ -269,11 +259,19 @@ def _nobody(found: Found) -> str:
     )
 
 
+def _first(profile: Profile, stands: Sequence[tuple[Standing, str]], *, is_known: bool) -> Iterator[str]:
+    if profile.is_tombstone and profile.forgotten is not None:
+        yield sentences.of_forgotten(profile.forgotten.at, stands)
+    elif is_known:
+        yield sentences.overall(stands)
+
+
 def _profile(profile: Profile, found: Found, show: bool) -> ProfilePart:
     return ProfilePart(
         id=profile.id,
         source=profile.source,
-        aliases=list(found.aliases),
+        aliases=sorted({*found.aliases, *profile.joined}),
+        forgotten_at=None if profile.forgotten is None else profile.forgotten.at,
         stored_at=profile.changed_at,
         version=profile.version,
         request=profile.trace,

@@ -47,6 +47,13 @@ def overall(standings: Sequence[tuple[Standing, str]]) -> str:
     return " ".join(parts)
 
 
+def of_forgotten(at: datetime, standings: Sequence[tuple[Standing, str]]) -> str:
+    """Return what is to be said of somebody who was forgotten first."""
+    left = [f"{one.export.key}: {said}" for one, said in standings if one.state is not State.NOT_SELECTED]
+    rest = "Newer news makes a new person of it." if not left else "It is still to be taken out."
+    return " ".join([f"The person was forgotten at {moment(at)}, and nothing is known of it since. {rest}", *left])
+
+
 def _said(standing: Standing, around: Surroundings, means: str | None) -> str:
     if standing.defect is not None:
         return (
@@ -67,6 +74,8 @@ def _said(standing: Standing, around: Surroundings, means: str | None) -> str:
 
 
 def _not_selected(standing: Standing, worst: AtTarget | None) -> str:
+    if standing.is_forgotten:
+        return _with_what_is_held("Not selected: the person was forgotten.", worst)
     if standing.is_left_out:
         return _with_what_is_held("Not selected: the export's only_if is false for the profile.", worst)
     left = [held.at for held in standing.memberships.values() if not held.realized]
@@ -141,6 +150,8 @@ def _of_leaver(standing: Standing, one: AtTarget, around: Surroundings, means: s
 
 
 def _why_it_leaves(standing: Standing) -> str:
+    if standing.is_forgotten:
+        return "was forgotten"
     if standing.is_left_out:
         return "is left out by the export's only_if"
     return "has another identity or target by now" if standing.is_selected else "left the export's segments"
