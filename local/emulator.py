@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ministack.core import iam_actions, iam_evaluator  # type: ignore[import-not-found]
@@ -33,7 +34,8 @@ def _with_schedule_groups(resource_of: Callable[..., str]) -> Callable[..., str]
     def fixed(service: str, *request: Any) -> str:
         resource = resource_of(service, *request)
         *_, body, query, _region, _account = request
-        group = iam_actions._param(body, query, "groupName") if service == "scheduler" else None  # noqa: SLF001
+        named = ("groupName", "GroupName")  # in the address, or in the body
+        group = iam_actions._param(body, query, *named) if service == "scheduler" else None  # noqa: SLF001
         return resource.replace(":schedule/default/", f":schedule/{group}/") if group else resource
 
     return fixed
@@ -82,6 +84,34 @@ def _with_statements(checks_of: Callable[..., list[tuple[str, str]]]) -> Callabl
     return fixed
 
 
+_TAG = re.compile(r"\$\{aws:PrincipalTag/([^}]+)\}", re.IGNORECASE)
+
+
+def _with_principal_tags(first_match: Callable[..., Any]) -> Callable[..., Any]:
+    """Fill the tags of who asks into the resources of statements; without its tag a resource names nothing.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+
+    def fixed(context: Any, statements: list[Any], effect: str) -> Any:
+        def filled(resource: str) -> str | None:
+            tags = [context.principal_keys.get(f"aws:principaltag/{name.lower()}") for name in _TAG.findall(resource)]
+            # Of a tag's value no letter is a wildcard.
+            if any(not tag or "*" in tag or "?" in tag for tag in tags):
+                return None
+            return _TAG.sub(lambda _: tags.pop(0), resource)
+
+        def with_tags(statement: Any) -> Any:
+            if not any(map(_TAG.search, statement.resources)):
+                return statement
+            resources = [one for resource in statement.resources if (one := filled(resource)) is not None]
+            return replace(statement, resources=resources or ["arn:nothing"])
+
+        return first_match(context, [with_tags(statement) for statement in statements], effect)
+
+    return fixed
+
+
 def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
     """Count requests on the loopback device as come by TLS, without which our queues and the bucket take nothing."""
     return lambda source, _by_tls: pin(source, True)
@@ -93,6 +123,7 @@ if __name__ == "__main__":
     iam_actions.extract_resource_arn = _with_schedule_groups(iam_actions.extract_resource_arn)
     iam_actions.extract_iam_action = _with_batches_as_singles(iam_actions.extract_iam_action)
     iam_actions.dynamodb_transaction_checks = _with_statements(iam_actions.dynamodb_transaction_checks)
+    iam_evaluator._first_match = _with_principal_tags(iam_evaluator._first_match)  # noqa: SLF001
     iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]
 

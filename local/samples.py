@@ -40,9 +40,7 @@ def put(stack: LocalStack, mark: str = "") -> dict[str, Any]:
     """
     administrator, operator = Administrator(stack), Operator(stack)
     source = f"{mark}{SOURCE}"
-    administrator.put_source(
-        source, dialect="relay-json", auth="bearer", secret=SECRET, profile_key="[identities.crm, attributes.email]"
-    )
+    administrator.put_source(source, dialect="relay-json", auth="bearer", secret=SECRET, profile_key="identities.crm")
     administrator.wait_until_seen()
     answer = Platform(stack, source, SECRET).post({"changes": [_person("c-1001", "Kim"), _person("c-1002", "Robin")]})
     if answer.status_code != 202:

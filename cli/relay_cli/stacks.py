@@ -45,7 +45,7 @@ def find(
         return _local(folder)
     named = stack or environment.get(VARIABLE)
     if named:
-        return Stack(named, region=region, profile=profile)
+        return _running(folder, environment, named) or Stack(named, region=region, profile=profile)
     configured = _configured(folder)
     if "stack_name" in configured:
         return Stack(
@@ -58,6 +58,15 @@ def find(
         f"There is no --stack, {VARIABLE} is not set, and no {CONFIGURATION} was found here.",
         "relay status --stack audience-relay",
     )
+
+
+def _running(folder: Path, environment: Mapping[str, str], name: str) -> Stack | None:
+    """Return the stack on this machine where the environment leads to it: its address for webhooks is another one."""
+    endpoint = environment.get("AWS_ENDPOINT_URL")
+    if endpoint is None or _upwards(folder, DESCRIPTION) is None:
+        return None
+    local = _local(folder)
+    return local if (local.name, local.endpoint) == (name, endpoint) else None
 
 
 def _local(folder: Path) -> Stack:

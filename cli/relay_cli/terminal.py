@@ -48,6 +48,7 @@ class Terminal:
 
             def move(part: float | None, said: str) -> None:
                 progress.update(task, total=None if part is None else 1.0, completed=part or 0.0, said=printable(said))
+                progress.refresh()
 
             yield move
 

@@ -35,3 +35,25 @@ DYNAMODB_SECONDS: Final = 0.005
 QUEUE_SECONDS: Final = 0.010
 DESTINATION_SECONDS: Final = 0.300
 """How long a function waits for the answer of one call: assumed, not measured."""
+
+API_GATEWAY_REQUEST: Final = 3.50 / 1e6
+"""Of a REST API. https://aws.amazon.com/api-gateway/pricing/"""
+
+SECRET_MONTH: Final = 0.40
+SECRET_READ: Final = 0.05 / 1e4
+"""https://aws.amazon.com/secrets-manager/pricing/"""
+
+KEY_MONTH: Final = 1.00
+"""https://aws.amazon.com/kms/pricing/"""
+
+ALARM_MONTH: Final = 0.10
+METRIC_MONTH: Final = 0.30
+DASHBOARD_MONTH: Final = 3.00
+"""https://aws.amazon.com/cloudwatch/pricing/"""
+
+DYNAMODB_GB_MONTH: Final = 0.25 + 0.20
+"""Stored, and kept for point-in-time recovery."""
+
+POLLS_MONTH: Final = 5 * 3 * 60 * 24 * 30
+"""Requests of an idle queue: Lambda looks into it with five connections, each waiting up to 20 seconds.
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html"""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from relay.deployed import Deployed
 from relay.destinations.contract import Account, Caller
 from relay.domain import ledger, merging
 from relay.domain.assignment import Assignment, Pair
@@ -44,6 +45,7 @@ from relay.workers.tick import STALLED_AFTER
 from tests.fakes.bench_destination import BenchDestination
 from tests.fakes.bench_settings import BenchSettings
 from tests.fakes.clock import FakeClock
+from tests.fakes.deployed import FakeAws
 from tests.fakes.memory_database import MemoryDatabase
 
 VIP, LAPSED = "shop/vip", "shop/lapsed"
@@ -129,6 +131,8 @@ class Bench:
         self.checks, self.changes = BenchQueue(self.step), BenchQueue(self.step)
         self.settings = BenchSettings({CONNECTION: TOOL, OTHER_CONNECTION: OTHER})
         self.inventory = Inventory()
+        self.aws = FakeAws(self.clock.now())
+        """What AWS shows of the stack."""
         self.own_schedules: frozenset[str] = frozenset()
         """Exports with a schedule of their own; the default one starts the others."""
         self.scheduled_now: Timetable | None = None
@@ -274,7 +278,11 @@ class Bench:
     def operator(self, level: Level = Level.OPERATE) -> Operator:
         """Return what answers the questions of the function of a level."""
         self.stack.environment = {**self.stack.environment, "RELAY_ADMIN": level.value}
-        return Operators(self.stack).operator()
+        operators = Operators(self.stack)
+        operators.destination_names = [TOOL, OTHER]
+        self.aws.now = self.clock.now()
+        operators.deployed = Deployed("bench", "https://sqs/1", [TOOL, OTHER], self.clock, self.aws)
+        return operators.operator()
 
     def ask(self, ask: str, **arguments: Any) -> Any:
         """Return the answer to a question; an error fails."""

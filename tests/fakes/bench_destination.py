@@ -62,6 +62,7 @@ class BenchDestination:
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
     reasons: Mapping[str, str] = field(default_factory=lambda: REASONS)
+    stops: Mapping[str, str] = field(default_factory=dict)
 
     held: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
     calls_made: list[list[Step]] = field(default_factory=list)

@@ -115,6 +115,7 @@ class SimDestination:
     connection_model: type[BaseModel] = BaseModel
     options_model: type[BaseModel] = BaseModel
     reasons: Mapping[str, str] = field(default_factory=dict)
+    stops: Mapping[str, str] = field(default_factory=dict)
     held: dict[Place, dict[str, str]] = field(default_factory=dict)
     last_at: dict[Place, datetime] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from local.admin_pages import CODES, codes_page
 from relay.wiring import Stack
 from relay.wiring_operators import Operators
 from relay.workers.operators.protocol import Error, read, schema_text
@@ -56,3 +57,7 @@ def test_every_question_and_answer_says_what_it_is(ask: str) -> None:
     definition = json.loads(schema_text(QUESTIONS))["$defs"][f"question_{ask}"]
     assert definition["description"]
     assert definition["additionalProperties"] is False
+
+
+def test_the_page_of_codes_is_the_one_that_is_printed_now() -> None:
+    assert CODES.read_text() == codes_page(), "run make pages"

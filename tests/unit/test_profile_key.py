@@ -1,8 +1,12 @@
 """Which profile a change is about."""
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 from relay.domain.expressions import compiled
+from relay.sources import adobe_http
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import Incoming
 from tests.examples import example
@@ -81,3 +85,27 @@ def test_what_identifies_nobody() -> None:
     for expression in table:
         with example(expression):
             assert not keys_of(profile(), compiled(expression))
+
+
+def test_the_examples_of_the_page_name_whom_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs/sources.md").read_text(encoding="utf-8")
+    table = page.partition("### `profile_key`\n")[2].partition("It may yield")[0]
+    body = {
+        "identityMap": {
+            "ECID": [{"id": "e1"}, {"id": "e2", "primary": True}],
+            "crm": [{"id": "c1"}, {"id": "c2"}],
+        },
+        "email": "Kim@example.com",
+    }
+    (profile,) = adobe_http.read(json.dumps(body).encode(), source="aep", namespaces={"ups"}).profiles
+    found = {
+        expression: keys_of(profile, compiled(expression))
+        for expression in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)[1:]
+    }
+    assert found == {
+        "identities.crm": {"c1", "c2"},
+        "identities.crm[0]": {"c1"},
+        "[identities.crm[0], attributes.email]": {"c1", "kim@example.com"},
+        "[identities.crm, attributes.email][]": {"c1", "c2", "kim@example.com"},
+        "identityMap.ECID[?primary].id": {"e2"},
+    }

@@ -23,6 +23,7 @@ TOP_DOWN = (
     "reconcile",
     "routing",
     "breaker",
+    "deployed",
     "schedules",
     "events",
     "settings",

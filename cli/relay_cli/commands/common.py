@@ -1,6 +1,6 @@
 """What the modules of commands share."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
@@ -12,6 +12,13 @@ def _default(value: Any) -> Any:
 
 FLAGS = Parameter(negative="", show_default=_default)
 """A flag is given or not: there is no --no-flag."""
+
+Input = Annotated[str, Parameter(allow_leading_hyphen=True)]
+"""What may be `-`, for standard input or output."""
+
+FromFile = Annotated[str | None, Parameter(name="--from", allow_leading_hyphen=True)]
+SecretFile = Annotated[str | None, Parameter(allow_leading_hyphen=True)]
+Assignments = Annotated[tuple[str, ...], Parameter(name="--set", negative="")]
 
 LOOK = Group("Look", sort_key=1)
 RUN = Group("Run", sort_key=2)

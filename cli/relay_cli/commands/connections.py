@@ -1,13 +1,13 @@
 """Connections: the accounts at destinations."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from relay_cli.commands import secrets
-from relay_cli.commands.common import FLAGS, SETTINGS
-from relay_cli.commands.sources import Set
+from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, SecretFile
 from relay_cli.editing import Field, Given, Kind, read_fields
 from relay_cli.failures import Exit, Failure
 from relay_cli.parts import Cell, Line, Table, Tone
@@ -23,26 +23,14 @@ app = App(
 
 AGREED = "I agree"
 """What an administrator writes down as `privacy_consent`."""
-_CONSENT = (
-    f'"{AGREED}": on your instruction this data leaves your account for that destination, and you answer for it. '
-    "Without it nothing is sent."
-)
 
 
 def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:
     """Return what every connection has, and what its destination adds once that is known."""
     destinations = described["destinations"]
     common = [
-        Field("destination", "The kind of destination.", True, False, None, sorted(destinations)),
-        Field("display_name", "What the connection is for.", True, False, None, None),
-        Field(
-            "privacy_consent",
-            _CONSENT,
-            True,
-            False,
-            None,
-            [AGREED],
-        ),
+        replace(one, choices=sorted(destinations)) if one.name == "destination" else one
+        for one in read_fields(described["connection_fields"])
     ]
     of_destination = destinations.get(document.get("destination")) or {}
     own = read_fields(of_destination.get("connection_fields") or ())
@@ -76,8 +64,8 @@ def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
 
 @app.command
 def add(
-    name: str, /, *, destination: str | None = None, consent: bool = False, set_: Set = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+    name: str, /, *, destination: str | None = None, consent: bool = False, set_: Assignments = (),
+    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Write a new connection down. It asks for what is needed, and the stack checks it before anything is written.
 
@@ -105,8 +93,8 @@ def add(
 
 @app.command
 def edit(
-    name: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+    name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
+    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Change a connection. Without options it opens in your editor, without its secrets.
 

@@ -1,10 +1,11 @@
 """Why somebody was sent, or not."""
 
+from relay_cli.commands.common import Input
 from relay_cli.relay import Injected, Relay
 from relay_cli.views import people as view
 
 
-def explain(profile: str, export: str | None = None, /, *, show_values: bool = False, relay: Injected) -> None:
+def explain(profile: Input, export: str | None = None, /, *, show_values: bool = False, relay: Injected) -> None:
     """Say why a person was sent, or not: one sentence first, then the facts.
 
     Parameters

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
-from relay_cli.commands.common import FLAGS, SETTINGS
-from relay_cli.commands.sources import Set
+from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile
 from relay_cli.editing import (
     Document,
     Field,
@@ -101,9 +100,7 @@ def show(export: str, /, *, relay: Injected) -> None:
 
 
 @app.command
-def add(
-    export: str, /, *, set_: Set = (), from_: Annotated[str | None, Parameter(name="--from")] = None, relay: Injected
-) -> None:
+def add(export: str, /, *, set_: Assignments = (), from_: FromFile = None, relay: Injected) -> None:
     """Write a new export down. It asks for what is needed, and the stack checks it before anything is written.
 
     One that streams begins to send at once; the others begin with their next run.
@@ -129,8 +126,8 @@ def add(
 
 @app.command
 def edit(
-    export: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, relay: Injected,
+    export: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
+    from_: FromFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Change an export. Without options it opens in your editor.
 
@@ -191,7 +188,7 @@ def resume(export: str, /, *, relay: Injected) -> None:
 
 
 @app.command
-def duplicate(export: str, copy: str, /, *, set_: Set = (), relay: Injected) -> None:
+def duplicate(export: str, copy: str, /, *, set_: Assignments = (), relay: Injected) -> None:
     """Write a copy of an export down. It is paused until you resume it.
 
     Two exports of one connection cannot have the same list, segment or marking: change it with --set.

@@ -1,5 +1,6 @@
 """Forgetting a person."""
 
+from relay_cli.commands.common import Input
 from relay_cli.commands.explaining import profile_of
 from relay_cli.failures import TimedOut
 from relay_cli.relay import Answer, Injected
@@ -7,7 +8,7 @@ from relay_cli.views import people as view
 
 
 def forget(
-    profile: str, /, *, at_destinations: bool = False, yes: bool = False, timeout: float = 600, relay: Injected
+    profile: Input, /, *, at_destinations: bool = False, yes: bool = False, timeout: float = 600, relay: Injected
 ) -> None:
     """Forget a person: every export sees them leave, then nothing here holds anything of them.
 

@@ -57,7 +57,8 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
     counts: Counter[str] = Counter()
     named: dict[str, list[object]] = {}
     settings: int | None = None
-    before: int | None = None
+    obstacles: list[str] = []
+    before = 0
     with relay.screen.progress(f"plan of {export}", relay.now, SAY_EVERY) as move:
         for page in relay.pages("plan", export=export, first=first):
             if settings is not None and page["settings"] != settings:
@@ -67,8 +68,8 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
             for kind, ids in page["first"].items():
                 kept = named.setdefault(kind, [])
                 kept += ids[: first - len(kept)]
-            if page.get("assigned_before") is not None:
-                before = page["assigned_before"]
+            obstacles += [one for one in page.get("obstacles") or () if one not in obstacles]
+            before += page.get("assigned_before") or 0
             move(None, f"{number(counts['selected'])} profiles, {number(counts['leave'])} would leave")
     return {
         "format": FORMAT,
@@ -78,4 +79,5 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
         "counts": {name: count for name, count in sorted(counts.items()) if count},
         "first": named,
         "assigned_before": before,
+        "obstacles": obstacles,
     }

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from relay_cli.commands.common import FLAGS, RUN
+from relay_cli.commands.common import FLAGS, RUN, Input
 from relay_cli.failures import Exit, Failure, TimedOut, UsageFailure
 from relay_cli.parts import Cell, Line, Tone, span
 from relay_cli.relay import Answer, Injected, Relay
@@ -161,7 +161,7 @@ def cancel(run: str, /, *, relay: Injected) -> None:
 
 
 @app.command
-def report(run: str, /, *, html: str, relay: Injected) -> None:
+def report(run: str, /, *, html: Input, relay: Injected) -> None:
     """Write a report of a run to look at or to print: one HTML file without scripts and without personal data.
 
     Parameters

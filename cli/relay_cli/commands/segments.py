@@ -1,12 +1,9 @@
 """Segments: which ones there are, and how many members we hold."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from cyclopts import App
 
 from relay_cli.commands.common import FLAGS, LOOK
-from relay_cli.failures import Exit, Failure
+from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Text, Tone, number, share
 from relay_cli.relay import Answer, Injected, Relay
 from relay_cli.views import people as view
@@ -19,8 +16,8 @@ SAY_EVERY = 15.0
 @app.command(name="list")
 def list_(*, relay: Injected) -> None:
     """List the segments that were ever seen."""
-    found = relay.ask_list("segments", "segments")
-    relay.screen.show_list(found, view.segments(found, relay.now()))
+    answer = relay.ask("segments")
+    relay.screen.show_list(answer["segments"], view.segments(answer, relay.now()))
 
 
 @app.command
@@ -54,29 +51,35 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     differ = abs(held - expect) > tolerance
     whole = {**answer, "expected": expect, "difference": held - expect}
     said = f"We hold {number(held)} of {number(expect)} members of {segment}: {number(held - expect)} of difference."
+    counted = {one["export"]: one["members"] for one in answer.get("by_day") or ()}
     facts: list[tuple[str, Text]] = [
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),
     ]
-    facts += [(f"at {place}", number(count)) for place, count in _destinations(answer).items()]
+    facts += [(f"the last run of {export}", number(count)) for export, count in counted.items()]
     relay.screen.show(whole, [Line(Cell(said, Tone.WARN if differ else Tone.GOOD)), Facts(facts)])
     return Exit.WRONG if differ else Exit.WELL
 
 
-def _destinations(answer: Answer) -> Mapping[str, int]:
-    found: Mapping[str, int] = answer.get("destinations") or {}
-    return found
-
-
 def _counted(relay: Relay, segment: str) -> Answer:
-    """Add the pages of a segment up."""
+    """Add the pages of a segment up. Times are the first and the last of all pages; texts of a time sort by it."""
+    pages: list[Answer] = []
     members = 0
-    whole: dict[str, Any] = {}
     with relay.screen.progress(segment, relay.now, SAY_EVERY) as move:
         for page in relay.pages("segment", segment=segment):
+            pages.append(page)
             members += page["members"]
-            whole |= {name: value for name, value in page.items() if value is not None}
             move(None, f"{number(members)} members")
-    if not whole:
-        raise Failure(f"There is no segment {segment}.", "", "relay segments list")
-    return {**whole, "segment": segment, "members": members, "next": None}
+
+    def times(name: str) -> list[str]:
+        return sorted(page[name] for page in pages if page.get(name))
+
+    return {
+        **pages[0],
+        "members": members,
+        "left": sum(page.get("left") or 0 for page in pages),
+        "first_change": next(iter(times("first_change")), None),
+        "last_change": next(reversed(times("last_change")), None),
+        "last_received": next(reversed(times("last_received")), None),
+        "next": None,
+    }

@@ -9,16 +9,17 @@ import secrets
 from collections.abc import Mapping
 from datetime import datetime
 
+from relay_cli.commands.common import Input
+from relay_cli.door import Posted
 from relay_cli.failures import Exit, Failure, TimedOut
 from relay_cli.parts import Cell, Line, Tone, number
 from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import people as view
 
-_SETTLED = frozenset({"delivered", "unchanged", "rejected", "duplicate", "not selected"})
 _LEAST_KEY_BYTES = 16
 
 
-def send(source: str, file: str, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
+def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
     """Post a file to a source, signed as the source wants it, and follow it to the destinations.
 
     Exports that do not stream show it with their next run. Exit code 1 when something was rejected.
@@ -38,7 +39,8 @@ def send(source: str, file: str, /, *, no_follow: bool = False, timeout: float =
     settings = relay.door.secret("sources", source)
     if settings is None:
         raise unknown("source", source, relay.door.secret_names("sources"), "relay sources list")
-    posted = relay.door.post(source, body, proof(settings, body, relay.now()))
+    proven = proof(settings, body, relay.now())
+    posted = relay.door.post(source, body, proven)
     answer = _body(posted.body)
     if posted.status >= 300:
         raise Failure(
@@ -54,7 +56,7 @@ def send(source: str, file: str, /, *, no_follow: bool = False, timeout: float =
     if no_follow:
         relay.screen.show(answer, [Line(Cell(f"{number(answer.get('accepted'))} changes were accepted.", Tone.GOOD))])
         return Exit.WRONG if answer.get("rejected") else Exit.WELL
-    return _followed(relay, source, body, posted.sent_at, timeout)
+    return _followed(relay, source, body, posted, proven, timeout)
 
 
 def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[str, str]:
@@ -89,33 +91,31 @@ def signing_key(secret: str) -> bytes:
     return key if len(key) >= _LEAST_KEY_BYTES else text.encode()
 
 
-def _followed(relay: Relay, source: str, body: bytes, sent_at: datetime, timeout: float) -> int:
-    text, latest = body.decode(errors="replace"), dict[str, Answer]()
+def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Mapping[str, str], timeout: float) -> int:
+    text, latest = body.decode(errors="replace"), list[Answer]()
 
     def look() -> Answer | None:
-        found = relay.ask_list("follow", "changes", source=source, body=text, received_at=sent_at.isoformat())
-        latest["seen"] = {"changes": found}
-        return latest["seen"] if all(map(_is_settled, found)) else None
+        asked = {"source": source, "body": text, "received_at": posted.sent_at.isoformat()}
+        pages = list(relay.pages("follow", **asked, webhook_id=proven.get("webhook-id")))
+        seen = {
+            "changes": [change for page in pages for change in page["changes"]],
+            "left_out": sum(page["left_out"] for page in pages),
+        }
+        latest.append(seen)
+        return seen if all(page["settled"] for page in pages) else None
 
     answer = relay.wait(timeout, look)
-    shown = latest["seen"]
+    shown = latest[-1]
     relay.screen.show_list(shown["changes"], view.followed(shown))
     if answer is None:
         why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
         raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")
-    bad = any(change.get("rejected") or _rejects(change) for change in shown["changes"])
+    bad = any(not change["accepted"] or _rejects(change) for change in shown["changes"])
     return Exit.WRONG if bad else Exit.WELL
 
 
-def _is_settled(change: Answer) -> bool:
-    if change.get("rejected") or change.get("merged") == "stale":
-        return True
-    exports = change.get("exports") or ()
-    return change.get("merged") is True and all(one.get("state") in _SETTLED for one in exports)
-
-
 def _rejects(change: Answer) -> bool:
-    return any(one.get("state") == "rejected" for one in change.get("exports") or ())
+    return any(one["state"] == "rejected" for one in change["exports"])
 
 
 def _body(text: str) -> Answer:

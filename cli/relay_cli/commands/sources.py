@@ -1,12 +1,12 @@
 """Sources: the platforms that post webhooks."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from relay_cli.commands import secrets
-from relay_cli.commands.common import FLAGS, SETTINGS
+from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, SecretFile
 from relay_cli.editing import Field, Given, Kind, read_fields
 from relay_cli.parts import Cell, Line, Tone
 from relay_cli.relay import Answer, Injected
@@ -25,8 +25,6 @@ def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # 
 
 
 KIND = Kind("source", _fields)
-
-Set = Annotated[tuple[str, ...], Parameter(name="--set", negative="", allow_leading_hyphen=False)]
 
 
 @app.command(name="list")
@@ -52,8 +50,8 @@ def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
 
 @app.command
 def add(
-    name: str, /, *, set_: Set = (), from_: Annotated[str | None, Parameter(name="--from")] = None,
-    secret_file: str | None = None, relay: Injected,
+    name: str, /, *, set_: Assignments = (), from_: FromFile = None,
+    secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Write a new source down. It asks for what is needed, and the stack checks it before anything is written.
 
@@ -74,8 +72,8 @@ def add(
 
 @app.command
 def edit(
-    name: str, /, *, set_: Set = (), unset: tuple[str, ...] = (),
-    from_: Annotated[str | None, Parameter(name="--from")] = None, secret_file: str | None = None, relay: Injected,
+    name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
+    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
 ) -> None:  # fmt: skip
     """Change a source. Without options it opens in your editor, without its secrets.
 

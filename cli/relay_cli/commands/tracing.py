@@ -1,12 +1,13 @@
 """Looking at one profile for real, and at what happened under a trace."""
 
+from relay_cli.commands.common import Input
 from relay_cli.commands.explaining import profile_of
 from relay_cli.failures import TimedOut
 from relay_cli.relay import Answer, Injected
 from relay_cli.views import people as view
 
 
-def try_(export: str, profile: str, /, *, show_values: bool = False, timeout: float = 60, relay: Injected) -> None:
+def try_(export: str, profile: Input, /, *, show_values: bool = False, timeout: float = 60, relay: Injected) -> None:
     """Look at one profile for an export, through its queue and at its pace, and show the attempt: request and answer.
 
     What is missing at the destination is sent, as with any look.

@@ -23,6 +23,8 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     if stops:
         yield Table(("stopped", "code", "reason", "who must act", "since", "next probe"), stops, title="Stops")
     yield queues(answer["queues"])
+    for one in answer.get("unread") or ():
+        yield Line(Cell(f"AWS did not answer just now: {one}", Tone.WARN))
     if answer.get("waits"):
         yield Line(f"{number(answer['waits'])} waits are due.")
 
@@ -70,11 +72,12 @@ def connections(found: Sequence[Mapping[str, Any]]) -> Table:
             one.get("display_name") or "-",
             _state(one["state"]),
             number(len(one["exports"])),
+            Cell(one.get("problem") or "-", Tone.BAD if one.get("problem") else Tone.QUIET),
         ]
         for one in found
     ]
     return Table(
-        ("connection", "destination", "display name", "state", "exports"),
+        ("connection", "destination", "display name", "state", "exports", "problem"),
         rows,
         title="Connections",
         numbers=frozenset({"exports"}),
@@ -205,6 +208,7 @@ def _schedule(schedule: Mapping[str, Any] | None, now: datetime) -> Text:
 def _notes(export: Mapping[str, Any]) -> Text:
     notes = ["a resync is requested"] if export.get("resync_requested") else []
     notes += [f"{number(export['set_aside'])} set aside"] if export.get("set_aside") else []
+    notes += [str(export["problem"])] if export.get("problem") else []
     return Cell(listed(notes), Tone.WARN if notes else Tone.QUIET)
 
 

@@ -16,12 +16,18 @@ _TONES = {
     "duplicate": Tone.WARN,
     "stale": Tone.QUIET,
     "not selected": Tone.QUIET,
+    "no": Tone.WARN,
+    "set aside": Tone.BAD,
+    "refused": Tone.BAD,
+    "kept": Tone.WARN,
 }
 
 
 def explained(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     """Show one sentence first, then the facts: what is stored, and how each export stands."""
     yield Line(Cell(answer["sentence"], Tone.STRONG))
+    if answer.get("others"):
+        yield Line(Cell(f"It may also mean: {listed(answer['others'])}.", Tone.WARN))
     profile = answer.get("profile")
     if profile:
         yield from _profile(profile, now)
@@ -34,6 +40,8 @@ def _profile(profile: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     if profile.get("aliases"):
         facts.append(("also known as", listed(profile["aliases"])))
     facts.append(("stored", f"{at(profile.get('stored_at'))} ({ago(profile.get('stored_at'), now)})"))
+    if profile.get("request"):
+        facts.append(("changed last by request", str(profile["request"])))
     for kind in ("identities", "attributes"):
         if profile.get(kind):
             facts += [(f"{kind}.{name}", _value(value)) for name, value in sorted(profile[kind].items())]
@@ -48,119 +56,139 @@ def _profile(profile: Mapping[str, Any], now: datetime) -> Iterator[Part]:
 
 
 def _export(export: Mapping[str, Any], now: datetime) -> Iterator[Part]:
-    yield Facts([("", str(export["sentence"]))], title=f"Export {export['export']}")
-    facts: list[tuple[str, Text]] = []
-    if export.get("wants"):
-        facts.append(("wants", listed(_value(one) for one in export["wants"])))
+    state = str(export["state"])
+    facts: list[tuple[str, Text]] = [
+        ("state", Cell(state, _TONES.get(state, Tone.PLAIN))),
+        ("", str(export["sentence"])),
+        ("segments", listed(f"{one['segment']} ({one['status']})" for one in export.get("wants") or ())),
+    ]
+    if export.get("assigned_since"):
+        facts.append(("stands for it since", at(export["assigned_since"])))
     if export.get("rejection"):
         facts.append(("rejected", Cell(_reason(export["rejection"]), Tone.BAD)))
+    if export.get("set_aside"):
+        facts.append(("set aside", Cell(f"a defect of ours: {export['set_aside'].get('error')}", Tone.BAD)))
     if export.get("stop"):
         facts.append(("stopped", Cell(_reason(export["stop"]), Tone.BAD)))
+    notes = [
+        word for word, flag in (("paused", "paused"), ("resync requested", "resync_requested")) if export.get(flag)
+    ]
+    notes += list(export.get("warnings") or ())
+    if notes:
+        facts.append(("notes", Cell(listed(notes), Tone.WARN)))
     if export.get("last_run"):
-        last = export["last_run"]
-        shown = f"{last.get('run', '-')}, {last.get('state', '-')}" if isinstance(last, Mapping) else str(last)
-        facts.append(("last run", shown))
+        facts.append(("last run", f"{export['last_run']['run']}, {export['last_run']['state']}"))
     if export.get("traces"):
-        facts.append(("traces", listed(_value(one) for one in export["traces"])))
-    if facts:
-        yield Facts(facts)
+        facts.append(("traces", listed(export["traces"])))
+    yield Facts(facts, title=f"Export {export['export']}")
     rows = [_target(one, now) for one in export.get("targets") or ()]
     if rows:
-        yield Table(("target", "should be", "is known to be", "since", "notes"), rows)
+        yield Table(("target", "should be", "the destination holds", "since", "matter", "notes"), rows)
 
 
 def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
     notes = []
+    if one.get("identity"):
+        notes.append(f"as {one['identity']}")
     if one.get("open_until"):
-        notes.append(f"a call is open, at the latest until {at(one['open_until'])}")
+        call = f" ({one['call']})" if one.get("call") else ""
+        notes.append(f"a call is open{call}, at the latest until {at(one['open_until'])}")
     if one.get("refused"):
         notes.append(f"refused by the destination: {_reason(one['refused'])}")
     if one.get("duplicate_of"):
         notes.append(f"a duplicate of {one['duplicate_of']}")
     if one.get("not_before"):
         notes.append(f"waits until {at(one['not_before'])}")
-    desired, known = _value(one.get("desired")), _value(one.get("acknowledged"))
-    tone = Tone.WARN if notes else Tone.PLAIN
-    return [str(one["target"]), desired, known, ago(one.get("since"), now), Cell(listed(notes), tone)]
+    matter = str(one.get("matter") or "-")
+    return [
+        str(one["target"]),
+        str(one["desired"]),
+        str(one["acknowledged"]),
+        ago(one.get("since"), now),
+        Cell(matter, _TONES.get(matter, Tone.PLAIN)),
+        listed(notes),
+    ]
 
 
 def attempts(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show attempts: each call with its request and its answer."""
-    found = answer.get("attempts") or ()
+    found = answer["attempts"]
     if not found:
-        yield Line(Cell("No attempt is recorded under this trace (they are kept for an hour).", Tone.WARN))
+        yield Line(Cell("There was no attempt yet: the look waits in its queue. They are kept for an hour.", Tone.WARN))
     for one in found:
-        yield Facts(
-            [
-                ("at", at(one.get("at"))),
-                ("function", str(one.get("function", "-"))),
-                ("outcome", str(one.get("outcome", "-"))),
-            ]
-        )
-        for call in one.get("calls") or ():
+        yield Facts([("at", at(one["at"])), ("function", one["function"]), ("outcome", one["outcome"])])
+        for call in one["calls"]:
+            query = f"?{_value(call['query'])}" if call.get("query") else ""
+            problem = f" ({call['problem']})" if call.get("problem") else ""
             yield Facts(
                 [
-                    ("call", f"{call['method']} {call['path']}"),
+                    ("call", f"{call['method']} {call['path']}{query}"),
                     ("request", _value(call.get("request"))),
-                    ("status", _status(call.get("status"))),
+                    ("status", _status(call["status"], problem)),
                     ("answer", _value(call.get("response"))),
                 ]
             )
+        if one.get("left_out"):
+            yield Line(f"{number(one['left_out'])} more calls were made than are kept.")
 
 
 def followed(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show what became of a message: each change, and what each export did with it."""
-    changes = answer["changes"]
     rows: list[Sequence[Text]] = []
-    for index, change in enumerate(changes, 1):
-        if change.get("rejected"):
-            rows.append([str(index), "-", Cell("rejected", Tone.BAD), "-", "-", str(change["rejected"])])
+    for change in answer["changes"]:
+        place = str(change["position"] + 1)
+        if not change["accepted"]:
+            rows.append([place, "-", Cell("rejected", Tone.BAD), "-", "-", str(change.get("code") or "-")])
             continue
-        merged = {True: "merged", False: "not merged"}.get(change.get("merged"), str(change.get("merged")))
-        exports = change.get("exports") or [{}]
-        for one in exports:
-            state = one.get("state")
+        merged = Cell(change["merged"], _TONES.get(change["merged"], Tone.PLAIN))
+        for one in change["exports"] or [{}]:
+            state = str(one.get("state") or "-")
+            why = str(one.get("code") or one.get("sentence") or "-")
+            shown = Cell(state, _TONES.get(state, Tone.PLAIN))
             rows.append(
-                [
-                    str(index),
-                    str(change.get("profile") or "-"),
-                    Cell(merged, _TONES.get(merged, Tone.PLAIN)),
-                    str(one.get("export") or "no export"),
-                    Cell(state or "-", _TONES.get(state or "", Tone.PLAIN)),
-                    str(one.get("code") or "-"),
-                ]
+                [place, str(change.get("profile") or "-"), merged, str(one.get("export") or "no export"), shown, why]
             )
-    yield Table(("change", "profile", "store", "export", "state", "code"), rows)
+    yield Table(("change", "profile", "store", "export", "state", "why"), rows)
+    if answer.get("left_out"):
+        yield Line(Cell(f"{number(answer['left_out'])} parts were left out; their profiles were taken.", Tone.WARN))
 
 
-def segments(found: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Part]:
-    """Show segments."""
+def segments(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
+    """Show segments, and those that exports name though nothing was ever received of them."""
     rows = [
         [
             one["segment"],
             one.get("name") or "-",
             ago(one.get("first_seen"), now),
             listed(one.get("exports") or ()),
-            number(one.get("last_count")),
+            number((one.get("last_count") or {}).get("members")),
         ]
-        for one in found
+        for one in answer["segments"]
     ]
     yield Table(("segment", "name", "first seen", "exports", "last count"), rows, numbers=frozenset({"last count"}))
+    if answer.get("never_seen"):
+        said = f"Exports name segments that were never seen: {listed(answer['never_seen'])}."
+        yield Line(Cell(said, Tone.WARN))
 
 
 def segment(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show how many members a segment has here, and how that came about."""
     yield Line(Cell(f"We hold {number(answer['members'])} members of {answer['segment']}.", Tone.STRONG))
-    facts: list[tuple[str, Text]] = [
-        ("first change", at(answer.get("first_change"))),
-        ("last change", at(answer.get("last_change"))),
-    ]
-    facts += [(f"at {place}", number(count)) for place, count in (answer.get("destinations") or {}).items()]
-    yield Facts(facts)
-    days = answer.get("days") or ()
-    if days:
-        rows = [[str(one["day"]), str(one.get("export") or "-"), number(one["count"])] for one in days]
-        yield Table(("day", "counted by", "members"), rows, numbers=frozenset({"members"}))
+    yield Facts(
+        [
+            ("name", answer.get("name") or "-"),
+            ("exports", listed(answer.get("exports") or ())),
+            ("left in the last 30 days or so", number(answer.get("left"))),
+            ("first seen", at(answer.get("first_seen"))),
+            ("first change", at(answer.get("first_change"))),
+            ("last change", at(answer.get("last_change"))),
+            ("last received", at(answer.get("last_received"))),
+        ]
+    )
+    counted = answer.get("by_day") or ()
+    if counted:
+        rows = [[at(one["at"]), one["export"], one["run"], number(one["members"])] for one in counted]
+        yield Table(("counted", "by a run of", "run", "members"), rows, numbers=frozenset({"members"}))
 
 
 def forgotten(answer: Mapping[str, Any]) -> Iterator[Part]:
@@ -199,14 +227,14 @@ def _membership(status: str) -> Cell:
     return Cell(status, Tone.GOOD if status == "realized" else Tone.QUIET)
 
 
-def _status(status: Any) -> Cell:
-    good = isinstance(status, int) and status < 400
-    return Cell(_value(status), Tone.GOOD if good else Tone.BAD)
+def _status(status: int, problem: str) -> Cell:
+    """Show a status; 0 is no answer."""
+    if not status:
+        return Cell(f"no answer{problem}", Tone.BAD)
+    return Cell(f"{status}{problem}", Tone.GOOD if status < 400 else Tone.BAD)
 
 
-def _reason(reason: Any) -> str:
-    if not isinstance(reason, Mapping):
-        return str(reason)
+def _reason(reason: Mapping[str, Any]) -> str:
     more = (
         reason.get("detail")
         or reason.get("reason")

@@ -32,6 +32,8 @@ def shown(plan: Mapping[str, Any]) -> Iterator[Part]:
         yield Line(Cell(f"A run of {plan['export']} would change something: {said}. Nothing was sent.", Tone.STRONG))
     else:
         yield Line(Cell(f"A run of {plan['export']} would change nothing.", Tone.GOOD))
+    for obstacle in plan["obstacles"]:
+        yield Line(Cell(f"A run would not start now: {obstacle}.", Tone.WARN))
     yield Table(("what", "profiles", "means"), _rows(counts), numbers=frozenset({"profiles"}))
     first = [[kind, identifier, code] for kind, identifier, code in _first(plan)]
     if first:

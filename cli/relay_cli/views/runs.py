@@ -119,7 +119,7 @@ def following(run: Run) -> Iterator[Part]:
 def sentence(run: Run) -> Cell:
     """Say in one sentence how a run stands."""
     counts, name = run["counts"], run["export"]
-    selected, why = counts.get("selected", 0), f": {run['reason']}" if run.get("reason") else ""
+    selected, why = counts.get("selected", 0), f" ({run['reason']})" if run.get("reason") else ""
     match run["state"]:
         case "running":
             said = f"The run of {name} goes on: {number(selected)} profiles so far"

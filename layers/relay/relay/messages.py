@@ -20,7 +20,8 @@ MAX_PROFILES = 200
 class Look:
     """Reconcile these profiles, all of one shard, for one export; `settings` is the version the sender knew.
 
-    `tries` says how often they were sent before in imports that came to nothing.
+    `tries` says how often they were sent before in imports that came to nothing. `trace` is set where an operator asked
+    for the look, and wants to see its requests and answers.
     """
 
     connection: str
@@ -28,6 +29,7 @@ class Look:
     settings: int
     profiles: tuple[str, ...]
     tries: int = 0
+    trace: str | None = None
 
     KIND: ClassVar[str] = "look"
 
@@ -40,13 +42,14 @@ class Look:
             "settings": self.settings,
             "profiles": list(self.profiles),
             **({"tries": self.tries} if self.tries else {}),
+            **({} if self.trace is None else {"trace": self.trace}),
         }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> "Look":
         """Read a body made by `to_json`; KeyError or ValueError on anything else."""
         place = body["connection"], body["export"], body["settings"]
-        return cls(*place, tuple(body["profiles"]), body.get("tries", 0))
+        return cls(*place, tuple(body["profiles"]), body.get("tries", 0), body.get("trace"))
 
 
 @dataclass(frozen=True, slots=True)

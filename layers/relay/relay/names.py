@@ -3,6 +3,8 @@
 So functions find tables, queues and schedules without being told one by one. `template.yaml` gives the same names.
 """
 
+from collections.abc import Iterable
+
 
 def word_of(destination: str) -> str:
     """Return a destination's word: its name without underscores, since logical ids of CloudFormation have none.
@@ -40,3 +42,31 @@ def default_schedule(prefix: str) -> str:
 def export_function(prefix: str) -> str:
     """Return the name of the function that schedules start."""
     return f"{prefix}-export"
+
+
+def dead_letter_queue(queue: str) -> str:
+    """Return the name of a queue's dead-letter queue."""
+    name, fifo, _ = queue.partition(".fifo")
+    return f"{name}-dlq{fifo}"
+
+
+def is_dlq(queue: str) -> bool:
+    """Return whether a queue is a dead-letter queue, by its name."""
+    return queue.removesuffix(".fifo").endswith("-dlq")
+
+
+def changes_queue(prefix: str) -> str:
+    """Return the name of the Changes queue."""
+    return f"{prefix}-changes"
+
+
+def queues(prefix: str, destinations: Iterable[str]) -> list[str]:
+    """Return the names of all queues, each followed by its dead-letter queue, and that of schedules' events."""
+    working = [changes_queue(prefix), checks_queue(prefix), *(destination_queue(prefix, name) for name in destinations)]
+    return [name for queue in working for name in (queue, dead_letter_queue(queue))] + [f"{prefix}-export-dlq"]
+
+
+def functions(prefix: str, destinations: Iterable[str]) -> list[str]:
+    """Return the names of all functions."""
+    shared = ("ingest", "route", "export", "view", "admin", "forget", "tick", "importchecks")
+    return [f"{prefix}-{word}" for word in (*shared, *map(word_of, destinations))]

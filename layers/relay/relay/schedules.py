@@ -52,6 +52,9 @@ class Schedule:
     name: str
     export: str | None
     problem: str | None = None
+    expression: str = ""
+    """When it fires; empty where only the listing was read."""
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,13 @@ class Timetable:
     def default_starts(self) -> bool:
         """Whether a schedule will start the exports without one of their own."""
         return any(schedule.export is None for schedule in self._working())
+
+    def of_export(self, export: str) -> Schedule | None:
+        """Return the schedule that starts an export: one that works, else its own that does not."""
+        own = [schedule for schedule in self.own if schedule.export == export]
+        working = [schedule for schedule in own if schedule.problem is None]
+        others = [one for one in self._working() if one.export is None]
+        return next(iter([*working, *others, *own]), None)
 
     def will_start(self, export: str) -> bool:
         """Return whether any schedule will ever start an export."""
@@ -165,8 +175,9 @@ def read_schedule(described: Mapping[str, Any], *, target: str | None, now: date
         event = json.loads(described.get("Target", {}).get("Input") or "")
     except ValueError:
         return Schedule(name, named, "has an input that is not JSON, or none")
+    expression, timezone = (str(described.get(f"ScheduleExpression{key}") or "") for key in ("", "Timezone"))
     try:
-        return Schedule(name, export_to_start(event))
+        return Schedule(name, export_to_start(event), None, expression, timezone or "UTC")
     except EventProblem as problem:
         return Schedule(name, named, f"has an input that starts nothing ({problem.what})")
 

@@ -5,17 +5,22 @@ Each subject is imported and made when it is asked about, so that a question pay
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from relay.breaker.accounts import Accounts
+    from relay.deployed import Deployed
     from relay.wiring import Stack
+    from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
+    from relay.workers.operators.describing import Describing
     from relay.workers.operators.operator import Answers, Operator
     from relay.workers.operators.probing import Probing
     from relay.workers.operators.running import Running
+    from relay.workers.operators.status import Watching
 
 
 class Operators:
@@ -23,6 +28,13 @@ class Operators:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
+
+    @cached_property
+    def destination_names(self) -> Sequence[str]:
+        """The destinations there are."""
+        from relay.destinations.registry import PACKAGES
+
+        return list(PACKAGES)
 
     @cached_property
     def accounts(self) -> Accounts:
@@ -34,6 +46,7 @@ class Operators:
     @cached_property
     def checker(self) -> Checker:
         """Looks for what is wrong."""
+        from relay.workers.operators import stack_health
         from relay.workers.operators.checker import Checker
 
         return Checker(
@@ -45,6 +58,7 @@ class Operators:
             replace(self.stack.prober, accounts=self.accounts),
             self.stack.schedules,
             self.stack.inventories,
+            lambda: stack_health.look(self.deployed),
         )
 
     @cached_property
@@ -62,20 +76,60 @@ class Operators:
         parts = self.stack.starter, self.stack.launcher, self.stack.scheduled_starts()
         return Running(self.stack.database, self.stack.settings, *parts)
 
+    @cached_property
+    def people(self) -> People:
+        """What answers questions about people."""
+        from relay.wiring_people import People
+
+        return People(self.stack)
+
+    @cached_property
+    def deployed(self) -> Deployed:
+        """What AWS shows of the stack."""
+        from relay.deployed import Deployed
+
+        place, _, _ = self.stack.environment["RELAY_CHANGES_QUEUE"].rpartition("/")
+        return Deployed(self.stack.environment["RELAY_PREFIX"], place, self.destination_names, self.stack.clock)
+
+    @cached_property
+    def describing(self) -> Describing:
+        """Describes what can be written."""
+        from relay.workers.operators.describing import Describing
+
+        environment = self.stack.environment
+        return Describing(
+            environment["RELAY_PREFIX"], environment.get("AWS_REGION"), self.destination_names, self.stack.destinations
+        )
+
+    @cached_property
+    def watching(self) -> Watching:
+        """Shows how everything stands."""
+        from relay.workers.operators.status import Watching
+
+        stack = self.stack
+        parts = stack.launcher, stack.schedules, stack.inventories, self.deployed, stack.clock
+        return Watching(stack.database, stack.settings, *parts)
+
     def operator(self) -> Operator:
         """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
+        from relay.workers.operators.codes import list_codes
         from relay.workers.operators.operator import Operator
         from relay.workers.operators.protocol import Level
 
         answers: dict[str, Answers] = {
+            "attempts": lambda: self.watching.attempts,
             "cancel": lambda: self.running.cancel,
             "check": lambda: self.checker.check,
+            "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
+            "describe": lambda: self.describing.describe,
             "probe": lambda: self.probing.probe,
             "run": lambda: self.running.run,
             "run_all": lambda: self.running.run_all,
             "runs": lambda: self.running.runs,
             "show": lambda: self.running.show,
+            "status": lambda: self.watching.status,
         }
+        answers |= self.people.answers()
         environment = self.stack.environment
         return Operator(Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"], answers, self.stack.observe)

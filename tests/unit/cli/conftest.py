@@ -6,6 +6,14 @@ import pytest
 from tests.unit.cli.stack_fake import CODES, DESCRIBE, STATUS, FakeDoor, Terminal
 
 
+def source(secret: str, profile_key: str) -> dict[str, str]:
+    return {"dialect": "relay-json", "auth": "bearer", "secret": secret, "profile_key": profile_key}
+
+
+def connection(destination: str, **fields: str) -> dict[str, str]:
+    return {"destination": destination, "display_name": "An account", "privacy_consent": "I agree", **fields}
+
+
 @pytest.fixture
 def door() -> FakeDoor:
     export = {
@@ -18,18 +26,18 @@ def door() -> FakeDoor:
         answers={
             "status": STATUS,
             "describe": DESCRIBE,
-            "codes": CODES,
+            "codes": {"codes": CODES},
             "validate": {"errors": [], "warnings": []},
             "check": {"well": True, "findings": []},
         },
         secrets={
-            "sources/crm": {"dialect": "relay-json", "auth": "bearer", "secret": "s3cret-token", "profile_key": "identities.crm"},
-            "sources/shop": {"dialect": "relay-json", "auth": "bearer", "secret": "other-token", "profile_key": "identities.shop"},
-            "connections/newsletter": {"destination": "activecampaign", "display_name": "Newsletter", "privacy_consent": "I agree", "api_host": "x.api-us1.com", "api_key": "k3y"},
-            "connections/product": {"destination": "gainsight_px", "display_name": "Product", "privacy_consent": "I agree", "region": "eu", "api_key": "px-k3y"},
+            "sources/crm": source("s3cret-token", "identities.crm"),
+            "sources/shop": source("other-token", "identities.shop"),
+            "connections/newsletter": connection("activecampaign", api_host="x.api-us1.com", api_key="k3y"),
+            "connections/product": connection("gainsight_px", region="eu", api_key="px-k3y"),
         },
         exports={"newsletter/vip": json.dumps(export), "newsletter/trial": json.dumps({**export, "state": "paused"})},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

@@ -10,9 +10,36 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from jsonschema import Draft202012Validator
+
 from relay_cli.door import Door, Posted, QueueMessage, Schedule
 from relay_cli.main import World, main
 from relay_cli.stacks import Stack
+
+FORTHCOMING = frozenset({"question_run", "answer_show"})
+"""Published without what the command line asks and reads besides."""
+
+
+class Published:
+    """The schema of questions and answers, as the stack publishes it."""
+
+    def __init__(self) -> None:
+        file = Path(__file__).parents[3] / "docs/admin-api.schema.json"
+        self._definitions = json.loads(file.read_text(encoding="utf-8"))["$defs"]
+        self._validators: dict[str, Draft202012Validator] = {}
+
+    def check(self, name: str, value: Any) -> None:
+        """Fail the test when a question or an answer is not as published."""
+        if name not in self._definitions or name in FORTHCOMING:
+            return
+        if name not in self._validators:
+            definition = {"$ref": f"#/$defs/{name}", "$defs": self._definitions}
+            self._validators[name] = Draft202012Validator(definition)
+        wrong = [f"{error.json_path}: {error.message[:300]}" for error in self._validators[name].iter_errors(value)]
+        assert wrong == [], name
+
+
+published = Published()
 
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
@@ -62,6 +89,7 @@ def _export(key: str, **more: Any) -> dict[str, Any]:
     return {
         "key": key,
         "state": "active",
+        "problem": None,
         "stream": False,
         "segments": ["crm/vip", "crm/trial"],
         "last_run": run(export=key),
@@ -74,6 +102,7 @@ def _export(key: str, **more: Any) -> dict[str, Any]:
 
 
 STOP = {
+    "subject": "connection product",
     "code": "unpaid",
     "reason": "the account is unpaid",
     "who_must_act": "administrator",
@@ -108,6 +137,7 @@ STATUS: dict[str, Any] = {
             "destination": "activecampaign",
             "display_name": "Newsletter account",
             "state": "well",
+            "problem": None,
             "stop": None,
             "exports": [_export("newsletter/vip"), _export("newsletter/trial", state="paused", last_run=None)],
         },
@@ -116,6 +146,7 @@ STATUS: dict[str, Any] = {
             "destination": "gainsight_px",
             "display_name": "Product experience",
             "state": "stopped",
+            "problem": None,
             "stop": STOP,
             "exports": [_export("product/power", stream=True, schedule=None, resync_requested=True, set_aside=2)],
         },
@@ -155,6 +186,7 @@ STATUS: dict[str, Any] = {
         },
     ],
     "waits": 4,
+    "unread": [],
 }
 
 
@@ -168,6 +200,7 @@ def described(
         "secret": secret,
         "default": None,
         "choices": choices,
+        "example": None,
     }
 
 
@@ -175,6 +208,7 @@ DESCRIBE: dict[str, Any] = {
     "stack": {"prefix": "audience-relay", "version": "0.1.0", "region": "eu-central-1"},
     "destinations": {
         "activecampaign": {
+            "title": "ActiveCampaign",
             "connection_fields": [described("api_host"), described("api_key", secret=True)],
             "export_options": [
                 described("list_id"),
@@ -185,6 +219,7 @@ DESCRIBE: dict[str, Any] = {
             "stream": False,
         },
         "gainsight_px": {
+            "title": "Gainsight PX",
             "connection_fields": [
                 described("region", choices=["eu", "us"]),
                 described("api_key", required=False, secret=True),
@@ -201,6 +236,11 @@ DESCRIBE: dict[str, Any] = {
         described("secret", secret=True),
         described("profile_key"),
     ],
+    "connection_fields": [
+        described("destination"),
+        described("display_name"),
+        described("privacy_consent", choices=["I agree"]),
+    ],
     "export_fields": [
         described("state", choices=["active", "paused"]),
         described("segments"),
@@ -210,15 +250,25 @@ DESCRIBE: dict[str, Any] = {
     "codes": [],
 }
 
-CODES = [
-    {"code": "bounced", "kind": "rejection", "destination": "activecampaign", "means": "mail to the contact bounces", "who_must_act": "administrator", "then": "Tried again at most daily."},
-    {"code": "unpaid", "kind": "stop", "destination": None, "means": "the account is unpaid", "who_must_act": "administrator", "then": "Probed every few minutes."},
-]  # fmt: skip
 
-Answering = Callable[[Mapping[str, Any]], Any]
+def code(name: str, kind: str, destination: str | None, means: str, then: str) -> dict[str, Any]:
+    return {
+        "code": name,
+        "kind": kind,
+        "destination": destination,
+        "means": means,
+        "who_must_act": "administrator",
+        "then": then,
+    }
 
 
-class Refused(Exception):
+CODES: list[dict[str, Any]] = [
+    code("bounced", "rejection", "activecampaign", "mail to the contact bounces", "Tried again at most daily."),
+    code("unpaid", "stop", None, "the account is unpaid", "Probed every few minutes."),
+]
+
+
+class RefusedError(Exception):
     """Answers with an error in place of an answer."""
 
     def __init__(self, **error: Any) -> None:
@@ -251,10 +301,16 @@ class FakeDoor(Door):
 
     def invoke(self, function: str, question: Mapping[str, Any]) -> Any:
         self.asked.append((function, dict(question)))
+        published.check(f"question_{question['ask']}", question)
+        answered = self._answered(question)
+        published.check("error" if "error" in answered else f"answer_{question['ask']}", answered)
+        return answered
+
+    def _answered(self, question: Mapping[str, Any]) -> Any:
         answer = self.answers[question["ask"]]
         try:
             given = answer(question) if callable(answer) else answer
-        except Refused as refused:
+        except RefusedError as refused:
             return {"version": 1, "error": refused.error}
         # As over the wire.
         return json.loads(json.dumps({"version": 1, "answer": given}))

@@ -8,10 +8,22 @@ import pytest
 from relay_cli.failures import AwsRefused
 from tests.unit.cli.stack_fake import CODES, NOW, STATUS, FakeDoor, Terminal
 
+
+def finding(subject: str, level: str, code: str, message: str, command: str) -> dict[str, str]:
+    return {
+        "subject": subject,
+        "level": level,
+        "code": code,
+        "message": message,
+        "who_must_act": "administrator",
+        "command": command,
+    }
+
+
 FINDINGS = [
-    {"subject": "source shop", "level": "warning", "code": "unknown_source", "message": "there is none", "who_must_act": "administrator", "command": "relay sources add shop"},
-    {"subject": "connection product", "level": "error", "code": "unpaid", "message": "is stopped", "who_must_act": "administrator", "command": "relay connections test product --probe"},
-]  # fmt: skip
+    finding("source shop", "warning", "unknown_source", "there is none", "relay sources add shop"),
+    finding("connection product", "error", "unpaid", "is stopped", "relay connections test product --probe"),
+]
 
 
 def test_status_shows_everything_on_one_screen(relay: Terminal) -> None:

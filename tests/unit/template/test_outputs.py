@@ -12,6 +12,7 @@ OTHERS = {
     "SchedulerRoleArn": {"Fn::GetAtt": ["SchedulerRole", "Arn"]},
     "ScheduleGroupName": {"Ref": "ScheduleGroup"},
     "AlarmTopicArn": {"Ref": "AlarmTopic"},
+    **{f"{who}PolicyArn": {"Ref": f"{who}Policy"} for who in ("Viewer", "Operator", "Contributor", "Administrator")},
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from relay import names
 from relay.destinations.contract import Finding, Quota
 from relay.destinations.contract import Level as How
 from relay.domain import changes
@@ -27,7 +28,7 @@ from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.memory_database import MemoryDatabase
-from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, of, target
+from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, named, of, target
 from tests.unit.template.test_destinations import WORDS
 
 MAIN, OTHERS = f"{CONNECTION}/main", f"{OTHER_CONNECTION}/main"
@@ -219,6 +220,8 @@ def _trouble(day: Day) -> None:
     now = day.clock.now()
     defects.note(day.database, MAIN, [Defect(person(14), "KeyError", ("a.py:1 b",), "code", now)])
     day.ask("check")
+    day.ask("status")
+    day.ask("attempts", queue="bench-changes")
     for destination in (TOOL, OTHER):
         assert day.consume(Message({"no": "task"}), destination=destination) == ["m0"]
     assert day.check(Message({"no": "task"})) == ["m0"]
@@ -461,8 +464,32 @@ def test_each_function_may_work_on_the_queue_that_invokes_it_and_on_no_other(res
         given = {
             (action, target(resource))
             for statement in allowed_to(resources, target(function["Role"]))
+            if statement.get("Sid") != "LookAtQueues"
             for action in listed(statement["Action"])
             if action in CONSUMING
             for resource in listed(statement["Resource"])
         }
         assert given == {(action, queue) for action in CONSUMING for queue in invoked.get(name, ())}, name
+
+
+@pytest.mark.parametrize("role", ["ViewRole", "AdminRole"])
+def test_who_answers_operators_may_look_at_every_queue_and_function_and_at_metrics(
+    resources: Resources, role: str
+) -> None:
+    given: dict[str, set[str]] = {}
+    for statement in allowed_to(resources, role):
+        for action in listed(statement["Action"]):
+            for resource in listed(statement.get("Resource", [])):
+                given.setdefault(action, set()).add(_name_of(resources, resource))
+    destinations = [*WORDS]
+    assert given["sqs:GetQueueAttributes"] == set(names.queues("p", destinations))
+    assert given["lambda:GetFunctionConfiguration"] == set(names.functions("p", destinations))
+    assert given["cloudwatch:GetMetricData"] == {"*"}
+
+
+def _name_of(resources: Resources, resource: Any) -> str:
+    """Return what a resource of a statement is called, by its ARN or by the resource that it points to."""
+    if isinstance(resource, dict) and "Fn::GetAtt" in resource:
+        properties = resources[target(resource)]["Properties"]
+        return named(properties.get("QueueName") or properties.get("FunctionName") or "")
+    return named(resource).rpartition(":")[2]

@@ -136,7 +136,7 @@ class HttpCaller:
             connection=self._connection,
             operation=quota.name,
             method=method,
-            path=_loggable_path(url),
+            path=loggable_path(url),
             status=status,
             milliseconds=round((self._monotonic() - started) * 1000),
             bytes=size,
@@ -223,7 +223,8 @@ def _problem_of(error: RequestException) -> Problem:
     return Transient("network", f"the connection failed before the answer was complete ({type(error).__name__})")
 
 
-def _loggable_path(url: str) -> str:
+def loggable_path(url: str) -> str:
+    """Return the path of an address without ids: they may be identities."""
     segments = urlsplit(url).path.split("/")
     kept = [
         segment if not segment or _PLAIN_SEGMENT.fullmatch(segment) or before == "api" else "*"

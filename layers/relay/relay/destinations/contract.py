@@ -232,6 +232,11 @@ class Destination(Protocol[Settings, Options]):
         """What the codes of its rejections mean and what to do about each, as in `Rejection.detail`."""
         ...
 
+    @property
+    def stops(self) -> Mapping[str, str]:
+        """What its own codes of stops mean, beside those of `relay.destinations.error_table`."""
+        ...
+
     def mapping_problems(self, mapping: Mapping[str, str]) -> Iterable[tuple[str, str]]:
         """Yield (field, reason) for fields of a mapping that are missing or unknown. Pure."""
         ...

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Generic
 
 from relay.destinations.calling import encode_json
@@ -83,6 +84,8 @@ class BaseDestination(ABC, Generic[Settings, Options]):
     options_model: type[Options]
     rejections: Sequence[Rejection] = ()
     """The vendor's own."""
+    stops: Mapping[str, str] = MappingProxyType({})
+    """What the vendor's own codes of stops mean."""
 
     def __init__(self) -> None:
         self.refusals = Refusals()

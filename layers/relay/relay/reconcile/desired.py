@@ -84,12 +84,7 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
         return Desired(rejection=UNFIT_ONLY_IF, stays=True)
     if not is_member:
         return Desired(is_left_out=True)
-    try:
-        identity = compiled(export.mapping[destination.identity]).value(view)
-    except Unfit as unfit:
-        what = f"the expression of mapping.{destination.identity} cannot be worked out for this profile: {unfit}"
-        return Desired(rejection=Rejection(RejectionKind.DATA, UNFIT_EXPRESSION, what))
-    identities = destination.identity_of(identity, export)
+    identities = identities_of(export, destination, view)
     if isinstance(identities, Rejection):
         return Desired(rejection=identities)
     if len(identities) * len(qualified) > MOST_PAIRS:
@@ -100,6 +95,16 @@ def desired_of(export: Export, destination: Destination, profile: Profile | None
         Role(Pair(target, identity), digest, at, values) for target, at in qualified.items() for identity in identities
     )
     return Desired(members, warnings=warnings)
+
+
+def identities_of(export: Export, destination: Destination, view: Mapping[str, object]) -> list[str] | Rejection:
+    """Return the identities that the mapping makes of a profile's `view`, or why there is none."""
+    try:
+        identity = compiled(export.mapping[destination.identity]).value(view)
+    except Unfit as unfit:
+        what = f"the expression of mapping.{destination.identity} cannot be worked out for this profile: {unfit}"
+        return Rejection(RejectionKind.DATA, UNFIT_EXPRESSION, what)
+    return destination.identity_of(identity, export)
 
 
 def belongs(export: Export, view: Mapping[str, object]) -> bool | None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from relay.clock import Clock
 from relay.observability import Count, Observability
 from relay.routing.merge import Draft
 from relay.routing.read import Handed
@@ -26,8 +27,9 @@ def by_source(messages: Sequence[Handed]) -> dict[str, list[Handed]]:
 class Counting:
     """Counts changes."""
 
-    def __init__(self, database: Database, observability: Observability) -> None:
+    def __init__(self, database: Database, observability: Observability, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
         self._observability = observability
 
     def count(self, source: str, messages: Sequence[Handed]) -> None:
@@ -44,6 +46,7 @@ class Counting:
             source,
             counts,
             nobody=not any(change.profile_ids for one in messages for change in one.batch.changes),
+            at=self._clock.now(),
             names=sorted({name for change in messages[-1].batch.changes for name in change.identities}),
         )
         self._observability.info(

@@ -61,7 +61,7 @@ class Router:
         self._observability = observability
         self._writer = Writer(database, Catalogue(database, clock), clock, observability, room)
         self._asker = Asker(directory, queue_for, observability)
-        self._counting = Counting(database, observability)
+        self._counting = Counting(database, observability, clock)
 
     def route(self, records: Sequence[Received]) -> list[str]:
         """Take the messages of one invocation; return the ids of those that failed and have to come back.

@@ -3,7 +3,7 @@
 An item of its own, because a profile's assignment may be the very thing that cannot be read or written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -53,6 +53,17 @@ def forget_older(database: Database, export: str, than: datetime) -> None:
 def of_export(database: Database, export: str, most: int) -> list[Defect]:
     """Return the profiles set aside of an export, by id, not more than `most`."""
     return [_defect(item) for item in database.query(Table.CONTROL, _partition(export), limit=most)]
+
+
+def load(database: Database, export: str, profiles: Sequence[str]) -> dict[str, Defect]:
+    """Return those of the profiles that are set aside of an export."""
+    items = database.get([_key(export, profile) for profile in profiles])
+    return {profile: _defect(item) for profile, item in zip(profiles, items, strict=True) if item is not None}
+
+
+def listing(database: Database, export: str, *, after: str = "", limit: int) -> list[Defect]:
+    """Return the profiles set aside of an export, by id, those after a given id."""
+    return [_defect(item) for item in database.query(Table.CONTROL, _partition(export), after=after, limit=limit)]
 
 
 def _item(defect: Defect) -> Item:

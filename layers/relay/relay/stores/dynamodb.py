@@ -343,10 +343,10 @@ class DynamoDatabase:
                 if code not in _BUSY:
                     raise
                 tries.lost |= code in _UNKNOWN
-                tries.pause(code, f"DynamoDB was too busy for {operation}")
+                tries.pause("throttled", f"DynamoDB was too busy for {operation} ({code})")
             except BotoCoreError as error:
                 tries.note_no_answer()
-                tries.pause(type(error).__name__, f"DynamoDB could not be reached for {operation}")
+                tries.pause("database_unavailable", f"DynamoDB gave no answer to {operation} ({type(error).__name__})")
 
 
 class _Tries:

@@ -9,9 +9,11 @@ again after it was counted is counted again: as received again, and as stale.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from relay.domain import moments
 from relay.stores.database import Database, Item, Key, Table, Update
 
 FORMAT: Final = 1
@@ -68,13 +70,24 @@ class InVain:
     """What the identities in the last of them are called."""
 
 
-def add(database: Database, source: str, counts: Counts, *, nobody: bool, names: Sequence[str]) -> None:
+def add(
+    database: Database,
+    source: str,
+    counts: Counts,
+    *,
+    nobody: bool,
+    names: Sequence[str],
+    at: datetime | None = None,
+) -> None:
     """Add counts to those of a source, in a transaction: its token keeps it from being done twice.
 
     `nobody` says that none of the changes names a profile; `names` are what the identities in the last of them are
-    called, of which MAX_NAMES are kept then. Raises Busy, and then it may have been added or not.
+    called, of which MAX_NAMES are kept then. `at` is when it happened. Raises Busy, and then it
+    may have been added or not.
     """
     put: Item = {"format": FORMAT}
+    if at is not None:
+        put["at"] = moments.text(at)
     added = counts.by_name()
     if nobody:
         put["names"] = ",".join(names[:MAX_NAMES])
@@ -82,6 +95,24 @@ def add(database: Database, source: str, counts: Counts, *, nobody: bool, names:
     else:
         put["nobody"] = 0
     database.transact([Update(_totals(source), put, added)])
+
+
+@dataclass(frozen=True, slots=True)
+class Receipts:
+    """All counts of a source since its first message, and when the last was counted."""
+
+    counts: Counts
+    last: datetime | None
+
+
+def of_sources(database: Database, sources: Sequence[str]) -> dict[str, Receipts]:
+    """Return what was counted of sources; nothing of those that never sent anything."""
+    items = database.get([_totals(source) for source in sources])
+    return {
+        source: Receipts(_counts(item), moments.parse(str(item["at"])) if "at" in item else None)
+        for source, item in zip(sources, items, strict=True)
+        if item is not None
+    }
 
 
 def totals(database: Database, source: str) -> Counts:

@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.domain import moments
 from relay.domain.keyed_hash import bucket_of
-from relay.stores.database import ABSENT, Database, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
 
 FORMAT: Final = 1
 """The version of the stored form of a catalogue entry. An index entry holds nothing but its key."""
@@ -50,10 +50,13 @@ def known(database: Database, segments: Iterable[str]) -> set[str]:
 
 def catalogue(database: Database) -> list[Segment]:
     """Return all segments ever seen, sorted by id."""
-    return [
-        Segment(str(item["sk"]), str(item["name"]) if "name" in item else None, moments.parse(str(item["first_seen"])))
-        for item in database.query(Table.SEGMENTS, _CATALOGUE)
-    ]
+    return list(map(_segment, database.query(Table.SEGMENTS, _CATALOGUE)))
+
+
+def load(database: Database, segment: str) -> Segment | None:
+    """Return a segment of the catalogue, None for one that was never seen."""
+    item = database.get([Key(Table.SEGMENTS, _CATALOGUE, segment)])[0]
+    return None if item is None else _segment(item)
 
 
 def name_of(database: Database, segment: str) -> str | None:
@@ -76,6 +79,11 @@ def note(database: Database, segments: Mapping[str, str | None], now: datetime) 
         elif named and item.get("name") != named["name"]:
             writes.append(Update(key, {**named}))
     database.write(writes)
+
+
+def _segment(item: Item) -> Segment:
+    name = str(item["name"]) if "name" in item else None
+    return Segment(str(item["sk"]), name, moments.parse(str(item["first_seen"])))
 
 
 def _partition(segment: str, bucket: int) -> str:

@@ -1,8 +1,8 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -10,6 +10,8 @@ from relay.breaker import failures
 from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stops import Stops
 from relay.clock import Clock
+from relay.destinations.contract import Account
+from relay.destinations.exchanges import MOST, Recording
 from relay.domain import ledger
 from relay.domain.ledger import Column
 from relay.domain.problems import (
@@ -31,7 +33,7 @@ from relay.reconcile.set_aside import SetAside
 from relay.reconcile.survey import Survey
 from relay.reconcile.time_limits import OUT_OF_TIME
 from relay.runs.pages import Pages
-from relay.stores import attempts, breakers, runs
+from relay.stores import attempts, breakers, runs, traces
 from relay.stores.database import Database
 from relay.workers.opening import Opened, Opener
 
@@ -46,6 +48,13 @@ _METRICS: Final = {
 }
 
 
+FUNCTION: Final = "destination"
+"""What the function is called in traces; the destination is the export's."""
+
+LEFT_TO_ITS_RUN: Final = "left to the next run"
+"""How a traced look ends for an export that acts only in its runs."""
+
+
 class RetryLater(Protocol):
     """Hides a received message for some seconds more."""
 
@@ -56,12 +65,18 @@ class RetryLater(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """Messages handled as one: all looks of an export after so many tries, or one page of a run."""
+    """Messages handled as one: all looks of an export after so many tries, or one page of a run.
+
+    A look that an operator traces is by itself, so that nobody else's requests are kept with it.
+    """
 
     export: str
     received: Sequence[Received]
     looks: Sequence[Look] = ()
     page: Page | None = None
+    trace: str | None = None
+    recordings: list[Recording] = field(default_factory=list)
+    """What was recorded of each try to work on it, where it is traced."""
 
     @property
     def settings(self) -> int:
@@ -113,7 +128,7 @@ class Consumer:
         return failed
 
     def _units(self, received: Sequence[Received]) -> tuple[list[_Unit], list[str]]:
-        looks: dict[tuple[str, int], list[tuple[Received, Look]]] = {}
+        looks: dict[tuple[str, int, str | None], list[tuple[Received, Look]]] = {}
         pages: list[_Unit] = []
         failed = []
         for message in received:
@@ -122,7 +137,8 @@ class Consumer:
                 if isinstance(task, Page):
                     pages.append(_Unit(f"{task.connection}/{task.export}", [message], page=task))
                 elif isinstance(task, Look):
-                    looks.setdefault((f"{task.connection}/{task.export}", task.tries), []).append((message, task))
+                    place = f"{task.connection}/{task.export}", task.tries, task.trace
+                    looks.setdefault(place, []).append((message, task))
                 else:
                     raise ValueError("a message of another queue")
             except (KeyError, ValueError) as error:
@@ -130,8 +146,8 @@ class Consumer:
                 attempts.note(self._database, self._observe, [message], error, self._clock.now())
                 failed.append(message.id)
         merged = [
-            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs])
-            for (key, _), pairs in looks.items()
+            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs], trace=trace)
+            for (key, _, trace), pairs in looks.items()
         ]
         return merged + pages, failed
 
@@ -164,6 +180,7 @@ class Consumer:
 
     def _react(self, unit: _Unit, opened: Opened | None, problem: Exception) -> list[str]:
         """Do what the table of failures says."""
+        self._trace(unit, problem.code if isinstance(problem, Problem) else type(problem).__name__)
         now, failing = self._clock.now(), timedelta()
         if opened is not None and failures.tells_of_destination(problem):
             failing = breakers.note_failure(self._database, opened.breaker, now)
@@ -202,8 +219,9 @@ class Consumer:
             return self._pages.advance(job, unit.page, redelivered=redelivered, calls=opened.calls)
         counts: Counter[str] = Counter()
         if not self._may_look(job):
+            self._trace(unit, LEFT_TO_ITS_RUN)
             return counts
-        job = replace(job, tries=unit.looks[0].tries)
+        job = replace(job, tries=unit.looks[0].tries, account=self._recorded(unit, job.account))
         profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
@@ -220,7 +238,32 @@ class Consumer:
         self._aside.note(job.export.key, failed)
         self._aside.recovered(job.export.key, set(profiles) - failed.keys())
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
+        self._trace(unit, _came_to(counts))
         return counts
+
+    def _recorded(self, unit: _Unit, account: Account) -> Account:
+        """Return an account that keeps what is sent and answered, where an operator traces the look."""
+        if unit.trace is None:
+            return account
+        trace = traces.load(self._database, unit.trace, self._clock.now())
+        unit.recordings.append(Recording(trace is not None and trace.shows_values))
+        return unit.recordings[-1].of(account)
+
+    def _trace(self, unit: _Unit, outcome: str) -> None:
+        """Keep an attempt for the operator who traces it."""
+        if unit.trace is None:
+            return
+        exchanges = [one._asdict() for recorded in unit.recordings for one in recorded.exchanges]
+        left_out = sum(recorded.left_out for recorded in unit.recordings)
+        unit.recordings.clear()
+        try:
+            traces.add(
+                self._database,
+                unit.trace,
+                traces.Attempt(self._clock.now(), FUNCTION, outcome, exchanges[:MOST], left_out),
+            )
+        except Exception as trouble:  # noqa: BLE001 - what is only looked at must not decide what is done
+            self._observe.problem("attempt was not kept", trouble, export=unit.export)
 
     def _may_look(self, job: Job) -> bool:
         """Return whether looks may act for an export: one that does not stream acts under settings of its runs only.
@@ -307,3 +350,12 @@ class Consumer:
         for message in unit.received:
             self._retry_later(message.receipt_handle, pause.total_seconds())
         return [message.id for message in unit.received]
+
+
+def _came_to(counts: Mapping[str, int]) -> str:
+    """Return what a look at one profile came to: the column it is counted in, with the code of a rejection."""
+    codes = ledger.rejections(counts)
+    column = next((column for column in Column if counts.get(column, 0)), None)
+    if column is None:
+        return "not a member"
+    return f"{column.value}: {', '.join(codes)}" if column is Column.REJECTED and codes else column.value

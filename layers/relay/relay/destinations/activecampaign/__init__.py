@@ -72,6 +72,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
     connection_model = ActiveCampaignConnection
     options_model = ActiveCampaignOptions
     rejections = errors.REJECTIONS
+    stops = errors.STOPS
 
     def is_field(self, name: str) -> bool:
         """Know custom fields by their ids."""

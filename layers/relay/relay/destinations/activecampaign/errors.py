@@ -165,3 +165,6 @@ LIST_TABLE: Table = (
     Row((404,), Outcome.EXPORT, "list_gone", "ActiveCampaign does not know the list (or the contact) any more"),
     *TABLE,
 )
+
+STOPS: Mapping[str, str] = {"list_gone": "ActiveCampaign does not know the list any more: correct list_id."}
+"""What the codes of its own stops mean."""

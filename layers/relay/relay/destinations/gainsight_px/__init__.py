@@ -35,6 +35,7 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
     connection_model = GainsightPxConnection
     options_model = GainsightPxOptions
     rejections = errors.REJECTIONS
+    stops = errors.STOPS
 
     def __init__(self, tokens: Tokens | None = None) -> None:
         super().__init__()

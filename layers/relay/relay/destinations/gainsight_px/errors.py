@@ -171,3 +171,21 @@ TOKEN_TABLE: Table = (
     ),
     *DEFAULT_TABLE,
 )
+
+STOPS: Mapping[str, str] = {
+    FEATURE_OFF: "Gainsight PX offers no external segments: ask Gainsight's support to enable them.",
+    "segment_refused": "Gainsight PX refuses a segment's name, description or id: check segment_names.",
+    "segment_unknown": "Gainsight PX does not know a segment that it made: it may have been deleted there.",
+    "segment_without_attribute": "A segment has no attribute: name one for each segment in attributes.",
+    "attribute_unusable": "A custom attribute that the export names is not there, or is no boolean: correct it.",
+    "identity_type_changed": "The mapping's identity is of another type than the segment was made with.",
+    "product_keys_needed": "The subscription has several products: name theirs in product_keys.",
+    "may_not_read": "The key may not read: give it the right in Gainsight PX.",
+    "may_not_write": "The key may not write: give it the right in Gainsight PX.",
+    "invalid_grant": "The log-in was refused: the password may have changed, or the user may be locked.",
+    "invalid_client": "The client was refused: check client_id and client_secret.",
+    "token_refused": "No token was given: check the fields of the log-in.",
+    "insecure_token_url": "token_url must begin with https.",
+    "no_token": "token_url answers without a token that can be used: check it.",
+}
+"""What the codes of its own stops mean."""

@@ -1,0 +1,113 @@
+"""The fields of sources, connections and exports, for whoever asks what to write: the docs, and the admin functions.
+
+What a destination adds is described by its own models.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from relay.settings.shapes import CONSENT
+from relay.sources.authentication import MODES
+from relay.sources.dialects import DIALECTS
+
+
+class Described(NamedTuple):
+    """One field: what it means, and how it is written."""
+
+    name: str
+    means: str
+    required: bool = False
+    secret: bool = False
+    default: Any = None
+    choices: Sequence[str] | None = None
+    example: Any = None
+
+
+SOURCE: Final = (
+    Described("dialect", "How the platform writes its messages.", True, choices=tuple(DIALECTS), example="relay-json"),
+    Described("auth", "How a message proves where it comes from.", True, choices=tuple(MODES), example="bearer"),
+    Described("secret", "What messages are proven with.", True, secret=True, example="a-long-random-token"),
+    Described("previous_secret", "The secret before, while the platform is moved to a new one.", secret=True),
+    Described(
+        "profile_key",
+        "What a person is known by: a JMESPath over identities and attributes.",
+        True,
+        example="identities.crm",
+    ),
+    Described(
+        "segment_namespaces",
+        "The namespaces whose memberships count, with commas between (Adobe's dialect).",
+        default="ups",
+    ),
+    Described(
+        "segments", "The only segments whose memberships are kept, with commas between. Without it all are kept."
+    ),
+    Described("description", "For people."),
+)
+"""The keys of a source's secret; all are texts."""
+
+CONNECTION: Final = (
+    Described("destination", "The tool that the connection leads to.", True),
+    Described("display_name", "What the connection is for.", True, example="Newsletter account"),
+    Described(
+        "privacy_consent", f"`{CONSENT}`. Without it nothing is sent.", True, choices=(CONSENT,), example=CONSENT
+    ),
+    Described("description", "For people."),
+)
+"""The keys that the secret of every connection has; all are texts."""
+
+EXPORT: Final = (
+    Described("state", "Whether anything is sent.", True, choices=("active", "paused"), example="active"),
+    Described(
+        "segments",
+        "Whose members are exported: 1 to 50 texts, each a source, a slash and a segment's id.",
+        True,
+        example=["crm/vip"],
+    ),
+    Described(
+        "mapping",
+        "What the destination gets: an expression (JMESPath) for each of its fields.",
+        True,
+        example={"email": "attributes.email"},
+    ),
+    Described("stream", "Whether changes are sent at once, or by runs alone. Without it as the destination does."),
+    Described(
+        "only_if",
+        "An expression (JMESPath). Whoever it is false for does not belong in.",
+        example="attributes.country == 'DE'",
+    ),
+    Described("options", "What else the destination wants to know.", default={}, example={"list_id": "7"}),
+    Described("description", "For people."),
+)
+"""The keys of an export's parameter."""
+
+
+def of_model(model: type[BaseModel]) -> Iterator[Described]:
+    """Yield the fields of a destination's model."""
+    for name, field in model.model_fields.items():
+        yield Described(
+            name,
+            f"{field.title}. {field.description}",
+            field.is_required(),
+            _is_secret(field.annotation) or any(_is_secret(part) for part in field.metadata),
+            _default(field),
+            _choices(field),
+            field.examples[0] if field.examples else None,
+        )
+
+
+def _default(field: FieldInfo) -> Any:
+    default = None if field.is_required() else field.get_default(call_default_factory=True)
+    return None if default in ((), {}) or isinstance(default, SecretStr) else default
+
+
+def _choices(field: FieldInfo) -> Sequence[str] | None:
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return tuple(map(str, choices)) or None
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))

@@ -1,0 +1,183 @@
+"""Segments: which there are, and how many members of one we hold, counted now or by the runs of the last 90 days."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+from pydantic import Field
+
+from relay.clock import Clock
+from relay.domain import ledger
+from relay.domain.keyed_hash import BUCKETS, bucket_of
+from relay.domain.problems import QuestionProblem
+from relay.domain.profiles import Membership, Profile
+from relay.domain.runs import Run, RunState
+from relay.settings.settings import Settings
+from relay.stores import profiles, runs, segments
+from relay.stores.database import Database
+from relay.workers.operators.protocol import MORE, Answer, Question
+
+LONGEST: Final = timedelta(seconds=15)
+"""How long one page is worked at."""
+
+CHUNK: Final = 100
+"""How many profiles are read together: what one call of the database takes."""
+
+LISTING: Final = 500
+
+_COUNTED: Final = frozenset({RunState.FINISHED, RunState.MANY_REJECTED})
+"""The states of runs that have seen every member."""
+
+
+class ListSegments(Question):
+    """Which segments were ever seen, and which exports name them?"""
+
+
+class CountPart(Answer):
+    """How many members a run has seen. Only runs of an export of this segment alone, without `only_if`, tell that."""
+
+    members: int
+    at: datetime
+    run: str
+    export: str
+
+
+class SegmentPart(Answer):
+    """A segment of the catalogue."""
+
+    segment: str
+    name: str | None = Field(description="As the platform calls it, where it says so.")
+    first_seen: datetime
+    exports: list[str]
+    last_count: CountPart | None
+
+
+class SegmentList(Answer):
+    """All segments, sorted, and those that exports name though nothing was ever received of them."""
+
+    segments: list[SegmentPart]
+    never_seen: list[str]
+
+
+class ShowSegment(Question):
+    """How many members of a segment do we hold?"""
+
+    segment: str = Field(min_length=1, max_length=1_024, description="`source/segment`.")
+    after: str | None = Field(default=None, description=MORE)
+
+
+class SegmentPage(Answer):
+    """A page of the count: the asker adds up `members`, and takes the first and the last of the times."""
+
+    segment: str
+    name: str | None
+    first_seen: datetime
+    exports: list[str]
+    members: int = Field(description="Members among the profiles of this page.")
+    left: int = Field(description="Profiles of this page that were members and left within the last 30 days or so.")
+    first_change: datetime | None = Field(description="The earliest qualification or exit in this page.")
+    last_change: datetime | None = Field(description="The latest one.")
+    last_received: datetime | None = Field(description="When the latest one of them was received.")
+    by_day: list[CountPart] = Field(description="What runs have counted, oldest first; with the first page alone.")
+    next: str | None = Field(description="Ask again with it as `after`. Null at the end.")
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """Answers `segments` and `segment`."""
+
+    database: Database
+    settings: Settings
+    clock: Clock
+
+    def segments(self, question: ListSegments) -> SegmentList:  # noqa: ARG002 - it has no arguments
+        """Return all segments."""
+        exports, counters = self._exports()
+        known = segments.catalogue(self.database)
+        last = {export: self._counted(export, 5) for named in counters.values() for export in named}
+        return SegmentList(
+            segments=[
+                SegmentPart(
+                    segment=one.id,
+                    name=one.name,
+                    first_seen=one.first_seen,
+                    exports=exports.get(one.id, []),
+                    last_count=max(
+                        (counts[-1] for export in counters.get(one.id, ()) if (counts := last[export])),
+                        key=lambda count: count.at,
+                        default=None,
+                    ),
+                )
+                for one in known
+            ],
+            never_seen=sorted(exports.keys() - {one.id for one in known}),
+        )
+
+    def segment(self, question: ShowSegment) -> SegmentPage:
+        """Return a page of the count of one segment; raises QuestionProblem for one that was never seen."""
+        known = segments.load(self.database, question.segment)
+        if known is None:
+            raise QuestionProblem("unknown_segment", "nothing was ever received of this segment", field="segment")
+        exports, counters = self._exports()
+        until, after = self.clock.now() + LONGEST, question.after or ""
+        held: list[Membership] = []
+        listing, last = self._listing(known.id, after), None
+        while ids := list(islice(listing, CHUNK)):
+            held += self._memberships(known.id, ids)
+            if self.clock.now() >= until:
+                last = ids[-1]
+                break
+        times = [membership.at for membership in held]
+        of_runs = [count for export in counters.get(known.id, ()) if not after for count in self._counted(export, 100)]
+        return SegmentPage(
+            segment=known.id,
+            name=known.name,
+            first_seen=known.first_seen,
+            exports=exports.get(known.id, []),
+            members=sum(membership.realized for membership in held),
+            left=sum(not membership.realized for membership in held),
+            first_change=min(times, default=None),
+            last_change=max(times, default=None),
+            last_received=max((membership.heard_at for membership in held), default=None),
+            by_day=sorted(of_runs, key=lambda count: count.at),
+            next=last,
+        )
+
+    def _exports(self) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
+        """Return the exports by each segment they name, and those whose runs count the members of one segment."""
+        exports: dict[str, list[str]] = {}
+        counters: dict[str, list[str]] = {}
+        for key, export in sorted(self.settings.exports().valid.items()):
+            for segment in export.segments:
+                exports.setdefault(segment, []).append(key)
+            if len(export.segments) == 1 and export.only_if is None:
+                counters.setdefault(export.segments[0], []).append(key)
+        return exports, counters
+
+    def _counted(self, export: str, most: int) -> list[CountPart]:
+        """Return what the last runs of an export have counted, of each day the last one, oldest first."""
+        by_day: dict[str, Run] = {}
+        version = self.settings.export(export).version
+        for run in reversed(runs.latest(self.database, export, most)):
+            # Under other settings the export may have had other segments.
+            if run.state in _COUNTED and run.settings == version:
+                by_day[f"{run.started_at:%Y-%m-%d}"] = run
+        found = []
+        for run in by_day.values():
+            counts = ledger.total(shard.counts for shard in runs.shards(self.database, run.id))
+            found.append(CountPart(members=counts["selected"], at=run.started_at, run=run.id, export=export))
+        return found
+
+    def _listing(self, segment: str, after: str) -> Iterator[str]:
+        for bucket in range(bucket_of(after) if after else 0, BUCKETS):
+            while page := segments.listing(self.database, segment, bucket, after=after, limit=LISTING):
+                yield from page
+                after = page[-1]
+
+    def _memberships(self, segment: str, ids: list[str]) -> Iterator[Membership]:
+        """Yield the memberships of those of the profiles that have one; an alias has none of its own."""
+        for stored in profiles.read(self.database, ids).values():
+            if isinstance(stored, Profile) and segment in stored.memberships:
+                yield stored.memberships[segment]

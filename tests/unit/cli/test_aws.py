@@ -1,0 +1,320 @@
+"""The real door, on AWS in the test process; what that does not know answers from a list."""
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError, ProfileNotFound
+from moto import mock_aws
+
+from relay_cli.aws import Aws
+from relay_cli.door import Schedule
+from relay_cli.failures import AwsRefused, Failure
+from relay_cli.stacks import Stack
+
+OUTPUTS = {
+    "Prefix": "acme",
+    "WebhookUrl": "https://api.example.com/v1/webhooks",
+    "ExportFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:acme-export",
+    "SchedulerRoleArn": "arn:aws:iam::123456789012:role/acme-scheduler",
+}
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.delenv("AWS_PROFILE", raising=False)
+    with mock_aws():
+        yield Aws(Stack("audience", prefix="acme", region="eu-central-1", outputs=OUTPUTS), sleep=lambda _: None)
+
+
+def client(service: Any) -> Any:
+    return boto3.client(service, region_name="eu-central-1")
+
+
+def test_secrets_are_written_read_listed_and_removed(aws: Aws) -> None:
+    aws.put_secret("sources", "crm", {"auth": "bearer", "secret": "ä"}, new=True)
+    aws.put_secret("sources", "shop", {"auth": "bearer"}, new=True)
+    aws.put_secret("connections", "news", {"api_key": "k"}, new=True)
+    aws.put_secret("sources", "crm", {"auth": "bearer", "secret": "ö"}, new=False)
+
+    assert aws.secret("sources", "crm") == {"auth": "bearer", "secret": "ö"}
+    assert aws.secret_names("sources") == ["crm", "shop"]
+    with pytest.raises(Failure, match="AWS refused secretsmanager:CreateSecret"):
+        aws.put_secret("sources", "crm", {}, new=True)
+    aws.delete_secret("sources", "shop")
+    assert aws.secret_names("sources") == ["crm"]
+    assert aws.secret("sources", "nobody") is None
+
+
+@pytest.mark.parametrize("text", ["not json", "[]"])
+def test_a_secret_that_is_no_key_value_text_says_so(aws: Aws, text: str) -> None:
+    client("secretsmanager").create_secret(Name="acme/sources/odd", SecretString=text)
+
+    with pytest.raises(Failure, match="is not key/value text"):
+        aws.secret("sources", "odd")
+
+
+def test_exports_are_written_read_listed_and_removed(aws: Aws) -> None:
+    for number in range(12):
+        aws.put_export(f"news/e{number:02}", "{}", new=True)
+    aws.put_export("news/e00", '{"state": "paused"}', new=False)
+
+    assert len(aws.export_keys()) == 12
+    assert aws.export("news/e00") == '{"state": "paused"}'
+    with pytest.raises(Failure, match="AWS refused ssm:PutParameter"):
+        aws.put_export("news/e00", "{}", new=True)
+    aws.delete_export("news/e00")
+    assert aws.export("news/e00") is None
+
+
+def test_schedules_are_made_changed_and_removed(aws: Aws) -> None:
+    client("scheduler").create_schedule_group(Name="acme")
+    assert aws.schedule("news/vip") is None
+    aws.put_schedule("news/vip", "rate(6 hours)", "UTC")
+    aws.put_schedule("news/vip", "cron(0 4 * * ? *)", "Europe/Berlin")
+    aws.put_schedule("news/trial", "rate(1 day)", "UTC")
+
+    assert aws.schedule("news/vip") == Schedule("news.vip", "cron(0 4 * * ? *)", "Europe/Berlin", enabled=True)
+    assert aws.schedule_names() == ["news.trial", "news.vip"]
+    made = client("scheduler").get_schedule(Name="news.vip", GroupName="acme")
+    assert (json.loads(made["Target"]["Input"]), made["Target"]["Arn"]) == (
+        {"export": "news/vip"},
+        OUTPUTS["ExportFunctionArn"],
+    )
+    aws.delete_schedule("news/vip")
+    assert aws.schedule_names() == ["news.trial"]
+
+
+def queue(name: str, bodies: Sequence[str], *, fifo: bool = False) -> str:
+    attributes = {"FifoQueue": "true"} if fifo else {}
+    url: str = client("sqs").create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
+    for number, body in enumerate(bodies):
+        more = {"MessageGroupId": f"g{number}", "MessageDeduplicationId": f"d{number}"} if fifo else {}
+        client("sqs").send_message(QueueUrl=url, MessageBody=body, **more)
+    return url
+
+
+@pytest.mark.parametrize(("name", "fifo"), [("checks", False), ("px.fifo", True)])
+def test_messages_are_looked_at_and_moved_back(aws: Aws, name: str, fifo: bool) -> None:
+    dead = name.replace(".fifo", "") + "-dlq" + (".fifo" if fifo else "")
+    queue(f"acme-{name}", [], fifo=fifo)
+    queue(f"acme-{dead}", ["one", "two", "three"], fifo=fifo)
+
+    assert aws.queue_depth(dead) == 3
+    seen = aws.messages(dead, 100)
+    assert len({one.id for one in seen}) == 3
+    assert all(one.received == 1 and one.sent_at is not None and one.sent_at.tzinfo is UTC for one in seen)
+
+
+def test_what_is_purged_is_gone_and_an_unknown_queue_says_so(aws: Aws) -> None:
+    queue("acme-changes-dlq", ["one"])
+    aws.purge("changes-dlq")
+
+    assert aws.queue_depth("changes-dlq") == 0
+    with pytest.raises(Failure, match="There is no queue acme-nothing"):
+        aws.queue_depth("nothing")
+
+
+Answer = Callable[[Mapping[str, Any]], Any]
+
+
+class Scripted:
+    """A client whose operations answer from a list."""
+
+    def __init__(self, **operations: Answer) -> None:
+        self._operations = operations
+        self.asked: list[tuple[str, Mapping[str, Any]]] = []
+
+    def __getattr__(self, operation: str) -> Any:
+        def ask(**request: Any) -> Any:
+            self.asked.append((operation, request))
+            return self._operations[operation](request)
+
+        return ask
+
+
+def raising(error: Exception) -> Answer:
+    def answer(_: Mapping[str, Any]) -> Any:
+        raise error
+
+    return answer
+
+
+def refusal(code: str, text: str = "", status: int = 400) -> ClientError:
+    response: Any = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(response, "Operation")
+
+
+def scripted(stack: Stack | None = None, **operations: Answer) -> tuple[Aws, Scripted]:
+    made = Scripted(**operations)
+    named = Stack("audience", prefix="acme") if stack is None else stack
+    return Aws(named, client=lambda _: made, sleep=lambda _: None), made
+
+
+def described(_: Mapping[str, Any]) -> Any:
+    return {"Stacks": [{"Outputs": [{"OutputKey": key, "OutputValue": value} for key, value in OUTPUTS.items()]}]}
+
+
+def test_a_dead_letter_queue_is_redriven_by_aws_itself() -> None:
+    tasks = iter([("RUNNING", 1), ("RUNNING", 2), ("COMPLETED", 3)])
+
+    def task(_: Mapping[str, Any]) -> Any:
+        status, moved = next(tasks)
+        return {"Results": [{"Status": status, "ApproximateNumberOfMessagesMoved": moved}]}
+
+    aws, made = scripted(
+        get_queue_url=lambda request: {"QueueUrl": request["QueueName"]},
+        get_queue_attributes=lambda request: {"Attributes": {"QueueArn": f"arn:{request['QueueUrl']}"}},
+        start_message_move_task=lambda _: {},
+        list_message_move_tasks=task,
+    )
+
+    assert list(aws.redrive("changes-dlq", "changes")) == [1, 2, 3]
+    assert ("start_message_move_task", {"SourceArn": "arn:acme-changes-dlq"}) in made.asked
+
+
+def test_a_redrive_that_fails_says_why() -> None:
+    aws, _ = scripted(
+        get_queue_url=lambda request: {"QueueUrl": request["QueueName"]},
+        get_queue_attributes=lambda _: {"Attributes": {"QueueArn": "arn"}},
+        start_message_move_task=lambda _: {},
+        list_message_move_tasks=lambda _: {"Results": [{"Status": "FAILED", "FailureReason": "AccessDenied"}]},
+    )
+
+    with pytest.raises(Failure) as raised:
+        list(aws.redrive("changes-dlq", "changes"))
+    assert raised.value.why == "AccessDenied"
+
+
+def test_where_aws_cannot_redrive_messages_lie_in_the_other_queue_before_they_leave(aws: Aws) -> None:
+    """The emulator's case. At every step each message lies somewhere."""
+    target = queue("acme-px.fifo", [], fifo=True)
+    source = queue("acme-px-dlq.fifo", [f"body {number}" for number in range(12)], fifo=True)
+    unknown = Scripted(start_message_move_task=raising(refusal("InvalidAction")))
+
+    class Half:
+        """SQS without the operation that moves messages."""
+
+        def __getattr__(self, operation: str) -> Any:
+            return getattr(unknown if "move_task" in operation else client("sqs"), operation)
+
+    half = Aws(Stack("audience", prefix="acme"), client=lambda _: Half(), sleep=lambda _: None)
+
+    steps = list(half.redrive("px-dlq.fifo", "px.fifo"))
+
+    assert steps[-1] == 12
+    assert half.queue_depth("px-dlq.fifo") == 0
+    held: dict[str, str] = {}
+    while (
+        received := client("sqs")
+        .receive_message(QueueUrl=target, MaxNumberOfMessages=10, AttributeNames=["All"])
+        .get("Messages")
+    ):
+        held |= {one["Body"]: one["Attributes"]["MessageGroupId"] for one in received}
+    assert held == {f"body {number}": f"g{number}" for number in range(12)}
+    assert source != target
+
+
+def test_a_function_is_asked_and_its_time_is_known() -> None:
+    def invoke(request: Mapping[str, Any]) -> Any:
+        asked = json.loads(request["Payload"])
+        payload = json.dumps({"version": 1, "answer": {"asked": asked, "of": request["FunctionName"]}}).encode()
+        headers = {"date": "Fri, 27 Nov 2026 12:00:00 GMT"}
+        return {"Payload": io.BytesIO(payload), "ResponseMetadata": {"HTTPHeaders": headers}}
+
+    aws, _ = scripted(invoke=invoke)
+
+    answer = aws.invoke("view", {"ask": "status"})
+    assert answer["answer"] == {"asked": {"ask": "status"}, "of": "acme-view"}
+    assert aws.aws_time() == datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
+
+
+def test_a_function_that_fails_or_is_not_there_says_so() -> None:
+    failing, _ = scripted(invoke=lambda _: {"Payload": io.BytesIO(b"{}"), "FunctionError": "Unhandled"})
+    missing, _ = scripted(invoke=raising(refusal("ResourceNotFoundException")))
+
+    with pytest.raises(Failure, match="The function acme-view failed"):
+        failing.invoke("view", {})
+    with pytest.raises(Failure, match="There is no function acme-forget"):
+        missing.invoke("forget", {})
+
+
+def test_the_prefix_and_the_address_are_outputs_of_the_stack() -> None:
+    aws, made = scripted(Stack("audience"), describe_stacks=described)
+
+    assert (aws.prefix, aws.webhook_url) == ("acme", OUTPUTS["WebhookUrl"])
+    assert len(made.asked) == 1
+
+
+def test_who_may_not_describe_the_stack_works_with_its_name() -> None:
+    denied = raising(refusal("AccessDenied", "User: x is not authorized", 403))
+    aws, _ = scripted(Stack("audience"), describe_stacks=denied)
+
+    assert aws.prefix == "audience"
+    with pytest.raises(AwsRefused, match="does not let you"):
+        _ = aws.webhook_url
+
+
+def test_a_stack_that_is_not_there_or_another_product_says_so() -> None:
+    missing, _ = scripted(
+        Stack("audience"), describe_stacks=raising(refusal("ValidationError", "Stack with id audience does not exist"))
+    )
+    other, _ = scripted(Stack("audience"), describe_stacks=lambda _: {"Stacks": [{"Outputs": []}]})
+
+    with pytest.raises(Failure, match="There is no stack audience"):
+        _ = missing.prefix
+    with pytest.raises(Failure, match="is not Audience Relay"):
+        _ = other.prefix
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (refusal("AccessDeniedException", "User: x is not authorized"), "AWS does not let you do this"),
+        (refusal("Odd", status=403), "AWS does not let you do this"),
+        (refusal("ExpiredTokenException"), "AWS does not know you"),
+        (NoCredentialsError(), "There are no AWS credentials"),
+        (ProfileNotFound(profile="x"), "The AWS profile cannot be used"),
+        (NoRegionError(), "No AWS region is named"),
+    ],
+)
+def test_what_aws_refuses_has_an_exit_code_of_its_own(error: Exception, what: str) -> None:
+    aws, _ = scripted(get_parameter=raising(error))
+
+    with pytest.raises(AwsRefused, match=what) as raised:
+        aws.export("news/vip")
+    assert (raised.value.exit, raised.value.helps != "") == (4, True)
+
+
+@pytest.mark.parametrize(
+    "error", [EndpointConnectionError(endpoint_url="https://ssm"), refusal("InternalServerError", "odd", 500)]
+)
+def test_other_trouble_is_something_wrong(error: Exception) -> None:
+    aws, _ = scripted(get_parameter=raising(error))
+
+    with pytest.raises(Failure) as raised:
+        aws.export("news/vip")
+    assert raised.value.exit == 1
+
+
+def test_a_region_that_nobody_names_is_found_before_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    with pytest.raises(AwsRefused, match="No AWS region is named"):
+        Aws(Stack("audience", prefix="acme")).export("news/vip")
+
+
+def test_a_stack_on_this_machine_needs_no_credentials() -> None:
+    stack = Stack("local", "acme", "us-east-1", None, "http://127.0.0.1:1", "http://127.0.0.1:1/webhooks", OUTPUTS)
+
+    with pytest.raises(Failure, match="AWS does not answer"):
+        Aws(stack).export("news/vip")

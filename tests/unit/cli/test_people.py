@@ -1,0 +1,352 @@
+"""`relay explain`, `rejected`, `test`, `trace`, `forget`, `segments` and `send`."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from relay.sources.authentication import MODES, authentic
+from relay_cli.commands.sending import proof, signing_key
+from relay_cli.door import Posted
+from tests.unit.cli.people_answers import (
+    ATTEMPTS,
+    EXPLAINED,
+    SEGMENTS,
+    at_one,
+    change,
+    counting,
+    following,
+    nobody,
+    traced,
+)
+from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, run, text_of
+
+SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["explain"] = EXPLAINED
+
+    ended = relay("explain", "crm:c-1001", "newsletter/vip")
+
+    assert door.asked == [
+        ("view", {"ask": "explain", "version": 1, "profile": "crm:c-1001", "export": "newsletter/vip"})
+    ]
+    assert ended.lines[0] == EXPLAINED["sentence"]
+    assert ended.lines[1] == "It may also mean: p-5."
+    for text in (
+        "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
+        "changed last by request\tr-1",
+        "segments\tcrm/vip (realized)",
+        "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
+        "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
+        "set aside\ta defect of ours: KeyError",
+        "notes\tresync requested, unfit_expression",
+        "refused by the destination: bounced: 2026-11-27 12:00 UTC",
+        "a duplicate of p-7",
+        "waits until 2026-11-27 14:00 UTC",
+        "rejected\tno_identity: map IDENTIFY_ID",
+        "stopped\tunpaid: the account is unpaid",
+        "last run\t01RUN2, finished",
+        "traces\tt-1, t-2",
+    ):
+        assert text in ended.out
+
+
+def test_values_are_asked_of_the_function_that_may_show_them(relay: Terminal, door: FakeDoor) -> None:
+    profile = {**EXPLAINED["profile"], "identities": {"email": "kim@example.com"}, "attributes": {"tags": ["a", "b"]}}
+    door.answers["explain"] = {**EXPLAINED, "profile": profile}
+
+    ended = relay("explain", "p-1", "--show-values")
+
+    assert door.asked[0] == ("admin", {"ask": "explain", "version": 1, "profile": "p-1", "show_values": True})
+    assert "identities.email\tkim@example.com" in ended.lines
+    assert 'attributes.tags\t["a", "b"]' in ended.lines
+
+
+def test_who_is_meant_can_come_from_standard_input(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["explain"] = nobody("Nobody is stored under this.")
+
+    ended = relay("explain", "-", stdin="email:kim@example.com\n")
+
+    assert door.asked[0][1]["profile"] == "email:kim@example.com"
+    assert ended.lines == ["Nobody is stored under this."]
+
+
+def rejecting(pages: int, of: int) -> Any:
+    def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+        page = int(question.get("after") or 0)
+        found = [
+            {
+                "profile": f"p-{page * of + n}",
+                "code": question.get("code") or "bounced",
+                "kind": "destination",
+                "since": text_of(NOW),
+                "means": 'mail "bounces"',
+                "then": "tried again, daily",
+            }
+            for n in range(min(of, question["limit"]))
+        ]
+        return {"rejected": found, "next": str(page + 1) if page + 1 < pages else None}
+
+    return answer
+
+
+def test_all_who_were_rejected_are_listed_page_by_page(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["rejected"] = rejecting(3, 500)
+
+    ended = relay("rejected", "newsletter/vip")
+
+    assert ended.lines[0] == "profile\tcode\tkind\tsince\tmeans\tthen"
+    assert len(ended.lines) == 1 + 1500
+    assert ended.lines[-1].startswith("p-1499\tbounced\tdestination\t2026-11-27 12:00 UTC\t")
+    assert ended.err == "1,500 profiles\n"
+
+
+def test_those_rejected_as_csv_and_as_json(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["rejected"] = rejecting(2, 2)
+
+    rows = list(csv.DictReader(io.StringIO(relay("rejected", "newsletter/vip", "--csv").out)))
+    assert [row["profile"] for row in rows] == ["p-0", "p-1", "p-2", "p-3"]
+    assert rows[0]["means"] == 'mail "bounces"'
+    lines = relay("rejected", "newsletter/vip", "--code", "no_email", "--json").json_lines
+    assert {one["code"] for one in lines} == {"no_email"}
+
+
+def test_a_limit_asks_for_no_more(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["rejected"] = rejecting(100, 3)
+
+    assert len(relay("rejected", "newsletter/vip", "--limit", "5").lines) == 1 + 5
+    assert len(door.asked) == 2
+
+
+def test_nobody_is_rejected(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["rejected"] = {"rejected": [], "next": None}
+
+    assert "Nobody is rejected by newsletter/vip." in relay("rejected", "newsletter/vip", terminal=True).out
+    assert relay("rejected", "newsletter/vip", "--csv").lines == ["profile,code,kind,since,means,then"]
+
+
+@pytest.mark.parametrize(("line", "code"), [([], "all"), (["--code", "bounced"], "bounced")])
+def test_those_rejected_are_tried_again(relay: Terminal, door: FakeDoor, line: list[str], code: str) -> None:
+    door.answers["run"] = run(state="running", retry=code)
+
+    ended = relay("rejected", "newsletter/vip", "--retry", *line)
+
+    assert door.asked == [("admin", {"ask": "run", "version": 1, "export": "newsletter/vip", "retry": code})]
+    assert (ended.code, f"tries again\t{code}" in ended.lines) == (0, True)
+    assert relay("rejected", "newsletter/vip", "--retry", "--csv").code == 2
+
+
+def test_a_look_is_waited_for_and_shown(relay: Terminal, door: FakeDoor) -> None:
+    looks = iter([[], [], ATTEMPTS])
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": lambda _: traced(next(looks))}
+
+    ended = relay("test", "newsletter/vip", "crm:c-1001")
+
+    assert ended.code == 0
+    assert 'request\t{"email": "***"}' in ended.lines
+    assert 'call\tPOST /api/3/contact/sync?{"limit": "1"}' in ended.lines
+    assert "status\tno answer (timeout)" in ended.lines
+    assert ended.lines[-1] == "2 more calls were made than are kept."
+    assert [(function, question["ask"]) for function, question in door.asked] == [
+        ("admin", "test"), ("view", "trace"), ("view", "trace"), ("view", "trace")
+    ]  # fmt: skip
+    assert door.asked[0][1] == {"ask": "test", "version": 1, "export": "newsletter/vip", "profile": "crm:c-1001"}
+
+
+def test_a_look_that_does_not_come_is_a_time_out(relay: Terminal, door: FakeDoor) -> None:
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": traced([])}
+
+    ended = relay("test", "newsletter/vip", "p-1", "--timeout", "3")
+
+    assert (ended.code, "relay trace t-9" in ended.err) == (5, True)
+
+
+def test_a_trace_is_shown_with_values_only_by_the_function_that_may(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["trace"] = traced([])
+    relay("trace", "t-9", "--show-values")
+    ended = relay("trace", "t-9")
+
+    assert [function for function, _ in door.asked] == ["admin", "view"]
+    assert "There was no attempt yet" in ended.out
+
+
+FORGOTTEN = {
+    "profile": "p-1",
+    "state": "done",
+    "removed": [{"where": "profiles", "count": 1}, {"where": "assignments", "count": 2}],
+    "remains": [{"where": "backups", "until": text_of(NOW + timedelta(days=35))}],
+    "at_destinations": [{"where": "newsletter", "outcome": "deleted"}],
+}
+
+
+def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:
+    states = iter(["waiting", "waiting", "done"])
+    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states)}
+
+    refused = relay("forget", "crm:c-1001", keys="no\n")
+    asked_before = len(door.asked)
+    ended = relay("forget", "crm:c-1001", "--at-destinations", keys="yes\n")
+
+    assert (refused.code, asked_before) == (3, 0)
+    assert ended.code == 0
+    assert door.asked[-1] == (
+        "forget",
+        {"ask": "forget", "version": 1, "profile": "crm:c-1001", "at_destinations": True},
+    )
+    for line in ("p-1 is forgotten.", "assignments\t2", "newsletter\tdeleted", "backups\t2027-01-01"):
+        assert line in ended.lines
+
+
+def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["forget"] = {**FORGOTTEN, "state": "waiting"}
+
+    ended = relay("forget", "p-1", "--yes", "--timeout", "5")
+
+    assert (ended.code, "being forgotten" in ended.lines[0]) == (5, True)
+    assert "p-1" not in ended.err
+
+
+def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segments"] = SEGMENTS
+
+    assert relay("segments", "list").lines[1:] == [
+        "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200",
+        "crm/trial\t-\t0 s ago\t-\t-",
+        "Exports name segments that were never seen: crm/typo.",
+    ]
+    assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
+
+
+def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segment"] = counting
+
+    ended = relay("segments", "show", "crm/vip")
+
+    assert ended.lines[0] == "We hold 1,203 members of crm/vip."
+    assert "left in the last 30 days or so\t4" in ended.lines
+    assert "first change\t2026-11-19 12:00 UTC" in ended.lines
+    assert "last change\t2026-11-26 12:00 UTC" in ended.lines
+    assert "2026-11-26 12:00 UTC\tnewsletter/vip\t01RUN1\t1,190" in ended.lines
+
+
+@pytest.mark.parametrize(
+    ("expect", "more", "code"), [("1203", [], 0), ("1210", [], 1), ("1210", ["--tolerance", "7"], 0)]
+)
+def test_members_are_compared(relay: Terminal, door: FakeDoor, expect: str, more: list[str], code: int) -> None:
+    door.answers["segment"] = counting
+
+    ended = relay("segments", "compare", "crm/vip", "--expect", expect, *more, "--json")
+
+    assert (ended.code, ended.json["difference"]) == (code, 1203 - int(expect))
+
+
+def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door: FakeDoor) -> None:
+    waiting = change(merged="waiting", exports=[])
+    looks = iter([following(waiting, settled=False), following(change("waiting"), settled=False), following(change())])
+    door.answers["follow"] = lambda _: next(looks)
+    (relay.folder / "body.json").write_text('{"changes": []}')
+
+    ended = relay("send", "crm", "body.json")
+
+    assert door.posted == [("crm", b'{"changes": []}', {"Authorization": "Bearer s3cret-token"})]
+    assert door.asked[0][1] == {
+        "ask": "follow", "version": 1, "source": "crm", "body": '{"changes": []}', "received_at": NOW.isoformat()
+    }  # fmt: skip
+    assert (ended.code, ended.lines[1]) == (0, "1\tp-1\tmerged\tnewsletter/vip\tdelivered\tIt is delivered.")
+    assert "s3cret" not in ended.out + ended.err
+
+
+def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: FakeDoor) -> None:
+    rejected = change(exports=[at_one("rejected", "bounced"), at_one("not selected", export="product/power")])
+    unread = change(position=1, accepted=False, code="no_key", profile=None, merged="no", exports=[])
+    stale = change(position=2, merged="stale", exports=[])
+    door.answers["follow"] = following(rejected, unread, stale, left_out=1)
+
+    ended = relay("send", "crm", "-", stdin="{}")
+
+    assert ended.code == 1
+    assert ended.lines[1].endswith("newsletter/vip\trejected\tbounced")
+    assert ended.lines[3].startswith("2\t-\trejected")
+
+
+def test_a_signed_body_is_followed_by_the_id_of_its_message(relay: Terminal, door: FakeDoor) -> None:
+    door.secrets["sources/crm"] |= {"auth": "standard-webhooks", "secret": SIGNING}
+    door.answers["follow"] = following(change())
+    relay("send", "crm", "-", stdin="{}")
+
+    assert door.asked[0][1]["webhook_id"] == door.posted[0][2]["webhook-id"]
+
+
+def test_a_long_body_is_followed_in_pages(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["follow"] = lambda question: (
+        following(change(position=1)) if question.get("after") else {**following(change()), "next": "1"}
+    )
+
+    assert [one["position"] for one in relay("send", "crm", "-", "--json", stdin="{}").json_lines] == [0, 1]
+
+
+def test_what_is_not_settled_in_time_is_shown_as_it_is(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["follow"] = following(change("waiting"), settled=False)
+
+    ended = relay("send", "crm", "-", "--timeout", "4", "--json", stdin="{}")
+
+    assert (ended.code, ended.json_lines) == (5, [change("waiting")])
+
+
+def test_a_body_is_only_posted(relay: Terminal, door: FakeDoor) -> None:
+    door.webhook = Posted(202, '{"accepted": 3, "rejected": 1}', NOW)
+
+    ended = relay("send", "crm", "-", "--no-follow", stdin="{}")
+
+    assert (ended.code, ended.lines) == (1, ["3 changes were accepted."])
+
+
+def test_a_webhook_that_refuses_says_why(relay: Terminal, door: FakeDoor) -> None:
+    body = {
+        "title": "Bad",
+        "detail": "The body is no JSON.",
+        "errors": [{"pointer": "/changes", "detail": "is missing"}],
+    }
+    door.webhook = Posted(400, json.dumps(body), NOW)
+
+    ended = relay("send", "crm", "-", stdin="{")
+
+    assert ended.code == 1
+    assert ended.err.splitlines()[:3] == [
+        "The webhook answers 400.",
+        "The body is no JSON.",
+        "  /changes: is missing",
+    ]
+
+
+def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -> None:
+    ended = relay("send", "shopp", "-", stdin="{}")
+
+    assert (ended.code, "Did you mean shop?" in ended.err, door.posted) == (2, True, [])
+
+
+@pytest.mark.parametrize(
+    ("auth", "secret"),
+    [
+        ("bearer", "a-long-token"),
+        ("standard-webhooks", SIGNING),
+        ("standard-webhooks", f"v1,{SIGNING}"),
+        ("standard-webhooks", "a plain text of more than sixteen bytes"),
+    ],
+)
+def test_bodies_are_signed_as_the_stack_verifies_them(auth: str, secret: str) -> None:
+    body = b'{"changes": []}'
+    headers = proof({"auth": auth, "secret": secret}, body, NOW)
+
+    assert authentic(MODES[auth], [secret], headers, body, now=NOW)
+    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW)
+
+
+def test_a_short_text_in_base64_is_taken_as_it_is() -> None:
+    assert signing_key("abcd") == b"abcd"

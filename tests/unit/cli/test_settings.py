@@ -1,0 +1,322 @@
+"""`relay sources`, `connections` and `exports`."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from relay_cli.door import Schedule
+from tests.unit.cli.stack_fake import STOP, FakeDoor, Terminal
+
+NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret", "profile_key": "identities.crm"}
+
+
+def test_settings_are_listed_with_their_state(relay: Terminal) -> None:
+    assert relay("sources", "list").lines[2].startswith("crm\tvalid\t3 min ago\t42.0\t1,200\t1,100\t7")
+    assert "product\tgainsight_px\tProduct experience\tstopped\t1\t-" in relay("connections", "list").lines
+    assert [one["key"] for one in relay("exports", "list", "--json").json_lines] == [
+        "newsletter/vip",
+        "newsletter/trial",
+        "product/power",
+    ]
+    assert len(relay("exports", "list", "product").lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "secret"),
+    [(["sources", "show", "crm"], "s3cret-token"), (["connections", "show", "newsletter"], "k3y")],
+)
+def test_secrets_are_shown_only_when_asked_for(relay: Terminal, line: list[str], secret: str) -> None:
+    masked, shown, as_json = relay(*line), relay(*line, "--show-secrets"), relay(*line, "--json")
+
+    assert (masked.code, secret in masked.out, "********" in masked.out) == (0, False, True)
+    assert secret in shown.out
+    assert secret not in as_json.out
+
+
+def test_an_export_is_shown_with_its_schedule(relay: Terminal, door: FakeDoor) -> None:
+    by_default = relay("exports", "show", "newsletter/vip")
+    door.schedules["newsletter/vip"] = Schedule("newsletter.vip", "rate(6 hours)", "UTC", enabled=False)
+    own = relay("exports", "show", "newsletter/vip")
+
+    assert "schedule\tthe default schedule" in by_default.lines
+    assert "segments\tcrm/vip, crm/trial" in own.lines
+    assert 'options\t{"list_id": "7", "on_exit": "keep"}' in own.lines
+    assert "schedule\trate(6 hours) UTC (disabled)" in own.lines
+    assert relay("exports", "show", "newsletter/vip", "--json").json["state"] == "active"
+
+
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        (["sources", "show", "crn"], "Did you mean crm?"),
+        (["connections", "show", "newsletr"], "Did you mean newsletter?"),
+        (["exports", "show", "newsletter/vpi"], "Did you mean newsletter/vip"),
+        (["exports", "show", "newsletter.vip"], "Did you mean newsletter/vip?"),
+        (["exports", "add", "newslettr/new"], "Did you mean newsletter?"),
+        (["queues", "redrive", "change-dlq"], "Did you mean changes-dlq"),
+    ],
+)
+def test_unknown_names_suggest_near_ones(relay: Terminal, line: list[str], near: str) -> None:
+    ended = relay(*line)
+
+    assert (ended.code, near in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["Shop", "-shop", "a/b", "x" * 64])
+def test_what_nothing_can_be_called_is_refused(relay: Terminal, name: str) -> None:
+    ended = relay("sources", "add", "--set", "dialect=relay-json", "--", name)
+
+    assert (ended.code, "is no name" in ended.err) == (2, True)
+
+
+def test_a_source_is_asked_for_field_by_field(relay: Terminal, door: FakeDoor) -> None:
+    ended = relay("sources", "add", "web", keys="relay-json\nbearer\ntyped-secret\nidentities.crm\n")
+
+    assert ended.code == 0
+    assert door.secrets["sources/web"] == NEW_SOURCE
+    assert "dialect: What dialect is. One of adobe-http, relay-json." in ended.err
+    assert "secret (not shown):" in ended.err
+    assert "https://api.example.com/v1/webhooks/web" in ended.err
+
+
+def test_a_source_is_written_from_options_and_a_secret_from_standard_input(relay: Terminal, door: FakeDoor) -> None:
+    line = ["sources", "add", "web", "--set", "dialect=relay-json", "--set", "auth=bearer"]
+    ended = relay(*line, "--set", "profile_key=identities.crm", "--secret-file", "-", stdin="typed-secret\n")
+
+    assert ended.code == 0
+    assert door.secrets["sources/web"] == NEW_SOURCE
+    assert "typed-secret" not in ended.out + ended.err
+
+
+def test_a_secret_is_no_argument(relay: Terminal, door: FakeDoor) -> None:
+    ended = relay("sources", "add", "web", "--set", "secret=abc")
+
+    assert (ended.code, "sources/web" in door.secrets) == (2, False)
+    assert "Next: --secret-file FILE" in ended.err
+
+
+def refusing(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse whatever has no profile key or mapping."""
+    missing = [name for name in ("profile_key", "mapping", "api_host") if name not in question["document"]]
+    wanted = {"source": "profile_key", "export": "mapping", "connection": "api_host"}[question["kind"]]
+    errors = [{"field": wanted, "what": "is missing", "near": "profilekey"}] if wanted in missing else []
+    return {"errors": errors, "warnings": [{"field": "segments", "what": "never seen"}, "the account is new"]}
+
+
+def test_nothing_is_written_that_the_stack_refuses(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["validate"] = refusing
+    before = dict(door.secrets)
+
+    ended = relay("sources", "add", "web", "--set", "dialect=relay-json")
+
+    assert ended.code == 1
+    assert door.secrets == before
+    assert ended.err.splitlines()[:3] == [
+        "The source web cannot be written so.",
+        "Nothing was written. All that is wrong:",
+        "  profile_key: is missing (did you mean profilekey?)",
+    ]
+
+
+def test_what_is_there_already_is_not_overwritten(relay: Terminal, door: FakeDoor) -> None:
+    assert relay("sources", "add", "crm", "--set", "auth=bearer").code == 2
+    assert relay("exports", "add", "newsletter/vip", "--set", "state=paused").code == 2
+    assert relay("exports", "duplicate", "newsletter/vip", "newsletter/trial").code == 2
+    assert door.secrets["sources/crm"]["secret"] == "s3cret-token"
+
+
+def test_a_connection_is_asked_for_what_its_destination_needs(relay: Terminal, door: FakeDoor) -> None:
+    keys = "Mails\nI agree\nx.api-us1.com\nthe-key\n"
+    ended = relay("connections", "add", "mails", "--destination", "activecampaign", keys=keys)
+
+    assert ended.code == 0
+    assert door.secrets["connections/mails"] == {
+        "destination": "activecampaign",
+        "display_name": "Mails",
+        "privacy_consent": "I agree",
+        "api_host": "x.api-us1.com",
+        "api_key": "the-key",
+    }
+
+
+def test_several_secrets_come_as_one_object(relay: Terminal, door: FakeDoor) -> None:
+    (relay.folder / "fields.json").write_text('{"display_name": "Px", "region": "us"}')
+    line = ["connections", "add", "px", "--destination", "gainsight_px", "--consent", "--from", "fields.json"]
+
+    assert relay(*line, "--secret-file", "-", stdin='{"api_key": "a", "region": "eu"}').code == 2
+    assert relay(*line, "--secret-file", "-", stdin='{"api_key": "a"}').code == 0
+    assert door.secrets["connections/px"]["api_key"] == "a"
+    assert door.secrets["connections/px"]["privacy_consent"] == "I agree"
+
+
+def test_an_edit_changes_what_it_names(relay: Terminal, door: FakeDoor) -> None:
+    assert (
+        relay("connections", "edit", "newsletter", "--set", "api_host=y.api-us1.com", "--unset", "display_name").code
+        == 0
+    )
+    assert relay("connections", "edit", "product", "--secret-file", "-", stdin="new-key").code == 0
+
+    assert "display_name" not in door.secrets["connections/newsletter"]
+    assert door.secrets["connections/newsletter"]["api_host"] == "y.api-us1.com"
+    assert door.secrets["connections/newsletter"]["api_key"] == "k3y"
+    assert door.secrets["connections/product"]["api_key"] == "new-key"
+
+
+def test_an_editor_never_sees_a_secret(relay: Terminal, door: FakeDoor) -> None:
+    seen: list[str] = []
+
+    def edit(text: str) -> str:
+        seen.append(text)
+        return text.replace("x.api-us1.com", "z.api-us1.com")
+
+    relay.edits = edit
+    ended = relay("connections", "edit", "newsletter", keys="")
+
+    assert ended.code == 0
+    assert '"api_key": "(unchanged)"' in seen[0]
+    assert door.secrets["connections/newsletter"]["api_key"] == "k3y"
+    assert door.secrets["connections/newsletter"]["api_host"] == "z.api-us1.com"
+
+
+@pytest.mark.parametrize(("text", "code"), [(None, 3), ("no json", 2), ("[]", 2)])
+def test_an_edit_that_changes_nothing_or_is_no_object_writes_nothing(
+    relay: Terminal, door: FakeDoor, text: str | None, code: int
+) -> None:
+    before = dict(door.exports)
+    relay.edits = lambda given: given if text is None else text
+
+    assert relay("exports", "edit", "newsletter/vip", keys="").code == code
+    assert relay("exports", "edit", "newsletter/vip").code == 3
+    assert door.exports == before
+
+
+def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["validate"] = refusing
+
+    source, export = relay("sources", "test", "crm"), relay("exports", "test", "newsletter/vip")
+
+    assert source.lines == ["The source crm is well.", "warning: never seen", "warning: the account is new"]
+    assert (export.code, export.err.splitlines()[0]) == (0, "warning: segments: never seen")
+    assert [question["looks"] for _, question in door.asked if question["ask"] == "validate"] == [True, True]
+
+
+def test_a_connection_is_tested_and_probed(relay: Terminal, door: FakeDoor) -> None:
+    stopped = [{**STOP, "subject": "export product/power"}]
+    door.answers["probe"] = {"connection": "product", "restarted": ["connection product"], "stopped": stopped}
+
+    tested, probed = relay("connections", "test", "product"), relay("connections", "test", "product", "--probe")
+
+    assert (tested.code, tested.lines) == (0, ["All is well."])
+    assert (probed.code, probed.lines[0]) == (3, "connection product goes on.")
+    assert "export product/power\tunpaid\tthe account is unpaid" in probed.lines
+    door.answers["probe"] = {"connection": "product", "restarted": [], "stopped": []}
+    assert relay("connections", "test", "product", "--probe").lines == ["Nothing is stopped."]
+
+
+def test_a_source_is_removed_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:
+    assert relay("sources", "remove", "shop").code == 3
+    assert relay("sources", "remove", "shop", keys="n\n").code == 3
+    assert "sources/shop" in door.secrets
+
+    ended = relay("sources", "remove", "shop", keys="y\n")
+    assert (ended.code, "sources/shop" in door.secrets) == (0, False)
+    assert "Stays: its profiles" in ended.err
+
+
+def test_a_connection_with_exports_is_not_removed(relay: Terminal, door: FakeDoor) -> None:
+    held = relay("connections", "remove", "newsletter", "--yes")
+    free = relay("connections", "remove", "product", "--yes")
+
+    assert (held.code, "Next: relay exports remove newsletter/trial" in held.err) == (1, True)
+    assert free.code == 0
+    assert sorted(door.secrets) == ["connections/newsletter", "sources/crm", "sources/shop"]
+
+
+def test_an_export_is_written_with_lists_objects_and_dotted_fields(relay: Terminal, door: FakeDoor) -> None:
+    given = {
+        "segments": "crm/vip, crm/trial",
+        "mapping.email": "attributes.email",
+        "mapping.fields.4": "attributes.plan",
+        "options.list_id": "12",
+        "options.exclude_automations": "true",
+    }
+    line = [part for name, value in given.items() for part in ("--set", f"{name}={value}")]
+    ended = relay("exports", "add", "newsletter/new", *line)
+
+    assert ended.code == 0
+    assert json.loads(door.exports["newsletter/new"]) == {
+        "state": "active",
+        "segments": ["crm/vip", "crm/trial"],
+        "mapping": {"email": "attributes.email", "fields.4": "attributes.plan"},
+        "options": {"list_id": "12", "exclude_automations": True},
+    }
+    assert "Next: relay plan newsletter/new" in ended.err
+
+
+def test_an_export_is_asked_for_what_its_destination_needs(relay: Terminal, door: FakeDoor) -> None:
+    assert relay("exports", "add", "newsletter/new", keys="crm/vip\nattributes.email\n12\n").code == 0
+
+    assert json.loads(door.exports["newsletter/new"]) == {
+        "state": "active",
+        "segments": ["crm/vip"],
+        "mapping": {"email": "attributes.email"},
+        "options": {"list_id": "12"},
+    }
+
+
+def test_an_export_is_changed_paused_resumed_and_duplicated(relay: Terminal, door: FakeDoor) -> None:
+    assert (
+        relay(
+            "exports", "edit", "newsletter/vip", "--set", "options.on_exit=unsubscribe", "--unset", "options.list_id"
+        ).code
+        == 0
+    )
+    assert json.loads(door.exports["newsletter/vip"])["options"] == {"on_exit": "unsubscribe"}
+
+    assert relay("exports", "pause", "newsletter/vip").code == 0
+    assert json.loads(door.exports["newsletter/vip"])["state"] == "paused"
+    assert relay("exports", "pause", "newsletter/vip").lines == ["The export newsletter/vip is paused already."]
+    assert relay("exports", "resume", "newsletter/vip").code == 0
+    assert json.loads(door.exports["newsletter/vip"])["state"] == "active"
+
+    assert relay("exports", "duplicate", "newsletter/vip", "newsletter/copy", "--set", "options.list_id=9").code == 0
+    copy = json.loads(door.exports["newsletter/copy"])
+    assert (copy["state"], copy["options"]["list_id"], copy["segments"]) == ("paused", "9", ["crm/vip", "crm/trial"])
+
+
+def test_an_export_that_is_no_object_says_so(relay: Terminal, door: FakeDoor) -> None:
+    door.exports["newsletter/vip"] = "not json"
+
+    assert relay("exports", "show", "newsletter/vip").code == 1
+
+
+@pytest.mark.parametrize("text", ["options", "=x"])
+def test_an_assignment_has_a_field_and_a_value(relay: Terminal, text: str) -> None:
+    assert relay("exports", "edit", "newsletter/vip", "--set", text).code == 2
+
+
+def test_an_export_has_a_schedule_of_its_own(relay: Terminal, door: FakeDoor) -> None:
+    line = ["exports", "schedule", "newsletter/vip"]
+
+    assert "has no schedule of its own" in relay(*line).out
+    assert relay(*line, "cron(0 4 * * ? *)", "--timezone", "Europe/Berlin").code == 0
+    assert door.schedules["newsletter/vip"] == Schedule(
+        "newsletter.vip", "cron(0 4 * * ? *)", "Europe/Berlin", enabled=True
+    )
+    assert "runs at cron(0 4 * * ? *) Europe/Berlin." in relay(*line).out
+    assert relay(*line, "every day").code == 2
+    assert relay(*line, "--remove").code == 0
+    assert (door.schedules, relay(*line, "--remove").code) == ({}, 2)
+
+
+def test_an_export_is_removed_with_its_schedule(relay: Terminal, door: FakeDoor) -> None:
+    door.put_schedule("newsletter/vip", "rate(6 hours)", "UTC")
+    kept = relay("exports", "remove", "newsletter/vip", keys="n\n")
+    assert (kept.code, sorted(door.exports)) == (3, ["newsletter/trial", "newsletter/vip"])
+
+    ended = relay("exports", "remove", "newsletter/vip", "--yes")
+
+    assert (ended.code, sorted(door.exports), door.schedules) == (0, ["newsletter/trial"], {})
+    assert "Stays: everybody whom the export brought to the destination (on_exit is keep)" in ended.err
