@@ -17,12 +17,8 @@ from relay_cli.parts import Facts, Line, Part, Table, Text, cell, printable
 class Terminal:
     """Shows parts with rich, which obeys NO_COLOR and the width of the window."""
 
-    def __init__(self, file: TextIO, environment: Mapping[str, str], *, console: Console | None = None) -> None:
-        self.console = (
-            Console(file=file, highlight=False, emoji=False, no_color="NO_COLOR" in environment or None)
-            if console is None
-            else console
-        )
+    def __init__(self, file: TextIO, environment: Mapping[str, str]) -> None:
+        self.console = Console(file=file, highlight=False, emoji=False, _environ=environment)
 
     def show(self, part: Part, *, first: bool = True) -> None:
         """Print a part, with room above it unless it is the first."""

@@ -200,27 +200,25 @@ def forgotten(answer: Mapping[str, Any]) -> Iterator[Part]:
         else f"{answer['profile']} is being forgotten; ask again to see the end."
     )
     yield Line(Cell(said, Tone.GOOD if done else Tone.WARN))
-    removed = [[one["where"], number(one.get("count"))] for one in answer.get("removed") or ()]
+    waiting = [[one["export"], one["why"]] for one in answer["waiting"]]
+    if waiting:
+        yield Table(("waits for", "why"), waiting)
+    removed = [[one["where"], number(one["count"])] for one in answer["removed"]]
     if removed:
         yield Table(("removed from", "items"), removed, numbers=frozenset({"items"}))
-    there = [_parts_of(one) for one in answer.get("at_destinations") or ()]
+    there = [[one["export"], one["what"], number(one["count"])] for one in answer["at_destinations"]]
     if there:
-        yield Table(("at the destination", ""), there)
-    remains = [[one["where"], until(one.get("until"))] for one in answer.get("remains") or ()]
+        yield Table(
+            ("at the destination of", "what became of it", "identities"), there, numbers=frozenset({"identities"})
+        )
+    remains = [[one["where"], one["what"], until(one.get("until"))] for one in answer["remains"]]
     if remains:
-        yield Table(("remains in", "until"), remains)
+        yield Table(("remains in", "what", "until"), remains)
 
 
 def until(moment: str | None) -> str:
     """Return the day until which something remains."""
-    return "-" if not moment else at(moment)[:10] if at(moment) != "-" else moment
-
-
-def _parts_of(one: Any) -> list[str]:
-    if not isinstance(one, Mapping):
-        return [str(one), ""]
-    values = [str(value) for value in one.values() if value is not None]
-    return [values[0] if values else "-", listed(values[1:])]
+    return "for good" if moment is None else at(moment).split(" ")[0]
 
 
 def _membership(status: str) -> Cell:

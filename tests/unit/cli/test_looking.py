@@ -61,7 +61,7 @@ def test_status_says_that_all_is_well(relay: Terminal, door: FakeDoor) -> None:
 def test_status_is_a_table_on_a_terminal_and_has_no_colour_where_none_is_wanted(relay: Terminal) -> None:
     relay.environment |= {"TERM": "xterm"}
     coloured = relay("status", terminal=True)
-    relay.environment["NO_COLOR"] = ""
+    relay.environment["NO_COLOR"] = "1"
     plain = relay("status", terminal=True)
 
     assert "\x1b[1;31m" in coloured.out

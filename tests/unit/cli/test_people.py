@@ -179,15 +179,21 @@ def test_a_trace_is_shown_with_values_only_by_the_function_that_may(relay: Termi
 FORGOTTEN = {
     "profile": "p-1",
     "state": "done",
+    "at": text_of(NOW),
+    "waiting": [],
     "removed": [{"where": "profiles", "count": 1}, {"where": "assignments", "count": 2}],
-    "remains": [{"where": "backups", "until": text_of(NOW + timedelta(days=35))}],
-    "at_destinations": [{"where": "newsletter", "outcome": "deleted"}],
+    "at_destinations": [{"export": "newsletter/vip", "what": "the contact or user was deleted", "count": 1}],
+    "remains": [
+        {"where": "backups", "what": "all of it", "until": text_of(NOW + timedelta(days=35))},
+        {"where": "tombstone", "what": "a keyed hash", "until": None},
+    ],
 }
 
 
 def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:
     states = iter(["waiting", "waiting", "done"])
-    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states)}
+    waiting = [{"export": "product/power", "why": "a call is open"}]
+    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
 
     refused = relay("forget", "crm:c-1001", keys="no\n")
     asked_before = len(door.asked)
@@ -195,11 +201,19 @@ def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeD
 
     assert (refused.code, asked_before) == (3, 0)
     assert ended.code == 0
-    assert door.asked[-1] == (
-        "forget",
-        {"ask": "forget", "version": 1, "profile": "crm:c-1001", "at_destinations": True},
-    )
-    for line in ("p-1 is forgotten.", "assignments\t2", "newsletter\tdeleted", "backups\t2027-01-01"):
+    assert {function for function, _ in door.asked} == {"forget"}
+    assert [(asked["profile"], asked["at_destinations"]) for _, asked in door.asked] == [
+        ("crm:c-1001", True),
+        ("p-1", True),
+        ("p-1", True),
+    ]
+    for line in (
+        "p-1 is forgotten.",
+        "assignments\t2",
+        "newsletter/vip\tthe contact or user was deleted\t1",
+        "backups\tall of it\t2027-01-01",
+        "tombstone\ta keyed hash\tfor good",
+    ):
         assert line in ended.lines
 
 
@@ -209,7 +223,7 @@ def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: Fake
     ended = relay("forget", "p-1", "--yes", "--timeout", "5")
 
     assert (ended.code, "being forgotten" in ended.lines[0]) == (5, True)
-    assert "p-1" not in ended.err
+    assert "relay forget p-1 --yes" in ended.err
 
 
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
