@@ -106,7 +106,7 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
         str(one["acknowledged"]),
         ago(one.get("since"), now),
         Cell(matter, _TONES.get(matter, Tone.PLAIN)),
-        listed(notes),
+        "; ".join(notes) or "-",
     ]
 
 

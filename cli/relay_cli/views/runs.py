@@ -70,14 +70,15 @@ def table(runs: Sequence[Run], now: datetime) -> Iterator[Part]:
     if not runs:
         yield Line(Cell("There was no run yet.", Tone.QUIET))
         return
-    names = ("run", "export", "state", "started", "took", "selected", *COLUMNS)
+    columns = tuple(column for column in COLUMNS if column != "duplicate")
+    names = ("run", "export", "state", "started", "took", "selected", *columns)
     rows: list[list[Text]] = []
     for run in runs:
         counts = run["counts"]
-        numbers: list[Text] = [number(counts.get(column, 0)) for column in ("selected", *COLUMNS)]
+        numbers: list[Text] = [number(counts.get(column, 0)) for column in ("selected", *columns)]
         started = ago(run.get("started_at"), now)
         rows.append([run["run"], run["export"], state(run["state"]), started, duration(run, now), *numbers])
-    yield Table(names, rows, numbers=frozenset({"took", "selected", *COLUMNS}))
+    yield Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
 def one(run: Run, now: datetime) -> Iterator[Part]:

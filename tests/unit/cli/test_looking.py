@@ -95,7 +95,7 @@ def test_check_says_what_is_wrong_with_who_must_act_and_the_command_that_helps(r
     ended = relay("check", terminal=True)
 
     assert ended.code == 1
-    assert "1 things are wrong" in ended.out
+    assert "1 thing is wrong" in ended.out
     assert ended.out.index("connection product") < ended.out.index("source shop")
     assert "relay connections test product --probe" in ended.out
 

@@ -133,8 +133,23 @@ def test_runs_are_listed(relay: Terminal, door: FakeDoor) -> None:
     ended = relay("runs", "list", "newsletter/vip", "--limit", "2")
 
     assert door.asked[0][1] == {"ask": "runs", "version": 1, "export": "newsletter/vip", "limit": 2}
-    assert ended.lines[1] == "01RUN2\tnewsletter/vip\tfinished\t10 min ago\t6 min\t1,000\t600\t300\t80\t15\t5"
+    assert ended.lines[1] == "01RUN2\tnewsletter/vip\tfinished\t10 min ago\t6 min\t1,000\t600\t300\t80\t5"
     assert [one["state"] for one in relay("runs", "list", "--json").json_lines] == ["finished", "cancelled"]
+
+
+def test_a_table_that_is_wider_than_the_terminal_is_shown_row_below_row(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["runs"] = {"runs": [run(), run("01RUN1", state="cancelled")]}
+    relay.environment |= {"COLUMNS": "60", "TERM": "dumb"}
+    narrow = relay("runs", "list", terminal=True)
+    relay.environment["COLUMNS"] = "160"
+    wide = relay("runs", "list", terminal=True)
+
+    assert [line.split() for line in narrow.lines[:3]] == [
+        ["01RUN2"],
+        ["export", "newsletter/vip"],
+        ["state", "finished"],
+    ]
+    assert wide.lines[0].split()[:3] == ["run", "export", "state"]
 
 
 def test_an_export_stands_for_its_last_run(relay: Terminal, door: FakeDoor) -> None:
