@@ -155,6 +155,7 @@ def used() -> dict[str, set[Right]]:
 def _a_rich_day(day: Day) -> None:
     _changes_and_streams(day)
     _runs_of_schedules_and_operators(day)
+    _questions_about_people(day)
     _trouble(day)
     _stops(day)
     _deleting(day)
@@ -193,6 +194,17 @@ def _runs_of_schedules_and_operators(day: Day) -> None:
     day.schedule({"export": MAIN})
     day.work_off()
     _refused_runs(day)
+
+
+def _questions_about_people(day: Day) -> None:
+    day.ask("explain", profile="1@x.example")
+    day.ask("explain", profile=person(1))
+    day.ask("rejected", export=MAIN)
+    day.ask("segments")
+    day.ask("segment", segment=VIP)
+    trace = day.ask("test", export=MAIN, profile=person(1))["trace"]
+    day.work_off()
+    assert len(day.ask("trace", trace=trace)["attempts"]) == 1
 
 
 def _refused_runs(day: Day) -> None:

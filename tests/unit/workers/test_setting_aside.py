@@ -55,6 +55,7 @@ STORES = [assignments, identities, imports, outstanding, profiles, runs, waits]
 # of them.
 WHOLE_MESSAGES = {
     *(f"workers.consumer.Consumer.{name}" for name in ("consume", "_units", "_safely", "_handle", "_work", "_tell")),
+    *(f"workers.consumer.Consumer.{name}" for name in ("_recorded", "_trace")),
     *(f"workers.import_checks.ImportChecker.{name}" for name in ("consume", "_handle", "_look", "_ask", "_settle")),
     *(
         f"workers.import_checks.ImportChecker.{name}"

@@ -49,8 +49,8 @@ def test_everybody_whom_a_run_counts_is_listed_with_the_reason(bench: Bench) -> 
     first, second = found[:2]
     assert (first.kind, first.means, first.since) == ("data", "the profile has no e-mail", bench.clock.now())
     assert (second.kind, second.means) == ("destination", "the destination knows nobody of this address")
-    assert first.then == "Tried again when the profile or the settings of the export change."
-    assert second.then.endswith("and at once by a run that is asked to retry its code.")
+    assert first.then == "Tried again by every look: when the profile or the settings change."
+    assert second.then.endswith("by later runs at most daily, and on request.")
 
 
 def test_pages_of_any_size_come_to_the_same(bench: Bench) -> None:
@@ -102,7 +102,7 @@ def test_a_profile_set_aside_is_listed_though_it_has_no_assignment() -> None:
     bench.consume(bench.look(2, 4))
     found = rejected(bench)
     assert [(one.profile, one.code, one.kind) for one in found] == [(person(2), "defect", "defect")]
-    assert found[0].then == "Every look at the profile and every run tries it again."
+    assert found[0].then == "Only this profile is set aside. Every look and every run tries it again."
 
 
 def test_an_unconfirmed_row_says_that_it_is_looked_up() -> None:

@@ -51,7 +51,7 @@ def test_pages_add_up_whatever_time_they_take(bench: Bench, monkeypatch: pytest.
     found = pages(bench)
     assert len(found) > 2
     assert sum(page["members"] for page in found) == 30
-    assert [bool(page["by_day"]) for page in found] == [False] * len(found)
+    assert [bool(page["days"]) for page in found] == [False] * len(found)
 
 
 def test_an_alias_counts_as_nobody_and_an_entry_too_many_neither(bench: Bench) -> None:
@@ -70,9 +70,22 @@ def test_runs_say_how_many_members_there_were_by_day(bench: Bench) -> None:
     bench.clock.time += timedelta(days=1)
     bench.store_as(KEYED("shop", "31"), email="31@x.example")
     last = bench.full_run()
-    assert [(one["members"], one["export"]) for one in pages(bench)[0]["by_day"]] == [(31, MAIN), (32, MAIN)]
+    page = pages(bench)[0]
+    assert [(one["day"], one["count"], one["export"]) for one in page["days"]] == [
+        ("2026-03-01", 31, MAIN),
+        ("2026-03-02", 32, MAIN),
+    ]
+    assert page["destinations"] == {MAIN: 32}
+    assert page["days"][-1]["run"] == last.id
     [vip] = [one for one in bench.ask("segments")["segments"] if one["segment"] == VIP]
-    assert (vip["last_count"]["members"], vip["last_count"]["run"]) == (32, last.id)
+    assert (vip["last_count"], vip["last_count_on"]) == (32, "2026-03-02")
+
+
+def test_what_a_destination_refuses_it_has_not_confirmed(bench: Bench) -> None:
+    bench.tool.refuses = {f"{number}@x.example" for number in range(5)}
+    bench.full_run()
+    page = pages(bench)[0]
+    assert (page["days"][0]["count"], page["days"][0]["confirmed"], page["destinations"]) == (30, 25, {MAIN: 25})
 
 
 def test_a_run_of_several_segments_or_with_a_condition_counts_none_of_them(bench: Bench) -> None:
@@ -80,7 +93,7 @@ def test_a_run_of_several_segments_or_with_a_condition_counts_none_of_them(bench
     for changes in ({"segments": (VIP, LAPSED)}, {"segments": (VIP,), "only_if": "`true`"}):
         bench.edit(**changes)
         bench.full_run()
-        assert pages(bench)[0]["by_day"] == []
+        assert pages(bench)[0]["days"] == []
 
 
 def test_counts_of_before_an_edit_are_left_out(bench: Bench) -> None:
@@ -88,7 +101,7 @@ def test_counts_of_before_an_edit_are_left_out(bench: Bench) -> None:
     bench.edit(segments=(LAPSED,))
     bench.full_run()
     bench.edit(segments=(VIP,))
-    assert pages(bench)[0]["by_day"] == []
+    assert pages(bench)[0]["days"] == []
 
 
 def test_all_segments_are_listed_and_those_that_only_exports_name(bench: Bench) -> None:

@@ -81,14 +81,6 @@ class TargetPart(Answer):
     not_before: datetime | None = Field(description="Before that nothing is sent, unless something changes.")
 
 
-class WantPart(Answer):
-    """A segment of the export that the profile is in, or was in."""
-
-    segment: str
-    status: str
-    at: datetime
-
-
 class StopPart(Answer):
     """Why the connection or the export is stopped."""
 
@@ -125,7 +117,7 @@ class ExportPart(Answer):
         description="`delivered`, `waiting`, `rejected`, `duplicate`, `kept`, `not selected`, `set aside` or `unknown`."
     )
     sentence: str
-    wants: list[WantPart] = Field(default=[], description="The export's segments that the profile is or was in.")
+    wants: list[str] = Field(default=[], description="The export's segments that the profile is in.")
     assigned_since: datetime | None = Field(default=None, description="Since when it stands for an identity there.")
     targets: list[TargetPart] = []
     rejection: RefusedPart | None = Field(default=None, description="Of the mapping.")
@@ -214,10 +206,7 @@ class Explainer:
             export=export.key,
             state=standing.state.value,
             sentence=sentences.sentence(standing, around, means),
-            wants=[
-                WantPart(segment=segment, status=_status(held.realized), at=held.at)
-                for segment, held in sorted(standing.memberships.items())
-            ],
+            wants=sorted(segment for segment, held in standing.memberships.items() if held.realized),
             assigned_since=standing.assigned_since,
             targets=[self._target(export, one, show) for one in standing.targets],
             rejection=None

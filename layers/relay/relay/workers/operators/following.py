@@ -7,7 +7,7 @@ merged shows in its profile, and what an export did shows where the profile stan
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -64,10 +64,11 @@ class FollowedChange(Answer):
     """One change of the body."""
 
     position: int = Field(description="Its place in the body, from 0.")
-    accepted: bool
-    code: str | None = Field(description="Why it was not accepted.")
+    rejected: str | None = Field(description="The code of why it was not accepted.")
     profile: str | None
-    merged: str = Field(description="`merged`, `stale` (something newer has taken its place), `waiting` or `no`.")
+    merged: bool | Literal["stale", "waiting"] = Field(
+        description="Whether it is in the store. `stale`: it was merged, and something newer has taken its place."
+    )
     exports: list[AtExport]
 
 
@@ -155,6 +156,13 @@ class Follower:
         )
 
 
+_MERGED: Final[Mapping[Arrived, bool | Literal["stale", "waiting"]]] = {
+    Arrived.MERGED: True,
+    Arrived.STALE: "stale",
+    Arrived.WAITING: "waiting",
+}
+
+
 def _state(standing: Standing, since: datetime) -> str:
     if standing.state is State.SET_ASIDE:
         return State.REJECTED.value
@@ -169,13 +177,12 @@ def _change(
     is_accepted = change.rejection is None
     return FollowedChange(
         position=position,
-        accepted=is_accepted,
-        code=change.rejection,
+        rejected=change.rejection,
         profile=None if profile is None else profile.id,
-        merged=how.value if is_accepted else "no",
+        merged=_MERGED[how] if is_accepted else False,
         exports=[] if profile is None or how is Arrived.WAITING else told[profile.id],
     )
 
 
 def _is_settled(change: FollowedChange) -> bool:
-    return not change.accepted or (change.merged != Arrived.WAITING and not any(one.open for one in change.exports))
+    return change.merged != "waiting" and not any(one.open for one in change.exports)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from pydantic import Field
 
+from relay.breaker.failures import TABLE, Kind
 from relay.clock import Clock
 from relay.domain.assignment import Assignment
 from relay.domain.exports import Export
@@ -82,6 +83,18 @@ class _Entry(NamedTuple):
     item: Item | None = None
     rejection: Rejection | None = None
 
+
+def _says(kind: Kind) -> str:
+    return next(row.says for row in TABLE if row.kind is kind)
+
+
+THEN: Final = {
+    RejectionKind.DATA.value: _says(Kind.DATA),
+    RejectionKind.DESTINATION.value: _says(Kind.REFUSED),
+    UNCONFIRMED: _says(Kind.UNCONFIRMED),
+    DEFECTIVE: _says(Kind.SET_ASIDE),
+}
+"""What happens next by itself, by the kind of a rejection: as the table of failures says."""
 
 _profile = attrgetter("profile")
 
@@ -180,13 +193,3 @@ def _refused(record: Record, export: Export, profile: str) -> Rejection | None:
 
 def _then_of(one: Rejection) -> str:
     return UNCONFIRMED if one.code == UNCONFIRMED else one.kind
-
-
-THEN: Final = {
-    RejectionKind.DATA.value: "Tried again when the profile or the settings of the export change.",
-    RejectionKind.DESTINATION.value: "Tried again when the profile or the settings change, by runs at most daily, and "
-    "at once by a run that is asked to retry its code.",
-    UNCONFIRMED: "Looked up again after 1, 4 and 12 hours, and sent again by the next run.",
-    DEFECTIVE: "Every look at the profile and every run tries it again.",
-}
-"""What happens next by itself, by the kind of a rejection."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Final
 
@@ -11,6 +11,7 @@ from pydantic import Field
 from relay.clock import Clock
 from relay.domain import ledger
 from relay.domain.keyed_hash import BUCKETS, bucket_of
+from relay.domain.ledger import Column
 from relay.domain.problems import QuestionProblem
 from relay.domain.profiles import Membership, Profile
 from relay.domain.runs import Run, RunState
@@ -35,11 +36,12 @@ class ListSegments(Question):
     """Which segments were ever seen, and which exports name them?"""
 
 
-class CountPart(Answer):
+class DayPart(Answer):
     """How many members a run has seen. Only runs of an export of this segment alone, without `only_if`, tell that."""
 
-    members: int
-    at: datetime
+    day: date = Field(description="In UTC. Of several runs of a day the last.")
+    count: int
+    confirmed: int = Field(description="How many of them the destination had confirmed when the run ended.")
     run: str
     export: str
 
@@ -51,7 +53,8 @@ class SegmentPart(Answer):
     name: str | None = Field(description="As the platform calls it, where it says so.")
     first_seen: datetime
     exports: list[str]
-    last_count: CountPart | None
+    last_count: int | None = Field(description="How many members the last run counted that counts them.")
+    last_count_on: date | None
 
 
 class SegmentList(Answer):
@@ -80,7 +83,11 @@ class SegmentPage(Answer):
     first_change: datetime | None = Field(description="The earliest qualification or exit in this page.")
     last_change: datetime | None = Field(description="The latest one.")
     last_received: datetime | None = Field(description="When the latest one of them was received.")
-    by_day: list[CountPart] = Field(description="What runs have counted, oldest first; with the first page alone.")
+    days: list[DayPart] = Field(description="What runs have counted, oldest first; with the first page alone.")
+    destinations: dict[str, int] = Field(
+        description="How many members the destination had confirmed at the end of the last run, by export; with the "
+        "first page alone."
+    )
     next: str | None = Field(description="Ask again with it as `after`. Null at the end.")
 
 
@@ -97,23 +104,21 @@ class Segments:
         exports, counters = self._exports()
         known = segments.catalogue(self.database)
         last = {export: self._counted(export, 5) for named in counters.values() for export in named}
-        return SegmentList(
-            segments=[
+        listed = []
+        for one in known:
+            counts = [days[-1] for export in counters.get(one.id, ()) if (days := last[export])]
+            newest = max(counts, key=lambda count: count.day, default=None)
+            listed.append(
                 SegmentPart(
                     segment=one.id,
                     name=one.name,
                     first_seen=one.first_seen,
                     exports=exports.get(one.id, []),
-                    last_count=max(
-                        (counts[-1] for export in counters.get(one.id, ()) if (counts := last[export])),
-                        key=lambda count: count.at,
-                        default=None,
-                    ),
+                    last_count=None if newest is None else newest.count,
+                    last_count_on=None if newest is None else newest.day,
                 )
-                for one in known
-            ],
-            never_seen=sorted(exports.keys() - {one.id for one in known}),
-        )
+            )
+        return SegmentList(segments=listed, never_seen=sorted(exports.keys() - {one.id for one in known}))
 
     def segment(self, question: ShowSegment) -> SegmentPage:
         """Return a page of the count of one segment; raises QuestionProblem for one that was never seen."""
@@ -130,7 +135,8 @@ class Segments:
                 last = ids[-1]
                 break
         times = [membership.at for membership in held]
-        of_runs = [count for export in counters.get(known.id, ()) if not after for count in self._counted(export, 100)]
+        named = [] if after else counters.get(known.id, [])
+        of_runs = {export: days for export in named if (days := self._counted(export, 100))}
         return SegmentPage(
             segment=known.id,
             name=known.name,
@@ -141,7 +147,8 @@ class Segments:
             first_change=min(times, default=None),
             last_change=max(times, default=None),
             last_received=max((membership.heard_at for membership in held), default=None),
-            by_day=sorted(of_runs, key=lambda count: count.at),
+            days=sorted((day for days in of_runs.values() for day in days), key=lambda one: one.day),
+            destinations={export: days[-1].confirmed for export, days in of_runs.items()},
             next=last,
         )
 
@@ -156,7 +163,7 @@ class Segments:
                 counters.setdefault(export.segments[0], []).append(key)
         return exports, counters
 
-    def _counted(self, export: str, most: int) -> list[CountPart]:
+    def _counted(self, export: str, most: int) -> list[DayPart]:
         """Return what the last runs of an export have counted, of each day the last one, oldest first."""
         by_day: dict[str, Run] = {}
         version = self.settings.export(export).version
@@ -167,7 +174,15 @@ class Segments:
         found = []
         for run in by_day.values():
             counts = ledger.total(shard.counts for shard in runs.shards(self.database, run.id))
-            found.append(CountPart(members=counts["selected"], at=run.started_at, run=run.id, export=export))
+            found.append(
+                DayPart(
+                    day=run.started_at.date(),
+                    count=counts["selected"],
+                    confirmed=counts[Column.DELIVERED] + counts[Column.UNCHANGED],
+                    run=run.id,
+                    export=export,
+                )
+            )
         return found
 
     def _listing(self, segment: str, after: str) -> Iterator[str]:
