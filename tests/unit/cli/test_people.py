@@ -41,7 +41,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
     for text in (
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
         "changed last by request\tr-1",
-        "segments\tcrm/vip (realized)",
+        "segments\tcrm/vip, crm/gold",
         "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
         "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
         "set aside\ta defect of ours: KeyError",
@@ -230,8 +230,8 @@ def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
     door.answers["segments"] = SEGMENTS
 
     assert relay("segments", "list").lines[1:] == [
-        "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200",
-        "crm/trial\t-\t0 s ago\t-\t-",
+        "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200\t2026-11-26",
+        "crm/trial\t-\t0 s ago\t-\t-\t-",
         "Exports name segments that were never seen: crm/typo.",
     ]
     assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
@@ -246,7 +246,7 @@ def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
     assert "left in the last 30 days or so\t4" in ended.lines
     assert "first change\t2026-11-19 12:00 UTC" in ended.lines
     assert "last change\t2026-11-26 12:00 UTC" in ended.lines
-    assert "2026-11-26 12:00 UTC\tnewsletter/vip\t01RUN1\t1,190" in ended.lines
+    assert "2026-11-26\tnewsletter/vip\t1,190\t1,180\t01RUN1" in ended.lines
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door
 
 def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: FakeDoor) -> None:
     rejected = change(exports=[at_one("rejected", "bounced"), at_one("not selected", export="product/power")])
-    unread = change(position=1, accepted=False, code="no_key", profile=None, merged="no", exports=[])
+    unread = change(position=1, rejected="no_key", profile=None, merged=False, exports=[])
     stale = change(position=2, merged="stale", exports=[])
     door.answers["follow"] = following(rejected, unread, stale, left_out=1)
 
