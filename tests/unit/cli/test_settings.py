@@ -102,7 +102,8 @@ def refusing(question: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in ("profile_key", "mapping", "api_host") if name not in question["document"]]
     wanted = {"source": "profile_key", "export": "mapping", "connection": "api_host"}[question["kind"]]
     errors = [{"field": wanted, "what": "is missing", "near": "profilekey"}] if wanted in missing else []
-    return {"errors": errors, "warnings": [{"field": "segments", "what": "never seen"}, "the account is new"]}
+    never_seen = {"field": "segments", "what": "never seen", "near": None}
+    return {"errors": errors, "warnings": [never_seen, {**never_seen, "field": "account", "what": "is new"}]}
 
 
 def test_nothing_is_written_that_the_stack_refuses(relay: Terminal, door: FakeDoor) -> None:
@@ -197,7 +198,8 @@ def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None
 
     source, export = relay("sources", "test", "crm"), relay("exports", "test", "newsletter/vip")
 
-    assert source.lines == ["The source crm is well.", "warning: never seen", "warning: the account is new"]
+    assert source.lines == ["The source crm is well."]
+    assert source.err.splitlines() == ["warning: segments: never seen", "warning: account: is new"]
     assert (export.code, export.err.splitlines()[0]) == (0, "warning: segments: never seen")
     assert [question["looks"] for _, question in door.asked if question["ask"] == "validate"] == [True, True]
 
