@@ -1,4 +1,4 @@
-"""The ActiveCampaign calls that delete contacts and tags: no export makes them, the smoke test of an account does.
+"""The ActiveCampaign calls that delete contacts and tags: people who are forgotten there, and the smoke test of an account
 
 https://developers.activecampaign.com/reference/delete-contact
 https://developers.activecampaign.com/reference/delete-a-tag

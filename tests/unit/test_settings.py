@@ -421,7 +421,7 @@ class TestExport:
         ("fields", "field", "reason"),
         [
             (without(EXPORT, "state"), "state", "is missing"),
-            ({**EXPORT, "state": "on"}, "state", "'active' or 'paused'"),
+            ({**EXPORT, "state": "on"}, "state", "'active', 'paused' or 'emptying'"),
             ({**EXPORT, "stream": "yes"}, "stream", "boolean"),
             ({**EXPORT, "segments": []}, "segments", "at least 1"),
             ({**EXPORT, "segments": [f"shop/{n}" for n in range(51)]}, "segments", "at most 50"),

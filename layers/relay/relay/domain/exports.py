@@ -30,6 +30,8 @@ class Export(Generic[Options]):
     options: Options
     version: int
     only_if: str | None = None
+    emptying: bool = False
+    """Nobody is a member: whoever is assigned is taken out, as whoever leaves."""
 
     @property
     def key(self) -> str:

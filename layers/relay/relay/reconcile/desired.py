@@ -68,7 +68,7 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 
 def desired_of(export: Export, destination: Destination, profile: Profile | None, keyed: KeyedHash) -> Desired:
     """Work out what a profile should be at an export's targets."""
-    if profile is None:
+    if profile is None or export.emptying:
         return NOTHING_DESIRED
     memberships = profile.memberships
     qualified = {}

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from relay.settings.exports import STATES
 from relay.settings.shapes import CONSENT
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
@@ -60,7 +61,13 @@ CONNECTION: Final = (
 """The keys that the secret of every connection has; all are texts."""
 
 EXPORT: Final = (
-    Described("state", "Whether anything is sent.", True, choices=("active", "paused"), example="active"),
+    Described(
+        "state",
+        "Whether anything is sent; `emptying` takes everybody out, before the export is deleted.",
+        True,
+        choices=STATES,
+        example="active",
+    ),
     Described(
         "segments",
         "Whose members are exported: 1 to 50 texts, each a source, a slash and a segment's id.",

@@ -17,6 +17,9 @@ MAX_SEGMENT_BYTES = 1_024
 """Of `source/segment` in UTF-8: it is a sort key in DynamoDB.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html"""
 
+ACTIVE, PAUSED, EMPTYING = STATES = ("active", "paused", "emptying")
+"""What an export's `state` may be. Emptying: nobody is a member, so its runs take everybody out, once confirmed."""
+
 _SEGMENT = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[^\x00-\x1f\x7f]{1,256}")
 
 
@@ -31,6 +34,8 @@ class ExportText:
     mapping: Mapping[str, str]
     options: Mapping[str, Any]
     only_if: str | None = None
+    emptying: bool = False
+    """Everybody is taken out: the export is about to be deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,8 @@ def read_export(parameter: Parameter) -> ExportText:
     if faults:
         raise problem(faults)
     return ExportText(
-        active=given["state"] == "active",
+        active=given["state"] != PAUSED,
+        emptying=given["state"] == EMPTYING,
         stream=given.get("stream"),
         segments=tuple(given["segments"]),
         mapping=given["mapping"],
@@ -111,7 +117,7 @@ _Reason = tuple[str, str]
 
 
 def _state(value: Any) -> list[_Reason]:
-    return [] if value in ("active", "paused") else [("", "must be 'active' or 'paused'")]
+    return [] if value in STATES else [("", f"must be {', '.join(map(repr, STATES[:-1]))} or {STATES[-1]!r}")]
 
 
 def _stream(value: Any) -> list[_Reason]:

@@ -109,6 +109,7 @@ class Settings(Sources):
             name=name,
             destination=destination.name,
             active=text.active,
+            emptying=text.emptying,
             stream=destination.streams if text.stream is None else text.stream,
             segments=text.segments,
             mapping=text.mapping,
