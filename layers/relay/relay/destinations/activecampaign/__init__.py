@@ -69,6 +69,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
     at_once = 1
     lost_answer_bound = IMPORT_BOUND
     import_bound = IMPORT_BOUND + timedelta(hours=1)
+    kept_after_delete: timedelta | None = timedelta(days=30)
     connection_model = ActiveCampaignConnection
     options_model = ActiveCampaignOptions
     rejections = errors.REJECTIONS
@@ -126,7 +127,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         return [part for call in calls for part in ([[index] for index in call] if len(call) <= FEW else [call])]
 
     def send(self, account: AcAccount, export: AcExport, steps: Sequence[Step]) -> Answer:
-        """Queue an import; one step alone is done at once, by calls of its own.
+        """Queue an import; one step alone is done at once, by calls of its own, unless only an import can.
 
         When rows had to be found out by halving, `import_id` joins several ids with commas.
         """
@@ -148,7 +149,9 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         # Single calls may start automations.
         if len(steps) == 1 and (not options.exclude_automations or _goes_alone(steps[0], options)):
             way = contacts.join if steps[0].joins else contacts.leave
-            return way(account, options, steps[0], fitting[0])
+            answer = way(account, options, steps[0], fitting[0])
+            if answer is not None:
+                return answer
         queued: list[Queued] = []
 
         def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:
@@ -163,6 +166,10 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
             import_id=",".join(each.import_id for each in queued) or None,
             queued=None if not queued or None in counts else sum(count or 0 for count in counts),
         )
+
+    def delete(self, account: AcAccount, export: AcExport, identity: str) -> Rejection | None:  # noqa: ARG002
+        """Delete the contact; whoever looks in ActiveCampaign can bring it back for 30 days."""
+        return contacts.delete(account, identity)
 
     def import_report(
         self, account: AcAccount, export: AcExport, queued: OpenImport, steps: Sequence[Step]

@@ -11,7 +11,9 @@ from relay.destinations.activecampaign.consent import evidence_of, is_ours, stan
 from relay.destinations.activecampaign.errors import (
     ANSWERED,
     GONE,
+    LEFT_OUT,
     MALFORMED,
+    NOT_DELETED,
     TAG_REFUSED,
     UNCONFIRMED,
     UNKNOWN_STATUS,
@@ -24,14 +26,18 @@ from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Answer, Step
 from relay.destinations.error_table import Refused
-from relay.destinations.outcomes import part_done
+from relay.destinations.outcomes import nothing_done, part_done
 from relay.domain.problems import Conflict, ExportProblem, Rejection, Transient
 
 DONE = Answer()
 
 
-def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
-    """Write one contact and subscribe it, unless it must not be."""
+def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer | None:
+    """Write one contact and subscribe it, unless it must not be.
+
+    Return None, with nothing done, for one that was never on the list and that an import did not take: only another
+    import tells whether it may be taken.
+    """
     client = Client(account)
     tags = Tags(client, account.notes)
 
@@ -47,6 +53,8 @@ def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact
         why = objection(entry)
         if why is not None:
             return _refused(why)
+        if entry is None and step.last_refusal in LEFT_OUT:
+            return None
         tags.prepare(contact.tags)
     except ReadRefused:
         return _refused(UNREADABLE)
@@ -93,6 +101,21 @@ def leave(account: AcAccount, options: ActiveCampaignOptions, step: Step, contac
     except Refused:
         return _refused(MALFORMED)
     return DONE
+
+
+def delete(account: AcAccount, identity: str) -> Rejection | None:
+    """Delete a contact, whatever lists it is on; return why that is refused."""
+    client = Client(account)
+    try:
+        with nothing_done():
+            known = client.contact_id(identity)
+        if known is not None:
+            client.delete_contact(known)
+    except ReadRefused:
+        return UNREADABLE
+    except Refused:
+        return NOT_DELETED
+    return None
 
 
 def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:

@@ -43,6 +43,9 @@ _of_contact = partial(_rejection, RejectionKind.DESTINATION)
 
 
 MALFORMED = _of_contact("malformed", "ActiveCampaign refuses the record as malformed: check its values at the source")
+NOT_DELETED = _of_contact(
+    "not_deleted", "ActiveCampaign does not delete the contact: delete it there, or give the key's user the right to"
+)
 UNREADABLE = _of_contact(
     "unreadable",
     "ActiveCampaign does not show the contact or its subscription, so it was left alone: look at it in ActiveCampaign",
@@ -96,6 +99,13 @@ UNCONFIRMED = _of_contact(
     "ActiveCampaign neither confirmed nor refused the contact, and it was not found as wanted afterwards",
     is_certain=False,
 )
+
+LEFT_OUT = frozenset(each.code for each in (EXCLUDED, OVER_LIMIT, IMPORT_REFUSED, UNCONFIRMED))
+"""Codes of those whom an import did not take, or may not have taken.
+
+The reason may be the exclusion list, which the API does not show. Single calls do not know it: they would put the
+contact on the list.
+"""
 
 ANSWERS_ITSELF = (500, 503)
 """Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
@@ -153,6 +163,9 @@ OF_ANOTHER: Table = (Row((404,), Outcome.SPLIT, GONE, "there is no such record")
 NOT_VISIBLE = "not_visible"
 MAY_BE_HIDDEN: Table = (Row((403,), Outcome.REJECTION, NOT_VISIBLE, "the key's user may not see this"), *MAY_BE_GONE)
 """For a list, the custom fields or the account's settings: missing or hidden, the account itself is fine."""
+
+DELETE_TABLE: Table = (Row((403,), Outcome.REJECTION, NOT_DELETED.code, "may not delete"), *MAY_BE_GONE)
+"""For deleting a contact: a right that only this takes."""
 
 LIST_TABLE: Table = (
     Row((404,), Outcome.EXPORT, "list_gone", "ActiveCampaign does not know the list (or the contact) any more"),
