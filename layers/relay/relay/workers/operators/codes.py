@@ -186,6 +186,8 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unknown_segment": _Entry("Nothing was ever received of this segment.", _ADMINISTRATOR, _NOTHING),
     "unknown_trace": _Entry("There is no such trace; traces are kept for an hour.", _ADMINISTRATOR, _NOTHING),
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
+    "unknown_profile": _Entry("Nobody is stored under it.", _ADMINISTRATOR, _NOTHING),
+    "several_profiles": _Entry("It stands for more than one profile.", _ADMINISTRATOR, _NOTHING),
     "unknown_queue": _Entry("The stack has no such queue.", _ADMINISTRATOR, _NOTHING),
 }
 
