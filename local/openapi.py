@@ -43,6 +43,10 @@ _GATEWAY_ANSWERS = {
 """What API Gateway answers by itself.
 https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html"""
 
+_OTHERS = ("put", "patch", "delete")
+_NOT_OF_POSTING = ("no_source", "method_not_allowed")
+"""The codes of answers to other addresses and methods."""
+
 _REJECTIONS = [intake.NO_IDENTITY, intake.WRONG_SHAPE, reading.TOO_LARGE]
 _LEFT_OUT = [
     reading.UNKNOWN_KEY,
@@ -90,7 +94,14 @@ def description() -> dict[str, Any]:
                 "variables": {"api": {"default": "abcdef1234"}, "region": {"default": "eu-central-1"}},
             }
         ],
-        "paths": {"/webhooks/{source}": {"parameters": [_source()], "post": _post()}},
+        "paths": {
+            "/webhooks/{source}": {
+                "parameters": [_source()],
+                "post": _post(),
+                **{method: _refusing(method, HTTPStatus.METHOD_NOT_ALLOWED) for method in ("get", *_OTHERS)},
+            },
+            "/webhooks": {method: _refusing(method, HTTPStatus.NOT_FOUND) for method in ("get", "post", *_OTHERS)},
+        },
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
@@ -162,10 +173,22 @@ def _post() -> dict[str, Any]:
     }
 
 
+def _refusing(method: str, status: HTTPStatus) -> dict[str, Any]:
+    """Return the description of a method that is always answered with one status, or by API Gateway itself."""
+    given = [one for one in refusals() if one[0].status is status and one[0].code in _NOT_OF_POSTING]
+    by_gateway = {str(int(one)): _refused(one, []) for one in _GATEWAY_ANSWERS}
+    return {
+        "operationId": f"{method}{'WithoutSource' if status is HTTPStatus.NOT_FOUND else ''}Refused",
+        "summary": given[0][0].detail,
+        "responses": {str(int(status)): _refused(status, given), **by_gateway},
+    }
+
+
 def _responses() -> dict[str, Any]:
     found: dict[HTTPStatus, list[tuple[Refusal, str]]] = defaultdict(list)
     for refusal, meaning in refusals():
-        found[refusal.status].append((refusal, meaning))
+        if refusal.code not in _NOT_OF_POSTING:
+            found[refusal.status].append((refusal, meaning))
     answers: dict[str, Any] = {
         str(int(HTTPStatus.ACCEPTED)): {
             "description": "All of it is queued, and will not be lost.",
@@ -276,10 +299,11 @@ def _relay_json() -> dict[str, Any]:
         "at": {"anyOf": [time, {"type": "null"}], "description": "The time of identities and attributes"},
         "snapshot": {"type": ["boolean", "null"], "description": "true: what is not named here is gone"},
         "forget": {
-            "enum": [True, False, None, "at_destinations"],
-            "description": "true: the person is to be forgotten; at_destinations: there, too",
+            "enum": [True, False, "at_destinations", None],
+            "description": "true: the person is to be forgotten; `at_destinations`: by the destinations, too",
         },
     }
+    change = {key: schema for key, schema in change.items() if key in relay_json._KEYS}  # noqa: SLF001
     about = ("identities", "attributes", "memberships")
     least = {"memberships": "minItems", "identities": "minProperties", "attributes": "minProperties"}
     something: list[dict[str, Any]] = [

@@ -7,19 +7,24 @@ demo and by the tests of the deployed stack.
 from __future__ import annotations
 
 import base64
+import io
 import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import requests
 from standardwebhooks import Webhook
 
 from local.processes import wait_for
-from local.stack import RUNS_START_SECONDS, SETTINGS_SECONDS, LocalStack
+from local.stack import ROOT, RUNS_START_SECONDS, SETTINGS_SECONDS, LocalStack
+from relay_cli.aws import Aws
+from relay_cli.main import World, main
+from relay_cli.stacks import find
 
 _SECONDS = 30
 """How long an answer of the machine itself may take."""
@@ -134,6 +139,25 @@ class Administrator:
             client.put_secret_value(SecretId=full, SecretString=text)
 
 
+@cache
+def _door(endpoint: str) -> Aws:
+    """Return AWS as `relay --local` reaches it, once for each stack: making clients takes longer than a question."""
+    found = find(ROOT, {}, stack=None, region=None, profile=None, local=True)
+    if found.endpoint != endpoint:
+        raise RuntimeError(f"{found.endpoint} is described, not {endpoint}")
+    return Aws(found)
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """Return the JSON objects of a text, one after the other."""
+    decoder, found, rest = json.JSONDecoder(), list[dict[str, Any]](), text.strip()
+    while rest:
+        value, end = decoder.raw_decode(rest)
+        found.append(value)
+        rest = rest[end:].strip()
+    return found
+
+
 @dataclass(frozen=True)
 class Operator:
     """Runs and watches exports from a terminal."""
@@ -142,16 +166,28 @@ class Operator:
 
     def start(self, key: str) -> dict[str, Any]:
         """Ask for a run; `run` is None in the answer when it could not start, and `reason` says why."""
-        return self.ask("run", export=key)
+        (answer,) = self.relay("run", key)
+        return answer
 
     def runs(self, key: str) -> list[dict[str, Any]]:
         """Return the run records of an export, newest first."""
-        found: list[dict[str, Any]] = self.ask("runs", export=key)["runs"]
-        return found
+        return self.relay("runs", "list", key, "--limit", "20")
 
     def show(self, run: str) -> dict[str, Any]:
         """Return one run record."""
-        return self.ask("show", run=run)
+        (answer,) = self.relay("runs", "show", run)
+        return answer
+
+    def relay(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return the objects that `relay ARGUMENTS --json` prints; RuntimeError with its words where it fails."""
+        out, err = io.StringIO(), io.StringIO()
+        environment = {"RELAY_STACK": self.stack.stack_name}
+        world = World(out=out, err=err, environment=environment, open_door=lambda _: _door(self.stack.endpoint_url))
+        main([*arguments, "--json"], world)
+        # What failed says so on standard error alone; a run that is stopped is shown all the same.
+        if err.getvalue():
+            raise RuntimeError(f"relay {' '.join(arguments)}: {err.getvalue()}")
+        return _objects(out.getvalue())
 
     def tick(self) -> None:
         """Do now what the clock would do within a minute."""

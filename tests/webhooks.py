@@ -26,23 +26,28 @@ def validator(schema: Mapping[str, Any]) -> Draft202012Validator:
 FITS_RELAY_JSON = validator({"$ref": "#/components/schemas/RelayJson"})
 FITS_ADOBE_HTTP = validator({"$ref": "#/components/schemas/AdobeHttp"})
 _ANSWERS = {
-    (method, int(status), kind): validator(media["schema"])
-    for method in ("get", "post", "put", "patch", "delete")
-    for status, answer in DOCUMENT["paths"][PATH].get(method, {}).get("responses", {}).items()
+    (path, method, int(status), kind): validator(media["schema"])
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+    if method != "parameters"
+    for status, answer in operation["responses"].items()
     for kind, media in answer["content"].items()
 }
 
 
-def flaw(status: int, headers: Mapping[str, str], body: str, method: str = "post") -> str | None:
+METHODS = ("get", "post", "put", "patch", "delete")
+
+
+def flaw(status: int, headers: Mapping[str, str], body: str, method: str = "post", path: str = PATH) -> str | None:
     """Return why an answer is not one of the description's, None when it is one."""
     given = {name.lower(): value for name, value in headers.items()}
     kind = given.get("content-type", "none").partition(";")[0]
-    known = _ANSWERS.get((method, status, kind))
+    known = _ANSWERS.get((path, method, status, kind))
     if known is None:
         return f"{status} with {kind} is not described"
     for error in known.iter_errors(json.loads(body)):
         return f"{status}: {error.json_path} {error.message}"
-    for name, header in DOCUMENT["paths"][PATH][method]["responses"][str(status)].get("headers", {}).items():
+    for name, header in DOCUMENT["paths"][path][method]["responses"][str(status)].get("headers", {}).items():
         if kind == "application/problem+json" and given.get(name.lower()) not in header["schema"]["enum"]:
             return f"{status}: header {name} is {given.get(name.lower())}"
     return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay_cli.failures import Failure, PersonNeeded, UsageFailure
+from relay_cli.parts import Tone
 from relay_cli.relay import Answer, Relay
 
 KEPT = "(unchanged)"
@@ -148,15 +149,10 @@ def checked(relay: Relay, kind: Kind, name: str, document: Document, *, looks: b
     return list(answer["warnings"])
 
 
-def say_warnings(relay: Relay, warnings: Iterable[Any]) -> None:
+def say_warnings(relay: Relay, warnings: Iterable[Answer]) -> None:
     """Say what the stack warns of."""
     for one in warnings:
-        text = (
-            one
-            if isinstance(one, str)
-            else f"{one.get('field') or one.get('subject') or ''}: {one.get('what') or one.get('message')}"
-        )
-        relay.screen.note(f"warning: {text}")
+        relay.screen.note(f"warning: {one['field']}: {one['what']}", Tone.WARN)
 
 
 def masked(document: Mapping[str, Any], secrets: Iterable[str]) -> Document:

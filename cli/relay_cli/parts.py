@@ -72,6 +72,11 @@ def number(value: Any) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def several(count: int, one: str, many: str) -> str:
+    """Return a number with its noun."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def share(part: float, whole: float) -> str:
     """Return a part in percent; a dash of nothing."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

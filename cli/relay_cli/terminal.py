@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table as RichTable
@@ -13,26 +13,28 @@ from rich.text import Text as RichText
 
 from relay_cli.parts import Facts, Line, Part, Table, Text, cell, printable
 
+_GAP = 2
+"""Columns are so far apart."""
+_LONG = 26
+"""A text longer than this is wrapped without harm."""
+
 
 class Terminal:
     """Shows parts with rich, which obeys NO_COLOR and the width of the window."""
 
-    def __init__(self, file: TextIO, environment: Mapping[str, str], *, console: Console | None = None) -> None:
-        self.console = (
-            Console(file=file, highlight=False, emoji=False, no_color="NO_COLOR" in environment or None)
-            if console is None
-            else console
-        )
+    def __init__(self, file: TextIO, environment: Mapping[str, str]) -> None:
+        self.console = Console(file=file, highlight=False, emoji=False, _environ=environment)
 
     def show(self, part: Part, *, first: bool = True) -> None:
         """Print a part, with room above it unless it is the first."""
-        self.console.print(rendered(part) if first or isinstance(part, Line) else Group("", rendered(part)))
+        shown = rendered(part, self.console.width)
+        self.console.print(shown if first or isinstance(part, Line) else Group("", shown))
 
     @contextmanager
     def replacing(self) -> Iterator[Callable[[Sequence[Part]], None]]:
         """Give a function that shows parts in the place of those before."""
         with Live(console=self.console, auto_refresh=False, transient=False) as live:
-            yield lambda parts: live.update(Group(*_spaced(parts)), refresh=True)
+            yield lambda parts: live.update(Group(*_spaced(parts, self.console.width)), refresh=True)
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[float | None, str], None]]:
@@ -53,32 +55,67 @@ class Terminal:
             yield move
 
 
-def rendered(part: Part) -> RenderableType:
-    """Return a part as rich prints it."""
+def rendered(part: Part, width: int) -> RenderableType:
+    """Return a part as rich prints it on a terminal of a width."""
     match part:
         case Line(text):
             return _text(text)
         case Facts(rows, title):
-            grid = RichTable.grid(padding=(0, 2))
-            grid.add_column(style="dim", no_wrap=True)
-            grid.add_column(overflow="fold")
-            for name, value in rows:
-                grid.add_row(printable(name), _text(value))
-            return Group(RichText(printable(title), style="bold"), grid) if title else grid
-        case Table(columns, rows, title, numbers):
-            table = RichTable(box=box.SIMPLE_HEAD, title=None, pad_edge=False, header_style="bold")
-            for name in columns:
-                table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-            for row in rows:
-                table.add_row(*map(_text, row))
-            return Group(RichText(printable(title), style="bold"), table) if title else table
+            return _titled(title, _facts(rows))
+        case Table(title=title):
+            return _titled(title, _cards(part) if _is_too_wide(part, width) else _table(part))
 
 
-def _spaced(parts: Sequence[Part]) -> Iterator[RenderableType]:
+def _facts(rows: Sequence[tuple[str, Text]]) -> RenderableType:
+    grid = RichTable.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        grid.add_row(printable(name), _text(value))
+    return grid
+
+
+def _table(part: Table) -> RenderableType:
+    table = RichTable(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0), header_style="bold"
+    )
+    for index, name in enumerate(part.columns):
+        justify: JustifyMethod = "right" if name in part.numbers else "left"
+        # What the first column names is typed again: it stays whole. A number in two lines is none.
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=index == 0 or name in part.numbers)
+    for row in part.rows:
+        table.add_row(*map(_text, row))
+    return table
+
+
+def _is_too_wide(part: Table, width: int) -> bool:
+    """Whether a table is wider than the terminal, and has no long texts that could be wrapped."""
+    widths = [
+        max(len(cell(row[index]).text) for row in [part.columns, *part.rows]) for index in range(len(part.columns))
+    ]
+    return sum(widths) + _GAP * (len(widths) - 1) > width and max(widths[1:], default=0) <= _LONG
+
+
+def _cards(part: Table) -> RenderableType:
+    """Return the rows of a table below each other."""
+    cards: list[RenderableType] = []
+    for row in part.rows:
+        cards += [
+            RichText(printable(cell(row[0]).text), style="bold"),
+            _facts(list(zip(part.columns, row, strict=True))[1:]),
+        ]
+    return Group(*cards)
+
+
+def _titled(title: str, what: RenderableType) -> RenderableType:
+    return Group(RichText(printable(title), style="bold"), what) if title else what
+
+
+def _spaced(parts: Sequence[Part], width: int) -> Iterator[RenderableType]:
     for index, part in enumerate(parts):
         if index and not isinstance(part, Line):
             yield ""
-        yield rendered(part)
+        yield rendered(part, width)
 
 
 def _text(text: Text) -> RichText:

@@ -39,16 +39,15 @@ class FakeBus:
 
 
 class FakeBucket:
-    """S3: objects by key."""
+    """S3: objects by bucket and key."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.down: str | None = None
 
     def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str) -> Mapping[str, Any]:  # noqa: N803
-        assert Bucket == "bench-bucket"
         assert ContentType == "application/x-ndjson"
         if self.down is not None:
             raise ClientError({"Error": {"Code": self.down}}, "PutObject")
-        self.objects[Key] = Body
+        self.objects[f"{Bucket}/{Key}"] = Body
         return {}

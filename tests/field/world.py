@@ -30,6 +30,7 @@ from relay.wiring_operators import Operators
 from tests.fakes.invocations import Consume, EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
+from tests.fakes.outside import FakeBucket, FakeBus
 from tests.fakes.refusals import codes_of
 from tests.fakes.scheduler import FUNCTION, FakeScheduler, schedule
 from tests.fakes.secrets import FakeParameters, FakeSecrets
@@ -150,6 +151,7 @@ class World:
             PREFIX, default=DEFAULT_SCHEDULE, target=FUNCTION, client=self.scheduler, clock=self.clock
         )
         stack.inventories = lambda: Inventory([SOURCE], [CONNECTION])
+        stack.bus, stack.bucket = FakeBus, FakeBucket
         return stack
 
     def _have_run_for_a_while(self) -> None:

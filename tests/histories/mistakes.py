@@ -44,7 +44,7 @@ MISTAKES = {
         "_is_as_wanted",
         lambda *_: True,
         "activecampaign",
-        53,
+        69,
     ),
     "give_up": Mistake(
         "every import without an answer is taken for over",
@@ -52,7 +52,7 @@ MISTAKES = {
         "cleared_before",
         lambda *more: more[-1],
         "activecampaign",
-        10,
+        19,
     ),
     "hurry": Mistake("nobody waits for their turn", Pace, "__call__", lambda *_: None, "activecampaign", 0),
     "adopt_nobody": Mistake(
@@ -61,7 +61,7 @@ MISTAKES = {
         "to_adopt",
         lambda *_: {},
         "gainsight_px",
-        2,
+        1,
     ),
     "hand_over_nothing": Mistake(
         "profiles that turned out to be somebody else keep what they stand for",

@@ -44,8 +44,31 @@ def test_a_look_up_that_is_always_answered_oddly_holds_up_nobody(do: Any) -> Non
     day.wait(hours=2)
     assert day.calls(f"POST {BULK}") == imports
     assert day.codes() == {0: "unconfirmed"}
-    # Alone, the one left out goes by single calls, which know no exclusion list.
+    # They were on the list before. Alone, the one left out goes by single calls, which know no exclusion list.
     assert day.full_run() == {"unchanged": EVERYBODY - 1, "delivered": 1}
+
+
+ROOM = "/api/3/settings/account"
+
+
+@pytest.mark.parametrize(
+    ("do", "code"), [(None, "excluded"), ({"status": 403}, "import_refused"), ({"status": 429}, "import_refused")]
+)
+def test_whom_an_import_left_out_is_never_subscribed_by_single_calls(do: Any, code: str) -> None:
+    day = Day(EVERYBODY, excluded_at="queue", success_lists="created")
+    day.plant(0, excluded=True)
+    if do is not None:
+        day.fault(do, ROOM, times=None)
+    refused = {"rejected": 1, f"rejected:{code}": 1}
+    assert day.full_run() == {"delivered": EVERYBODY - 1, **refused}
+    for hours in (1, 30, 30):
+        day.wait(hours=hours)
+        assert day.full_run() == {"unchanged": EVERYBODY - 1, **refused}
+    day.rename([0, 1], "Bea")
+    day.wait(hours=1)
+    assert day.codes() == {0: code}
+    assert day.names().keys() == {day.email(number) for number in range(1, EVERYBODY)}
+    assert not day.is_stopped()
 
 
 @pytest.mark.parametrize("do", [ODD_ANSWERS["a page"], ODD_ANSWERS["another object"], {"status": 422}])

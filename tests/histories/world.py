@@ -31,6 +31,7 @@ from relay.workers.tick import STALLED_AFTER
 from tests.fakes.invocations import EventSource, Invocations, Wire
 from tests.fakes.memory_database import MemoryDatabase
 from tests.fakes.observing import Observed
+from tests.fakes.outside import FakeBucket, FakeBus
 from tests.fakes.simulated_queue import SimQueue
 from tests.fakes.virtual_clock import Killed, VirtualClock
 from tests.fakes.wsgi_session import wsgi_session
@@ -140,6 +141,7 @@ class World:
         stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
         stack.new_id = lambda size: next(self._ids)
         stack.inventories, stack.recent_schedules = Inventory, None
+        stack.bus, stack.bucket = FakeBus, FakeBucket
         return stack
 
     # Invocations.

@@ -13,6 +13,7 @@ from relay.routing.merge import Room
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
 from relay.wiring import Stack
+from tests.fakes.outside import FakeBucket, FakeBus
 from tests.simulation.overlapping import drawn_pool
 from tests.simulation.promises import promise
 from tests.simulation.settings import SEEN_WITHIN, SimSettings
@@ -55,6 +56,7 @@ class Process:
         stack.new_id = lambda size: world.new_id()
         stack.room = Room(values=1_900, most=2_300)
         stack.inventories = Inventory
+        stack.bus, stack.bucket = FakeBus, FakeBucket
         stack.schedules = lambda: Timetable([], Schedule("default", None))
         stack.recent_schedules = None
         stack.reconciler = WatchedReconciler(

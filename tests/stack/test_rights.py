@@ -111,6 +111,10 @@ def _receive(queue: str) -> Attempt:
     )
 
 
+def _find_the_stack(person: Person) -> None:
+    person.client("cloudformation").describe_stacks(StackName=person.stack.stack_name)
+
+
 def _read_profile(person: Person) -> None:
     person.client("dynamodb").get_item(TableName=f"{person.stack.prefix}-profiles", Key={"pk": {"S": "x"}})
 
@@ -123,6 +127,7 @@ def attempts(mine: str, other: str) -> Mapping[str, tuple[Attempt, set[str]]]:
     """Return what is tried, and who of WHO may; `mine` is the contributor's connection."""
     everybody, administrators = set(WHO), {"Administrator"}
     return {
+        "find the stack": (_find_the_stack, everybody),
         "ask what only looks": (_ask("view", ask="codes"), everybody),
         "confirm a run": (_ask("admin", ask="confirm", run="none"), {"Operator", "Administrator"}),
         "forget a person": (_ask("forget", ask="nothing"), administrators),

@@ -21,7 +21,16 @@ from relay.sources import relay_json
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueueClient
 from tests.fakes.secrets import FakeParameters, FakeSecrets, refusal
-from tests.webhooks import DOCUMENT, FITS_ADOBE_HTTP, FITS_RELAY_JSON, adobe_bodies, flaw, raw_bodies, relay_bodies
+from tests.webhooks import (
+    DOCUMENT,
+    FITS_ADOBE_HTTP,
+    FITS_RELAY_JSON,
+    METHODS,
+    adobe_bodies,
+    flaw,
+    raw_bodies,
+    relay_bodies,
+)
 
 TOKEN, SIGNING = "token-of-the-shop", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 OPEN = {"auth": "bearer", "secret": TOKEN, "profile_key": "identities.*[]"}
@@ -45,9 +54,12 @@ class Endpoint:
         secrets["relay/sources/locked"] = refusal("AccessDeniedException")
         self._settings = Settings("relay", secrets=secrets, ssm=FakeParameters(), clock=self.clock)
 
-    def post(self, source: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
+    def post(
+        self, source: str, raw: bytes, headers: Mapping[str, str], method: str = "post"
+    ) -> tuple[int, dict[str, Any]]:
         """Return status and body of an answer, having held it to the description."""
         event = {
+            "httpMethod": method.upper(),
             "pathParameters": {"source": source},
             "headers": headers,
             "body": base64.b64encode(raw).decode(),
@@ -61,7 +73,8 @@ class Endpoint:
             clock=self.clock,
             observability=Observability(io.StringIO()),
         )
-        assert flaw(answer["statusCode"], answer["headers"], answer["body"]) is None
+        path = "/webhooks/{source}" if source else "/webhooks"
+        assert flaw(answer["statusCode"], answer["headers"], answer["body"], method, path) is None
         body: dict[str, Any] = json.loads(answer["body"])
         return answer["statusCode"], body
 
@@ -132,12 +145,19 @@ def test_a_problem_with_another_code_or_without_its_header_is_noticed(endpoint: 
     raw=raw_bodies,
     source=st.sampled_from([*SOURCES, "locked", "nobody", ""]) | st.text(max_size=5),
     proof=st.sampled_from(["right", "wrong", "none", "signed"]),
+    method=st.just("post") | st.sampled_from(METHODS),
 )
-def test_every_answer_is_one_of_the_description(endpoint: Endpoint, raw: bytes, source: str, proof: str) -> None:
+def test_every_answer_is_one_of_the_description(
+    endpoint: Endpoint, raw: bytes, source: str, proof: str, method: str
+) -> None:
     headers = {"right": bearer(), "wrong": bearer("wrong"), "none": {}, "signed": endpoint.signed(raw)}[proof]
-    status, body = endpoint.post(source, raw, headers)
+    status, body = endpoint.post(source, raw, headers, method)
     assert status < 500 or body["code"] in ("source_not_usable", "unavailable")
-    if source in ("shop", "aep", "signed"):
+    if not source:
+        assert (status, body["code"]) == (404, "no_source")
+    elif method != "post":
+        assert (status, body["code"]) == (405, "method_not_allowed")
+    elif source in ("shop", "aep", "signed"):
         assert status < 500
         # The library that signs here takes texts alone.
         is_proven = proof == "right" if source != "signed" else proof == "signed" and is_utf8(raw)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cyclopts import App
 
+from relay_cli.commands import removing
 from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile
 from relay_cli.editing import (
     Document,
@@ -265,10 +266,9 @@ def remove(export: str, /, *, take_members_out: bool = False, yes: bool = False,
     yes
         Do not ask.
     """
-    from relay_cli.commands import removing
-
     document = _document(relay, export)
-    removing.remove(relay, export, document, take_members_out=take_members_out, yes=yes)
+    kind = _kind_of(relay, export)
+    removing.remove(relay, kind, export, document, take_members_out=take_members_out, yes=yes)
 
 
 def _set_state(relay: Relay, export: str, state: str, said: str) -> None:

@@ -6,13 +6,16 @@ from relay_cli.failures import TimedOut
 from relay_cli.relay import Answer, Injected
 from relay_cli.views import people as view
 
+LOOK_EVERY = 2.0
+
 
 def forget(
     profile: Input, /, *, at_destinations: bool = False, yes: bool = False, timeout: float = 600, relay: Injected
 ) -> None:
     """Forget a person: every export sees them leave, then nothing here holds anything of them.
 
-    It says what was removed where, and what remains until which day. Asked again, it goes on where it was.
+    It says what was removed where, and what remains until which day. It goes on by itself; asked again with the
+    profile id, it says how far it is.
 
     Parameters
     ----------
@@ -32,14 +35,17 @@ def forget(
         said_before=yes,
         helps="relay forget PROFILE --yes",
     )
+    latest: list[Answer] = []
 
     def look() -> Answer | None:
-        answer = relay.ask("forget", profile=meant, at_destinations=at_destinations or None)
+        # Once it has begun an address leads nowhere: the profile id does.
+        asked = latest[-1]["profile"] if latest else meant
+        answer = relay.ask("forget", profile=asked, at_destinations=at_destinations or None)
         latest.append(answer)
         return answer if answer["state"] == "done" else None
 
-    latest: list[Answer] = []
-    answer = relay.wait(timeout, look, every=2.0)
-    relay.screen.show(latest[-1], view.forgotten(latest[-1]))
+    answer = relay.wait(timeout, look, every=LOOK_EVERY)
+    shown = latest[-1]
+    relay.screen.show(shown, view.forgotten(shown))
     if answer is None:
-        raise TimedOut("It goes on by itself, and is not done yet.", "", "relay forget PROFILE, to see the end")
+        raise TimedOut("It goes on by itself, and is not done yet.", "", f"relay forget {shown['profile']} --yes")

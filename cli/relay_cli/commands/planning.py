@@ -58,7 +58,7 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
     named: dict[str, list[object]] = {}
     settings: int | None = None
     obstacles: list[str] = []
-    before = 0
+    before, passed = 0, False
     with relay.screen.progress(f"plan of {export}", relay.now, SAY_EVERY) as move:
         for page in relay.pages("plan", export=export, first=first):
             if settings is not None and page["settings"] != settings:
@@ -68,8 +68,9 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
             for kind, ids in page["first"].items():
                 kept = named.setdefault(kind, [])
                 kept += ids[: first - len(kept)]
-            obstacles += [one for one in page.get("obstacles") or () if one not in obstacles]
-            before += page.get("assigned_before") or 0
+            obstacles += [one for one in page["obstacles"] if one not in obstacles]
+            before += page["assigned_before"]
+            passed = page["passed_guard"]
             move(None, f"{number(counts['selected'])} profiles, {number(counts['leave'])} would leave")
     return {
         "format": FORMAT,
@@ -79,5 +80,6 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
         "counts": {name: count for name, count in sorted(counts.items()) if count},
         "first": named,
         "assigned_before": before,
+        "passed_guard": passed,
         "obstacles": obstacles,
     }

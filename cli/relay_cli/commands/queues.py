@@ -6,7 +6,7 @@ from cyclopts import App
 
 from relay_cli.commands.common import FLAGS, MESSAGES
 from relay_cli.failures import AwsRefused, Failure
-from relay_cli.parts import Cell, Line, Table, Text, Tone, ago, at, listed, number
+from relay_cli.parts import Cell, Line, Table, Text, Tone, ago, at, listed, number, several
 from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import looking
 
@@ -68,16 +68,14 @@ def redrive(queue: str, /, *, yes: bool = False, relay: Injected) -> None:
             "relay run EXPORT",
         )
     depth = relay.door.queue_depth(name)
-    relay.person.agrees(
-        f"Put {number(depth)} messages of {name} back?", said_before=yes, helps=f"relay queues redrive {name} --yes"
-    )
+    question = f"Put {several(depth, 'message', 'messages')} of {name} back?"
+    relay.person.agrees(question, said_before=yes, helps=f"relay queues redrive {name} --yes")
     moved = 0
     with relay.screen.progress(name, relay.now, SAY_EVERY) as move:
         for moved in relay.door.redrive(name, target):
             move(moved / depth if depth else None, f"{number(moved)} put back")
-    relay.screen.show(
-        {"queue": name, "moved": moved}, [Line(Cell(f"{number(moved)} messages are back in {target}.", Tone.GOOD))]
-    )
+    said = f"{several(moved, 'message is', 'messages are')} back in {target}."
+    relay.screen.show({"queue": name, "moved": moved}, [Line(Cell(said, Tone.GOOD))])
 
 
 @app.command
@@ -96,7 +94,7 @@ def purge(queue: str, /, *, yes: bool = False, relay: Injected) -> None:
     name = _dead_letters(relay, queue, relay.ask("status")["queues"])
     depth = relay.door.queue_depth(name)
     relay.person.agrees(
-        f"Delete {number(depth)} messages of {name} for good?",
+        f"Delete {several(depth, 'message', 'messages')} of {name} for good?",
         said_before=yes,
         helps=f"relay queues purge {name} --yes",
     )

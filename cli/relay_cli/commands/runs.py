@@ -103,8 +103,8 @@ def list_(export: str | None = None, /, *, limit: int = 10, relay: Injected) -> 
     limit
         The most runs of each export.
     """
-    found = relay.ask("runs", export=export, limit=limit)["runs"]
-    relay.screen.show_list(found, view.table(found, relay.now()))
+    answer = relay.ask("runs", export=export, limit=limit)
+    relay.screen.show_list(answer["runs"], view.table(answer, relay.now()))
 
 
 @app.command

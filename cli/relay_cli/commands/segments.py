@@ -51,12 +51,12 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     differ = abs(held - expect) > tolerance
     whole = {**answer, "expected": expect, "difference": held - expect}
     said = f"We hold {number(held)} of {number(expect)} members of {segment}: {number(held - expect)} of difference."
-    counted = {one["export"]: one["members"] for one in answer.get("by_day") or ()}
     facts: list[tuple[str, Text]] = [
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),
     ]
-    facts += [(f"the last run of {export}", number(count)) for export, count in counted.items()]
+    there = (answer.get("destinations") or {}).items()
+    facts += [(f"at the destination, by the last run of {export}", number(count)) for export, count in there]
     relay.screen.show(whole, [Line(Cell(said, Tone.WARN if differ else Tone.GOOD)), Facts(facts)])
     return Exit.WRONG if differ else Exit.WELL
 

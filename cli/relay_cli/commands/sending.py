@@ -110,7 +110,7 @@ def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Ma
     if answer is None:
         why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
         raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")
-    bad = any(not change["accepted"] or _rejects(change) for change in shown["changes"])
+    bad = any(change["rejected"] is not None or _rejects(change) for change in shown["changes"])
     return Exit.WRONG if bad else Exit.WELL
 
 

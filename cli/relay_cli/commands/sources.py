@@ -7,7 +7,7 @@ from cyclopts import App
 
 from relay_cli.commands import secrets
 from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, SecretFile
-from relay_cli.editing import Field, Given, Kind, read_fields
+from relay_cli.editing import Field, Given, Kind, read_fields, say_warnings
 from relay_cli.parts import Cell, Line, Tone
 from relay_cli.relay import Answer, Injected
 from relay_cli.views import looking
@@ -103,10 +103,8 @@ def try_(name: str, /, *, relay: Injected) -> None:
         The source.
     """
     warnings = secrets.tried(relay, KIND, name)
-    relay.screen.show(
-        {"well": True, "warnings": warnings},
-        [Line(Cell(f"The source {name} is well.", Tone.GOOD)), *map(_warning, warnings)],
-    )
+    say_warnings(relay, warnings)
+    relay.screen.show({"well": True, "warnings": warnings}, [Line(Cell(f"The source {name} is well.", Tone.GOOD))])
 
 
 @app.command
@@ -125,7 +123,3 @@ def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
         "Removed: the secret. Webhooks to it are refused within a minute, and what the platform sends is lost.",
     )
     secrets.remove(relay, KIND, name, said, yes=yes)
-
-
-def _warning(one: Any) -> Line:
-    return Line(Cell(f"warning: {one if isinstance(one, str) else one.get('what') or one.get('message')}", Tone.WARN))

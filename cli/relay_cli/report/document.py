@@ -102,14 +102,22 @@ def _calls(run: Mapping[str, Any]) -> Iterator[str]:
         return
     yield f'<section aria-label="calls"><h2>Calls to the destination</h2><p>{number(calls)} calls.</p>'
     seconds = None if began is None or ended is None else max((ended - began).total_seconds(), 1.0)
-    for limit in limits if seconds is not None else ():
-        allowed = limit["calls"] * max(seconds / limit["seconds"], 1.0) if seconds is not None else 0
-        part = calls / allowed if allowed else 0.0
-        rule = f"{number(limit['calls'])} in {span(limit['seconds'])}"
-        said = f"{share(calls, allowed)} of what {limit.get('what', 'the vendor')} allows ({rule})"
-        yield charts.meter(part, said)
-        yield f'<p class="soft">{escape(said)}, over the time that the run took.</p>'
+    for limit in limits:
+        what = limit["what"]
+        if seconds is not None:
+            allowed = limit["calls"] * max(seconds / limit["seconds"], 1.0)
+            rule = f"{number(limit['calls'])} in {span(limit['seconds'])}"
+            yield from _meter(calls, allowed, f"of what {what} allows ({rule}) over the time that the run took")
+        if limit.get("a_day") and limit.get("used_today") is not None:
+            used, most = limit["used_today"], limit["a_day"]
+            yield from _meter(used, most, f"of the calls of today that {what} allows ({number(most)}), by all runs")
     yield "</section>"
+
+
+def _meter(used: float, allowed: float, of_what: str) -> Iterator[str]:
+    said = f"{share(used, allowed)} {of_what}"
+    yield charts.meter(used / allowed, said)
+    yield f'<p class="soft">{escape(said)}.</p>'
 
 
 def _reasons(run: Mapping[str, Any]) -> Iterator[str]:

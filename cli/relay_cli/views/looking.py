@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, span
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, several, span
 from relay_cli.views import runs
 
 _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
@@ -26,7 +26,7 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     for one in answer.get("unread") or ():
         yield Line(Cell(f"AWS did not answer just now: {one}", Tone.WARN))
     if answer.get("waits"):
-        yield Line(f"{number(answer['waits'])} waits are due.")
+        yield Line(f"{several(answer['waits'], 'look is', 'looks are')} due.")
 
 
 def status_sentence(answer: Mapping[str, Any]) -> Line:
@@ -39,7 +39,8 @@ def status_sentence(answer: Mapping[str, Any]) -> Line:
             bad += [one["key"] for one in connection["exports"] if one["state"] in ("stopped", "invalid")]
     given_up = sum(one["messages"] for one in answer["queues"] if one["kind"] == "dlq")
     troubles = [f"look at {', '.join(bad)}"] if bad else []
-    troubles += [f"{number(given_up)} messages lie in dead-letter queues"] if given_up else []
+    given = several(given_up, "message lies", "messages lie")
+    troubles += [f"{given} in dead-letter queues"] if given_up else []
     if not troubles:
         return Line(Cell("All is well.", Tone.GOOD))
     return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
@@ -129,10 +130,10 @@ def check(answer: Mapping[str, Any]) -> Iterator[Part]:
     found = answer["findings"]
     errors = sum(one["level"] == "error" for one in found)
     if answer["well"]:
-        more = f" {number(len(found))} things to know:" if found else ""
+        more = f" {several(len(found), 'thing', 'things')} to know:" if found else ""
         yield Line(Cell(f"All is well.{more}", Tone.GOOD))
     else:
-        yield Line(Cell(f"{number(errors)} things are wrong. The first ones first:", Tone.BAD))
+        yield Line(Cell(f"{several(errors, 'thing is', 'things are')} wrong, in the order to mend:", Tone.BAD))
     for one in found:
         tone = Tone.BAD if one["level"] == "error" else Tone.WARN
         rows: list[tuple[str, Text]] = [

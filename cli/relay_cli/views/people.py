@@ -16,11 +16,13 @@ _TONES = {
     "duplicate": Tone.WARN,
     "stale": Tone.QUIET,
     "not selected": Tone.QUIET,
-    "no": Tone.WARN,
+    "not merged": Tone.WARN,
     "set aside": Tone.BAD,
     "refused": Tone.BAD,
     "kept": Tone.WARN,
 }
+
+_MERGED = {True: "merged", False: "not merged"}
 
 
 def explained(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -60,7 +62,7 @@ def _export(export: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     facts: list[tuple[str, Text]] = [
         ("state", Cell(state, _TONES.get(state, Tone.PLAIN))),
         ("", str(export["sentence"])),
-        ("segments", listed(f"{one['segment']} ({one['status']})" for one in export.get("wants") or ())),
+        ("segments", listed(export.get("wants") or ())),
     ]
     if export.get("assigned_since"):
         facts.append(("stands for it since", at(export["assigned_since"])))
@@ -106,7 +108,7 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
         str(one["acknowledged"]),
         ago(one.get("since"), now),
         Cell(matter, _TONES.get(matter, Tone.PLAIN)),
-        listed(notes),
+        "; ".join(notes) or "-",
     ]
 
 
@@ -137,10 +139,11 @@ def followed(answer: Mapping[str, Any]) -> Iterator[Part]:
     rows: list[Sequence[Text]] = []
     for change in answer["changes"]:
         place = str(change["position"] + 1)
-        if not change["accepted"]:
-            rows.append([place, "-", Cell("rejected", Tone.BAD), "-", "-", str(change.get("code") or "-")])
+        if change["rejected"] is not None:
+            rows.append([place, "-", Cell("rejected", Tone.BAD), "-", "-", str(change["rejected"])])
             continue
-        merged = Cell(change["merged"], _TONES.get(change["merged"], Tone.PLAIN))
+        word = _MERGED.get(change["merged"], str(change["merged"]))
+        merged = Cell(word, _TONES.get(word, Tone.PLAIN))
         for one in change["exports"] or [{}]:
             state = str(one.get("state") or "-")
             why = str(one.get("code") or one.get("sentence") or "-")
@@ -161,11 +164,14 @@ def segments(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
             one.get("name") or "-",
             ago(one.get("first_seen"), now),
             listed(one.get("exports") or ()),
-            number((one.get("last_count") or {}).get("members")),
+            number(one.get("last_count")),
+            one.get("last_count_on") or "-",
         ]
         for one in answer["segments"]
     ]
-    yield Table(("segment", "name", "first seen", "exports", "last count"), rows, numbers=frozenset({"last count"}))
+    yield Table(
+        ("segment", "name", "first seen", "exports", "last count", "on"), rows, numbers=frozenset({"last count"})
+    )
     if answer.get("never_seen"):
         said = f"Exports name segments that were never seen: {listed(answer['never_seen'])}."
         yield Line(Cell(said, Tone.WARN))
@@ -185,10 +191,11 @@ def segment(answer: Mapping[str, Any]) -> Iterator[Part]:
             ("last received", at(answer.get("last_received"))),
         ]
     )
-    counted = answer.get("by_day") or ()
-    if counted:
-        rows = [[at(one["at"]), one["export"], one["run"], number(one["members"])] for one in counted]
-        yield Table(("counted", "by a run of", "run", "members"), rows, numbers=frozenset({"members"}))
+    days = answer.get("days") or ()
+    if days:
+        rows = [[one["day"], one["export"], number(one["count"]), number(one["confirmed"]), one["run"]] for one in days]
+        columns = ("day", "by a run of", "members", "at the destination", "run")
+        yield Table(columns, rows, numbers=frozenset(columns[2:4]))
 
 
 def forgotten(answer: Mapping[str, Any]) -> Iterator[Part]:
@@ -200,27 +207,25 @@ def forgotten(answer: Mapping[str, Any]) -> Iterator[Part]:
         else f"{answer['profile']} is being forgotten; ask again to see the end."
     )
     yield Line(Cell(said, Tone.GOOD if done else Tone.WARN))
-    removed = [[one["where"], number(one.get("count"))] for one in answer.get("removed") or ()]
+    waiting = [[one["export"], one["why"]] for one in answer["waiting"]]
+    if waiting:
+        yield Table(("waits for", "why"), waiting)
+    removed = [[one["where"], number(one["count"])] for one in answer["removed"]]
     if removed:
         yield Table(("removed from", "items"), removed, numbers=frozenset({"items"}))
-    there = [_parts_of(one) for one in answer.get("at_destinations") or ()]
+    there = [[one["export"], one["what"], number(one["count"])] for one in answer["at_destinations"]]
     if there:
-        yield Table(("at the destination", ""), there)
-    remains = [[one["where"], until(one.get("until"))] for one in answer.get("remains") or ()]
+        yield Table(
+            ("at the destination of", "what became of it", "identities"), there, numbers=frozenset({"identities"})
+        )
+    remains = [[one["where"], one["what"], until(one.get("until"))] for one in answer["remains"]]
     if remains:
-        yield Table(("remains in", "until"), remains)
+        yield Table(("remains in", "what", "until"), remains)
 
 
 def until(moment: str | None) -> str:
     """Return the day until which something remains."""
-    return "-" if not moment else at(moment)[:10] if at(moment) != "-" else moment
-
-
-def _parts_of(one: Any) -> list[str]:
-    if not isinstance(one, Mapping):
-        return [str(one), ""]
-    values = [str(value) for value in one.values() if value is not None]
-    return [values[0] if values else "-", listed(values[1:])]
+    return "for good" if moment is None else at(moment).split(" ")[0]
 
 
 def _membership(status: str) -> Cell:

@@ -34,6 +34,8 @@ def shown(plan: Mapping[str, Any]) -> Iterator[Part]:
         yield Line(Cell(f"A run of {plan['export']} would change nothing.", Tone.GOOD))
     for obstacle in plan["obstacles"]:
         yield Line(Cell(f"A run would not start now: {obstacle}.", Tone.WARN))
+    if counts.get("leave") and not plan["passed_guard"]:
+        yield Line(Cell("No run under these settings took anybody out yet: it may wait for a confirmation.", Tone.WARN))
     yield Table(("what", "profiles", "means"), _rows(counts), numbers=frozenset({"profiles"}))
     first = [[kind, identifier, code] for kind, identifier, code in _first(plan)]
     if first:

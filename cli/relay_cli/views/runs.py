@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from relay_cli.failures import Exit
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, number, parse_time, share, span
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, parse_time, share, span
 
 Run = Mapping[str, Any]
 
@@ -65,19 +65,26 @@ def by_code(counts: Mapping[str, int], lead: str) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def table(runs: Sequence[Run], now: datetime) -> Iterator[Part]:
-    """Show runs below each other, newest first."""
-    if not runs:
+def table(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
+    """Show runs below each other, newest first, and which are still to come."""
+    if answer["runs"]:
+        yield _table(answer["runs"], now)
+    else:
         yield Line(Cell("There was no run yet.", Tone.QUIET))
-        return
-    names = ("run", "export", "state", "started", "took", "selected", *COLUMNS)
+    if answer.get("requested"):
+        yield Line(Cell(f"A run is requested, and starts by itself: {listed(answer['requested'])}.", Tone.WARN))
+
+
+def _table(runs: Sequence[Run], now: datetime) -> Table:
+    columns = tuple(column for column in COLUMNS if column != "duplicate")
+    names = ("run", "export", "state", "started", "took", "selected", *columns)
     rows: list[list[Text]] = []
     for run in runs:
         counts = run["counts"]
-        numbers: list[Text] = [number(counts.get(column, 0)) for column in ("selected", *COLUMNS)]
+        numbers: list[Text] = [number(counts.get(column, 0)) for column in ("selected", *columns)]
         started = ago(run.get("started_at"), now)
         rows.append([run["run"], run["export"], state(run["state"]), started, duration(run, now), *numbers])
-    yield Table(names, rows, numbers=frozenset({"took", "selected", *COLUMNS}))
+    return Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
 def one(run: Run, now: datetime) -> Iterator[Part]:
@@ -93,6 +100,10 @@ def one(run: Run, now: datetime) -> Iterator[Part]:
     ]
     if run.get("retry"):
         facts.insert(2, ("tries again", str(run["retry"])))
+    if run.get("full"):
+        facts.insert(2, ("full", "sends every profile again"))
+    if run.get("planned_leaving") is not None:
+        facts.append(("planned", f"up to {number(run['planned_leaving'])} may leave without a confirmation"))
     yield Facts(facts)
     yield ledger(run["counts"])
     meanings = meaning_of(run)

@@ -31,7 +31,7 @@ def at_export(key: str, state: str, sentence: str, **more: Any) -> dict[str, Any
         "export": key,
         "state": state,
         "sentence": sentence,
-        "wants": [{"segment": "crm/vip", "status": "realized", "at": DAYS_3}],
+        "wants": ["crm/vip", "crm/gold"],
         "assigned_since": None,
         "targets": [],
         "rejection": None,
@@ -147,7 +147,7 @@ def traced(attempts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def counted(export: str, members: int) -> dict[str, Any]:
-    return {"members": members, "at": text_of(NOW - timedelta(days=1)), "run": "01RUN1", "export": export}
+    return {"day": "2026-11-26", "count": members, "confirmed": members - 10, "run": "01RUN1", "export": export}
 
 
 SEGMENTS: dict[str, Any] = {
@@ -157,9 +157,17 @@ SEGMENTS: dict[str, Any] = {
             "name": "VIP",
             "first_seen": text_of(NOW - timedelta(days=9)),
             "exports": ["newsletter/vip", "product/power"],
-            "last_count": counted("newsletter/vip", 1200),
+            "last_count": 1200,
+            "last_count_on": "2026-11-26",
         },
-        {"segment": "crm/trial", "name": None, "first_seen": text_of(NOW), "exports": [], "last_count": None},
+        {
+            "segment": "crm/trial",
+            "name": None,
+            "first_seen": text_of(NOW),
+            "exports": [],
+            "last_count": None,
+            "last_count_on": None,
+        },
     ],
     "never_seen": ["crm/typo"],
 }
@@ -178,7 +186,8 @@ def counting(question: Mapping[str, Any]) -> dict[str, Any]:
         "first_change": None if first else text_of(NOW - timedelta(days=8)),
         "last_change": text_of(NOW - timedelta(days=2 if first else 1)),
         "last_received": None,
-        "by_day": [counted("newsletter/vip", 1190), counted("product/power", 1180)] if first else [],
+        "days": [counted("newsletter/vip", 1190), counted("product/power", 1180)] if first else [],
+        "destinations": {"newsletter/vip": 1180, "product/power": 1170} if first else {},
         "next": "more" if first else None,
     }
 
@@ -189,7 +198,7 @@ def at_one(state: str, code: str | None = None, export: str = "newsletter/vip") 
 
 def change(state: str = "delivered", **more: Any) -> dict[str, Any]:
     exports = [at_one(state), at_one("not selected", export="product/power")]
-    given = {"position": 0, "accepted": True, "code": None, "profile": "p-1", "merged": "merged", "exports": exports}
+    given = {"position": 0, "rejected": None, "profile": "p-1", "merged": True, "exports": exports}
     return {**given, **more}
 
 

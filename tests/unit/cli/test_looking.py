@@ -61,7 +61,7 @@ def test_status_says_that_all_is_well(relay: Terminal, door: FakeDoor) -> None:
 def test_status_is_a_table_on_a_terminal_and_has_no_colour_where_none_is_wanted(relay: Terminal) -> None:
     relay.environment |= {"TERM": "xterm"}
     coloured = relay("status", terminal=True)
-    relay.environment["NO_COLOR"] = ""
+    relay.environment["NO_COLOR"] = "1"
     plain = relay("status", terminal=True)
 
     assert "\x1b[1;31m" in coloured.out
@@ -95,7 +95,7 @@ def test_check_says_what_is_wrong_with_who_must_act_and_the_command_that_helps(r
     ended = relay("check", terminal=True)
 
     assert ended.code == 1
-    assert "1 things are wrong" in ended.out
+    assert "1 thing is wrong" in ended.out
     assert ended.out.index("connection product") < ended.out.index("source shop")
     assert "relay connections test product --probe" in ended.out
 

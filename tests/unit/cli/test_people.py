@@ -41,7 +41,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
     for text in (
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
         "changed last by request\tr-1",
-        "segments\tcrm/vip (realized)",
+        "segments\tcrm/vip, crm/gold",
         "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
         "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
         "set aside\ta defect of ours: KeyError",
@@ -179,15 +179,21 @@ def test_a_trace_is_shown_with_values_only_by_the_function_that_may(relay: Termi
 FORGOTTEN = {
     "profile": "p-1",
     "state": "done",
+    "at": text_of(NOW),
+    "waiting": [],
     "removed": [{"where": "profiles", "count": 1}, {"where": "assignments", "count": 2}],
-    "remains": [{"where": "backups", "until": text_of(NOW + timedelta(days=35))}],
-    "at_destinations": [{"where": "newsletter", "outcome": "deleted"}],
+    "at_destinations": [{"export": "newsletter/vip", "what": "the contact or user was deleted", "count": 1}],
+    "remains": [
+        {"where": "backups", "what": "all of it", "until": text_of(NOW + timedelta(days=35))},
+        {"where": "tombstone", "what": "a keyed hash", "until": None},
+    ],
 }
 
 
 def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:
     states = iter(["waiting", "waiting", "done"])
-    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states)}
+    waiting = [{"export": "product/power", "why": "a call is open"}]
+    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
 
     refused = relay("forget", "crm:c-1001", keys="no\n")
     asked_before = len(door.asked)
@@ -195,11 +201,19 @@ def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeD
 
     assert (refused.code, asked_before) == (3, 0)
     assert ended.code == 0
-    assert door.asked[-1] == (
-        "forget",
-        {"ask": "forget", "version": 1, "profile": "crm:c-1001", "at_destinations": True},
-    )
-    for line in ("p-1 is forgotten.", "assignments\t2", "newsletter\tdeleted", "backups\t2027-01-01"):
+    assert {function for function, _ in door.asked} == {"forget"}
+    assert [(asked["profile"], asked["at_destinations"]) for _, asked in door.asked] == [
+        ("crm:c-1001", True),
+        ("p-1", True),
+        ("p-1", True),
+    ]
+    for line in (
+        "p-1 is forgotten.",
+        "assignments\t2",
+        "newsletter/vip\tthe contact or user was deleted\t1",
+        "backups\tall of it\t2027-01-01",
+        "tombstone\ta keyed hash\tfor good",
+    ):
         assert line in ended.lines
 
 
@@ -209,15 +223,15 @@ def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: Fake
     ended = relay("forget", "p-1", "--yes", "--timeout", "5")
 
     assert (ended.code, "being forgotten" in ended.lines[0]) == (5, True)
-    assert "p-1" not in ended.err
+    assert "relay forget p-1 --yes" in ended.err
 
 
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
     door.answers["segments"] = SEGMENTS
 
     assert relay("segments", "list").lines[1:] == [
-        "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200",
-        "crm/trial\t-\t0 s ago\t-\t-",
+        "crm/vip\tVIP\t9 d ago\tnewsletter/vip, product/power\t1,200\t2026-11-26",
+        "crm/trial\t-\t0 s ago\t-\t-\t-",
         "Exports name segments that were never seen: crm/typo.",
     ]
     assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
@@ -232,7 +246,7 @@ def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
     assert "left in the last 30 days or so\t4" in ended.lines
     assert "first change\t2026-11-19 12:00 UTC" in ended.lines
     assert "last change\t2026-11-26 12:00 UTC" in ended.lines
-    assert "2026-11-26 12:00 UTC\tnewsletter/vip\t01RUN1\t1,190" in ended.lines
+    assert "2026-11-26\tnewsletter/vip\t1,190\t1,180\t01RUN1" in ended.lines
 
 
 @pytest.mark.parametrize(
@@ -264,7 +278,7 @@ def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door
 
 def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: FakeDoor) -> None:
     rejected = change(exports=[at_one("rejected", "bounced"), at_one("not selected", export="product/power")])
-    unread = change(position=1, accepted=False, code="no_key", profile=None, merged="no", exports=[])
+    unread = change(position=1, rejected="no_key", profile=None, merged=False, exports=[])
     stale = change(position=2, merged="stale", exports=[])
     door.answers["follow"] = following(rejected, unread, stale, left_out=1)
 

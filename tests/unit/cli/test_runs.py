@@ -38,9 +38,9 @@ def test_a_run_that_does_not_start_says_why(relay: Terminal, door: FakeDoor) -> 
 
 
 def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
-    previous = [{"run": "01RUN1", "started_at": text_of(NOW), "counts": {"selected": 1000}}]
+    previous = [before(1000)]
     halfway = {"selected": 500, "delivered": 490, "rejected": 10, "rejected:bounced": 10}
-    shown = iter([run(state="running", counts=halfway, previous=previous)] * 10 + [run()])
+    shown = iter([run(state="running", counts=halfway, previous=previous, share=0.5)] * 10 + [run()])
     door.answers |= {"run": run(state="running"), "show": lambda _: next(shown)}
 
     ended = relay("run", "newsletter/vip", "--follow")
@@ -133,8 +133,24 @@ def test_runs_are_listed(relay: Terminal, door: FakeDoor) -> None:
     ended = relay("runs", "list", "newsletter/vip", "--limit", "2")
 
     assert door.asked[0][1] == {"ask": "runs", "version": 1, "export": "newsletter/vip", "limit": 2}
-    assert ended.lines[1] == "01RUN2\tnewsletter/vip\tfinished\t10 min ago\t6 min\t1,000\t600\t300\t80\t15\t5"
+    assert ended.lines[1] == "01RUN2\tnewsletter/vip\tfinished\t10 min ago\t6 min\t1,000\t600\t300\t80\t5"
     assert [one["state"] for one in relay("runs", "list", "--json").json_lines] == ["finished", "cancelled"]
+
+
+def test_a_table_that_is_wider_than_the_terminal_is_shown_row_below_row(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["runs"] = {"runs": [run(), run("01RUN1", state="cancelled")]}
+    relay.environment |= {"COLUMNS": "60", "TERM": "xterm"}
+    narrow = words(relay("runs", "list", terminal=True).out)
+    relay.environment["COLUMNS"] = "160"
+    wide = words(relay("runs", "list", terminal=True).out)
+
+    assert narrow[:3] == [["01RUN2"], ["export", "newsletter/vip"], ["state", "finished"]]
+    assert wide[0][:3] == ["run", "export", "state"]
+
+
+def words(shown: str) -> list[list[str]]:
+    """Return the words of each line, without what makes them bold or coloured."""
+    return [line.split() for line in re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()]
 
 
 def test_an_export_stands_for_its_last_run(relay: Terminal, door: FakeDoor) -> None:
@@ -213,6 +229,9 @@ def test_a_run_is_cancelled(relay: Terminal, door: FakeDoor) -> None:
     assert waiting.state == "cancelled"
 
 
+NONE: Mapping[str, Any] = {"join": [], "change": [], "leave": [], "rejected": []}
+
+
 def planning(question: Mapping[str, Any]) -> dict[str, Any]:
     """Two pages of a plan."""
     first = question.get("after") is None
@@ -227,7 +246,7 @@ def planning(question: Mapping[str, Any]) -> dict[str, Any]:
         },
         "assigned_before": 700,
         "obstacles": ["the connection is stopped (unpaid)"] if first else [],
-        "next": "more" if first else None,
+        "next": "00ff" * 8 if first else None,
     }
 
 
@@ -250,7 +269,7 @@ def test_a_plan_adds_its_pages_up_and_writes_nothing(relay: Terminal, door: Fake
 def test_a_plan_says_by_its_exit_code_that_there_are_changes(relay: Terminal, door: FakeDoor) -> None:
     door.answers["plan"] = planning
     changing = relay("plan", "newsletter/vip", "--exit-code", "--json")
-    door.answers["plan"] = {"settings": 17, "counts": {"selected": 5, "unchanged": 5}, "first": {}, "next": None}
+    door.answers["plan"] = {"settings": 17, "counts": {"selected": 5, "unchanged": 5}, "first": NONE, "next": None}
     same = relay("plan", "newsletter/vip", "--exit-code")
 
     assert (changing.code, changing.json["counts"]["join"]) == (10, 8)
@@ -347,12 +366,23 @@ def reported(relay: Terminal, door: FakeDoor, **more: Any) -> Page:
     return Page((relay.folder / "report.html").read_text())
 
 
+def before(selected: int) -> dict[str, Any]:
+    return {
+        "run": f"01RUN{selected}",
+        "state": "finished",
+        "started_at": text_of(NOW),
+        "ended_at": text_of(NOW),
+        "counts": {"selected": selected},
+    }
+
+
 FULL: Mapping[str, Any] = {
     "progress": [[text_of(NOW), 0], ["2026-11-27T12:05:00Z", 700], ["2026-11-27T12:10:00Z", 995]],
-    "limits": [{"what": "ActiveCampaign", "calls": 5, "seconds": 1}, {"what": "imports", "calls": 100, "seconds": 60}],
-    "previous": [
-        {"run": f"01RUN{n}", "state": "finished", "started_at": text_of(NOW), "counts": {"selected": n}} for n in (0, 1)
+    "limits": [
+        {"what": "ActiveCampaign", "calls": 5, "seconds": 1, "a_day": 20_000, "used_today": 5_000},
+        {"what": "imports", "calls": 100, "seconds": 60, "a_day": None, "used_today": None},
     ],
+    "previous": [before(0), before(1)],
     "codes": [
         {"code": "bounced", "means": "mail bounces", "then": "tried again daily"},
         {"code": "no_email", "means": "has no address", "then": "tried by every look"},
@@ -371,14 +401,15 @@ def test_a_report_shows_the_flow_the_progress_the_calls_the_reasons_and_the_runs
     assert "0.7 % of what ActiveCampaign allows (5 in 1 s)" in shown
     for text in ("mail bounces", "tried again daily", "has no address", "this one", "outstanding"):
         assert text in shown
-    # The flow and the progress, each for wide and narrow screens; two meters; three bars and five keys of columns.
-    assert page.tags.count("svg") == 4 + 2 + 3 + 5
+    assert "25.0 % of the calls of today that ActiveCampaign allows" in shown
+    # The flow and the progress, each for wide and narrow screens; three meters; three bars and five keys of columns.
+    assert page.tags.count("svg") == 4 + 3 + 3 + 5
 
 
 def test_a_report_needs_nothing_from_elsewhere_and_runs_nothing(relay: Terminal, door: FakeDoor) -> None:
     odd = '"><script>alert(1)</script><img src=x onerror=alert(2)>'
     codes = [{"code": "bounced", "means": odd, "then": odd}]
-    page = reported(relay, door, export=odd, reason=odd, cause=odd, codes=codes, previous=[run(odd)])
+    page = reported(relay, door, export=odd, reason=odd, cause=odd, codes=codes, previous=[{**before(3), "run": odd}])
 
     assert page.addresses == []
     assert {"script", "img", "link", "iframe", "object"}.isdisjoint(page.tags)

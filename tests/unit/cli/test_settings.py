@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay_cli.door import Schedule
-from tests.unit.cli.stack_fake import STOP, FakeDoor, Terminal
+from tests.unit.cli.stack_fake import STOP, FakeDoor, Terminal, run
 
 NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret", "profile_key": "identities.crm"}
 
@@ -102,7 +102,8 @@ def refusing(question: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in ("profile_key", "mapping", "api_host") if name not in question["document"]]
     wanted = {"source": "profile_key", "export": "mapping", "connection": "api_host"}[question["kind"]]
     errors = [{"field": wanted, "what": "is missing", "near": "profilekey"}] if wanted in missing else []
-    return {"errors": errors, "warnings": [{"field": "segments", "what": "never seen"}, "the account is new"]}
+    never_seen = {"field": "segments", "what": "never seen", "near": None}
+    return {"errors": errors, "warnings": [never_seen, {**never_seen, "field": "account", "what": "is new"}]}
 
 
 def test_nothing_is_written_that_the_stack_refuses(relay: Terminal, door: FakeDoor) -> None:
@@ -197,7 +198,8 @@ def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None
 
     source, export = relay("sources", "test", "crm"), relay("exports", "test", "newsletter/vip")
 
-    assert source.lines == ["The source crm is well.", "warning: never seen", "warning: the account is new"]
+    assert source.lines == ["The source crm is well."]
+    assert source.err.splitlines() == ["warning: segments: never seen", "warning: account: is new"]
     assert (export.code, export.err.splitlines()[0]) == (0, "warning: segments: never seen")
     assert [question["looks"] for _, question in door.asked if question["ask"] == "validate"] == [True, True]
 
@@ -319,4 +321,97 @@ def test_an_export_is_removed_with_its_schedule(relay: Terminal, door: FakeDoor)
     ended = relay("exports", "remove", "newsletter/vip", "--yes")
 
     assert (ended.code, sorted(door.exports), door.schedules) == (0, ["newsletter/trial"], {})
-    assert "Stays: everybody whom the export brought to the destination (on_exit is keep)" in ended.err
+    assert "Everybody whom the export brought to the destination stays there." in ended.err
+
+
+class Emptying:
+    """What runs of newsletter/vip come to once nobody fits."""
+
+    def __init__(self, door: FakeDoor, *, kept: int = 0, ended: str = "finished") -> None:
+        self.door = door
+        self.kept = kept
+        self.starts = iter([None, "01RUN5"])
+        self.states = iter(["running", "needs-confirmation", "running", ended])
+        self.confirmed = False
+        door.answers |= {
+            "run": self._run,
+            "runs": {"runs": [run("01RUN4")]},
+            "show": self._show,
+            "confirm": self._confirm,
+        }
+
+    def _run(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        assert json.loads(self.door.exports["newsletter/vip"])["only_if"] == "`false`"
+        started = next(self.starts)
+        if started is None:
+            return {"export": "newsletter/vip", "run": None, "reason": "the export was edited just now"}
+        return run(started, state="running")
+
+    def _show(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        counts = {"selected": 0, "leaving": 900, "removed": 900 - self.kept, "kept": self.kept}
+        return run(question["run"], state=next(self.states), counts=counts)
+
+    def _confirm(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self.confirmed = True
+        return {"done": True, "reason": None}
+
+
+def leaving(door: FakeDoor, on_exit: str = "unsubscribe") -> None:
+    document = json.loads(door.exports["newsletter/vip"])
+    door.exports["newsletter/vip"] = json.dumps({**document, "options": {"list_id": "7", "on_exit": on_exit}})
+
+
+def test_members_are_taken_out_before_an_export_is_removed(relay: Terminal, door: FakeDoor) -> None:
+    leaving(door)
+    emptying = Emptying(door)
+
+    ended = relay("exports", "remove", "newsletter/vip", "--take-members-out", keys="y\n")
+
+    assert (ended.code, emptying.confirmed, sorted(door.exports)) == (0, True, ["newsletter/trial"])
+    assert ended.lines == ["The export newsletter/vip is removed. 900 profiles were taken out."]
+    assert "leaves it first (on_exit is unsubscribe)" in ended.err
+
+
+@pytest.mark.parametrize(("kept", "ended"), [(3, "finished"), (0, "stopped"), (0, "cancelled")])
+def test_an_export_stays_while_somebody_is_still_there(relay: Terminal, door: FakeDoor, kept: int, ended: str) -> None:
+    leaving(door)
+    Emptying(door, kept=kept, ended=ended)
+
+    assert relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes").code == 1
+    assert "newsletter/vip" in door.exports
+
+
+def test_nobody_is_taken_out_where_leavers_are_kept(relay: Terminal, door: FakeDoor) -> None:
+    before = dict(door.exports)
+
+    ended = relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes")
+
+    assert (ended.code, door.exports) == (1, before)
+    assert "relay exports edit newsletter/vip --set options.on_exit=unsubscribe" in ended.err
+
+
+def test_a_run_that_takes_out_and_does_not_start_is_a_time_out(relay: Terminal, door: FakeDoor) -> None:
+    leaving(door)
+    Emptying(door).starts = iter([None] * 1000)
+
+    ended = relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes")
+
+    assert (ended.code, "newsletter/vip" in door.exports) == (5, True)
+    assert "the export was edited just now" in ended.err
+
+
+def test_taking_members_out_goes_on_where_it_was_interrupted(relay: Terminal, door: FakeDoor) -> None:
+    leaving(door)
+    Emptying(door)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    relay.on_sleep = interrupt
+    assert relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes").code == 130
+    assert "newsletter/vip" in door.exports
+
+    relay.on_sleep = lambda: None
+    Emptying(door)
+    assert relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes").code == 0
+    assert "newsletter/vip" not in door.exports

@@ -224,7 +224,7 @@ def test_fewer_queued_than_sent_looks_up_who_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "code"), [(room(10, 10), "over_limit"), (reply(404, {}), "unconfirmed"), (room(10, 9), "excluded")]
+    ("limit", "code"), [(room(10, 10), "over_limit"), (reply(404, {}), "import_refused"), (room(10, 9), "excluded")]
 )
 def test_one_left_out_who_is_not_there_is_excluded_unless_the_account_is_full(limit: Reply, code: str) -> None:
     seen, _ = report(import_info(), FOUND, SUBSCRIBED, NOBODY, limit, contacts=1)
@@ -232,7 +232,7 @@ def test_one_left_out_who_is_not_there_is_excluded_unless_the_account_is_full(li
 
 
 @pytest.mark.parametrize(
-    ("limit", "code"), [(room(10, 10), "over_limit"), (reply(404, {}), "unconfirmed"), (room(10, 9), "excluded")]
+    ("limit", "code"), [(room(10, 10), "over_limit"), (reply(404, {}), "import_refused"), (room(10, 9), "excluded")]
 )
 def test_one_left_out_who_was_there_before_and_did_not_come_to_the_list_is_too(limit: Reply, code: str) -> None:
     seen, _ = report(import_info(), FOUND, SUBSCRIBED, contacts(("18", "b@example.com")), NEVER_ON, limit, contacts=1)

@@ -1,6 +1,7 @@
 """Records of one contact in shapes that a real account may show: ids, statuses, and what makes an entry another one."""
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.contract.activecampaign_replies import (
     entry,
     export,
     list_set,
+    queued,
     step,
     synced,
 )
@@ -50,6 +52,35 @@ def comes_back(evidence: str, **shown: Any) -> bool:
     answer = DESTINATION.send(the_account, UNSUBSCRIBING, [step(evidence=evidence)])
     assert answer == Answer() or codes(answer.refused) == {0: "unsubscribed"}
     return answer == Answer()
+
+
+# Whom an import did not take.
+
+
+@pytest.mark.parametrize("code", ["excluded", "over_limit", "import_refused", "unconfirmed"])
+@pytest.mark.parametrize("found", [[NOBODY], [FOUND, NEVER_ON]], ids=["nobody", "never on the list"])
+def test_whom_an_import_did_not_take_is_sent_by_an_import_again(code: str, found: list[Reply]) -> None:
+    """Single calls know no exclusion list."""
+    the_account = account(*found, queued(1))
+    left_out = replace(step(), last_refusal=code)
+    assert DESTINATION.send(the_account, export(), [left_out]).import_id is not None
+    assert [call.url.rpartition("/")[2] for call in asked_of(the_account) if call.method != "GET"] == ["bulk_import"]
+
+
+@pytest.mark.parametrize(
+    ("code", "answers"),
+    [
+        ("unsubscribed", [NOBODY, synced(), NEVER_ON, list_set(1)]),
+        (None, [NOBODY, synced(), NEVER_ON, list_set(1)]),
+        ("excluded", [FOUND, SUBSCRIBED, synced()]),
+        ("excluded", [FOUND, entries(entry("91")), synced(), list_set(1)]),
+    ],
+    ids=["refused by single calls", "never refused", "on the list", "on the list before"],
+)
+def test_others_are_sent_by_single_calls(code: str | None, answers: list[Reply]) -> None:
+    the_account = account(*answers)
+    assert DESTINATION.send(the_account, export(), [replace(step(), last_refusal=code)]) == Answer()
+    assert unused_of(the_account) == []
 
 
 # What makes an entry another one.

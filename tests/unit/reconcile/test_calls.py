@@ -297,6 +297,30 @@ def test_what_the_destination_gave_back_comes_with_the_next_call_for_the_identit
     assert [step.evidence for [step] in bench.tool.calls_made] == [None, None, "left by us", None]
 
 
+@pytest.mark.parametrize("problem", [Lost(), TOO_MANY], ids=["lost", "not taken"])
+def test_a_refusal_comes_with_the_calls_for_the_identity_until_one_is_taken(problem: Exception) -> None:
+    bench = Bench()
+    bench.store(2, email=ANN)
+    bench.store(4, email=BOB)
+    bench.tool.refuses = {ANN}
+    bench.reconcile(2)
+    bench.reconcile(4)
+    bench.tool.refuses = set()
+    bench.store(2, name="A")
+    lose(bench, 2, problem=problem)
+    bench.reconcile(2)
+    bench.clock.time += 2 * DAY
+    bench.store(2, name="B")
+    bench.reconcile(2)
+    bench.store(4, name="B")
+    bench.reconcile(4)
+    calls = [(step.identity, step.last_refusal) for [step] in bench.tool.calls_made]
+    assert [code for identity, code in calls if identity == BOB] == [None, None]
+    first, *tries, last = [code for identity, code in calls if identity == ANN]
+    assert (first, set(tries), last) == (None, {"unknown_user"}, None)
+    assert len(tries) == 2
+
+
 @pytest.mark.parametrize("problem", [None, Lost(), TOO_MANY], ids=["refused", "lost", "not taken"])
 def test_only_a_call_that_was_taken_replaces_what_was_given_back(problem: Exception | None) -> None:
     bench = Bench()

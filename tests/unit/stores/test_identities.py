@@ -54,6 +54,7 @@ RECORDS = st.builds(
     sent_at=st.none() | MOMENTS,
     evidence=st.none() | TEXTS,
     refused=st.none() | st.builds(Refused, CONTENTS, TEXTS, MOMENTS, TEXTS),
+    last_refusal=st.none() | TEXTS,
 )
 
 

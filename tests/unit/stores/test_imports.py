@@ -60,6 +60,7 @@ SOME_ROWS = st.lists(
         values=st.dictionaries(TEXTS, TEXTS, max_size=3),
         is_all=st.booleans(),
         evidence=st.none(),
+        last_refusal=st.none(),
     ),
     max_size=4,
 )
@@ -87,9 +88,9 @@ def test_what_is_left_open_comes_back_as_it_was(opened: OpenImport, rows: list[R
     assert imports.rows(database, KEYED, opened) == rows[:kept]
 
 
-def test_evidence_is_for_the_call_alone() -> None:
+def test_what_was_left_behind_is_for_the_call_alone() -> None:
     database = MemoryDatabase()
-    imports.record(database, OPENED, [ROWS[0]._replace(evidence="ours")])
+    imports.record(database, OPENED, [ROWS[0]._replace(evidence="ours", last_refusal="excluded")])
     assert imports.rows(database, KEYED, OPENED) == ROWS[:1]
 
 

@@ -17,7 +17,7 @@ SCHEDULES = "schedule/${Prefix}/*"
 CONNECTION = "parameter/${Prefix}/exports/${!aws:PrincipalTag/relay-connection}/*"
 
 LOOK: Rights = {
-    "cloudformation:DescribeStacks": {"AWS::StackId"},
+    "cloudformation:DescribeStacks": {"stack/${AWS::StackName}/*"},
     "lambda:InvokeFunction": {"ViewFunction"},
     "ssm:GetParameter": EXPORTS,
     "ssm:GetParametersByPath": EXPORTS,

@@ -53,7 +53,7 @@ def test_a_run_is_announced_as_it_starts_and_ends_with_its_counts() -> None:
 def test_its_record_lies_in_the_bucket_by_the_day_it_began_and_says_the_same_in_one_line() -> None:
     bench, run = ran()
     ((key, body),) = bench.bucket.objects.items()
-    assert key == f"runs/year=2026/month=03/day=01/{run.id}.json"
+    assert key == f"bench-bucket/runs/year=2026/month=03/day=01/{run.id}.json"
     assert body.endswith(b"\n")
     assert body.count(b"\n") == 1
     said = ended(bench)["Detail"]

@@ -39,6 +39,8 @@ class Step:
     """Encoded values by field of the mapping, without the identity and what is missing; empty for one who leaves."""
     evidence: str | None = None
     """Evidence: what the destination gave back with the last step that it took for this identity at this target."""
+    last_refusal: str | None = None
+    """The code of the rejection, where the destination has refused this identity at this target since then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,9 @@ class Record(NamedTuple):
     evidence: str | None = None
     """What the destination gave back with the last call that it took, for the next call."""
     refused: Refused | None = None
+    last_refusal: str | None = None
+    """The code under which the destination refused the identity last, until it takes something for it: for the next
+    call, which may have to go another way."""
 
     @property
     def winner(self) -> str | None:
@@ -432,10 +435,12 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
 
 def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:
     if isinstance(answer, Taken):
-        return record._replace(acknowledged=content, since=now, evidence=answer.evidence, refused=None)
+        taken = record._replace(acknowledged=content, since=now, evidence=answer.evidence)
+        return taken._replace(refused=None, last_refusal=None)
     if isinstance(answer, Rejected):
         acknowledged = record.acknowledged if answer.is_certain else UNKNOWN
-        return record._replace(acknowledged=acknowledged, refused=Refused(content, answer.code, now, answer.under))
+        refused = Refused(content, answer.code, now, answer.under)
+        return record._replace(acknowledged=acknowledged, refused=refused, last_refusal=answer.code)
     return record
 
 
@@ -456,4 +461,4 @@ def confirmed(record: Record, content: Content, now: datetime) -> Record:
     if record.open is not None or refused is None or refused.content != content:
         return record
     desired = NOBODY if isinstance(record.desired, Unwanted) and content is OUT else record.desired
-    return record._replace(desired=desired, acknowledged=content, since=now, refused=None)
+    return record._replace(desired=desired, acknowledged=content, since=now, refused=None, last_refusal=None)

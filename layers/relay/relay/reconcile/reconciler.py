@@ -253,7 +253,8 @@ class Reconciler:
         written[found.key] = record
         case = sender.case
         is_all = len(case.assigned.assignment.pairs) == 1
-        return Row(case.profile, found.key, found.pair, content, sent_at, sender.role.values, is_all, record.evidence)
+        values, left = sender.role.values, (record.evidence, record.last_refusal)
+        return Row(case.profile, found.key, found.pair, content, sent_at, values, is_all, *left)
 
     def _make_calls(self, job: Job, survey: Survey, calls: Iterable[Call]) -> None:
         """Make calls, `at_once` of them at the same time, and record each answer.
@@ -484,4 +485,4 @@ def visitors_of(job: Job, cases: Iterable[Case]) -> dict[str, tuple[Pair, list[V
 
 def _step(row: Row) -> Step:
     joins = row.content is not OUT
-    return Step(row.pair.target, row.pair.identity, joins, row.at, row.values, row.evidence)
+    return Step(row.pair.target, row.pair.identity, joins, row.at, row.values, row.evidence, row.last_refusal)

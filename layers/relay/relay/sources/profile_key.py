@@ -3,6 +3,7 @@
 The expression sees the profile as it came (so `identityMap.crm[0].id` works for Adobe), with two keys laid over it that
 are the same for every dialect: `identities` {namespace: [id, ...]} and `attributes` {...}. It yields one identifying
 value or a list of them, each of which stands for the profile: texts, whole numbers, or entries of Adobe's identityMap.
+A list in that list counts with its values, so that `[identities.crm, attributes.email]` means what it says.
 
 Values are compared without blanks at their ends. Letter case counts, except in a text with one `@`: that is an address,
 and compared in its one form (`normal_address`).
@@ -27,8 +28,9 @@ def keys_of(profile: Incoming, expression: Expression) -> frozenset[str]:
     except Unfit:
         # It cannot be worked out for this profile, which names nobody then.
         return frozenset()
-    keys = map(_key, found if isinstance(found, list) else [found])
-    return frozenset(key for key in keys if key is not None)
+    listed = found if isinstance(found, list) else [found]
+    values = (value for one in listed for value in (one if isinstance(one, list) else [one]))
+    return frozenset(key for key in map(_key, values) if key is not None)
 
 
 def _key(value: Json) -> str | None:

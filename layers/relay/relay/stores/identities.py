@@ -116,6 +116,7 @@ def encode(record: Record) -> str:
         _microseconds(record.sent_at),
         record.evidence,
         None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
+        record.last_refusal,
     ]
     while doc[-1] is None:
         doc.pop()
@@ -125,8 +126,8 @@ def encode(record: Record) -> str:
 def decode(text: str) -> Record:
     """Read the stored form of a record."""
     doc, _ = _decode(text)
-    doc += [None] * (9 - len(doc))
-    authority, desired, turned_away_at, acknowledged, since, call, sent_at, evidence, refused = doc
+    doc += [None] * (10 - len(doc))
+    authority, desired, turned_away_at, acknowledged, since, call, sent_at, evidence, refused, last_refusal = doc
     return Record(
         Authority(*authority),
         _desired(desired),
@@ -137,6 +138,7 @@ def decode(text: str) -> Record:
         _moment(sent_at),
         evidence,
         None if refused is None else _refused(refused),
+        last_refusal,
     )
 
 

@@ -37,7 +37,8 @@ class Row(NamedTuple):
     is_all: bool = True
     """Whether the profile stands for nothing else; then this row's record alone says where it stands."""
     evidence: str | None = None
-    """Only for the call itself; it is not stored with an import."""
+    last_refusal: str | None = None
+    """This and the evidence are only for the call itself; they are not stored with an import."""
 
 
 @dataclass(frozen=True, slots=True)

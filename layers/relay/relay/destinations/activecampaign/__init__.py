@@ -126,7 +126,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         return [part for call in calls for part in ([[index] for index in call] if len(call) <= FEW else [call])]
 
     def send(self, account: AcAccount, export: AcExport, steps: Sequence[Step]) -> Answer:
-        """Queue an import; one step alone is done at once, by calls of its own.
+        """Queue an import; one step alone is done at once, by calls of its own, unless only an import can.
 
         When rows had to be found out by halving, `import_id` joins several ids with commas.
         """
@@ -148,7 +148,9 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
         # Single calls may start automations.
         if len(steps) == 1 and (not options.exclude_automations or _goes_alone(steps[0], options)):
             way = contacts.join if steps[0].joins else contacts.leave
-            return way(account, options, steps[0], fitting[0])
+            answer = way(account, options, steps[0], fitting[0])
+            if answer is not None:
+                return answer
         queued: list[Queued] = []
 
         def attempt(rows: Sequence[int]) -> Mapping[int, Rejection]:

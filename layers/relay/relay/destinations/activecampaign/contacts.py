@@ -11,6 +11,7 @@ from relay.destinations.activecampaign.consent import evidence_of, is_ours, stan
 from relay.destinations.activecampaign.errors import (
     ANSWERED,
     GONE,
+    LEFT_OUT,
     MALFORMED,
     TAG_REFUSED,
     UNCONFIRMED,
@@ -30,8 +31,12 @@ from relay.domain.problems import Conflict, ExportProblem, Rejection, Transient
 DONE = Answer()
 
 
-def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer:
-    """Write one contact and subscribe it, unless it must not be."""
+def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact: Contact) -> Answer | None:
+    """Write one contact and subscribe it, unless it must not be.
+
+    Return None, with nothing done, for one that was never on the list and that an import did not take: only another
+    import tells whether it may be taken.
+    """
     client = Client(account)
     tags = Tags(client, account.notes)
 
@@ -47,6 +52,8 @@ def join(account: AcAccount, options: ActiveCampaignOptions, step: Step, contact
         why = objection(entry)
         if why is not None:
             return _refused(why)
+        if entry is None and step.last_refusal in LEFT_OUT:
+            return None
         tags.prepare(contact.tags)
     except ReadRefused:
         return _refused(UNREADABLE)

@@ -97,6 +97,13 @@ UNCONFIRMED = _of_contact(
     is_certain=False,
 )
 
+LEFT_OUT = frozenset(each.code for each in (EXCLUDED, OVER_LIMIT, IMPORT_REFUSED, UNCONFIRMED))
+"""Codes of those whom an import did not take, or may not have taken.
+
+The reason may be the exclusion list, which the API does not show. Single calls do not know it: they would put the
+contact on the list.
+"""
+
 ANSWERS_ITSELF = (500, 503)
 """Statuses of trouble that come from ActiveCampaign itself: once it has answered, it does nothing more about the call.
 

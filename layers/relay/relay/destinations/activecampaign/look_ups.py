@@ -121,7 +121,7 @@ class LookUp:
     def _doubt(self, step: Step, absent: Rejection) -> Rejection | None:
         known, entry = self._read(step)
         if step.joins and entry is None and absent is not UNCONFIRMED:
-            why = self._why_absent(UNCONFIRMED)
+            why = self._why_absent(IMPORT_REFUSED)
             return why if known is None else replace(why, is_certain=False)
         if step.joins and known is None:
             return absent
@@ -150,7 +150,8 @@ class LookUp:
         contact = contact_of(step, self._options, self._kinds)
         if self._options.exclude_automations or isinstance(contact, Rejection):
             return otherwise
-        return contacts.join(self._account, self._options, step, contact).refused.get(0)
+        answer = contacts.join(self._account, self._options, step, contact)
+        return otherwise if answer is None else answer.refused.get(0)
 
     def _why_absent(self, unknown: Rejection) -> Rejection:
         return unknown if self._is_full is None else OVER_LIMIT if self._is_full else EXCLUDED

@@ -17,6 +17,7 @@ from relay.workers.operators import (
     segments,
     status,
     tracing,
+    validating,
 )
 from relay.workers.operators.protocol import Kind, Level
 
@@ -42,5 +43,6 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "status": Kind(Level.VIEW, status.AskStatus, status.Status),
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
+    "validate": Kind(Level.VIEW, validating.Validate, validating.Validated),
 }
 """Every question by its name: what it needs, its arguments, its answer. `wiring.Stack.operator` says who answers it."""
