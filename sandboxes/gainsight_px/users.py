@@ -61,6 +61,21 @@ def attach_user_calls(app: Flask, account: GainsightPxAccount) -> None:
         _merge(user, given)
         return empty_answer(204)
 
+    @app.delete("/v1/users/delete")
+    def delete_user() -> Response:
+        return _delete(account)
+
+
+def _delete(account: GainsightPxAccount) -> Response:
+    """Delete a user: in the sandbox for good, with its memberships."""
+    given = body_object()
+    identify_id = str((given or {}).get("identifyId", ""))
+    if account.users.pop(identify_id, None) is None:
+        return refusal(404, "NOT_FOUND", "User not found")
+    for segment in account.segments.values():
+        segment.members.discard(identify_id)
+    return empty_answer(204)
+
 
 def _describe(user: dict[str, object]) -> dict[str, object]:
     return {**user, "id": user["identifyId"]}

@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from relay.domain import identity
+from relay.domain import identity, merging
 from relay.domain.identity import Do, Record, Step, Taken, Unwanted, Wanted
 from relay.queues import Message
-from relay.reconcile import job, reconciler, recorder, survey, visit
+from relay.reconcile import forgetting, job, reconciler, recorder, survey, visit
 from relay.reconcile.enqueue import Enqueuer
 from relay.reconcile.handover import Handover
 from relay.reconcile.job import Job
@@ -23,11 +23,13 @@ from relay.reconcile.reconciler import Reconciler
 from relay.reconcile.recorder import Recorder
 from relay.routing.ask import Asker
 from relay.routing.count import Counting
+from relay.routing.router import Router
 from relay.runs.pages import Pages
 from relay.runs.settlement import Settlement
 from relay.stores import assignments, identities, outstanding, owners, runs, waits
 from relay.stores.database import Update
 from relay.stores.waits import IdentityWait
+from relay.workers.forgetting import Forgetting
 from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld
@@ -293,7 +295,53 @@ def _now(name: str, owner: Any, mistaken: Callable[..., Any]) -> Callable[[], Pa
     return lambda: [_instead(owner, name, mistaken)]
 
 
+def _forgets_no_time(right: Any, profile: Any, other: Any) -> Any:
+    """A tombstone says nothing of what is older."""
+    with patch.object(merging, "_since", lambda one, _: one):
+        joined = right(profile, other)
+    if other.forgotten is None or (profile.forgotten is not None and profile.forgotten >= other.forgotten):
+        return joined
+    return replace(joined, identities={}, attributes={}, memberships={})
+
+
+def _forgets_at_once(right: Any, self: Forgetting, key: str, forgotten: Any) -> bool:
+    """Nobody waits for an export: what it has assigned goes, and the identity stays where it is."""
+    return True
+
+
+def _leaves_the_index(right: Any, self: Forgetting, profile: Any, forgotten: Any, ids: Any) -> bool:
+    """Entries of the segment index stay."""
+    return True
+
+
+def _sees_to_nobody(right: Any, self: Router, drafts: Any) -> None:
+    """Nobody goes on with a change that forgets."""
+
+
+def _deletes_beside(right: Any, record: Record, call_id: str, **more: Any) -> Record:
+    """Nobody knows of a deletion that is under way."""
+    begun = right(record, call_id, **more)
+    return record if more.get("content") is identity.OUT else begun
+
+
 MISTAKES: Mapping[str, Mistake] = {
+    "forgets-no-time": Mistake(
+        "older changes bring a forgotten person back", _now("join", merging, _forgets_no_time), seed=0
+    ),
+    "forgets-at-once": Mistake(
+        "what is assigned goes before the person has left", _now("_is_over", Forgetting, _forgets_at_once), seed=1
+    ),
+    "leaves-the-index": Mistake(
+        "a forgotten person stays in the segment index",
+        _now("_is_out_of_the_index", Forgetting, _leaves_the_index),
+        seed=2,
+    ),
+    "sees-to-nobody": Mistake(
+        "nobody goes on with a change that forgets", _now("_see_to_forgotten", Router, _sees_to_nobody), seed=0
+    ),
+    "deletes-beside": Mistake(
+        "a deletion is begun that no record knows", _now("begin", forgetting, _deletes_beside), seed=55
+    ),
     "sends-without-waiting": Mistake(
         "a call with other content is begun while one is open",
         lambda: [_instead(visit, "next_step", _impatient), _instead(reconciler, "begin", _begin_beside)],

@@ -1,17 +1,22 @@
 """What an operator is told of a person who is forgotten: what was removed, what is waited for, what remains."""
 
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from relay.domain import changes, moments
-from relay.domain.changes import Change, ChangeBatch, Forget
+from relay.domain.changes import Change, ChangeBatch, Forget, MembershipChange
 from relay.domain.problems import Busy
 from relay.queues import Message
-from relay.stores import profiles
+from relay.stores import profiles, traces
+from relay.stores.database import Table
+from relay.stores.traces import Attempt, Trace
 from relay.workers.operators.protocol import Level
-from tests.fakes.bench import CONNECTION, MINUTE, Bench, person
+from tests.fakes.bench import CONNECTION, MINUTE, VIP, Bench, person
 
 MAIN = f"{CONNECTION}/main"
 ANN = "ann@x.example"
@@ -160,3 +165,79 @@ def test_a_change_that_forgets_is_done_by_route_and_the_clock(bench: Bench) -> N
     [profile] = profiles.load(bench.database, [person(4)])
     assert profile is not None
     assert profile.is_tombstone
+
+
+PLANTED = ("planted-ann@x.example", "Planted-Ann", "planted-42", "planted-note")
+
+
+def everywhere(bench: Bench) -> set[str]:
+    """Return in which tables and queues a planted value can be read, and what is logged of it."""
+    places = {
+        f"{table.value} {str(item['pk']).partition('#')[0]}" if table is Table.CONTROL else table.value
+        for table in Table
+        for item in bench.database.items(table)
+        if holds_planted(item)
+    }
+    queues = {
+        "changes": bench.changes,
+        "dead changes": bench.dead_changes,
+        "checks": bench.checks,
+        "tool": bench.queue,
+        "other": bench.other_queue,
+    }
+    places |= {name for name, queue in queues.items() if any(holds_planted(dict(m.body)) for m in queue.messages)}
+    return places | ({"log"} if any(word in bench.log.getvalue() for word in PLANTED) else set())
+
+
+def holds_planted(item: Mapping[str, Any]) -> bool:
+    text = " ".join(_readable(value) for value in item.values())
+    return any(word in text for word in PLANTED)
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, bytes):
+        with suppress(zlib.error):
+            return zlib.decompress(value).decode()
+    return repr(value)
+
+
+def test_planted_values_are_found_just_where_the_answer_says_that_they_remain() -> None:
+    """Given values of a person in every store and queue that can hold any, When the person is forgotten."""
+    bench = Bench(imports=True)
+    now = bench.clock.now()
+    given = Change(
+        (person(4),),
+        now,
+        identities={"crm": ["planted-42"]},
+        attributes={"email": "planted-ann@x.example", "name": "Planted-Ann", "note": "planted-note"},
+        memberships=[MembershipChange(VIP, True, now)],
+    )
+    body = changes.to_json(ChangeBatch("b", "shop", [given]))
+    bench.stack.router().route(bench.received([Message(body)]))
+    bench.store(6, email="bob@x.example")
+    bench.tick(after=MINUTE)
+    bench.work_off()
+    traces.begin(bench.database, Trace(f"{person(4)}.1", MAIN, now, True))
+    traces.add(bench.database, f"{person(4)}.1", Attempt(now, "tool", "done", [{"body": "Planted-Ann"}]))
+    bench.dead_changes.messages = [Message(body)]
+    bench.changes.messages = [Message(body)]
+    before = everywhere(bench)
+    assert before == {"profiles", "assignments", "control import", "control trace", "changes", "dead changes"}
+
+    ask(bench, at_destinations=True)
+    bench.work_off()
+    bench.pass_time(5 * MINUTE)
+    done = ask(bench)
+    assert done["state"] == "done"
+    assert not any(word in str(bench.tool.held) for word in PLANTED)
+
+    remains = {one["where"] for one in done["remains"]}
+    assert everywhere(bench) == {"control import", "changes"}
+    assert {"rows of imports", "Changes queue"} <= remains
+    assert "dead-letter queue of changes" not in remains
+    # The message that still waits brings nobody back, and the rows expire on the day that was named.
+    bench.stack.router().route(bench.received(bench.changes.take()))
+    rows = [item for item in bench.database.items(Table.CONTROL) if holds_planted(item)]
+    named = next(one["until"] for one in done["remains"] if one["where"] == "rows of imports")
+    assert all(int(row["expires_at"]) <= moments.parse(named).timestamp() for row in rows)
+    assert everywhere(bench) == {"control import"}

@@ -69,6 +69,7 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
     at_once = 1
     lost_answer_bound = IMPORT_BOUND
     import_bound = IMPORT_BOUND + timedelta(hours=1)
+    kept_after_delete: timedelta | None = timedelta(days=30)
     connection_model = ActiveCampaignConnection
     options_model = ActiveCampaignOptions
     rejections = errors.REJECTIONS
@@ -165,6 +166,10 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
             import_id=",".join(each.import_id for each in queued) or None,
             queued=None if not queued or None in counts else sum(count or 0 for count in counts),
         )
+
+    def delete(self, account: AcAccount, export: AcExport, identity: str) -> Rejection | None:  # noqa: ARG002
+        """Delete the contact; whoever looks in ActiveCampaign can bring it back for 30 days."""
+        return contacts.delete(account, identity)
 
     def import_report(
         self, account: AcAccount, export: AcExport, queued: OpenImport, steps: Sequence[Step]

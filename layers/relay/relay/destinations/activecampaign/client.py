@@ -14,6 +14,7 @@ from relay.destinations.activecampaign.errors import (
     ANSWERED,
     ANSWERED_IMPORT,
     BULK_TABLE,
+    DELETE_TABLE,
     GONE,
     LIST_TABLE,
     MALFORMED,
@@ -279,6 +280,17 @@ class Client:
         """Take a tag off a contact; one that is not there any more is fine."""
         try:
             self._api.send("DELETE", _path("contactTags", association_id), nothing, table=MAY_BE_GONE)
+        except Refused as refused:
+            if refused.row.code != GONE:
+                raise
+
+    def delete_contact(self, contact_id: str) -> None:
+        """Delete a contact; one that is not there any more is fine. Refused: it may not be deleted.
+
+        https://developers.activecampaign.com/reference/delete-contact
+        """
+        try:
+            self._api.send("DELETE", _path("contacts", contact_id), nothing, table=DELETE_TABLE)
         except Refused as refused:
             if refused.row.code != GONE:
                 raise

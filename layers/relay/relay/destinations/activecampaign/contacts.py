@@ -13,6 +13,7 @@ from relay.destinations.activecampaign.errors import (
     GONE,
     LEFT_OUT,
     MALFORMED,
+    NOT_DELETED,
     TAG_REFUSED,
     UNCONFIRMED,
     UNKNOWN_STATUS,
@@ -25,7 +26,7 @@ from relay.destinations.activecampaign.tags import Tags
 from relay.destinations.api import ReadRefused
 from relay.destinations.contract import Answer, Step
 from relay.destinations.error_table import Refused
-from relay.destinations.outcomes import part_done
+from relay.destinations.outcomes import nothing_done, part_done
 from relay.domain.problems import Conflict, ExportProblem, Rejection, Transient
 
 DONE = Answer()
@@ -100,6 +101,21 @@ def leave(account: AcAccount, options: ActiveCampaignOptions, step: Step, contac
     except Refused:
         return _refused(MALFORMED)
     return DONE
+
+
+def delete(account: AcAccount, identity: str) -> Rejection | None:
+    """Delete a contact, whatever lists it is on; return why that is refused."""
+    client = Client(account)
+    try:
+        with nothing_done():
+            known = client.contact_id(identity)
+        if known is not None:
+            client.delete_contact(known)
+    except ReadRefused:
+        return UNREADABLE
+    except Refused:
+        return NOT_DELETED
+    return None
 
 
 def _unsubscribe(client: Client, contact_id: str, step: Step) -> Answer:

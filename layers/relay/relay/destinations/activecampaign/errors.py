@@ -43,6 +43,9 @@ _of_contact = partial(_rejection, RejectionKind.DESTINATION)
 
 
 MALFORMED = _of_contact("malformed", "ActiveCampaign refuses the record as malformed: check its values at the source")
+NOT_DELETED = _of_contact(
+    "not_deleted", "ActiveCampaign does not delete the contact: delete it there, or give the key's user the right to"
+)
 UNREADABLE = _of_contact(
     "unreadable",
     "ActiveCampaign does not show the contact or its subscription, so it was left alone: look at it in ActiveCampaign",
@@ -160,6 +163,9 @@ OF_ANOTHER: Table = (Row((404,), Outcome.SPLIT, GONE, "there is no such record")
 NOT_VISIBLE = "not_visible"
 MAY_BE_HIDDEN: Table = (Row((403,), Outcome.REJECTION, NOT_VISIBLE, "the key's user may not see this"), *MAY_BE_GONE)
 """For a list, the custom fields or the account's settings: missing or hidden, the account itself is fine."""
+
+DELETE_TABLE: Table = (Row((403,), Outcome.REJECTION, NOT_DELETED.code, "may not delete"), *MAY_BE_GONE)
+"""For deleting a contact: a right that only this takes."""
 
 LIST_TABLE: Table = (
     Row((404,), Outcome.EXPORT, "list_gone", "ActiveCampaign does not know the list (or the contact) any more"),

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from relay.destinations.contract import Answer, Destination, Finding, Level, Step
+from relay.destinations.error_table import Refused
 from relay.destinations.gainsight_px import errors, stops
 from relay.destinations.gainsight_px.attribute_mode import AttributeMode
 from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnlyClient
@@ -31,6 +32,7 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
     call_size = 1000
     at_once = 1
     lost_answer_bound = timedelta(minutes=2)
+    kept_after_delete: timedelta | None = timedelta(days=7)
     streams = True
     connection_model = GainsightPxConnection
     options_model = GainsightPxOptions
@@ -96,6 +98,20 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
         [mode] = [mode for mode in self._modes if mode.kind == kind_of(steps[0].target)]
         tally = self.refusals.of(account.notes, export)
         return Answer(refused=mode.send(Client(account, self._tokens), export, steps, tally))
+
+    def delete(self, account: PxAccount, export: PxExport, identity: str) -> Rejection | None:  # noqa: ARG002
+        """Delete the user; PX may bring it back for 7 days, when the same id is seen again."""
+        client = Client(account, self._tokens)
+        reply = client.delete_user(identity)
+        if reply.status == 403:
+            return errors.NOT_DELETED
+        if reply.status == 404 and not errors.is_page(reply) and not client.lists_user(identity):
+            return None
+        try:
+            errors.judge(reply, errors.USER_TABLE)
+        except Refused:
+            return errors.NOT_DELETED
+        return None
 
     def check_before_run(self, account: PxAccount, export: PxExport) -> list[Finding]:
         """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""

@@ -154,6 +154,13 @@ class Client(ReadOnlyClient):
         """Create a user."""
         return self._call("POST", "users", json=body)
 
+    def delete_user(self, identity: str) -> Reply:
+        """Delete a user for good, where PX goes by that; else it can come back for 7 days.
+
+        With the id in the body: paths are logged. https://px-apidocs.gainsight.com (tag Users)
+        """
+        return self._call("DELETE", "users/delete", params={"hardDelete": "true"}, json={"identifyId": identity})
+
     def make_segment(self, texts: Mapping[str, str]) -> Reply:
         """Make a segment, if it is not there: that changes nobody's membership."""
         with nothing_done():

@@ -40,8 +40,14 @@ SEVERAL_IDENTITIES = Rejection(
     "several_identities",
     "the profile has several IDENTIFY_IDs and the export's multiple_identities says reject",
 )
+NOT_DELETED = Rejection(
+    RejectionKind.DESTINATION,
+    "not_deleted",
+    "Gainsight PX does not delete the user: delete it there, or give the key or log-in the right to",
+)
 REJECTIONS = (
     REFUSED_IDENTITY,
+    NOT_DELETED,
     UNKNOWN_USER,
     CREATION_REFUSED,
     SEGMENT_OUT_OF_REACH,
