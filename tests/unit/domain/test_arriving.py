@@ -32,6 +32,9 @@ CHANGES = st.builds(
     memberships=st.lists(st.builds(MembershipChange, NAMES, st.booleans(), TIMES), max_size=2),
 )
 
+PLAIN = CHANGES.filter(lambda change: change.forget is None)
+"""Whoever is forgotten loses what was told before and after it at the very same qualification time."""
+
 
 def stored(*changes: Change) -> Profile:
     profile = BLANK
@@ -40,7 +43,7 @@ def stored(*changes: Change) -> Profile:
     return profile
 
 
-@given(st.lists(CHANGES, max_size=3), CHANGES, st.lists(CHANGES, max_size=2), st.integers(0, 5))
+@given(st.lists(CHANGES, max_size=3), CHANGES, st.lists(PLAIN, max_size=2), st.integers(0, 5))
 def test_what_was_merged_is_never_said_to_wait(
     before: list[Change], change: Change, after: list[Change], late: int
 ) -> None:
@@ -65,6 +68,11 @@ def test_of_whom_nothing_is_stored_it_waits() -> None:
     assert arrived(BLANK, Change(("aa",), NOON, attributes={"a": 1})) is Arrived.WAITING
 
 
+def test_what_a_snapshot_of_the_same_time_lets_in_waits() -> None:
+    empty = Change(("aa",), NOON, snapshot=True)
+    assert arrived(stored(empty), Change(("aa",), NOON, attributes={"a": 1})) is Arrived.WAITING
+
+
 def test_what_something_newer_has_beaten_is_stale() -> None:
     join = Change(("aa",), NOON, memberships=[MembershipChange("a", True, NOON)])
     leave = Change(("aa",), NOON, memberships=[MembershipChange("a", False, NOON + SECOND)])
@@ -75,3 +83,16 @@ def test_what_something_newer_has_beaten_is_stale() -> None:
         assert arrived(stored(first, second), first) is Arrived.STALE
         assert arrived(stored(first, second), second) is Arrived.MERGED
         assert arrived(stored(first), second) is Arrived.WAITING
+
+
+def test_whoever_was_forgotten_lets_nothing_older_in() -> None:
+    join = Change(("aa",), NOON, attributes={"a": 1}, memberships=[MembershipChange("a", True, NOON)])
+    forget = Change(("aa",), NOON + SECOND, forget=Forget.HERE)
+    newer = Change(("aa",), NOON + HOUR, attributes={"a": 2})
+    assert arrived(stored(join), forget) is Arrived.WAITING
+    gone = stored(join, forget)
+    assert [arrived(gone, change) for change in (join, forget, newer)] == [
+        Arrived.STALE,
+        Arrived.MERGED,
+        Arrived.WAITING,
+    ]

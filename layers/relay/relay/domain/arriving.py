@@ -68,12 +68,14 @@ def _values(
     for name, value in given.items():
         register = held.get(name)
         if register is None:
-            is_gone = floor is not None and not _is_before(floor, stamp, own)
+            is_gone = floor is not None and _is_before(stamp, floor, own)
             yield Arrived.STALE if is_gone else Arrived.WAITING
         elif register.at >= stamp[0] and canonical(register.value) == canonical(value):
             yield Arrived.MERGED
+        elif _is_before(register.stamp, stamp, own) or _loses_a_tie(register, value, stamp, own):
+            yield Arrived.WAITING
         else:
-            yield Arrived.WAITING if _is_before(register.stamp, stamp, own) else Arrived.STALE
+            yield Arrived.STALE
 
 
 def _is_before(held: Stamp, stamp: Stamp, own: datetime | None) -> bool:
@@ -81,3 +83,9 @@ def _is_before(held: Stamp, stamp: Stamp, own: datetime | None) -> bool:
     if own is None:
         return held[0] < stamp[0]
     return held < stamp
+
+
+def _loses_a_tie(register: Register, value: Json, stamp: Stamp, own: datetime | None) -> bool:
+    """Return whether a value of the very same time would take the place of what is held (`merging.join`)."""
+    is_tie = register.at == stamp[0] if own is None else register.stamp == stamp
+    return is_tie and canonical(value) > canonical(register.value)
