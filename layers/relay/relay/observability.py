@@ -110,6 +110,8 @@ class Count(Enum):
     DELIVERED = "ProfilesDelivered"
     UNCHANGED = "ProfilesUnchanged"
     PROFILES_REJECTED = "ProfilesRejected"
+    REJECTIONS = "RejectionsByCode"
+    """As `ProfilesRejected`, by the code of the reason, which the dimension `outcome` holds."""
     DUPLICATE = "ProfilesDuplicate"
     CALLS = "DestinationCalls"
     STOPPED = "ConnectionStopped"

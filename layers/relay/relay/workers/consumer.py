@@ -311,6 +311,8 @@ class Consumer:
         self._observe.info("worked", **line)
         for column, metric in _METRICS.items():
             self._observe.count(metric, counts[column], connection=export.connection)
+        for code, number in ledger.rejections(counts).items():
+            self._observe.count(Count.REJECTIONS, number, connection=export.connection, outcome=code)
         for code, number in ledger.warnings(counts).items():
             self._observe.count(Count.WARNINGS, number, connection=export.connection, outcome=code)
         self._observe.count(Count.CALLS, calls, connection=export.connection)

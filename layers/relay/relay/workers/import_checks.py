@@ -1,5 +1,6 @@
 """The Checks queue: what became of asynchronous imports, and of what ended as unconfirmed."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,6 +17,7 @@ from relay.domain.exports import Export
 from relay.domain.identity import OUT, Answer, Record, Rejected, Taken, Unclear
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import (
+    DEFECT,
     UNCONFIRMED,
     Busy,
     ConnectionProblem,
@@ -356,7 +358,8 @@ class ImportChecker:
             _, lost = self._record(opened, rows, over, tries=opened.tries + 1)
             self._aside.note(export.key, self._left_open(export, opened, rows, lost))
             imports.end(self._database, opened)
-        self._tell(export, opened, len(answers) + len(failed), len(failed) + len(refused.keys() & answers.keys()))
+        codes = Counter(refused[index].code for index in refused.keys() & answers.keys())
+        self._tell(export, opened, len(answers) + len(failed), codes + Counter({DEFECT: len(failed)}))
         if opened.run is not None:
             self._ending.go_on_if_over(export, opened.run)
 
@@ -403,7 +406,8 @@ class ImportChecker:
                 partly.add(row.profile)
         self._settlement.answered(run, page, whole, sorted(partly), aside)
 
-    def _tell(self, export: Export, opened: OpenImport, ended: int, rejected: int) -> None:
+    def _tell(self, export: Export, opened: OpenImport, ended: int, codes: Counter[str]) -> None:
+        rejected = codes.total()
         self._observe.info(
             "import settled",
             connection=opened.connection,
@@ -415,6 +419,8 @@ class ImportChecker:
         )
         self._observe.count(Count.DELIVERED, ended - rejected, connection=opened.connection)
         self._observe.count(Count.PROFILES_REJECTED, rejected, connection=opened.connection)
+        for code, number in codes.items():
+            self._observe.count(Count.REJECTIONS, number, connection=opened.connection, outcome=code)
 
     def _may_send_again(self, export: Export, opened: OpenImport) -> bool:
         """Return whether rows of an import that came to nothing are sent again: a few times, while the export acts.
