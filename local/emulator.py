@@ -112,22 +112,6 @@ def _with_principal_tags(first_match: Callable[..., Any]) -> Callable[..., Any]:
     return fixed
 
 
-ANY = "x-amazon-apigateway-any-method"
-
-
-def _with_any_method(import_path: Callable[..., None]) -> Callable[..., None]:
-    """Read the operation that stands for every method of a path, which the emulator leaves out.
-
-    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-swagger-extensions-any-method.html
-    """
-
-    def fixed(api: str, path: str, operations: dict[str, Any], *more: Any, **options: Any) -> None:
-        named = {"any" if method == ANY else method: operation for method, operation in operations.items()}
-        import_path(api, path, named, *more, **options)
-
-    return fixed
-
-
 def _as_if_by_tls(pin: Callable[[str, bool], None]) -> Callable[[str, bool], None]:
     """Count requests on the loopback device as come by TLS, without which our queues and the bucket take nothing."""
     return lambda source, _by_tls: pin(source, True)
@@ -142,9 +126,5 @@ if __name__ == "__main__":
     iam_evaluator._first_match = _with_principal_tags(iam_evaluator._first_match)  # noqa: SLF001
     iam_evaluator.pin_request_origin = _as_if_by_tls(iam_evaluator.pin_request_origin)
     from ministack.app import main  # type: ignore[import-not-found]
-    from ministack.services import apigateway_v1  # type: ignore[import-not-found]
-
-    apigateway_v1._OPENAPI_HTTP_METHODS.add("any")  # noqa: SLF001
-    apigateway_v1._import_path_item = _with_any_method(apigateway_v1._import_path_item)  # noqa: SLF001
 
     main()
