@@ -50,7 +50,9 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     held = answer["members"]
     differ = abs(held - expect) > tolerance
     whole = {**answer, "expected": expect, "difference": held - expect}
-    said = f"We hold {number(held)} of {number(expect)} members of {segment}: {number(held - expect)} of difference."
+    more = f"{number(abs(held - expect))} {'more' if held > expect else 'fewer'} than the platform"
+    said = f"We hold {number(held)} members of {segment}, {'as many as' if held == expect else more}"
+    said += " the platform." if held == expect else "."
     facts: list[tuple[str, Text]] = [
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),
