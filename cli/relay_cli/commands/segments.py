@@ -48,11 +48,11 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     """
     answer = _counted(relay, segment)
     held = answer["members"]
-    differ = abs(held - expect) > tolerance
-    whole = {**answer, "expected": expect, "difference": held - expect}
-    more = f"{number(abs(held - expect))} {'more' if held > expect else 'fewer'} than the platform"
-    said = f"We hold {number(held)} members of {segment}, {'as many as' if held == expect else more}"
-    said += " the platform." if held == expect else "."
+    difference = held - expect
+    differ = abs(difference) > tolerance
+    than = f"{number(abs(difference))} {'more' if difference > 0 else 'fewer'} than" if difference else "as many as"
+    said = f"We hold {number(held)} members of {segment}, {than} the platform."
+    whole = {**answer, "expected": expect, "difference": difference}
     facts: list[tuple[str, Text]] = [
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),
