@@ -1,18 +1,24 @@
-"""Prints what the admin functions' models say into the docs: the schema of questions and answers, and the codes.
+"""Prints into the docs what the code says: the schema of questions and answers, the codes, the fields of settings.
 
 python -m local.admin_pages          write the pages
 """
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from relay.destinations import registry
+from relay.destinations.standard import BaseDestination
 from relay.domain.problems import Actor
+from relay.settings import described
+from relay.settings.described import Described
 from relay.workers.operators.codes import Code, CodeKind, all_codes
 from relay.workers.operators.protocol import schema_text
 from relay.workers.operators.questions import QUESTIONS
 
 DOCS = Path(__file__).parents[1] / "docs"
-SCHEMA, CODES = DOCS / "admin-api.schema.json", DOCS / "codes.md"
+SCHEMA, CODES, SETTINGS = DOCS / "admin-api.schema.json", DOCS / "codes.md", DOCS / "settings.md"
 
 _TITLES = {
     CodeKind.REJECTION: (
@@ -52,6 +58,54 @@ def _line(code: Code) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def settings_page() -> str:
+    """Return the page of all fields of sources, connections and exports."""
+    return "\n".join(_settings()) + "\n"
+
+
+def _settings() -> Iterator[str]:
+    yield "# Settings: all fields"
+    yield ""
+    yield "`make pages` prints this page from the code. [`describe`](admin-api.md#describe) answers the same, and"
+    yield "[`validate`](admin-api.md#validate) says what is wrong before something is written."
+    for title, where, fields in (
+        (
+            "Source",
+            "Secret `{prefix}/sources/{source}`, texts by key. More: [Sources](sources.md).",
+            described.SOURCE,
+        ),
+        ("Connection", "Secret `{prefix}/connections/{connection}`, texts by key.", described.CONNECTION),
+        ("Export", "Parameter `/{prefix}/exports/{connection}/{export}`, JSON.", described.EXPORT),
+    ):
+        yield from ("", f"## {title}", "", where, "")
+        yield from _fields(fields)
+    for name in sorted(registry.PACKAGES):
+        destination = registry.load(name)
+        title = destination.title if isinstance(destination, BaseDestination) else name
+        yield from ("", f"## {title}", "", f"Beside the above, in a connection with `destination` `{name}`:", "")
+        yield from _fields(described.of_model(destination.connection_model))
+        yield from ("", "In `options` of an export:", "")
+        yield from _fields(described.of_model(destination.options_model))
+
+
+def _fields(fields: Iterable[Described]) -> Iterator[str]:
+    yield "| field | | default | example |"
+    yield "|---|---|---|---|"
+    for field in fields:
+        default = "required" if field.required else _shown(field.default)
+        choices = f" One of {', '.join(f'`{choice}`' for choice in field.choices)}." if field.choices else ""
+        secret = " A secret." if field.secret else ""
+        cells = f"`{field.name}`", f"{field.means}{choices}{secret}", default, _shown(field.example)
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _shown(value: Any) -> str:
+    if value in (None, (), {}):
+        return ""
+    return f"`{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}`"
+
+
 if __name__ == "__main__":
     SCHEMA.write_text(schema_text(QUESTIONS))
     CODES.write_text(codes_page())
+    SETTINGS.write_text(settings_page())

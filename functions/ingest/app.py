@@ -1,4 +1,4 @@
-"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else.
+"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else. The rest is refused.
 
 Environment: RELAY_PREFIX, RELAY_CHANGES_QUEUE, and RELAY_SETTINGS_SECONDS (how long settings are kept).
 """
@@ -94,6 +94,8 @@ def _take(
     event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
 ) -> Intake:
     received_at = clock.now()
+    if not source:
+        raise _misdirected(event)
     try:
         known = settings.source(source)
     except UnknownSource:
@@ -117,6 +119,13 @@ def _take(
     )
     queue.send([Message(message) for message in taken.messages])
     return taken
+
+
+def _misdirected(event: Mapping[str, Any]) -> Refusal:
+    """Return why a request is no webhook: what is posted to `/webhooks/{source}` comes with a source."""
+    folder, _, name = str((event.get("pathParameters") or {}).get("proxy") or "").partition("/")
+    is_webhook = folder == "webhooks" and name != "" and "/" not in name
+    return problem_details.method_not_allowed() if is_webhook else problem_details.no_source()
 
 
 def _body(event: Mapping[str, Any]) -> bytes:

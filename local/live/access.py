@@ -20,7 +20,8 @@ from relay.aws import SecretsReader
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection
 from relay.domain.problems import Busy, SettingsProblem
-from relay.settings.explaining import explained
+from relay.settings.explaining import faults_of
+from relay.settings.faults import problem
 from relay.settings.settings import Settings
 
 DEFAULT_PREFIX = "audience-relay"
@@ -109,7 +110,7 @@ def _from_variables(destination: Destination, lead: str, values: Mapping[str, st
     try:
         settings = destination.connection_model.model_validate(values)
     except ValidationError as error:
-        raise explained(error, destination.connection_model, hidden=values.values()) from None
+        raise problem(faults_of(error, destination.connection_model), values.values()) from None
     # A name of its own: what a process keeps for a connection must not reach the next run in it.
     return Connection(f"smoke-{secrets.token_hex(4)}", destination.name, "Smoke test", settings)
 

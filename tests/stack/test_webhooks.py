@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+import requests
 
 from tests.stack.world import World
 
@@ -64,6 +65,16 @@ def test_401_with_a_wrong_token(world: World) -> None:
 def test_404_for_a_source_that_is_not_there(world: World) -> None:
     raw = json.dumps(GOOD).encode()
     _refused(world, raw, _proof(world, raw), 404, "unknown_source")
+
+
+def test_another_method_or_an_address_without_a_source_gets_problem_details(world: World) -> None:
+    world.put_shop()
+    base = world.shop.stack.webhook_url
+    shop = f"{base}/{world.shop.source}"
+    for address, status, code in ((shop, 405, "method_not_allowed"), (base, 404, "no_source")):
+        answer = requests.get(address, timeout=30)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+        assert answer.json()["code"] == code
 
 
 def test_the_previous_secret_is_taken_while_it_is_rotated(world: World) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.admin_pages import CODES, codes_page
+from local.admin_pages import CODES, SETTINGS, codes_page, settings_page
 from relay.wiring import Stack
 from relay.wiring_operators import Operators
 from relay.workers.operators.protocol import Error, read, schema_text
@@ -61,3 +61,7 @@ def test_every_question_and_answer_says_what_it_is(ask: str) -> None:
 
 def test_the_page_of_codes_is_the_one_that_is_printed_now() -> None:
     assert CODES.read_text() == codes_page(), "run make pages"
+
+
+def test_the_page_of_settings_is_the_one_that_is_printed_now() -> None:
+    assert SETTINGS.read_text() == settings_page(), "run make pages"

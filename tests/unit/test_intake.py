@@ -68,11 +68,11 @@ def test_a_change_is_known_by_the_hash_of_source_and_value() -> None:
     assert batch.changes[0].received_at == NOON
 
 
-def test_one_that_names_no_profile_is_accepted_and_counted_but_none_of_its_data_travels_on() -> None:
+def test_one_that_names_no_profile_is_counted_as_rejected_and_none_of_its_data_travels_on() -> None:
     shown = taken({"identities": {"email": "ada@example.com"}}, {"identities": {"crm": "c-1"}})
 
     (message,) = shown.messages
-    assert shown.accepted == 2
+    assert shown.accepted == 1
     assert shown.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
     names = {"email": None}
     assert from_json(message).changes[0] == Change((), NOON, identities=names, memberships=[], rejection=NO_IDENTITY)
@@ -116,7 +116,7 @@ def test_what_cannot_be_taken_is_counted_and_harms_none_beside_it() -> None:
     assert first.profile_ids == (HASH("shop", "c-1"),)
     assert sorted(change.rejection or "" for change in rejected) == [NO_IDENTITY, TOO_LARGE, WRONG_SHAPE]
     assert all(change == Change((), NOON, memberships=[], rejection=change.rejection) for change in rejected)
-    assert shown.accepted == 4
+    assert shown.accepted == 1
     assert set(shown.rejections) == {
         Rejected(WRONG_SHAPE, "#/changes/0/at"),
         Rejected(TOO_LARGE, "#/changes/2"),

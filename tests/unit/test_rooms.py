@@ -17,6 +17,7 @@ LIBRARY = Path(__file__).parents[2] / "layers/relay/relay"
 
 TOP_DOWN = (
     "wiring_operators",
+    "wiring_people",
     "wiring",
     "workers",
     "runs",

@@ -94,6 +94,22 @@ def unknown_source() -> Refusal:
     return Refusal(HTTPStatus.NOT_FOUND, "unknown_source", "There is no source of this name.")
 
 
+def no_source() -> Refusal:
+    """404: the address is no webhook's."""
+    return Refusal(
+        HTTPStatus.NOT_FOUND,
+        "no_source",
+        "The address names no source: a webhook is posted to /webhooks/ followed by the source's name.",
+    )
+
+
+def method_not_allowed() -> Refusal:
+    """405: a webhook is posted."""
+    return Refusal(
+        HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "A webhook is sent by POST.", headers={"Allow": "POST"}
+    )
+
+
 def too_many_unknown_sources() -> Refusal:
     """429: so many unknown names were asked for that this one is not looked up; it may be a source, so not 404."""
     return Refusal(

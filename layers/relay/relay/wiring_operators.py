@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.describing import Describing
-    from relay.workers.operators.operator import Answers, Operator
+    from relay.workers.operators.operator import Answers, Names, Operator
     from relay.workers.operators.probing import Probing
     from relay.workers.operators.running import Running
     from relay.workers.operators.status import Watching
+    from relay.workers.operators.validating import Validator
 
 
 class Operators:
@@ -102,6 +103,15 @@ class Operators:
         )
 
     @cached_property
+    def validator(self) -> Validator:
+        """Says beforehand what is wrong with settings."""
+        from relay.workers.operators.validating import Validator
+
+        stack = self.stack
+        parts = self.accounts, stack.ownership, stack.clock
+        return Validator(stack.database, stack.settings, stack.destinations, *parts)
+
+    @cached_property
     def watching(self) -> Watching:
         """Shows how everything stands."""
         from relay.workers.operators.status import Watching
@@ -129,7 +139,14 @@ class Operators:
             "runs": lambda: self.running.runs,
             "show": lambda: self.running.show,
             "status": lambda: self.watching.status,
+            "validate": lambda: self.validator.validate,
         }
         answers |= self.people.answers()
         environment = self.stack.environment
-        return Operator(Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"], answers, self.stack.observe)
+        names: dict[str, Names] = {
+            "unknown_export": self.stack.settings.export_keys,
+            "unknown_connection": lambda: self.stack.inventories().connections,
+            "unknown_source": lambda: self.stack.inventories().sources,
+        }
+        level, prefix = Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"]
+        return Operator(level, prefix, answers, self.stack.observe, names)

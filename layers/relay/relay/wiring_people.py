@@ -92,6 +92,6 @@ class People:
 
     def _means(self, destination: str, code: str) -> str | None:
         """Return what the code of a rejection means."""
-        from relay.workers.operators.checker import OUR_REASONS
+        from relay.workers.operators.codes import rejection_means
 
-        return {**OUR_REASONS, **self.stack.destinations(destination).reasons}.get(code)
+        return rejection_means(code, self.stack.destinations(destination))

@@ -41,3 +41,11 @@ def test_requests_are_throttled(resources: Resources) -> None:
     (settings,) = stage["MethodSettings"]
     assert settings["ThrottlingRateLimit"] > 0
     assert settings["ThrottlingBurstLimit"] > 0
+
+
+def test_whatever_is_asked_reaches_ingest_and_gets_an_answer_of_ours(resources: Resources) -> None:
+    """API Gateway's own answer to a method or path that it does not know is no problem details."""
+    (api,) = of(resources, "AWS::ApiGateway::RestApi").values()
+    methods = {path: set(held) for path, held in api["Body"]["paths"].items()}
+    every = {"get", "head", "post", "put", "patch", "delete", "options"}
+    assert methods == {"/webhooks/{source}": {"post"}, "/{proxy+}": every}

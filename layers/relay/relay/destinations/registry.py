@@ -1,11 +1,12 @@
 """The destinations there are: each package beside this file is one."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
 from relay.destinations.contract import Destination
-from relay.domain.problems import SettingsProblem
+from relay.domain.problems import Fault, SettingsProblem
 
 PACKAGES: Mapping[str, str] = {
     folder.parent.name: f"{__package__}.{folder.parent.name}"
@@ -19,6 +20,9 @@ def load(name: str) -> Destination:
     """Return a destination by name; SettingsProblem when there is none of this name."""
     package = PACKAGES.get(name)
     if package is None:
-        raise SettingsProblem("unknown_destination", f"must be one of {', '.join(PACKAGES)}", field="destination")
+        what = f"must be one of {', '.join(PACKAGES)}"
+        near = next(iter(get_close_matches(name[:64].lower().replace("-", "_"), PACKAGES, n=1)), None)
+        faults = [Fault("destination", what, near)]
+        raise SettingsProblem("unknown_destination", what, field="destination", faults=faults)
     destination: Destination = import_module(package).DESTINATION
     return destination

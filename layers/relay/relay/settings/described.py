@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from relay.destinations.registry import PACKAGES
 from relay.settings.shapes import CONSENT
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
@@ -50,7 +51,7 @@ SOURCE: Final = (
 """The keys of a source's secret; all are texts."""
 
 CONNECTION: Final = (
-    Described("destination", "The tool that the connection leads to.", True),
+    Described("destination", "The tool that the connection leads to.", True, choices=tuple(PACKAGES)),
     Described("display_name", "What the connection is for.", True, example="Newsletter account"),
     Described(
         "privacy_consent", f"`{CONSENT}`. Without it nothing is sent.", True, choices=(CONSENT,), example=CONSENT

@@ -1,13 +1,13 @@
 """From pydantic's errors to faults that an administrator can act on, in plain words, repeating no value of a secret."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from relay.domain.problems import Fault, SettingsProblem
-from relay.settings.faults import MISSING, problem, unknown_key
+from relay.domain.problems import Fault
+from relay.settings.faults import MISSING, unknown_key
 
 _WORDS: Final[Mapping[str, str]] = {
     "bool_parsing": "must be true or false",
@@ -43,18 +43,8 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-def explained(
-    error: ValidationError, model: type[BaseModel], *, inside: str = "", hidden: Iterable[str] = ()
-) -> SettingsProblem:
-    """Tell every error, the first one's field leading; values of secrets are struck out of what a model says.
-
-    `inside` is the field that holds the model's own fields, `hidden` are the values of a secret.
-    """
-    return problem(faults_of(error, model, inside=inside), hidden)
-
-
 def faults_of(error: ValidationError, model: type[BaseModel], *, inside: str = "") -> list[Fault]:
-    """Return every error as a fault; `inside` as in `explained`."""
+    """Return every error as a fault; `inside` is the field that holds the model's own fields."""
     return [_fault(one, model, inside) for one in error.errors(include_input=False, include_url=False)]
 
 

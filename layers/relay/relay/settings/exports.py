@@ -79,14 +79,27 @@ def _outlines(listing: Mapping[str, Parameter | SettingsProblem]) -> Iterator[tu
 
 
 def read_export(parameter: Parameter) -> ExportText:
-    """Return what a parameter says; SettingsProblem with all that is wrong with it."""
+    """Return what a parameter says; SettingsProblem with all that is wrong with it, whatever its destination."""
+    given = given_export(parameter.text)
+    if faults := text_faults(given):
+        raise problem(faults)
+    return export_text(given)
+
+
+def given_export(text: str) -> Mapping[str, Any]:
+    """Return the object that a parameter holds; SettingsProblem when there is none."""
     try:
-        given = json.loads(trimmed(parameter.text))
+        given = json.loads(trimmed(text))
     except (ValueError, RecursionError) as error:
         place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
         raise SettingsProblem("not_json", f"must be JSON{place}", field="export") from None
     if not isinstance(given, dict):
         raise problem([Fault("value", "must be a JSON object")])
+    return given
+
+
+def text_faults(given: Mapping[str, Any]) -> list[Fault]:
+    """Return all that is wrong with an export, as far as it does not depend on the destination."""
     faults: list[Fault] = []
     for key, check in _CHECKS.items():
         if key in given:
@@ -94,8 +107,11 @@ def read_export(parameter: Parameter) -> ExportText:
         elif key in _REQUIRED:
             faults.append(Fault(key, MISSING))
     faults += [unknown_key(key, _CHECKS) for key in given if key not in _CHECKS]
-    if faults:
-        raise problem(faults)
+    return faults
+
+
+def export_text(given: Mapping[str, Any]) -> ExportText:
+    """Return what an export says that has no faults."""
     return ExportText(
         active=given["state"] == "active",
         stream=given.get("stream"),

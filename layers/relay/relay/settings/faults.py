@@ -17,11 +17,11 @@ _INVISIBLE = f"{BYTE_ORDER_MARK}\u200b\u200c\u200d\u2060\u00ad"
 """What else has no width, and comes along when a value is copied."""
 
 
-def problem(faults: Sequence[Fault], hidden: Iterable[str] = ()) -> SettingsProblem:
+def problem(faults: Sequence[Fault], hidden: Iterable[str] = (), *, code: str = "invalid") -> SettingsProblem:
     """Return faults (at least one) as one problem, the first one's field leading; `hidden` are values to strike out."""
     values = sorted((value for value in hidden if len(value) >= _SHORTEST_HIDDEN), key=len, reverse=True)
     shown = [Fault(_struck(fault.field, values), _struck(fault.what, values), fault.near) for fault in faults]
-    return SettingsProblem("invalid", problem_text(shown), field=shown[0].field, faults=shown)
+    return SettingsProblem(code, problem_text(shown), field=shown[0].field, faults=shown)
 
 
 def problem_text(faults: Sequence[Fault]) -> str:

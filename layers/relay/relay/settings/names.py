@@ -35,6 +35,8 @@ def require_name(name: str, field: str) -> None:
 
 def split_key(key: str) -> tuple[str, str]:
     """Return connection and export of a key `connection/export`."""
+    if "/" not in key and "." in key:
+        raise SettingsProblem("invalid_name", "has a dot where a slash belongs: connection/export", field="export")
     connection, _, name = key.partition("/")
     require_name(connection, "connection")
     require_name(name, "export")

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 
-from pydantic import ValidationError
-
 from relay.aws import ParametersReader, SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.destinations import registry
@@ -11,11 +9,10 @@ from relay.destinations.contract import Destination
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import SettingsProblem, StaleSettings
 from relay.settings.doors import DEFAULT_SECONDS, Parameter, ParametersDoor, readable
-from relay.settings.explaining import explained
-from relay.settings.exports import ExportOutlines, Outline, read_export
-from relay.settings.faults import MISSING, trimmed
+from relay.settings.entries import connection_of, export_of
+from relay.settings.exports import ExportOutlines, Outline
 from relay.settings.names import UnknownConnection, require_name, split_key
-from relay.settings.shapes import COMMON_FIELDS, CONSENT, Invalid, Listing
+from relay.settings.shapes import Invalid, Listing
 from relay.settings.sources import Sources
 
 
@@ -46,19 +43,7 @@ class Settings(Sources):
         unknown = UnknownConnection("unknown_connection", "there is no connection of this name", field="connection")
         require_name(name, "connection")
         texts = self._secrets.fields(f"{self._prefix}/connections/{name}", unknown, fresh=fresh)
-        common = {key: trimmed(texts.get(key, "")) for key in COMMON_FIELDS}
-        for required in ("destination", "display_name"):
-            if not common[required]:
-                raise SettingsProblem("missing", MISSING, field=required)
-        if common["privacy_consent"] != CONSENT:
-            raise SettingsProblem("no_consent", f'must be "{CONSENT}" before anything is sent', field="privacy_consent")
-        destination = self._destinations(common["destination"])
-        own = {key: value for key, value in texts.items() if key not in COMMON_FIELDS}
-        try:
-            validated = destination.connection_model.model_validate(own)
-        except ValidationError as error:
-            raise explained(error, destination.connection_model, hidden=own.values()) from None
-        return Connection(name, common["destination"], common["display_name"], validated)
+        return connection_of(name, texts, self._destinations)
 
     def export(self, key: str, *, at_least: int = 0) -> Export:
         """Return the export `connection/export` in version `at_least` or newer.
@@ -96,23 +81,5 @@ class Settings(Sources):
         return self._outlines.export_outlines()
 
     def _export(self, connection: str, name: str, parameter: Parameter) -> Export:
-        text = read_export(parameter)
         destination = self._destinations(self.connection(connection).destination)
-        for field, reason in destination.mapping_problems(text.mapping):
-            raise SettingsProblem("mapping", reason, field=f"mapping.{field.removeprefix('mapping.')}")
-        try:
-            options = destination.options_model.model_validate(text.options)
-        except ValidationError as error:
-            raise explained(error, destination.options_model, inside="options") from None
-        return Export(
-            connection=connection,
-            name=name,
-            destination=destination.name,
-            active=text.active,
-            stream=destination.streams if text.stream is None else text.stream,
-            segments=text.segments,
-            mapping=text.mapping,
-            options=options,
-            version=parameter.version,
-            only_if=text.only_if,
-        )
+        return export_of(connection, name, parameter.text, parameter.version, destination)

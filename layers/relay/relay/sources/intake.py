@@ -78,7 +78,7 @@ class Rejected:
 class Intake:
     """What a request brings: the message bodies to queue, and the counts to answer with.
 
-    `accepted` counts changes, `rejections` are those of them of which only the count travels on. `left_out` has
+    `accepted` counts changes that are taken, `rejections` are those of which only the count travels on. `left_out` has
     what could not be taken of the others (the first parts of each), `left_out_counts` how much that is by code.
     """
 
@@ -118,7 +118,7 @@ def take_in(
         request.reject(WRONG_SHAPE, error.pointer)
     return Intake(
         messages=list(_messages(source.name, request.packed, request_id or str(uuid.uuid4()))),
-        accepted=len(request.packed),
+        accepted=len(request.packed) - len(request.rejections),
         ignored_memberships=request.ignored_memberships,
         rejections=request.rejections,
         left_out=[*reading.left_out, *request.left_out],

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from relay.domain.problems import ConnectionProblem, Rejection, RejectionKind, SettingsProblem
+from relay.domain.problems import Busy, ConnectionProblem, Rejection, RejectionKind, SettingsProblem
 from relay.domain.runs import Phase, RunState
+from relay.settings.inventory import Inventory
 from relay.stores import runs
 from relay.stores.database import Table
 from relay.workers.operators.protocol import Level
@@ -225,7 +226,7 @@ def test_every_export_without_a_schedule_of_its_own_is_started_and_what_cannot_b
         ({"ask": "cancel", "run": ["never"]}, "run"),
         ({"ask": "show", "run": ""}, "run"),
         ({"ask": "runs", "export": "letters"}, "export"),
-        ({"ask": "runs", "export": "letters/never"}, "export"),
+        ({"ask": "runs", "export": "nothing/like-it"}, "export"),
         ({"ask": "check", "connection": MAIN}, "connection"),
         ({"ask": "probe", "connection": "*"}, "connection"),
     ],
@@ -329,3 +330,24 @@ def test_every_record_of_a_run_is_forgotten_after_a_while(bench: Bench) -> None:
     # The header, its place in the list, and the shards: one asks, all deliver, all remove.
     assert len(records) == 3 + 2 * run.shards
     assert {item["expires_at"] for item in records} == {int((run.started_at + runs.KEPT).timestamp())}
+
+
+def test_a_name_that_nobody_knows_is_answered_with_the_nearest_that_is_there(bench: Bench) -> None:
+    bench.inventory = Inventory(sources=["shop"], connections=[CONNECTION])
+    for ask, argument, given, near in (
+        ("run", "export", f"{CONNECTION}/mian", MAIN),
+        ("runs", "export", f"{CONNECTION}/mian", MAIN),
+        ("probe", "connection", "leters", CONNECTION),
+        ("probe", "connection", "zzz", None),
+    ):
+        refused = bench.refused(ask, **{argument: given})
+        assert (refused["field"], refused["errors"][0]["near"]) == (argument, near)
+        assert near is None or refused["what"].endswith(f"; the nearest is {near}")
+
+
+def test_a_name_that_nobody_knows_is_answered_though_the_names_cannot_be_listed(bench: Bench) -> None:
+    def busy() -> Inventory:
+        raise Busy("names_unavailable", "Throttling")
+
+    bench.stack.inventories = busy
+    assert bench.refused("probe", connection="leters")["code"] == "unknown_connection"

@@ -4,9 +4,8 @@ Whatever raises the alarm is a finding here, too (both ask `attention`). Trouble
 exception. A check writes nothing but the slots of the calls it makes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from pydantic import Field
 
@@ -16,30 +15,22 @@ from relay.breaker.prober import Prober
 from relay.destinations.contract import Destination
 from relay.domain import ledger, moments
 from relay.domain.exports import Export
-from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, Busy, Problem, Transient
+from relay.domain.problems import DEFECT, Actor, Busy, Problem, Transient
 from relay.domain.runs import RunState
-from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION
 from relay.reconcile.set_aside import code_version
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.names import UnknownSource
 from relay.settings.settings import Settings
 from relay.settings.shapes import Invalid, Listing
-from relay.stores import breakers, defects, receipts, runs, segments
+from relay.stores import breakers, defects, receipts, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 from relay.workers.attention import Attention, of_breaker, of_runs, of_sources, telling_run
-from relay.workers.operators import findings, mapping_samples
+from relay.workers.operators import findings, mapping_samples, never_seen
+from relay.workers.operators.codes import rejection_means
 from relay.workers.operators.findings import CheckFinding
 from relay.workers.operators.protocol import Answer, Name, Question
-
-OUR_REASONS: Final[Mapping[str, str]] = {
-    TOO_MANY_IDENTITIES.code: TOO_MANY_IDENTITIES.detail,
-    UNFIT_EXPRESSION: "the expression of the identity cannot be worked out for the profile: correct the mapping",
-    UNCONFIRMED: "the destination never said whether it took the profile; it is tried again by later runs",
-    DEFECT: "a defect of ours was met with the profile: report it",
-}
-"""What the codes of rejections mean that no destination knows."""
 
 
 class Check(Question):
@@ -161,13 +152,8 @@ class Checker:
             cause = self._likely_cause(export) if waiting.problem.code == RunState.MANY_REJECTED else ""
             yield _of_attention(waiting, cause)
         yield from _of_defects(self._database, export)
-        unseen = sorted(set(export.segments) - segments.known(self._database, export.segments))
-        if unseen:
-            message = (
-                f"segments never seen: {', '.join(unseen)}: no run starts until the platform has sent somebody of "
-                "them; correct the names, or let it send"
-            )
-            yield findings.error(subject, findings.NEVER_SEEN, message)
+        for fault in never_seen.look(self._database, export.segments):
+            yield findings.error(subject, findings.NEVER_SEEN, fault.what)
         for target, owner in self._ownership.taken(export):
             message = f"{target} belongs to export {owner} of this connection: one of the two must go"
             yield findings.error(subject, "target_taken", message)
@@ -185,8 +171,8 @@ class Checker:
         if not codes:
             return ""
         code = max(codes, key=lambda code: (codes[code], code))
-        reasons = {**OUR_REASONS, **self._destinations(export.destination).reasons}
-        return f"{code} means: {reasons[code]}" if code in reasons else ""
+        means = rejection_means(code, self._destinations(export.destination))
+        return "" if means is None else f"{code} means: {means}"
 
     def _sources(self, names: Sequence[str]) -> Iterator[CheckFinding]:
         for name in names:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from relay.breaker.failures import TABLE
 from relay.breaker.failures import Kind as Failing
 from relay.destinations import registry
+from relay.destinations.contract import Destination
 from relay.destinations.standard import MALFORMED_EMAIL, MALFORMED_IDENTITY, NO_EMAIL, NO_IDENTITY
 from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, ConnectionProblem, ExportProblem
 from relay.domain.runs import RunState
@@ -225,7 +226,6 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     # Settings.
     "invalid": _Entry("A field is missing, not known, or not written as it must be.", _ADMINISTRATOR, _IGNORED),
     "invalid_name": _Entry("A source, connection or export cannot be called so.", _ADMINISTRATOR, _IGNORED),
-    "mapping": _Entry("A field of the mapping is missing or not known to the destination.", _ADMINISTRATOR, _IGNORED),
     "missing": _Entry("A field of the connection is missing.", _ADMINISTRATOR, _IGNORED),
     "no_consent": _Entry('The connection does not say "I agree".', _ADMINISTRATOR, "Nothing is sent until it does."),
     "no_identity_key": _Entry(
@@ -353,6 +353,12 @@ def meaning(code: str, kind: CodeKind, destination: str | None = None) -> Code |
     """Return what a code means, in the words of a destination where it has some; None for an unknown one."""
     known = {one.destination: one for one in all_codes() if one.code == code and one.kind is kind}
     return known.get(destination) or known.get(None)
+
+
+def rejection_means(code: str, destination: Destination) -> str | None:
+    """Return what a rejection by a destination means, in its words where it has some; None for an unknown code."""
+    ours = _REJECTIONS.get(code)
+    return destination.reasons.get(code, None if ours is None else ours.means)
 
 
 def list_codes(question: ListCodes) -> Codes:  # noqa: ARG001 - it has no arguments

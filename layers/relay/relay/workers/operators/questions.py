@@ -15,6 +15,7 @@ from relay.workers.operators import (
     segments,
     status,
     tracing,
+    validating,
 )
 from relay.workers.operators.protocol import Kind, Level
 
@@ -38,5 +39,6 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
     "status": Kind(Level.VIEW, status.AskStatus, status.Status),
+    "validate": Kind(Level.VIEW, validating.Validate, validating.Validated),
 }
 """Every question by its name: what it needs, its arguments, its answer. `wiring.Stack.operator` says who answers it."""
