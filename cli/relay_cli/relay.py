@@ -109,6 +109,9 @@ class Relay:
 
 def refused(error: Mapping[str, Any]) -> Failure:
     """Return a refusal of the stack as a failure."""
+    if error["code"] == "unknown_question":
+        why = "Its version is older than this command line's."
+        return Failure("The stack does not know this question.", why, "relay status, which shows its version")
     errors = [dict(one) for one in error.get("errors") or ()]
     field = f"{error['field']}: " if error.get("field") and not errors else ""
     what = str(error["what"])

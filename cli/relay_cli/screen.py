@@ -94,18 +94,18 @@ class Screen:
     ) -> Iterator[Callable[[float | None, str], None]]:
         """Give a function that shows how far something got (0 to 1, or None) and a text, on standard error.
 
-        A terminal has a bar. Elsewhere there is a line now and then, `every` so many seconds at most.
+        A terminal has a bar. Elsewhere there is a line every so many seconds, and none where it is over before.
         """
         if _is_terminal(self.err):
             with self._terminal(self.err).bar(what) as move:
                 yield move
             return
-        said_at: datetime | None = None
+        said_at = now()
 
         def say(part: float | None, said: str) -> None:
             nonlocal said_at
             moment = now()
-            if said_at is None or (moment - said_at).total_seconds() >= every:
+            if (moment - said_at).total_seconds() >= every:
                 said_at = moment
                 self.note(f"{what}: {said}" if part is None else f"{what}: {part:.0%}, {said}")
 

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from relay_cli import __version__
 from relay_cli.failures import AwsRefused, Exit
+from relay_cli.parts import Line
 from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import looking as view
 
@@ -59,7 +60,7 @@ def check(connection: str | None = None, /, *, relay: Injected) -> int:
     if relay.screen.is_terminal:
         relay.screen.show(whole, view.check(whole))
     else:
-        relay.screen.show_list(findings, [view.findings(findings)])
+        relay.screen.show_list(findings, [view.findings(findings)] if findings else [Line("All is well.")])
     return Exit.WELL if whole["well"] else Exit.WRONG
 
 

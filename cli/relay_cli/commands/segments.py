@@ -48,9 +48,11 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     """
     answer = _counted(relay, segment)
     held = answer["members"]
-    differ = abs(held - expect) > tolerance
-    whole = {**answer, "expected": expect, "difference": held - expect}
-    said = f"We hold {number(held)} of {number(expect)} members of {segment}: {number(held - expect)} of difference."
+    difference = held - expect
+    differ = abs(difference) > tolerance
+    than = f"{number(abs(difference))} {'more' if difference > 0 else 'fewer'} than" if difference else "as many as"
+    said = f"We hold {number(held)} members of {segment}, {than} the platform."
+    whole = {**answer, "expected": expect, "difference": difference}
     facts: list[tuple[str, Text]] = [
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),

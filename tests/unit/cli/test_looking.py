@@ -113,6 +113,8 @@ def test_check_is_well(relay: Terminal) -> None:
     ended = relay("check", terminal=True)
 
     assert (ended.code, "All is well." in ended.out) == (0, True)
+    assert relay("check").lines == ["All is well."]
+    assert relay("check", "--json").out == ""
 
 
 def test_check_of_one_connection_asks_for_it_alone(relay: Terminal, door: FakeDoor) -> None:

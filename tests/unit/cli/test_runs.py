@@ -51,7 +51,6 @@ def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
     )
     said = [line for line in ended.err.splitlines() if line.startswith("run 01RUN2: ")]
     assert said == [
-        "run 01RUN2: 50%, 500 profiles, 10 rejected",
         "run 01RUN2: 50%, 500 profiles, 10 rejected, 31/s, 16 s left",
     ]
 
