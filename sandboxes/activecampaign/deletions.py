@@ -1,4 +1,5 @@
-"""The ActiveCampaign calls that delete contacts and tags: no export makes them, the smoke test of an account does.
+"""The ActiveCampaign calls that delete contacts and tags, as the smoke test of an account does: a contact also because
+a person is forgotten there.
 
 https://developers.activecampaign.com/reference/delete-contact
 https://developers.activecampaign.com/reference/delete-a-tag
