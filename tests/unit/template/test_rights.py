@@ -230,6 +230,7 @@ def _refused_runs(day: Day) -> None:
 def _trouble(day: Day) -> None:
     _unconfirmed(day)
     _outstanding(day)
+    _slow_import(day)
     day.full_run()
     # What only a check tells.
     now = day.clock.now()
@@ -272,6 +273,16 @@ def _outstanding(day: Day) -> None:
     assert day.counts(run)["outstanding"] >= 1
     day.pass_time(20 * MINUTE)
     assert day.run(run).state is RunState.FINISHED
+
+
+def _slow_import(day: Day) -> None:
+    """Look at an import that has not ended yet."""
+    day.post(day.change(15))
+    for message in day.queue.take():
+        assert day.consume(message) == []
+    for message in day.checks.take():
+        assert day.check(message) == []
+    day.work_off()
 
 
 def _stops(day: Day) -> None:
