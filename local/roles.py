@@ -12,7 +12,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -140,12 +140,15 @@ class Administrator:
 
 
 @cache
-def _door(endpoint: str) -> Aws:
-    """Return AWS as `relay --local` reaches it, once for each stack: making clients takes longer than a question."""
+def _door(endpoint: str, name: str, prefix: str) -> Aws:
+    """Return AWS as `relay --local` reaches it, once for each stack: making clients takes longer than a question.
+
+    The stack need not be the one that is described: a second one may be deployed beside it.
+    """
     found = find(ROOT, {}, stack=None, region=None, profile=None, local=True)
     if found.endpoint != endpoint:
         raise RuntimeError(f"{found.endpoint} is described, not {endpoint}")
-    return Aws(found)
+    return Aws(replace(found, name=name, prefix=prefix, outputs={}, webhook_url=None))
 
 
 def _objects(text: str) -> list[dict[str, Any]]:
@@ -182,7 +185,8 @@ class Operator:
         """Return the objects that `relay ARGUMENTS --json` prints; RuntimeError with its words where it fails."""
         out, err = io.StringIO(), io.StringIO()
         environment = {"RELAY_STACK": self.stack.stack_name}
-        world = World(out=out, err=err, environment=environment, open_door=lambda _: _door(self.stack.endpoint_url))
+        door = _door(self.stack.endpoint_url, self.stack.stack_name, self.stack.prefix)
+        world = World(out=out, err=err, environment=environment, open_door=lambda _: door)
         main([*arguments, "--json"], world)
         # What failed says so on standard error alone; a run that is stopped is shown all the same.
         if err.getvalue():

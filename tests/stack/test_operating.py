@@ -33,7 +33,7 @@ def test_the_commands_of_the_readme_work_as_they_stand_there(stack: LocalStack, 
     assert f"{world.list_export}\tactive\tno" in ended["status"].stdout
     assert "would change something: 1 join" in ended["plan"].stdout
     assert f"The run of {world.list_export} is finished: 1 of 1 profiles" in ended["run"].stdout
-    assert f"Delivered by {world.list_export}" in ended["explain"].stdout
+    assert ended["explain"].stdout.startswith(f"{world.list_export}: Delivered")
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

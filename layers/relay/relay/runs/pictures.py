@@ -48,7 +48,8 @@ def details(database: Database, run: Run, now: datetime) -> dict[str, Any]:
     """Return what is shown of one run besides: how far it got over time, limits, the runs before.
 
     `progress` are moments with the number of profiles looked at by then, in both passes together. `share` is which
-    part of the present phase is done. `limits` are the vendor's, as far as the connection was held to them.
+    part of the present phase is done; a run that was refused has none. `limits` are the vendor's, as far as the
+    connection was held to them.
     """
     shards = runs.shards(database, run.id)
     phase = [shard.share for shard in shards if shard.phase is run.phase]
@@ -57,7 +58,7 @@ def details(database: Database, run: Run, now: datetime) -> dict[str, Any]:
     before = [one for one in runs.latest(database, run.export, PREVIOUS + 1) if one.started_at < run.started_at]
     return {
         "seconds": round(((run.ended_at or now) - run.started_at).total_seconds()),
-        "share": round(sum(phase) / len(phase), 4),
+        "share": round(sum(phase) / len(phase), 4) if phase else 0.0,
         "progress": [
             (moments.text(run.started_at + timedelta(seconds=seconds)), done) for seconds, done in thinned(progress)
         ],

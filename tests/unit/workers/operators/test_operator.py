@@ -46,6 +46,7 @@ def test_a_segment_never_seen_is_refused_with_the_reason_and_noted_once(bench: B
     for _ in range(2):
         refused = bench.ask("run", export=MAIN)
         assert (refused["state"], refused["reason"]) == ("refused", "segments never seen: shop/typo")
+        assert bench.ask("show", run=refused["run"])["share"] == 0
     assert len(runs.latest(bench.database, MAIN)) == 1
     assert bench.queue.messages == []
 
