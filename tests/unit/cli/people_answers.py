@@ -56,6 +56,7 @@ EXPLAINED: dict[str, Any] = {
         "id": "p-1",
         "source": "crm",
         "aliases": ["p-0"],
+        "forgotten_at": None,
         "stored_at": text_of(NOW - timedelta(hours=3)),
         "version": 4,
         "request": "r-1",

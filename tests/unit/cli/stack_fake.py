@@ -37,7 +37,7 @@ class Published:
             definition = {"$ref": f"#/$defs/{name}", "$defs": self._definitions}
             self._validators[name] = Draft202012Validator(definition)
         wrong = [f"{error.json_path}: {error.message[:300]}" for error in self._validators[name].iter_errors(value)]
-        assert wrong == [], name
+        assert wrong == [], "\n".join([name, *wrong])
 
 
 published = Published()
