@@ -143,7 +143,7 @@ def checked(relay: Relay, kind: Kind, name: str, document: Document, *, looks: b
         raise Failure(
             f"The {kind.word} {name} cannot be written so.",
             "Nothing was written. All that is wrong:",
-            f"{kind.command} show {name}" if looks else "",
+            "correct this, and type the command again",
             errors=[dict(one) for one in answer["errors"]],
         )
     return list(answer["warnings"])

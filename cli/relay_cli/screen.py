@@ -83,7 +83,8 @@ class Screen:
         if failure.why:
             self.note(failure.why, Tone.PLAIN)
         for error in failure.errors:
-            near = f" (did you mean {error['near']}?)" if error.get("near") else ""
+            near = error.get("near")
+            near = f" (did you mean {near}?)" if near and near not in error["what"] else ""
             self.note(f"  {error.get('field') or '-'}: {error['what']}{near}", Tone.PLAIN)
         if failure.helps:
             self.note(f"Next: {failure.helps}", Tone.STRONG)
