@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,10 @@ def searched(resources: Resources) -> set[tuple[str, frozenset[str]]]:
     return found
 
 
-def shown() -> set[tuple[str, frozenset[str]]]:
+@cache
+def shown() -> frozenset[tuple[str, frozenset[str]]]:
     """Return every metric that the code shows, with its dimensions. Its function is one more, `service`."""
-    found = set()
+    found: set[tuple[str, frozenset[str]]] = set()
     for file in [*(ROOT / "layers/relay/relay").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
@@ -53,7 +55,7 @@ def shown() -> set[tuple[str, frozenset[str]]]:
             one = _member(call.args[0])
             variable = isinstance(call.args[0], ast.Name) and bool(call.keywords)
             found |= {(name, dimensions) for name in ([one] if one is not None else table if variable else [])}
-    return found
+    return frozenset(found)
 
 
 def _called(call: ast.Call) -> str:
