@@ -12,7 +12,7 @@ UNNAMEABLE = {
     "cloudwatch:GetMetricData": "metrics have no resource type in AWS's service authorization reference",
 }
 BUCKET = ":::${Prefix}-${AWS::AccountId}-${AWS::Region}/"
-# What a `*` may follow: of secrets and exports, names of administrators; of a stack, its id, which changes with each deploy.
+# What a `*` may follow: of secrets and exports, names of administrators; of a stack, its id, which each deploy changes.
 OWN = ("${Prefix}/", "stack/${AWS::StackName}/", BUCKET)
 # The administrators' queues: no loop stands inside a list, so these are all queues whose names begin with the prefix.
 BY_PREFIX = ("AdministratorPolicy", "RedriveAndPurge")
