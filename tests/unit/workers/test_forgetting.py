@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.domain.changes import Forget
-from relay.domain.identity import OUT, Unwanted
+from relay.domain.identity import MOST_CLAIMANTS, OUT, Unwanted, Wanted
 from relay.domain.problems import Transient
 from relay.domain.profiles import Profile
 from relay.stores import defects, forgettings, profiles, segments
@@ -228,6 +228,32 @@ def test_nobody_is_deleted_while_another_export_of_the_account_has_the_person() 
     bench.pass_time(5 * MINUTE)
     assert departures(bench) == {(MAIN, "deleted"): 1, (f"{CONNECTION}/other", "deleted"): 1}
     assert [where for where in found(bench, ANN, "Ann") if not where.startswith("control import#")] == []
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_nobody_is_deleted_while_somebody_may_want_the_identity_whom_its_record_cannot_name(keeps: bool) -> None:
+    bench = Bench()
+    bench.edit(segments=(VIP, LAPSED))
+    bench.tool.keeps = keeps
+    crowd = range(100, 100 + MOST_CLAIMANTS + 1)
+    bench.store(4, inside=(LAPSED,), email=ANN)
+    for number in crowd:
+        bench.store(number, email=ANN)
+    bench.full_run()
+    named = bench.record(ANN, f"segment/{VIP}").desired
+    assert isinstance(named, Wanted)
+    bench.clock.time += MINUTE
+    for number in crowd:
+        if person(number) in named.by:
+            bench.leave(number)
+            bench.reconcile(number)
+    forget(bench, how=Forget.AT_DESTINATIONS)
+    assert bench.tool.deleted == []
+    bench.clock.time += MINUTE
+    bench.full_run()
+    forget(bench, how=Forget.AT_DESTINATIONS)
+    assert departures(bench) == {(MAIN, "shared"): 1}
+    assert (f"segment/{VIP}", ANN) in bench.tool.held
 
 
 def test_a_refused_leave_is_left_where_it_is() -> None:

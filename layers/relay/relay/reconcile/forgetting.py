@@ -144,13 +144,13 @@ class Forgetter:
         everywhere = {Pair(target, identity) for target in owners.targets(self.database, connection)}
         keys = {*ends, *(self._key(job, pair) for pair in everywhere)}
         held = identities.load(self.database, sorted(keys))
-        wanted = [stored.record.desired.by for stored in held.values() if isinstance(stored.record.desired, Wanted)]
-        if any(set(by) - {profile} for by in wanted):
-            return {key: SHARED if end == LEFT else end for key, end in ends.items()}
-        if wanted:
-            # Another export of the account has yet to let the profile go.
+        records = [stored.record for stored in held.values()]
+        if any(_is_shared(record, profile) for record in records):
+            return {key: SHARED if end in (LEFT, KEPT) else end for key, end in ends.items()}
+        if any(isinstance(record.desired, Wanted) or record.desired.rest is Rest.HOLD for record in records):
+            # Another export of the account has yet to let the profile go, or a run to ask whom a record cannot name.
             return None
-        if self._may_come(connection, [stored.record for stored in held.values()]):
+        if self._may_come(connection, records):
             return None
         now, call = self.clock.now(), self.new_id()
         send_by, bound = job.until + LEAVES_WITHIN, job.destination.lost_answer_bound
@@ -199,6 +199,13 @@ class Forgetter:
         }
         writes = [identities.save(key, record, held[key].version, now) for key, record in changed.items()]
         return all(self.database.write(writes))
+
+
+def _is_shared(record: Record, profile: str) -> bool:
+    """Return whether another profile wants the identity, or did among so many that the record cannot name it."""
+    if isinstance(record.desired, Wanted):
+        return bool(set(record.desired.by) - {profile})
+    return record.desired.rest is Rest.KEEP and record.turned_away_at is not None
 
 
 def _is_nobodys(record: Record, profile: str) -> bool:
