@@ -224,8 +224,8 @@ def test_whatever_is_read_says_so_itself(text: str) -> None:
     assert moment.tzinfo is UTC
     assert moments.parse(moments.text(moment)) == moment
     if re.fullmatch(r"[0-9]+", text):
-        unit = {9: 1, 10: 1, 12: 1000, 13: 1000}[len(text)]
-        assert moment == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(text) / unit)
+        milliseconds = int(text) * {9: 1000, 10: 1000, 12: 1, 13: 1}[len(text)]
+        assert moment == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
         return
     written = moments.as_written(text)
     assert moments.in_utc(written) == moment
