@@ -54,4 +54,5 @@ def forget(
     shown = latest[-1]
     relay.screen.show(shown, view.forgotten(shown))
     if answer is None:
-        raise TimedOut("It goes on by itself, and is not done yet.", "", f"relay forget {shown['profile']} --since {shown['at']}")
+        helps = f"relay forget {shown['profile']} --since {shown['at']}"
+        raise TimedOut("It goes on by itself, and is not done yet.", "", helps)

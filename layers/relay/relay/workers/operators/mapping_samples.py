@@ -167,9 +167,7 @@ class Trial:
         return [finding for finding in found if finding is not None]
 
     def _findings_of_names(self) -> Iterator[Finding | None]:
-        """Yield what is wrong with names. A plain path with a name that nobody has finds nothing in anybody: all of that
-        is told.
-        """
+        """Yield what is wrong with names. A path with a name that nobody has finds nothing in anybody: that is told."""
         every = [("only_if", self._only_if), *((f"mapping.{name}", seen) for name, seen in self._seen.items())]
         for name, seen in every:
             missing = None if seen is None else self._missing_of(seen)
