@@ -4,7 +4,10 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
+from relay.domain import changes
+from relay.domain.changes import Change, ChangeBatch, MembershipChange
 from relay.domain.profiles import Profile
+from relay.queues import Message
 from relay.routing.merge import NOTED_AGAIN
 from relay.stores import profiles
 from relay.stores.database import Key, Put, Table
@@ -21,6 +24,11 @@ def bench(days: int = DAYS, **more: Any) -> Bench:
     made = Bench(**more)
     made.stack.environment = {**made.stack.environment, "RELAY_RETENTION_DAYS": str(days)}
     return made
+
+
+def post(bench: Bench, said: Change) -> None:
+    body = changes.to_json(ChangeBatch("batch", "shop", [said]))
+    bench.stack.router().route(bench.received([Message(body)]))
 
 
 def is_forgotten(bench: Bench, number: int) -> bool:
@@ -85,3 +93,19 @@ def test_a_pass_begins_once_a_day() -> None:
     assert one.database.steps_on(Table.PROFILES, "scan") == 1
     one.tick(after=DAY)
     assert one.database.steps_on(Table.PROFILES, "scan") == 2
+
+
+def test_a_change_that_says_nothing_new_names_its_profile_too() -> None:
+    one = bench()
+    now = one.clock.now()
+    said = Change((person(4),), now, memberships=[MembershipChange(ELSEWHERE, True, now)])
+    post(one, said)
+    one.clock.time += LONG - DAY
+    post(one, said)
+    one.tick(after=2 * DAY)
+    assert not is_forgotten(one, 4)
+    [profile] = profiles.load(one.database, [person(4)])
+    assert profile is not None
+    one.clock.time += DAY
+    post(one, said)
+    assert profiles.load(one.database, [person(4)]) == [profile]
