@@ -233,6 +233,11 @@ def _schemas() -> dict[str, Any]:
                 "request_id": {"type": "string", "description": "Stands in the log lines about this request, too"},
                 "accepted": {**_COUNT, "description": "changes that are queued"},
                 "ignored_memberships": {**_COUNT, "description": "memberships that the source does not keep"},
+                "ignored": {
+                    "type": "object",
+                    "description": "what of the body is none of our business, by kind",
+                    "additionalProperties": _COUNT,
+                },
                 "rejected": {**_COUNT, "description": "profiles of which nothing is taken"},
                 "rejections": _list({"code": {"enum": _REJECTIONS}, "pointer": _POINTER}),
                 "left_out": {**_COUNT, "description": "parts that were not taken, of profiles that were"},

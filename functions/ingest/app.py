@@ -20,13 +20,15 @@ from relay.clock import Clock, SystemClock
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Actor
 from relay.observability import Count, Observability
-from relay.problem_details import MAX_ERRORS, Refusal
+from relay.problem_details import Refusal
 from relay.queues import Message, Queue
 from relay.settings.doors import DEFAULT_SECONDS
 from relay.settings.names import UnknownSource
 from relay.settings.sources import Sources, TooManyUnknownSources
 from relay.sources.authentication import MODES, authentic
-from relay.sources.intake import Intake, take_in
+from relay.sources.dialect import Answer, Taken
+from relay.sources.dialects import DIALECTS
+from relay.sources.intake import take_in
 from relay.sources.repeats import webhook_id_of
 
 MAX_BODY_BYTES = 2_000_000
@@ -61,7 +63,7 @@ def handler(
     request_id = _request_id(event, context)
     source = (event.get("pathParameters") or {}).get("source") or ""
     try:
-        taken = _take(
+        taken, answered = _take(
             event,
             source,
             request_id,
@@ -74,7 +76,7 @@ def handler(
         return _refused(refusal, request_id, observability)
     except Exception as error:  # noqa: BLE001 - the runtime would log the message, which may hold personal data
         return _not_taken(error, source, request_id, observability)
-    return _accepted(taken, source, request_id, observability)
+    return _accepted(taken, answered, source, observability)
 
 
 def _not_taken(error: Exception, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def _not_taken(error: Exception, source: str, request_id: str, observability: Ob
 
 def _take(
     event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
-) -> Intake:
+) -> tuple[Taken, Answer]:
     received_at = clock.now()
     if not source:
         raise _misdirected(event)
@@ -109,7 +111,7 @@ def _take(
         raise problem_details.unauthorized(mode.scheme)
     if len(body) > MAX_BODY_BYTES:
         raise problem_details.too_large(f"A body holds at most {MAX_BODY_BYTES} bytes.")
-    taken = take_in(
+    intake = take_in(
         body,
         source=known,
         identity_hash=KeyedHash(settings.identity_key()),
@@ -117,8 +119,10 @@ def _take(
         webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
         request_id=request_id,
     )
-    queue.send([Message(message) for message in taken.messages])
-    return taken
+    taken = intake.taken(request_id)
+    answered = DIALECTS[known.dialect].answer(taken)
+    queue.send([Message(message) for message in intake.messages])
+    return taken, answered
 
 
 def _misdirected(event: Mapping[str, Any]) -> Refusal:
@@ -152,14 +156,15 @@ def _request_id(event: Mapping[str, Any], context: Any) -> str:
     return str(known or uuid.uuid4())
 
 
-def _accepted(taken: Intake, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
+def _accepted(taken: Taken, answered: Answer, source: str, observability: Observability) -> dict[str, Any]:
     rejected = len(taken.rejections)
     observability.info(
         "accepted",
-        request_id=request_id,
+        request_id=taken.request_id,
         source=source,
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
+        ignored=sum(taken.ignored.values()),
         rejected=rejected,
         left_out=sum(taken.left_out_counts.values()),
     )
@@ -168,19 +173,7 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
     observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
-    body = {
-        "request_id": request_id,
-        "accepted": taken.accepted,
-        "ignored_memberships": taken.ignored_memberships,
-        "rejected": rejected,
-        "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
-        "left_out": sum(taken.left_out_counts.values()),
-        "left_out_parts": [
-            {"code": part.code, "detail": part.error.detail, "pointer": part.error.pointer}
-            for part in taken.left_out[:MAX_ERRORS]
-        ],
-    }
-    return _answer(HTTPStatus.ACCEPTED, body, {"Content-Type": "application/json"})
+    return {"statusCode": int(answered.status), "headers": dict(answered.headers), "body": answered.body}
 
 
 def _refused(refusal: Refusal, request_id: str, observability: Observability) -> dict[str, Any]:

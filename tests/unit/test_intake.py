@@ -18,12 +18,12 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import Refusal
 from relay.settings.sources import SourceSettings
+from relay.sources.dialect import Rejected
 from relay.sources.intake import (
     MAX_MESSAGE_BYTES,
     NO_IDENTITY,
     WRONG_SHAPE,
     Intake,
-    Rejected,
     fits,
     in_messages,
     take_in,

@@ -153,7 +153,7 @@ class TestSource:
         ("fields", "field", "reason"),
         [
             (without(SOURCE, "dialect"), "dialect", "is missing"),
-            ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, relay-json"),
+            ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, "),
             ({**SOURCE, "auth": "none"}, "auth", "must be one of bearer, standard-webhooks"),
             (without(SOURCE, "secret"), "secret", "is missing"),
             ({**SOURCE, "secret": " "}, "secret", "is missing"),

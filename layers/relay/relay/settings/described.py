@@ -46,6 +46,19 @@ SOURCE: Final = (
     Described(
         "segments", "The only segments whose memberships are kept, with commas between. Without it all are kept."
     ),
+    *(
+        Described(name, f"Dialect `mapped`: an expression (JMESPath) of {what}.", example=example)
+        for name, what, example in (
+            ("each", "the list of what is about one person each", "records"),
+            ("identities", "an object with the ids of each namespace", "{crm: id}"),
+            ("attributes", "an object", "{email: email}"),
+            ("segment", "the segment's id", "audience"),
+            ("in", "true or false: whether the person is in the segment", "action == 'added'"),
+            ("status", "`realized` or `exited`; instead of `in`", "status"),
+            ("at", "the time of it all; without it the receipt", "changed_at"),
+            ("id", "the message's id, the same when it comes again", "message_id"),
+        )
+    ),
     Described("description", "For people."),
 )
 """The keys of a source's secret; all are texts."""

@@ -14,6 +14,8 @@ from relay.settings.names import UnknownSource, is_name
 from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
+from relay.sources.mapped import FIELDS as MAPPED_FIELDS
+from relay.sources.mapped import faults_of as faults_of_mapping
 from relay.sources.segment_limit import segment_limit
 
 UNKNOWN_LOOKUPS_AT_ONCE = 100
@@ -45,6 +47,8 @@ class SourceSettings:
     segments: frozenset[str] | None = None
     """The only segments whose memberships are kept, as references (see `segment_limit`); None keeps all."""
     description: str = ""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """The expressions of the dialect that is told where a body has what."""
 
 
 class Sources:
@@ -108,10 +112,16 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "segment_namespaces": _nothing,
         "segments": _fault_of(lambda text: segment_limit(text, name)),
         "description": _nothing,
+        **dict.fromkeys(MAPPED_FIELDS, _fault_of(compiled)),
     }
     found = [(key, check(given[key]) if key in given else _absent(key)) for key, check in checks.items()]
     faults = [Fault(key, reason) for key, reason in found if reason is not None]
     faults += [unknown_key(key, checks) for key in given if key not in checks]
+    mapping: dict[str, str] = {key: given[key] for key in MAPPED_FIELDS if key in given}
+    if given.get("dialect") == "mapped":
+        faults += [Fault(key, reason) for key, reason in faults_of_mapping(mapping)]
+    else:
+        faults += [Fault(key, "belongs to the dialect mapped alone") for key in mapping]
     if faults:
         raise problem(faults, hidden=texts.values())
     listed = map(trimmed, given.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))
@@ -124,6 +134,7 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         segment_namespaces=frozenset(filter(None, listed)),
         segments=segment_limit(given["segments"], name) if "segments" in given else None,
         description=given.get("description", ""),
+        mapping=mapping,
     )
 
 

@@ -1,21 +1,22 @@
 """From a request's body to the messages of the Changes queue."""
 
 import hashlib
+import json
 import re
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
-from relay.domain.changes import MAX_IDS, Change, MembershipChange, change_to_json, message_of
+from relay.domain.changes import MAX_IDS, Change, Json, MembershipChange, change_to_json, message_of
 from relay.domain.expressions import Expression, compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import InputError, pointer, too_large
+from relay.sources.dialect import Rejected, Source, Taken
 from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import TOO_LARGE, Incoming, LeftOut
@@ -37,43 +38,6 @@ _ID_LENGTH = 12
 """Hexadecimal digits of a webhook id's hash: it only has to differ from a profile's other messages."""
 
 
-class Source(Protocol):
-    """What must be known of a source to read its bodies."""
-
-    @property
-    def name(self) -> str:
-        """Begins the segment references."""
-        ...
-
-    @property
-    def dialect(self) -> str:
-        """One of DIALECTS."""
-        ...
-
-    @property
-    def profile_key(self) -> str:
-        """A valid expression, see `relay.sources.profile_key`."""
-        ...
-
-    @property
-    def segment_namespaces(self) -> AbstractSet[str]:
-        """Those whose memberships count, for dialects that have any."""
-        ...
-
-    @property
-    def segments(self) -> AbstractSet[str] | None:
-        """The only segments (`source/segment`) whose memberships are kept; None for all."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A profile of which nothing is taken: why, and where it (or what is wrong with it) stands, as a JSON Pointer."""
-
-    code: str
-    pointer: str
-
-
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What a request brings: the message bodies to queue, and the counts to answer with.
@@ -88,6 +52,23 @@ class Intake:
     rejections: Sequence[Rejected]
     left_out: Sequence[LeftOut] = ()
     left_out_counts: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, int] = field(default_factory=Counter)
+    """What of the body is none of our business, by a code for each kind."""
+    reply: Mapping[str, Json] = field(default_factory=dict)
+    """What the dialect read of the body for its answer."""
+
+    def taken(self, request_id: str) -> Taken:
+        """Return what a dialect answers to."""
+        return Taken(
+            request_id,
+            self.accepted,
+            self.ignored_memberships,
+            self.rejections,
+            self.left_out,
+            self.left_out_counts,
+            self.ignored,
+            self.reply,
+        )
 
 
 def take_in(
@@ -106,7 +87,7 @@ def take_in(
     What cannot be taken is left out or rejected, and harms no other profile. Raises Refusal: 400 or 422 when nothing
     can be read, 413 when too much is sent, or nothing is left to queue because of profiles that are too large.
     """
-    reading = DIALECTS[source.dialect](raw, source=source.name, namespaces=source.segment_namespaces)
+    reading = DIALECTS[source.dialect].read(raw, source, received_at)
     request = _Request(source, compiled(source.profile_key), identity_hash, received_at, webhook_id, raw)
     for position, incoming in enumerate(reading.profiles):
         request.add(incoming, position)
@@ -123,6 +104,8 @@ def take_in(
         rejections=request.rejections,
         left_out=[*reading.left_out, *request.left_out],
         left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
+        ignored=reading.ignored,
+        reply=reading.reply,
     )
 
 
@@ -156,11 +139,7 @@ class _Request:
         self._hash = identity_hash
         self._received_at = received_at
         # With the body, so that a sender that gives every message the same id is not taken to repeat itself.
-        self._webhook_id = (
-            None
-            if webhook_id is None
-            else identity_hash("webhook", source.name, webhook_id, hashlib.sha256(raw).hexdigest())[:_ID_LENGTH]
-        )
+        self._webhook_id = None if webhook_id is None else self._hashed(webhook_id, raw)
         self.packed: list[_Packed] = []
         self.rejections: list[Rejected] = []
         self.left_out: list[LeftOut] = []
@@ -179,7 +158,11 @@ class _Request:
             profile_ids=tuple(sorted(ids)[:MAX_IDS]),
             received_at=self._received_at,
             position=position,
-            webhook_id=self._webhook_id,
+            webhook_id=(
+                self._webhook_id
+                if incoming.webhook_id is None
+                else self._hashed(incoming.webhook_id, json.dumps(incoming.raw).encode())
+            ),
             at=incoming.at,
             snapshot=incoming.snapshot,
             identities=incoming.identities,
@@ -188,7 +171,7 @@ class _Request:
         )
         if incoming.forget is not None:
             # Who it is has been worked out: nothing else of the person travels.
-            whole = Change(whole.profile_ids, self._received_at, position, self._webhook_id, forget=incoming.forget)
+            whole = Change(whole.profile_ids, self._received_at, position, whole.webhook_id, forget=incoming.forget)
         packed = _Packed.of(whole)
         room = _room(self._source.name)
         parts = [packed] if packed.size <= room else list(_cut(whole, packed.size - room, room))
@@ -211,6 +194,9 @@ class _Request:
     def _kept(self, memberships: Sequence[MembershipChange]) -> Sequence[MembershipChange]:
         kept = self._source.segments
         return memberships if kept is None else [one for one in memberships if one.segment in kept]
+
+    def _hashed(self, webhook_id: str, told: bytes) -> str:
+        return self._hash("webhook", self._source.name, webhook_id, hashlib.sha256(told).hexdigest())[:_ID_LENGTH]
 
 
 def _cut(change: Change, excess: int, room: int) -> Iterator[_Packed]:
