@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
-from relay.sources import adobe_http, relay_json
-from relay.sources.reading import Dialect
+from relay.sources import adobe_http, amplitude, mixpanel, relay_json
+from relay.sources.dialect import Dialect
 
 DIALECTS: Mapping[str, Dialect] = {
-    "adobe-http": adobe_http.read,
-    "relay-json": relay_json.read,
+    "adobe-http": Dialect(adobe_http.read),
+    "amplitude": Dialect(amplitude.read, amplitude.answer),
+    "mixpanel": Dialect(mixpanel.read, mixpanel.answer, mixpanel.refuse),
+    "relay-json": Dialect(relay_json.read),
 }
 """The values of a source's `dialect`."""
