@@ -24,7 +24,11 @@ MOMENT = datetime(2026, 1, 11, 21, 24, 39, tzinfo=UTC)
 
 def reading(body: Any, namespaces: frozenset[str] = frozenset({"ups"})) -> Reading:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read(raw, SourceSettings("aep", "adobe-http", "bearer", (), "identities.crmId", namespaces), MOMENT)
+    return read(
+        raw,
+        SourceSettings("aep", "adobe-http", "bearer", ("t",), "identities.crm", frozenset(namespaces)),
+        datetime(2026, 3, 1, tzinfo=UTC),
+    )
 
 
 def refusal(body: Any) -> Refusal:

@@ -99,8 +99,11 @@ def test_the_examples_of_the_page_name_whom_they_say() -> None:
         },
         "email": "Kim@example.com",
     }
-    source = SourceSettings("aep", "adobe-http", "bearer", (), "identities.crm")
-    (profile,) = adobe_http.read(json.dumps(body).encode(), source, datetime(2026, 3, 1, tzinfo=UTC)).profiles
+    (profile,) = adobe_http.read(
+        json.dumps(body).encode(),
+        SourceSettings("aep", "adobe-http", "bearer", ("t",), "identities.crm"),
+        datetime(2026, 3, 1, tzinfo=UTC),
+    ).profiles
     found = {
         expression: keys_of(profile, compiled(expression))
         for expression in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)[1:]

@@ -18,13 +18,14 @@ from relay.sources.relay_json import read
 from tests.examples import example
 
 EVENTS = Path(__file__).parents[2] / "events"
-SHOP = SourceSettings("shop", "relay-json", "bearer", (), "identities.crm")
 PLANTED = "ada.lovelace@example.com"
 
 
 def reading(body: Any) -> Reading:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read(raw, SHOP, datetime(2026, 3, 1, tzinfo=UTC))
+    return read(
+        raw, SourceSettings("shop", "relay-json", "bearer", ("t",), "identities.crm"), datetime(2026, 3, 1, tzinfo=UTC)
+    )
 
 
 def refusal(body: Any) -> Refusal:

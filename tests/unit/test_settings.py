@@ -154,7 +154,11 @@ class TestSource:
         [
             (without(SOURCE, "dialect"), "dialect", "is missing"),
             ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, "),
-            ({**SOURCE, "auth": "none"}, "auth", "must be one of bearer, standard-webhooks"),
+            (
+                {**SOURCE, "auth": "none"},
+                "auth",
+                "must be one of bearer, header, basic, standard-webhooks, hmac, segment",
+            ),
             (without(SOURCE, "secret"), "secret", "is missing"),
             ({**SOURCE, "secret": " "}, "secret", "is missing"),
             ({**SOURCE, "secret": "two words"}, "secret", "without blanks"),

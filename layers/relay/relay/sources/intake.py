@@ -5,17 +5,19 @@ import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from relay.domain.changes import MAX_IDS, Change, Json, MembershipChange, change_to_json, message_of
+from relay.domain.changes import MAX_IDS, Change, MembershipChange, change_to_json, message_of
+from relay.domain.closed_sets import SetPage
 from relay.domain.expressions import Expression, compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import InputError, pointer, too_large
+from relay.sources.cloud_events import unwrapped
 from relay.sources.dialect import Rejected, Source, Taken
 from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import keys_of
@@ -40,35 +42,13 @@ _ID_LENGTH = 12
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What a request brings: the message bodies to queue, and the counts to answer with.
+    """What a request brings: the message bodies to queue, and what to answer with once they are.
 
-    `accepted` counts changes that are taken, `rejections` are those of which only the count travels on. `left_out` has
-    what could not be taken of the others (the first parts of each), `left_out_counts` how much that is by code.
+    Changes that are `taken.accepted` are in the messages; of `taken.rejections` only the count travels on.
     """
 
     messages: Sequence[dict[str, Any]]
-    accepted: int
-    ignored_memberships: int
-    rejections: Sequence[Rejected]
-    left_out: Sequence[LeftOut] = ()
-    left_out_counts: Mapping[str, int] = field(default_factory=dict)
-    ignored: Mapping[str, int] = field(default_factory=Counter)
-    """What of the body is none of our business, by a code for each kind."""
-    reply: Mapping[str, Json] = field(default_factory=dict)
-    """What the dialect read of the body for its answer."""
-
-    def taken(self, request_id: str) -> Taken:
-        """Return what a dialect answers to."""
-        return Taken(
-            request_id,
-            self.accepted,
-            self.ignored_memberships,
-            self.rejections,
-            self.left_out,
-            self.left_out_counts,
-            self.ignored,
-            self.reply,
-        )
+    taken: Taken
 
 
 def take_in(
@@ -79,15 +59,18 @@ def take_in(
     received_at: datetime,
     webhook_id: str | None = None,
     request_id: str | None = None,
+    content_type: str = "",
 ) -> Intake:
-    """Read a body and make its messages. `webhook_id` is the sender's own id of the message, if it gave one.
+    """Read a body and make its messages. `webhook_id` is the sender's own id of the message, if its headers gave one.
 
+    `content_type` is the header's value: it tells whether the body is wrapped in CloudEvents.
     `request_id` is what the sender is answered with; it becomes the id of every message, so that logs lead on from it.
 
     What cannot be taken is left out or rejected, and harms no other profile. Raises Refusal: 400 or 422 when nothing
     can be read, 413 when too much is sent, or nothing is left to queue because of profiles that are too large.
     """
-    reading = DIALECTS[source.dialect].read(raw, source, received_at)
+    request_id = request_id or str(uuid.uuid4())
+    reading = unwrapped(raw, content_type, lambda inner: DIALECTS[source.dialect].read(inner, source, received_at))
     request = _Request(source, compiled(source.profile_key), identity_hash, received_at, webhook_id, raw)
     for position, incoming in enumerate(reading.profiles):
         request.add(incoming, position)
@@ -98,14 +81,17 @@ def take_in(
     for error in reading.misshapen:
         request.reject(WRONG_SHAPE, error.pointer)
     return Intake(
-        messages=list(_messages(source.name, request.packed, request_id or str(uuid.uuid4()))),
-        accepted=len(request.packed) - len(request.rejections),
-        ignored_memberships=request.ignored_memberships,
-        rejections=request.rejections,
-        left_out=[*reading.left_out, *request.left_out],
-        left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
-        ignored=reading.ignored,
-        reply=reading.reply,
+        list(_messages(source.name, request.packed, request_id, request.kept_page(reading.page))),
+        Taken(
+            request_id,
+            accepted=len(request.packed) - len(request.rejections),
+            ignored_memberships=request.ignored_memberships,
+            rejections=request.rejections,
+            left_out=[*reading.left_out, *request.left_out],
+            left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
+            ignored=reading.ignored,
+            reply=reading.reply,
+        ),
     )
 
 
@@ -191,12 +177,17 @@ class _Request:
         self.packed.append(_Packed.of(Change((), self._received_at, identities=dict.fromkeys(names), rejection=code)))
         self.rejections.append(Rejected(code, place))
 
-    def _kept(self, memberships: Sequence[MembershipChange]) -> Sequence[MembershipChange]:
+    def kept_page(self, page: SetPage | None) -> SetPage | None:
+        """Return the page that the profiles are, if its segment is one that the source keeps."""
         kept = self._source.segments
-        return memberships if kept is None else [one for one in memberships if one.segment in kept]
+        return page if page is None or kept is None or page.segment in kept else None
 
     def _hashed(self, webhook_id: str, told: bytes) -> str:
         return self._hash("webhook", self._source.name, webhook_id, hashlib.sha256(told).hexdigest())[:_ID_LENGTH]
+
+    def _kept(self, memberships: Sequence[MembershipChange]) -> Sequence[MembershipChange]:
+        kept = self._source.segments
+        return memberships if kept is None else [one for one in memberships if one.segment in kept]
 
 
 def _cut(change: Change, excess: int, room: int) -> Iterator[_Packed]:
@@ -243,20 +234,32 @@ def fits(source: str, change: Change) -> bool:
     return _Packed.of(change).size <= _room(source)
 
 
-def _messages(source: str, packed: Iterable[_Packed], batch_id: str) -> Iterator[dict[str, Any]]:
-    room = _room(source)
+def _messages(
+    source: str, packed: Iterable[_Packed], batch_id: str, page: SetPage | None = None
+) -> Iterator[dict[str, Any]]:
+    if page is None:
+        for part in _parted(packed, _room(source)):
+            yield message_of(batch_id, source, part)
+        return
+    # A page without members is a message, too: it completes the set.
+    parts = list(_parted(packed, _room(source))) or [[]]
+    for number, part in enumerate(parts, 1):
+        yield message_of(batch_id, source, part, page._replace(part=number, parts=len(parts)))
+
+
+def _parted(packed: Iterable[_Packed], room: int) -> Iterator[list[dict[str, Any]]]:
     waiting: list[dict[str, Any]] = []
     taken = 0
     for one in packed:
         if one.size > room:
             raise ValueError(f"a change of {one.size} bytes")
         if taken + one.size > room:
-            yield message_of(batch_id, source, waiting)
+            yield waiting
             waiting, taken = [], 0
         waiting.append(one.body)
         taken += one.size
     if waiting:
-        yield message_of(batch_id, source, waiting)
+        yield waiting
 
 
 @lru_cache(maxsize=64)

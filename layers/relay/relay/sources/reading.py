@@ -20,6 +20,7 @@ from typing import Any
 
 from relay.domain import moments
 from relay.domain.changes import MAX_SEGMENT_BYTES, Forget, Json, MembershipChange
+from relay.domain.closed_sets import SetPage
 from relay.domain.values import id_of, whole
 from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
 from relay.sources.json_body import MAX_KEYS, flaw_of
@@ -100,6 +101,8 @@ class Reading:
     profiles: Sequence[Incoming]
     misshapen: Sequence[InputError] = ()
     left_out: Sequence[LeftOut] = ()
+    page: SetPage | None = None
+    """The profiles are a page of all members of a segment: who is in none of its pages has left."""
     ignored: Mapping[str, int] = field(default_factory=Counter)
     """How much of the body is none of our business, by a code for each kind."""
     reply: Mapping[str, Json] = field(default_factory=dict)
