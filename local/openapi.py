@@ -25,6 +25,7 @@ from relay.sources.signatures import TOLERANCE_SECONDS
 from relay.version import VERSION
 
 PAGE = Path(__file__).parents[1] / "docs/webhooks.openapi.json"
+SCHEMA = PAGE.parent / "relay-json.schema.json"
 
 _ARGUMENTS: Mapping[str, list[Any]] = {
     "detail": ["What is wrong, without a value of the request."],
@@ -491,5 +492,12 @@ def _list(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def schema_text() -> str:
+    """Return the JSON Schema of relay-json: the same description as that of the endpoint."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Audience Relay: relay-json"}
+    return json.dumps(head | _relay_json(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(text(), encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
