@@ -149,7 +149,7 @@ WHOLE = gzip.compress(b"crm,city\n" + b"".join(b"%d,Oslo\n" % number for number 
         ("crm,city\n1,Zürich\n".encode("latin-1"), "neither in UTF-8 nor in UTF-16"),
         (b'[{"crm": 1}]', "JSON list"),
         (b"PK\x03\x04....", "ZIP"),
-        (b"PAR1\x15\x04", "Parquet"),
+        (b"PAR1\x15\x04", "a Parquet file that cannot be read"),
         (b"-----BEGIN PGP MESSAGE-----\n", "encrypted"),
         (b"crm,crm\n", "two columns of one name"),
         (b'crm,"city\n1,2\n', "begins with a row"),

@@ -1,8 +1,10 @@
 """The rows of a set, part by part, in whatever format each is. Memory is flat: a few rows at a time."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 
-from relay.files import delimited, ndjson
+from relay.files import delimited, ndjson, parquet
 from relay.files.rows import BrokenRow, Part, Require, Row, Unreadable
 from relay.files.text import Lines, encoding_of, head_of, opened, refuse_foreign
 
@@ -24,6 +26,13 @@ def _rows(part: Part, require: Require, columns: Sequence[str] | None) -> Iterat
     with opened(part) as stream:
         head = head_of(stream)
         refuse_foreign(part.name, head)
+        if head.startswith(parquet.MARK):
+            # Its directory stands at its end, and what S3 or gzip streams cannot be read from there.
+            with tempfile.TemporaryFile() as file:
+                shutil.copyfileobj(stream, file, 1 << 20)
+                file.seek(0)
+                yield from parquet.read(part.name, file, require)
+            return
         start = head.decode(encoding_of(head), errors="ignore").lstrip()
         if start.startswith("["):
             raise Unreadable(f"{part.name} is a JSON list; it has to hold one object a line")

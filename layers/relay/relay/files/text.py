@@ -20,8 +20,7 @@ _FOREIGN = (
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook; save it as CSV"),
     (b"\x28\xb5\x2f\xfd", "is compressed by Zstandard; gzip is read"),
     (b"\xff\x06\x00\x00sNaPpY", "is compressed by Snappy; gzip is read"),
-    (b"Obj\x01", "is an Avro file; CSV and NDJSON are read"),
-    (b"PAR1", "is a Parquet file, which is not read yet"),
+    (b"Obj\x01", "is an Avro file; CSV, NDJSON and Parquet are read"),
     (b"-----BEGIN PGP", "is encrypted by PGP; it has to come in the clear"),
 )
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
