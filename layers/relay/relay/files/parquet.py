@@ -23,8 +23,11 @@ ROWS_AT_ONCE = 1_000
 
 def read(name: str, file: BinaryIO, require: Require) -> Iterator[Row | BrokenRow]:
     """Yield the rows of a file that can be read at any place. Raises Unreadable."""
-    import pyarrow
-    import pyarrow.parquet
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise Unreadable(f"{name} is a Parquet file, and pyarrow is not installed here") from None
 
     line = 0
     try:
