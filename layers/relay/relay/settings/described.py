@@ -46,6 +46,13 @@ SOURCE: Final = (
     Described(
         "segments", "The only segments whose memberships are kept, with commas between. Without it all are kept."
     ),
+    Described(
+        "file_identities",
+        "The columns of segment files that are identities: `namespace=column` or one name for both, commas between. "
+        "Without it the namespaces that `profile_key` looks up.",
+        example="crm=CUSTOMER_ID, email",
+    ),
+    Described("file_status", "The column of segment files that says who is a member, where it has a name of its own."),
     Described("description", "For people."),
 )
 """The keys of a source's secret; all are texts."""
