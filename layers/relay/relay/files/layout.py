@@ -109,7 +109,7 @@ class _Folder:
 
     def spark(self) -> Iterator[SegmentSet | None]:
         """Yield the sets in folders with Spark's marks, None for one that is not finished."""
-        marks = defaultdict(dict)  # type: dict[str, dict[str, Listed]]
+        marks: defaultdict[str, dict[str, Listed]] = defaultdict(dict)
         for one in self._all:
             if _name(one.key).startswith("_"):
                 marks[_parent(one.key)][_name(one.key)] = one
