@@ -82,6 +82,13 @@ SOURCE: Final = (
             ("id", "the message's id, the same when it comes again", "message_id"),
         )
     ),
+    Described(
+        "file_identities",
+        "The columns of segment files that are identities: `namespace=column` or one name for both, commas between. "
+        "Without it the namespaces that `profile_key` looks up.",
+        example="crm=CUSTOMER_ID, email",
+    ),
+    Described("file_status", "The column of segment files that says who is a member, where it has a name of its own."),
     Described("description", "For people."),
 )
 """The keys of a source's secret; all are texts."""

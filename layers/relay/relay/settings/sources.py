@@ -8,6 +8,7 @@ from relay.aws import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.domain.expressions import compiled
 from relay.domain.problems import Busy, Fault, SettingsProblem
+from relay.files.members import identity_columns
 from relay.settings.doors import DEFAULT_SECONDS, SecretsDoor
 from relay.settings.faults import MISSING, problem, trimmed, unknown_key
 from relay.settings.names import UnknownSource, is_name
@@ -48,6 +49,10 @@ class SourceSettings:
     """The only segments whose memberships are kept, as references (see `segment_limit`); None keeps all."""
     auth_options: Mapping[str, str] = field(default_factory=dict)
     """What else the way of authentication wants to know."""
+    file_identities: Mapping[str, str] | None = None
+    """Namespaces of identities by the columns of segment files; None takes those that `profile_key` looks up."""
+    file_status: str | None = None
+    """The column of segment files that says who is a member, where it has a name of its own."""
     description: str = ""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """The expressions of the dialect that is told where a body has what."""
@@ -113,6 +118,8 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "profile_key": _fault_of(compiled),
         "segment_namespaces": _nothing,
         "segments": _fault_of(lambda text: segment_limit(text, name)),
+        "file_identities": _fault_of(identity_columns),
+        "file_status": _nothing,
         "description": _nothing,
         **dict.fromkeys(OPTIONS, _nothing),
         **dict.fromkeys(MAPPED_FIELDS, _fault_of(compiled)),
@@ -139,6 +146,8 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         segment_namespaces=frozenset(filter(None, listed)),
         segments=segment_limit(given["segments"], name) if "segments" in given else None,
         auth_options={key: given[key] for key in OPTIONS if key in given},
+        file_identities=identity_columns(given["file_identities"]) if "file_identities" in given else None,
+        file_status=given.get("file_status"),
         description=given.get("description", ""),
         mapping=mapping,
     )
