@@ -1,7 +1,7 @@
 """Closed sets that come in pages through a webhook: who they name, until all pages are there and have been worked on.
 
-pk `set#id`. Per part of a page an item with its ids (sk `ids#page#part`) and a small mark (sk `mark#page#part`): whoever
-looks whether all are there need not read all ids. Missing pages remove nobody: what is not complete a day after
+pk `set#id`. Per part of a page an item with its ids (sk `ids#page#part`) and a small mark (sk `mark#page#part`), so
+that nobody reads all ids to see whether all are there. Missing pages remove nobody: what is not complete a day after
 its first page is dropped.
 """
 
