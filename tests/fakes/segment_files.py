@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from relay.domain.changes import Change, MembershipChange
 from relay.domain.keyed_hash import BUCKETS
 from relay.domain.segment_imports import FilePart, RowFault, SegmentImport
+from relay.files.rows import Row, Unreadable
 from relay.observability import Observability
 from relay.routing import coalesce
 from relay.routing.catalogue import Catalogue
@@ -17,7 +18,7 @@ from relay.routing.merge import Room
 from relay.routing.read import Arrival
 from relay.routing.write import Writer
 from relay.segment_imports.applying import Applier
-from relay.segment_imports.files import FileSet, Member, Row, Unreadable
+from relay.segment_imports.files import FileSet, Member
 from relay.segment_imports.importer import Importer
 from relay.settings.exports import Outline
 from relay.stores import breakers, profiles, segment_imports, segments, waits

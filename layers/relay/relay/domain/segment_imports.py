@@ -47,6 +47,8 @@ class FilePart(NamedTuple):
     key: str
     size: int
     etag: str
+    columns: tuple[str, ...] | None = None
+    """The names of its columns, where a manifest says them and it may have no header."""
 
 
 class RowFault(NamedTuple):

@@ -9,12 +9,13 @@ from relay.domain.closed_sets import Kind
 from relay.domain.problems import Busy
 from relay.domain.profiles import Profile
 from relay.domain.segment_imports import RowFault, SegmentImport
+from relay.files.rows import Row
 from relay.observability import Observability
 from relay.routing import coalesce
 from relay.routing.merge import Draft
 from relay.routing.read import Arrival
 from relay.routing.write import Writer
-from relay.segment_imports.files import Member, Row
+from relay.segment_imports.files import Member
 from relay.stores.receipts import Outcome
 
 DEFECT = "our code met a defect at this row"

@@ -6,10 +6,7 @@ from typing import NamedTuple, Protocol
 
 from relay.domain.changes import Json
 from relay.domain.segment_imports import FilePart, RowFault
-
-
-class Unreadable(Exception):  # noqa: N818 - what is said of a file, not a defect
-    """Files that cannot be read to their ends. The text says why, and holds no values."""
+from relay.files.rows import Row
 
 
 class FileSet(NamedTuple):
@@ -28,14 +25,6 @@ class Member(NamedTuple):
     attributes: Mapping[str, Json]
     is_in: bool = True
     """Whether the row says that the profile is in the segment."""
-
-
-class Row(NamedTuple):
-    """A row as it was read."""
-
-    part: str
-    line: int
-    values: Mapping[str, Json]
 
 
 class Files(Protocol):

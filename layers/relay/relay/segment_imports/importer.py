@@ -24,11 +24,12 @@ from relay.domain.segment_imports import (
     needs_confirmation,
     with_faults,
 )
+from relay.files.rows import Row, Unreadable
 from relay.observability import Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applier
-from relay.segment_imports.files import Files, FileSet, Member, Pages, Row, Unreadable
+from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.database import Database
@@ -40,6 +41,9 @@ PAGE: Final = 5_000
 
 CHUNK: Final = 500
 """Rows that are read, merged and written together."""
+
+AT_ONCE: Final = 4
+"""Chunks under way at the same time, where the database takes its time."""
 
 BUCKETS_AT_ONCE: Final = 8
 
@@ -114,7 +118,11 @@ class Importer:
         return self._end(one, ImportState.CANCELLED, f"cancelled by {by}")
 
     def _look_at_files(self, segment: str, seconds_left: Callable[[], float]) -> None:
-        sets = self._files.sets(segment)
+        try:
+            sets = self._files.sets(segment)
+        except Unreadable as why:
+            self._observe.info("segment files", segment=segment, reason=str(why))
+            return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         begun = [self._begin(segment, one) for one in _newest_first(sets)]
         for one in begun:

@@ -55,7 +55,7 @@ def load(database: Database, import_id: str) -> SegmentImport | None:
 def parts(database: Database, import_id: str) -> Sequence[FilePart]:
     """Return the objects of an import's files, in their order."""
     item = database.get([_parts(import_id)])[0]
-    return [] if item is None else [FilePart(*part) for part in json.loads(str(item["parts"]))]
+    return [] if item is None else list(map(_part, json.loads(str(item["parts"]))))
 
 
 def latest(database: Database, segment: str | None = None, count: int = 20) -> list[SegmentImport]:
@@ -126,6 +126,11 @@ def _header(import_id: str) -> Key:
 
 def _parts(import_id: str) -> Key:
     return Key(Table.CONTROL, f"segment-import#{import_id}", "parts")
+
+
+def _part(given: Sequence[Any]) -> FilePart:
+    key, size, etag, columns = given
+    return FilePart(key, size, etag, None if columns is None else tuple(columns))
 
 
 def _turn(segment: str) -> Key:
