@@ -10,6 +10,7 @@ from relay.domain.closed_sets import SetPage, unpacked
 from relay.domain.problems import Busy
 from relay.stores import closed_sets
 from tests.fakes.routing_world import World, change, member, profile_id
+from tests.unit.routing.test_defects import POISON, poisoned
 
 FIRST, SECOND = (SetPage("s/a", "session", page, 2) for page in (1, 2))
 
@@ -63,3 +64,13 @@ def test_a_page_that_cannot_be_kept_comes_back_and_holds_up_no_other_message(mon
     post(world, SECOND, change(2, member("s/a")))
     assert world.run() == []
     assert is_closed(world)
+
+
+def test_a_change_that_goes_on_alone_is_no_page() -> None:
+    world = World()
+    poisoned(world)
+    post(world, FIRST, change(POISON, member("s/a")), change(1, member("s/a")))
+    assert world.run() == []
+    [alone] = [json.loads(body) for body, _ in world.waiting.values()]
+    assert "set" not in alone
+    assert named(world, FIRST) == {profile_id(1), profile_id(POISON)}

@@ -155,11 +155,13 @@ class Router:
 
     def _kept(self, one: Handed, page: SetPage, fail: Callable[[list[Received], Exception], None]) -> bool:
         """Keep who a page of a closed set names; return whether that went well. `fail` is told what went wrong."""
-        ids = {profile_id for change in one.batch.changes for profile_id in change.profile_ids}
+        # Whom our code trips over is named by the ids that the change has: nobody leaves for our mistake.
+        odd = {profile_id for change, _ in one.defects for profile_id in change.profile_ids}
+        ids = {profile_id for change in one.batch.changes for profile_id in change.profile_ids} - odd
         times = [change.received_at for change in one.batch.changes]
         try:
             found = profiles.follow(self._database, ids)
-            roots = sorted({profiles.root_of(profile_id, found) for profile_id in ids})
+            roots = sorted({profiles.root_of(profile_id, found) for profile_id in ids} | odd)
             closed_sets.add_page(self._database, page, min(times, default=one.message.sent_at), roots)
         except Exception as error:  # noqa: BLE001 - one page must not hold up another message
             fail([one.message], error)
