@@ -359,6 +359,9 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
     ("auth", "secret"),
     [
         ("bearer", "a-long-token"),
+        ("basic", "app:a-long-password"),
+        ("header", "a-long-token"),
+        ("segment", "a-long-key"),
         ("standard-webhooks", SIGNING),
         ("standard-webhooks", f"v1,{SIGNING}"),
         ("standard-webhooks", "a plain text of more than sixteen bytes"),
@@ -366,10 +369,11 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
 )
 def test_bodies_are_signed_as_the_stack_verifies_them(auth: str, secret: str) -> None:
     body = b'{"changes": []}'
-    headers = proof({"auth": auth, "secret": secret}, body, NOW)
+    options = {"auth_header": "X-Key"}
+    headers = proof({"auth": auth, "secret": secret, **options}, body, NOW)
 
-    assert authentic(MODES[auth], [secret], headers, body, now=NOW)
-    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW)
+    assert authentic(MODES[auth], [secret], headers, body, now=NOW, options=options)
+    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW, options=options)
 
 
 def test_a_short_text_in_base64_is_taken_as_it_is() -> None:
