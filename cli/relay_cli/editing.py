@@ -51,7 +51,7 @@ class Kind:
     texts_only: bool = True
     """Whether every value is a text, as in a secret."""
     lists: frozenset[str] = field(default=frozenset())
-    """Fields whose value is a list; on the command line with commas between."""
+    """Fields whose value is a list; on the command line with commas between, or as JSON."""
 
     @property
     def command(self) -> str:
@@ -152,8 +152,21 @@ def edited(relay: Relay, kind: Kind, document: Document) -> Document:
     return {name: document[name] if value == KEPT and name in secrets else value for name, value in found.items()}
 
 
+def tested(relay: Relay, kind: Kind, name: str, document: Document) -> list[Answer]:
+    """Return the stack's warnings of what is written; raises Failure with all that is wrong with it."""
+    answer = relay.ask("validate", kind=kind.word, name=name, document=document, looks=True)
+    if answer["errors"]:
+        raise Failure(
+            f"The {kind.word} {name} is not right as it is written.",
+            "All that is wrong:",
+            f"{kind.command} edit {name}",
+            errors=[dict(one) for one in answer["errors"]],
+        )
+    return list(answer["warnings"])
+
+
 def checked(relay: Relay, kind: Kind, name: str, document: Document, *, looks: bool = True) -> list[Answer]:
-    """Return the stack's warnings of a document; raises Failure with all that is wrong with it."""
+    """Return the stack's warnings of a document to be written; raises Failure with all that is wrong with it."""
     answer = relay.ask("validate", kind=kind.word, name=name, document=document, looks=looks)
     if answer["errors"]:
         raise Failure(
@@ -242,7 +255,7 @@ def _value(kind: Kind, name: str, text: str) -> Any:
     """Return a value of the command line: a text for secrets, else JSON where it is some, else a text."""
     if kind.texts_only:
         return text
-    if name in kind.lists:
+    if name in kind.lists and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     # A number stays the text it was typed as: numbers of lists and fields are texts.
     if text in ("true", "false", "null") or text[:1] in '{["':

@@ -104,7 +104,8 @@ def list_(export: str | None = None, /, *, limit: int = 10, relay: Injected) -> 
         The most runs of each export.
     """
     answer = relay.ask("runs", export=export, limit=limit)
-    relay.screen.show_list(answer["runs"], view.table(answer, relay.now()))
+    requested = [{"requested": one} for one in answer["requested"]]
+    relay.screen.show_list([*answer["runs"], *requested], view.table(answer, relay.now()))
 
 
 @app.command
@@ -141,6 +142,12 @@ def confirm(run: str, /, *, yes: bool = False, relay: Injected) -> None:
     """
     name = run_of(relay, run)
     shown = relay.ask("show", run=name)
+    if shown["state"] != view.NEEDS_CONFIRMATION:
+        raise Failure(
+            f"Run {name} was left as it is.",
+            f"It is {shown['state']}: only a run that needs confirmation can be confirmed.",
+            f"relay runs show {name}",
+        )
     leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
     question = f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
     relay.person.agrees(question, said_before=yes, helps=f"relay runs confirm {name} --yes")
@@ -185,6 +192,10 @@ def report(run: str, /, *, html: Input, relay: Injected) -> None:
 def run_of(relay: Relay, name: str) -> str:
     """Return the run that is meant: a run, or the last one of an export."""
     if "/" not in name:
+        if "." in name:
+            raise UsageFailure(
+                f"{name} is no run, and no export.", f"Did you mean {name.replace('.', '/', 1)}?", "relay runs list"
+            )
         return name
     found = relay.ask("runs", export=name, limit=1)["runs"]
     if not found:
@@ -201,16 +212,15 @@ def _done(relay: Relay, question: str, run: str, said: str) -> None:
 
 def _follow(relay: Relay, run: str, timeout: float) -> int:
     """Show how far a run gets until it ends or waits for somebody, then show it. Ctrl-C does not end the run."""
-    began = relay.now()
+    first: list[Answer] = []
     with relay.screen.progress(f"run {run}", relay.now, SAY_EVERY) as move:
 
         def look() -> Answer | None:
             shown = relay.ask("show", run=run)
             part, said = view.progress(shown)
-            passed = (relay.now() - began).total_seconds()
-            left = "" if not part or part >= 1 or passed < 2 * LOOK_EVERY else f", {span(passed / part - passed)} left"
-            rate = f", {shown['counts'].get('selected', 0) / passed:,.0f}/s" if passed >= LOOK_EVERY else ""
-            move(part, f"{said}{rate}{left}")
+            if not first or first[0]["phase"] != shown["phase"]:
+                first[:] = [shown]
+            move(part, f"{said}{view.pace(first[0], shown)}")
             return None if shown["state"] == view.RUNNING else shown
 
         shown = relay.wait(timeout, look, every=LOOK_EVERY)

@@ -46,7 +46,7 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
         raise Failure(
             f"The webhook answers {posted.status}.",
             str(answer.get("detail") or answer.get("title") or ""),
-            f"relay sources test {source}",
+            _helps(source, posted.status),
             errors=[
                 {"field": str(one.get("pointer") or one.get("field") or "-"), "what": str(one.get("detail") or one)}
                 for one in answer.get("errors") or ()
@@ -57,6 +57,13 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
         relay.screen.show(answer, [Line(Cell(f"{number(answer.get('accepted'))} changes were accepted.", Tone.GOOD))])
         return Exit.WRONG if answer.get("rejected") else Exit.WELL
     return _followed(relay, source, body, posted, proven, timeout)
+
+
+def _helps(source: str, status: int) -> str:
+    """Return what to do after a refusal: the body is at fault, the proof, or the source."""
+    if status in (400, 413, 415, 422):
+        return "correct the file, and send it again"
+    return f"relay sources test {source}"
 
 
 def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[str, str]:
@@ -121,7 +128,8 @@ def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Ma
 
     answer = relay.wait(timeout, look)
     shown = latest[-1]
-    relay.screen.show_list(shown["changes"], view.followed(shown))
+    left_out = [{"left_out": shown["left_out"]}] if shown["left_out"] else []
+    relay.screen.show_list([*shown["changes"], *left_out], view.followed(shown))
     if answer is None:
         why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
         raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")

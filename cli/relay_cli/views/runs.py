@@ -15,8 +15,13 @@ LEAVING = ("leaving", "removed", "kept", "leaving_outstanding", "returned")
 REJECTED = "rejected:"
 WARNING = "warning:"
 
+LEAST_SECONDS = 4
+"""A rate is told of no less than this."""
+
 RUNNING = "running"
 NEEDS_CONFIRMATION = "needs-confirmation"
+WAITING = frozenset({NEEDS_CONFIRMATION, "many-rejected", "refused"})
+"""States of an export's last run in which nothing gets better by itself."""
 
 _TONES = {
     RUNNING: Tone.STRONG,
@@ -41,7 +46,7 @@ EXITS: Mapping[str, Exit] = {
 
 _NEXT = {
     RUNNING: "relay runs show {run} --follow",
-    NEEDS_CONFIRMATION: "relay runs confirm {run}, or mend the data: the next run counts afresh",
+    NEEDS_CONFIRMATION: "relay runs confirm {run}",
     "many-rejected": "relay rejected {export}",
     "stopped": "relay check {connection}",
     "refused": "relay check {connection}",
@@ -186,6 +191,22 @@ def progress(run: Run) -> tuple[float | None, str]:
     rejected = counts.get("rejected", 0)
     said = f"{number(selected)} profiles"
     return part, f"{said}, {number(rejected)} rejected" if rejected else said
+
+
+def pace(first: Run, shown: Run) -> str:
+    """Return the rate since an earlier look in the same phase, and how long the phase takes at this rate.
+
+    Nothing where the time is too short to tell.
+    """
+    passed = shown["seconds"] - first["seconds"]
+    if passed < LEAST_SECONDS:
+        return ""
+    (before, _), (part, _) = progress(first), progress(shown)
+    done = shown["counts"].get("selected", 0) - first["counts"].get("selected", 0)
+    said = f", {done / passed:,.0f}/s" if done > 0 else ""
+    if before is None or part is None or not before < part < 1:
+        return said
+    return f"{said}, {span(passed * (1 - part) / (part - before))} left in this phase"
 
 
 def _expected(run: Run) -> int:

@@ -236,6 +236,14 @@ def test_a_forgetting_that_is_only_looked_at_asks_nobody(relay: Terminal, door: 
     assert [question["since"] for _, question in door.asked] == [at]
 
 
+def test_a_forgetting_says_what_it_waits_for(relay: Terminal, door: FakeDoor) -> None:
+    states = iter(["waiting", "waiting", "done"])
+    waiting = [{"export": "product/power", "why": "a call is open"}]
+    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
+
+    assert relay("forget", "p-1", "--yes").err.splitlines() == ["It waits for product/power."]
+
+
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
     door.answers["segments"] = SEGMENTS
 
@@ -244,7 +252,7 @@ def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
         "crm/trial\t-\t0 s ago\t-\t-\t-",
         "Exports name segments that were never seen: crm/typo.",
     ]
-    assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
+    assert relay("segments", "list", "--json").json_lines == [*SEGMENTS["segments"], {"never_seen": "crm/typo"}]
 
 
 def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
