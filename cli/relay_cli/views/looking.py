@@ -9,6 +9,8 @@ from relay_cli.views import runs
 
 _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
 _NOBODY = "-"
+_OUTCOMES = ("merged", "stale", "ignored", "rejected")
+"""What became of all changes of a source since its first message."""
 
 
 def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -57,10 +59,10 @@ def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
                 Cell("valid", Tone.GOOD) if one["valid"] else Cell(_text_of(one.get("problem"), "invalid"), Tone.BAD),
                 ago(one.get("last_message_at"), now),
                 number(one.get("rate_per_minute")),
-                *(number(changes.get(name, 0)) for name in ("accepted", "merged", "rejected")),
+                *(number(changes.get(name, 0)) for name in _OUTCOMES),
             ]
         )
-    names = ("source", "state", "last message", "per minute", "accepted", "merged", "rejected")
+    names = ("source", "state", "last message", "per minute", *_OUTCOMES)
     return Table(names, rows, title="Sources", numbers=frozenset(names[3:]))
 
 
