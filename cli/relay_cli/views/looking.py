@@ -14,6 +14,8 @@ _PASSES = "wait"
 """Who must act about a stop that passes by itself."""
 _CONSENT = "privacy_consent"
 """The field that a connection's problem names when nobody has agreed yet."""
+_OUTCOMES = ("merged", "stale", "ignored", "rejected")
+"""What became of all changes of a source since its first message."""
 
 
 def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -102,10 +104,10 @@ def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
                 Cell("valid", Tone.GOOD) if one["valid"] else Cell(_text_of(one.get("problem"), "invalid"), Tone.BAD),
                 ago(one.get("last_message_at"), now),
                 number(one.get("rate_per_minute")),
-                *(number(changes.get(name, 0)) for name in ("accepted", "merged", "rejected")),
+                *(number(changes.get(name, 0)) for name in _OUTCOMES),
             ]
         )
-    names = ("source", "state", "last message", "per minute", "accepted", "merged", "rejected")
+    names = ("source", "state", "last message", "per minute", *_OUTCOMES)
     return Table(names, rows, title="Sources", numbers=frozenset(names[3:]))
 
 

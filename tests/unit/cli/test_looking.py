@@ -34,7 +34,7 @@ def test_status_shows_everything_on_one_screen(relay: Terminal) -> None:
         "Not all is well: look at shop, product; 2 profiles are set aside; 3 messages lie in dead-letter queues"
     )
     for shown in (
-        "crm\tvalid\t3 min ago",
+        "crm\tvalid\t3 min ago\t42.0\t1,100\t90\t3\t7",
         "shop\tsecret: is missing",
         "newsletter/vip\tactive",
         "unpaid",
