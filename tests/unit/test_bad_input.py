@@ -38,6 +38,9 @@ OTHERS = {202, 400, 401, 413, 422}
 """The statuses of a dialect, while nothing here is in trouble."""
 
 
+MAPPED = {"each": "rows", "identities": "{crm: id}", "segment": "audience", "in": "is_in", "at": "at"}
+
+
 class Endpoint:
     """The handler with a source for each dialect and each way of authentication."""
 
@@ -48,7 +51,8 @@ class Endpoint:
         for dialect in DIALECTS:
             for mode in MODES:
                 texts = {"dialect": dialect, "auth": mode, "secret": SECRET, "profile_key": "identities.*[]"}
-                secrets[f"relay/sources/{dialect}-{mode}"] = {**texts, **OPTIONS.get(mode, {})}
+                mapped = MAPPED if dialect == "mapped" else {}
+                secrets[f"relay/sources/{dialect}-{mode}"] = {**texts, **OPTIONS.get(mode, {}), **mapped}
         self._settings = Settings("relay", secrets=secrets, ssm=FakeParameters(), clock=self._clock)
 
     def post(self, dialect: str, mode: str, raw: bytes, headers: Mapping[str, str]) -> tuple[int, list[Any]]:
