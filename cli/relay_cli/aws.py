@@ -148,6 +148,11 @@ class Aws:
             return None
         return str(answer["Parameter"]["Value"])
 
+    def export_version(self, key: str) -> int:
+        """See `Door.export_version`."""
+        answer = self._call("ssm", "get_parameter", Name=self._parameter(key), WithDecryption=True)
+        return int(answer["Parameter"]["LastModifiedDate"].timestamp() * 1000)
+
     def put_export(self, key: str, text: str, *, new: bool) -> None:
         """See `Door.put_export`."""
         self._call("ssm", "put_parameter", Name=self._parameter(key), Value=text, Type="String", Overwrite=not new)

@@ -80,6 +80,10 @@ class Door(Protocol):
         """Return an export's text, None where there is none."""
         ...
 
+    def export_version(self, key: str) -> int:
+        """Return when an export was written last, in milliseconds of UNIX time: what runs name as their settings."""
+        ...
+
     def put_export(self, key: str, text: str, *, new: bool) -> None:
         """Write an export; with `new` only where there is none."""
         ...

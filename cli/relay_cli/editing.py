@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,6 +103,17 @@ def completed(relay: Relay, kind: Kind, begun: Document, given: Given, *, asks: 
         _take(document, name)
     known = kind.fields(described, document)
     secrets = {one.name for one in known if one.secret}
+    _refuse_arguments(given, secrets)
+    if given.secret_file is not None:
+        document |= _secrets(relay, given.secret_file, known, document)
+    if asks and relay.person.is_there:
+        _ask(relay, kind, described, document)
+        # Which fields are secret may depend on what was asked for.
+        _refuse_arguments(given, {one.name for one in kind.fields(described, document) if one.secret})
+    return document
+
+
+def _refuse_arguments(given: Given, secrets: Collection[str]) -> None:
     for text in given.set:
         if _assignment(text)[0] in secrets:
             raise UsageFailure(
@@ -110,17 +121,22 @@ def completed(relay: Relay, kind: Kind, begun: Document, given: Given, *, asks: 
                 "Arguments lie in the history of the shell and in the list of processes.",
                 "--secret-file FILE (or - for standard input), or leave it out to be asked",
             )
-    if given.secret_file is not None:
-        document |= _secrets(relay, given.secret_file, known, document)
-    if asks and relay.person.is_there:
-        _ask(relay, kind, described, document)
-    return document
+
+
+def hidden(kind: Kind, described: Answer, document: Document) -> set[str]:
+    """Return the fields of a document that nobody is shown: secrets, and in a secret whatever the stack does not know.
+
+    A destination that is misspelt has no fields that are known.
+    """
+    known = kind.fields(described, document)
+    unknown = set(document) - {one.name for one in known} if kind.texts_only else set()
+    return {one.name for one in known if one.secret} | unknown
 
 
 def edited(relay: Relay, kind: Kind, document: Document) -> Document:
     """Let somebody edit a document as JSON; secrets stand in it as `(unchanged)` and can be replaced."""
     described = relay.ask("describe")
-    secrets = {one.name for one in kind.fields(described, document) if one.secret}
+    secrets = hidden(kind, described, document)
     shown = {name: KEPT if name in secrets else value for name, value in document.items()}
     if not relay.person.is_there:
         raise PersonNeeded(

@@ -51,6 +51,12 @@ class AwsRefused(Failure):
     exit = Exit.REFUSED
 
 
+class Interrupted(Failure):
+    """Somebody interrupted what had begun to change something."""
+
+    exit = Exit.INTERRUPTED
+
+
 class TimedOut(Failure):
     """What was waited for did not happen in time. It goes on all the same."""
 

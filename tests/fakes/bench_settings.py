@@ -39,7 +39,7 @@ class BenchSettings:
         """Delete an export."""
         del self.saved[key]
 
-    def export(self, key: str, *, at_least: int = 0) -> Export:
+    def export(self, key: str, *, at_least: int = 0, fresh: bool = False) -> Export:
         if key in self.problems:
             raise self.problems[key]
         if key not in self.saved:

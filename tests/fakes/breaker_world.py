@@ -45,7 +45,7 @@ class MemorySettings:
     """As they are read past what is kept; `kept` is what was read before."""
     kept: dict[str, Credentials] = field(default_factory=dict)
 
-    def export(self, key: str, *, at_least: int = 0) -> Export:
+    def export(self, key: str, *, at_least: int = 0, fresh: bool = False) -> Export:
         if key in self.problems:
             raise self.problems[key]
         if key not in self.saved:

@@ -58,7 +58,7 @@ class SimSettings:
             self._seen = self.now(), dict(self.console.exports), set(self.console.invalid), dict(self.console.secrets)
         return self._seen
 
-    def export(self, key: str, *, at_least: int = 0) -> Export:
+    def export(self, key: str, *, at_least: int = 0, fresh: bool = False) -> Export:
         export = self._find(key)
         if export.version < at_least:
             self._seen = None

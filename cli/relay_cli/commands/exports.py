@@ -146,7 +146,8 @@ def edit(
     from_
         A JSON file with fields; - for standard input.
     """
-    before = _document(relay, export)
+    # What a file replaces need not be readable.
+    before = _document(relay, export) if from_ is None else _replaced(relay, export)
     kind = _kind_of(relay, export)
     given = Given(set_, unset, from_)
     document = edited(relay, kind, before) if given == Given() else completed(relay, kind, before, given, asks=False)
@@ -275,7 +276,7 @@ def remove(export: str, /, *, take_members_out: bool = False, yes: bool = False,
     yes
         Do not ask.
     """
-    document = _document(relay, export)
+    document = _document(relay, export) if take_members_out else _replaced(relay, export)
     kind = _kind_of(relay, export)
     removing.remove(relay, kind, export, document, take_members_out=take_members_out, yes=yes)
 
@@ -317,6 +318,16 @@ def _document(relay: Relay, export: str) -> Document:
             f"relay exports edit {export} --from FILE",
         )
     return document
+
+
+def _replaced(relay: Relay, export: str) -> Document:
+    """Return what is written down of an export, nothing where it is no JSON object."""
+    try:
+        return _document(relay, export)
+    except UsageFailure:
+        raise
+    except Failure:
+        return {}
 
 
 def _shown(value: Any) -> str:

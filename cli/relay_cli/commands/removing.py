@@ -1,11 +1,11 @@
 """Removing an export: what stays at the destination, what is removed here and when."""
 
 import json
-from datetime import datetime
+import shlex
 
 from relay_cli.editing import Document, Kind, checked
-from relay_cli.failures import Failure, TimedOut
-from relay_cli.parts import Cell, Line, Tone, number, parse_time
+from relay_cli.failures import AwsRefused, Failure, Interrupted, TimedOut
+from relay_cli.parts import Cell, Line, Tone, number
 from relay_cli.relay import Answer, Relay
 from relay_cli.views import runs as runs_view
 
@@ -60,8 +60,41 @@ def _taken_out(relay: Relay, kind: Kind, export: str, document: Document) -> Ans
     if document.get("only_if") != NOBODY or document.get("state") != "active":
         emptied = {**document, "state": "active", "only_if": NOBODY}
         checked(relay, kind, export, emptied, looks=False)
+        _require_runs(relay)
         relay.door.put_export(export, json.dumps(emptied, indent=2, ensure_ascii=False), new=False)
-    name = _started(relay, export, relay.now())
+    try:
+        return _emptied(relay, export)
+    except KeyboardInterrupt:
+        _say_what_is_written(relay, export, document)
+        helps = f"relay exports remove {export} --take-members-out, which goes on from here"
+        raise Interrupted("interrupted", "The export is still there.", helps) from None
+    except Failure:
+        _say_what_is_written(relay, export, document)
+        raise
+
+
+def _require_runs(relay: Relay) -> None:
+    """Raise AwsRefused where the caller may not start runs: by a question that changes nothing."""
+    try:
+        relay.ask("confirm", run="none")
+    except AwsRefused:
+        raise
+    except Failure:
+        # There is no such run, and the stack has said so.
+        return
+
+
+def _say_what_is_written(relay: Relay, export: str, document: Document) -> None:
+    only_if = document.get("only_if")
+    before = f"--set state={document.get('state', 'active')} "
+    before += "--unset only_if" if only_if is None else f"--set only_if={shlex.quote(str(only_if))}"
+    relay.screen.note(f"{export} is written so that everybody leaves: state is active, only_if is {NOBODY}.", Tone.WARN)
+    if only_if != NOBODY:
+        relay.screen.note(f"As it was before: relay exports edit {export} {before}")
+
+
+def _emptied(relay: Relay, export: str) -> Answer:
+    name = _started(relay, export, relay.door.export_version(export))
     run = _ended(relay, export, name)
     if run["state"] != "finished":
         raise Failure(f"{runs_view.sentence(run).text}", "The export is still there.", f"relay runs show {name}")
@@ -75,8 +108,8 @@ def _taken_out(relay: Relay, kind: Kind, export: str, document: Document) -> Ans
     return run
 
 
-def _started(relay: Relay, export: str, since: datetime) -> str:
-    """Return a run that began after the edit: ours, or one that the stack started by itself."""
+def _started(relay: Relay, export: str, settings: int) -> str:
+    """Return a run under the settings that were written: ours, or one that the stack started by itself."""
     reasons: list[str] = []
 
     def look() -> str | None:
@@ -85,8 +118,7 @@ def _started(relay: Relay, export: str, since: datetime) -> str:
             return str(answer["run"])
         reasons.append(answer["reason"])
         latest = relay.ask("runs", export=export, limit=1)["runs"]
-        began = parse_time(latest[0]["started_at"]) if latest else None
-        return str(latest[0]["run"]) if began is not None and began >= since else None
+        return str(latest[0]["run"]) if latest and latest[0]["settings"] >= settings else None
 
     relay.screen.note("waiting for the run that takes everybody out")
     name = relay.wait(STARTS_WITHIN, look, every=LOOK_EVERY)

@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from relay_cli.editing import Given, Kind, checked, completed, edited, masked, require_name, say_warnings, tested
+from relay_cli.editing import (
+    Given,
+    Kind,
+    checked,
+    completed,
+    edited,
+    hidden,
+    masked,
+    require_name,
+    say_warnings,
+    tested,
+)
 from relay_cli.failures import UsageFailure
 from relay_cli.parts import Cell, Facts, Line, Text, Tone
 from relay_cli.relay import Answer, Relay, unknown
@@ -11,8 +22,7 @@ from relay_cli.relay import Answer, Relay, unknown
 def show(relay: Relay, kind: Kind, name: str, *, show_secrets: bool) -> None:
     """Show what is written down, secrets masked unless asked for."""
     document = fields_of(relay, kind, name)
-    secrets = [one.name for one in kind.fields(relay.ask("describe"), document) if one.secret]
-    shown = document if show_secrets else masked(document, secrets)
+    shown = document if show_secrets else masked(document, hidden(kind, relay.ask("describe"), document))
     rows: list[tuple[str, Text]] = [(key, str(value)) for key, value in shown.items()]
     relay.screen.show(shown, [Facts(rows, title=f"{kind.word.capitalize()} {name}")])
 

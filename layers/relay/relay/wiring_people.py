@@ -74,6 +74,7 @@ class People:
             stack.forgetting,
             lambda asked: self.finder.find(asked).profiles,
             dead_changes,
+            stack.clock,
         )
 
     @cached_property

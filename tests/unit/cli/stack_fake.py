@@ -293,6 +293,8 @@ class FakeDoor(Door):
     answers: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
     exports: dict[str, str] = field(default_factory=dict)
+    edits: dict[str, int] = field(default_factory=dict)
+    """How often each export was written."""
     schedules: dict[str, Schedule] = field(default_factory=dict)
     lying: dict[str, list[QueueMessage]] = field(default_factory=dict)
     posted: list[tuple[str, bytes, Mapping[str, str]]] = field(default_factory=list)
@@ -310,6 +312,7 @@ class FakeDoor(Door):
         return "https://api.example.com/v1/webhooks"
 
     def invoke(self, function: str, question: Mapping[str, Any]) -> Any:
+        self._deny(function)
         self.asked.append((function, dict(question)))
         published.check(f"question_{question['ask']}", question)
         answered = self._answered(question)
@@ -349,9 +352,13 @@ class FakeDoor(Door):
     def export(self, key: str) -> str | None:
         return self.exports.get(key)
 
+    def export_version(self, key: str) -> int:
+        return 1732690000000 + self.edits.get(key, 0)
+
     def put_export(self, key: str, text: str, *, new: bool) -> None:
         assert new is (key not in self.exports)
         self.exports[key] = text
+        self.edits[key] = self.edits.get(key, 0) + 1
 
     def delete_export(self, key: str) -> None:
         del self.exports[key]

@@ -202,10 +202,10 @@ def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeD
     assert (refused.code, asked_before) == (3, 0)
     assert ended.code == 0
     assert {function for function, _ in door.asked} == {"forget"}
-    assert [(asked["profile"], asked["at_destinations"]) for _, asked in door.asked] == [
-        ("crm:c-1001", True),
-        ("p-1", True),
-        ("p-1", True),
+    assert [(asked["profile"], "at_destinations" in asked, "since" in asked) for _, asked in door.asked] == [
+        ("crm:c-1001", True, False),
+        ("p-1", False, True),
+        ("p-1", False, True),
     ]
     for line in (
         "p-1 is forgotten.",
@@ -223,7 +223,17 @@ def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: Fake
     ended = relay("forget", "p-1", "--yes", "--timeout", "5")
 
     assert (ended.code, "being forgotten" in ended.lines[0]) == (5, True)
-    assert "relay forget p-1 --yes" in ended.err
+    assert f"relay forget {FORGOTTEN['profile']} --since {FORGOTTEN['at']}" in ended.err
+    first, *rest = [question for _, question in door.asked]
+    assert "since" not in first
+    assert {question["since"] for question in rest} == {FORGOTTEN["at"]}
+
+
+def test_a_forgetting_that_is_only_looked_at_asks_nobody(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["forget"] = FORGOTTEN
+    at = str(FORGOTTEN["at"])
+    assert relay("forget", "p-1", "--since", at).code == 0
+    assert [question["since"] for _, question in door.asked] == [at]
 
 
 def test_a_forgetting_says_what_it_waits_for(relay: Terminal, door: FakeDoor) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relay_cli.door import Schedule
+from relay_cli.failures import AwsRefused
 from tests.unit.cli.stack_fake import STOP, FakeDoor, Terminal, run
 
 NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret", "profile_key": "identities.crm"}
@@ -381,6 +382,58 @@ def test_an_export_stays_while_somebody_is_still_there(relay: Terminal, door: Fa
     assert "newsletter/vip" in door.exports
 
 
+def test_a_run_of_before_is_not_taken_for_the_one_that_takes_everybody_out(relay: Terminal, door: FakeDoor) -> None:
+    """Given a run under older settings and a clock here that is slow, Then the export stays."""
+    leaving(door)
+    emptying = Emptying(door)
+    emptying.starts = iter([None] * 1000)
+    door.answers["runs"] = {"runs": [run("01RUN4", started_at="2099-01-01T00:00:00Z", settings=1732690000000)]}
+    ended = relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes")
+    assert (ended.code, "newsletter/vip" in door.exports) == (5, True)
+
+
+def test_whoever_may_start_no_run_empties_nothing(relay: Terminal, door: FakeDoor) -> None:
+    leaving(door)
+    Emptying(door)
+    before = dict(door.exports)
+    door.denied["admin"] = AwsRefused("AWS refused lambda:InvokeFunction.")
+    assert relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes").code == 4
+    assert door.exports == before
+
+
+def test_an_export_that_is_no_json_can_be_mended_and_removed(relay: Terminal, door: FakeDoor) -> None:
+    good = door.exports["newsletter/vip"]
+    door.exports["newsletter/vip"] = "{"
+    assert relay("exports", "edit", "newsletter/vip", "--set", "state=paused").code == 1
+    assert relay("exports", "edit", "newsletter/vip", "--from", "-", stdin=good).code == 0
+    assert json.loads(door.exports["newsletter/vip"]) == json.loads(good)
+    door.exports["newsletter/vip"] = "{"
+    assert relay("exports", "remove", "newsletter/vip", "--yes").code == 0
+    assert "newsletter/vip" not in door.exports
+
+
+def test_secrets_of_a_misspelt_destination_are_shown_to_nobody(relay: Terminal, door: FakeDoor) -> None:
+    door.secrets["connections/newsletter"]["destination"] = "activecampain"
+    assert "k3y" not in relay("connections", "show", "newsletter").out
+    shown: list[str] = []
+
+    def look(text: str) -> str:
+        shown.append(text)
+        return text
+
+    relay.edits = look
+    relay("connections", "edit", "newsletter", keys="")
+    assert shown
+    assert "k3y" not in shown[0]
+
+
+def test_a_secret_is_no_argument_where_the_destination_is_asked_for_later(relay: Terminal, door: FakeDoor) -> None:
+    line = ["connections", "add", "fresh", "--set", "api_key=TOPSECRET"]
+    ended = relay(*line, keys="activecampaign\n" + "x\n" * 9)
+    assert (ended.code, "connections/fresh" in door.secrets) == (2, False)
+    assert "TOPSECRET" not in ended.out + ended.err
+
+
 def test_nobody_is_taken_out_where_leavers_are_kept(relay: Terminal, door: FakeDoor) -> None:
     before = dict(door.exports)
 
@@ -408,8 +461,10 @@ def test_taking_members_out_goes_on_where_it_was_interrupted(relay: Terminal, do
         raise KeyboardInterrupt
 
     relay.on_sleep = interrupt
-    assert relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes").code == 130
-    assert "newsletter/vip" in door.exports
+    ended = relay("exports", "remove", "newsletter/vip", "--take-members-out", "--yes")
+    assert (ended.code, "newsletter/vip" in door.exports) == (130, True)
+    assert "newsletter/vip is written so that everybody leaves" in ended.err
+    assert "relay exports edit newsletter/vip --set state=active --unset only_if" in ended.err
 
     relay.on_sleep = lambda: None
     Emptying(door)

@@ -93,15 +93,15 @@ class ParametersDoor:
         self._kept = _Kept[Parameter](seconds, clock)
         self._listings = _Kept[Mapping[str, Parameter | SettingsProblem]](seconds, clock)
 
-    def one(self, key: str, *, at_least: int = 0) -> Parameter:
-        """Return a parameter, read afresh when what is kept is older than version `at_least`.
+    def one(self, key: str, *, at_least: int = 0, fresh: bool = False) -> Parameter:
+        """Return a parameter, read afresh where asked, and when what is kept is older than version `at_least`.
 
         Raises UnknownExport when there is none, another SettingsProblem or Busy.
         """
         return self._kept.get(
             key,
             lambda: self._read(key),
-            usable=(lambda parameter: parameter.version >= at_least) if at_least else None,
+            usable=(lambda parameter: not fresh and parameter.version >= at_least) if at_least or fresh else None,
         )
 
     def all(self) -> Mapping[str, Parameter | SettingsProblem]:

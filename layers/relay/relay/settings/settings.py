@@ -45,13 +45,13 @@ class Settings(Sources):
         texts = self._secrets.fields(f"{self._prefix}/connections/{name}", unknown, fresh=fresh)
         return connection_of(name, texts, self._destinations)
 
-    def export(self, key: str, *, at_least: int = 0) -> Export:
-        """Return the export `connection/export` in version `at_least` or newer.
+    def export(self, key: str, *, at_least: int = 0, fresh: bool = False) -> Export:
+        """Return the export `connection/export` in version `at_least` or newer; `fresh` reads past what is kept.
 
         Raises StaleSettings when only an older version can be read yet, UnknownExport when there is none (any more).
         """
         connection, name = split_key(key)
-        parameter = self._parameters.one(key, at_least=at_least)
+        parameter = self._parameters.one(key, at_least=at_least, fresh=fresh)
         if parameter.version < at_least:
             raise StaleSettings("stale_settings", f"export {key} is not readable in version {at_least} yet")
         return self._export(connection, name, parameter)

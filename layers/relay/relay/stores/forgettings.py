@@ -11,7 +11,7 @@ from typing import Final
 
 from relay.domain import moments
 from relay.domain.profiles import Forgotten
-from relay.stores.database import Database, Item, Key, Table, Update
+from relay.stores.database import ABSENT, Database, Item, Key, Table, Update
 
 FORMAT: Final = 1
 
@@ -54,8 +54,9 @@ def departed(profile: str, forgotten: Forgotten, export: str, departures: Mappin
 
 
 def end(database: Database, profile: str, forgotten: Forgotten, now: datetime) -> None:
-    """Note that nothing more is to be done."""
-    database.write([Update(_key(profile, forgotten), {**_rest(forgotten), "ended_at": moments.text(now)})])
+    """Note that nothing more is to be done; noted again, the first time stays."""
+    ended = {**_rest(forgotten), "ended_at": moments.text(now)}
+    database.write([Update(_key(profile, forgotten), ended, expect={"ended_at": ABSENT})])
 
 
 def _update(profile: str, forgotten: Forgotten, add: Mapping[str, int]) -> Update:

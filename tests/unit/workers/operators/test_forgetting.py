@@ -151,6 +151,51 @@ def test_who_was_forgotten_and_came_back_is_forgotten_once_more(bench: Bench) ->
     assert bench.assigned(4) == set()
 
 
+def test_who_asks_how_far_it_is_forgets_nobody_who_came_back(bench: Bench) -> None:
+    at = ask(bench)["at"]
+    bench.work_off()
+    ask(bench, since=at)
+    bench.clock.time += 7 * 24 * 60 * MINUTE
+    bench.store(4, email=ANN, name="Ann")
+    bench.reconcile(4)
+    assert ask(bench, since=at)["state"] == "done"
+    [profile] = profiles.load(bench.database, [person(4)])
+    assert profile is not None
+    assert profile.attributes, "the newcomer is forgotten, too"
+    wrong = moments.text(bench.clock.now())
+    assert refused(bench, profile=person(4), since=wrong)["code"] == "unknown_forgetting"
+
+
+def test_what_lay_in_the_store_until_the_end_remains_in_backups_from_then_on(bench: Bench) -> None:
+    bench.edit(active=False)
+    at = ask(bench)["at"]
+    bench.clock.time += 20 * 24 * 60 * MINUTE
+    assert backups_until(ask(bench, since=at)) == bench.clock.now() + timedelta(days=35)
+    bench.edit(active=True)
+    bench.pass_time(40 * MINUTE)
+    done = ask(bench, since=at)
+    assert done["state"] == "done"
+    until = backups_until(done)
+    assert until > moments.parse(at) + timedelta(days=55)
+    bench.clock.time += 24 * 60 * MINUTE
+    assert backups_until(ask(bench, since=at)) == until
+
+
+def backups_until(answer: Any) -> Any:
+    [until] = [one["until"] for one in answer["remains"] if one["where"] == "backups of the tables"]
+    return moments.parse(until)
+
+
+def test_who_came_back_before_the_destination_was_asked_to_delete_is_told(bench: Bench) -> None:
+    at = ask(bench, at_destinations=True)["at"]
+    bench.clock.time += MINUTE
+    bench.store(4, email=ANN, name="Ann")
+    bench.work_off()
+    answer = ask(bench, at_destinations=True, since=at)
+    assert bench.tool.deleted == []
+    assert [one["where"] for one in answer["remains"] if "came back" in one["what"]] == ["destinations"]
+
+
 def test_a_change_that_forgets_is_done_by_route_and_the_clock(bench: Bench) -> None:
     change = Change((person(4),), bench.clock.now(), forget=Forget.AT_DESTINATIONS)
     body = changes.to_json(ChangeBatch("b", "shop", [change]))

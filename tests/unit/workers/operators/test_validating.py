@@ -143,6 +143,15 @@ def test_a_mapping_that_finds_nothing_is_refused_with_what_is_there(bench: Bench
     assert "did you mean email?" in error["what"]
 
 
+@pytest.mark.parametrize("text", ["attributes.name == 'Kim'", "attributes.name == 'Tom'"])
+def test_whoever_may_only_look_learns_no_value_by_expressions(bench: Bench, text: str) -> None:
+    """Given an expression that asks for a value, Then the answer is the same whether or not somebody has it."""
+    assert looked(bench, only_if=text) == {"errors": [], "warnings": []}
+    mapped = {"email": f"{text} && attributes.email || attributes.nosuch"}
+    [error] = looked(bench, mapping=mapped)["warnings"]
+    assert error["what"].endswith("there is no nosuch in attributes. There are email, name")
+
+
 def test_what_the_account_does_not_have_is_refused(bench: Bench) -> None:
     bench.tool.findings = [
         Finding(f"{CONNECTION}/new", Level.ERROR, "list 99 is not there"),

@@ -66,6 +66,11 @@ class Expression:
         return result
 
     @property
+    def is_path(self) -> bool:
+        """Whether it is nothing but names and positions, such as `attributes.email`."""
+        return self._path is not None
+
+    @property
     def paths(self) -> list[tuple[str, ...]]:
         """The paths of names that are looked up from the top of the view, as they come."""
         return paths_in(self._tree)

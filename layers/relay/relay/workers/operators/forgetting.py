@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain import moments
 from relay.domain.changes import Forget
@@ -52,11 +53,14 @@ _WHERE: Final = {
 
 
 class ForgetPerson(Question):
-    """Forget a person. Asked again it says how far that is; it goes on by itself whether or not anybody asks."""
+    """Forget a person. It goes on by itself. Asked again with `since` it says how far it is."""
 
     profile: str = Field(description="A profile id, `source:key`, `namespace:value`, or an identity.")
     at_destinations: bool = Field(
         False, description="Delete the contact or user at the destinations, too, where the vendor's API can."
+    )
+    since: str | None = Field(
+        None, description="The `at` of the first answer: only that forgetting is meant, whoever came back since."
     )
 
 
@@ -117,6 +121,7 @@ class ForgettingOnRequest:
         forgetting: Forgetting,
         find: Callable[[str], Sequence[Profile]],
         dead_changes: Callable[[Sequence[str], datetime], tuple[int, bool]],
+        clock: Clock,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -124,11 +129,15 @@ class ForgettingOnRequest:
         self._forgetting = forgetting
         self._find = find
         self._dead_changes = dead_changes
+        self._clock = clock
 
     def forget(self, asked: ForgetPerson) -> ForgottenPerson:
         """Forget a person, or go on with it. Raises QuestionProblem when nobody, or more than one, is meant."""
         profile = self._one(asked.profile)
-        self._forgetting.begin(profile.id, Forget.AT_DESTINATIONS if asked.at_destinations else Forget.HERE)
+        if asked.since is None:
+            self._forgetting.begin(profile.id, Forget.AT_DESTINATIONS if asked.at_destinations else Forget.HERE)
+        elif profile.forgotten is None or moments.text(profile.forgotten.at) != asked.since:
+            raise QuestionProblem("unknown_forgetting", "nobody was forgotten then", field="since")
         listing = self._settings.exports()
         progress = self._forgetting.step(profile.id, listing)
         if progress is None:
@@ -161,7 +170,8 @@ class ForgettingOnRequest:
     def _remains(
         self, progress: Progress, kept: Kept, exports: Iterable[Export], *, is_all_seen: bool
     ) -> Iterator[Remains]:
-        at = progress.forgotten.at
+        # Until the end something of it may still be stored, and is in each day's backup.
+        at = self._clock.now() if kept.ended_at is None else kept.ended_at
 
         def until(span: timedelta) -> str:
             return moments.text(at + span)
@@ -177,6 +187,9 @@ class ForgettingOnRequest:
             yield Remains(where="dead-letter queue of changes", what=what, until=until(DEAD_MESSAGES_KEPT))
         yield Remains(where="segment files", what="whatever the platform wrote", until=until(FILES_KEPT))
         yield Remains(where="backups of the tables", what="all that was stored", until=until(BACKUPS_KEPT))
+        if progress.forgotten.at_destinations and not progress.profile.is_tombstone:
+            what = "the contact or user of whoever came back with something newer: it is not deleted"
+            yield Remains(where="destinations", what=what, until=None)
         for export in sorted(exports, key=lambda one: one.key):
             how_long = self._destinations(export.destination).kept_after_delete
             if (export.key, ends.DELETED) in kept.departures and how_long is not None:

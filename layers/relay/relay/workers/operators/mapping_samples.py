@@ -57,9 +57,13 @@ def look_at(
     destinations: Callable[[str], Destination],
     exports: Sequence[Export],
     now: Callable[[], float] = time.monotonic,
+    *,
+    names_only: bool = False,
 ) -> list[Finding]:
     """Try the mappings of exports of one connection; trouble is a finding too, never an exception.
 
+    With `names_only` it is told which names no profile has, and nothing that depends on values: whoever may choose the
+    expressions could ask for values with them.
     A defect of ours that one profile meets leaves out that profile alone.
     """
     until = now() + MOST_SECONDS
@@ -68,7 +72,7 @@ def look_at(
         if now() >= until:
             found.append(Finding(export.key, Level.OK, "its mapping was not tried on profiles: no time was left"))
             continue
-        trial = Trial(export, destinations(export.destination))
+        trial = Trial(export, destinations(export.destination), names_only=names_only)
         failed: list[Exception] = []
         try:
             for profile in islice(_members(database, export, lambda: now() < until, failed), MOST_PROFILES):
@@ -120,7 +124,8 @@ class _Place:
 class Trial:
     """Works an export's mapping out for one profile after the other, and says what it found. Pure."""
 
-    def __init__(self, export: Export, destination: Destination) -> None:
+    def __init__(self, export: Export, destination: Destination, *, names_only: bool = False) -> None:
+        self._names_only = names_only
         self._export = export
         self._destination = destination
         self._tried = 0
@@ -154,8 +159,28 @@ class Trial:
         """Return what is wrong with the mapping as far as the sample shows; nothing without a sample."""
         if self._tried == 0:
             return []
-        found = [self._finding_of_only_if(), *(self._finding(field, seen) for field, seen in self._seen.items())]
+        found = (
+            list(self._findings_of_names())
+            if self._names_only
+            else [self._finding_of_only_if(), *(self._finding(field, seen) for field, seen in self._seen.items())]
+        )
         return [finding for finding in found if finding is not None]
+
+    def _findings_of_names(self) -> Iterator[Finding | None]:
+        """Yield what is wrong with names. A path with a name that nobody has finds nothing in anybody: that is told."""
+        every = [("only_if", self._only_if), *((f"mapping.{name}", seen) for name, seen in self._seen.items())]
+        for name, seen in every:
+            missing = None if seen is None else self._missing_of(seen)
+            if seen is None or missing is None:
+                continue
+            if seen.expression.is_path:
+                yield (
+                    self._finding_of_only_if() if seen is self._only_if else self._finding(name.split(".", 1)[1], seen)
+                )
+            else:
+                tried = f"{self._tried} profile{'' if self._tried == 1 else 's'}"
+                message = f"{name}: {seen.expression.text[:_SHOWN_TEXT]} was tried on {tried}: {missing}"
+                yield Finding(self._export.key, Level.WARNING, message, Actor.ADMINISTRATOR, YIELDS_NOTHING)
 
     def _trouble_of(self, field: str, expression: Expression, view: Mapping[str, Any]) -> str | None:
         """Return why what an expression yields is of no use; None when it is."""

@@ -257,7 +257,7 @@ class Running:
     def confirm(self, question: ConfirmRun) -> Done:
         """Confirm a run, or say why that cannot be."""
         run = self._run(question.run)
-        if self._starter.confirm(self._settings.export(run.export), run.id, BY_OPERATOR):
+        if self._starter.confirm(self._settings.export(run.export, fresh=True), run.id, BY_OPERATOR):
             return Done(done=True)
         if run.state is RunState.NEEDS_CONFIRMATION:
             return Done(done=False, reason="the export was edited since: start another run")

@@ -104,7 +104,8 @@ class Validator:
             for target, owner in self._ownership.taken(export):
                 what = f"{target} belongs to export {owner} of this connection: one of the two must go"
                 yield Level.ERROR, Fault("options", what)
-            tried = mapping_samples.look_at(self._database, self._destinations, [export])
+            # Who may ask this may see no values.
+            tried = mapping_samples.look_at(self._database, self._destinations, [export], names_only=True)
             yield from _of_findings(tried, "mapping")
             yield from _of_findings(self._looked_at(connection, export), "options")
 
