@@ -1,12 +1,16 @@
 """Prints into the docs what the code says: the schema of questions and answers, the codes, the fields of settings.
 
+The parameters of the stack come from the template.
+
 python -m local.admin_pages          write the pages
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from relay.destinations import registry
 from relay.destinations.standard import BaseDestination
@@ -17,7 +21,8 @@ from relay.workers.operators.codes import Code, CodeKind, all_codes
 from relay.workers.operators.protocol import schema_text
 from relay.workers.operators.questions import QUESTIONS
 
-DOCS = Path(__file__).parents[1] / "docs"
+TEMPLATE = Path(__file__).parents[1] / "template.yaml"
+DOCS = TEMPLATE.parent / "docs"
 SCHEMA, CODES, SETTINGS = DOCS / "admin-api.schema.json", DOCS / "codes.md", DOCS / "settings.md"
 
 _TITLES = {
@@ -59,8 +64,8 @@ def _line(code: Code) -> str:
 
 
 def settings_page() -> str:
-    """Return the page of all fields of sources, connections and exports."""
-    return "\n".join(_settings()) + "\n"
+    """Return the page of all fields of sources, connections and exports, and of all parameters of the stack."""
+    return "\n".join([*_settings(), *_stack(yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Parameters"])]) + "\n"
 
 
 def _settings() -> Iterator[str]:
@@ -86,6 +91,35 @@ def _settings() -> Iterator[str]:
         yield from _fields(described.of_model(destination.connection_model))
         yield from ("", "In `options` of an export:", "")
         yield from _fields(described.of_model(destination.options_model))
+
+
+def _stack(parameters: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield from ("", "## The stack", "")
+    yield "Parameters of `template.yaml`. `sam deploy --guided` asks for each. All may stay as they are."
+    yield "How to change one later: [Upgrading](upgrading.md#parameters-runtime-architecture)."
+    yield ""
+    yield "| parameter | | default | allowed |"
+    yield "|---|---|---|---|"
+    for name, parameter in parameters.items():
+        cells = (
+            f"`{name}`",
+            parameter["Description"].strip(),
+            _shown(parameter["Default"]) if parameter["Default"] != "" else "empty",
+            _allowed(parameter),
+        )
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _allowed(parameter: Mapping[str, Any]) -> str:
+    if "AllowedValues" in parameter:
+        return ", ".join(f"`{value}`" for value in parameter["AllowedValues"])
+    if "MinValue" in parameter:
+        return (
+            f"{parameter['MinValue']} to {parameter['MaxValue']}"
+            if "MaxValue" in parameter
+            else f"{parameter['MinValue']} or more"
+        )
+    return ""
 
 
 def _fields(fields: Iterable[Described]) -> Iterator[str]:

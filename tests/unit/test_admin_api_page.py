@@ -14,6 +14,7 @@ from relay.wiring import Stack
 from relay.wiring_operators import Operators
 from relay.workers.operators.protocol import Error, read, schema_text
 from relay.workers.operators.questions import QUESTIONS
+from tests.unit.template import expanding
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "admin-api.md").read_text()
@@ -65,3 +66,8 @@ def test_the_page_of_codes_is_the_one_that_is_printed_now() -> None:
 
 def test_the_page_of_settings_is_the_one_that_is_printed_now() -> None:
     assert SETTINGS.read_text() == settings_page(), "run make pages"
+
+
+def test_every_parameter_of_the_stack_is_on_the_page_of_settings() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (\S[^|]+) \|", SETTINGS.read_text().partition("## The stack")[2], re.MULTILINE)
+    assert [name for name, _ in rows] == list(expanding.read()["Parameters"])

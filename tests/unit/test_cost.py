@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from local.benchmarks import prices
+from tests.unit.template import expanding
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/cost.md").read_text(encoding="utf-8")
@@ -38,6 +39,13 @@ def test_a_stack_at_rest_costs_its_parts() -> None:
     counts = {what.split(":")[0]: float(count) for what, count, _, _ in parts}
     assert round(QUEUES * prices.POLLS_MONTH / 1e6, 1) == counts["requests of idle queues, in millions"]
     assert round(2 * 60 * 24 * 30 / 1e4, 1) == counts["reads of secrets by the tick, in 10,000"]
+
+
+def test_the_alarms_at_rest_are_those_of_the_template() -> None:
+    resources = expanding.unrolled(expanding.read())["Resources"].values()
+    alarms = [resource for resource in resources if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    (count,) = (count for what, count, _, _ in rows("A stack at rest, a month") if what == "alarms")
+    assert int(count) == len(alarms)
 
 
 def test_figures_of_a_million_are_those_that_were_measured() -> None:

@@ -72,8 +72,9 @@ def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[st
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
     secret = settings.get("secret", "").strip()
-    if settings.get("auth") == "bearer":
-        return {"Authorization": f"Bearer {secret}"}
+    simple = _without_time(settings, secret, body)
+    if simple is not None:
+        return simple
     if settings.get("auth") != "standard-webhooks":
         raise Failure(
             f"This source wants {settings.get('auth')}, which relay cannot sign.", "", "relay sources show NAME"
@@ -85,6 +86,20 @@ def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[st
         "webhook-timestamp": stamp,
         "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
     }
+
+
+def _without_time(settings: Mapping[str, str], secret: str, body: bytes) -> Mapping[str, str] | None:
+    """Return the headers of a proof that has no time of its own, None for one that is made otherwise."""
+    match settings.get("auth"):
+        case "bearer":
+            return {"Authorization": f"Bearer {secret}"}
+        case "basic":
+            return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        case "header":
+            return {settings.get("auth_header", ""): secret}
+        case "segment":
+            return {"X-Signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
+    return None
 
 
 def signing_key(secret: str) -> bytes:

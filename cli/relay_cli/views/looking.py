@@ -4,11 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, several, span
 from relay_cli.views import runs
 
 _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
 _NOBODY = "-"
+_PASSES = "wait"
+"""Who must act about a stop that passes by itself."""
+_CONSENT = "privacy_consent"
+"""The field that a connection's problem names when nobody has agreed yet."""
+_OUTCOMES = ("merged", "stale", "ignored", "rejected")
+"""What became of all changes of a source since its first message."""
 
 
 def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -29,8 +36,23 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         yield Line(f"{several(answer['waits'], 'look is', 'looks are')} due.")
 
 
+def exit_of_status(answer: Mapping[str, Any]) -> Exit:
+    """Return how a command ends that shows this status."""
+    is_person_needed = any(_needs_a_person(connection) for connection in answer["connections"])
+    return Exit.PERSON if is_person_needed else Exit.WRONG if _troubles(answer) else Exit.WELL
+
+
 def status_sentence(answer: Mapping[str, Any]) -> Line:
     """Say in one sentence how things stand."""
+    troubles = _troubles(answer)
+    if not troubles and not answer["sources"] and not answer["connections"]:
+        return Line(Cell("There is no source and no connection yet. Next: relay sources add NAME", Tone.WARN))
+    if not troubles:
+        return Line(Cell("All is well.", Tone.GOOD))
+    return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
+
+
+def _troubles(answer: Mapping[str, Any]) -> list[str]:
     bad = [one["name"] for one in answer["sources"] if not one["valid"]]
     for connection in answer["connections"]:
         if connection["state"] in ("stopped", "invalid"):
@@ -51,11 +73,22 @@ def status_sentence(answer: Mapping[str, Any]) -> Line:
     troubles += [f"{given} in dead-letter queues"] if given_up else []
     troubles += [f"AWS did not answer for {', '.join(unread)}"] if unread else []
     troubles += [] if answer["queues"] else ["no queue could be read"]
-    if not troubles:
-        if not answer["sources"] and not answer["connections"]:
-            return Line(Cell("There is no source and no connection yet. Next: relay sources add NAME", Tone.WARN))
-        return Line(Cell("All is well.", Tone.GOOD))
-    return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
+    return troubles
+
+
+def _needs_a_person(connection: Mapping[str, Any]) -> bool:
+    """Return whether somebody has to decide or mend something before this connection or an export goes on."""
+    exports = connection["exports"]
+    stops = [stop for stop in [connection.get("stop"), *(one.get("stop") for one in exports)] if stop]
+    return (
+        any(stop.get("who_must_act") != _PASSES for stop in stops)
+        or any(map(_waits_for_confirmation, exports))
+        or _CONSENT in (connection.get("problem") or "")
+    )
+
+
+def _waits_for_confirmation(export: Mapping[str, Any]) -> bool:
+    return (export.get("last_run") or {}).get("state") == runs.NEEDS_CONFIRMATION
 
 
 def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
@@ -71,10 +104,10 @@ def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
                 Cell("valid", Tone.GOOD) if one["valid"] else Cell(_text_of(one.get("problem"), "invalid"), Tone.BAD),
                 ago(one.get("last_message_at"), now),
                 number(one.get("rate_per_minute")),
-                *(number(changes.get(name, 0)) for name in ("accepted", "merged", "rejected")),
+                *(number(changes.get(name, 0)) for name in _OUTCOMES),
             ]
         )
-    names = ("source", "state", "last message", "per minute", "accepted", "merged", "rejected")
+    names = ("source", "state", "last message", "per minute", *_OUTCOMES)
     return Table(names, rows, title="Sources", numbers=frozenset(names[3:]))
 
 

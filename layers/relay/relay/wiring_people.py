@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from relay.workers.operators.operator import Answers
     from relay.workers.operators.rejected import Rejections
     from relay.workers.operators.segments import Segments
+    from relay.workers.operators.taking import Taker
     from relay.workers.operators.tracing import Tracing
 
 
@@ -36,6 +38,7 @@ class People:
             "rejected": lambda: self.rejections.page,
             "segment": lambda: self.segments.segment,
             "segments": lambda: self.segments.segments,
+            "take": lambda: self.taker.take,
             "test": lambda: self.tracing.test,
             "trace": lambda: self.tracing.show,
         }
@@ -103,9 +106,12 @@ class People:
     @cached_property
     def segments(self) -> Segments:
         """Says which segments there are, and counts their members."""
+        from relay.stores.notes import NotesAsTheyAre
         from relay.workers.operators.segments import Segments
 
-        return Segments(self.stack.database, self.stack.settings, self.stack.clock)
+        stack = self.stack
+        accounts = replace(stack.accounts, notes=NotesAsTheyAre)
+        return Segments(stack.database, stack.settings, stack.destinations, accounts, stack.clock)
 
     @cached_property
     def follower(self) -> Follower:
@@ -114,6 +120,13 @@ class People:
 
         stack = self.stack
         return Follower(stack.database, stack.settings, stack.keyed, self.standings, self._means)
+
+    @cached_property
+    def taker(self) -> Taker:
+        """Says what would be taken of a body."""
+        from relay.workers.operators.taking import Taker
+
+        return Taker(self.stack.settings, self.stack.keyed, self.stack.clock)
 
     @cached_property
     def tracing(self) -> Tracing:

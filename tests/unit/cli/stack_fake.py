@@ -129,7 +129,7 @@ STATUS: dict[str, Any] = {
             "valid": True,
             "problem": None,
             "last_message_at": text_of(NOW - timedelta(minutes=3)),
-            "changes": {"accepted": 1200, "merged": 1100, "rejected": 7},
+            "changes": {"merged": 1100, "stale": 90, "ignored": 3, "rejected": 7},
             "rate_per_minute": 42.0,
         },
         {

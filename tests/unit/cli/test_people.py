@@ -278,6 +278,25 @@ def test_members_are_compared(relay: Terminal, door: FakeDoor, expect: str, more
     assert (ended.code, ended.json["difference"]) == (code, 1203 - int(expect))
 
 
+def test_members_are_compared_with_what_the_destinations_say_now(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segment"] = counting
+
+    ended = relay("segments", "compare", "crm/vip", "--expect", "1203")
+
+    assert [question.get("ask_destinations") for _, question in door.asked] == [True, True]
+    assert "newsletter/vip\tlist/7\t4,000\t1,180\tcrm/trial, crm/vip\t-" in ended.lines
+    without = "product/power\tsegment/crm/vip\t-\t1,170\tcrm/vip\tits API does not say how many are in it"
+    assert without in ended.lines
+
+
+def test_a_segment_that_no_export_sends_is_at_no_destination(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segment"] = lambda question: {**counting(question), "at_destinations": []}
+
+    ended = relay("segments", "compare", "crm/vip", "--expect", "1203")
+
+    assert ended.lines[-1] == "No export sends this segment."
+
+
 def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door: FakeDoor) -> None:
     waiting = change(merged="waiting", exports=[])
     looks = iter([following(waiting, settled=False), following(change("waiting"), settled=False), following(change())])
@@ -367,6 +386,9 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
     ("auth", "secret"),
     [
         ("bearer", "a-long-token"),
+        ("basic", "app:a-long-password"),
+        ("header", "a-long-token"),
+        ("segment", "a-long-key"),
         ("standard-webhooks", SIGNING),
         ("standard-webhooks", f"v1,{SIGNING}"),
         ("standard-webhooks", "a plain text of more than sixteen bytes"),
@@ -374,10 +396,11 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
 )
 def test_bodies_are_signed_as_the_stack_verifies_them(auth: str, secret: str) -> None:
     body = b'{"changes": []}'
-    headers = proof({"auth": auth, "secret": secret}, body, NOW)
+    options = {"auth_header": "X-Key"}
+    headers = proof({"auth": auth, "secret": secret, **options}, body, NOW)
 
-    assert authentic(MODES[auth], [secret], headers, body, now=NOW)
-    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW)
+    assert authentic(MODES[auth], [secret], headers, body, now=NOW, options=options)
+    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW, options=options)
 
 
 def test_a_short_text_in_base64_is_taken_as_it_is() -> None:

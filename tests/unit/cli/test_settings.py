@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret
 
 
 def test_settings_are_listed_with_their_state(relay: Terminal) -> None:
-    assert relay("sources", "list").lines[2].startswith("crm\tvalid\t3 min ago\t42.0\t1,200\t1,100\t7")
+    assert relay("sources", "list").lines[2].startswith("crm\tvalid\t3 min ago\t42.0\t1,100\t90\t3\t7")
     assert "product\tgainsight_px\tProduct experience\tstopped\t1\t-" in relay("connections", "list").lines
     assert [one["key"] for one in relay("exports", "list", "--json").json_lines] == [
         "newsletter/vip",
@@ -203,6 +204,34 @@ def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None
     assert source.err.splitlines() == ["warning: segments: never seen", "warning: account: is new"]
     assert (export.code, export.err.splitlines()[0]) == (0, "warning: segments: never seen")
     assert [question["looks"] for _, question in door.asked if question["ask"] == "validate"] == [True, True]
+
+
+def test_a_source_shows_what_it_would_take_of_a_file(relay: Terminal, door: FakeDoor, tmp_path: Path) -> None:
+    change = {
+        "rejected": None,
+        "profile": "p-1",
+        "identities": ["crm"],
+        "attributes": ["email"],
+        "memberships": [{"segment": "crm/vip", "realized": True, "at": "2026-11-22T09:30:00Z"}],
+        "forget": False,
+    }
+    answer = {
+        "accepted": 1,
+        "rejected": 0,
+        "ignored_memberships": 2,
+        "ignored": {"unknown_event": 3},
+        "left_out": 0,
+        "left_out_parts": [],
+        "changes": [change],
+    }
+    door.answers["take"] = answer
+    (tmp_path / "body.json").write_text("{}")
+    shown = relay("sources", "test", "crm", "body.json")
+    assert shown.code == 0
+    assert "in crm/vip at 2026-11-22T09:30:00Z" in shown.out
+    assert "unknown_event 3, memberships 2" in shown.out
+    door.answers["take"] = {**answer, "rejected": 1}
+    assert relay("sources", "test", "crm", "body.json").code == 1
 
 
 def test_a_connection_is_tested_and_probed(relay: Terminal, door: FakeDoor) -> None:

@@ -15,10 +15,11 @@ from relay.destinations.contract import Finding, Quota
 from relay.destinations.contract import Level as How
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, Forget, MembershipChange
+from relay.domain.closed_sets import SetPage
 from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind
 from relay.domain.runs import RunState
 from relay.queues import Message
-from relay.stores import assignments, breakers, defects, runs
+from relay.stores import assignments, breakers, closed_sets, defects, runs
 from relay.stores.database import Item, Key, Put, Table, Write
 from relay.stores.defects import Defect
 from relay.stores.dynamodb import _Way, _way
@@ -29,6 +30,8 @@ from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.segment_files import NOON
+from tests.fakes.segment_files import World as SegmentWorld
 from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, named, of, target
 from tests.unit.template.test_destinations import WORDS
 
@@ -56,6 +59,10 @@ class RecordingDatabase(MemoryDatabase):
     def query(self, table: Table, pk: str, **options: Any) -> list[Item]:
         self._note(table, "Query")
         return super().query(table, pk, **options)
+
+    def scan(self, table: Table, **options: Any) -> tuple[list[Item], str]:
+        self._note(table, "Scan")
+        return super().scan(table, **options)
 
     def write(self, writes: Sequence[Write]) -> list[bool]:
         for write in writes:
@@ -150,7 +157,30 @@ def used() -> dict[str, set[Right]]:
         _a_rich_day(day)
         for function, rights in day.database.used.items():
             found.setdefault(function, set()).update(rights)
+    found["import segment"] = _imports_of_segments()
     return found
+
+
+def _imports_of_segments() -> set[Right]:
+    """Import files, old and new ones, and a closed set; wait for a confirmation, and be superseded."""
+    database = RecordingDatabase()
+    world = SegmentWorld(database=database)
+    for number in range(110):
+        world.stream(number, realized=True, at=NOON - HOUR)
+    database.function = "import segment"
+    world.files.put(NOON, [1, (200, {"city": "Ulm"})])
+    world.look()
+    world.files.put(NOON + MINUTE, [*range(100), "broken"])
+    world.look()
+    world.files.put(NOON - HOUR / 2, [1])
+    world.look()
+    world.files.put(NOON, [7], "shop/new")
+    world.look("shop/new")
+    database.function = ""
+    closed_sets.add_page(database, SetPage("shop/vip", "s", 1, 1), world.clock.now(), [person(1)])
+    database.function = "import segment"
+    world.follow_waits()
+    return database.used["import segment"]
 
 
 def _a_rich_day(day: Day) -> None:
@@ -161,6 +191,15 @@ def _a_rich_day(day: Day) -> None:
     _stops(day)
     _forgetting(day)
     _deleting(day)
+    _retention(day)
+
+
+def _retention(day: Day) -> None:
+    """Whom nobody has named for two months is forgotten."""
+    day.stack.environment = {**day.stack.environment, "RELAY_RETENTION_DAYS": "1"}
+    day.stack.__dict__.pop("retention", None)
+    day.store(77, inside=["shop/elsewhere"])
+    day.tick(after=timedelta(days=60))
 
 
 def _changes_and_streams(day: Day) -> None:
@@ -339,6 +378,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "route": ("RouteRole",),
     "consumer": tuple(f"{word}Role" for word in WORDS),
     "import checks": ("ImportChecksRole",),
+    "import segment": ("ImportSegmentRole",),
     "tick": ("TickRole",),
     "view": ("ViewRole",),
     "admin": ("AdminRole",),
@@ -393,6 +433,7 @@ SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "$
 
 SECRETS: Mapping[str, set[str]] = {
     "IngestRole": {SOURCES, KEY},
+    "ImportSegmentRole": {SOURCES, KEY},
     "ExportRole": {CONNECTIONS, KEY},
     "ViewRole": {SOURCES, CONNECTIONS, KEY},
     "AdminRole": {SOURCES, CONNECTIONS, KEY},
@@ -421,7 +462,7 @@ PATH, BELOW = "${Prefix}/exports", "${Prefix}/exports/*"
 EXPORTS: Mapping[str, set[tuple[str, str]]] = {
     **{
         role: {(action, path) for action in ("GetParameter", "GetParametersByPath") for path in (PATH, BELOW)}
-        for role in ("RouteRole", "ExportRole", "ViewRole", "AdminRole", "ForgetRole", "TickRole")
+        for role in ("RouteRole", "ExportRole", "ViewRole", "AdminRole", "ForgetRole", "TickRole", "ImportSegmentRole")
     },
     **{role: {("GetParameter", BELOW)} for role in ("ImportChecksRole", *(f"{word}Role" for word in WORDS))},
 }
@@ -458,7 +499,8 @@ QUEUES: Mapping[str, set[str]] = {
     "ViewRole": set(),
     "AdminRole": ALL_QUEUES,
     "ForgetRole": {"changesDLQ", *ALL_QUEUES},
-    "TickRole": {"checksQueue", *ALL_QUEUES},
+    "TickRole": {"checksQueue", "segmentsQueue", *ALL_QUEUES},
+    "ImportSegmentRole": set(),
     "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
     **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
     "SchedulerRole": {"ExportDLQ"},

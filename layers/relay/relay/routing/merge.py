@@ -19,7 +19,7 @@ from datetime import datetime
 from relay.domain.changes import Change
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.merging import canonical, is_same, join, merge
-from relay.domain.profiles import Alias, Profile
+from relay.domain.profiles import NOTED_AGAIN, Alias, Profile
 from relay.routing.coalesce import Customer
 from relay.stores import profiles
 from relay.stores.profiles import Stored
@@ -110,7 +110,7 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
     joined = profile.joined.union(alias.id for alias in aliases)
     if joined != profile.joined:
         profile, is_changed = replace(profile, joined=joined), True
-    is_changed |= is_squeezed
+    is_changed |= is_squeezed or (bool(stored) and _is_to_be_noted(profile, now))
     return Draft(
         customer,
         stored,
@@ -123,6 +123,11 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
         clamped,
         is_squeezed,
     )
+
+
+def _is_to_be_noted(profile: Profile, now: datetime) -> bool:
+    changed_at = profile.changed_at
+    return changed_at is not None and now - changed_at >= NOTED_AGAIN and not profile.is_tombstone
 
 
 def _outcome(change: Change, *, is_changed: bool) -> Outcome:

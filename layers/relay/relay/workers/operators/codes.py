@@ -310,6 +310,7 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "settings_unavailable": _Entry("Secrets Manager or Parameter Store did not answer.", _WAIT, _row(Failing.BUSY)),
     "names_unavailable": _Entry("The names of secrets and parameters could not be listed.", _WAIT, _row(Failing.BUSY)),
     "schedules_unavailable": _Entry("EventBridge Scheduler did not answer.", _WAIT, _row(Failing.BUSY)),
+    "file_not_read": _Entry("S3 did not answer, or stopped sending a file.", _WAIT, "It is read again in a minute."),
     "queue_refused": _Entry("SQS did not take messages.", _WAIT, _row(Failing.BUSY)),
     "queue_unavailable": _Entry("SQS did not answer.", _WAIT, _row(Failing.BUSY)),
     "database_unavailable": _Entry("DynamoDB did not answer.", _WAIT, _row(Failing.BUSY)),

@@ -28,9 +28,6 @@ from relay.settings.names import NAME_RULE, is_name
 VERSION: Final = 1
 """Raised when an old asker would misunderstand an answer. New arguments and new fields of answers do not raise it."""
 
-MAX_ANSWER_BYTES: Final = 5_000_000
-"""Lambda hands over 6 MB at most. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
-
 
 class Level(StrEnum):
     """What a question needs: to look, to set something going, or to delete what is known of a person."""

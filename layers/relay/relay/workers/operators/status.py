@@ -36,8 +36,12 @@ class SourceStatus(Answer):
     valid: bool
     problem: str | None
     last_message_at: str | None
-    changes: dict[str, int] = Field(description="What became of all changes since the first message.")
-    rate_per_minute: float | None = Field(description="Of the last minutes; null where CloudWatch says nothing.")
+    changes: dict[str, int] = Field(
+        description="What became of all changes since the first message: merged, stale, ignored or rejected."
+    )
+    rate_per_minute: float | None = Field(
+        description="Changes accepted a minute, of the last five minutes; null where CloudWatch says nothing."
+    )
 
 
 class ScheduleStatus(Answer):
