@@ -42,7 +42,7 @@ def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # 
     return read_fields(described["export_fields"])
 
 
-KIND = Kind("export", _fields, texts_only=False, lists=frozenset({"segments"}))
+KIND = Kind("export", _fields, texts_only=False)
 
 
 def _kind_of(relay: Relay, key: str) -> Kind:
@@ -57,13 +57,13 @@ def _kind_of(relay: Relay, key: str) -> Kind:
         own = described["destinations"].get(destination) or {}
         common = [one for one in _fields(described, document) if one.name not in _OBJECTS]
         inner = [
-            Field(f"{lead}.{one.name}", one.means, one.required, one.secret, one.default, one.choices)
+            Field(f"{lead}.{one.name}", one.means, one.required, one.secret, one.default, one.choices, one.type)
             for lead, name in (("mapping", "mapping_fields"), ("options", "export_options"))
             for one in read_fields(own.get(name) or ())
         ]
         return [*common, *inner]
 
-    return Kind("export", fields, texts_only=False, lists=KIND.lists)
+    return Kind("export", fields, texts_only=False)
 
 
 @app.command(name="list")

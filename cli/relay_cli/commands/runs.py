@@ -56,18 +56,46 @@ def run(
         return _run_all(relay)
     planned = None if plan is None else _planned(relay, plan, export or "")
     answer = relay.ask("run", export=export, full=full or None, planned=planned)
+    if follow and answer["run"] is None and answer.get("obstacle") == "edited" and not full and planned is None:
+        return _follow(relay, _requested(relay, answer, timeout), timeout)
     return started(relay, answer, follow=follow, timeout=timeout)
 
 
 def started(relay: Relay, answer: Answer, *, follow: bool, timeout: float) -> int:
     """Show what came of starting a run, and follow it if asked to."""
     if answer["run"] is None:
-        relay.screen.show(answer, [Line(Cell(f"No run of {answer['export']} started: {answer['reason']}.", Tone.WARN))])
-        return Exit.WRONG
+        return _not_started(relay, answer)
     if follow:
         return _follow(relay, answer["run"], timeout)
-    relay.screen.show(answer, view.one(answer, relay.now()))
-    return view.EXITS.get(answer["state"], Exit.WRONG)
+    return _shown(relay, answer)
+
+
+def _not_started(relay: Relay, answer: Answer) -> int:
+    export = answer["export"]
+    said = Line(Cell(f"No run of {export} started: {answer['reason']}.", Tone.WARN))
+    helps = {"stopped": f"relay check {export.split('/')[0]}", "paused": f"relay exports resume {export}"}
+    command = helps.get(answer.get("obstacle", ""))
+    relay.screen.show(answer, [said] if command is None else [said, Line(Cell(f"Next: {command}", Tone.STRONG))])
+    return Exit.WRONG if command is None else Exit.PERSON
+
+
+def _requested(relay: Relay, answer: Answer, timeout: float) -> str:
+    """Wait for a run that is requested and starts by itself; return it."""
+    export, before = answer["export"], list[str]()
+    relay.screen.note(f"No run of {export} started yet: {answer['reason']}.")
+
+    def look() -> str | None:
+        found = relay.ask("runs", export=export, limit=1)
+        newest = str(found["runs"][0]["run"]) if found["runs"] else ""
+        if not before:
+            # Where none is requested any more it started just now.
+            before.append(newest if found["requested"] else "")
+        return newest if newest != before[0] else None
+
+    run: str | None = relay.wait(timeout, look, every=LOOK_EVERY)
+    if run is None:
+        raise TimedOut(f"No run of {export} started in time. It is requested.", "", f"relay runs list {export}")
+    return run
 
 
 def _run_all(relay: Relay) -> int:
@@ -124,9 +152,7 @@ def show(run: str, /, *, follow: bool = False, timeout: float = DAY, relay: Inje
     name = run_of(relay, run)
     if follow:
         return _follow(relay, name, timeout)
-    answer = relay.ask("show", run=name)
-    relay.screen.show(answer, view.one(answer, relay.now()))
-    return view.EXITS.get(answer["state"], Exit.WRONG)
+    return _shown(relay, relay.ask("show", run=name))
 
 
 @app.command
@@ -228,5 +254,24 @@ def _follow(relay: Relay, run: str, timeout: float) -> int:
         raise TimedOut(
             f"Run {run} goes on.", f"It did not end within {span(timeout)}.", f"relay runs show {run} --follow"
         )
-    relay.screen.show(shown, view.one(shown, relay.now()))
-    return view.EXITS.get(shown["state"], Exit.WRONG)
+    return _shown(relay, shown)
+
+
+def _shown(relay: Relay, run: Answer) -> int:
+    """Show a run; return the exit code that it stands for.
+
+    A run that was stopped needs somebody only while its connection or export is stopped: others follow by themselves.
+    """
+    is_stopped = run["state"] == view.STOPPED and _is_stopped(relay, run["export"])
+    relay.screen.show(run, view.one(run, relay.now(), is_stopped=is_stopped))
+    return Exit.PERSON if is_stopped else view.EXITS.get(run["state"], Exit.WRONG)
+
+
+def _is_stopped(relay: Relay, export: str) -> bool:
+    connections = relay.ask("status")["connections"]
+    return any(
+        connection["state"] == "stopped" or one["state"] == "stopped"
+        for connection in connections
+        for one in connection["exports"]
+        if one["key"] == export
+    )

@@ -20,6 +20,7 @@ LEAST_SECONDS = 4
 
 RUNNING = "running"
 NEEDS_CONFIRMATION = "needs-confirmation"
+STOPPED = "stopped"
 WAITING = frozenset({NEEDS_CONFIRMATION, "many-rejected", "refused"})
 """States of an export's last run in which nothing gets better by itself."""
 
@@ -37,18 +38,18 @@ EXITS: Mapping[str, Exit] = {
     RUNNING: Exit.WELL,
     "finished": Exit.WELL,
     NEEDS_CONFIRMATION: Exit.PERSON,
-    "stopped": Exit.PERSON,
+    STOPPED: Exit.WRONG,
     "many-rejected": Exit.WRONG,
     "refused": Exit.WRONG,
     "cancelled": Exit.WRONG,
 }
-"""How a command ends that shows one run, by the run's state."""
+"""How a command ends that shows one run, by the run's state; one that is stopped may need somebody."""
 
 _NEXT = {
     RUNNING: "relay runs show {run} --follow",
     NEEDS_CONFIRMATION: "relay runs confirm {run}",
     "many-rejected": "relay rejected {export}",
-    "stopped": "relay check {connection}",
+    STOPPED: "relay runs list {export}",
     "refused": "relay check {connection}",
 }
 
@@ -92,8 +93,11 @@ def _table(runs: Sequence[Run], now: datetime) -> Table:
     return Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
-def one(run: Run, now: datetime) -> Iterator[Part]:
-    """Show one run with its ledger: one sentence first, then the facts."""
+def one(run: Run, now: datetime, *, is_stopped: bool = False) -> Iterator[Part]:
+    """Show one run with its ledger: one sentence first, then the facts.
+
+    `is_stopped` is whether its connection or export is stopped now.
+    """
     yield Line(sentence(run))
     facts: list[tuple[str, Text]] = [
         ("run", run["run"]),
@@ -120,12 +124,12 @@ def one(run: Run, now: datetime) -> Iterator[Part]:
     if warnings:
         rows = [[code, number(count), meanings.get(code, ("", ""))[0]] for code, count in warnings.items()]
         yield Table(("sent, but", "profiles", "means"), rows, numbers=frozenset({"profiles"}))
-    yield from following(run)
+    yield from following(run, is_stopped=is_stopped)
 
 
-def following(run: Run) -> Iterator[Part]:
+def following(run: Run, *, is_stopped: bool = False) -> Iterator[Part]:
     """Show the command that helps next."""
-    helps = _NEXT.get(run["state"])
+    helps = "relay check {connection}" if is_stopped else _NEXT.get(run["state"])
     if helps is not None:
         connection = run["export"].split("/")[0]
         command = helps.format(run=run["run"], export=run["export"], connection=connection)

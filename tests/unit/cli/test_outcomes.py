@@ -136,6 +136,26 @@ def test_a_list_may_be_written_as_json(relay: Terminal, door: FakeDoor) -> None:
     assert json.loads(door.exports["newsletter/vip"])["segments"] == ["crm/vip", "crm/a,b"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "held"),
+    [
+        ("options.tell_again=1", {"options": {"tell_again": 1}}),
+        ("options.tell_again=often", {"options": {"tell_again": "often"}}),
+        ("options.value_in=true", {"options": {"value_in": "true"}}),
+        ("stream=true", {"stream": True}),
+        ("description=true", {"description": "true"}),
+        ("options.unknown=7", {"options": {"unknown": "7"}}),
+        ('only_if="a"', {"only_if": '"a"'}),
+    ],
+)
+def test_a_value_has_the_type_of_its_field(relay: Terminal, door: FakeDoor, typed: str, held: dict[str, Any]) -> None:
+    door.exports["product/power"] = json.dumps({"state": "active"})
+
+    relay("exports", "edit", "product/power", "--set", typed)
+
+    assert json.loads(door.exports["product/power"]) == {"state": "active", **held}
+
+
 def test_a_report_below_a_file_cannot_be_written(relay: Terminal, door: FakeDoor) -> None:
     door.answers["show"] = run()
     (relay.folder / "afile").write_text("x", encoding="utf-8")
@@ -180,3 +200,73 @@ def test_many_changes_are_summed_up(relay: Terminal, door: FakeDoor) -> None:
     assert lines[0].startswith("how many\tfirst change")
     assert lines[1].startswith("30\t1\t")
     assert lines[-1].startswith("1\t31\tmerged\tnewsletter/vip\trejected\tbounced")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "code", "helps"),
+    [
+        ("stopped", 3, "Next: relay check newsletter"),
+        ("paused", 3, "Next: relay exports resume newsletter/vip"),
+        ("active", 1, None),
+        ("replan", 1, None),
+    ],
+)
+def test_what_keeps_a_run_from_starting_is_an_exit_code(
+    relay: Terminal, door: FakeDoor, obstacle: str, code: int, helps: str | None
+) -> None:
+    door.answers["run"] = {"export": "newsletter/vip", "run": None, "obstacle": obstacle, "reason": "so it is"}
+
+    ended = relay("run", "newsletter/vip")
+
+    assert (ended.code, ended.lines) == (
+        code,
+        ["No run of newsletter/vip started: so it is.", *([] if helps is None else [helps])],
+    )
+
+
+@pytest.mark.parametrize(
+    ("export", "code", "helps"),
+    [("newsletter/vip", 1, "relay runs list newsletter/vip"), ("product/power", 3, "relay check product")],
+)
+def test_a_stopped_run_needs_somebody_only_while_something_is_stopped(
+    relay: Terminal, door: FakeDoor, export: str, code: int, helps: str
+) -> None:
+    door.answers["show"] = run(export=export, state="stopped", reason="the export's settings were edited")
+
+    ended = relay("runs", "show", "01RUN2")
+
+    assert (ended.code, ended.lines[-1]) == (code, f"Next: {helps}")
+
+
+def requested(*runs: Any) -> Any:
+    """Answer `runs` with the last run of each look; the first looks have the run of before, and one is requested."""
+    looks = iter(runs)
+
+    def answer(_: Any) -> dict[str, Any]:
+        found = next(looks)
+        return {"runs": [] if found is None else [run(found)], "requested": ["newsletter/vip"]}
+
+    return answer
+
+
+@pytest.mark.parametrize("before", [None, "01RUN1"])
+def test_a_run_that_starts_by_itself_after_an_edit_is_followed(
+    relay: Terminal, door: FakeDoor, before: str | None
+) -> None:
+    edited = {"export": "newsletter/vip", "run": None, "obstacle": "edited", "reason": "it was edited just now"}
+    door.answers |= {"run": edited, "runs": requested(before, before, "01RUN2"), "show": run()}
+
+    ended = relay("run", "newsletter/vip", "--follow")
+
+    assert (ended.code, "The run of newsletter/vip is finished" in ended.lines[0]) == (0, True)
+    assert "it was edited just now" in ended.err
+
+
+def test_a_run_that_does_not_start_by_itself_in_time_is_a_time_out(relay: Terminal, door: FakeDoor) -> None:
+    edited = {"export": "newsletter/vip", "run": None, "obstacle": "edited", "reason": "it was edited just now"}
+    door.answers |= {"run": edited, "runs": {"runs": [], "requested": ["newsletter/vip"]}}
+
+    ended = relay("run", "newsletter/vip", "--follow", "--timeout", "10")
+
+    assert (ended.code, "relay runs list newsletter/vip" in ended.err) == (5, True)
+    assert relay("run", "newsletter/vip", "--follow", "--full").code == 1

@@ -79,7 +79,7 @@ def test_who_is_meant_can_come_from_standard_input(relay: Terminal, door: FakeDo
 
 def rejecting(pages: int, of: int) -> Any:
     def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-        page = int(question.get("after") or 0)
+        page = int(question.get("after") or "0", 16)
         found = [
             {
                 "profile": f"p-{page * of + n}",
@@ -91,7 +91,7 @@ def rejecting(pages: int, of: int) -> Any:
             }
             for n in range(min(of, question["limit"]))
         ]
-        return {"rejected": found, "next": str(page + 1) if page + 1 < pages else None}
+        return {"rejected": found, "next": f"{page + 1:032x}" if page + 1 < pages else None}
 
     return answer
 

@@ -374,7 +374,12 @@ class Emptying:
         assert json.loads(self.door.exports["newsletter/vip"])["only_if"] == "`false`"
         started = next(self.starts)
         if started is None:
-            return {"export": "newsletter/vip", "run": None, "reason": "the export was edited just now"}
+            return {
+                "export": "newsletter/vip",
+                "run": None,
+                "obstacle": "edited",
+                "reason": "the export was edited just now",
+            }
         return run(started, state="running")
 
     def _show(self, question: Mapping[str, Any]) -> dict[str, Any]:
