@@ -29,10 +29,12 @@ class Function(StrEnum):
 ANSWERED_BY: Mapping[str, Function] = {
     **dict.fromkeys(
         ("describe", "status", "check", "validate", "codes", "plan", "runs", "show", "rejected", "explain", "segments",
-         "segment", "follow", "take", "trace", "attempts"),
+         "segment", "import", "imports", "follow", "take", "trace", "attempts"),
         Function.VIEW,
     ),
-    **dict.fromkeys(("probe", "run", "run_all", "confirm", "cancel", "test"), Function.OPERATE),
+    **dict.fromkeys(
+        ("probe", "run", "run_all", "confirm", "cancel", "confirm_import", "cancel_import", "test"), Function.OPERATE
+    ),
     "forget": Function.FORGET,
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from relay_cli.commands import segment_imports
 from relay_cli.commands.common import FLAGS, LOOK
 from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Text, Tone, number, share
@@ -9,6 +10,8 @@ from relay_cli.relay import Answer, Injected, Relay
 from relay_cli.views import people as view
 
 app = App(name="segments", help="Segments: list, show, compare with the platform.", group=LOOK, default_parameter=FLAGS)
+
+app.command(segment_imports.app)
 
 SAY_EVERY = 15.0
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.describing import Describing
+    from relay.workers.operators.importing import Importing
     from relay.workers.operators.operator import Answers, Names, Operator
     from relay.workers.operators.planning import Planning
     from relay.workers.operators.probing import Probing
@@ -122,6 +123,13 @@ class Operators:
         )
 
     @cached_property
+    def importing(self) -> Importing:
+        """Answers what is asked about imports of segments."""
+        from relay.workers.operators.importing import Importing
+
+        return Importing(self.stack.database, self.stack.importer)
+
+    @cached_property
     def validator(self) -> Validator:
         """Says beforehand what is wrong with settings."""
         from relay.workers.operators.validating import Validator
@@ -153,6 +161,10 @@ class Operators:
             "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
             "describe": lambda: self.describing.describe,
+            "cancel_import": lambda: self.importing.cancel,
+            "confirm_import": lambda: self.importing.confirm,
+            "import": lambda: self.importing.show,
+            "imports": lambda: self.importing.list,
             "plan": lambda: self.planning.plan,
             "probe": lambda: self.probing.probe,
             "run": lambda: self.running.run,

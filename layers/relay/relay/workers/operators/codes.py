@@ -185,6 +185,7 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "not_here": _Entry("Another of the admin functions answers the question.", _ADMINISTRATOR, _NOTHING),
     "unknown_run": _Entry("There is no such run.", _ADMINISTRATOR, _NOTHING),
     "unknown_forgetting": _Entry("Nobody was forgotten at the time that was asked for.", _ADMINISTRATOR, _NOTHING),
+    "unknown_import": _Entry("No import of a segment is stored under this id.", _ADMINISTRATOR, _NOTHING),
     "unknown_profile": _Entry("No profile is stored under what was asked for.", _ADMINISTRATOR, _NOTHING),
     "unknown_code": _Entry("No rejection has this code.", _ADMINISTRATOR, _NOTHING),
     "unknown_segment": _Entry("Nothing was ever received of this segment.", _ADMINISTRATOR, _NOTHING),

@@ -1,0 +1,86 @@
+"""Imports of whole segments from files: list, show, confirm, cancel."""
+
+from cyclopts import App
+
+from relay_cli.commands.common import FLAGS
+from relay_cli.failures import Exit, Failure
+from relay_cli.parts import Cell, Line, Tone
+from relay_cli.relay import Injected, Relay
+from relay_cli.views import segment_imports as view
+
+app = App(name="imports", help="Imports of segment files: list, show, confirm, cancel.", default_parameter=FLAGS)
+
+
+@app.command(name="list")
+def list_(segment: str | None = None, /, *, limit: int = 20, relay: Injected) -> None:
+    """List the last imports of segment files, newest first.
+
+    Parameters
+    ----------
+    segment
+        Only those of this segment, as source/segment.
+    limit
+        How many at most.
+    """
+    found = relay.ask("imports", segment=segment, limit=limit)["imports"]
+    relay.screen.show_list(found, [view.imports(found, relay.now())])
+
+
+@app.command
+def show(import_: str, /, *, relay: Injected) -> Exit:
+    """Show an import: how far it is, its counts, and its first broken rows.
+
+    Exit code 3 when it waits for somebody to confirm it, 1 when it was refused.
+
+    Parameters
+    ----------
+    import_
+        The import.
+    """
+    found = relay.ask("import", id=import_)
+    relay.screen.show(found, view.one(found))
+    return view.EXITS.get(found["state"], Exit.WELL)
+
+
+@app.command
+def confirm(import_: str, /, *, yes: bool = False, relay: Injected) -> None:
+    """Let an import that waits for it take everybody out whom the file does not name.
+
+    Parameters
+    ----------
+    import_
+        The import.
+    yes
+        Do not ask.
+    """
+    found = relay.ask("import", id=import_)
+    if found["state"] != view.NEEDS_CONFIRMATION:
+        raise Failure(
+            f"Import {import_} was left as it is.",
+            f"It is {found['state']}: only an import that needs confirmation can be confirmed.",
+            f"relay segments imports show {import_}",
+        )
+    question = f"Take {found['counts'].get('leaving', 0):,} members out of {found['segment']}?"
+    relay.person.agrees(question, said_before=yes, helps=f"relay segments imports confirm {import_} --yes")
+    _done(relay, "confirm_import", import_, f"Import {import_} is confirmed: it takes out whom the file does not name.")
+
+
+@app.command
+def cancel(import_: str, /, *, relay: Injected) -> None:
+    """End an import where it stands. Whoever has entered stays in.
+
+    Parameters
+    ----------
+    import_
+        The import.
+    """
+    _done(relay, "cancel_import", import_, f"Import {import_} is cancelled.")
+
+
+def _done(relay: Relay, question: str, import_: str, said: str) -> None:
+    answer = relay.ask(question, id=import_)
+    if not answer["done"]:
+        raise Failure(
+            f"Import {import_} was left as it is.", answer["reason"] or "", f"relay segments imports show {import_}"
+        )
+    relay.screen.show({"import": import_, **answer}, [Line(Cell(said, Tone.GOOD))])

@@ -1,0 +1,46 @@
+"""How imports of segment files look."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from relay_cli.failures import Exit
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, number
+
+NEEDS_CONFIRMATION: Final = "needs-confirmation"
+EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": Exit.WRONG}
+"""How a command ends that shows an import in a state; in the others it ends well."""
+
+_TONES: Final[Mapping[str, Tone]] = {"done": Tone.GOOD, NEEDS_CONFIRMATION: Tone.WARN, "refused": Tone.BAD}
+
+
+def imports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
+    """Show imports, one a line."""
+    if not found:
+        return Line("No segment file was imported yet.")
+    rows: list[Sequence[Text]] = [
+        (
+            one["id"],
+            one["segment"],
+            Cell(one["state"], _TONES.get(one["state"], Tone.PLAIN)),
+            ago(one["begun_at"], now),
+            *(number(one["counts"].get(name, 0)) for name in ("rows", "entered", "left", "broken")),
+        )
+        for one in found
+    ]
+    return Table(("import", "segment", "state", "began", "rows", "entered", "left", "broken"), rows)
+
+
+def one(found: Mapping[str, Any]) -> Iterator[Part]:
+    """Show an import: one sentence, its counts, its first broken rows."""
+    reason = "" if found["reason"] is None else f": {found['reason']}"
+    tone = _TONES.get(found["state"], Tone.PLAIN)
+    yield Line(Cell(f"Import {found['id']} of {found['segment']} is {found['state']}{reason}.", tone))
+    if found["state"] == NEEDS_CONFIRMATION:
+        yield Line(f"Next: relay segments imports confirm {found['id']}")
+    times: list[tuple[str, Text]] = [("time of the set", found["at"]), ("began", found["begun_at"])]
+    times += [("ended", found["ended_at"])] if found["ended_at"] is not None else []
+    yield Facts([*times, *((name, number(count)) for name, count in sorted(found["counts"].items()))])
+    if found["broken"]:
+        rows: list[Sequence[Text]] = [(row["part"], str(row["line"]), row["reason"]) for row in found["broken"]]
+        yield Table(("part", "line", "reason"), rows, title="The first broken rows")
