@@ -109,9 +109,11 @@ pages: .venv/installed ## print what the code does into the pages that say so
 
 lock: $(INSTALLER)/installed ## resolve the lock files again from the .in files
 	$(call resolve,layers/relay/requirements)
+	$(call resolve,layers/parquet/requirements)
 	for name in install sam emulator; do $(call resolve,requirements/$$name); done
 	$(call resolve_from,cli/pyproject.toml,cli/requirements.txt)
-	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt --constraint cli/requirements.txt
+	$(call resolve,requirements/dev) --constraint layers/relay/requirements.txt \
+		--constraint layers/parquet/requirements.txt --constraint cli/requirements.txt
 
 clean: down ## remove everything that the other commands made
 	rm -rf .venv .tools .local .aws-sam

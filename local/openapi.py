@@ -17,18 +17,21 @@ from typing import Any
 from functions.ingest.app import MAX_BODY_BYTES, NOT_TAKEN
 from relay import problem_details
 from relay.problem_details import MAX_ERRORS, InputError, Refusal
-from relay.sources import adobe_http, intake, reading, relay_json
-from relay.sources.authentication import MODES, TOLERANCE_SECONDS
+from relay.sources import adobe_http, intake, mixpanel, reading, relay_json
+from relay.sources.authentication import MODES
+from relay.sources.dialect import Answer, Refused, Taken
 from relay.sources.dialects import DIALECTS
+from relay.sources.signatures import TOLERANCE_SECONDS
 from relay.version import VERSION
 
 PAGE = Path(__file__).parents[1] / "docs/webhooks.openapi.json"
+SCHEMA = PAGE.parent / "relay-json.schema.json"
 
 _ARGUMENTS: Mapping[str, list[Any]] = {
     "detail": ["What is wrong, without a value of the request."],
     "errors": [[InputError("must be a list", "#/changes")]],
     "sender": [None],
-    "scheme": [mode.scheme for mode in MODES.values()],
+    "scheme": list(dict.fromkeys(mode.scheme for mode in MODES.values())),
     "code": list(NOT_TAKEN),
 }
 """What the functions that make refusals are called with: of each argument all values that matter."""
@@ -57,6 +60,9 @@ _LEFT_OUT = [
     reading.UNFIT_SNAPSHOT,
     reading.TOO_LARGE,
 ]
+_OWN_SUCCESS = {"amplitude": "Accepted", "mixpanel": "MixpanelSuccess"}
+_OWN_FAILURE = {"mixpanel": "MixpanelFailure"}
+"""The schemas of what dialects answer that do so in their own way."""
 _POINTER = {"type": "string", "pattern": "^#(/.*)?$", "description": "JSON Pointer of the place in the body"}
 _COUNT = {"type": "integer", "minimum": 0}
 
@@ -110,6 +116,24 @@ def description() -> dict[str, Any]:
                     "scheme": "bearer",
                     "description": "`auth` is `bearer`: the source's secret is the token.",
                 },
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "`auth` is `basic`: the source's secret is `user:password`.",
+                },
+                "header": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-api-key",
+                    "description": "`auth` is `header`: the header that `auth_header` names holds the source's secret.",
+                },
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "x-signature",
+                    "description": "`auth` is `hmac` (the source says which header holds which signature) or `segment` "
+                    "(HMAC-SHA1 of the body, or of the first element of a batch).",
+                },
                 "standardWebhooks": {
                     "type": "apiKey",
                     "in": "header",
@@ -144,7 +168,7 @@ def _post() -> dict[str, Any]:
         "operationId": "postChanges",
         "summary": "Post changes of profiles",
         "description": "What can be read is queued and not lost after 202. What cannot is counted, with its reason.",
-        "security": [{"bearer": []}, {"standardWebhooks": []}],
+        "security": [{"bearer": []}, {"basic": []}, {"header": []}, {"signature": []}, {"standardWebhooks": []}],
         "parameters": [
             {
                 **header,
@@ -157,16 +181,21 @@ def _post() -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": f"At most {MAX_BODY_BYTES:,} bytes and {reading.MAX_PROFILES:,} profiles, in the dialect of "
-            f"the source: {', '.join(DIALECTS)}. `Content-Type` is not looked at.",
+            f"the source: {', '.join(DIALECTS)}. `Content-Type` is looked at for "
+            "CloudEvents alone, which are taken around a body of any dialect.",
             "content": {
                 "application/json": {
                     "schema": {
                         "anyOf": [
                             {"$ref": "#/components/schemas/RelayJson"},
                             {"$ref": "#/components/schemas/AdobeHttp"},
+                            {"$ref": "#/components/schemas/Mixpanel"},
+                            {"$ref": "#/components/schemas/Amplitude"},
                         ]
                     }
-                }
+                },
+                "application/cloudevents+json": {"schema": {"type": "object"}},
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": {"type": "object"}}},
             },
         },
         "responses": _responses(),
@@ -197,7 +226,34 @@ def _responses() -> dict[str, Any]:
     }
     for status in sorted({*found, *_GATEWAY_ANSWERS}):
         answers[str(int(status))] = _refused(status, found[status])
+    for dialect, answer in _own_answers(found):
+        _add(answers, dialect, answer)
     return answers
+
+
+def _own_answers(found: Mapping[HTTPStatus, list[tuple[Refusal, str]]]) -> Iterator[tuple[str, Answer]]:
+    """Yield the answers of dialects that answer otherwise than most: by their own functions, so that all are here."""
+    for name, dialect in DIALECTS.items():
+        taken = Taken("1", 0, 0, reply={"action": "members"})
+        if name in _OWN_SUCCESS:
+            yield name, dialect.answer(taken)
+        if name in _OWN_FAILURE:
+            for refusals in found.values():
+                yield from ((name, dialect.refuse(Refused(refusal, "1"))) for refusal, _ in refusals)
+
+
+def _add(answers: dict[str, Any], dialect: str, answer: Answer) -> None:
+    schemas = _OWN_SUCCESS if answer.status is HTTPStatus.OK else _OWN_FAILURE
+    schema = {"$ref": f"#/components/schemas/{schemas[dialect]}"}
+    known = answers.setdefault(str(int(answer.status)), {"description": "", "content": {}})
+    text = f"The body of the dialect {dialect}: {schemas[dialect]}."
+    if text not in known["description"]:
+        known["description"] = f"{known['description']} {text}".strip()
+    media = known["content"].setdefault("application/json", {"schema": {"anyOf": []}})
+    if "anyOf" not in media["schema"]:
+        media["schema"] = {"anyOf": [media["schema"]]}
+    if schema not in media["schema"]["anyOf"]:
+        media["schema"]["anyOf"].append(schema)
 
 
 def _refused(status: HTTPStatus, refusals: list[tuple[Refusal, str]]) -> dict[str, Any]:
@@ -228,17 +284,32 @@ def _schemas() -> dict[str, Any]:
     return {
         "RelayJson": _relay_json(),
         "AdobeHttp": _adobe_http(),
+        "Mixpanel": _mixpanel(),
+        "Amplitude": _amplitude(),
         "Accepted": _closed(
             {
                 "request_id": {"type": "string", "description": "Stands in the log lines about this request, too"},
                 "accepted": {**_COUNT, "description": "changes that are queued"},
                 "ignored_memberships": {**_COUNT, "description": "memberships that the source does not keep"},
+                "ignored": {
+                    "type": "object",
+                    "description": "what else is none of the source's business, by kind",
+                    "additionalProperties": _COUNT,
+                },
                 "rejected": {**_COUNT, "description": "profiles of which nothing is taken"},
                 "rejections": _list({"code": {"enum": _REJECTIONS}, "pointer": _POINTER}),
                 "left_out": {**_COUNT, "description": "parts that were not taken, of profiles that were"},
                 "left_out_parts": _list(
                     {"code": {"enum": _LEFT_OUT}, "detail": {"type": "string"}, "pointer": _POINTER}
                 ),
+            }
+        ),
+        "MixpanelSuccess": _closed({"action": {"enum": list(mixpanel.ACTIONS)}, "status": {"const": "success"}}),
+        "MixpanelFailure": _closed(
+            {
+                "action": {"enum": list(mixpanel.ACTIONS)},
+                "status": {"const": "failure"},
+                "error": _closed({"message": {"type": "string"}, "code": {"type": "integer"}}),
             }
         ),
         "Problem": _problem(),
@@ -363,6 +434,46 @@ def _adobe_http() -> dict[str, Any]:
     }
 
 
+def _mixpanel() -> dict[str, Any]:
+    parameters = {
+        "mixpanel_cohort_id": {"type": ["string", "integer"]},
+        "mixpanel_cohort_name": {"type": "string"},
+        "mixpanel_session_id": {"type": "string"},
+        "page_info": {"type": "object", "description": "Of `members`: `page_count` from 1 to `total_pages`"},
+        "members": {"type": "array", "items": {"type": "object"}, "maxItems": reading.MAX_PROFILES},
+    }
+    return {
+        "description": "The dialect mixpanel: https://docs.mixpanel.com/docs/cohort-sync/webhooks",
+        "type": "object",
+        "properties": {
+            "action": {"enum": list(mixpanel.ACTIONS)},
+            "parameters": {
+                "type": "object",
+                "properties": parameters,
+                "required": ["mixpanel_cohort_id", "members"],
+            },
+        },
+        "required": ["action", "parameters"],
+    }
+
+
+def _amplitude() -> dict[str, Any]:
+    properties = {
+        "cohort_id": {"type": ["string", "integer"]},
+        "cohort_name": {"type": "string"},
+        "in_cohort": {"type": "boolean"},
+        "computed_time": {"type": ["string", "integer"], "description": "UNIX seconds"},
+        "message_id": {"type": "string"},
+        "users": {"type": "array", "items": {"type": "object"}, "maxItems": reading.MAX_PROFILES},
+    }
+    return {
+        "description": "The dialect amplitude: https://amplitude.com/docs/data/destination-catalog/cohort-webhooks",
+        "type": "object",
+        "properties": properties,
+        "required": ["cohort_id", "in_cohort", "computed_time", "users"],
+    }
+
+
 def _closed(properties: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
@@ -381,5 +492,12 @@ def _list(properties: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def schema_text() -> str:
+    """Return the JSON Schema of relay-json: the same description as that of the endpoint."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Audience Relay: relay-json"}
+    return json.dumps(head | _relay_json(), indent=2) + "\n"
+
+
 if __name__ == "__main__":
     PAGE.write_text(text(), encoding="utf-8")
+    SCHEMA.write_text(schema_text(), encoding="utf-8")

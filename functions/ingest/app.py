@@ -1,17 +1,15 @@
-"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer 202; nothing else. The rest is refused.
+"""POST /webhooks/{source}: authenticate, read, put on the Changes queue, answer; nothing else. The rest is refused.
 
 Environment: RELAY_PREFIX, RELAY_CHANGES_QUEUE, and RELAY_SETTINGS_SECONDS (how long settings are kept).
 """
 
 import base64
 import binascii
-import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from http import HTTPStatus
 from typing import Any
 
 from relay import problem_details
@@ -20,13 +18,15 @@ from relay.clock import Clock, SystemClock
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Actor
 from relay.observability import Count, Observability
-from relay.problem_details import MAX_ERRORS, Refusal
+from relay.problem_details import Refusal
 from relay.queues import Message, Queue
 from relay.settings.doors import DEFAULT_SECONDS
 from relay.settings.names import UnknownSource
-from relay.settings.sources import Sources, TooManyUnknownSources
+from relay.settings.sources import Sources, SourceSettings, TooManyUnknownSources
 from relay.sources.authentication import MODES, authentic
-from relay.sources.intake import Intake, take_in
+from relay.sources.dialect import Answer, Dialect, Refused, Taken
+from relay.sources.dialects import DIALECTS
+from relay.sources.intake import take_in
 from relay.sources.repeats import webhook_id_of
 
 MAX_BODY_BYTES = 2_000_000
@@ -43,6 +43,9 @@ NOT_TAKEN: Mapping[str, str] = {
 }
 """What a sender is told with 503, by code."""
 
+_UNKNOWN = DIALECTS["relay-json"]
+"""Answers for a source that is not known."""
+
 
 def handler(
     event: Mapping[str, Any],
@@ -55,70 +58,80 @@ def handler(
 ) -> dict[str, Any]:
     """Answer an API Gateway REST proxy event.
 
-    With 202, counts, the first rejections and the first parts that were left out, or with problem details.
+    As the source's dialect says: by default with 202, counts, the first rejections and the first parts that were left
+    out, or with problem details.
     """
     observability = _observability() if observability is None else observability
+    settings = _sources() if settings is None else settings
+    clock = SystemClock() if clock is None else clock
     request_id = _request_id(event, context)
-    source = (event.get("pathParameters") or {}).get("source") or ""
+    name = (event.get("pathParameters") or {}).get("source") or ""
+    dialect, raw = _UNKNOWN, b""
     try:
-        taken = _take(
-            event,
-            source,
-            request_id,
-            settings=_sources() if settings is None else settings,
-            queue=_queue() if queue is None else queue,
-            clock=SystemClock() if clock is None else clock,
-        )
+        if not name:
+            raise _misdirected(event)
+        source = _source(settings, name)
+        dialect = DIALECTS[source.dialect]
+        raw = _body(event)
+        taken = _take(raw, _headers(event), source, request_id, settings, queue, clock)
     except Refusal as refusal:
-        observability.info("refused", request_id=request_id, code=refusal.code, status=int(refusal.status))
-        return _refused(refusal, request_id, observability)
+        return _refused(dialect, Refused(refusal, request_id, raw), observability)
     except Exception as error:  # noqa: BLE001 - the runtime would log the message, which may hold personal data
-        return _not_taken(error, source, request_id, observability)
-    return _accepted(taken, source, request_id, observability)
+        trouble = _trouble(error, name, request_id, observability)
+        return _refused(dialect, Refused(trouble, request_id, raw), observability)
+    _count(taken, name, observability)
+    return _event_of(dialect.answer(taken))
 
 
-def _not_taken(error: Exception, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
-    """Answer what the table of failures says: there is no message yet, so the sender keeps the request."""
+def _trouble(error: Exception, source: str, request_id: str, observability: Observability) -> Refusal:
+    """Return what the table of failures says: there is no message yet, so the sender keeps the request."""
     row = failures.row_for(error)
     if row.do is failures.Do.DEAD_LETTER:
         observability.problem("defect", error, request_id=request_id)
-        return _refused(problem_details.unexpected(), request_id, observability)
+        return problem_details.unexpected()
     event, code = (
         ("source not usable", "source_not_usable") if row.actor is Actor.ADMINISTRATOR else ("not taken", "unavailable")
     )
     observability.problem(event, error, request_id=request_id, source=source)
-    return _refused(problem_details.unavailable(code, NOT_TAKEN[code]), request_id, observability)
+    return problem_details.unavailable(code, NOT_TAKEN[code])
 
 
-def _take(
-    event: Mapping[str, Any], source: str, request_id: str, *, settings: Sources, queue: Queue, clock: Clock
-) -> Intake:
-    received_at = clock.now()
-    if not source:
-        raise _misdirected(event)
+def _source(settings: Sources, name: str) -> SourceSettings:
     try:
-        known = settings.source(source)
+        return settings.source(name)
     except UnknownSource:
         raise problem_details.unknown_source() from None
     except TooManyUnknownSources:
         raise problem_details.too_many_unknown_sources() from None
-    body = _body(event)
-    mode = MODES[known.auth]
-    headers = _headers(event)
-    if not authentic(mode, known.secrets, headers, body, now=received_at):
+
+
+def _take(
+    body: bytes,
+    headers: Mapping[str, Sequence[str]],
+    source: SourceSettings,
+    request_id: str,
+    settings: Sources,
+    queue: Queue | None,
+    clock: Clock,
+) -> Taken:
+    received_at = clock.now()
+    mode = MODES[source.auth]
+    if not authentic(mode, source.secrets, headers, body, now=received_at, options=source.auth_options):
         raise problem_details.unauthorized(mode.scheme)
     if len(body) > MAX_BODY_BYTES:
         raise problem_details.too_large(f"A body holds at most {MAX_BODY_BYTES} bytes.")
-    taken = take_in(
+    first = {name: values[0] for name, values in headers.items() if values}
+    intake = take_in(
         body,
-        source=known,
+        source=source,
         identity_hash=KeyedHash(settings.identity_key()),
         received_at=received_at,
-        webhook_id=webhook_id_of({name: values[0] for name, values in headers.items() if values}),
+        webhook_id=webhook_id_of(first),
         request_id=request_id,
+        content_type=first.get("content-type", ""),
     )
-    queue.send([Message(message) for message in taken.messages])
-    return taken
+    (_queue() if queue is None else queue).send([Message(message) for message in intake.messages])
+    return intake.taken
 
 
 def _misdirected(event: Mapping[str, Any]) -> Refusal:
@@ -152,14 +165,15 @@ def _request_id(event: Mapping[str, Any], context: Any) -> str:
     return str(known or uuid.uuid4())
 
 
-def _accepted(taken: Intake, source: str, request_id: str, observability: Observability) -> dict[str, Any]:
-    rejected = len(taken.rejections)
+def _count(taken: Taken, source: str, observability: Observability) -> None:
+    rejected, ignored = len(taken.rejections), sum(taken.ignored.values())
     observability.info(
         "accepted",
-        request_id=request_id,
+        request_id=taken.request_id,
         source=source,
         accepted=taken.accepted,
         ignored_memberships=taken.ignored_memberships,
+        ignored=ignored,
         rejected=rejected,
         left_out=sum(taken.left_out_counts.values()),
     )
@@ -167,30 +181,19 @@ def _accepted(taken: Intake, source: str, request_id: str, observability: Observ
         observability.count(Count.LEFT_OUT, number, source=source, outcome=code)
     observability.count(Count.ACCEPTED, taken.accepted, source=source)
     observability.count(Count.REJECTED, rejected, source=source)
-    observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships, source=source)
-    body = {
-        "request_id": request_id,
-        "accepted": taken.accepted,
-        "ignored_memberships": taken.ignored_memberships,
-        "rejected": rejected,
-        "rejections": [{"code": one.code, "pointer": one.pointer} for one in taken.rejections[:MAX_ERRORS]],
-        "left_out": sum(taken.left_out_counts.values()),
-        "left_out_parts": [
-            {"code": part.code, "detail": part.error.detail, "pointer": part.error.pointer}
-            for part in taken.left_out[:MAX_ERRORS]
-        ],
-    }
-    return _answer(HTTPStatus.ACCEPTED, body, {"Content-Type": "application/json"})
+    # A membership that is not kept and an event that is not ours are the same to whoever watches.
+    observability.count(Count.IGNORED_MEMBERSHIPS, taken.ignored_memberships + ignored, source=source)
 
 
-def _refused(refusal: Refusal, request_id: str, observability: Observability) -> dict[str, Any]:
-    observability.count(Count.REFUSED_REQUESTS, outcome=refusal.code)
-    headers = {"Content-Type": problem_details.CONTENT_TYPE, **refusal.headers}
-    return _answer(refusal.status, refusal.body(request_id), headers)
+def _refused(dialect: Dialect, refused: Refused, observability: Observability) -> dict[str, Any]:
+    answer, code = dialect.refuse(refused), refused.refusal.code
+    observability.info("refused", request_id=refused.request_id, code=code, status=int(answer.status))
+    observability.count(Count.REFUSED_REQUESTS, outcome=code)
+    return _event_of(answer)
 
 
-def _answer(status: HTTPStatus, body: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
-    return {"statusCode": int(status), "headers": dict(headers), "body": json.dumps(body)}
+def _event_of(answer: Answer) -> dict[str, Any]:
+    return {"statusCode": int(answer.status), "headers": dict(answer.headers), "body": answer.body}
 
 
 @cache

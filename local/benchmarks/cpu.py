@@ -79,6 +79,11 @@ class TimedDatabase:
         with self._cpu.part(DATABASE):
             return self._database.get(keys)
 
+    def scan(self, table: Table, *, after: str = "", limit: int) -> tuple[list[Item], str]:
+        """As the database's own."""
+        with self._cpu.part(DATABASE):
+            return self._database.scan(table, after=after, limit=limit)
+
     def query(self, table: Table, pk: str, **range_: Any) -> list[Item]:
         """As the database's own."""
         with self._cpu.part(DATABASE):

@@ -245,5 +245,8 @@ def _select_contacts(account: ActiveCampaignAccount) -> list[Contact]:
         found = [c for c in found if list_id in c.lists and status in ("-1", str(c.lists[list_id].status))]
     elif status != "-1":
         found = [c for c in found if any(str(standing.status) == status for standing in c.lists.values())]
+    tag = as_id(args.get("tagid"))
+    if tag is not None:
+        found = [contact for contact in found if tag in contact.tags]
     after = as_id(args.get("id_greater"))
     return found if after is None else [contact for contact in found if contact.contact_id > after]

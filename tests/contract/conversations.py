@@ -81,5 +81,6 @@ INQUIRIES: Mapping[str, Inquiry] = {
         subject.export,
         [subject.step(1), subject.step(2, joins=False)],
     ),
+    "how many there are": lambda subject: subject.destination.members(subject.account(), subject.target),
     "what is over": lambda subject: subject.destination.cleared_before(subject.account(), subject.time.now()),
 }

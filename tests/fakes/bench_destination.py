@@ -116,6 +116,9 @@ class BenchDestination:
     """What it answers when it is asked before when all is over."""
     cleared_takes_a_call: bool = False
 
+    uncounted: set[str] = field(default_factory=set)
+    """Targets of which it does not say how many are in them."""
+
     last_at: dict[tuple[str, str], datetime] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     _ids: Any = field(default_factory=lambda: itertools.count(1))
@@ -248,6 +251,12 @@ class BenchDestination:
     def _is_as_wanted(self, step: Step) -> bool:
         held = self.held.get((step.target, step.identity))
         return held == dict(step.values) if step.joins else held is None
+
+    def members(self, account: Account, target: str) -> int | None:
+        account.call("GET", "https://destination.example", quota=QUOTA)
+        if self.script and (problem := self.script.pop(0)) is not None:
+            raise problem
+        return None if target in self.uncounted else sum(place[0] == target for place in self.held)
 
     def cleared_before(self, account: Account, now: datetime) -> datetime | None:
         if self.cleared_takes_a_call:

@@ -107,6 +107,21 @@ class DynamoWire:
             answer["LastEvaluatedKey"] = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]}
         return answer
 
+    def _scan(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = request["TableName"]
+        last = request.get("ExclusiveStartKey", {"pk": {"S": ""}})["pk"]["S"]
+        items: list[Attributes] = []
+        size = 0
+        for pk in sorted(one for one in self._tables[name] if one > last):
+            if len(items) == request["Limit"] or size > 1_000_000:
+                break
+            for item in self._tables[name][pk].values():
+                items.append(item)
+                size += _size(item)
+        self._charge_read(name, size, is_consistent=request.get("ConsistentRead", False))
+        ends = {} if len(items) < request["Limit"] else {"LastEvaluatedKey": {"pk": items[-1]["pk"]}}
+        return {"Items": items, "Count": len(items), **ends}
+
     # Writes.
 
     def _batch_execute_statement(self, request: Mapping[str, Any]) -> dict[str, Any]:

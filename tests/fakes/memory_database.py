@@ -134,6 +134,15 @@ class MemoryDatabase:
         self.after(step)
         return found
 
+    def scan(self, table: Table, *, after: str = "", limit: int) -> tuple[list[Item], str]:
+        step = self._begin("scan", {table})
+        with self._lock:
+            keys = sorted(key for key in self._items if key.table is table and key.pk > after)[:limit]
+            self.read_units[table] += _units(sum(map(self._size, keys)), 4096)
+            found = [dict(self._items[key]) for key in keys]
+        self.after(step)
+        return found, keys[-1].pk if len(keys) == limit else ""
+
     def write(self, writes: Sequence[Write]) -> list[bool]:
         for write in writes:
             check_write(write)

@@ -30,6 +30,9 @@ class ReadOnlyDatabase:
             table, pk, after=after, until=until, prefix=prefix, limit=limit, newest_first=newest_first
         )
 
+    def scan(self, table: Table, *, after: str = "", limit: int) -> tuple[list[Item], str]:
+        return self._database.scan(table, after=after, limit=limit)
+
     def write(self, writes: Sequence[Write]) -> NoReturn:
         raise AssertionError(f"nothing may be written, and these were: {writes}")
 

@@ -217,6 +217,9 @@ class SimDestination:
         }
         return Answer(refused=at_once, import_id=queued.id, queued=len(steps) - len(at_once))
 
+    def members(self, account: Account, target: str) -> int | None:
+        return None
+
     def delete(self, account: Account, export: Export, identity: str) -> Rejection | None:
         """Take an identity out of every target: at once, or some time later when the call was lost."""
         account.call("DELETE", self.name, quota=CALLS)

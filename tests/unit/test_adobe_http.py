@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import MembershipChange
 from relay.problem_details import MAX_ERRORS, Refusal
+from relay.settings.sources import SourceSettings
 from relay.sources.adobe_http import read
 from relay.sources.reading import MAX_PROFILES, Reading
 from tests.examples import example
@@ -23,7 +24,11 @@ MOMENT = datetime(2026, 1, 11, 21, 24, 39, tzinfo=UTC)
 
 def reading(body: Any, namespaces: frozenset[str] = frozenset({"ups"})) -> Reading:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read(raw, source="aep", namespaces=namespaces)
+    return read(
+        raw,
+        SourceSettings("aep", "adobe-http", "bearer", ("t",), "identities.crm", frozenset(namespaces)),
+        datetime(2026, 3, 1, tzinfo=UTC),
+    )
 
 
 def refusal(body: Any) -> Refusal:

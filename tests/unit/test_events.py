@@ -81,7 +81,7 @@ def test_an_event_from_sqs_has_what_sqs_sends(name: str) -> None:
         assert ("MessageGroupId" in record["attributes"]) == record["eventSourceARN"].endswith(".fifo")
 
 
-def ingest(posted: Any, dialect: str, profile_key: str) -> tuple[dict[str, Any], FakeQueueClient]:
+def ingest(posted: Any, dialect: str, profile_key: str, **more: str) -> tuple[dict[str, Any], FakeQueueClient]:
     secrets, client, clock = FakeSecrets(), FakeQueueClient(), FakeClock(datetime(2026, 2, 11, 9, tzinfo=UTC))
     secrets["relay/stack/identity-key"] = "identity"
     token = posted["headers"]["Authorization"].removeprefix("Bearer ")
@@ -90,6 +90,7 @@ def ingest(posted: Any, dialect: str, profile_key: str) -> tuple[dict[str, Any],
         "auth": "bearer",
         "secret": token,
         "profile_key": profile_key,
+        **more,
     }
     answer = handler_of("ingest")(
         posted,
@@ -112,7 +113,9 @@ def test_ingest_takes_its_event() -> None:
     ("body", "dialect", "profile_key"),
     [
         ("webhook-adobe-http", "adobe-http", "identities.crmId"),
+        ("webhook-adobe-sdk", "adobe-sdk", "identities.crm_id"),
         ("webhook-relay-json", "relay-json", "identities.crm_id"),
+        ("webhook-segment", "segment", "identities.user_id"),
     ],
 )
 def test_ingest_takes_the_body_of_each_dialect(body: str, dialect: str, profile_key: str) -> None:
@@ -120,6 +123,33 @@ def test_ingest_takes_the_body_of_each_dialect(body: str, dialect: str, profile_
     answer, client = ingest(posted, dialect, profile_key)
     assert answer["statusCode"] == 202, answer
     assert len(client.bodies[0]["changes"]) == json.loads(answer["body"])["accepted"] > 0
+
+
+def test_ingest_answers_mparticle_with_the_response_it_expects() -> None:
+    body = event("webhook-mparticle")
+    answer, client = ingest({**event("ingest"), "body": json.dumps(body)}, "mparticle", "identities.mpid")
+    assert answer["statusCode"] == 200
+    told = json.loads(answer["body"])
+    assert told["type"] == "audience_membership_change_response"
+    assert told["id"] == body["id"]
+    assert len(client.bodies[0]["changes"]) == 1
+
+
+def test_ingest_takes_any_json_by_the_expressions_of_its_source() -> None:
+    posted = {**event("ingest"), "body": json.dumps(event("webhook-mapped"))}
+    answer, client = ingest(
+        posted,
+        "mapped",
+        "identities.crm",
+        each="rows",
+        identities="{crm: customer}",
+        attributes="{email: email}",
+        segment="body.audience",
+        status="state",
+        at="since",
+    )
+    assert answer["statusCode"] == 202, answer
+    assert [one["memberships"][0]["realized"] for one in client.bodies[0]["changes"]] == [True, False]
 
 
 def test_route_takes_its_event() -> None:

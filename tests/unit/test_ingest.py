@@ -99,6 +99,7 @@ class TestAccepted:
             "request_id": "0c8f5a0e-5f5b-4d8e-9d0d-6b6d6f1c2a3b",
             "accepted": 3,
             "ignored_memberships": 0,
+            "ignored": {},
             "rejected": 0,
             "rejections": [],
             "left_out": 0,

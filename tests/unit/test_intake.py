@@ -18,12 +18,12 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import Refusal
 from relay.settings.sources import SourceSettings
+from relay.sources.dialect import Rejected
 from relay.sources.intake import (
     MAX_MESSAGE_BYTES,
     NO_IDENTITY,
     WRONG_SHAPE,
     Intake,
-    Rejected,
     fits,
     in_messages,
     take_in,
@@ -46,8 +46,9 @@ def taken(
     request_id: str | None = None,
 ) -> Intake:
     body = json.dumps({"changes": changes}).encode()
-    ids = {"webhook_id": webhook_id, "request_id": request_id}
-    return take_in(body, source=source, identity_hash=HASH, received_at=NOON, **ids)
+    return take_in(
+        body, source=source, identity_hash=HASH, received_at=NOON, webhook_id=webhook_id, request_id=request_id
+    )
 
 
 def queued(intake: Intake) -> list[Change]:
@@ -72,8 +73,8 @@ def test_one_that_names_no_profile_is_counted_as_rejected_and_none_of_its_data_t
     shown = taken({"identities": {"email": "ada@example.com"}}, {"identities": {"crm": "c-1"}})
 
     (message,) = shown.messages
-    assert shown.accepted == 1
-    assert shown.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
+    assert shown.taken.accepted == 1
+    assert shown.taken.rejections == [Rejected(NO_IDENTITY, "#/changes/0")]
     names = {"email": None}
     assert from_json(message).changes[0] == Change((), NOON, identities=names, memberships=[], rejection=NO_IDENTITY)
     assert "ada@" not in json.dumps(message)
@@ -116,8 +117,8 @@ def test_what_cannot_be_taken_is_counted_and_harms_none_beside_it() -> None:
     assert first.profile_ids == (HASH("shop", "c-1"),)
     assert sorted(change.rejection or "" for change in rejected) == [NO_IDENTITY, TOO_LARGE, WRONG_SHAPE]
     assert all(change == Change((), NOON, memberships=[], rejection=change.rejection) for change in rejected)
-    assert shown.accepted == 1
-    assert set(shown.rejections) == {
+    assert shown.taken.accepted == 1
+    assert set(shown.taken.rejections) == {
         Rejected(WRONG_SHAPE, "#/changes/0/at"),
         Rejected(TOO_LARGE, "#/changes/2"),
         Rejected(NO_IDENTITY, "#/changes/3"),
@@ -162,7 +163,7 @@ def test_a_source_may_limit_itself_to_segments_and_the_others_are_ignored_and_co
     first, second = queued(shown)
     assert [one.segment for one in first.memberships] == ["shop/vip"]
     assert (second.memberships, second.attributes) == ([], {"a": 1})
-    assert (shown.ignored_memberships, shown.accepted, shown.rejections) == (2, 2, [])
+    assert (shown.taken.ignored_memberships, shown.taken.accepted, shown.taken.rejections) == (2, 2, [])
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "\U0001f600"])
@@ -187,9 +188,9 @@ def test_memberships_travel_without_what_has_no_room_beside_them() -> None:
     assert change.attributes == {"email": "kim@example.com", "plan": "pro"}
     # What is left out of a snapshot would count as gone.
     assert not change.snapshot
-    assert shown.rejections == []
-    assert [(part.code, part.error.pointer) for part in shown.left_out] == [(TOO_LARGE, "#/changes/0")]
-    assert shown.left_out_counts == {TOO_LARGE: 1}
+    assert shown.taken.rejections == []
+    assert [(part.code, part.error.pointer) for part in shown.taken.left_out] == [(TOO_LARGE, "#/changes/0")]
+    assert shown.taken.left_out_counts == {TOO_LARGE: 1}
 
 
 def test_identities_and_memberships_too_large_for_a_message_travel_in_several() -> None:
@@ -200,7 +201,7 @@ def test_identities_and_memberships_too_large_for_a_message_travel_in_several() 
     assert len(shown.messages) > 1
     assert [one.segment for change in changes for one in change.memberships] == [f"shop/{one}" for one in many]
     assert {change.profile_ids for change in changes} == {(HASH("shop", "c-1"),)}
-    assert shown.accepted == len(changes)
+    assert shown.taken.accepted == len(changes)
     assert all(json_size(message) <= MAX_MESSAGE_BYTES for message in shown.messages)
 
 
@@ -208,7 +209,7 @@ def test_attributes_that_have_room_are_taken_without_those_that_have_not() -> No
     shown = taken({"identities": {"crm": "c-1"}, "attributes": {"large": "x" * MAX_MESSAGE_BYTES, "plan": "pro"}})
     (change,) = queued(shown)
     assert change.attributes == {"plan": "pro"}
-    assert shown.left_out_counts == {TOO_LARGE: 1}
+    assert shown.taken.left_out_counts == {TOO_LARGE: 1}
 
 
 def test_a_change_that_fits_no_message_is_a_defect_of_the_caller() -> None:

@@ -2,10 +2,12 @@
 
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from relay.domain.expressions import compiled
+from relay.settings.sources import SourceSettings
 from relay.sources import adobe_http
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import Incoming
@@ -97,7 +99,11 @@ def test_the_examples_of_the_page_name_whom_they_say() -> None:
         },
         "email": "Kim@example.com",
     }
-    (profile,) = adobe_http.read(json.dumps(body).encode(), source="aep", namespaces={"ups"}).profiles
+    (profile,) = adobe_http.read(
+        json.dumps(body).encode(),
+        SourceSettings("aep", "adobe-http", "bearer", ("t",), "identities.crm"),
+        datetime(2026, 3, 1, tzinfo=UTC),
+    ).profiles
     found = {
         expression: keys_of(profile, compiled(expression))
         for expression in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)[1:]

@@ -47,7 +47,7 @@ def test_the_message_example_is_taken_whole() -> None:
         EXAMPLES["relay-json"].encode(), source=crm, identity_hash=KeyedHash("k"), received_at=datetime.now(UTC)
     )
 
-    assert (taken.accepted, list(taken.rejections)) == (1, [])
+    assert (taken.taken.accepted, list(taken.taken.rejections)) == (1, [])
 
 
 def test_every_make_target_it_names_exists() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import MembershipChange
 from relay.problem_details import MAX_ERRORS, Refusal
+from relay.settings.sources import SourceSettings
 from relay.sources.json_body import MAX_KEYS
 from relay.sources.reading import MAX_PROFILES, Reading
 from relay.sources.relay_json import read
@@ -22,7 +23,9 @@ PLANTED = "ada.lovelace@example.com"
 
 def reading(body: Any) -> Reading:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return read(raw, source="shop", namespaces=frozenset())
+    return read(
+        raw, SourceSettings("shop", "relay-json", "bearer", ("t",), "identities.crm"), datetime(2026, 3, 1, tzinfo=UTC)
+    )
 
 
 def refusal(body: Any) -> Refusal:

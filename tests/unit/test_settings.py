@@ -153,8 +153,12 @@ class TestSource:
         ("fields", "field", "reason"),
         [
             (without(SOURCE, "dialect"), "dialect", "is missing"),
-            ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, relay-json"),
-            ({**SOURCE, "auth": "none"}, "auth", "must be one of bearer, standard-webhooks"),
+            ({**SOURCE, "dialect": "xml"}, "dialect", "must be one of adobe-http, "),
+            (
+                {**SOURCE, "auth": "none"},
+                "auth",
+                "must be one of bearer, header, basic, standard-webhooks, hmac, segment",
+            ),
             (without(SOURCE, "secret"), "secret", "is missing"),
             ({**SOURCE, "secret": " "}, "secret", "is missing"),
             ({**SOURCE, "secret": "two words"}, "secret", "without blanks"),

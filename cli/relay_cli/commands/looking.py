@@ -15,8 +15,10 @@ CLOCK_SECONDS = 60
 """How far this machine's clock may be off: signatures of requests and webhooks fail beyond five minutes."""
 
 
-def status(*, watch: bool = False, every: Annotated[float, Parameter(name="--every")] = 5.0, relay: Injected) -> None:
+def status(*, watch: bool = False, every: Annotated[float, Parameter(name="--every")] = 5.0, relay: Injected) -> int:
     """Show everything on one screen: sources, connections, exports, stops, queues, schedules, version.
+
+    Exit code 3 when a person is needed (a stop, a run to confirm, consent), 1 when something else is wrong.
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ def status(*, watch: bool = False, every: Annotated[float, Parameter(name="--eve
     if not watch:
         answer = relay.ask("status")
         relay.screen.show(answer, view.status(answer, relay.now()))
-        return
+        return view.exit_of_status(answer)
     if relay.screen.is_terminal and not relay.screen.as_json:
         with relay.screen.terminal().replacing() as show:
             while True:

@@ -37,6 +37,8 @@ def show(segment: str, /, *, relay: Injected) -> None:
 def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected) -> int:
     """Compare the members we hold with the number that the platform shows. Exit code 1 when they differ.
 
+    Beside them it shows what the destinations say now, where their API tells it.
+
     Parameters
     ----------
     segment
@@ -46,7 +48,7 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
     tolerance
         By how many they may differ: both sides change all the time.
     """
-    answer = _counted(relay, segment)
+    answer = _counted(relay, segment, ask_destinations=True)
     held = answer["members"]
     difference = held - expect
     differ = abs(difference) > tolerance
@@ -57,18 +59,17 @@ def compare(segment: str, /, *, expect: int, tolerance: int = 0, relay: Injected
         ("the platform", number(expect)),
         ("here", f"{number(held)} ({share(held, expect)})"),
     ]
-    there = (answer.get("destinations") or {}).items()
-    facts += [(f"at the destination, by the last run of {export}", number(count)) for export, count in there]
-    relay.screen.show(whole, [Line(Cell(said, Tone.WARN if differ else Tone.GOOD)), Facts(facts)])
+    line = Line(Cell(said, Tone.WARN if differ else Tone.GOOD))
+    relay.screen.show(whole, [line, Facts(facts), *view.at_destinations(answer)])
     return Exit.WRONG if differ else Exit.WELL
 
 
-def _counted(relay: Relay, segment: str) -> Answer:
+def _counted(relay: Relay, segment: str, *, ask_destinations: bool | None = None) -> Answer:
     """Add the pages of a segment up. Times are the first and the last of all pages; texts of a time sort by it."""
     pages: list[Answer] = []
     members = 0
     with relay.screen.progress(segment, relay.now, SAY_EVERY) as move:
-        for page in relay.pages("segment", segment=segment):
+        for page in relay.pages("segment", segment=segment, ask_destinations=ask_destinations):
             pages.append(page)
             members += page["members"]
             move(None, f"{number(members)} members")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, several, span
 from relay_cli.views import runs
 
@@ -11,6 +12,10 @@ _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stoppe
 _NOBODY = "-"
 _OUTCOMES = ("merged", "stale", "ignored", "rejected")
 """What became of all changes of a source since its first message."""
+_PASSES = "wait"
+"""Who must act about a stop that passes by itself."""
+_CONSENT = "privacy_consent"
+"""The field that a connection's problem names when nobody has agreed yet."""
 
 
 def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -31,8 +36,21 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         yield Line(f"{several(answer['waits'], 'look is', 'looks are')} due.")
 
 
+def exit_of_status(answer: Mapping[str, Any]) -> Exit:
+    """Return how a command ends that shows this status."""
+    is_person_needed = any(_needs_a_person(connection) for connection in answer["connections"])
+    return Exit.PERSON if is_person_needed else Exit.WRONG if _troubles(answer) else Exit.WELL
+
+
 def status_sentence(answer: Mapping[str, Any]) -> Line:
     """Say in one sentence how things stand."""
+    troubles = _troubles(answer)
+    if not troubles:
+        return Line(Cell("All is well.", Tone.GOOD))
+    return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
+
+
+def _troubles(answer: Mapping[str, Any]) -> list[str]:
     bad = [one["name"] for one in answer["sources"] if not one["valid"]]
     for connection in answer["connections"]:
         if connection["state"] in ("stopped", "invalid"):
@@ -40,12 +58,27 @@ def status_sentence(answer: Mapping[str, Any]) -> Line:
         else:
             bad += [one["key"] for one in connection["exports"] if one["state"] in ("stopped", "invalid")]
     given_up = sum(one["messages"] for one in answer["queues"] if one["kind"] == "dlq")
+    every = [export for connection in answer["connections"] for export in connection["exports"]]
+    asking = [one["key"] for one in every if _waits_for_confirmation(one)]
     troubles = [f"look at {', '.join(bad)}"] if bad else []
     given = several(given_up, "message lies", "messages lie")
     troubles += [f"{given} in dead-letter queues"] if given_up else []
-    if not troubles:
-        return Line(Cell("All is well.", Tone.GOOD))
-    return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
+    return troubles + ([f"the last run of {', '.join(asking)} waits for you to confirm it"] if asking else [])
+
+
+def _needs_a_person(connection: Mapping[str, Any]) -> bool:
+    """Return whether somebody has to decide or mend something before this connection or an export goes on."""
+    exports = connection["exports"]
+    stops = [stop for stop in [connection.get("stop"), *(one.get("stop") for one in exports)] if stop]
+    return (
+        any(stop.get("who_must_act") != _PASSES for stop in stops)
+        or any(map(_waits_for_confirmation, exports))
+        or _CONSENT in (connection.get("problem") or "")
+    )
+
+
+def _waits_for_confirmation(export: Mapping[str, Any]) -> bool:
+    return (export.get("last_run") or {}).get("state") == runs.NEEDS_CONFIRMATION
 
 
 def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:

@@ -200,6 +200,35 @@ def segment(answer: Mapping[str, Any]) -> Iterator[Part]:
         yield Table(columns, rows, numbers=frozenset(columns[2:4]))
 
 
+def at_destinations(answer: Mapping[str, Any]) -> Iterator[Part]:
+    """Show what the destinations hold: by their own account now, and what they had confirmed at the last run."""
+    confirmed = answer.get("destinations") or {}
+    rows = [
+        [
+            one["export"],
+            one["target"],
+            number(one["count"]),
+            number(confirmed.get(one["export"])),
+            listed(one["segments"]),
+            one["problem"] or "-",
+        ]
+        for one in answer.get("at_destinations") or ()
+    ]
+    if not rows:
+        yield Line("No export sends this segment.")
+        return
+    columns = (
+        "export",
+        "at the destination",
+        "there now",
+        "confirmed by the last run",
+        "holds the segments",
+        "problem",
+    )
+    yield Table(columns, rows, title="Destinations", numbers=frozenset(columns[2:4]))
+    yield Line("A destination counts everybody who is there, whoever put them there.")
+
+
 def forgotten(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show what was removed where, and what remains until when."""
     done = answer["state"] == "done"

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from relay.workers.launcher import Launcher
     from relay.workers.leftovers import Leftovers
     from relay.workers.opening import Opener
+    from relay.workers.retention import Retention
     from relay.workers.scheduled_starts import ScheduledStarts
     from relay.workers.tick import Ticker
 
@@ -466,7 +467,7 @@ class Stack:
             self.clock,
             self.observe,
             schedules=self.recent_schedules,
-            more=[self.leftovers.step, self.announcer.step],
+            more=[self.leftovers.step, self.announcer.step, *([] if self.retention is None else [self.retention.step])],
         )
 
     @cached_property
@@ -475,6 +476,17 @@ class Stack:
         from relay.workers.forgetting import Forgetting
 
         return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, self.clock)
+
+    @cached_property
+    def retention(self) -> Retention | None:
+        """Forgets profiles that nobody names; None where that is off."""
+        from relay.workers.retention import Retention
+
+        kept = timedelta(days=int(self.environment.get("RELAY_RETENTION_DAYS", "0")))
+        if not kept:
+            return None
+        parts = self.settings, self.settings.export_outlines, self.forgetting, self.clock, self.observe
+        return Retention(self.database, *parts, kept)
 
     @cached_property
     def leftovers(self) -> Leftovers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +104,12 @@ class People:
     @cached_property
     def segments(self) -> Segments:
         """Says which segments there are, and counts their members."""
+        from relay.stores.notes import NotesAsTheyAre
         from relay.workers.operators.segments import Segments
 
-        return Segments(self.stack.database, self.stack.settings, self.stack.clock)
+        stack = self.stack
+        accounts = replace(stack.accounts, notes=NotesAsTheyAre)
+        return Segments(stack.database, stack.settings, stack.destinations, accounts, stack.clock)
 
     @cached_property
     def follower(self) -> Follower:

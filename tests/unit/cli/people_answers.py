@@ -174,6 +174,24 @@ SEGMENTS: dict[str, Any] = {
 }
 
 
+AT_DESTINATIONS = [
+    {
+        "export": "newsletter/vip",
+        "target": "list/7",
+        "segments": ["crm/trial", "crm/vip"],
+        "count": 4000,
+        "problem": None,
+    },
+    {
+        "export": "product/power",
+        "target": "segment/crm/vip",
+        "segments": ["crm/vip"],
+        "count": None,
+        "problem": "its API does not say how many are in it",
+    },
+]
+
+
 def counting(question: Mapping[str, Any]) -> dict[str, Any]:
     """Two pages of a segment."""
     first = question.get("after") is None
@@ -189,6 +207,7 @@ def counting(question: Mapping[str, Any]) -> dict[str, Any]:
         "last_received": None,
         "days": [counted("newsletter/vip", 1190), counted("product/power", 1180)] if first else [],
         "destinations": {"newsletter/vip": 1180, "product/power": 1170} if first else {},
+        "at_destinations": AT_DESTINATIONS if first and question.get("ask_destinations") else [],
         "next": "more" if first else None,
     }
 

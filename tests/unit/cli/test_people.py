@@ -270,6 +270,25 @@ def test_members_are_compared(relay: Terminal, door: FakeDoor, expect: str, more
     assert (ended.code, ended.json["difference"]) == (code, 1203 - int(expect))
 
 
+def test_members_are_compared_with_what_the_destinations_say_now(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segment"] = counting
+
+    ended = relay("segments", "compare", "crm/vip", "--expect", "1203")
+
+    assert [question.get("ask_destinations") for _, question in door.asked] == [True, True]
+    assert "newsletter/vip\tlist/7\t4,000\t1,180\tcrm/trial, crm/vip\t-" in ended.lines
+    without = "product/power\tsegment/crm/vip\t-\t1,170\tcrm/vip\tits API does not say how many are in it"
+    assert without in ended.lines
+
+
+def test_a_segment_that_no_export_sends_is_at_no_destination(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["segment"] = lambda question: {**counting(question), "at_destinations": []}
+
+    ended = relay("segments", "compare", "crm/vip", "--expect", "1203")
+
+    assert ended.lines[-1] == "No export sends this segment."
+
+
 def test_a_body_is_posted_and_followed_to_the_destinations(relay: Terminal, door: FakeDoor) -> None:
     waiting = change(merged="waiting", exports=[])
     looks = iter([following(waiting, settled=False), following(change("waiting"), settled=False), following(change())])

@@ -68,6 +68,19 @@ DEFECTS: list[Write] = [
 class DatabaseContract:
     """Derive from it and give a fixture `database` that is empty."""
 
+    def test_a_scan_goes_through_a_table_page_by_page(self, database: Database) -> None:
+        database.write([Put(Key(Table.PROFILES, f"p{number}"), {"n": number}) for number in range(5)])
+        database.write([Put(Key(Table.IDENTITIES, "i1"), {"n": 9})])
+        seen: list[str] = []
+        after = ""
+        while True:
+            items, after = database.scan(Table.PROFILES, after=after, limit=2)
+            assert len(items) <= 2
+            seen += [str(item["pk"]) for item in items]
+            if not after:
+                break
+        assert sorted(seen) == [f"p{number}" for number in range(5)]
+
     def test_an_item_comes_back_as_it_was_put_with_its_key(self, database: Database) -> None:
         item: Item = {"text": "ü", "empty": "", "number": -(10**30), "yes": True, "no": False, "bytes": b"\x00\xff"}
         assert database.write([Put(PROFILE, dict(item)), Put(in_control("a"), dict(item))]) == [True, True]

@@ -57,6 +57,10 @@ class RecordingDatabase(MemoryDatabase):
         self._note(table, "Query")
         return super().query(table, pk, **options)
 
+    def scan(self, table: Table, **options: Any) -> tuple[list[Item], str]:
+        self._note(table, "Scan")
+        return super().scan(table, **options)
+
     def write(self, writes: Sequence[Write]) -> list[bool]:
         for write in writes:
             self._note(write.key.table, _action(write))
@@ -161,6 +165,15 @@ def _a_rich_day(day: Day) -> None:
     _stops(day)
     _forgetting(day)
     _deleting(day)
+    _retention(day)
+
+
+def _retention(day: Day) -> None:
+    """Whom nobody has named for two months is forgotten."""
+    day.stack.environment = {**day.stack.environment, "RELAY_RETENTION_DAYS": "1"}
+    day.stack.__dict__.pop("retention", None)
+    day.store(77, inside=["shop/elsewhere"])
+    day.tick(after=timedelta(days=60))
 
 
 def _changes_and_streams(day: Day) -> None:

@@ -317,6 +317,13 @@ class Destination(Protocol[Settings, Options]):
         """
         ...
 
+    def members(self, account: Account[Settings], target: str) -> int | None:
+        """Ask how many are in a target, whoever put them there. None where the vendor's API does not tell.
+
+        A few requests that only read, made when an operator asks. Raises as `send` does.
+        """
+        ...
+
     def cleared_before(self, account: Account[Settings], now: datetime) -> datetime | None:
         """Return a moment: what was to be sent at or before it, and not answered, can have no effect any more.
 

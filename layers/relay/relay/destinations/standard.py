@@ -175,6 +175,10 @@ class BaseDestination(ABC, Generic[Settings, Options]):
         """Return nothing: nobody is looked up."""
         return {}
 
+    def members(self, account: Account[Settings], target: str) -> int | None:  # noqa: ARG002
+        """Return None: the API does not tell."""
+        return None
+
     def cleared_before(self, account: Account[Settings], now: datetime) -> datetime | None:  # noqa: ARG002
         """Return None: nothing shows calls under way."""
         return None

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from relay.domain import moments
+from relay.domain.closed_sets import SetPage
 
 Json = Any
 """A value as `json.loads` returns it."""
@@ -95,16 +96,19 @@ class ChangeBatch:
     id: str
     source: str
     changes: Sequence[Change]
+    page: SetPage | None = None
+    """They are a page, or a part of one, of all members of a segment."""
 
 
 def to_json(batch: ChangeBatch) -> dict[str, Json]:
     """Return the message body of a batch."""
-    return message_of(batch.id, batch.source, [change_to_json(change) for change in batch.changes])
+    return message_of(batch.id, batch.source, [change_to_json(change) for change in batch.changes], batch.page)
 
 
-def message_of(batch_id: str, source: str, changes: Sequence[Json]) -> dict[str, Json]:
+def message_of(batch_id: str, source: str, changes: Sequence[Json], page: SetPage | None = None) -> dict[str, Json]:
     """Return the message body of a batch of changes that are JSON already (see `change_to_json`)."""
-    return {"format": FORMAT, "id": batch_id, "source": source, "changes": list(changes)}
+    whole = {"format": FORMAT, "id": batch_id, "source": source, "changes": list(changes)}
+    return whole if page is None else {**whole, "set": page._asdict()}
 
 
 def change_to_json(change: Change) -> dict[str, Json]:
@@ -132,7 +136,8 @@ def from_json(body: Mapping[str, Any]) -> ChangeBatch:
     if body["format"] != FORMAT:
         raise ValueError("a message of another version")
     moment = _Moments()
-    return ChangeBatch(body["id"], body["source"], [_change(entry, moment) for entry in body["changes"]])
+    page = SetPage(**body["set"]) if "set" in body else None
+    return ChangeBatch(body["id"], body["source"], [_change(entry, moment) for entry in body["changes"]], page)
 
 
 class _Moments(dict[str, datetime]):

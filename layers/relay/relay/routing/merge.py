@@ -14,7 +14,8 @@ one joins. Why no cycle can arise is said in `relay.stores.profiles`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from relay.domain.changes import Change
 from relay.domain.identity import CLOCK_MARGIN
@@ -24,6 +25,10 @@ from relay.routing.coalesce import Customer
 from relay.stores import profiles
 from relay.stores.profiles import Stored
 from relay.stores.receipts import Outcome
+
+NOTED_AGAIN: Final = timedelta(days=30)
+"""How long after its last write a profile is written again though a change says nothing new: so `changed_at` says, as
+exactly as this, when the profile was last named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,7 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
     joined = profile.joined.union(alias.id for alias in aliases)
     if joined != profile.joined:
         profile, is_changed = replace(profile, joined=joined), True
-    is_changed |= is_squeezed
+    is_changed |= is_squeezed or (bool(stored) and _is_to_be_noted(profile, now))
     return Draft(
         customer,
         stored,
@@ -123,6 +128,11 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
         clamped,
         is_squeezed,
     )
+
+
+def _is_to_be_noted(profile: Profile, now: datetime) -> bool:
+    changed_at = profile.changed_at
+    return changed_at is not None and now - changed_at >= NOTED_AGAIN and not profile.is_tombstone
 
 
 def _outcome(change: Change, *, is_changed: bool) -> Outcome:

@@ -13,6 +13,7 @@ from relay.destinations.registry import PACKAGES
 from relay.settings.shapes import CONSENT
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
+from relay.sources.signatures import ALGORITHMS, ENCODINGS
 
 
 class Described(NamedTuple):
@@ -30,8 +31,30 @@ class Described(NamedTuple):
 SOURCE: Final = (
     Described("dialect", "How the platform writes its messages.", True, choices=tuple(DIALECTS), example="relay-json"),
     Described("auth", "How a message proves where it comes from.", True, choices=tuple(MODES), example="bearer"),
-    Described("secret", "What messages are proven with.", True, secret=True, example="a-long-random-token"),
+    Described(
+        "secret",
+        "What messages are proven with; `user:password` for `basic`.",
+        True,
+        secret=True,
+        example="a-long-random-token",
+    ),
     Described("previous_secret", "The secret before, while the platform is moved to a new one.", secret=True),
+    Described("auth_header", "The header that holds the secret (`header`).", example="X-Api-Key"),
+    Described("signature_header", "The header that holds the signature (`hmac`).", example="X-Signature"),
+    Described("signature_algorithm", "How it is made (`hmac`).", default="sha256", choices=ALGORITHMS),
+    Described("signature_prefix", "What stands in front of it (`hmac`).", example="sha256="),
+    Described("signature_encoding", "How it is written (`hmac`).", default="hex", choices=ENCODINGS),
+    Described(
+        "signed_text",
+        "What is signed: text with `{body}` once and, if the sender has it, `{timestamp}` (`hmac`).",
+        default="{body}",
+        example="{timestamp}.{body}",
+    ),
+    Described(
+        "timestamp_header",
+        "The header that holds the `{timestamp}` in UNIX seconds, at most 5 minutes off (`hmac`).",
+        example="X-Timestamp",
+    ),
     Described(
         "profile_key",
         "What a person is known by: a JMESPath over identities and attributes.",
@@ -46,6 +69,26 @@ SOURCE: Final = (
     Described(
         "segments", "The only segments whose memberships are kept, with commas between. Without it all are kept."
     ),
+    *(
+        Described(name, f"Dialect `mapped`: an expression (JMESPath) of {what}.", example=example)
+        for name, what, example in (
+            ("each", "the list of what is about one person each", "records"),
+            ("identities", "an object with the ids of each namespace", "{crm: id}"),
+            ("attributes", "an object", "{email: email}"),
+            ("segment", "the segment's id", "audience"),
+            ("in", "true or false: whether the person is in the segment", "action == 'added'"),
+            ("status", "`realized` or `exited`; instead of `in`", "status"),
+            ("at", "the time of it all; without it the receipt", "changed_at"),
+            ("id", "the message's id, the same when it comes again", "message_id"),
+        )
+    ),
+    Described(
+        "file_identities",
+        "The columns of segment files that are identities: `namespace=column` or one name for both, commas between. "
+        "Without it the namespaces that `profile_key` looks up.",
+        example="crm=CUSTOMER_ID, email",
+    ),
+    Described("file_status", "The column of segment files that says who is a member, where it has a name of its own."),
     Described("description", "For people."),
 )
 """The keys of a source's secret; all are texts."""

@@ -1,6 +1,6 @@
 """Sources as administrators wrote them: all of the settings that ingest needs, and nothing that is slow to import."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,12 +8,15 @@ from relay.aws import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.domain.expressions import compiled
 from relay.domain.problems import Busy, Fault, SettingsProblem
+from relay.files.members import identity_columns
 from relay.settings.doors import DEFAULT_SECONDS, SecretsDoor
 from relay.settings.faults import MISSING, problem, trimmed, unknown_key
 from relay.settings.names import UnknownSource, is_name
 from relay.sources.adobe_http import DEFAULT_NAMESPACE
-from relay.sources.authentication import MODES
+from relay.sources.authentication import MODES, OPTIONS, Mode
 from relay.sources.dialects import DIALECTS
+from relay.sources.mapped import FIELDS as MAPPED_FIELDS
+from relay.sources.mapped import faults_of as faults_of_mapping
 from relay.sources.segment_limit import segment_limit
 
 UNKNOWN_LOOKUPS_AT_ONCE = 100
@@ -44,7 +47,15 @@ class SourceSettings:
     """Memberships of other namespaces are ignored (Adobe's dialect)."""
     segments: frozenset[str] | None = None
     """The only segments whose memberships are kept, as references (see `segment_limit`); None keeps all."""
+    auth_options: Mapping[str, str] = field(default_factory=dict)
+    """What else the way of authentication wants to know."""
+    file_identities: Mapping[str, str] | None = None
+    """Namespaces of identities by the columns of segment files; None takes those that `profile_key` looks up."""
+    file_status: str | None = None
+    """The column of segment files that says who is a member, where it has a name of its own."""
     description: str = ""
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    """The expressions of the dialect that is told where a body has what."""
 
 
 class Sources:
@@ -107,11 +118,22 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "profile_key": _fault_of(compiled),
         "segment_namespaces": _nothing,
         "segments": _fault_of(lambda text: segment_limit(text, name)),
+        "file_identities": _fault_of(identity_columns),
+        "file_status": _nothing,
         "description": _nothing,
+        **dict.fromkeys(OPTIONS, _nothing),
+        **dict.fromkeys(MAPPED_FIELDS, _fault_of(compiled)),
     }
     found = [(key, check(given[key]) if key in given else _absent(key)) for key, check in checks.items()]
     faults = [Fault(key, reason) for key, reason in found if reason is not None]
     faults += [unknown_key(key, checks) for key in given if key not in checks]
+    if mode is not None:
+        faults += _auth_faults(given, mode)
+    mapping: dict[str, str] = {key: given[key] for key in MAPPED_FIELDS if key in given}
+    if given.get("dialect") == "mapped":
+        faults += [Fault(key, reason) for key, reason in faults_of_mapping(mapping)]
+    else:
+        faults += [Fault(key, "belongs to the dialect mapped alone") for key in mapping]
     if faults:
         raise problem(faults, hidden=texts.values())
     listed = map(trimmed, given.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))
@@ -123,8 +145,23 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         profile_key=given["profile_key"],
         segment_namespaces=frozenset(filter(None, listed)),
         segments=segment_limit(given["segments"], name) if "segments" in given else None,
+        auth_options={key: given[key] for key in OPTIONS if key in given},
+        file_identities=identity_columns(given["file_identities"]) if "file_identities" in given else None,
+        file_status=given.get("file_status"),
         description=given.get("description", ""),
+        mapping=mapping,
     )
+
+
+def _auth_faults(given: Mapping[str, str], mode: Mode) -> Iterator[Fault]:
+    for key in OPTIONS:
+        if key in given and key not in mode.options:
+            yield Fault(key, f"belongs to another auth than {given['auth']}")
+    for key in mode.required:
+        if key not in given:
+            yield Fault(key, MISSING)
+    options = {key: given[key] for key in mode.options if key in given}
+    yield from (Fault(key, reason) for key, reason in mode.option_problems(options).items())
 
 
 class _TokenBucket:

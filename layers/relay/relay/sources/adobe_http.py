@@ -8,10 +8,12 @@ of its own: a qualification time is not the time of an attribute.
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from typing import Any
 
 from relay.domain.changes import Json, MembershipChange
 from relay.problem_details import InputError, pointer
+from relay.sources.dialect import Source
 from relay.sources.json_body import documents
 from relay.sources.reading import (
     UNFIT_IDENTITY,
@@ -37,7 +39,7 @@ _IDENTITIES = "identityMap"
 _PREFIX = "xdm:"
 
 
-def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
+def read(raw: bytes, source: Source, _: datetime) -> Reading:
     """Read one profile, an array, `{"profiles": [...]}`, or any of these one after the other.
 
     Adobe documents a single object and up to ten profiles per request, but not how several are framed. In a body of
@@ -48,7 +50,7 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
     def read_one(place: Place, value: Any) -> Incoming:
         if not isinstance(value, dict):
             raise Misshapen([InputError("must be a profile (an object)", pointer(place))])
-        return _ProfileReader(source, namespaces, place, value).profile()
+        return _ProfileReader(source.name, source.segment_namespaces, place, value).profile()
 
     found = documents(raw)
     return read_each(found, _framed(found), read_one)

@@ -1,21 +1,24 @@
 """From a request's body to the messages of the Changes queue."""
 
 import hashlib
+import json
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from relay.domain.changes import MAX_IDS, Change, MembershipChange, change_to_json, message_of
+from relay.domain.closed_sets import SetPage
 from relay.domain.expressions import Expression, compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_size
 from relay.problem_details import InputError, pointer, too_large
+from relay.sources.cloud_events import unwrapped
+from relay.sources.dialect import Rejected, Source, Taken
 from relay.sources.dialects import DIALECTS
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import TOO_LARGE, Incoming, LeftOut
@@ -37,57 +40,15 @@ _ID_LENGTH = 12
 """Hexadecimal digits of a webhook id's hash: it only has to differ from a profile's other messages."""
 
 
-class Source(Protocol):
-    """What must be known of a source to read its bodies."""
-
-    @property
-    def name(self) -> str:
-        """Begins the segment references."""
-        ...
-
-    @property
-    def dialect(self) -> str:
-        """One of DIALECTS."""
-        ...
-
-    @property
-    def profile_key(self) -> str:
-        """A valid expression, see `relay.sources.profile_key`."""
-        ...
-
-    @property
-    def segment_namespaces(self) -> AbstractSet[str]:
-        """Those whose memberships count, for dialects that have any."""
-        ...
-
-    @property
-    def segments(self) -> AbstractSet[str] | None:
-        """The only segments (`source/segment`) whose memberships are kept; None for all."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A profile of which nothing is taken: why, and where it (or what is wrong with it) stands, as a JSON Pointer."""
-
-    code: str
-    pointer: str
-
-
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What a request brings: the message bodies to queue, and the counts to answer with.
+    """What a request brings: the message bodies to queue, and what to answer with once they are.
 
-    `accepted` counts changes that are taken, `rejections` are those of which only the count travels on. `left_out` has
-    what could not be taken of the others (the first parts of each), `left_out_counts` how much that is by code.
+    Changes that are `taken.accepted` are in the messages; of `taken.rejections` only the count travels on.
     """
 
     messages: Sequence[dict[str, Any]]
-    accepted: int
-    ignored_memberships: int
-    rejections: Sequence[Rejected]
-    left_out: Sequence[LeftOut] = ()
-    left_out_counts: Mapping[str, int] = field(default_factory=dict)
+    taken: Taken
 
 
 def take_in(
@@ -98,15 +59,18 @@ def take_in(
     received_at: datetime,
     webhook_id: str | None = None,
     request_id: str | None = None,
+    content_type: str = "",
 ) -> Intake:
-    """Read a body and make its messages. `webhook_id` is the sender's own id of the message, if it gave one.
+    """Read a body and make its messages. `webhook_id` is the sender's own id of the message, if its headers gave one.
 
+    `content_type` is the header's value: it tells whether the body is wrapped in CloudEvents.
     `request_id` is what the sender is answered with; it becomes the id of every message, so that logs lead on from it.
 
     What cannot be taken is left out or rejected, and harms no other profile. Raises Refusal: 400 or 422 when nothing
     can be read, 413 when too much is sent, or nothing is left to queue because of profiles that are too large.
     """
-    reading = DIALECTS[source.dialect](raw, source=source.name, namespaces=source.segment_namespaces)
+    request_id = request_id or str(uuid.uuid4())
+    reading = unwrapped(raw, content_type, lambda inner: DIALECTS[source.dialect].read(inner, source, received_at))
     request = _Request(source, compiled(source.profile_key), identity_hash, received_at, webhook_id, raw)
     for position, incoming in enumerate(reading.profiles):
         request.add(incoming, position)
@@ -117,12 +81,17 @@ def take_in(
     for error in reading.misshapen:
         request.reject(WRONG_SHAPE, error.pointer)
     return Intake(
-        messages=list(_messages(source.name, request.packed, request_id or str(uuid.uuid4()))),
-        accepted=len(request.packed) - len(request.rejections),
-        ignored_memberships=request.ignored_memberships,
-        rejections=request.rejections,
-        left_out=[*reading.left_out, *request.left_out],
-        left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
+        list(_messages(source.name, request.packed, request_id, request.kept_page(reading.page))),
+        Taken(
+            request_id,
+            accepted=len(request.packed) - len(request.rejections),
+            ignored_memberships=request.ignored_memberships,
+            rejections=request.rejections,
+            left_out=[*reading.left_out, *request.left_out],
+            left_out_counts=request.left_out_counts + Counter(part.code for part in reading.left_out),
+            ignored=reading.ignored,
+            reply=reading.reply,
+        ),
     )
 
 
@@ -156,11 +125,7 @@ class _Request:
         self._hash = identity_hash
         self._received_at = received_at
         # With the body, so that a sender that gives every message the same id is not taken to repeat itself.
-        self._webhook_id = (
-            None
-            if webhook_id is None
-            else identity_hash("webhook", source.name, webhook_id, hashlib.sha256(raw).hexdigest())[:_ID_LENGTH]
-        )
+        self._webhook_id = None if webhook_id is None else self._hashed(webhook_id, raw)
         self.packed: list[_Packed] = []
         self.rejections: list[Rejected] = []
         self.left_out: list[LeftOut] = []
@@ -179,7 +144,11 @@ class _Request:
             profile_ids=tuple(sorted(ids)[:MAX_IDS]),
             received_at=self._received_at,
             position=position,
-            webhook_id=self._webhook_id,
+            webhook_id=(
+                self._webhook_id
+                if incoming.webhook_id is None
+                else self._hashed(incoming.webhook_id, json.dumps(incoming.raw).encode())
+            ),
             at=incoming.at,
             snapshot=incoming.snapshot,
             identities=incoming.identities,
@@ -188,7 +157,7 @@ class _Request:
         )
         if incoming.forget is not None:
             # Who it is has been worked out: nothing else of the person travels.
-            whole = Change(whole.profile_ids, self._received_at, position, self._webhook_id, forget=incoming.forget)
+            whole = Change(whole.profile_ids, self._received_at, position, whole.webhook_id, forget=incoming.forget)
         packed = _Packed.of(whole)
         room = _room(self._source.name)
         parts = [packed] if packed.size <= room else list(_cut(whole, packed.size - room, room))
@@ -207,6 +176,14 @@ class _Request:
         """Add a change of which nothing travels on but what its identities are called: it is only counted."""
         self.packed.append(_Packed.of(Change((), self._received_at, identities=dict.fromkeys(names), rejection=code)))
         self.rejections.append(Rejected(code, place))
+
+    def kept_page(self, page: SetPage | None) -> SetPage | None:
+        """Return the page that the profiles are, if its segment is one that the source keeps."""
+        kept = self._source.segments
+        return page if page is None or kept is None or page.segment in kept else None
+
+    def _hashed(self, webhook_id: str, told: bytes) -> str:
+        return self._hash("webhook", self._source.name, webhook_id, hashlib.sha256(told).hexdigest())[:_ID_LENGTH]
 
     def _kept(self, memberships: Sequence[MembershipChange]) -> Sequence[MembershipChange]:
         kept = self._source.segments
@@ -257,20 +234,32 @@ def fits(source: str, change: Change) -> bool:
     return _Packed.of(change).size <= _room(source)
 
 
-def _messages(source: str, packed: Iterable[_Packed], batch_id: str) -> Iterator[dict[str, Any]]:
-    room = _room(source)
+def _messages(
+    source: str, packed: Iterable[_Packed], batch_id: str, page: SetPage | None = None
+) -> Iterator[dict[str, Any]]:
+    if page is None:
+        for part in _parted(packed, _room(source)):
+            yield message_of(batch_id, source, part)
+        return
+    # A page without members is a message, too: it completes the set.
+    parts = list(_parted(packed, _room(source))) or [[]]
+    for number, part in enumerate(parts, 1):
+        yield message_of(batch_id, source, part, page._replace(part=number, parts=len(parts)))
+
+
+def _parted(packed: Iterable[_Packed], room: int) -> Iterator[list[dict[str, Any]]]:
     waiting: list[dict[str, Any]] = []
     taken = 0
     for one in packed:
         if one.size > room:
             raise ValueError(f"a change of {one.size} bytes")
         if taken + one.size > room:
-            yield message_of(batch_id, source, waiting)
+            yield waiting
             waiting, taken = [], 0
         waiting.append(one.body)
         taken += one.size
     if waiting:
-        yield message_of(batch_id, source, waiting)
+        yield waiting
 
 
 @lru_cache(maxsize=64)

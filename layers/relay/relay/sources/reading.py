@@ -1,4 +1,4 @@
-"""What a dialect is: a function from a raw body to the profiles in it. And what all dialects read alike.
+"""What a body is read into, and what all dialects read alike.
 
 Every profile is read by itself, and every part of a profile. What cannot be read is left out and shown; what that means
 for its profile is decided here (`Parts.incoming`):
@@ -14,13 +14,13 @@ named in it is not gone for a mistake.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from relay.domain import moments
 from relay.domain.changes import MAX_SEGMENT_BYTES, Forget, Json, MembershipChange
+from relay.domain.closed_sets import SetPage
 from relay.domain.values import id_of, whole
 from relay.problem_details import MAX_ERRORS, InputError, pointer, too_large, wrong_shape
 from relay.sources.json_body import MAX_KEYS, flaw_of
@@ -86,6 +86,8 @@ class Incoming:
     left_out_counts: Mapping[str, int] = field(default_factory=dict)
     forget: Forget | None = None
     """The person is to be forgotten: then the rest only says who that is. A dialect reads a deletion notice as this."""
+    webhook_id: str | None = None
+    """The sender's own id of the message that brought it, where the body has one; None leaves it to the headers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,12 @@ class Reading:
     profiles: Sequence[Incoming]
     misshapen: Sequence[InputError] = ()
     left_out: Sequence[LeftOut] = ()
+    page: SetPage | None = None
+    """The profiles are a page of all members of a segment: who is in none of its pages has left."""
+    ignored: Mapping[str, int] = field(default_factory=Counter)
+    """How much of the body is none of our business, by a code for each kind."""
+    reply: Mapping[str, Json] = field(default_factory=dict)
+    """What of the body the dialect's answer repeats."""
 
 
 class Misshapen(Exception):  # noqa: N818 - as Refusal: an answer to a sender, not an error of ours
@@ -107,18 +115,6 @@ class Misshapen(Exception):  # noqa: N818 - as Refusal: an answer to a sender, n
     def __init__(self, errors: Sequence[InputError]) -> None:
         super().__init__(f"{len(errors)} errors")
         self.errors = errors
-
-
-class Dialect(Protocol):
-    """Turns a body into profiles."""
-
-    def __call__(self, raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:
-        """Read a body; raises Refusal (400, 413 or 422) and nothing else, whatever the bytes are.
-
-        `source` begins the segment references; `namespaces` are the segment namespaces that count, for dialects
-        that have any.
-        """
-        ...
 
 
 class Parts:
@@ -216,6 +212,7 @@ class Parts:
         at: datetime | None = None,
         ignored_memberships: int = 0,
         forget: Forget | None = None,
+        webhook_id: str | None = None,
     ) -> Incoming:
         """Return the profile made of what could be read; raises Misshapen when it is not to be taken."""
         self._require_enough(identities, attributes, bool(memberships) or ignored_memberships > 0)
@@ -231,6 +228,7 @@ class Parts:
             left_out=self._left_out,
             left_out_counts=self._counts,
             forget=forget,
+            webhook_id=webhook_id,
         )
 
     def _require_enough(

@@ -13,12 +13,13 @@ asks the destinations to delete the contact or user, too.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from relay.domain.changes import Forget, Json, MembershipChange
 from relay.problem_details import InputError, pointer, wrong_shape
+from relay.sources.dialect import Source
 from relay.sources.json_body import document
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -45,7 +46,7 @@ _MEMBERSHIP_KEYS = frozenset({"segment", "status", "at", "name"})
 _IS_UNKNOWN = "holds a key that this dialect does not know"
 
 
-def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  # noqa: ARG001 - this dialect has none
+def read(raw: bytes, source: Source, _: datetime) -> Reading:
     """Read a body of the shape above; raises Refusal (400, 413 or 422).
 
     A change of a wrong shape is only reported beside those that can be read.
@@ -55,7 +56,7 @@ def read(raw: bytes, *, source: str, namespaces: AbstractSet[str]) -> Reading:  
     # Which key it is is not shown: it may be personal data.
     unknown = [LeftOut(UNKNOWN_KEY, InputError(_IS_UNKNOWN, pointer([])))] if body.keys() - {"changes"} else []
     places = ((("changes", index), given) for index, given in enumerate(changes))
-    return read_each(body, places, partial(_incoming, source), unknown)
+    return read_each(body, places, partial(_incoming, source.name), unknown)
 
 
 def _changes(body: Any) -> list[Any]:

@@ -115,6 +115,14 @@ class Database(Protocol):
         """
         ...
 
+    def scan(self, table: Table, *, after: str = "", limit: int) -> tuple[list[Item], str]:
+        """Return a page of a table without sort key: the items after the key `after`, and the key it ended at.
+
+        The order is the table's own, and stays the same. The key is empty where the table has ended. A page may hold
+        fewer items than its limit, or none.
+        """
+        ...
+
     def write(self, writes: Sequence[Write]) -> list[bool]:
         """Apply each write by itself and say, in order, which applied; False means an expectation did not hold.
 

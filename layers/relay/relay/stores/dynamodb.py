@@ -164,6 +164,18 @@ class DynamoDatabase:
                 return items[:limit]
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def scan(self, table: Table, *, after: str = "", limit: int) -> tuple[list[Item], str]:
+        """Return a page of a table without sort key, and the key it ended at, empty where the table has ended.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html
+        """
+        request: dict[str, Any] = {"TableName": self._tables[table], "ConsistentRead": True, "Limit": limit}
+        if after:
+            request["ExclusiveStartKey"] = _key(Key(table, after))
+        answer = self._call("Scan", request, _Tries(self._sleep))
+        last = answer.get("LastEvaluatedKey")
+        return list(map(_unmarshal, answer["Items"])), "" if last is None else str(_unmarshal(last)["pk"])
+
     def write(self, writes: Sequence[Write]) -> list[bool]:
         """Apply each write by itself and say, in order, which applied; False means an expectation did not hold."""
         for write in writes:

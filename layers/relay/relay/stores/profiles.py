@@ -74,6 +74,11 @@ def load(database: Database, profile_ids: Sequence[str]) -> list[Profile | None]
     return [stored if isinstance(stored := found[one], Profile) else None for one in profile_ids]
 
 
+def page(database: Database, after: str, limit: int) -> tuple[list[Item], str]:
+    """Return a page of all items, aliases among them, after an id, and the id it ended at, empty at the end of all."""
+    return database.scan(Table.PROFILES, after=after, limit=limit)
+
+
 def follow(database: Database, ids: Iterable[str]) -> dict[str, Stored]:
     """Return what lies under the ids and, where that is an alias, under all it leads to.
 

@@ -49,7 +49,18 @@ class ForgetWait(NamedTuple):
     profile: str
 
 
-Wait = IdentityWait | ConfirmWait | OutstandingWait | ForgetWait
+class SegmentWait(NamedTuple):
+    """A whole segment that came as files or pages. `about` is the id of its import or closed set.
+
+    It is empty where the files of the segment (`source/segment`) are to be looked at.
+    """
+
+    due: datetime
+    about: str
+    segment: str = ""
+
+
+Wait = IdentityWait | ConfirmWait | OutstandingWait | ForgetWait | SegmentWait
 
 
 def put(database: Database, waits: Iterable[Wait]) -> None:
@@ -88,6 +99,7 @@ _WORDS: Final[Mapping[type[Wait], str]] = {
     ConfirmWait: "confirm",
     OutstandingWait: "outstanding",
     ForgetWait: "forget",
+    SegmentWait: "segment",
 }
 _KINDS: Final = {word: kind for kind, word in _WORDS.items()}
 

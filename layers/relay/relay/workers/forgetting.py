@@ -102,16 +102,24 @@ class Forgetting:
             stored = found[profiles.root_of(profile_id, found)]
             if not isinstance(stored, Profile):
                 return None
-            now = self._clock.now()
-            # First: whoever dies in between leaves a look in vain, not a tombstone that nobody goes on with.
-            waits.put(self._database, [ForgetWait(now + SOON, stored.source, stored.id)])
             is_as_asked = how is Forget.HERE or (stored.forgotten is not None and stored.forgotten.at_destinations)
             if stored.is_tombstone and is_as_asked:
+                self._see_to(stored)
                 return stored
-            forgotten = merge(stored, Change((stored.id,), now, forget=how)).profile
-            if profiles.save(self._database, [forgotten], now) == [Saved.WRITTEN]:
+            if (forgotten := self.forget(stored, how)) is not None:
                 return forgotten
         raise Conflict("busy_profile", "others keep writing the profile: ask again")
+
+    def forget(self, stored: Profile, how: Forget) -> Profile | None:
+        """Write the tombstone of a profile as it was read, and return it; None when somebody else wrote since."""
+        # First: whoever dies in between leaves a look in vain, not a tombstone that nobody goes on with.
+        self._see_to(stored)
+        now = self._clock.now()
+        forgotten = merge(stored, Change((stored.id,), now, forget=how)).profile
+        return forgotten if profiles.save(self._database, [forgotten], now) == [Saved.WRITTEN] else None
+
+    def _see_to(self, stored: Profile) -> None:
+        waits.put(self._database, [ForgetWait(self._clock.now() + SOON, stored.source, stored.id)])
 
     def due(self, due: Sequence[ForgetWait], listing: Listing) -> None:
         """Go on with people whose wait is over, and note when to look again; the caller drops the waits."""

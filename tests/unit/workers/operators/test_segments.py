@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from relay.domain.problems import Transient
 from relay.stores import segments
-from tests.fakes.bench import CONNECTION, KEYED, LAPSED, VIP, Bench
+from tests.fakes.bench import CONNECTION, KEYED, LAPSED, OTHER_CONNECTION, VIP, Bench, person
 
 MAIN = f"{CONNECTION}/main"
 
@@ -102,6 +103,43 @@ def test_counts_of_before_an_edit_are_left_out(bench: Bench) -> None:
     bench.full_run()
     bench.edit(segments=(VIP,))
     assert pages(bench)[0]["days"] == []
+
+
+def test_a_destination_is_asked_how_many_there_are_now(bench: Bench) -> None:
+    bench.full_run()
+    bench.tool.held["segment/shop/vip", "by-hand@x.example"] = {}
+    bench.edit("several", segments=(VIP, LAPSED))
+    bench.edit(connection=OTHER_CONNECTION, segments=(LAPSED, VIP))
+    asked = bench.ask("segment", segment=VIP, ask_destinations=True)
+    assert asked["at_destinations"] == [
+        {"export": MAIN, "target": f"segment/{VIP}", "segments": [VIP], "count": 31, "problem": None},
+        {
+            "export": f"{CONNECTION}/several",
+            "target": f"segment/{VIP}",
+            "segments": [VIP],
+            "count": 31,
+            "problem": None,
+        },
+        {
+            "export": f"{OTHER_CONNECTION}/main",
+            "target": "list/7",
+            "segments": [LAPSED, VIP],
+            "count": 0,
+            "problem": None,
+        },
+    ]
+    assert bench.ask("segment", segment=VIP)["at_destinations"] == []
+    assert bench.ask("segment", segment=VIP, ask_destinations=True, after=person(1))["at_destinations"] == []
+
+
+def test_a_destination_that_does_not_say_how_many_is_shown_with_the_reason(bench: Bench) -> None:
+    bench.tool.uncounted = {f"segment/{VIP}"}
+    [one] = bench.ask("segment", segment=VIP, ask_destinations=True)["at_destinations"]
+    assert (one["count"], one["problem"]) == (None, "its API does not say how many are in it")
+    bench.tool.script = [Transient("server_error", "answers 500")]
+    [one] = bench.ask("segment", segment=VIP, ask_destinations=True)["at_destinations"]
+    assert one["count"] is None
+    assert "answers 500" in one["problem"]
 
 
 def test_all_segments_are_listed_and_those_that_only_exports_name(bench: Bench) -> None:

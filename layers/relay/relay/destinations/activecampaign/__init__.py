@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.destinations.activecampaign import checks, contacts, errors, imports, overview
 from relay.destinations.activecampaign import mapping as mapping_rules
-from relay.destinations.activecampaign.client import REST, Client, Queued
+from relay.destinations.activecampaign.client import REST, Client, ListStatus, Queued
 from relay.destinations.activecampaign.errors import (
     ANSWERED_IMPORT,
     IMPORT_BOUND,
@@ -180,6 +180,17 @@ class ActiveCampaign(BaseDestination[ActiveCampaignConnection, ActiveCampaignOpt
     def confirm(self, account: AcAccount, export: AcExport, steps: Sequence[Step]) -> Mapping[int, bool]:
         """Look contacts up, some at a time."""
         return imports.confirm(account, export, steps)
+
+    def members(self, account: AcAccount, target: str) -> int | None:
+        """Ask how many contacts are subscribed to the list, or carry the tag; no filter goes by a custom field."""
+        client = Client(account)
+        kind, _, name = target.partition("/")
+        if kind == "list":
+            return client.count({"listid": name, "status": str(int(ListStatus.SUBSCRIBED))})
+        if kind == "tag":
+            tag = client.tag_id(name)
+            return 0 if tag is None else client.count({"tagid": tag})
+        return None
 
     def cleared_before(self, account: AcAccount, now: datetime) -> datetime | None:
         """Return up to when all that was to be sent is over, as the account's overview of open imports shows it."""

@@ -297,6 +297,20 @@ class Client:
 
     # The account.
 
+    def count(self, filters: Mapping[str, str]) -> int:
+        """Return how many contacts pass a filter (`listid` with `status`, or `tagid`).
+
+        https://developers.activecampaign.com/reference/list-all-contacts
+        """
+
+        def total(reply: Reply) -> int:
+            found = count_of(part(reply.body, "meta", dict).get("total"))
+            if found is None:
+                raise OtherShape("total")
+            return found
+
+        return self._read("contacts", total, TABLE, {**filters, "limit": "1"})
+
     def me(self) -> None:
         """Make sure the key works and is answered by ActiveCampaign itself."""
         try:

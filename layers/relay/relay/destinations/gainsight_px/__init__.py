@@ -12,7 +12,7 @@ from relay.destinations.gainsight_px.client import MEMBERSHIPS, Client, ReadOnly
 from relay.destinations.gainsight_px.options import GainsightPxOptions, PxExport
 from relay.destinations.gainsight_px.segment_mode import SegmentMode
 from relay.destinations.gainsight_px.settings import GainsightPxConnection, PxAccount
-from relay.destinations.gainsight_px.targets import kind_of
+from relay.destinations.gainsight_px.targets import kind_of, name_in
 from relay.destinations.gainsight_px.token import Tokens
 from relay.destinations.standard import MALFORMED_IDENTITY, NO_IDENTITY, BaseDestination
 from relay.domain.problems import ExportProblem, Rejection
@@ -112,6 +112,12 @@ class GainsightPx(BaseDestination[GainsightPxConnection, GainsightPxOptions]):
         except Refused:
             return errors.NOT_DELETED
         return None
+
+    def members(self, account: PxAccount, target: str) -> int | None:
+        """Ask how many users have the attribute set. Of an external segment PX shows no members."""
+        if kind_of(target) != AttributeMode.kind:
+            return None
+        return ReadOnlyClient(account, self._tokens).count_users(f"customAttributes.{name_in(target)}==true")
 
     def check_before_run(self, account: PxAccount, export: PxExport) -> list[Finding]:
         """Look at attributes and product keys, or at the feature of external segments where it was seen to be off."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from relay.destinations.api import ReadRefused, Success, records
+from relay.destinations.api import ReadRefused, Success, count_of, records
 from relay.destinations.contract import Notes, Quota, Reply
-from relay.destinations.error_table import Refused, Table, result_of
+from relay.destinations.error_table import OtherShape, Refused, Table, result_of
 from relay.destinations.gainsight_px import errors
 from relay.destinations.gainsight_px.settings import PxAccount
 from relay.destinations.gainsight_px.token import Tokens
@@ -103,6 +103,10 @@ class ReadOnlyClient:
         except ReadRefused:
             return False
 
+    def count_users(self, condition: str) -> int:
+        """Return how many users fulfil a condition, in the words of PX's filters."""
+        return self._read("users", _total_hits, {"filter": condition, "pageSize": "1"})
+
     def probe(self, update: Update) -> Reply:
         """Return what PX answers an update of nobody, whatever its status."""
         with nothing_done():
@@ -189,6 +193,13 @@ def _list(holder: Any, name: str) -> list[Any]:
 
 def _attributes(reply: Reply) -> Mapping[str, Mapping[str, Any]]:
     return {one["apiName"]: one for one in records({"attributes": reply.body}, "attributes", apiName=str)}
+
+
+def _total_hits(reply: Reply) -> int:
+    found = count_of(errors.field(reply.body, "totalHits"))
+    if found is None:
+        raise OtherShape("totalHits")
+    return found
 
 
 def _user_ids(reply: Reply) -> list[str]:

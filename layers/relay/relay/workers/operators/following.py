@@ -127,7 +127,7 @@ class Follower:
         is_last = start + AT_A_TIME >= len(posted)
         return Followed(
             changes=followed,
-            left_out=sum(taken.left_out_counts.values()),
+            left_out=sum(taken.taken.left_out_counts.values()),
             settled=all(map(_is_settled, followed)),
             next=None if is_last else str(start + AT_A_TIME),
         )

@@ -1,6 +1,6 @@
 """Segments: which there are, and how many members of one we hold, counted now or by the runs of the last 90 days."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import islice
@@ -8,11 +8,13 @@ from typing import Final
 
 from pydantic import Field
 
+from relay.breaker.accounts import Accounts
 from relay.clock import Clock
+from relay.destinations.contract import Account, Destination
 from relay.domain import ledger
 from relay.domain.keyed_hash import BUCKETS, bucket_of
 from relay.domain.ledger import Column
-from relay.domain.problems import QuestionProblem
+from relay.domain.problems import Problem, QuestionProblem
 from relay.domain.profiles import Membership, Profile
 from relay.domain.runs import Run, RunState
 from relay.settings.settings import Settings
@@ -69,6 +71,19 @@ class ShowSegment(Question):
 
     segment: str = Field(min_length=1, max_length=1_024, description="`source/segment`.")
     after: str | None = Field(default=None, description=MORE)
+    ask_destinations: bool = Field(
+        default=False, description="Also ask the destinations of its exports how many are there now."
+    )
+
+
+class TargetCount(Answer):
+    """How many a destination says are in what an export puts the members of a segment in."""
+
+    export: str
+    target: str
+    segments: list[str] = Field(description="The segments of the export whose members belong there.")
+    count: int | None = Field(description="How many are there now, whoever put them there.")
+    problem: str | None = Field(description="Why there is no count.")
 
 
 class SegmentPage(Answer):
@@ -88,6 +103,9 @@ class SegmentPage(Answer):
         description="How many members the destination had confirmed at the end of the last run, by export; with the "
         "first page alone."
     )
+    at_destinations: list[TargetCount] = Field(
+        description="What the destinations say now; with the first page alone, and only when it was asked for."
+    )
     next: str | None = Field(description="Ask again with it as `after`. Null at the end.")
 
 
@@ -97,6 +115,8 @@ class Segments:
 
     database: Database
     settings: Settings
+    destinations: Callable[[str], Destination]
+    accounts: Accounts
     clock: Clock
 
     def segments(self, question: ListSegments) -> SegmentList:  # noqa: ARG002 - it has no arguments
@@ -149,8 +169,23 @@ class Segments:
             last_received=max((membership.heard_at for membership in held), default=None),
             days=sorted((day for days in of_runs.values() for day in days), key=lambda one: one.day),
             destinations={export: days[-1].confirmed for export, days in of_runs.items()},
+            at_destinations=list(self._asked(known.id)) if question.ask_destinations and not after else [],
             next=last,
         )
+
+    def _asked(self, segment: str) -> Iterator[TargetCount]:
+        """Ask the destinations how many are in each target of the segment."""
+        for key, export in sorted(self.settings.exports().valid.items()):
+            if segment not in export.segments:
+                continue
+            connection = self.settings.connection(export.connection)
+            destination = self.destinations(connection.destination)
+            account, _ = self.accounts.open(connection)
+            for target, qualifying in sorted(destination.targets(export).items()):
+                if segment in qualifying:
+                    count, why = _counted_at(destination, account, target)
+                    belong = sorted(qualifying)
+                    yield TargetCount(export=key, target=target, segments=belong, count=count, problem=why)
 
     def _exports(self) -> tuple[Mapping[str, list[str]], Mapping[str, list[str]]]:
         """Return the exports by each segment they name, and those whose runs count the members of one segment."""
@@ -196,3 +231,12 @@ class Segments:
         for stored in profiles.read(self.database, ids).values():
             if isinstance(stored, Profile) and segment in stored.memberships:
                 yield stored.memberships[segment]
+
+
+def _counted_at(destination: Destination, account: Account, target: str) -> tuple[int | None, str | None]:
+    """Return how many the destination says are in a target, or why that is not known."""
+    try:
+        count = destination.members(account, target)
+    except Problem as problem:
+        return None, str(problem)
+    return count, None if count is not None else "its API does not say how many are in it"

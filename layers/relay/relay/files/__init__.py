@@ -1,0 +1,1 @@
+"""Segment files: which objects make one set, their rows, and the changes that the rows describe."""

@@ -1,0 +1,203 @@
+"""Which objects below a segment's folder make one set, whether all of it is there, and of when it is.
+
+Objects of one set lie in one folder, and their names differ in the number of the part alone. It is complete by what
+its writer says of it, or when nothing has come for a while:
+
+| written by | complete |
+|---|---|
+| Adobe, with `manifest-*.json` | when all of `exportResults` is there, in the sizes it says |
+| Redshift's `UNLOAD ... MANIFEST` (`...manifest`) | when all of `entries` is there, in the sizes it says |
+| Databricks (`_started_<id>`, `_committed_<id>`) | when `_committed_<id>` is there |
+| Spark (`_SUCCESS`) | when the marker is there, and as new as the parts |
+| anybody else: Snowflake, BigQuery, Customer Insights, a single file | when nothing has been written to it for QUIET |
+
+Where nothing but quiet ends a set, what is written to the same names after a longer silence is another set.
+https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
+https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
+https://cloud.google.com/bigquery/docs/exporting-data
+https://docs.databricks.com/en/archive/legacy/dbio-commit.html
+https://learn.microsoft.com/en-us/dynamics365/customer-insights/data/export-azure-blob-storage
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from relay.domain import moments
+from relay.files.rows import Unreadable
+
+QUIET: Final = timedelta(minutes=5)
+"""How long nothing has to be written before a set without a mark of its end counts as complete."""
+
+_SUCCESS = "_SUCCESS"
+_MANIFEST = re.compile(r"manifest-.*\.json|.*manifest")
+_SPARK = re.compile(r"part-\d{5,}-(?:tid-(\d+)-)?([0-9a-f]{8}-[0-9a-f-]{27})?.*")
+_ENDING = re.compile(r"(\.(?:csv|txt|tsv|json|jsonl|ndjson|parquet|gz|gzip|snappy))+$", re.IGNORECASE)
+_NUMBER = re.compile(r"[-_.]?(?:\d{4}_part_\d{2,}|(?<!\d)\d{12}|(?<!\d)\d{1,3}(?:[-_]\d{1,3}){0,3})$")
+"""The number of a part: Redshift's, BigQuery's, and short ones; not a time."""
+_DATE = re.compile(r"\d{4}[-_.]\d{2}[-_.]\d{2}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as S3 lists it; `modified` is aware."""
+
+    key: str
+    size: int
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSet:
+    """A complete set: its objects in their order, and the time of what they say.
+
+    `columns` are the names of its columns, where a manifest says them: then a CSV part may have no header.
+    """
+
+    objects: tuple[Listed, ...]
+    at: datetime
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """`newest` is the newest complete set, None where there is none. `look_again` is when a newer one may be complete
+    without another object being written; None where none will."""
+
+    newest: SegmentSet | None
+    look_again: datetime | None
+
+
+def layout_of(
+    objects: Sequence[Listed], *, now: datetime, read: Callable[[str], bytes], quiet: timedelta = QUIET
+) -> Layout:
+    """Return which of the objects below a segment count. `read` returns the bytes of a small object by its key.
+
+    Raises Unreadable for a manifest that cannot be read: what it names must not be taken for something else.
+    """
+    found = _Folder(objects, read)
+    sets = [*found.manifests(), *found.spark()]
+    complete, look_again = [one for one in sets if one is not None], None
+    for run in found.runs(quiet):
+        newest = max(one.modified for one in run)
+        if newest + quiet <= now:
+            complete.append(SegmentSet(tuple(run), newest))
+        else:
+            look_again = min(look_again or newest + quiet, newest + quiet)
+    newest_set = max(complete, key=lambda one: (one.at, one.objects[0].key), default=None)
+    return Layout(newest_set, look_again)
+
+
+class _Folder:
+    """What is left of the objects, after those who say more of theirs have taken them."""
+
+    def __init__(self, objects: Sequence[Listed], read: Callable[[str], bytes]) -> None:
+        self._read = read
+        self._all = sorted(objects, key=lambda one: one.key)
+        self._left = {one.key: one for one in self._all if one.size and _is_data(_name(one.key))}
+
+    def manifests(self) -> Iterator[SegmentSet | None]:
+        """Yield the sets that manifests name, None for one that is not all there; what they name is taken."""
+        for one in self._all:
+            if _MANIFEST.fullmatch(_name(one.key)):
+                self._left.pop(one.key, None)
+                yield self._named_by(one)
+
+    def spark(self) -> Iterator[SegmentSet | None]:
+        """Yield the sets in folders with Spark's marks, None for one that is not finished."""
+        marks: defaultdict[str, dict[str, Listed]] = defaultdict(dict)
+        for one in self._all:
+            if _name(one.key).startswith("_"):
+                marks[_parent(one.key)][_name(one.key)] = one
+        for folder, named in marks.items():
+            for write, parts in self._writes(folder).items():
+                mark = named.get(f"_committed_{write}") or named.get(_SUCCESS)
+                if mark is None and f"_started_{write}" not in named:
+                    continue
+                for one in parts:
+                    del self._left[one.key]
+                done = mark is not None and mark.modified >= max(one.modified for one in parts)
+                yield SegmentSet(tuple(parts), mark.modified) if done and mark is not None else None
+
+    def runs(self, quiet: timedelta) -> Iterator[list[Listed]]:
+        """Yield the objects that are left by set: one folder, one name, no silence longer than `quiet` between."""
+        by_name = defaultdict(list)
+        for one in self._left.values():
+            by_name[_parent(one.key), _stem(_name(one.key))].append(one)
+        for objects in by_name.values():
+            run: list[Listed] = []
+            for one in sorted(objects, key=lambda each: each.modified):
+                if run and one.modified - run[-1].modified > quiet:
+                    yield sorted(run, key=lambda each: each.key)
+                    run = []
+                run.append(one)
+            yield sorted(run, key=lambda each: each.key)
+
+    def _writes(self, folder: str) -> Mapping[str, list[Listed]]:
+        writes = defaultdict(list)
+        for one in self._left.values():
+            part = _SPARK.fullmatch(_name(one.key))
+            if part is not None and _parent(one.key) == folder:
+                writes[part[1] or part[2] or ""].append(one)
+        return writes
+
+    def _named_by(self, manifest: Listed) -> SegmentSet | None:
+        try:
+            body = json.loads(self._read(manifest.key))
+            wanted = list(_wanted(body))
+            at = moments.parse(body["scheduledTime"]) if "scheduledTime" in body else manifest.modified
+            columns = _columns(body)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unreadable(f"{_name(manifest.key)} is no manifest that can be read") from None
+        # By name: Adobe's paths and Redshift's buckets may be others than where the objects lie now.
+        near = {_name(one.key): one for one in self._all if _parent(one.key) == _parent(manifest.key)}
+        objects = [near.get(name) for name, _ in wanted]
+        for one in objects:
+            if one is not None:
+                self._left.pop(one.key, None)
+        there = [
+            one
+            for one, (_, size) in zip(objects, wanted, strict=True)
+            if one is not None and (size is None or one.size == size)
+        ]
+        return SegmentSet(tuple(there), at, columns) if there and len(there) == len(wanted) else None
+
+
+def _wanted(body: Any) -> Iterator[tuple[str, int | None]]:
+    """Yield name and size of what a manifest names."""
+    if "exportResults" in body:
+        for one in body["exportResults"]:
+            yield _name(one["name"]), one.get("size")
+        return
+    for one in body["entries"]:
+        yield _name(one["url"]), one.get("meta", {}).get("content_length")
+
+
+def _columns(body: Any) -> tuple[str, ...] | None:
+    elements = body.get("schema", {}).get("elements")
+    return None if elements is None else tuple(one["name"] for one in elements)
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _parent(key: str) -> str:
+    return key.rpartition("/")[0]
+
+
+def _is_data(name: str) -> bool:
+    return bool(name) and name[0] not in "._" and name != "model.json" and not name.endswith(".crc")
+
+
+def _stem(name: str) -> str:
+    """Return what the names of all parts of a set have in common."""
+    spark = _SPARK.fullmatch(name)
+    if spark is not None:
+        return spark[1] or spark[2] or "part"
+    bare = _ENDING.sub("", name)
+    return bare if _DATE.search(bare) else _NUMBER.sub("", bare)

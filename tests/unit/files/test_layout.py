@@ -1,0 +1,132 @@
+"""Which objects below a segment make one set."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from relay.files.layout import QUIET, Layout, Listed, layout_of
+from relay.files.rows import Unreadable
+
+START = datetime(2026, 4, 30, 9, 0, tzinfo=UTC)
+UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def listed(name: str, minute: float = 0, size: int = 10) -> Listed:
+    return Listed(f"segments/dwh/vip/{name}", size, START + timedelta(minutes=minute))
+
+
+def looked(*objects: Listed, minute: float = 1_000, texts: Mapping[str, object] | None = None) -> Layout:
+    def read(key: str) -> bytes:
+        return json.dumps((texts or {})[key.rpartition("/")[2]]).encode()
+
+    return layout_of(objects, now=START + timedelta(minutes=minute), read=read)
+
+
+def names(layout: Layout) -> list[str]:
+    return [] if layout.newest is None else [one.key.removeprefix("segments/dwh/vip/") for one in layout.newest.objects]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["vip.csv"],
+        ["vip_20260430093000.csv", "vip_20260430093000_2.csv"],
+        ["data_0_0_0.csv.gz", "data_0_1_0.csv.gz", "data_3_7_12.csv.gz"],
+        [f"data_{UUID}_0_0_0.snappy.parquet", f"data_{UUID}_0_1_0.snappy.parquet"],
+        ["0000_part_00.gz", "0001_part_00.gz"],
+        ["vip_0000_part_00", "vip_0001_part_00"],
+        ["file-000000000000.csv", "file-000000000001.csv"],
+        ["2026/04/30/0930/vip_1.csv", "2026/04/30/0930/vip_2.csv"],
+        [f"part-00000-{UUID}-c000.csv", f"part-00001-{UUID}-c000.csv"],
+    ],
+)
+def test_parts_are_one_set_when_nothing_has_come_for_a_while(parts: list[str]) -> None:
+    objects = [listed(name, minute) for minute, name in enumerate(parts)]
+    last = START + timedelta(minutes=len(parts) - 1)
+    assert looked(*objects, minute=len(parts)) == Layout(None, last + QUIET)
+    done = looked(*reversed(objects))
+    assert names(done) == parts
+    assert done.newest is not None
+    assert done.newest.at == last
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("vip_20260429093000.csv", "vip_20260430093000.csv"),
+        ("vip_04292026_000000.csv", "vip_04302026_000000.csv"),
+        ("2026/04/29/0930/vip_1.csv", "2026/04/30/0930/vip_1.csv"),
+        ("data_0_1_0.csv.gz", "data_0_0_0.csv.gz"),
+        ("vip-2025.csv", "vip-2026.csv"),
+    ],
+)
+def test_runs_are_not_mixed_and_the_newest_counts(old: str, new: str) -> None:
+    assert names(looked(listed(old, 0), listed(new, 60))) == [new]
+
+
+def test_files_of_two_days_that_come_together_are_two_sets() -> None:
+    found = looked(listed("vip-2026-04-29.csv", 0), listed("vip-2026-04-30.csv", 1))
+    assert names(found) == ["vip-2026-04-30.csv"]
+
+
+def test_a_newer_set_that_is_not_complete_leaves_the_older_one() -> None:
+    layout = looked(listed("a/vip.csv", 0), listed("b/vip.csv", 60), minute=61)
+    assert names(layout) == ["a/vip.csv"]
+    assert layout.look_again == START + timedelta(minutes=60) + QUIET
+
+
+def test_folders_marks_and_empty_objects_are_no_data() -> None:
+    objects = [listed(name, 5) for name in (".vip.csv.crc", "_temporary", "a/", "model.json", "vip.csv.crc")]
+    assert looked(*objects, listed("vip-000000000001.csv", size=0)) == Layout(None, None)
+
+
+ADOBE = {
+    "flowRunId": "1",
+    "scheduledTime": "2026-04-30T08:00:00Z",
+    "exportResults": [{"sinkPath": "/x", "name": "vip_1.csv", "size": 10}, {"name": "vip_2.csv", "size": 20}],
+}
+REDSHIFT = {
+    "entries": [
+        {"url": "s3://other/vip_1.csv", "meta": {"content_length": 10}},
+        {"url": "s3://other/vip_2.csv", "mandatory": True, "meta": {"content_length": 20}},
+    ],
+    "schema": {"elements": [{"name": "crm"}, {"name": "city"}]},
+}
+
+
+@pytest.mark.parametrize(("name", "body"), [("manifest-a-b.json", ADOBE), ("vip_manifest", REDSHIFT)])
+def test_a_manifest_says_what_belongs_and_when_it_is_complete(name: str, body: Mapping[str, object]) -> None:
+    manifest = listed(name, 3)
+    parts = [listed("vip_1.csv", 0), listed("vip_2.csv", 2, 20)]
+    other = listed("vip_3.csv", -120)
+    done = looked(manifest, *parts, other, minute=3, texts={name: body})
+    assert names(done) == ["vip_1.csv", "vip_2.csv"]
+    assert done.newest is not None
+    assert done.newest.at == (START - timedelta(hours=1) if body is ADOBE else manifest.modified)
+    assert done.newest.columns == (None if body is ADOBE else ("crm", "city"))
+    for few in (parts[:1], [parts[0], listed("vip_2.csv", 2, 19)]):
+        assert looked(manifest, *few, texts={name: body}) == Layout(None, None)
+
+
+@pytest.mark.parametrize("body", [[], {}, {"entries": [{}]}, {**ADOBE, "scheduledTime": "soon"}])
+def test_a_manifest_that_cannot_be_read_is_no_set(body: object) -> None:
+    with pytest.raises(Unreadable, match=r"manifest-1\.json is no manifest"):
+        looked(listed("manifest-1.json"), listed("vip.csv"), texts={"manifest-1.json": body})
+
+
+def test_a_spark_marker_ends_a_set_at_once() -> None:
+    parts = [listed(f"out/part-0000{number}-{UUID}-c000.csv", number) for number in range(2)]
+    assert names(looked(*parts, listed("out/_SUCCESS", 1, 0), minute=1)) == [
+        f"out/part-0000{n}-{UUID}-c000.csv" for n in range(2)
+    ]
+    assert looked(*parts, listed("out/_SUCCESS", 0, 0), minute=1).newest is None
+
+
+def test_a_commit_ends_a_set_of_databricks_and_what_is_only_started_never_counts() -> None:
+    old = listed("part-00000-tid-11-x-1-c000.csv", 0)
+    new = listed("part-00000-tid-22-x-1-c000.csv", 60)
+    marks = [listed("_started_11", 0, 0), listed("_committed_11", 1), listed("_started_22", 59, 0)]
+    assert names(looked(old, new, *marks)) == ["part-00000-tid-11-x-1-c000.csv"]
+    assert names(looked(old, new, *marks, listed("_committed_22", 61))) == ["part-00000-tid-22-x-1-c000.csv"]
