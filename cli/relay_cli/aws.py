@@ -242,7 +242,9 @@ class Aws:
             yield from self._moved(source, self._queue(queue))
             return
         while True:
-            (task, *_) = self._call("sqs", "list_message_move_tasks", SourceArn=arn, MaxResults=1)["Results"]
+            found = self._call("sqs", "list_message_move_tasks", SourceArn=arn, MaxResults=1).get("Results") or ()
+            # A task that was started just now may not be listed yet.
+            task = next(iter(found), {"Status": "RUNNING"})
             yield int(task.get("ApproximateNumberOfMessagesMoved") or 0)
             if task["Status"] == "FAILED":
                 raise Failure(f"{dead_letters} was not put back.", str(task.get("FailureReason")), "relay queues list")

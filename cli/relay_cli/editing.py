@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from relay_cli.failures import Failure, PersonNeeded, UsageFailure
@@ -38,6 +38,8 @@ class Field:
     secret: bool
     default: Any
     choices: Sequence[str] | None
+    type: str = ""
+    """As JSON schema calls it; empty where it is not known. A list is typed with commas between, or as JSON."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,6 @@ class Kind:
     """The fields of a document so far, from the stack's description."""
     texts_only: bool = True
     """Whether every value is a text, as in a secret."""
-    lists: frozenset[str] = field(default=frozenset())
-    """Fields whose value is a list; on the command line with commas between."""
 
     @property
     def command(self) -> str:
@@ -69,6 +69,7 @@ def read_fields(described: Iterable[Mapping[str, Any]]) -> list[Field]:
             secret=bool(one.get("secret")),
             default=one.get("default"),
             choices=one.get("choices"),
+            type=str(one.get("type") or ""),
         )
         for one in described
     ]
@@ -96,9 +97,11 @@ def completed(relay: Relay, kind: Kind, begun: Document, given: Given, *, asks: 
     """
     described = relay.ask("describe")
     document = {**begun, **({} if given.file is None else _from_file(relay, given.file))}
+    # A secret that names its destination here has other fields afterwards, and texts in any case.
+    known = kind.fields(described, document)
     for text in given.set:
         name, value = _assignment(text)
-        _put(document, name, _value(kind, name, value))
+        _put(document, name, value if kind.texts_only else _value(known, name, value))
     for name in given.unset:
         _take(document, name)
     known = kind.fields(described, document)
@@ -152,8 +155,21 @@ def edited(relay: Relay, kind: Kind, document: Document) -> Document:
     return {name: document[name] if value == KEPT and name in secrets else value for name, value in found.items()}
 
 
+def tested(relay: Relay, kind: Kind, name: str, document: Document) -> list[Answer]:
+    """Return the stack's warnings of what is written; raises Failure with all that is wrong with it."""
+    answer = relay.ask("validate", kind=kind.word, name=name, document=document, looks=True)
+    if answer["errors"]:
+        raise Failure(
+            f"The {kind.word} {name} is not right as it is written.",
+            "All that is wrong:",
+            f"{kind.command} edit {name}",
+            errors=[dict(one) for one in answer["errors"]],
+        )
+    return list(answer["warnings"])
+
+
 def checked(relay: Relay, kind: Kind, name: str, document: Document, *, looks: bool = True) -> list[Answer]:
-    """Return the stack's warnings of a document; raises Failure with all that is wrong with it."""
+    """Return the stack's warnings of a document to be written; raises Failure with all that is wrong with it."""
     answer = relay.ask("validate", kind=kind.word, name=name, document=document, looks=looks)
     if answer["errors"]:
         raise Failure(
@@ -194,7 +210,7 @@ def _ask(relay: Relay, kind: Kind, described: Answer, document: Document) -> Non
         relay.screen.note(f"{one.name}: {one.means}{choices}")
         answer = relay.person.secret(f"{one.name} (not shown):") if one.secret else relay.person.answer(f"{one.name}:")
         if answer:
-            _put(document, one.name, answer if one.secret else _value(kind, one.name, answer))
+            _put(document, one.name, answer if one.secret or kind.texts_only else _value([one], one.name, answer))
 
 
 def _secrets(relay: Relay, file: str, known: Sequence[Field], document: Document) -> Document:
@@ -238,14 +254,16 @@ def _assignment(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _value(kind: Kind, name: str, text: str) -> Any:
-    """Return a value of the command line: a text for secrets, else JSON where it is some, else a text."""
-    if kind.texts_only:
+def _value(known: Sequence[Field], name: str, text: str) -> Any:
+    """Return a value of the command line, of the type that the field has; JSON where the field is not known."""
+    kind = next((one.type for one in known if one.name == name), "")
+    is_list = text.lstrip().startswith("[")
+    if kind == "string":
         return text
-    if name in kind.lists:
+    if kind == "array" and not is_list:
         return [part.strip() for part in text.split(",") if part.strip()]
-    # A number stays the text it was typed as: numbers of lists and fields are texts.
-    if text in ("true", "false", "null") or text[:1] in '{["':
+    # Where the type is not known a number stays a text: numbers of lists and fields are texts.
+    if kind in ("integer", "number", "boolean") or text in ("true", "false", "null") or text[:1] == "{" or is_list:
         try:
             return json.loads(text)
         except ValueError:

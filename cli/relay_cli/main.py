@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,7 +84,8 @@ class World:
         except OSError as error:
             raise UsageFailure(f"{name} cannot be written.", error.strerror or "") from None
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):
+                beside.unlink(missing_ok=True)
 
     def _edit(self, text: str) -> str:
         """Open the caller's editor with a text; it lies in a file that only the caller can read."""

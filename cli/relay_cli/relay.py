@@ -29,7 +29,7 @@ class Function(StrEnum):
 ANSWERED_BY: Mapping[str, Function] = {
     **dict.fromkeys(
         ("describe", "status", "check", "validate", "codes", "plan", "runs", "show", "rejected", "explain", "segments",
-         "segment", "follow", "trace", "attempts"),
+         "segment", "follow", "take", "trace", "attempts"),
         Function.VIEW,
     ),
     **dict.fromkeys(("probe", "run", "run_all", "confirm", "cancel", "test"), Function.OPERATE),

@@ -73,15 +73,18 @@ def _local(folder: Path) -> Stack:
     file = _upwards(folder, DESCRIPTION)
     if file is None:
         raise UsageFailure("No stack runs on this machine.", f"There is no {DESCRIPTION} here.", "make up")
-    described = json.loads(file.read_text(encoding="utf-8"))
-    return Stack(
-        name=described["stack_name"],
-        prefix=described["prefix"],
-        region=described["region"],
-        endpoint=described["endpoint_url"],
-        webhook_url=described["webhook_url"],
-        outputs=described["outputs"],
-    )
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+        return Stack(
+            name=described["stack_name"],
+            prefix=described["prefix"],
+            region=described["region"],
+            endpoint=described["endpoint_url"],
+            webhook_url=described["webhook_url"],
+            outputs=described["outputs"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageFailure(f"{file} describes no stack.", "", "make down, then make up") from None
 
 
 def _configured(folder: Path) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from relay_cli.editing import (
     read_fields,
     require_name,
     say_warnings,
+    tested,
 )
 from relay_cli.failures import Failure, UsageFailure
 from relay_cli.parts import Cell, Facts, Line, Text, Tone
@@ -41,7 +42,7 @@ def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # 
     return read_fields(described["export_fields"])
 
 
-KIND = Kind("export", _fields, texts_only=False, lists=frozenset({"segments"}))
+KIND = Kind("export", _fields, texts_only=False)
 
 
 def _kind_of(relay: Relay, key: str) -> Kind:
@@ -56,13 +57,13 @@ def _kind_of(relay: Relay, key: str) -> Kind:
         own = described["destinations"].get(destination) or {}
         common = [one for one in _fields(described, document) if one.name not in _OBJECTS]
         inner = [
-            Field(f"{lead}.{one.name}", one.means, one.required, one.secret, one.default, one.choices)
+            Field(f"{lead}.{one.name}", one.means, one.required, one.secret, one.default, one.choices, one.type)
             for lead, name in (("mapping", "mapping_fields"), ("options", "export_options"))
             for one in read_fields(own.get(name) or ())
         ]
         return [*common, *inner]
 
-    return Kind("export", fields, texts_only=False, lists=KIND.lists)
+    return Kind("export", fields, texts_only=False)
 
 
 @app.command(name="list")
@@ -74,8 +75,10 @@ def list_(connection: str | None = None, /, *, relay: Injected) -> None:
     connection
         Only those of this connection.
     """
-    every = [one for each in relay.ask("status")["connections"] for one in each["exports"]]
-    found = [one for one in every if connection is None or one["key"].startswith(f"{connection}/")]
+    connections = {one["name"]: one["exports"] for one in relay.ask("status")["connections"]}
+    if connection is not None and connection not in connections:
+        raise unknown("connection", connection, sorted(connections), "relay connections list")
+    found = [one for name, own in connections.items() if connection in (None, name) for one in own]
     relay.screen.show_list(found, [looking.exports(found, relay.now())])
 
 
@@ -160,7 +163,7 @@ def try_(export: str, /, *, relay: Injected) -> None:
     export
         The export, as connection/export.
     """
-    warnings = checked(relay, KIND, export, _document(relay, export))
+    warnings = tested(relay, KIND, export, _document(relay, export))
     say_warnings(relay, warnings)
     relay.screen.show({"well": True, "warnings": warnings}, [Line(Cell(f"The export {export} is well.", Tone.GOOD))])
 
@@ -216,7 +219,7 @@ def duplicate(export: str, copy: str, /, *, set_: Assignments = (), relay: Injec
 
 @app.command
 def schedule(
-    export: str, expression: str | None = None, /, *, timezone: str = "UTC", remove: bool = False, relay: Injected
+    export: str, expression: str | None = None, /, *, timezone: str | None = None, remove: bool = False, relay: Injected
 ) -> None:
     """Give an export a schedule of its own, show it, or take it away: then the default schedule starts it.
 
@@ -227,10 +230,16 @@ def schedule(
     expression
         When, as EventBridge Scheduler has it: 'cron(0 4 * * ? *)', 'rate(6 hours)' or 'at(2027-01-31T04:00:00)'.
     timezone
-        The time zone of the expression, such as Europe/Berlin.
+        The time zone of the expression, such as Europe/Berlin. Without it: UTC.
     remove
         Take the schedule away.
     """
+    if timezone is not None and expression is None:
+        raise UsageFailure(
+            "--timezone is that of an expression, and there is none.",
+            "",
+            f"relay exports schedule {export} 'cron(0 4 * * ? *)' --timezone {timezone}",
+        )
     _document(relay, export)
     now = relay.door.schedule(export)
     if remove and expression is None:
@@ -250,8 +259,8 @@ def schedule(
         return
     if remove or _EXPRESSION.fullmatch(expression) is None:
         raise UsageFailure(f"{expression} is no schedule.", "", f"relay exports schedule {export} 'cron(0 4 * * ? *)'")
-    relay.door.put_schedule(export, expression, timezone)
-    _said(relay, export, f"runs at {expression} {timezone}.")
+    relay.door.put_schedule(export, expression, timezone or "UTC")
+    _said(relay, export, f"runs at {expression} {timezone or 'UTC'}.")
 
 
 @app.command

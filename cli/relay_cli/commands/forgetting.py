@@ -3,6 +3,7 @@
 from relay_cli.commands.common import Input
 from relay_cli.commands.explaining import profile_of
 from relay_cli.failures import TimedOut
+from relay_cli.parts import listed
 from relay_cli.relay import Answer, Injected
 from relay_cli.views import people as view
 
@@ -47,6 +48,9 @@ def forget(
             answer = relay.ask("forget", profile=latest[-1]["profile"], since=latest[-1]["at"])
         else:
             answer = relay.ask("forget", profile=meant, at_destinations=at_destinations or None, since=since)
+        names = [one["export"] for one in answer["waiting"]]
+        if names and (not latest or names != [one["export"] for one in latest[-1]["waiting"]]):
+            relay.screen.note(f"It waits for {listed(names)}.")
         latest.append(answer)
         return answer if answer["state"] == "done" else None
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from relay_cli.commands import runs
-from relay_cli.failures import UsageFailure
+from relay_cli.failures import Exit, UsageFailure
 from relay_cli.parts import Cell, Line, Tone, at, number
 from relay_cli.relay import Answer, Injected, Relay
 
@@ -23,6 +23,8 @@ def rejected(
     relay: Injected,
 ) -> int:
     """List who was rejected by an export: profile id, code, since when, what it means and what happens. All of them.
+
+    Exit code 1 when somebody is.
 
     Parameters
     ----------
@@ -48,16 +50,22 @@ def rejected(
         return runs.started(relay, answer, follow=follow, timeout=runs.DAY)
     pages = _pages(relay, export, code, limit)
     if relay.screen.as_json:
+        ended = Exit.WELL
         for page in pages:
             for one in page:
                 relay.screen.item(one)
-        return 0
+                ended = Exit.WRONG
+        return ended
     first = next(pages, [])
-    if not first and not csv and relay.screen.is_terminal:
-        relay.screen.show(None, [Line(Cell(f"Nobody is rejected by {export}.", Tone.GOOD))])
-        return 0
+    if not first:
+        if relay.screen.is_terminal and not csv:
+            relay.screen.show(None, [Line(Cell(f"Nobody is rejected by {export}.", Tone.GOOD))])
+        else:
+            relay.screen.rows(COLUMNS, [], commas=csv)
+        relay.screen.note(f"Whom nothing was tried for yet is not listed. Next: relay plan {export}")
+        return Exit.WELL
     relay.screen.rows(COLUMNS, (_rows(page) for page in _with(first, pages)), commas=csv)
-    return 0
+    return Exit.WRONG
 
 
 def _pages(relay: Relay, export: str, code: str | None, limit: int | None) -> Iterator[Sequence[Answer]]:

@@ -56,18 +56,46 @@ def run(
         return _run_all(relay)
     planned = None if plan is None else _planned(relay, plan, export or "")
     answer = relay.ask("run", export=export, full=full or None, planned=planned)
+    if follow and answer["run"] is None and answer.get("obstacle") == "edited" and not full and planned is None:
+        return _follow(relay, _requested(relay, answer, timeout), timeout)
     return started(relay, answer, follow=follow, timeout=timeout)
 
 
 def started(relay: Relay, answer: Answer, *, follow: bool, timeout: float) -> int:
     """Show what came of starting a run, and follow it if asked to."""
     if answer["run"] is None:
-        relay.screen.show(answer, [Line(Cell(f"No run of {answer['export']} started: {answer['reason']}.", Tone.WARN))])
-        return Exit.WRONG
+        return _not_started(relay, answer)
     if follow:
         return _follow(relay, answer["run"], timeout)
-    relay.screen.show(answer, view.one(answer, relay.now()))
-    return view.EXITS.get(answer["state"], Exit.WRONG)
+    return _shown(relay, answer)
+
+
+def _not_started(relay: Relay, answer: Answer) -> int:
+    export = answer["export"]
+    said = Line(Cell(f"No run of {export} started: {answer['reason']}.", Tone.WARN))
+    helps = {"stopped": f"relay check {export.split('/')[0]}", "paused": f"relay exports resume {export}"}
+    command = helps.get(answer.get("obstacle", ""))
+    relay.screen.show(answer, [said] if command is None else [said, Line(Cell(f"Next: {command}", Tone.STRONG))])
+    return Exit.WRONG if command is None else Exit.PERSON
+
+
+def _requested(relay: Relay, answer: Answer, timeout: float) -> str:
+    """Wait for a run that is requested and starts by itself; return it."""
+    export, before = answer["export"], list[str]()
+    relay.screen.note(f"No run of {export} started yet: {answer['reason']}.")
+
+    def look() -> str | None:
+        found = relay.ask("runs", export=export, limit=1)
+        newest = str(found["runs"][0]["run"]) if found["runs"] else ""
+        if not before:
+            # Where none is requested any more it started just now.
+            before.append(newest if found["requested"] else "")
+        return newest if newest != before[0] else None
+
+    run: str | None = relay.wait(timeout, look, every=LOOK_EVERY)
+    if run is None:
+        raise TimedOut(f"No run of {export} started in time. It is requested.", "", f"relay runs list {export}")
+    return run
 
 
 def _run_all(relay: Relay) -> int:
@@ -104,7 +132,8 @@ def list_(export: str | None = None, /, *, limit: int = 10, relay: Injected) -> 
         The most runs of each export.
     """
     answer = relay.ask("runs", export=export, limit=limit)
-    relay.screen.show_list(answer["runs"], view.table(answer, relay.now()))
+    requested = [{"requested": one} for one in answer["requested"]]
+    relay.screen.show_list([*answer["runs"], *requested], view.table(answer, relay.now()))
 
 
 @app.command
@@ -123,9 +152,7 @@ def show(run: str, /, *, follow: bool = False, timeout: float = DAY, relay: Inje
     name = run_of(relay, run)
     if follow:
         return _follow(relay, name, timeout)
-    answer = relay.ask("show", run=name)
-    relay.screen.show(answer, view.one(answer, relay.now()))
-    return view.EXITS.get(answer["state"], Exit.WRONG)
+    return _shown(relay, relay.ask("show", run=name))
 
 
 @app.command
@@ -141,6 +168,12 @@ def confirm(run: str, /, *, yes: bool = False, relay: Injected) -> None:
     """
     name = run_of(relay, run)
     shown = relay.ask("show", run=name)
+    if shown["state"] != view.NEEDS_CONFIRMATION:
+        raise Failure(
+            f"Run {name} was left as it is.",
+            f"It is {shown['state']}: only a run that needs confirmation can be confirmed.",
+            f"relay runs show {name}",
+        )
     leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
     question = f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
     relay.person.agrees(question, said_before=yes, helps=f"relay runs confirm {name} --yes")
@@ -185,6 +218,10 @@ def report(run: str, /, *, html: Input, relay: Injected) -> None:
 def run_of(relay: Relay, name: str) -> str:
     """Return the run that is meant: a run, or the last one of an export."""
     if "/" not in name:
+        if "." in name:
+            raise UsageFailure(
+                f"{name} is no run, and no export.", f"Did you mean {name.replace('.', '/', 1)}?", "relay runs list"
+            )
         return name
     found = relay.ask("runs", export=name, limit=1)["runs"]
     if not found:
@@ -201,16 +238,15 @@ def _done(relay: Relay, question: str, run: str, said: str) -> None:
 
 def _follow(relay: Relay, run: str, timeout: float) -> int:
     """Show how far a run gets until it ends or waits for somebody, then show it. Ctrl-C does not end the run."""
-    began = relay.now()
+    first: list[Answer] = []
     with relay.screen.progress(f"run {run}", relay.now, SAY_EVERY) as move:
 
         def look() -> Answer | None:
             shown = relay.ask("show", run=run)
             part, said = view.progress(shown)
-            passed = (relay.now() - began).total_seconds()
-            left = "" if not part or part >= 1 or passed < 2 * LOOK_EVERY else f", {span(passed / part - passed)} left"
-            rate = f", {shown['counts'].get('selected', 0) / passed:,.0f}/s" if passed >= LOOK_EVERY else ""
-            move(part, f"{said}{rate}{left}")
+            if not first or first[0]["phase"] != shown["phase"]:
+                first[:] = [shown]
+            move(part, f"{said}{view.pace(first[0], shown)}")
             return None if shown["state"] == view.RUNNING else shown
 
         shown = relay.wait(timeout, look, every=LOOK_EVERY)
@@ -218,5 +254,24 @@ def _follow(relay: Relay, run: str, timeout: float) -> int:
         raise TimedOut(
             f"Run {run} goes on.", f"It did not end within {span(timeout)}.", f"relay runs show {run} --follow"
         )
-    relay.screen.show(shown, view.one(shown, relay.now()))
-    return view.EXITS.get(shown["state"], Exit.WRONG)
+    return _shown(relay, shown)
+
+
+def _shown(relay: Relay, run: Answer) -> int:
+    """Show a run; return the exit code that it stands for.
+
+    A run that was stopped needs somebody only while its connection or export is stopped: others follow by themselves.
+    """
+    is_stopped = run["state"] == view.STOPPED and _is_stopped(relay, run["export"])
+    relay.screen.show(run, view.one(run, relay.now(), is_stopped=is_stopped))
+    return Exit.PERSON if is_stopped else view.EXITS.get(run["state"], Exit.WRONG)
+
+
+def _is_stopped(relay: Relay, export: str) -> bool:
+    connections = relay.ask("status")["connections"]
+    return any(
+        connection["state"] == "stopped" or one["state"] == "stopped"
+        for connection in connections
+        for one in connection["exports"]
+        if one["key"] == export
+    )

@@ -2,7 +2,18 @@
 
 from collections.abc import Sequence
 
-from relay_cli.editing import Given, Kind, checked, completed, edited, hidden, masked, require_name, say_warnings
+from relay_cli.editing import (
+    Given,
+    Kind,
+    checked,
+    completed,
+    edited,
+    hidden,
+    masked,
+    require_name,
+    say_warnings,
+    tested,
+)
 from relay_cli.failures import UsageFailure
 from relay_cli.parts import Cell, Facts, Line, Text, Tone
 from relay_cli.relay import Answer, Relay, unknown
@@ -39,7 +50,7 @@ def edit(relay: Relay, kind: Kind, name: str, given: Given) -> None:
 
 def tried(relay: Relay, kind: Kind, name: str) -> list[Answer]:
     """Let the stack look at one as it is written down; return its warnings."""
-    return checked(relay, kind, name, fields_of(relay, kind, name))
+    return tested(relay, kind, name, fields_of(relay, kind, name))
 
 
 def remove(relay: Relay, kind: Kind, name: str, said: Sequence[str], *, yes: bool) -> None:

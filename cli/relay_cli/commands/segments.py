@@ -17,7 +17,8 @@ SAY_EVERY = 15.0
 def list_(*, relay: Injected) -> None:
     """List the segments that were ever seen."""
     answer = relay.ask("segments")
-    relay.screen.show_list(answer["segments"], view.segments(answer, relay.now()))
+    never_seen = [{"never_seen": one} for one in answer["never_seen"]]
+    relay.screen.show_list([*answer["segments"], *never_seen], view.segments(answer, relay.now()))
 
 
 @app.command

@@ -46,7 +46,7 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
         raise Failure(
             f"The webhook answers {posted.status}.",
             str(answer.get("detail") or answer.get("title") or ""),
-            f"relay sources test {source}",
+            _helps(source, posted.status),
             errors=[
                 {"field": str(one.get("pointer") or one.get("field") or "-"), "what": str(one.get("detail") or one)}
                 for one in answer.get("errors") or ()
@@ -59,14 +59,22 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
     return _followed(relay, source, body, posted, proven, timeout)
 
 
+def _helps(source: str, status: int) -> str:
+    """Return what to do after a refusal: the body is at fault, the proof, or the source."""
+    if status in (400, 413, 415, 422):
+        return "correct the file, and send it again"
+    return f"relay sources test {source}"
+
+
 def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[str, str]:
     """Return the headers that prove a body to a source.
 
     https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
     """
     secret = settings.get("secret", "").strip()
-    if settings.get("auth") == "bearer":
-        return {"Authorization": f"Bearer {secret}"}
+    simple = _without_time(settings, secret, body)
+    if simple is not None:
+        return simple
     if settings.get("auth") != "standard-webhooks":
         raise Failure(
             f"This source wants {settings.get('auth')}, which relay cannot sign.", "", "relay sources show NAME"
@@ -78,6 +86,20 @@ def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[st
         "webhook-timestamp": stamp,
         "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
     }
+
+
+def _without_time(settings: Mapping[str, str], secret: str, body: bytes) -> Mapping[str, str] | None:
+    """Return the headers of a proof that has no time of its own, None for one that is made otherwise."""
+    match settings.get("auth"):
+        case "bearer":
+            return {"Authorization": f"Bearer {secret}"}
+        case "basic":
+            return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        case "header":
+            return {settings.get("auth_header", ""): secret}
+        case "segment":
+            return {"X-Signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
+    return None
 
 
 def signing_key(secret: str) -> bytes:
@@ -106,7 +128,8 @@ def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Ma
 
     answer = relay.wait(timeout, look)
     shown = latest[-1]
-    relay.screen.show_list(shown["changes"], view.followed(shown))
+    left_out = [{"left_out": shown["left_out"]}] if shown["left_out"] else []
+    relay.screen.show_list([*shown["changes"], *left_out], view.followed(shown))
     if answer is None:
         why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
         raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")

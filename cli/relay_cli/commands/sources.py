@@ -6,9 +6,10 @@ from typing import Any
 from cyclopts import App
 
 from relay_cli.commands import secrets
-from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, SecretFile
+from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, Input, SecretFile
 from relay_cli.editing import Field, Given, Kind, read_fields, say_warnings
-from relay_cli.parts import Cell, Line, Tone
+from relay_cli.failures import Exit
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Tone, listed, number
 from relay_cli.relay import Answer, Injected
 from relay_cli.views import looking
 
@@ -94,17 +95,46 @@ def edit(
 
 
 @app.command(name="test")
-def try_(name: str, /, *, relay: Injected) -> None:
-    """Let the stack check a source as it is written down.
+def try_(name: str, file: Input | None = None, /, *, relay: Injected) -> int:
+    """Let the stack check a source as it is written down; with a file, show what it would take of that body.
+
+    Nothing is stored. Exit code 1 when something of the file is rejected or left out.
 
     Parameters
     ----------
     name
         The source.
+    file
+        A file with a body as the platform posts it; - for standard input.
     """
     warnings = secrets.tried(relay, KIND, name)
     say_warnings(relay, warnings)
-    relay.screen.show({"well": True, "warnings": warnings}, [Line(Cell(f"The source {name} is well.", Tone.GOOD))])
+    if file is None:
+        relay.screen.show({"well": True, "warnings": warnings}, [Line(Cell(f"The source {name} is well.", Tone.GOOD))])
+        return Exit.WELL
+    answer = relay.ask("take", source=name, body=relay.read(file).decode(errors="replace"))
+    relay.screen.show(answer, _taken(answer))
+    return Exit.WRONG if answer["rejected"] or answer["left_out"] else Exit.WELL
+
+
+def _taken(answer: Answer) -> list[Part]:
+    rows = [
+        [
+            one["rejected"] or ("forget" if one["forget"] else "taken"),
+            listed(one["identities"]),
+            listed(one["attributes"]),
+            listed(f"{'in' if m['realized'] else 'out of'} {m['segment']} at {m['at']}" for m in one["memberships"]),
+        ]
+        for one in answer["changes"]
+    ]
+    ignored = [f"{kind} {number(count)}" for kind, count in sorted(answer["ignored"].items())]
+    counts = (
+        ("accepted", number(answer["accepted"])),
+        ("rejected", number(answer["rejected"])),
+        ("ignored", listed([*ignored, f"memberships {number(answer['ignored_memberships'])}"])),
+        ("left out", listed(f"{one['pointer']} {one['detail']}" for one in answer["left_out_parts"])),
+    )
+    return [Table(("change", "identities", "attributes", "memberships"), rows), Facts(counts)]
 
 
 @app.command

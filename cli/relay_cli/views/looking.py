@@ -10,12 +10,12 @@ from relay_cli.views import runs
 
 _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
 _NOBODY = "-"
-_OUTCOMES = ("merged", "stale", "ignored", "rejected")
-"""What became of all changes of a source since its first message."""
 _PASSES = "wait"
 """Who must act about a stop that passes by itself."""
 _CONSENT = "privacy_consent"
 """The field that a connection's problem names when nobody has agreed yet."""
+_OUTCOMES = ("merged", "stale", "ignored", "rejected")
+"""What became of all changes of a source since its first message."""
 
 
 def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
@@ -45,6 +45,8 @@ def exit_of_status(answer: Mapping[str, Any]) -> Exit:
 def status_sentence(answer: Mapping[str, Any]) -> Line:
     """Say in one sentence how things stand."""
     troubles = _troubles(answer)
+    if not troubles and not answer["sources"] and not answer["connections"]:
+        return Line(Cell("There is no source and no connection yet. Next: relay sources add NAME", Tone.WARN))
     if not troubles:
         return Line(Cell("All is well.", Tone.GOOD))
     return Line(Cell(f"Not all is well: {'; '.join(troubles)}. Next: relay check", Tone.BAD))
@@ -57,13 +59,21 @@ def _troubles(answer: Mapping[str, Any]) -> list[str]:
             bad.append(connection["name"])
         else:
             bad += [one["key"] for one in connection["exports"] if one["state"] in ("stopped", "invalid")]
+    every = [one for connection in answer["connections"] for one in connection["exports"]]
+    waiting = [one["key"] for one in every if (one.get("last_run") or {}).get("state") in runs.WAITING]
+    aside = sum(one.get("set_aside") or 0 for one in every)
+    unread = [one.partition(":")[0] for one in answer.get("unread") or ()]
+    idle = [] if "schedules" in unread else [one["key"] for one in every if _never_starts(one)]
     given_up = sum(one["messages"] for one in answer["queues"] if one["kind"] == "dlq")
-    every = [export for connection in answer["connections"] for export in connection["exports"]]
-    asking = [one["key"] for one in every if _waits_for_confirmation(one)]
     troubles = [f"look at {', '.join(bad)}"] if bad else []
+    troubles += [f"the last run needs somebody: {', '.join(waiting)}"] if waiting else []
+    troubles += [f"{several(aside, 'profile is', 'profiles are')} set aside"] if aside else []
+    troubles += [f"no schedule starts {', '.join(idle)}"] if idle else []
     given = several(given_up, "message lies", "messages lie")
     troubles += [f"{given} in dead-letter queues"] if given_up else []
-    return troubles + ([f"the last run of {', '.join(asking)} waits for you to confirm it"] if asking else [])
+    troubles += [f"AWS did not answer for {', '.join(unread)}"] if unread else []
+    troubles += [] if answer["queues"] else ["no queue could be read"]
+    return troubles
 
 
 def _needs_a_person(connection: Mapping[str, Any]) -> bool:
@@ -81,8 +91,10 @@ def _waits_for_confirmation(export: Mapping[str, Any]) -> bool:
     return (export.get("last_run") or {}).get("state") == runs.NEEDS_CONFIRMATION
 
 
-def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
     """Show sources, with when they last sent something and how much."""
+    if not found:
+        return Line(Cell("There is no source yet. Next: relay sources add NAME", Tone.WARN))
     rows: list[Sequence[Text]] = []
     for one in found:
         changes = one.get("changes") or {}
@@ -99,8 +111,10 @@ def sources(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
     return Table(names, rows, title="Sources", numbers=frozenset(names[3:]))
 
 
-def connections(found: Sequence[Mapping[str, Any]]) -> Table:
+def connections(found: Sequence[Mapping[str, Any]]) -> Table | Line:
     """Show connections with their state."""
+    if not found:
+        return Line(Cell("There is no connection yet. Next: relay connections add NAME", Tone.WARN))
     rows = [
         [
             one["name"],
@@ -120,8 +134,10 @@ def connections(found: Sequence[Mapping[str, Any]]) -> Table:
     )
 
 
-def exports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table:
+def exports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
     """Show exports with their state, last run and next start."""
+    if not found:
+        return Line(Cell("There is no export yet. Next: relay exports add CONNECTION/EXPORT", Tone.WARN))
     rows: list[Sequence[Text]] = []
     for one in found:
         run = one.get("last_run") or {}
@@ -227,6 +243,11 @@ def _stops(found: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Sequen
                     ago(stop.get("since"), now),
                     ago(stop.get("next_probe"), now),
                 ]
+
+
+def _never_starts(export: Mapping[str, Any]) -> bool:
+    """Whether an export that only runs send has no schedule."""
+    return export["state"] == "active" and not export.get("stream") and export.get("schedule") is None
 
 
 def _state(name: str) -> Cell:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, cell, listed, number
 
 _TONES = {
     "delivered": Tone.GOOD,
@@ -21,6 +21,9 @@ _TONES = {
     "refused": Tone.BAD,
     "kept": Tone.WARN,
 }
+
+MOST_ROWS = 20
+"""So many changes are shown one by one; more are summed up."""
 
 _MERGED = {True: "merged", False: "not merged"}
 
@@ -153,9 +156,23 @@ def followed(answer: Mapping[str, Any]) -> Iterator[Part]:
             rows.append(
                 [place, str(change.get("profile") or "-"), merged, str(one.get("export") or "no export"), shown, why]
             )
-    yield Table(("change", "profile", "store", "export", "state", "why"), rows)
+    if len(rows) > MOST_ROWS:
+        yield _summed_up(rows)
+    else:
+        yield Table(("change", "profile", "store", "export", "state", "why"), rows)
     if answer.get("left_out"):
         yield Line(Cell(f"{number(answer['left_out'])} parts were left out; their profiles were taken.", Tone.WARN))
+
+
+def _summed_up(rows: Sequence[Sequence[Text]]) -> Table:
+    """Show how often each state was met; the first change with it stands for all of them."""
+    alike: dict[tuple[str, ...], list[Sequence[Text]]] = {}
+    for row in rows:
+        alike.setdefault(tuple(cell(value).text for value in row[2:]), []).append(row)
+    found: list[Sequence[Text]] = [[number(len(same)), same[0][0], *same[0][2:]] for same in alike.values()]
+    return Table(
+        ("how many", "first change", "store", "export", "state", "why"), found, numbers=frozenset({"how many"})
+    )
 
 
 def segments(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:

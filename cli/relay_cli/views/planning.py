@@ -32,10 +32,8 @@ def shown(plan: Mapping[str, Any]) -> Iterator[Part]:
         yield Line(Cell(f"A run of {plan['export']} would change something: {said}. Nothing was sent.", Tone.STRONG))
     else:
         yield Line(Cell(f"A run of {plan['export']} would change nothing.", Tone.GOOD))
-    for obstacle in plan["obstacles"]:
-        yield Line(Cell(f"A run would not start now: {obstacle}.", Tone.WARN))
-    if counts.get("leave") and not plan["passed_guard"]:
-        yield Line(Cell("No run under these settings took anybody out yet: it may wait for a confirmation.", Tone.WARN))
+    for note in _notes(plan):
+        yield Line(Cell(note, Tone.WARN))
     yield Table(("what", "profiles", "means"), _rows(counts), numbers=frozenset({"profiles"}))
     first = [[kind, identifier, code] for kind, identifier, code in _first(plan)]
     if first:
@@ -44,13 +42,24 @@ def shown(plan: Mapping[str, Any]) -> Iterator[Part]:
 
 def markdown(plan: Mapping[str, Any]) -> str:
     """Return a plan as Markdown, for a pull request or a chat."""
-    lines = [f"## Plan of `{plan['export']}`", "", "| what | profiles | means |", "|---|---:|---|"]
+    lines = [f"## Plan of `{plan['export']}`", ""]
+    for note in _notes(plan):
+        lines += [note, ""]
+    lines += ["| what | profiles | means |", "|---|---:|---|"]
     lines += [f"| {what} | {count} | {means} |" for what, count, means in _rows(plan["counts"])]
     first = list(_first(plan))
     if first:
         lines += ["", "| first ones | profile | code |", "|---|---|---|"]
         lines += [f"| {kind} | `{identifier}` | {code} |" for kind, identifier, code in first]
     return "\n".join([*lines, "", "Nothing was sent."])
+
+
+def _notes(plan: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may keep a run from doing what is planned."""
+    for obstacle in plan["obstacles"]:
+        yield f"A run would not start now: {obstacle}."
+    if plan["counts"].get("leave") and not plan["passed_guard"]:
+        yield "No run under these settings took anybody out yet: it may wait for a confirmation."
 
 
 def _rows(counts: Mapping[str, int]) -> list[list[str]]:

@@ -15,8 +15,14 @@ LEAVING = ("leaving", "removed", "kept", "leaving_outstanding", "returned")
 REJECTED = "rejected:"
 WARNING = "warning:"
 
+LEAST_SECONDS = 4
+"""A rate is told of no less than this."""
+
 RUNNING = "running"
 NEEDS_CONFIRMATION = "needs-confirmation"
+STOPPED = "stopped"
+WAITING = frozenset({NEEDS_CONFIRMATION, "many-rejected", "refused"})
+"""States of an export's last run in which nothing gets better by itself."""
 
 _TONES = {
     RUNNING: Tone.STRONG,
@@ -32,18 +38,18 @@ EXITS: Mapping[str, Exit] = {
     RUNNING: Exit.WELL,
     "finished": Exit.WELL,
     NEEDS_CONFIRMATION: Exit.PERSON,
-    "stopped": Exit.PERSON,
+    STOPPED: Exit.WRONG,
     "many-rejected": Exit.WRONG,
     "refused": Exit.WRONG,
     "cancelled": Exit.WRONG,
 }
-"""How a command ends that shows one run, by the run's state."""
+"""How a command ends that shows one run, by the run's state; one that is stopped may need somebody."""
 
 _NEXT = {
     RUNNING: "relay runs show {run} --follow",
-    NEEDS_CONFIRMATION: "relay runs confirm {run}, or mend the data: the next run counts afresh",
+    NEEDS_CONFIRMATION: "relay runs confirm {run}",
     "many-rejected": "relay rejected {export}",
-    "stopped": "relay check {connection}",
+    STOPPED: "relay runs list {export}",
     "refused": "relay check {connection}",
 }
 
@@ -87,8 +93,11 @@ def _table(runs: Sequence[Run], now: datetime) -> Table:
     return Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
-def one(run: Run, now: datetime) -> Iterator[Part]:
-    """Show one run with its ledger: one sentence first, then the facts."""
+def one(run: Run, now: datetime, *, is_stopped: bool = False) -> Iterator[Part]:
+    """Show one run with its ledger: one sentence first, then the facts.
+
+    `is_stopped` is whether its connection or export is stopped now.
+    """
     yield Line(sentence(run))
     facts: list[tuple[str, Text]] = [
         ("run", run["run"]),
@@ -115,12 +124,12 @@ def one(run: Run, now: datetime) -> Iterator[Part]:
     if warnings:
         rows = [[code, number(count), meanings.get(code, ("", ""))[0]] for code, count in warnings.items()]
         yield Table(("sent, but", "profiles", "means"), rows, numbers=frozenset({"profiles"}))
-    yield from following(run)
+    yield from following(run, is_stopped=is_stopped)
 
 
-def following(run: Run) -> Iterator[Part]:
+def following(run: Run, *, is_stopped: bool = False) -> Iterator[Part]:
     """Show the command that helps next."""
-    helps = _NEXT.get(run["state"])
+    helps = "relay check {connection}" if is_stopped else _NEXT.get(run["state"])
     if helps is not None:
         connection = run["export"].split("/")[0]
         command = helps.format(run=run["run"], export=run["export"], connection=connection)
@@ -186,6 +195,22 @@ def progress(run: Run) -> tuple[float | None, str]:
     rejected = counts.get("rejected", 0)
     said = f"{number(selected)} profiles"
     return part, f"{said}, {number(rejected)} rejected" if rejected else said
+
+
+def pace(first: Run, shown: Run) -> str:
+    """Return the rate since an earlier look in the same phase, and how long the phase takes at this rate.
+
+    Nothing where the time is too short to tell.
+    """
+    passed = shown["seconds"] - first["seconds"]
+    if passed < LEAST_SECONDS:
+        return ""
+    (before, _), (part, _) = progress(first), progress(shown)
+    done = shown["counts"].get("selected", 0) - first["counts"].get("selected", 0)
+    said = f", {done / passed:,.0f}/s" if done > 0 else ""
+    if before is None or part is None or not before < part < 1:
+        return said
+    return f"{said}, {span(passed * (1 - part) / (part - before))} left in this phase"
 
 
 def _expected(run: Run) -> int:

@@ -34,6 +34,11 @@ def checks_queue(prefix: str) -> str:
     return f"{prefix}-checks"
 
 
+def segments_queue(prefix: str) -> str:
+    """Return the name of the queue of segment files."""
+    return f"{prefix}-segments"
+
+
 def schedule_group(prefix: str) -> str:
     """Return the name of the group that holds exports' own schedules."""
     return prefix
@@ -67,11 +72,12 @@ def changes_queue(prefix: str) -> str:
 
 def queues(prefix: str, destinations: Iterable[str]) -> list[str]:
     """Return the names of all queues, each followed by its dead-letter queue, and that of schedules' events."""
-    working = [changes_queue(prefix), checks_queue(prefix), *(destination_queue(prefix, name) for name in destinations)]
+    shared = [changes_queue(prefix), checks_queue(prefix), segments_queue(prefix)]
+    working = [*shared, *(destination_queue(prefix, name) for name in destinations)]
     return [name for queue in working for name in (queue, dead_letter_queue(queue))] + [f"{prefix}-export-dlq"]
 
 
 def functions(prefix: str, destinations: Iterable[str]) -> list[str]:
     """Return the names of all functions."""
-    shared = ("ingest", "route", "export", "view", "admin", "forget", "tick", "importchecks")
+    shared = ("ingest", "route", "export", "view", "admin", "forget", "tick", "importchecks", "importsegment")
     return [f"{prefix}-{word}" for word in (*shared, *map(word_of, destinations))]

@@ -42,12 +42,13 @@ if TYPE_CHECKING:
     from relay.runs.settlement import Settlement
     from relay.runs.starter import Starter
     from relay.schedules import Timetable
+    from relay.segment_imports.importer import Importer
     from relay.settings.doors import ParametersDoor
     from relay.settings.inventory import Inventory
     from relay.settings.settings import Settings
     from relay.stores.database import Database
     from relay.stores.directory import Directory
-    from relay.workers.announcing import Announcer, Bucket, Bus
+    from relay.workers.announcing import Announcer, Bus
     from relay.workers.consumer import Consumer
     from relay.workers.forgetting import Forgetting
     from relay.workers.import_checks import ImportChecker
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from relay.workers.opening import Opener
     from relay.workers.retention import Retention
     from relay.workers.scheduled_starts import ScheduledStarts
+    from relay.workers.segment_files import SegmentFiles
     from relay.workers.tick import Ticker
 
 SCHEDULES_KEPT: Final = timedelta(minutes=5)
@@ -137,6 +139,11 @@ class Stack:
     def checks(self) -> WorkQueue:
         """The Checks queue."""
         return self._queue(names.checks_queue(self._prefix))
+
+    @cached_property
+    def segment_files(self) -> WorkQueue:
+        """The queue of segment files."""
+        return self._queue(names.segments_queue(self._prefix))
 
     @cached_property
     def dead_changes(self) -> DeadLetters:
@@ -468,7 +475,32 @@ class Stack:
             self.observe,
             schedules=self.recent_schedules,
             more=[self.leftovers.step, self.announcer.step, *([] if self.retention is None else [self.retention.step])],
+            segment_files=lambda: self.segment_files,
         )
+
+    @cached_property
+    def importer(self) -> Importer:
+        """Imports whole segments. Several chunks are written at the same time, since DynamoDB takes its time."""
+        from relay.routing.catalogue import Catalogue
+        from relay.routing.write import Writer
+        from relay.segment_imports.applying import Applier
+        from relay.segment_imports.importer import AT_ONCE, Importer
+        from relay.segment_imports.s3 import S3Files, S3Pages
+        from relay.settings.sources import Sources
+
+        bucket = self.environment.get("RELAY_BUCKET", "")
+        sources = Sources(self._prefix, seconds=self.settings_age.total_seconds(), clock=self.clock)
+        files = S3Files(bucket, self.bucket, sources.source, lambda: self.keyed, self.clock)
+        catalogue = Catalogue(self.database, self.clock)
+        writer = Writer(self.database, catalogue, self.clock, self.observe, self.room)
+        parts = files, S3Pages(bucket, self.bucket), Applier(writer, self.observe), self.outlines, self.clock
+        return Importer(self.database, *parts, self.observe, lambda: self.new_id(8), at_once=AT_ONCE)
+
+    def segment_files_worker(self) -> SegmentFiles:
+        """Return what works on the queue of segment files."""
+        from relay.workers.segment_files import SegmentFiles
+
+        return SegmentFiles(self.database, self.importer, self.clock, self.observe)
 
     @cached_property
     def forgetting(self) -> Forgetting:
@@ -510,7 +542,7 @@ class Stack:
         return self._by_boto3("events")
 
     @cached_property
-    def bucket(self) -> Callable[[], Bucket]:
+    def bucket(self) -> Callable[[], Any]:
         """Return S3."""
         return self._by_boto3("s3")
 

@@ -127,7 +127,7 @@ class Operators:
         from relay.workers.operators.validating import Validator
 
         stack = self.stack
-        parts = self.accounts, stack.ownership, stack.clock
+        parts = self.accounts, stack.ownership, stack.clock, lambda: stack.inventories().connections
         return Validator(stack.database, stack.settings, stack.destinations, *parts)
 
     @cached_property
@@ -141,6 +141,7 @@ class Operators:
 
     def operator(self) -> Operator:
         """Return what answers the questions of the function that RELAY_ADMIN names by its level."""
+        from relay.stores import segments
         from relay.workers.operators.codes import list_codes
         from relay.workers.operators.operator import Operator
         from relay.workers.operators.protocol import Level
@@ -167,6 +168,7 @@ class Operators:
             "unknown_export": self.stack.settings.export_keys,
             "unknown_connection": lambda: self.stack.inventories().connections,
             "unknown_source": lambda: self.stack.inventories().sources,
+            "unknown_segment": lambda: [one.id for one in segments.catalogue(self.stack.database)],
         }
         level, prefix = Level(environment["RELAY_ADMIN"]), environment["RELAY_PREFIX"]
         return Operator(level, prefix, answers, self.stack.observe, names)

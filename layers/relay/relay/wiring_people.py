@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from relay.workers.operators.operator import Answers
     from relay.workers.operators.rejected import Rejections
     from relay.workers.operators.segments import Segments
+    from relay.workers.operators.taking import Taker
     from relay.workers.operators.tracing import Tracing
 
 
@@ -37,6 +38,7 @@ class People:
             "rejected": lambda: self.rejections.page,
             "segment": lambda: self.segments.segment,
             "segments": lambda: self.segments.segments,
+            "take": lambda: self.taker.take,
             "test": lambda: self.tracing.test,
             "trace": lambda: self.tracing.show,
         }
@@ -118,6 +120,13 @@ class People:
 
         stack = self.stack
         return Follower(stack.database, stack.settings, stack.keyed, self.standings, self._means)
+
+    @cached_property
+    def taker(self) -> Taker:
+        """Says what would be taken of a body."""
+        from relay.workers.operators.taking import Taker
+
+        return Taker(self.stack.settings, self.stack.keyed, self.stack.clock)
 
     @cached_property
     def tracing(self) -> Tracing:

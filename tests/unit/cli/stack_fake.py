@@ -201,7 +201,12 @@ STATUS: dict[str, Any] = {
 
 
 def described(
-    name: str, *, required: bool = True, secret: bool = False, choices: list[str] | None = None
+    name: str,
+    *,
+    required: bool = True,
+    secret: bool = False,
+    choices: list[str] | None = None,
+    type_: str = "string",
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -211,6 +216,7 @@ def described(
         "default": None,
         "choices": choices,
         "example": None,
+        "type": type_,
     }
 
 
@@ -234,7 +240,10 @@ DESCRIBE: dict[str, Any] = {
                 described("region", choices=["eu", "us"]),
                 described("api_key", required=False, secret=True),
             ],
-            "export_options": [],
+            "export_options": [
+                described("tell_again", required=False, type_="integer"),
+                described("value_in", required=False),
+            ],
             "mapping_fields": [described("IDENTIFY_ID")],
             "identity": "IDENTIFY_ID",
             "stream": True,
@@ -253,9 +262,11 @@ DESCRIBE: dict[str, Any] = {
     ],
     "export_fields": [
         described("state", choices=["active", "paused"]),
-        described("segments"),
-        described("mapping"),
-        described("options", required=False),
+        described("segments", type_="array"),
+        described("mapping", type_="object"),
+        described("options", required=False, type_="object"),
+        described("stream", required=False, type_="boolean"),
+        described("description", required=False),
     ],
     "codes": [],
 }

@@ -162,11 +162,13 @@ def described(_: Mapping[str, Any]) -> Any:
 
 
 def test_a_dead_letter_queue_is_redriven_by_aws_itself() -> None:
-    tasks = iter([("RUNNING", 1), ("RUNNING", 2), ("COMPLETED", 3)])
+    tasks = iter([None, ("RUNNING", 1), ("RUNNING", 2), ("COMPLETED", 3)])
 
     def task(_: Mapping[str, Any]) -> Any:
-        status, moved = next(tasks)
-        return {"Results": [{"Status": status, "ApproximateNumberOfMessagesMoved": moved}]}
+        found = next(tasks)
+        if found is None:
+            return {"Results": []}
+        return {"Results": [{"Status": found[0], "ApproximateNumberOfMessagesMoved": found[1]}]}
 
     aws, made = scripted(
         get_queue_url=lambda request: {"QueueUrl": request["QueueName"]},
@@ -175,7 +177,7 @@ def test_a_dead_letter_queue_is_redriven_by_aws_itself() -> None:
         list_message_move_tasks=task,
     )
 
-    assert list(aws.redrive("changes-dlq", "changes")) == [1, 2, 3]
+    assert list(aws.redrive("changes-dlq", "changes")) == [0, 1, 2, 3]
     assert ("start_message_move_task", {"SourceArn": "arn:acme-changes-dlq"}) in made.asked
 
 

@@ -29,8 +29,10 @@ FINDINGS = [
 def test_status_shows_everything_on_one_screen(relay: Terminal) -> None:
     ended = relay("status")
 
-    assert ended.code == 0
-    assert ended.lines[0].startswith("Not all is well: look at shop, product; 3 messages lie in dead-letter queues")
+    assert ended.code == 3
+    assert ended.lines[0].startswith(
+        "Not all is well: look at shop, product; 2 profiles are set aside; 3 messages lie in dead-letter queues"
+    )
     for shown in (
         "crm\tvalid\t3 min ago\t42.0\t1,100\t90\t3\t7",
         "shop\tsecret: is missing",

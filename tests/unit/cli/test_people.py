@@ -79,7 +79,7 @@ def test_who_is_meant_can_come_from_standard_input(relay: Terminal, door: FakeDo
 
 def rejecting(pages: int, of: int) -> Any:
     def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-        page = int(question.get("after") or 0)
+        page = int(question.get("after") or "0", 16)
         found = [
             {
                 "profile": f"p-{page * of + n}",
@@ -91,7 +91,7 @@ def rejecting(pages: int, of: int) -> Any:
             }
             for n in range(min(of, question["limit"]))
         ]
-        return {"rejected": found, "next": str(page + 1) if page + 1 < pages else None}
+        return {"rejected": found, "next": f"{page + 1:032x}" if page + 1 < pages else None}
 
     return answer
 
@@ -236,6 +236,14 @@ def test_a_forgetting_that_is_only_looked_at_asks_nobody(relay: Terminal, door: 
     assert [question["since"] for _, question in door.asked] == [at]
 
 
+def test_a_forgetting_says_what_it_waits_for(relay: Terminal, door: FakeDoor) -> None:
+    states = iter(["waiting", "waiting", "done"])
+    waiting = [{"export": "product/power", "why": "a call is open"}]
+    door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
+
+    assert relay("forget", "p-1", "--yes").err.splitlines() == ["It waits for product/power."]
+
+
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
     door.answers["segments"] = SEGMENTS
 
@@ -244,7 +252,7 @@ def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:
         "crm/trial\t-\t0 s ago\t-\t-\t-",
         "Exports name segments that were never seen: crm/typo.",
     ]
-    assert relay("segments", "list", "--json").json_lines == SEGMENTS["segments"]
+    assert relay("segments", "list", "--json").json_lines == [*SEGMENTS["segments"], {"never_seen": "crm/typo"}]
 
 
 def test_members_are_counted_in_pages(relay: Terminal, door: FakeDoor) -> None:
@@ -378,6 +386,9 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
     ("auth", "secret"),
     [
         ("bearer", "a-long-token"),
+        ("basic", "app:a-long-password"),
+        ("header", "a-long-token"),
+        ("segment", "a-long-key"),
         ("standard-webhooks", SIGNING),
         ("standard-webhooks", f"v1,{SIGNING}"),
         ("standard-webhooks", "a plain text of more than sixteen bytes"),
@@ -385,10 +396,11 @@ def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -
 )
 def test_bodies_are_signed_as_the_stack_verifies_them(auth: str, secret: str) -> None:
     body = b'{"changes": []}'
-    headers = proof({"auth": auth, "secret": secret}, body, NOW)
+    options = {"auth_header": "X-Key"}
+    headers = proof({"auth": auth, "secret": secret, **options}, body, NOW)
 
-    assert authentic(MODES[auth], [secret], headers, body, now=NOW)
-    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW)
+    assert authentic(MODES[auth], [secret], headers, body, now=NOW, options=options)
+    assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW, options=options)
 
 
 def test_a_short_text_in_base64_is_taken_as_it_is() -> None:

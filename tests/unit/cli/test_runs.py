@@ -29,18 +29,20 @@ def test_a_run_that_sends_everybody_again(relay: Terminal, door: FakeDoor) -> No
     assert door.asked[0][1]["full"] is True
 
 
-def test_a_run_that_does_not_start_says_why(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["run"] = {"export": "newsletter/vip", "run": None, "reason": "the export is paused"}
-
-    ended = relay("run", "newsletter/vip")
-
-    assert (ended.code, ended.lines) == (1, ["No run of newsletter/vip started: the export is paused."])
-
-
 def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
     previous = [before(1000)]
     halfway = {"selected": 500, "delivered": 490, "rejected": 10, "rejected:bounced": 10}
-    shown = iter([run(state="running", counts=halfway, previous=previous, share=0.5)] * 10 + [run()])
+    looks = [
+        run(
+            state="running",
+            counts={**halfway, "selected": 300 + 20 * look},
+            previous=previous,
+            seconds=1800 + 2 * look,
+            share=0.3 + 0.02 * look,
+        )
+        for look in range(10)
+    ]
+    shown = iter([*looks, run()])
     door.answers |= {"run": run(state="running"), "show": lambda _: next(shown)}
 
     ended = relay("run", "newsletter/vip", "--follow")
@@ -51,7 +53,7 @@ def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
     )
     said = [line for line in ended.err.splitlines() if line.startswith("run 01RUN2: ")]
     assert said == [
-        "run 01RUN2: 50%, 500 profiles, 10 rejected, 31/s, 16 s left",
+        "run 01RUN2: 46%, 460 profiles, 10 rejected, 10/s, 54 s left in this phase",
     ]
 
 
@@ -91,7 +93,7 @@ def test_ctrl_c_while_following_does_not_end_the_run(relay: Terminal, door: Fake
     [
         ("finished", 0),
         ("needs-confirmation", 3),
-        ("stopped", 3),
+        ("stopped", 1),
         ("many-rejected", 1),
         ("refused", 1),
         ("cancelled", 1),
@@ -107,7 +109,12 @@ def test_how_a_run_ended_is_the_exit_code(relay: Terminal, door: FakeDoor, state
 
 
 def test_every_export_without_a_schedule_is_started(relay: Terminal, door: FakeDoor) -> None:
-    not_started = {"export": "newsletter/trial", "run": None, "reason": "the export is paused"}
+    not_started = {
+        "export": "newsletter/trial",
+        "run": None,
+        "obstacle": "paused",
+        "reason": "the export is paused",
+    }
     door.answers["run_all"] = {"started": [run(), run("01RUN3", export="product/power")], "not_started": [not_started]}
 
     ended = relay("run", "--all")
@@ -218,7 +225,10 @@ def test_what_cannot_be_confirmed_says_why(relay: Terminal, door: FakeDoor) -> N
 
     ended = relay("runs", "confirm", "01RUN2", "--yes")
 
-    assert (ended.code, "run 01RUN2 is finished" in ended.err) == (1, True)
+    assert (ended.code, "It is finished: only a run that needs confirmation can be confirmed." in ended.err) == (
+        1,
+        True,
+    )
 
 
 def test_a_run_is_cancelled(relay: Terminal, door: FakeDoor) -> None:
@@ -291,7 +301,9 @@ def test_a_plan_as_markdown(relay: Terminal, door: FakeDoor) -> None:
     door.answers["plan"] = planning
 
     lines = relay("plan", "newsletter/vip", "--format", "md").lines
-    assert lines[:4] == ["## Plan of `newsletter/vip`", "", "| what | profiles | means |", "|---|---:|---|"]
+    assert lines[:2] == ["## Plan of `newsletter/vip`", ""]
+    assert lines[2] == "A run would not start now: the connection is stopped (unpaid)."
+    assert lines[4:6] == ["| what | profiles | means |", "|---|---:|---|"]
     assert "| leave | `p-3` |  |" in lines
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,6 +206,34 @@ def test_what_is_written_down_is_tested(relay: Terminal, door: FakeDoor) -> None
     assert [question["looks"] for _, question in door.asked if question["ask"] == "validate"] == [True, True]
 
 
+def test_a_source_shows_what_it_would_take_of_a_file(relay: Terminal, door: FakeDoor, tmp_path: Path) -> None:
+    change = {
+        "rejected": None,
+        "profile": "p-1",
+        "identities": ["crm"],
+        "attributes": ["email"],
+        "memberships": [{"segment": "crm/vip", "realized": True, "at": "2026-11-22T09:30:00Z"}],
+        "forget": False,
+    }
+    answer = {
+        "accepted": 1,
+        "rejected": 0,
+        "ignored_memberships": 2,
+        "ignored": {"unknown_event": 3},
+        "left_out": 0,
+        "left_out_parts": [],
+        "changes": [change],
+    }
+    door.answers["take"] = answer
+    (tmp_path / "body.json").write_text("{}")
+    shown = relay("sources", "test", "crm", "body.json")
+    assert shown.code == 0
+    assert "in crm/vip at 2026-11-22T09:30:00Z" in shown.out
+    assert "unknown_event 3, memberships 2" in shown.out
+    door.answers["take"] = {**answer, "rejected": 1}
+    assert relay("sources", "test", "crm", "body.json").code == 1
+
+
 def test_a_connection_is_tested_and_probed(relay: Terminal, door: FakeDoor) -> None:
     stopped = [{**STOP, "subject": "export product/power"}]
     door.answers["probe"] = {"connection": "product", "restarted": ["connection product"], "stopped": stopped}
@@ -345,7 +374,12 @@ class Emptying:
         assert json.loads(self.door.exports["newsletter/vip"])["only_if"] == "`false`"
         started = next(self.starts)
         if started is None:
-            return {"export": "newsletter/vip", "run": None, "reason": "the export was edited just now"}
+            return {
+                "export": "newsletter/vip",
+                "run": None,
+                "obstacle": "edited",
+                "reason": "the export was edited just now",
+            }
         return run(started, state="running")
 
     def _show(self, question: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def test_documents_one_after_the_other_are_taken() -> None:
     assert [error.pointer for error in found.misshapen] == ["#/2"]
 
 
-@pytest.mark.parametrize("body", [{"changes": []}, {"type": "track", "userId": "u"}, 5, {"x": SEGMENTS},
+@pytest.mark.parametrize("body", [{"changes": []}, {"identities": {"crm": "1"}, "memberships": []},
+                                  {"type": "track", "userId": "u"}, 5, {"x": SEGMENTS},
                                   {"audienceId": "s", "status": "odd", "profiles": [{}]},
                                   {"identities": {"a": 1}, SEGMENTS: "odd"}])  # fmt: skip
 def test_the_body_of_another_platform_is_refused(body: Any) -> None:

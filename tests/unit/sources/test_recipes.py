@@ -47,7 +47,7 @@ def test_the_schema_is_what_the_code_prints() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(relay_bodies)
 def test_a_body_that_fits_the_schema_is_taken_whole(body: Any) -> None:
     assume(FITS.is_valid(body))

@@ -23,7 +23,9 @@ def test_the_tick_alone_sends_events_and_only_as_the_relay(resources: Resources)
 
 
 def test_the_tick_alone_writes_records_and_nothing_else_to_the_bucket(resources: Resources) -> None:
-    ((role, statement),) = grants(resources, "s3:PutObject").items()
+    given = grants(resources, "s3:PutObject")
+    assert str(given.pop("ImportSegmentRole")["Resource"]).count("/present/*") == 1
+    ((role, statement),) = given.items()
     assert role == "TickRole"
     (bucket,) = of(resources, "AWS::S3::Bucket").values()
     assert statement["Resource"] == {
@@ -37,4 +39,4 @@ def test_segment_files_are_forgotten_sooner_than_records_of_runs(resources: Reso
     (bucket,) = of(resources, "AWS::S3::Bucket").values()
     rules = bucket["LifecycleConfiguration"]["Rules"]
     kept = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
-    assert kept == {"segments/": 30, "runs/": 731}
+    assert kept == {"segments/": 30, "present/": 30, "runs/": 731}

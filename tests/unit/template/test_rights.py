@@ -15,10 +15,11 @@ from relay.destinations.contract import Finding, Quota
 from relay.destinations.contract import Level as How
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, Forget, MembershipChange
+from relay.domain.closed_sets import SetPage
 from relay.domain.problems import UNCONFIRMED, Rejection, RejectionKind
 from relay.domain.runs import RunState
 from relay.queues import Message
-from relay.stores import assignments, breakers, defects, runs
+from relay.stores import assignments, breakers, closed_sets, defects, runs
 from relay.stores.database import Item, Key, Put, Table, Write
 from relay.stores.defects import Defect
 from relay.stores.dynamodb import _Way, _way
@@ -29,6 +30,8 @@ from relay.workers.operators.questions import QUESTIONS
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER, OTHER_CONNECTION, TOOL, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.segment_files import NOON
+from tests.fakes.segment_files import World as SegmentWorld
 from tests.unit.template.expanding import Resources, allowed_to, listed, may_send_to, named, of, target
 from tests.unit.template.test_destinations import WORDS
 
@@ -154,7 +157,30 @@ def used() -> dict[str, set[Right]]:
         _a_rich_day(day)
         for function, rights in day.database.used.items():
             found.setdefault(function, set()).update(rights)
+    found["import segment"] = _imports_of_segments()
     return found
+
+
+def _imports_of_segments() -> set[Right]:
+    """Import files, old and new ones, and a closed set; wait for a confirmation, and be superseded."""
+    database = RecordingDatabase()
+    world = SegmentWorld(database=database)
+    for number in range(110):
+        world.stream(number, realized=True, at=NOON - HOUR)
+    database.function = "import segment"
+    world.files.put(NOON, [1, (200, {"city": "Ulm"})])
+    world.look()
+    world.files.put(NOON + MINUTE, [*range(100), "broken"])
+    world.look()
+    world.files.put(NOON - HOUR / 2, [1])
+    world.look()
+    world.files.put(NOON, [7], "shop/new")
+    world.look("shop/new")
+    database.function = ""
+    closed_sets.add_page(database, SetPage("shop/vip", "s", 1, 1), world.clock.now(), [person(1)])
+    database.function = "import segment"
+    world.follow_waits()
+    return database.used["import segment"]
 
 
 def _a_rich_day(day: Day) -> None:
@@ -352,6 +378,7 @@ FUNCTIONS: Mapping[str, Sequence[str]] = {
     "route": ("RouteRole",),
     "consumer": tuple(f"{word}Role" for word in WORDS),
     "import checks": ("ImportChecksRole",),
+    "import segment": ("ImportSegmentRole",),
     "tick": ("TickRole",),
     "view": ("ViewRole",),
     "admin": ("AdminRole",),
@@ -406,6 +433,7 @@ SOURCES, CONNECTIONS, KEY = "${Prefix}/sources/*", "${Prefix}/connections/*", "$
 
 SECRETS: Mapping[str, set[str]] = {
     "IngestRole": {SOURCES, KEY},
+    "ImportSegmentRole": {SOURCES, KEY},
     "ExportRole": {CONNECTIONS, KEY},
     "ViewRole": {SOURCES, CONNECTIONS, KEY},
     "AdminRole": {SOURCES, CONNECTIONS, KEY},
@@ -434,7 +462,7 @@ PATH, BELOW = "${Prefix}/exports", "${Prefix}/exports/*"
 EXPORTS: Mapping[str, set[tuple[str, str]]] = {
     **{
         role: {(action, path) for action in ("GetParameter", "GetParametersByPath") for path in (PATH, BELOW)}
-        for role in ("RouteRole", "ExportRole", "ViewRole", "AdminRole", "ForgetRole", "TickRole")
+        for role in ("RouteRole", "ExportRole", "ViewRole", "AdminRole", "ForgetRole", "TickRole", "ImportSegmentRole")
     },
     **{role: {("GetParameter", BELOW)} for role in ("ImportChecksRole", *(f"{word}Role" for word in WORDS))},
 }
@@ -471,7 +499,8 @@ QUEUES: Mapping[str, set[str]] = {
     "ViewRole": set(),
     "AdminRole": ALL_QUEUES,
     "ForgetRole": {"changesDLQ", *ALL_QUEUES},
-    "TickRole": {"checksQueue", *ALL_QUEUES},
+    "TickRole": {"checksQueue", "segmentsQueue", *ALL_QUEUES},
+    "ImportSegmentRole": set(),
     "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
     **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
     "SchedulerRole": {"ExportDLQ"},

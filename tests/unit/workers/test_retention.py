@@ -6,9 +6,8 @@ from unittest.mock import patch
 
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch, MembershipChange
-from relay.domain.profiles import Profile
+from relay.domain.profiles import NOTED_AGAIN, Profile
 from relay.queues import Message
-from relay.routing.merge import NOTED_AGAIN
 from relay.stores import profiles
 from relay.stores.database import Key, Put, Table
 from relay.workers import retention

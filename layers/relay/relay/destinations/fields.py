@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from relay.domain.values import id_of
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 _HOST = re.compile(r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII)
 
 
@@ -23,6 +24,12 @@ def stripped(value: object) -> object:
 
 def _digits(value: object) -> object:
     return stripped(value) if isinstance(value, str) else (id_of(value) or value)
+
+
+def _numeric(value: str) -> str:
+    if _NUMBER.fullmatch(value) is None:
+        raise ValueError("must be a number as the vendor shows it, such as 7")
+    return value
 
 
 def _host_name(value: object) -> object:
@@ -47,7 +54,7 @@ def _fits_a_header(value: SecretStr) -> SecretStr:
 Text = Annotated[str, BeforeValidator(stripped), Field(min_length=1)]
 """A text that is not blank."""
 
-Number = Annotated[str, BeforeValidator(_digits), Field(pattern=r"^[1-9][0-9]{0,17}$")]
+Number = Annotated[str, BeforeValidator(_digits), AfterValidator(_numeric)]
 """A number that the vendor gave, as a string of digits; a JSON number is accepted."""
 
 Host = Annotated[str, BeforeValidator(_host_name)]

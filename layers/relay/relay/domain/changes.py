@@ -66,6 +66,9 @@ class Change:
     memberships: Sequence[MembershipChange] = ()
     rejection: str | None = None
     forget: Forget | None = None
+    restates: bool = False
+    """Whether it says how things stood at its time, as a file does: what is stored already is no news, and keeps its
+    stored time. Such a change travels in no message."""
 
     def receipt(self, first: datetime) -> datetime:
         """Return when it was received, if its request first came at `first`: later entries of it are later."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from relay.domain.changes import Change, Forget, Json, MembershipChange
@@ -13,6 +13,8 @@ EXITS_KEPT = timedelta(days=30)
 """How long an exit is remembered after it was heard of. Longer than anything waits in our queues: the longest is a
 dead-letter queue's 14 days, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 """
+
+_NEVER: Stamp = (datetime.min.replace(tzinfo=UTC),) * 2
 
 AHEAD = timedelta(hours=24)
 """How far a source's clock may run ahead. Local time labelled as UTC is at most 14 hours ahead."""
@@ -52,8 +54,14 @@ def merge(profile: Profile, change: Change) -> Merged:
     A change that forgets the person leaves a tombstone, whether or not anything was stored: older messages may still
     come. What is as old as the forgetting by its own time or by its receipt is dropped then (`join`).
 
+    Of a change that restates, only what is not stored is merged. Where that is nothing, nothing is written.
+
     `version` and `changed_at` are left alone: they belong to the write.
     """
+    if change.restates:
+        change = _news(change, profile)
+        if change.is_empty:
+            return Merged(profile, changed=False, clamped=0)
     described, clamped = _described(change, profile)
     oldest = change.received_at - EXITS_KEPT
     was = _without_old_exits(profile, oldest)
@@ -125,6 +133,26 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 def canonical(value: Json) -> str:
     """Return the one JSON text of a value, whatever the order of its keys."""
     return _encode(value)
+
+
+def _news(change: Change, profile: Profile) -> Change:
+    """Return what a change says that is not stored yet, whatever its time."""
+
+    def news(given: Mapping[str, Json], held: Mapping[str, Register]) -> dict[str, Json]:
+        return {
+            name: value for name, value in given.items() if not _is_same_value(Register(value, *_NEVER), held.get(name))
+        }
+
+    def is_news(one: MembershipChange) -> bool:
+        held = profile.memberships.get(one.segment)
+        return held is None or held.realized is not one.realized
+
+    return replace(
+        change,
+        identities=news(change.identities, profile.identities),
+        attributes=news(change.attributes, profile.attributes),
+        memberships=[one for one in change.memberships if is_news(one)],
+    )
 
 
 def _described(change: Change, profile: Profile) -> tuple[Profile, int]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
 
 from relay.domain.changes import Json
 
 Stamp = tuple[datetime, datetime]
 """When something was set: by its own time first, then by when it was received; the later is the greater."""
+
+
+NOTED_AGAIN: Final = timedelta(days=30)
+"""How long after its last write a profile is written again though a change says nothing new: so `changed_at` says, as
+exactly as this, when the profile was last named."""
 
 
 class Membership(NamedTuple):

@@ -14,21 +14,16 @@ one joins. Why no cycle can arise is said in `relay.stores.profiles`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from relay.domain.changes import Change
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.merging import canonical, is_same, join, merge
-from relay.domain.profiles import Alias, Profile
+from relay.domain.profiles import NOTED_AGAIN, Alias, Profile
 from relay.routing.coalesce import Customer
 from relay.stores import profiles
 from relay.stores.profiles import Stored
 from relay.stores.receipts import Outcome
-
-NOTED_AGAIN: Final = timedelta(days=30)
-"""How long after its last write a profile is written again though a change says nothing new: so `changed_at` says, as
-exactly as this, when the profile was last named."""
 
 
 @dataclass(frozen=True, slots=True)

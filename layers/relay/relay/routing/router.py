@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain import changes
+from relay.domain.closed_sets import SetPage
 from relay.observability import Observability
 from relay.queues import Message, Received, Sender
 from relay.routing import coalesce
@@ -17,7 +18,7 @@ from relay.routing.merge import Draft, Room
 from relay.routing.read import Arrival, Handed, handed
 from relay.routing.write import Writer
 from relay.settings.exports import Outline
-from relay.stores import attempts, waits
+from relay.stores import attempts, closed_sets, profiles, waits
 from relay.stores.database import Database
 from relay.stores.directory import Directory
 from relay.stores.waits import ForgetWait
@@ -90,6 +91,7 @@ class Router:
                 fail([one.message], one.defects[0][1])
             else:
                 done.append(one)
+        done = [one for one in done if one.batch.page is None or self._kept(one, one.batch.page, fail)]
         try:
             self._send_on(done)
         except Exception as error:  # noqa: BLE001 - what is not sent on comes back, and the others go on
@@ -151,10 +153,25 @@ class Router:
             ],
         )
 
+    def _kept(self, one: Handed, page: SetPage, fail: Callable[[list[Received], Exception], None]) -> bool:
+        """Keep who a page of a closed set names; return whether that went well. `fail` is told what went wrong."""
+        # Whom our code trips over is named by the ids that the change has: nobody leaves for our mistake.
+        odd = {profile_id for change, _ in one.defects for profile_id in change.profile_ids}
+        ids = {profile_id for change in one.batch.changes for profile_id in change.profile_ids} - odd
+        times = [change.received_at for change in one.batch.changes]
+        try:
+            found = profiles.follow(self._database, ids)
+            roots = sorted({profiles.root_of(profile_id, found) for profile_id in ids} | odd)
+            closed_sets.add_page(self._database, page, min(times, default=one.message.sent_at), roots)
+        except Exception as error:  # noqa: BLE001 - one page must not hold up another message
+            fail([one.message], error)
+            return False
+        return True
+
     def _send_on(self, messages: Sequence[Handed]) -> None:
         """Send changes that met a defect on, each in a message of its own."""
         alone = [
-            Message(changes.to_json(replace(one.batch, changes=[change])))
+            Message(changes.to_json(replace(one.batch, changes=[change], page=None)))
             for one in messages
             for change, _ in one.defects
         ]

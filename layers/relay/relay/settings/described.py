@@ -3,8 +3,9 @@
 What a destination adds is described by its own models.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal, NamedTuple, get_args, get_origin
+from collections.abc import Iterator, Mapping, Sequence, Set
+from types import UnionType
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -26,6 +27,8 @@ class Described(NamedTuple):
     default: Any = None
     choices: Sequence[str] | None = None
     example: Any = None
+    type: str = "string"
+    """As JSON schema calls it: `string`, `integer`, `number`, `boolean`, `array` or `object`."""
 
 
 SOURCE: Final = (
@@ -110,20 +113,28 @@ EXPORT: Final = (
         "Whose members are exported: 1 to 50 texts, each a source, a slash and a segment's id.",
         True,
         example=["crm/vip"],
+        type="array",
     ),
     Described(
         "mapping",
         "What the destination gets: an expression (JMESPath) for each of its fields.",
         True,
         example={"email": "attributes.email"},
+        type="object",
     ),
-    Described("stream", "Whether changes are sent at once, or by runs alone. Without it as the destination does."),
+    Described(
+        "stream",
+        "Whether changes are sent at once, or by runs alone. Without it as the destination does.",
+        type="boolean",
+    ),
     Described(
         "only_if",
         "An expression (JMESPath). Whoever it is false for does not belong in.",
         example="attributes.country == 'DE'",
     ),
-    Described("options", "What else the destination wants to know.", default={}, example={"list_id": "7"}),
+    Described(
+        "options", "What else the destination wants to know.", default={}, example={"list_id": "7"}, type="object"
+    ),
     Described("description", "For people."),
 )
 """The keys of an export's parameter."""
@@ -140,6 +151,7 @@ def of_model(model: type[BaseModel]) -> Iterator[Described]:
             _default(field),
             _choices(field),
             field.examples[0] if field.examples else None,
+            _type(field.annotation),
         )
 
 
@@ -151,6 +163,26 @@ def _default(field: FieldInfo) -> Any:
 def _choices(field: FieldInfo) -> Sequence[str] | None:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     return tuple(map(str, choices)) or None
+
+
+def _type(annotation: Any) -> str:
+    """Return the type of a field's values in JSON; what may be left out has that of what may be given."""
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type) and origin is not UnionType:
+        return next((name for types, name in _TYPES if issubclass(origin, types)), "string")
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    return _type(parts[0]) if len(parts) == 1 or origin is Annotated else "string"
+
+
+_TYPES: Final[Sequence[tuple[tuple[type, ...], str]]] = (
+    # A truth value is a number, too.
+    ((bool,), "boolean"),
+    ((int,), "integer"),
+    ((float,), "number"),
+    ((str, bytes), "string"),
+    ((Mapping, BaseModel), "object"),
+    ((Sequence, Set), "array"),
+)
 
 
 def _is_secret(annotation: Any) -> bool:

@@ -26,7 +26,6 @@ _WORDS: Final[Mapping[str, str]] = {
     "datetime_parsing": "must be a time such as 2026-11-22T09:30:00Z",
     "datetime_from_date_parsing": "must be a time such as 2026-11-22T09:30:00Z",
     "timezone_aware": "must be a time with a time zone, such as 2026-11-22T09:30:00Z",
-    "string_pattern_mismatch": "is not written as it must be",
 }
 """What is said of an error by its type; https://docs.pydantic.dev/latest/errors/validation_errors/."""
 
@@ -38,6 +37,7 @@ _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "string_too_long": ("must have at most {} characters", "max_length"),
     "too_short": ("must have at least {} entries", "min_length"),
     "too_long": ("must have at most {} entries", "max_length"),
+    "string_pattern_mismatch": ("must match the pattern {}", "pattern"),
     "literal_error": ("must be {}", "expected"),
     "enum": ("must be {}", "expected"),
 }

@@ -135,7 +135,9 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
     else:
         faults += [Fault(key, "belongs to the dialect mapped alone") for key in mapping]
     if faults:
-        raise problem(faults, hidden=texts.values())
+        # Names of ours are no secret, and stand in the names of keys.
+        hidden = [text for text in texts.values() if text not in MODES and text not in DIALECTS]
+        raise problem(faults, hidden=hidden)
     listed = map(trimmed, given.get("segment_namespaces", DEFAULT_NAMESPACE).split(","))
     return SourceSettings(
         name=name,
@@ -156,7 +158,8 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
 def _auth_faults(given: Mapping[str, str], mode: Mode) -> Iterator[Fault]:
     for key in OPTIONS:
         if key in given and key not in mode.options:
-            yield Fault(key, f"belongs to another auth than {given['auth']}")
+            owners = [name for name, other in MODES.items() if key in other.options]
+            yield Fault(key, f"belongs to {' or '.join(owners)}, which is not this source's auth")
     for key in mode.required:
         if key not in given:
             yield Fault(key, MISSING)

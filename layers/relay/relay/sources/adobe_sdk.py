@@ -93,7 +93,9 @@ class _Profile:
 
     def incoming(self) -> Incoming:
         """Return the profile; raises Misshapen."""
-        if not self._raw.keys() & _OWN and not self._group.keys() & {*_GROUP} and not self._lists():
+        if self._is_of_relay_json() or (
+            not self._raw.keys() & _OWN and not self._group.keys() & {*_GROUP} and not self._lists()
+        ):
             self._parts.refuse("has neither identities nor segments of a template of Adobe's Destination SDK")
         memberships = [*self._grouped(), *self._added_and_removed(), *self._by_namespace()]
         return self._parts.incoming(
@@ -103,6 +105,9 @@ class _Profile:
             snapshot=False,
             ignored_memberships=self._ignored,
         )
+
+    def _is_of_relay_json(self) -> bool:
+        return isinstance(self._raw.get("memberships"), list) and not self._raw.keys() & {*_SEGMENTS, _NAMES}
 
     def _lists(self) -> dict[str, list[Any]]:
         return {

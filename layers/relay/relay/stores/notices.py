@@ -20,6 +20,8 @@ KEPT: Final = timedelta(days=14)
 RUN_STARTED: Final = "Run Started"
 RUN_WAITS: Final = "Run Needs Confirmation"
 RUN_ENDED: Final = "Run Ended"
+IMPORT_WAITS: Final = "Segment Import Needs Confirmation"
+IMPORT_ENDED: Final = "Segment Import Ended"
 STOPPED: Final = "Stopped"
 RECOVERED: Final = "Recovered"
 
@@ -28,7 +30,7 @@ RECORD: Final = "record"
 
 
 class Notice(NamedTuple):
-    """One thing to announce. `about` is a run's id, or a breaker's subject with its epoch; `details` are JSON texts."""
+    """One thing to announce. `about` is the id of a run or import, or a breaker's subject with its epoch."""
 
     at: datetime
     what: str

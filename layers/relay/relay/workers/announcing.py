@@ -14,9 +14,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from relay.domain import ledger, moments
 from relay.domain.problems import Busy, Problem, SettingsProblem
 from relay.domain.runs import Run, RunState
+from relay.domain.segment_imports import SegmentImport
 from relay.observability import Count, Observability, safe_text
 from relay.runs.pictures import counts_of, picture
-from relay.stores import notices, runs
+from relay.stores import notices, runs, segment_imports
 from relay.stores.database import Database
 from relay.stores.notices import RECORD, Notice
 
@@ -60,7 +61,8 @@ class Announcer:
         waiting = notices.waiting(self.database)
         if not waiting:
             return
-        found = self._runs({notice.about for notice in waiting if notice.what not in _OF_BREAKERS})
+        apart = _OF_BREAKERS | _OF_IMPORTS
+        found = self._runs({notice.about for notice in waiting if notice.what not in apart})
         failed: list[Problem] = []
         for notice in waiting:
             if notice.what == RECORD:
@@ -108,6 +110,11 @@ class Announcer:
         if notice.what in _OF_BREAKERS:
             details = {name: None if value is None else safe_text(value) for name, value in notice.details}
             details["at"] = moments.text(notice.at)
+        elif notice.what in _OF_IMPORTS:
+            one = segment_imports.load(self.database, notice.about)
+            if one is None:
+                return None
+            details = imported(one)
         elif notice.about in found:
             details = self.details(found[notice.about])
         else:
@@ -155,6 +162,23 @@ class Announcer:
         return {**shown, "connection": connection, "reason": reason, "seconds": seconds}
 
 
+def imported(one: SegmentImport) -> dict[str, Any]:
+    """Return what is said of an import of a segment: no personal data."""
+    return {
+        "import": one.id,
+        "segment": one.segment,
+        "state": one.state.value,
+        "at": moments.text(one.at),
+        "begun_at": moments.text(one.begun_at),
+        "ended_at": None if one.ended_at is None else moments.text(one.ended_at),
+        "counts": dict(one.counts),
+        "faults": [fault._asdict() for fault in one.faults],
+        "reason": None if one.reason is None else safe_text(one.reason),
+        "confirmed_by": one.confirmed_by,
+    }
+
+
+_OF_IMPORTS: Final = frozenset({notices.IMPORT_WAITS, notices.IMPORT_ENDED})
 _OF_BREAKERS: Final = frozenset({notices.STOPPED, notices.RECOVERED})
 _THROUGH: Final = frozenset({RunState.FINISHED, RunState.MANY_REJECTED})
 _SHOWN: Final = (

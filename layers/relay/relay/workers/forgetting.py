@@ -64,6 +64,9 @@ PAUSED: Final = "the export is paused"
 NEEDS_RUN: Final = "a run has to be let through first"
 UNDER_WAY: Final = "it is under way"
 
+SEGMENT_INDEX: Final = "segment index"
+"""What is waited for where it is no export."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -143,7 +146,7 @@ class Forgetting:
         found = profiles.follow(self._database, {stored.id, *stored.joined})
         ids = sorted(one for one in {stored.id, *stored.joined} if profiles.root_of(one, found) == stored.id)
         keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
-        waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {"": UNDER_WAY}
+        waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {SEGMENT_INDEX: UNDER_WAY}
         self._forget_defects(stored.id, forgotten, keys, ids)
         if traced := traces.forget(self._database, ids):
             self._database.write([forgettings.counted(stored.id, forgotten, {"traces": traced})])

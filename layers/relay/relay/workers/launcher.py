@@ -1,5 +1,6 @@
 """Starting a run of one export and saying what came of it; runs as JSON objects."""
 
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from relay.domain.exports import Export
@@ -18,6 +19,22 @@ class Planned(NamedTuple):
 
     settings: int
     leaving: int
+
+
+class Obstacle(StrEnum):
+    """What keeps a run from starting."""
+
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    EDITED = "edited"
+    """The export was edited just now: the run is requested."""
+    ACTIVE = "active"
+    """Another run of the export is active, or has just ended."""
+    REPLAN = "replan"
+    """The settings are others than those of the plan."""
+    UNREAD = "unread"
+    """AWS did not answer: the run is requested."""
+    INVALID = "invalid"
 
 
 class Launcher:
@@ -46,37 +63,39 @@ class Launcher:
         # What somebody has planned with, and what was edited just now, must be known as it is.
         export = self.settings.export(key, fresh=True)
         if planned is not None and planned.settings != export.version:
-            return {"export": key, "run": None, "reason": "the settings were edited after the plan: plan again"}
+            return not_started(key, Obstacle.REPLAN, "the settings were edited after the plan: plan again")
         leaving = None if planned is None else planned.leaving
         run = self._starter.start(export, cause, retry=retry, full=full, planned_leaving=leaving)
         if run is None:
-            return {"export": key, "run": None, "reason": self._why_not(export, cause)}
+            return not_started(key, *self._why_not(export, cause))
         self.observe.info("run", export=key, run=run.id, outcome=run.state.value)
         return self.picture(run)
 
-    def _why_not(self, export: Export, cause: str) -> str:
+    def _why_not(self, export: Export, cause: str) -> tuple[Obstacle, str]:
         """Return what stands in the way of a run that could not start. A schedule's follows the one that is active."""
         if not export.active:
-            return "the export is paused"
+            return Obstacle.PAUSED, "the export is paused"
         found = breakers.load(self.database, export.connection, export.name)
         for breaker in found:
             if breaker.stop is not None:
                 stopped = "connection" if breaker.export is None else "export"
                 why = f"{breaker.stop.code}: {breaker.stop.reason}"
-                return f"the {stopped} is stopped ({why}); a run is requested and starts by itself"
+                return Obstacle.STOPPED, f"the {stopped} is stopped ({why}); a run is requested and starts by itself"
         run = runs.active(self.database, export.key)
         if run is None:
-            is_requested = any(breaker.resync for breaker in found)
-            return (
-                "the export was edited just now; the run starts by itself in a minute or two"
-                if is_requested
-                else "what stood in the way has just ended: ask again"
-            )
+            if any(breaker.resync for breaker in found):
+                return Obstacle.EDITED, "the export was edited just now; the run starts by itself in a minute or two"
+            return Obstacle.ACTIVE, "what stood in the way has just ended: ask again"
         if cause != SCHEDULED:
-            return f"run {run.id} is active ({run.state.value})"
+            return Obstacle.ACTIVE, f"run {run.id} is active ({run.state.value})"
         breakers.request_resync(self.database, export.connection, export.name)
-        return f"run {run.id} is active ({run.state.value}); another follows it by itself"
+        return Obstacle.ACTIVE, f"run {run.id} is active ({run.state.value}); another follows it by itself"
 
     def picture(self, run: Run) -> dict[str, Any]:
         """Return a run with its ledger as a JSON object."""
         return picture(self.database, run)
+
+
+def not_started(key: str, obstacle: Obstacle, reason: str) -> dict[str, Any]:
+    """Return what is said of an export that no run of started."""
+    return {"export": key, "run": None, "obstacle": obstacle.value, "reason": reason}

@@ -2,7 +2,7 @@
 
 A profile is named by every change of it, new or not, by an export one of whose segments it is in, and by an export
 that has it assigned. What a change says may be known already: such a change is noted once in `NOTED_AGAIN`
-(`relay.routing.merge`), so that much is added to the time. Nobody is forgotten earlier.
+(`relay.domain.profiles`), so that much is added to the time. Nobody is forgotten earlier.
 
 Each tick looks at one page of the table. A pass over all begins at most once a day.
 """
@@ -13,9 +13,8 @@ from typing import Final
 
 from relay.clock import Clock
 from relay.domain.changes import Forget
-from relay.domain.profiles import Profile
+from relay.domain.profiles import NOTED_AGAIN, Profile
 from relay.observability import Observability
-from relay.routing.merge import NOTED_AGAIN
 from relay.settings.exports import Outline
 from relay.settings.settings import Settings
 from relay.settings.shapes import Listing

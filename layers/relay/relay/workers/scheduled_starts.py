@@ -9,7 +9,7 @@ from relay.events import SCHEDULED, export_to_start, failed_event
 from relay.observability import Fields
 from relay.schedules import Timetable
 from relay.stores import breakers
-from relay.workers.launcher import Launcher
+from relay.workers.launcher import Launcher, Obstacle, not_started
 
 PAUSES = (5.0, 25.0)
 """Seconds before a question that AWS did not answer is asked again: nobody repeats an event."""
@@ -78,7 +78,7 @@ class ScheduledStarts:
             self._observe.problem("start left to the tick", problem, export=key)
             connection, name = key.split("/")
             self._patiently(lambda: breakers.request_resync(self._launcher.database, connection, name))
-            return {"export": key, "run": None, "reason": f"{problem}; the run starts by itself in a minute or two"}
+            return not_started(key, Obstacle.UNREAD, f"{problem}; the run starts by itself in a minute or two")
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         for pause in PAUSES:

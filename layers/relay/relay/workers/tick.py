@@ -15,6 +15,7 @@ from relay.domain.identity import CLOCK_MARGIN, NOTHING, next_step
 from relay.domain.problems import Unexpected
 from relay.domain.runs import RunState
 from relay.observability import Count, Observability
+from relay.queues import Message, Sender
 from relay.reconcile.enqueue import Due, Enqueuer
 from relay.reconcile.recorder import due_of
 from relay.reconcile.set_aside import SetAside
@@ -29,7 +30,7 @@ from relay.stores import activations, breakers, defects, identities, imports, ru
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
-from relay.stores.waits import ConfirmWait, ForgetWait, IdentityWait, OutstandingWait
+from relay.stores.waits import ConfirmWait, ForgetWait, IdentityWait, OutstandingWait, SegmentWait
 from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
 from relay.workers.forgetting import Forgetting
 
@@ -61,8 +62,12 @@ class Ticker:
         *,
         schedules: Callable[[], Timetable] | None = None,
         more: Sequence[Callable[[Listing], None]] = (),
+        segment_files: Callable[[], Sender] | None = None,
     ) -> None:
-        """`schedules` says what will start exports; `more` is done at the end of each tick."""
+        """`schedules` says what will start exports; `more` is done at the end of each tick.
+
+        `segment_files` returns the queue of segment files.
+        """
         self._database = database
         self._settings = settings
         self._destinations = destinations
@@ -78,6 +83,7 @@ class Ticker:
         self._observe = observe
         self._schedules = schedules
         self._more = more
+        self._segment_files = segment_files
 
     def tick(self) -> None:
         """Do everything that is due. Trouble with one connection is logged and harms no other.
@@ -111,7 +117,7 @@ class Ticker:
         failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
         failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
         for wait in due:
-            if isinstance(wait, OutstandingWait | ForgetWait):
+            if isinstance(wait, OutstandingWait | ForgetWait | SegmentWait):
                 try:
                     self._go_on(wait, listing)
                 except Exception as error:  # noqa: BLE001 - one run's records, or one profile, must hold up no other
@@ -149,8 +155,11 @@ class Ticker:
                 asked.append(due_of(wait.connection, record, record.responsible))
         self._enqueuer.confirm(asked)
 
-    def _go_on(self, wait: OutstandingWait | ForgetWait, listing: Listing) -> None:
-        if isinstance(wait, ForgetWait):
+    def _go_on(self, wait: OutstandingWait | ForgetWait | SegmentWait, listing: Listing) -> None:
+        if isinstance(wait, SegmentWait):
+            if self._segment_files is not None:
+                self._segment_files().send([Message({"segment": wait.segment, "about": wait.about})])
+        elif isinstance(wait, ForgetWait):
             self._forgetting.due([wait], listing)
         else:
             self._settle(wait, listing.valid)

@@ -65,9 +65,22 @@ def test_a_check_turns_trouble_and_invalid_settings_into_findings(bench: Bench) 
     assert [found["command"] for found in findings] == commands
 
 
-def test_a_check_of_a_connection_nobody_made_says_so(bench: Bench) -> None:
-    [finding] = check(bench, "nobody")["findings"]
-    assert "unknown_connection" in finding["message"]
+def test_a_check_of_a_connection_nobody_made_is_refused_with_the_nearest_name(bench: Bench) -> None:
+    bench.inventory = Inventory(connections=[CONNECTION])
+    refused = bench.refused("check", connection="leters")
+    assert (refused["code"], refused["errors"][0]["near"]) == ("unknown_connection", CONNECTION)
+
+
+def test_a_check_of_a_connection_that_has_exports_alone_finds_what_is_missing(bench: Bench) -> None:
+    del bench.settings.connections[CONNECTION]
+    assert "unknown_connection" in {one["code"] for one in check(bench, CONNECTION)["findings"]}
+
+
+def test_what_a_connection_stopped_for_is_told_once(bench: Bench) -> None:
+    bench.stop()
+    bench.tool.probe_script = [ConnectionProblem("unpaid", "refuses to work")] * 2
+    told = [one["code"] for one in check(bench, CONNECTION)["findings"] if one["subject"] == f"connection {CONNECTION}"]
+    assert told == ["unpaid"]
 
 
 # What is stopped.

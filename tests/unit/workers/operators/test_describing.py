@@ -43,6 +43,26 @@ def test_choices_and_defaults_are_those_of_the_models() -> None:
     assert not options["on_exit"]["secret"]
 
 
+def test_fields_have_the_type_of_their_values() -> None:
+    given = description()
+    types = {
+        field["name"]: field["type"]
+        for fields in (given["export_fields"], *(one["export_options"] for one in given["destinations"].values()))
+        for field in fields
+    }
+    expected = {
+        "segments": "array",
+        "mapping": "object",
+        "stream": "boolean",
+        "only_if": "string",
+        "list_id": "string",
+        "on_exit": "string",
+        "tell_again": "integer",
+        "value_in": "string",
+    }
+    assert {name: types[name] for name in expected} == expected
+
+
 def test_the_described_fields_of_sources_and_exports_are_those_that_are_read() -> None:
     """Given the reader's own list of what is known, Then it is what the descriptions have, and the same is required."""
     with pytest.raises(Exception, match="known are") as caught:

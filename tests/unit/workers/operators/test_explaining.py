@@ -49,6 +49,14 @@ def test_a_person_of_whom_nothing_is_stored(bench: Bench) -> None:
     assert "no source" in ask(bench, "crm:42").sentence
 
 
+@pytest.mark.parametrize(("asked", "near"), [("shp:42", " (the nearest is shop)"), ("email:ann@x.example", "")])
+def test_what_is_no_source_and_no_namespace_is_named(bench: Bench, asked: str, near: str) -> None:
+    assert ask(bench, asked).sentence == (
+        f"No profile is stored under this. There is no source {asked.partition(':')[0]}{near}, and no profile_key "
+        "names it as a namespace (crm: identities.crm; shop: identities.crm)."
+    )
+
+
 def test_a_profile_that_no_export_selects(bench: Bench) -> None:
     bench.store(2, inside=("shop/else",), email=SECRET)
     told = ask(bench, person(2))

@@ -37,7 +37,7 @@ def test_a_run_is_started_and_shown_with_its_ledger(bench: Bench) -> None:
 def test_only_one_run_of_an_export_is_active(bench: Bench) -> None:
     first = bench.ask("run", export=MAIN)["run"]
     again = bench.ask("run", export=MAIN)
-    assert again == {"export": MAIN, "run": None, "reason": f"run {first} is active (running)"}
+    assert again == {"export": MAIN, "run": None, "obstacle": "active", "reason": f"run {first} is active (running)"}
     assert len(runs.latest(bench.database, MAIN)) == 1
 
 
@@ -78,7 +78,7 @@ def test_the_run_of_an_export_that_was_just_edited_starts_by_itself(bench: Bench
 def test_a_paused_export_is_not_started(bench: Bench) -> None:
     bench.edit(active=False)
     answer = bench.ask("run", export=MAIN)
-    assert answer == {"export": MAIN, "run": None, "reason": "the export is paused"}
+    assert answer == {"export": MAIN, "run": None, "obstacle": "paused", "reason": "the export is paused"}
 
 
 def test_a_run_that_ended_while_the_answer_was_made_is_not_named_as_active(
@@ -206,7 +206,9 @@ def test_every_export_without_a_schedule_of_its_own_is_started_and_what_cannot_b
     answer = bench.ask("run_all")
     assert [run["export"] for run in answer["started"]] == [MAIN]
     reason = "the export is paused"
-    assert answer["not_started"] == [{"export": f"{CONNECTION}/paused", "run": None, "reason": reason}]
+    assert answer["not_started"] == [
+        {"export": f"{CONNECTION}/paused", "run": None, "obstacle": "paused", "reason": reason}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -345,6 +347,10 @@ def test_a_name_that_nobody_knows_is_answered_with_the_nearest_that_is_there(ben
         refused = bench.refused(ask, **{argument: given})
         assert (refused["field"], refused["errors"][0]["near"]) == (argument, near)
         assert near is None or refused["what"].endswith(f"; the nearest is {near}")
+
+
+def test_a_segment_that_nobody_knows_is_answered_with_the_nearest(bench: Bench) -> None:
+    assert bench.refused("segment", segment="shop/vpi")["errors"][0]["near"] == "shop/vip"
 
 
 def test_a_name_that_nobody_knows_is_answered_though_the_names_cannot_be_listed(bench: Bench) -> None:

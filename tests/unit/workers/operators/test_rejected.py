@@ -26,6 +26,19 @@ def bench() -> Bench:
     return bench
 
 
+@pytest.mark.parametrize(("question", "field"), [("rejected", "code"), ("run", "retry")])
+def test_a_code_that_there_is_not_is_refused_with_the_nearest(bench: Bench, question: str, field: str) -> None:
+    before = len(runs.latest(bench.database, MAIN))
+    refused = bench.refused(question, export=MAIN, **{field: "bouncd"})
+    assert (refused["code"], refused["field"], refused["errors"][0]["near"]) == ("unknown_code", field, "bounced")
+    assert len(runs.latest(bench.database, MAIN)) == before
+
+
+def test_where_a_page_goes_on_is_no_free_text(bench: Bench) -> None:
+    refused = bench.refused("rejected", export=MAIN, after="made-up")
+    assert (refused["code"], refused["field"]) == ("wrong_question", "after")
+
+
 def rejected(bench: Bench, **more: object) -> list[RejectedPart]:
     """Return all pages together."""
     found: list[RejectedPart] = []

@@ -59,7 +59,7 @@ def test_no_planned_run_starts_under_other_settings(bench: Bench) -> None:
     bench.edit(only_if="`true`")
     answer = bench.ask("run", export=MAIN, planned={"settings": plan["settings"], "leaving": 2})
     reason = "the settings were edited after the plan: plan again"
-    assert answer == {"export": MAIN, "run": None, "reason": reason}
+    assert answer == {"export": MAIN, "run": None, "obstacle": "replan", "reason": reason}
     assert len(bench.ask("runs", export=MAIN)["runs"]) == 1
 
 

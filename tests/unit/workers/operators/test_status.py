@@ -96,7 +96,7 @@ def test_queues_show_how_full_they_are_and_how_old(bench: Bench) -> None:
     bench.aws.full = {"bench-tool.fifo": 5, "bench-changes-dlq": 1}
     bench.aws.metrics["ApproximateAgeOfOldestMessage", "bench-tool.fifo"] = 90
     queues = {queue["name"]: queue for queue in bench.ask("status")["queues"]}
-    assert len(queues) == 9
+    assert len(queues) == 11
     assert (queues["bench-tool.fifo"]["messages"], queues["bench-tool.fifo"]["oldest_seconds"]) == (5, 90)
     assert queues["bench-tool.fifo"]["kind"] == "queue"
     assert (queues["bench-changes-dlq"]["kind"], queues["bench-changes-dlq"]["messages"]) == ("dlq", 1)
@@ -115,7 +115,7 @@ def test_what_aws_does_not_answer_is_named_and_the_rest_is_shown(bench: Bench) -
     assert {one["name"] for one in status["connections"]} == {CONNECTION, OTHER_CONNECTION}
     assert export_of(status)["schedule"] is None
     assert [source["rate_per_minute"] for source in status["sources"]] == [None]
-    assert len(status["queues"]) == 8
+    assert len(status["queues"]) == 10
 
 
 def test_a_look_that_is_due_is_counted(bench: Bench) -> None:

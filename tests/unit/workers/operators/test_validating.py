@@ -42,6 +42,22 @@ def validate(kind: str, name: str, document: dict[str, Any]) -> Validated:
     return validator.validate(Validate(kind=kind, name=name, document=document))  # type: ignore[arg-type]
 
 
+def test_an_export_of_an_unknown_connection_is_told_with_the_nearest_name() -> None:
+    secrets = FakeSecrets()
+    settings = Settings("relay", secrets=secrets, ssm=FakeParameters(), clock=FakeClock())
+    stack = Bench().stack
+    parts = stack.accounts, stack.ownership, stack.clock, lambda: [CONNECTION]
+    validator = Validator(stack.database, settings, registry.load, *parts)
+    [error] = validator.validate(Validate(kind="export", name="leters/main", document=EXPORT)).errors
+    assert (error.field, error.near) == ("connection", CONNECTION)
+    assert error.what == "there is no connection leters; the nearest is letters"
+
+
+def test_what_must_be_a_number_says_so() -> None:
+    [error] = validate("export", "newsletter/vip", {**EXPORT, "options": {"list_id": "seven"}}).errors
+    assert (error.field, error.what) == ("options.list_id", "must be a number as the vendor shows it, such as 7")
+
+
 def told(answer: Validated) -> list[tuple[str, str | None]]:
     return [(error.field, error.near) for error in answer.errors]
 

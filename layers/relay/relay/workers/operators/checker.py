@@ -20,7 +20,7 @@ from relay.domain.runs import RunState
 from relay.reconcile.set_aside import code_version
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
-from relay.settings.names import UnknownSource
+from relay.settings.names import UnknownConnection, UnknownSource
 from relay.settings.settings import Settings
 from relay.settings.shapes import Invalid, Listing
 from relay.stores import breakers, defects, receipts, runs
@@ -80,10 +80,21 @@ class Checker:
 
     def _one(self, name: str) -> Iterator[CheckFinding]:
         """Look at a connection as it is now, its exports, and what these depend on."""
+        if not any(key.startswith(f"{name}/") for key in self._settings.export_keys()):
+            self._require(name)
         listing, around = self._settings.exports(), self._surroundings()
         exports = [export for export in listing.valid.values() if export.connection == name]
         yield from around.about(name)
         yield from self._connection(name, listing, around, self._tried(exports))
+
+    def _require(self, name: str) -> None:
+        """Refuse, with UnknownConnection, a name that there is not; other trouble is a finding later."""
+        try:
+            self._settings.connection(name, fresh=True)
+        except UnknownConnection:
+            raise
+        except Problem:
+            return
 
     def _everything(self) -> Iterator[CheckFinding]:
         """Look at every connection and source, at names that are nearly those of settings, and at the stack itself."""
@@ -110,8 +121,10 @@ class Checker:
         exports = [export for export in listing.valid.values() if export.connection == connection]
         # What is wrong with the connection itself is read afresh below.
         yield from (_of_invalid(one) for one in listing.problems if one.subject.startswith(f"export {connection}/"))
-        yield from self._stops(connection, exports)
-        yield from self._account(connection, exports)
+        stops = list(self._stops(connection, exports))
+        yield from stops
+        told = {(one.subject, one.code) for one in stops}
+        yield from (one for one in self._account(connection, exports) if (one.subject, one.code) not in told)
         for export in exports:
             yield from self._export(export, around.timetable)
         subjects = {f"export {export.key}" for export in exports}

@@ -6,6 +6,7 @@ raise; one without an entry fails it.
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from relay.breaker.failures import Kind as Failing
 from relay.destinations import registry
 from relay.destinations.contract import Destination
 from relay.destinations.standard import MALFORMED_EMAIL, MALFORMED_IDENTITY, NO_EMAIL, NO_IDENTITY
-from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, ConnectionProblem, ExportProblem
+from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, ConnectionProblem, ExportProblem, Fault, QuestionProblem
 from relay.domain.runs import RunState
 from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION, UNFIT_ONLY_IF
 from relay.workers.operators import findings
@@ -185,6 +186,7 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unknown_run": _Entry("There is no such run.", _ADMINISTRATOR, _NOTHING),
     "unknown_forgetting": _Entry("Nobody was forgotten at the time that was asked for.", _ADMINISTRATOR, _NOTHING),
     "unknown_profile": _Entry("No profile is stored under what was asked for.", _ADMINISTRATOR, _NOTHING),
+    "unknown_code": _Entry("No rejection has this code.", _ADMINISTRATOR, _NOTHING),
     "unknown_segment": _Entry("Nothing was ever received of this segment.", _ADMINISTRATOR, _NOTHING),
     "unknown_trace": _Entry("There is no such trace; traces are kept for an hour.", _ADMINISTRATOR, _NOTHING),
     "unknown_export": _Entry("There is no such export.", _ADMINISTRATOR, _NOTHING),
@@ -308,6 +310,7 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "settings_unavailable": _Entry("Secrets Manager or Parameter Store did not answer.", _WAIT, _row(Failing.BUSY)),
     "names_unavailable": _Entry("The names of secrets and parameters could not be listed.", _WAIT, _row(Failing.BUSY)),
     "schedules_unavailable": _Entry("EventBridge Scheduler did not answer.", _WAIT, _row(Failing.BUSY)),
+    "file_not_read": _Entry("S3 did not answer, or stopped sending a file.", _WAIT, "It is read again in a minute."),
     "queue_refused": _Entry("SQS did not take messages.", _WAIT, _row(Failing.BUSY)),
     "queue_unavailable": _Entry("SQS did not answer.", _WAIT, _row(Failing.BUSY)),
     "database_unavailable": _Entry("DynamoDB did not answer.", _WAIT, _row(Failing.BUSY)),
@@ -359,6 +362,16 @@ def meaning(code: str, kind: CodeKind, destination: str | None = None) -> Code |
     """Return what a code means, in the words of a destination where it has some; None for an unknown one."""
     known = {one.destination: one for one in all_codes() if one.code == code and one.kind is kind}
     return known.get(destination) or known.get(None)
+
+
+def require_rejection(code: str, *, field: str) -> None:
+    """Refuse, with QuestionProblem, what is no code of a rejection; it names the nearest one."""
+    known = sorted({one.code for one in all_codes() if one.kind is CodeKind.REJECTION})
+    if code in known:
+        return
+    near = next(iter(get_close_matches(code[:64], known, n=1)), None)
+    what = "there is no rejection with this code" + ("" if near is None else f"; the nearest is {near}")
+    raise QuestionProblem("unknown_code", what, field=field, faults=[Fault(field, what, near)])
 
 
 def rejection_means(code: str, destination: Destination) -> str | None:

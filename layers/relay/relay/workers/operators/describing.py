@@ -28,6 +28,7 @@ class FieldPicture(Answer):
     default: Any = None
     choices: list[str] | None = None
     example: Any = None
+    type: str = Field(description="Of its values in JSON: string, integer, number, boolean, array or object.")
 
 
 class DestinationPicture(Answer):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from relay.domain.exports import Export
 from relay.domain.profiles import Profile, Register
 from relay.observability import Observability, places
 from relay.reconcile.standing import AtTarget, Matter, Standing, Standings
+from relay.settings.names import is_name
 from relay.settings.settings import Settings
 from relay.stores.database import Database
 from relay.workers.operators import sentences
@@ -160,7 +162,8 @@ class Explainer:
             self.settings.export(question.export)
         found = self.finder.find(question.profile)
         if not found.profiles:
-            return Explained(sentence=_nobody(found), profile=None, others=[], exports=[])
+            said = _nobody(found, question.profile, self.finder.inventory().sources)
+            return Explained(sentence=said, profile=None, others=[], exports=[])
         profile, *others = found.profiles
         parts: list[ExportPart] = []
         stands: list[tuple[Standing, str]] = []
@@ -249,7 +252,17 @@ class Explainer:
         )
 
 
-def _nobody(found: Found) -> str:
+def _nobody(found: Found, asked: str, sources: Sequence[str]) -> str:
+    before, colon, _ = asked.strip().partition(":")
+    is_namespace = any(before in expression for expression in found.keys.values())
+    if colon and is_name(before) and before not in sources and not is_namespace and found.keys:
+        near = next(iter(get_close_matches(before, sources, n=1)), None)
+        more = "" if near is None else f" (the nearest is {near})"
+        namespaces = "; ".join(f"{source}: {key}" for source, key in sorted(found.keys.items()))
+        return (
+            f"No profile is stored under this. There is no source {before}{more}, and no profile_key names it as a "
+            f"namespace ({namespaces})."
+        )
     if not found.keys:
         return "No profile is stored under this, and there is no source whose profile_key could say more."
     keys = "; ".join(f"{source}: {key}" for source, key in sorted(found.keys.items()))

@@ -73,5 +73,10 @@ class Operator:
         return QuestionProblem(problem.code, what, field=argument, faults=[Fault(argument, what, near[0])])
 
 
-_NAMED_BY: Final = {"unknown_export": "export", "unknown_connection": "connection", "unknown_source": "source"}
+_NAMED_BY: Final = {
+    "unknown_export": "export",
+    "unknown_connection": "connection",
+    "unknown_source": "source",
+    "unknown_segment": "segment",
+}
 """Which argument names what there is not, by the code that says so."""

@@ -16,6 +16,7 @@ from relay.workers.operators import (
     running,
     segments,
     status,
+    taking,
     tracing,
     validating,
 )
@@ -41,6 +42,7 @@ QUESTIONS: Final[Mapping[str, Kind]] = {
     "segments": Kind(Level.VIEW, segments.ListSegments, segments.SegmentList),
     "show": Kind(Level.VIEW, running.ShowRun, running.RunDetails),
     "status": Kind(Level.VIEW, status.AskStatus, status.Status),
+    "take": Kind(Level.VIEW, taking.Take, taking.TakenBody),
     "test": Kind(Level.OPERATE, tracing.TestExport, tracing.Tested),
     "trace": Kind(Level.VIEW, tracing.ShowTrace, tracing.Traced),
     "validate": Kind(Level.VIEW, validating.Validate, validating.Validated),

@@ -25,6 +25,7 @@ from relay.domain.problems import DEFECT, UNCONFIRMED, RejectionKind
 from relay.settings.settings import Settings
 from relay.stores import assignments, defects, identities
 from relay.stores.database import Database, Item
+from relay.workers.operators.codes import require_rejection
 from relay.workers.operators.protocol import MORE, Answer, ExportKey, Question
 
 LONGEST: Final = timedelta(seconds=15)
@@ -45,7 +46,7 @@ class ListRejected(Question):
 
     export: ExportKey
     code: str | None = Field(default=None, description="Only rejections with this code.")
-    after: str | None = Field(default=None, description=MORE)
+    after: str | None = Field(default=None, pattern="^[0-9a-f]{32}$", description=MORE)
     limit: int = Field(default=1_000, ge=1, le=10_000, description="How many a page has at most.")
 
 
@@ -110,8 +111,10 @@ class Rejections:
     means: Callable[[str, str], str | None]
 
     def page(self, question: ListRejected) -> RejectedPage:
-        """Return a page; raises SettingsProblem for an export that there is not."""
+        """Return a page; raises SettingsProblem or QuestionProblem for an export or a code that there is not."""
         export = self.settings.export(question.export)
+        if question.code is not None:
+            require_rejection(question.code, field="code")
         found: list[Rejection] = []
         until = self.clock.now() + LONGEST
         listing, after = self._listing(export, question.after or ""), None

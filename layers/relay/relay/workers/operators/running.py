@@ -9,15 +9,15 @@ from pydantic import AfterValidator, Field
 from relay.clock import Clock
 from relay.domain import ledger
 from relay.domain.problems import QuestionProblem, SettingsProblem
-from relay.domain.runs import RETRY_ALL, Run, RunState
+from relay.domain.runs import ENDED, RETRY_ALL, Run, RunState
 from relay.runs.pictures import details
 from relay.runs.starter import Starter
 from relay.settings.names import split_key
 from relay.settings.settings import Settings
 from relay.stores import breakers, runs
 from relay.stores.database import Database
-from relay.workers.launcher import Launcher, Planned
-from relay.workers.operators.codes import CodeKind, meaning
+from relay.workers.launcher import Launcher, Obstacle, Planned
+from relay.workers.operators.codes import CodeKind, meaning, require_rejection
 from relay.workers.operators.protocol import Answer, ExportKey, Question
 from relay.workers.scheduled_starts import ScheduledStarts
 
@@ -153,6 +153,7 @@ class NotStarted(Answer):
 
     export: str
     run: None = None
+    obstacle: Obstacle = Field(description="What kind of thing stands in the way.")
     reason: str
 
 
@@ -199,6 +200,8 @@ class Running:
     def run(self, question: StartRun) -> RunPicture | NotStarted:
         """Start a run."""
         retry = question.retry
+        if retry not in (None, RETRY_ALL):
+            require_rejection(retry, field="retry")
         planned = None if question.planned is None else Planned(question.planned.settings, question.planned.leaving)
         cause = ON_DEMAND if retry is None else RETRY
         given = self._launcher.launch(question.export, cause, retry=retry, full=question.full, planned=planned)
@@ -267,9 +270,12 @@ class Running:
     def cancel(self, question: CancelRun) -> Done:
         """Cancel a run, or say why that cannot be."""
         run = self._run(question.run)
-        if self._starter.cancel(run.id, BY_OPERATOR):
-            return Done(done=True)
-        return Done(done=False, reason=f"run {run.id} is over ({self._run(run.id).state.value})")
+        while run.state not in ENDED:
+            if self._starter.cancel(run.id, BY_OPERATOR):
+                return Done(done=True)
+            # It went on meanwhile, as it can a few times only.
+            run = self._run(question.run)
+        return Done(done=False, reason=f"run {run.id} is over ({run.state.value})")
 
     def picture(self, run: Run) -> RunPicture:
         """Return a run as it is shown."""
@@ -284,5 +290,5 @@ class Running:
 
 def _started(given: dict[str, Any]) -> RunPicture | NotStarted:
     if "error" in given:
-        return NotStarted(export=given["export"], reason=given["error"])
+        return NotStarted(export=given["export"], obstacle=Obstacle.INVALID, reason=given["error"])
     return NotStarted(**given) if given["run"] is None else RunPicture(**given)

@@ -1,8 +1,9 @@
 """Whether a source, a connection or an export may be written as it is: the words of the running stack, beforehand."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from relay.destinations.contract import Destination, Finding, Level
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Fault, Problem, SettingsProblem
 from relay.settings.entries import connection_of, export_of
-from relay.settings.names import require_name, split_key
+from relay.settings.names import UnknownConnection, require_name, split_key
 from relay.settings.settings import Settings
 from relay.settings.sources import source_of
 from relay.stores.database import Database
@@ -54,13 +55,16 @@ class Validator:
         accounts: Accounts,
         ownership: Ownership,
         clock: Clock,
+        connections: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """`connections` lists the names of connections."""
         self._database = database
         self._settings = settings
         self._destinations = destinations
         self._accounts = accounts
         self._ownership = ownership
         self._clock = clock
+        self._connections = connections
 
     def validate(self, question: Validate) -> Validated:
         """Say all that is wrong at once."""
@@ -94,7 +98,13 @@ class Validator:
 
     def _export(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
         name, export_name = split_key(question.name)
-        connection = self._settings.connection(name)
+        try:
+            connection = self._settings.connection(name)
+        except UnknownConnection:
+            near = next(iter(get_close_matches(name, self._connections(), n=1)), None)
+            what = f"there is no connection {name}" + ("" if near is None else f"; the nearest is {near}")
+            yield Level.ERROR, Fault("connection", what, near)
+            return
         destination = self._destinations(connection.destination)
         version = int(self._clock.now().timestamp() * 1000)
         export = export_of(name, export_name, json.dumps(question.document), version, destination)

@@ -1,0 +1,21 @@
+"""Segment files in the bucket, and closed sets of pages -> profile store. Works on the queue of segment files."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from relay.queues import failures, parse_records
+from relay.wiring import Stack
+from relay.workers.segment_files import SegmentFiles
+
+
+@cache
+def _worker() -> SegmentFiles:
+    return Stack().segment_files_worker()
+
+
+def handler(event: Mapping[str, Any], context: Any, *, worker: SegmentFiles | None = None) -> dict[str, Any]:
+    """Handle a batch of the queue; answer which messages failed."""
+    return failures(
+        (worker or _worker()).consume(parse_records(event), lambda: context.get_remaining_time_in_millis() / 1000)
+    )

@@ -1,0 +1,100 @@
+"""Imports of whole segments: a file, or a closed set of pages, replaces who is in a segment. Pure.
+
+    checking -> applying -> counting -> removing -> done
+                                     -> needs confirmation -> removing
+
+A set that came in pages begins with counting: its members were stored as they came. An import of an older set than the
+newest that was applied is refused; a newer one takes the place of one that is under way.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+from relay.domain import ledger, moments
+
+MOST_FAULTS: Final = 20
+"""How many broken rows the record of an import names; all are counted."""
+
+
+class ImportState(StrEnum):
+    """Where an import stands."""
+
+    CHECKING = "checking"
+    """All parts are read to their ends. Nothing is changed yet."""
+    APPLYING = "applying"
+    """Rows are stored; who is new enters."""
+    COUNTING = "counting"
+    """Who is missing is counted."""
+    NEEDS_CONFIRMATION = "needs-confirmation"
+    REMOVING = "removing"
+    """Who is missing leaves."""
+    DONE = "done"
+    REFUSED = "refused"
+    """It cannot be used, or it is older than what was applied."""
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+
+
+ENDED: Final = frozenset({ImportState.DONE, ImportState.REFUSED, ImportState.SUPERSEDED, ImportState.CANCELLED})
+
+
+class FilePart(NamedTuple):
+    """One object of a set of files."""
+
+    key: str
+    size: int
+    etag: str
+    columns: tuple[str, ...] | None = None
+    """The names of its columns, where a manifest says them and it may have no header."""
+
+
+class RowFault(NamedTuple):
+    """A row that cannot be used: its part, its line (from 1), and why. No values."""
+
+    part: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentImport:
+    """One import. `at` is the set's time: who is in the segment by then is replaced, what is newer stays.
+
+    `cursor` counts the rows that are applied, or the buckets that are counted or removed. `closed_set` is the id of a
+    set that came in pages; where it is None the set came as files.
+    """
+
+    id: str
+    segment: str
+    at: datetime
+    begun_at: datetime
+    state: ImportState
+    closed_set: str | None = None
+    cursor: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    faults: Sequence[RowFault] = ()
+    reason: str | None = None
+    confirmed_by: str | None = None
+    moved_at: datetime | None = None
+    ended_at: datetime | None = None
+    version: int = 0
+
+    @property
+    def order(self) -> str:
+        """What sets of one segment are ordered by: the greater is the newer."""
+        return f"{moments.text(self.at)}#{self.id}"
+
+
+def needs_confirmation(counts: Mapping[str, int]) -> bool:
+    """Return whether so many members would leave that a person must confirm it first: the rule of runs."""
+    return ledger.needs_confirmation(
+        {"leaving": counts.get("leaving", 0), "assigned": counts.get("members_before", 0)}, passed=False
+    )
+
+
+def with_faults(known: Sequence[RowFault], more: Sequence[RowFault]) -> Sequence[RowFault]:
+    """Return the first faults of all, each once."""
+    return tuple(dict.fromkeys((*known, *more)))[:MOST_FAULTS]

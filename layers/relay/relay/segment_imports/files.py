@@ -1,0 +1,63 @@
+"""What an import needs of files, and of a place for the ids that it has seen."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+from relay.domain.changes import Json
+from relay.domain.segment_imports import FilePart, RowFault
+from relay.files.rows import Row
+
+
+class FileSet(NamedTuple):
+    """Objects that make one set of a segment. `due` is when to look again, None when all of it is there."""
+
+    at: datetime
+    parts: tuple[FilePart, ...]
+    due: datetime | None = None
+
+
+class Member(NamedTuple):
+    """Who a row is about, and what it says of them. `profile_ids` are sorted, and empty where a row names nobody."""
+
+    profile_ids: tuple[str, ...]
+    identities: Mapping[str, Sequence[str] | None]
+    attributes: Mapping[str, Json]
+    is_in: bool = True
+    """Whether the row says that the profile is in the segment."""
+
+
+class Files(Protocol):
+    """The files of segments. All methods raise Transient when AWS does not answer."""
+
+    def sets(self, segment: str) -> Sequence[FileSet]:
+        """Return the sets that lie in the folder of a segment (`source/segment`)."""
+        ...
+
+    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+        """Yield all rows, in the same order each time; raises Unreadable."""
+        ...
+
+    def member(self, segment: str, row: Row) -> Member:
+        """Return who a row is about; ValueError, without values, for a row that cannot be used."""
+        ...
+
+    def allows_empty(self, segment: str) -> bool:
+        """Return whether a set without members may empty the segment."""
+        ...
+
+
+class Pages(Protocol):
+    """Keeps who an import has seen, by page."""
+
+    def keep(self, import_id: str, page: int, ids: bytes) -> None:
+        """Keep the ids of a page."""
+        ...
+
+    def read(self, import_id: str) -> Iterator[bytes]:
+        """Yield the ids of all pages."""
+        ...
+
+    def drop(self, import_id: str) -> None:
+        """Delete all pages."""
+        ...

@@ -1,0 +1,370 @@
+"""Works on imports of segments, step by step: each step is safe to repeat, and to die in.
+
+Only who has the turn of a segment writes for its imports. The turn ends with the invocation; a worker that died is
+waited out. So a newer set never meets writes of an older one.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from typing import Final, TypeVar
+
+from relay.clock import Clock
+from relay.domain.closed_sets import Present, packed
+from relay.domain.identity import CLOCK_MARGIN
+from relay.domain.keyed_hash import BUCKETS
+from relay.domain.segment_imports import (
+    ENDED,
+    ImportState,
+    RowFault,
+    SegmentImport,
+    needs_confirmation,
+    with_faults,
+)
+from relay.files.rows import Row, Unreadable
+from relay.observability import Observability
+from relay.reconcile.pool import pool_of
+from relay.routing.router import Outlines
+from relay.segment_imports.applying import Applier
+from relay.segment_imports.files import Files, FileSet, Member, Pages
+from relay.segment_imports.leaving import Leavers
+from relay.stores import breakers, closed_sets, segment_imports, waits
+from relay.stores.database import Database
+from relay.stores.segment_imports import Turn
+from relay.stores.waits import SegmentWait
+
+PAGE: Final = 5_000
+"""Rows after which the cursor moves."""
+
+CHUNK: Final = 500
+"""Rows that are read, merged and written together."""
+
+AT_ONCE: Final = 4
+"""Chunks under way at the same time, where the database takes its time."""
+
+BUCKETS_AT_ONCE: Final = 8
+
+LAST_STEP: Final = 60.0
+"""Seconds that must be left for another step."""
+
+AGAIN: Final = timedelta(minutes=1)
+"""When to look again where another worker has the turn."""
+
+Thing = TypeVar("Thing")
+
+
+class Importer:
+    """Takes imports from step to step. `new_id` names the worker of one call."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: Files,
+        pages: Pages,
+        applier: Applier,
+        outlines: Outlines,
+        clock: Clock,
+        observe: Observability,
+        new_id: Callable[[], str],
+        *,
+        page: int = PAGE,
+        chunk: int = CHUNK,
+        at_once: int = 1,
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._pages = pages
+        self._applier = applier
+        self._outlines = outlines
+        self._clock = clock
+        self._observe = observe
+        self._new_id = new_id
+        self._page = page
+        self._chunk = chunk
+        self._at_once = at_once
+
+    def look(self, segment: str, about: str, seconds_left: Callable[[], float]) -> None:
+        """Go on with an import or a closed set, or see which files lie in the folder of a segment. Raises Transient."""
+        if not about:
+            self._look_at_files(segment, seconds_left)
+            return
+        closed = closed_sets.load(self._database, about)
+        one = (
+            segment_imports.load(self._database, about)
+            if closed is None
+            else self._begin(closed.segment, FileSet(closed.at, ()), closed.id)
+        )
+        if one is not None:
+            self._go_on(one, seconds_left)
+
+    def confirm(self, import_id: str, by: str) -> bool:
+        """Let an import remove who is missing; False when it does not wait for that."""
+        one = segment_imports.load(self._database, import_id)
+        if one is None or one.state is not ImportState.NEEDS_CONFIRMATION:
+            return False
+        moved = replace(one, state=ImportState.REMOVING, cursor=0, reason=None, confirmed_by=by)
+        now = self._clock.now()
+        waits.put(self._database, [SegmentWait(now, one.id)])
+        return segment_imports.save(self._database, moved, now) is not None
+
+    def cancel(self, import_id: str, by: str) -> bool:
+        """End an import where it stands; False when it is over."""
+        one = segment_imports.load(self._database, import_id)
+        if one is None or one.state in ENDED:
+            return False
+        return self._end(one, ImportState.CANCELLED, f"cancelled by {by}")
+
+    def _look_at_files(self, segment: str, seconds_left: Callable[[], float]) -> None:
+        try:
+            sets = self._files.sets(segment)
+        except Unreadable as why:
+            self._observe.info("segment files", segment=segment, reason=str(why))
+            return
+        waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
+        begun = [self._begin(segment, one) for one in _newest_first(sets)]
+        for one in begun:
+            if one.state not in ENDED:
+                self._go_on(one, seconds_left)
+
+    def _begin(self, segment: str, given: FileSet, closed_set: str | None = None) -> SegmentImport:
+        """Return the import of a set, which begins now unless it is known."""
+        now = self._clock.now()
+        import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
+        first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
+        one = SegmentImport(import_id, segment, given.at, now, first, closed_set, moved_at=now)
+        if (known := segment_imports.load(self._database, import_id)) is not None:
+            return known
+        turn = segment_imports.turn(self._database, segment)
+        if turn is not None and turn.order > one.order:
+            one = replace(one, state=ImportState.REFUSED, reason=_older(turn), ended_at=now)
+        segment_imports.begin(self._database, one, given.parts)
+        self._observe.info("segment import", import_id=one.id, segment=segment, outcome=one.state.value)
+        found = segment_imports.load(self._database, import_id)
+        return one if found is None else found
+
+    def _go_on(self, one: SegmentImport, seconds_left: Callable[[], float]) -> None:
+        if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
+            return
+        if one.state is ImportState.CHECKING:
+            checked = self._check(one)
+            if checked is None:
+                return
+            one = checked
+        worker = self._new_id()
+        if not self._take_turn(one, worker, seconds_left):
+            return
+        try:
+            self._work(one, worker, seconds_left)
+        except Exception:
+            segment_imports.end_turn(self._database, one.segment, worker)
+            raise
+        segment_imports.end_turn(self._database, one.segment, worker)
+
+    def _check(self, one: SegmentImport) -> SegmentImport | None:
+        """Read all parts to their ends; return the import as it goes on, None when it does not."""
+        counts: Counter[str] = Counter()
+        faults: list[RowFault] = []
+        try:
+            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id)):
+                counts["rows"] += 1
+                if isinstance(row, RowFault):
+                    counts["broken"] += 1
+                    if len(faults) < 100:
+                        faults.append(row)
+        except Unreadable as why:
+            self._end(one, ImportState.REFUSED, f"unreadable: {why}")
+            return None
+        one = replace(one, counts=counts, faults=with_faults((), faults))
+        if counts["rows"] == counts["broken"] and (counts["rows"] > 0 or not self._files.allows_empty(one.segment)):
+            self._end(one, ImportState.REFUSED, "no row could be read" if counts["rows"] else "it is empty")
+            return None
+        return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
+
+    def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
+        """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
+        now = self._clock.now()
+        known = segment_imports.turn(self._database, one.segment)
+        if known is not None and known.order > one.order:
+            self._end(one, ImportState.SUPERSEDED, _older(known))
+            return False
+        if known is not None and known.worker and known.until + CLOCK_MARGIN > now:
+            # Whoever works on an older set sees by this that a newer one waits.
+            segment_imports.take_turn(self._database, one, known, known.worker, known.until)
+            waits.put(self._database, [SegmentWait(now + AGAIN, one.id)])
+            return False
+        until = now + timedelta(seconds=seconds_left())
+        # A worker that dies is followed by another when its turn is over.
+        waits.put(self._database, [SegmentWait(until + 2 * CLOCK_MARGIN, one.id)])
+        if not segment_imports.take_turn(self._database, one, known, worker, until):
+            waits.put(self._database, [SegmentWait(now + AGAIN, one.id)])
+            return False
+        if known is not None and known.id != one.id:
+            before = segment_imports.load(self._database, known.id)
+            if before is not None and before.state not in ENDED:
+                self._end(before, ImportState.SUPERSEDED, f"a newer set came: import {one.id}")
+        return True
+
+    def _work(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> None:
+        steps: Mapping[ImportState, Callable[[SegmentImport], Iterator[SegmentImport | None]]] = {
+            ImportState.APPLYING: self._apply,
+            ImportState.COUNTING: self._count,
+            ImportState.REMOVING: self._remove,
+        }
+        while one.state in steps:
+            for moved in steps[one.state](one):
+                if moved is None:
+                    return
+                one = moved
+                turn = segment_imports.turn(self._database, one.segment)
+                if turn is None or turn.worker != worker or turn.id != one.id:
+                    self._end(one, ImportState.SUPERSEDED, "a newer set came")
+                    return
+                if seconds_left() < LAST_STEP and one.state not in ENDED:
+                    waits.put(self._database, [SegmentWait(self._clock.now(), one.id)])
+                    return
+
+    def _apply(self, one: SegmentImport) -> Iterator[SegmentImport | None]:
+        """Store the rows page by page, from the cursor on; then counting is next."""
+        rows = self._files.rows(one.segment, segment_imports.parts(self._database, one.id))
+        try:
+            for _ in islice(rows, one.cursor):
+                pass
+            while page := list(islice(rows, self._page)):
+                moved = self._apply_page(one, page)
+                yield moved
+                if moved is None:
+                    return
+                one = moved
+        except Unreadable as why:
+            self._end(one, ImportState.REFUSED, f"changed while it was imported: {why}")
+            yield None
+            return
+        yield self._save(replace(one, state=ImportState.COUNTING, cursor=0))
+
+    def _apply_page(self, one: SegmentImport, page: Sequence[Row | RowFault]) -> SegmentImport | None:
+        counts, faults = Counter(one.counts), list(one.faults)
+        members: list[tuple[Row, Member]] = []
+        for row in page:
+            if isinstance(row, RowFault):
+                continue
+            try:
+                member = self._files.member(one.segment, row)
+            except ValueError as why:
+                counts["broken"] += 1
+                faults.append(RowFault(row.part, row.line, str(why)))
+                continue
+            if not member.profile_ids:
+                counts["unidentified"] += 1
+            elif member.is_in:
+                members.append((row, member))
+            else:
+                counts["out"] += 1
+        kinds = []
+        chunks = [members[start : start + self._chunk] for start in range(0, len(members), self._chunk)]
+        with pool_of(self._at_once) as pool:
+            for chunk in chunks:
+                pool.begin(lambda chunk=chunk: self._applier.apply(one, chunk))  # type: ignore[misc]
+            for _ in chunks:
+                done, failed = pool.ended()
+                kinds += done
+                faults += failed
+                counts["defects"] += len(failed)
+        self._pages.keep(one.id, one.cursor // self._page, packed(kinds))
+        cursor = one.cursor + len(page)
+        return self._save(replace(one, cursor=cursor, counts=counts, faults=with_faults((), faults)))
+
+    def _present(self, one: SegmentImport) -> Present:
+        present = Present()
+        closed = one.closed_set
+        for page in self._pages.read(one.id) if closed is None else closed_sets.pages(self._database, closed):
+            present.add(page)
+        return present
+
+    def _count(self, one: SegmentImport) -> Iterator[SegmentImport | None]:
+        """Count who is missing; then they leave, or somebody has to confirm it."""
+        present = self._present(one)
+        leavers = Leavers(self._database, one, present)
+        counts = Counter(one.counts)
+        for bucket in range(BUCKETS):
+            for _ in leavers.of(bucket, counts):
+                pass
+            counts += leavers.members(bucket)
+        named = sum(counts[name] for name in ("unchanged", "updated", "rejected", "entered"))
+        counts["members"] = named
+        counts["duplicates"] = present.rows - named
+        counts["members_before"] = counts["unchanged"] + counts["updated"] + counts["leaving"] + counts["later"]
+        one = replace(one, counts=counts)
+        if one.closed_set is None and named == 0 and counts["rows"] > counts["out"]:
+            self._end(one, ImportState.REFUSED, "no row names a profile: see the source's profile_key")
+            yield None
+        elif needs_confirmation(counts):
+            self._ask_for_runs(one)
+            what = f"{counts['leaving']} of {counts['members_before']} members would leave"
+            yield self._save(replace(one, state=ImportState.NEEDS_CONFIRMATION, reason=what))
+        else:
+            yield self._save(replace(one, state=ImportState.REMOVING, cursor=0))
+
+    def _remove(self, one: SegmentImport) -> Iterator[SegmentImport | None]:
+        """Let leave who is missing, some buckets at a time; then it is done."""
+        if one.counts.get("leaving", 0) > 0:
+            leavers = Leavers(self._database, one, self._present(one))
+            for start in range(one.cursor, BUCKETS, BUCKETS_AT_ONCE):
+                found: Counter[str] = Counter()
+                for bucket in range(start, start + BUCKETS_AT_ONCE):
+                    for leaving in leavers.of(bucket, found):
+                        self._applier.exit(one, leaving)
+                left = one.counts.get("left", 0) + found["left"] + found["leaving"]
+                counts = {**one.counts, "left": left}
+                moved = self._save(replace(one, cursor=start + BUCKETS_AT_ONCE, counts=counts))
+                yield moved
+                if moved is None:
+                    return
+                one = moved
+        if self._end(one, ImportState.DONE, None):
+            self._forget_pages(one)
+        yield None
+
+    def _forget_pages(self, one: SegmentImport) -> None:
+        if one.closed_set is None:
+            self._pages.drop(one.id)
+        else:
+            closed_sets.drop(self._database, one.closed_set)
+
+    def _save(self, one: SegmentImport) -> SegmentImport | None:
+        saved = segment_imports.save(self._database, one, self._clock.now())
+        if saved is None:
+            # Somebody ended it meanwhile; what was written since is for the runs, too.
+            self._ask_for_runs(replace(one, counts={}))
+        return saved
+
+    def _end(self, one: SegmentImport, state: ImportState, reason: str | None) -> bool:
+        """End an import; before, the exports that follow the segment get a run of what it has changed."""
+        if one.state is not ImportState.CHECKING:
+            self._ask_for_runs(one)
+        ended = self._save(replace(one, state=state, reason=reason))
+        if ended is not None:
+            self._observe.info("segment import", import_id=one.id, segment=one.segment, outcome=state.value)
+        return ended is not None
+
+    def _ask_for_runs(self, one: SegmentImport) -> None:
+        if "members" in one.counts and not any(one.counts.get(name, 0) for name in ("entered", "updated", "leaving")):
+            return
+        for outline in self._outlines.export_outlines().values():
+            if outline.active and one.segment in outline.segments:
+                breakers.request_resync(self._database, outline.connection, outline.name)
+
+
+def _newest_first(sets: Sequence[FileSet]) -> list[FileSet]:
+    return sorted((one for one in sets if one.due is None), key=lambda one: one.at, reverse=True)
+
+
+def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
+    text = repr((segment, closed_set, [tuple(part) for part in given.parts]))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
+
+
+def _older(turn: Turn) -> str:
+    return f"older than the set of import {turn.id}"

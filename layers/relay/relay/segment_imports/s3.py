@@ -1,0 +1,203 @@
+"""Segment files in the stack's bucket, and the place there for the ids that an import has seen."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, BinaryIO, Final, Protocol, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from relay.clock import Clock
+from relay.domain.expressions import compiled
+from relay.domain.keyed_hash import KeyedHash
+from relay.domain.problems import Busy
+from relay.domain.segment_imports import FilePart, RowFault
+from relay.files.layout import Listed, layout_of
+from relay.files.members import Members
+from relay.files.reader import read_rows
+from relay.files.rows import BrokenRow, Part, Row, Unreadable
+from relay.segment_imports.files import FileSet, Member
+from relay.sources.profile_key import keys_of
+
+FILES: Final = "segments/"
+PRESENT: Final = "present/"
+
+MAX_SMALL: Final = 5_000_000
+"""The most bytes of a manifest that are read."""
+
+
+class Client(Protocol):
+    """What is used of boto3's S3 client."""
+
+    def list_objects_v2(self, **request: Any) -> Mapping[str, Any]:
+        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html."""
+        ...
+
+    def get_object(self, **request: Any) -> Mapping[str, Any]:
+        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html."""
+        ...
+
+    def put_object(self, **request: Any) -> Any:
+        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html."""
+        ...
+
+    def delete_object(self, **request: Any) -> Any:
+        """https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html."""
+        ...
+
+
+class Source(Protocol):
+    """What must be known of a source to read its files."""
+
+    @property
+    def name(self) -> str:
+        """Begins the segment references."""
+        ...
+
+    @property
+    def profile_key(self) -> str:
+        """A valid expression."""
+        ...
+
+
+def segment_of(key: str) -> str | None:
+    """Return the segment `source/segment` in whose folder an object lies, None for one that lies in none."""
+    parts = key.removeprefix(FILES).split("/", 2)
+    is_in_folder = key.startswith(FILES) and len(parts) == 3 and all(parts[:2])
+    return f"{parts[0]}/{parts[1]}" if is_in_folder else None
+
+
+class S3Files:
+    """`Files` in a bucket. `source_of` raises SettingsProblem or Transient."""
+
+    def __init__(
+        self,
+        bucket: str,
+        client: Callable[[], Client],
+        source_of: Callable[[str], Source],
+        keyed: Callable[[], KeyedHash],
+        clock: Clock,
+    ) -> None:
+        self._bucket = bucket
+        self._client = client
+        self._source_of = source_of
+        self._keyed = keyed
+        self._clock = clock
+        self._readers: dict[str, tuple[Source, Members]] = {}
+
+    def sets(self, segment: str) -> Sequence[FileSet]:
+        """See `Files`; raises Unreadable for a manifest that cannot be read."""
+        found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
+        objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
+        layout = layout_of(objects, now=self._clock.now(), read=self._small)
+        sets = [] if layout.look_again is None else [FileSet(layout.look_again, (), layout.look_again)]
+        if layout.newest is not None:
+            columns = layout.newest.columns
+            parts = [FilePart(one.key, one.size, str(found[one.key]["ETag"]), columns) for one in layout.newest.objects]
+            sets.append(FileSet(layout.newest.at, tuple(parts)))
+        return sets
+
+    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+        """See `Files`; an object that was replaced or deleted since the import began is Unreadable."""
+        _, members = self._reader(segment)
+        columns = parts[0].columns if parts else None
+        given = [Part(one.key.removeprefix(f"{FILES}{segment}/"), self._opener(one)) for one in parts]
+        for row in read_rows(given, require=members.require, columns=columns):
+            yield RowFault(row.part, row.line, row.reason) if isinstance(row, BrokenRow) else row
+
+    def member(self, segment: str, row: Row) -> Member:
+        """See `Files`."""
+        source, members = self._reader(segment)
+        read = members.change_of(row)
+        if isinstance(read, BrokenRow):
+            raise ValueError(read.reason)
+        keyed = self._keyed()
+        ids = {keyed(source.name, key) for key in keys_of(read, compiled(source.profile_key))}
+        return Member(tuple(sorted(ids)), read.identities, read.attributes, read.memberships[0].realized)
+
+    def allows_empty(self, segment: str) -> bool:
+        """See `Files`."""
+        source, _ = self._reader(segment)
+        return bool(getattr(source, "allow_empty", False))
+
+    def _reader(self, segment: str) -> tuple[Source, Members]:
+        source = self._source_of(segment.partition("/")[0])
+        known = self._readers.get(segment)
+        if known is None or known[0] is not source:
+            # The time of a set is the import's matter.
+            members = Members(segment=segment, at=datetime.max, profile_key=source.profile_key)  # noqa: DTZ901
+            known = self._readers[segment] = source, members
+        return known
+
+    def _small(self, key: str) -> bytes:
+        with self._opener(FilePart(key, 0, ""))() as stream:
+            return stream.read(MAX_SMALL)
+
+    def _opener(self, part: FilePart) -> Callable[[], BinaryIO]:
+        request = {"Bucket": self._bucket, "Key": part.key, **({"IfMatch": part.etag} if part.etag else {})}
+        return lambda: cast("BinaryIO", io.BufferedReader(_Body(_called(self._client().get_object, request)["Body"])))
+
+
+class S3Pages:
+    """`Pages` in a bucket."""
+
+    def __init__(self, bucket: str, client: Callable[[], Client]) -> None:
+        self._bucket = bucket
+        self._client = client
+
+    def keep(self, import_id: str, page: int, ids: bytes) -> None:
+        """See `Pages`."""
+        key = f"{PRESENT}{import_id}/{page:06d}"
+        _called(self._client().put_object, {"Bucket": self._bucket, "Key": key, "Body": ids})
+
+    def read(self, import_id: str) -> Iterator[bytes]:
+        """See `Pages`."""
+        for one in _listed(self._client(), self._bucket, f"{PRESENT}{import_id}/"):
+            found = _called(self._client().get_object, {"Bucket": self._bucket, "Key": one["Key"]})
+            with io.BufferedReader(_Body(found["Body"])) as stream:
+                yield stream.read()
+
+    def drop(self, import_id: str) -> None:
+        """See `Pages`."""
+        for one in list(_listed(self._client(), self._bucket, f"{PRESENT}{import_id}/")):
+            _called(self._client().delete_object, {"Bucket": self._bucket, "Key": one["Key"]})
+
+
+class _Body(io.RawIOBase):
+    """The bytes of an object as they come. Trouble on the way is Busy."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            given = self._body.read(len(buffer))
+        except (BotoCoreError, OSError) as error:
+            raise Busy("file_not_read", f"S3 stopped sending ({type(error).__name__})") from None
+        buffer[: len(given)] = given
+        return len(given)
+
+
+def _listed(client: Client, bucket: str, prefix: str) -> Iterator[Mapping[str, Any]]:
+    request = {"Bucket": bucket, "Prefix": prefix}
+    while True:
+        answer = _called(client.list_objects_v2, request)
+        yield from answer.get("Contents", ())
+        if not answer.get("IsTruncated"):
+            return
+        request["ContinuationToken"] = answer["NextContinuationToken"]
+
+
+def _called(call: Callable[..., Any], request: Mapping[str, Any]) -> Any:
+    try:
+        return call(**request)
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code in ("NoSuchKey", "PreconditionFailed", "404", "412"):
+            raise Unreadable("a file was replaced or deleted meanwhile") from None
+        raise Busy("file_not_read", f"S3 did not answer ({code})") from None
+    except BotoCoreError as error:
+        raise Busy("file_not_read", f"S3 did not answer ({type(error).__name__})") from None

@@ -1,0 +1,326 @@
+"""A file replaces who is in its segment: who is new enters, who is missing leaves, what is newer stays."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from relay.domain.closed_sets import SetPage
+from relay.domain.segment_imports import ImportState
+from relay.stores import closed_sets, notices, profiles, segment_imports
+from relay.stores.database import Table
+from tests.fakes.segment_files import NOON, OTHER, SEGMENT, World, person
+
+MINUTE = timedelta(minutes=1)
+
+
+def old_members(world: World, *numbers: int) -> None:
+    for number in numbers:
+        world.stream(number, realized=True, at=NOON - timedelta(days=2))
+
+
+def test_who_is_new_enters_and_who_is_missing_leaves() -> None:
+    world = World()
+    old_members(world, 1, 2, 3)
+    world.stream(9, realized=True, at=NOON - timedelta(days=2), segment=OTHER)
+    world.files.put(NOON, [2, (3, {"city": "Ulm"}), 4, 5, 4])
+    world.look()
+    assert world.members() == {2, 3, 4, 5}
+    assert world.members(OTHER) == {9}
+    [one] = world.imports()
+    assert one.state is ImportState.DONE
+    counts = {"rows": 5, "members": 4, "entered": 2, "updated": 1, "unchanged": 1, "duplicates": 1, "left": 1}
+    assert {name: one.counts.get(name) for name in counts} == counts
+    assert one.counts["members_before"] == 3
+    assert world.requested() == {"letters/main", "parcels/both"}
+    assert world.pages.kept == {}
+    assert [notice.what for notice in notices.waiting(world.database)] == [notices.IMPORT_ENDED]
+
+
+def test_the_same_file_again_writes_no_profile_and_starts_no_run() -> None:
+    world = World()
+    world.files.put(NOON, [(number, {"city": "Ulm"}) for number in range(10)])
+    world.look()
+    world.database.write_units.clear()
+    world.files.put(NOON + MINUTE, [(number, {"city": "Ulm"}) for number in range(10)])
+    before = world.requested()
+    world.look()
+    assert world.database.write_units[Table.PROFILES] == world.database.write_units[Table.SEGMENTS] == 0
+    assert [one.state for one in world.imports()] == [ImportState.DONE, ImportState.DONE]
+    assert world.imports()[0].counts["unchanged"] == 10
+    assert world.requested() == before
+
+
+def test_a_new_member_costs_two_write_units() -> None:
+    world = World()
+    world.files.put(NOON, [(number, {"email": f"{number}@x.example"}) for number in range(100)])
+    world.look()
+    units = world.database.write_units
+    assert units[Table.PROFILES] + units[Table.SEGMENTS] <= 2.1 * 100
+
+
+def test_what_was_streamed_after_the_files_time_survives() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.stream(2, realized=False, at=NOON + MINUTE)
+    world.stream(7, realized=True, at=NOON + MINUTE)
+    world.files.put(NOON, [1, 2])
+    world.look()
+    assert world.members() == {1, 7}
+    assert world.imports()[0].counts["later"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [([], "it is empty"), (["broken"], "no row could be read"), ([None, None], "no row names a profile")],
+)
+def test_a_file_without_members_changes_nothing(rows: list[object], reason: str) -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, rows)
+    world.look()
+    [one] = world.imports()
+    assert one.state is ImportState.REFUSED
+    assert (one.reason or "").startswith(reason)
+    assert world.members() == {1, 2}
+
+
+def test_an_empty_file_empties_a_segment_where_that_is_allowed_and_confirmed() -> None:
+    world = World()
+    world.files.empty_allowed = True
+    old_members(world, 1, 2)
+    world.files.put(NOON, [])
+    world.look()
+    [one] = world.imports()
+    assert one.state is ImportState.NEEDS_CONFIRMATION
+    assert world.importer().confirm(one.id, "somebody")
+    world.follow_waits()
+    assert world.members() == set()
+
+
+def test_a_file_that_cannot_be_read_to_its_end_changes_nothing() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, [2, 3])
+    world.files.unreadable = set(world.files.contents)
+    world.look()
+    assert world.members() == {1}
+    assert world.imports()[0].reason == "unreadable: the file ends too early"
+    assert world.requested() == set()
+
+
+def test_broken_rows_are_named_by_their_lines_and_stop_nothing() -> None:
+    world = World()
+    world.files.put(NOON, [1, "has too many columns", ("wrong", {}), None, 4, -5])
+    world.look()
+    [one] = world.imports()
+    assert world.members() == {1, 4}
+    assert [(fault.line, fault.reason) for fault in one.faults] == [(2, "has too many columns"), (3, "has no status")]
+    assert (one.counts["broken"], one.counts["unidentified"], one.counts["out"]) == (2, 1, 1)
+
+
+def test_many_leavers_wait_for_a_confirmation_and_newcomers_do_not() -> None:
+    world = World()
+    old_members(world, *range(110))
+    world.files.put(NOON, [200, 1])
+    world.look()
+    [one] = world.imports()
+    assert one.state is ImportState.NEEDS_CONFIRMATION
+    assert one.reason == "109 of 110 members would leave"
+    assert world.members() == {*range(110), 200}
+    assert world.requested() == {"letters/main", "parcels/both"}
+    # Who enters meanwhile stays, whatever is confirmed.
+    world.stream(300, realized=True, at=NOON + MINUTE)
+    assert world.importer().confirm(one.id, "somebody")
+    assert not world.importer().confirm(one.id, "somebody")
+    world.follow_waits()
+    assert world.members() == {1, 200, 300}
+    assert world.imports()[0].counts["left"] == 109
+
+
+def test_a_cancelled_import_removes_nobody() -> None:
+    world = World()
+    old_members(world, *range(110))
+    world.files.put(NOON, [200])
+    world.look()
+    one = world.imports()[0]
+    assert world.importer().cancel(one.id, "somebody")
+    assert not world.importer().cancel(one.id, "somebody")
+    assert not world.importer().confirm(one.id, "somebody")
+    world.follow_waits()
+    assert world.members() == {*range(110), 200}
+    assert not world.importer().cancel("never", "somebody")
+
+
+def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
+    world = World()
+    world.files.put(NOON, [1, 2])
+    world.look()
+    world.files.put(NOON - MINUTE, [3])
+    world.look()
+    assert world.members() == {1, 2}
+    older = world.imports()[1]
+    assert older.state is ImportState.REFUSED
+    assert (older.reason or "").startswith("older than")
+    world.files.put(NOON + MINUTE, [2, 3])
+    world.look()
+    assert world.members() == {2, 3}
+
+
+def test_a_newer_file_supersedes_one_that_waits_for_a_confirmation() -> None:
+    world = World()
+    old_members(world, *range(110))
+    world.files.put(NOON, [1])
+    world.look()
+    world.files.put(NOON + MINUTE, range(109))
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.DONE, ImportState.SUPERSEDED]
+    assert world.members() == set(range(109))
+
+
+def test_a_newer_file_waits_until_the_worker_of_an_older_one_has_ended() -> None:
+    world = World()
+    world.files.put(NOON, range(12))
+    # The second file comes while the first is applied.
+    world.files.put(NOON + MINUTE, [1, 2, 3], due=None)
+    second = world.files.found[SEGMENT].pop()
+
+    def comes() -> None:
+        world.files.found[SEGMENT].append(second)
+        world.look()
+
+    world.database.interrupt("write profiles", comes)
+    world.look()
+    world.follow_waits()
+    assert [one.state for one in world.imports()] == [ImportState.DONE, ImportState.SUPERSEDED]
+    assert world.members() == {1, 2, 3}
+
+
+def test_an_import_goes_on_where_its_time_was_over_and_waits_for_missing_parts() -> None:
+    world = World(seconds=30.0, at_once=3)
+    world.files.put(NOON, range(20), due=world.clock.now() + MINUTE)
+    world.look()
+    assert world.imports() == []
+    world.files.found[SEGMENT] = [one._replace(due=None) for one in world.files.found[SEGMENT]]
+    world.follow_waits()
+    assert world.members() == set(range(20))
+    assert world.imports()[0].state is ImportState.DONE
+
+
+def test_a_closed_set_of_pages_removes_who_is_missing() -> None:
+    world = World()
+    old_members(world, 1, 2, 3)
+    at = world.clock.now()
+    for number, page in ((2, 1), (4, 2)):
+        world.stream(number, realized=True, at=at)
+        closed_sets.add_page(world.database, SetPage(SEGMENT, "s", page, 2), at, [person(number)])
+    world.follow_waits()
+    [one] = world.imports()
+    # All others leave: that needs a word.
+    assert one.state in (ImportState.DONE, ImportState.NEEDS_CONFIRMATION)
+    world.importer().confirm(one.id, "somebody")
+    world.follow_waits()
+    assert world.members() == {2, 4}
+
+
+def test_a_forgotten_person_does_not_come_back_by_an_older_file() -> None:
+    from relay.domain.changes import Change, Forget
+    from relay.routing import coalesce
+    from relay.routing.read import Arrival
+
+    world = World()
+    old_members(world, 1)
+    gone = Change((person(1),), world.clock.now(), forget=Forget.HERE)
+    world.writer.write(coalesce.by_id([Arrival("shop", gone, "t")]))
+    world.clock.advance(60)
+    world.files.put(NOON, [(1, {"email": "1@x.example"}), 2])
+    world.look()
+    assert world.members() == {2}
+    [stored] = profiles.load(world.database, [person(1)])
+    assert stored is not None
+    assert stored.is_tombstone
+
+
+class Crash(BaseException):
+    """The function died."""
+
+
+class Stepping:
+    """Dies at chosen steps of the database, before or after them; may do something between two steps."""
+
+    def __init__(self, world: World, deaths: list[int], streams: dict[int, tuple[int, bool]]) -> None:
+        self.world, self.deaths, self.streams, self.count, self.is_busy = world, set(deaths), streams, 0, False
+
+    def __call__(self, _: str) -> None:
+        if self.is_busy:
+            return
+        self.count += 1
+        if self.count in self.streams:
+            number, realized = self.streams.pop(self.count)
+            self.is_busy = True
+            self.world.stream(number, realized=realized, at=NOON + timedelta(minutes=30, seconds=self.count))
+            self.is_busy = False
+        if self.count in self.deaths:
+            raise Crash
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    before=st.sets(st.integers(0, 12), max_size=8),
+    first=st.sets(st.integers(0, 12), min_size=1, max_size=9),
+    second=st.sets(st.integers(0, 12), min_size=1, max_size=9),
+    deaths=st.lists(st.integers(1, 400), max_size=6),
+    streamed=st.dictionaries(st.integers(1, 300), st.tuples(st.integers(0, 15), st.booleans()), max_size=4),
+    is_reversed=st.booleans(),
+    second_comes=st.integers(0, 3),
+)
+def test_under_crashes_the_newest_file_and_what_is_newer_decide(
+    before: set[int],
+    first: set[int],
+    second: set[int],
+    deaths: list[int],
+    streamed: dict[int, tuple[int, bool]],
+    is_reversed: bool,
+    second_comes: int,
+) -> None:
+    world = World()
+    old_members(world, *before)
+    left = dict(streamed)
+    stepping = Stepping(world, deaths, left)
+    world.database.before = world.database.after = stepping
+    files = [(NOON, sorted(first)), (NOON + MINUTE, sorted(second))]
+    if is_reversed:
+        files.reverse()
+    world.files.put(*files[0])
+    for tried in range(20):
+        if tried == second_comes:
+            world.files.put(*files[1])
+        try:
+            world.look()
+            world.look()
+            world.follow_waits()
+            for one in world.imports():
+                world.importer().confirm(one.id, "somebody")
+            world.follow_waits()
+        except Crash:
+            world.clock.advance(30)
+            stepping.is_busy = False
+        if tried > second_comes and stepping.count > max(deaths, default=0) and tried > 12:
+            break
+    world.database.before = world.database.after = lambda _: None
+    world.look()
+    for _ in range(3):
+        world.follow_waits()
+        for one in world.imports():
+            world.importer().confirm(one.id, "somebody")
+    expected = set(second)
+    done = [(step, change) for step, change in streamed.items() if step not in left]
+    for _, (number, realized) in sorted(done):
+        (expected.add if realized else expected.discard)(number)
+    assert world.members() == expected
+    newest = world.imports()[0]
+    assert newest.state is ImportState.DONE
+    assert newest.counts["members"] == len(second)
+    assert newest.counts["rows"] == len(second)
+    assert segment_imports.latest(world.database)[0] == newest
