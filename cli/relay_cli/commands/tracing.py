@@ -40,7 +40,7 @@ def try_(export: str, profile: Input, /, *, show_values: bool = False, timeout: 
 
 
 def trace(trace: str, /, *, show_values: bool = False, relay: Injected) -> None:
-    """Show the attempts under a trace: relay explain and relay test name traces.
+    """Show the attempts under a trace, which relay test names.
 
     Parameters
     ----------
