@@ -2,9 +2,10 @@
 
 import io
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from functions.import_segment import app
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Busy
 from relay.domain.segment_imports import FilePart, ImportState
-from relay.files.rows import Unreadable
+from relay.files.rows import Row, Unreadable
 from relay.segment_imports.applying import Applier
 from relay.segment_imports.importer import Importer
 from relay.segment_imports.s3 import S3Files, S3Pages, segment_of
@@ -74,6 +75,10 @@ class Bucket:
 class Source:
     name: str = "shop"
     profile_key: str = "attributes.email"
+    segments: frozenset[str] | None = None
+    file_identities: Mapping[str, str] | None = None
+    file_status: str | None = None
+    allow_empty: bool = False
 
 
 def source_of(name: str) -> Source:
@@ -131,6 +136,23 @@ def test_an_object_in_the_folder_of_a_segment_replaces_it() -> None:
     told = imported(one)
     assert (told["state"], told["faults"][0]["line"]) == ("done", 9)
     assert notices.waiting(stage.world.database)[0].about == one.id
+
+
+def test_the_sources_settings_say_what_columns_are_and_which_segments_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage()
+    stage.world.clock.time = NOON + timedelta(days=1)
+    stage.bucket.put("segments/shop/vip/f.csv", b"MAIL,IN\nann@x.example,yes\n", NOON)
+    given = Source(profile_key="identities.email", file_identities={"MAIL": "email"})
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", given)
+    [row] = stage.files.rows("shop/vip", [FilePart("segments/shop/vip/f.csv", 30, "")])
+    assert isinstance(row, Row)
+    assert stage.files.member("shop/vip", row).identities == {"email": ["ann@x.example"]}
+    assert stage.files.sets("shop/vip")
+    assert not stage.files.allows_empty("shop/vip")
+    limited = Source(segments=frozenset({"shop/other"}), allow_empty=True)
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", limited)
+    assert stage.files.sets("shop/vip") == []
+    assert stage.files.allows_empty("shop/vip")
 
 
 def test_a_file_is_left_alone_until_nothing_more_comes() -> None:

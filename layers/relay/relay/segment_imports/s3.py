@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, BinaryIO, Final, Protocol, cast
 
@@ -59,6 +60,26 @@ class Source(Protocol):
         """A valid expression."""
         ...
 
+    @property
+    def segments(self) -> AbstractSet[str] | None:
+        """The only segments (`source/segment`) whose members are kept; None for all."""
+        ...
+
+    @property
+    def file_identities(self) -> Mapping[str, str] | None:
+        """Namespaces of identities by columns; None takes those that `profile_key` looks up."""
+        ...
+
+    @property
+    def file_status(self) -> str | None:
+        """The column of the status, None where it has one of the usual names."""
+        ...
+
+    @property
+    def allow_empty(self) -> bool:
+        """Whether a file without members empties its segment."""
+        ...
+
 
 def segment_of(key: str) -> str | None:
     """Return the segment `source/segment` in whose folder an object lies, None for one that lies in none."""
@@ -87,6 +108,9 @@ class S3Files:
 
     def sets(self, segment: str) -> Sequence[FileSet]:
         """See `Files`; raises Unreadable for a manifest that cannot be read."""
+        allowed = self._source_of(segment.partition("/")[0]).segments
+        if allowed is not None and segment not in allowed:
+            return []
         found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
         objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
         layout = layout_of(objects, now=self._clock.now(), read=self._small)
@@ -118,14 +142,20 @@ class S3Files:
     def allows_empty(self, segment: str) -> bool:
         """See `Files`."""
         source, _ = self._reader(segment)
-        return bool(getattr(source, "allow_empty", False))
+        return source.allow_empty
 
     def _reader(self, segment: str) -> tuple[Source, Members]:
         source = self._source_of(segment.partition("/")[0])
         known = self._readers.get(segment)
         if known is None or known[0] is not source:
             # The time of a set is the import's matter.
-            members = Members(segment=segment, at=datetime.max, profile_key=source.profile_key)  # noqa: DTZ901
+            members = Members(
+                segment=segment,
+                at=datetime.max,  # noqa: DTZ901
+                profile_key=source.profile_key,
+                identities=source.file_identities,
+                status=source.file_status,
+            )
             known = self._readers[segment] = source, members
         return known
 

@@ -92,6 +92,12 @@ SOURCE: Final = (
         example="crm=CUSTOMER_ID, email",
     ),
     Described("file_status", "The column of segment files that says who is a member, where it has a name of its own."),
+    Described(
+        "allow_empty",
+        "Whether a segment file without members empties its segment. Otherwise such a file is refused.",
+        choices=("true", "false"),
+        default="false",
+    ),
     Described("description", "For people."),
 )
 """The keys of a source's secret; all are texts."""

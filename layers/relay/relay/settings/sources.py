@@ -53,6 +53,8 @@ class SourceSettings:
     """Namespaces of identities by the columns of segment files; None takes those that `profile_key` looks up."""
     file_status: str | None = None
     """The column of segment files that says who is a member, where it has a name of its own."""
+    allow_empty: bool = False
+    """Whether a segment file without members empties its segment."""
     description: str = ""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """The expressions of the dialect that is told where a body has what."""
@@ -120,6 +122,7 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         "segments": _fault_of(lambda text: segment_limit(text, name)),
         "file_identities": _fault_of(identity_columns),
         "file_status": _nothing,
+        "allow_empty": _one_of(("true", "false")),
         "description": _nothing,
         **dict.fromkeys(OPTIONS, _nothing),
         **dict.fromkeys(MAPPED_FIELDS, _fault_of(compiled)),
@@ -150,6 +153,7 @@ def source_of(name: str, texts: Mapping[str, str]) -> SourceSettings:
         auth_options={key: given[key] for key in OPTIONS if key in given},
         file_identities=identity_columns(given["file_identities"]) if "file_identities" in given else None,
         file_status=given.get("file_status"),
+        allow_empty=given.get("allow_empty") == "true",
         description=given.get("description", ""),
         mapping=mapping,
     )
