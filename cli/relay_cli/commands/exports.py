@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cyclopts import App
@@ -85,6 +86,8 @@ def list_(connection: str | None = None, /, *, relay: Injected) -> None:
 @app.command
 def show(export: str, /, *, relay: Injected) -> None:
     """Show an export as it is written down, and its schedule.
+
+    With --json it is the document alone, as --from takes it; relay exports schedule has the schedule.
 
     Parameters
     ----------
@@ -252,10 +255,10 @@ def schedule(
         return
     if expression is None:
         if now is None:
-            _said(relay, export, "has no schedule of its own: the default schedule starts it.")
+            _said(relay, export, "has no schedule of its own: the default schedule starts it.", schedule=None)
         else:
             state = "" if now.enabled else " It is disabled."
-            _said(relay, export, f"runs at {now.expression} {now.timezone}.{state}")
+            _said(relay, export, f"runs at {now.expression} {now.timezone}.{state}", schedule=asdict(now))
         return
     if remove or _EXPRESSION.fullmatch(expression) is None:
         raise UsageFailure(f"{expression} is no schedule.", "", f"relay exports schedule {export} 'cron(0 4 * * ? *)'")
@@ -297,9 +300,9 @@ def _write(
     _said(relay, export, said)
 
 
-def _said(relay: Relay, export: str, said: str) -> None:
+def _said(relay: Relay, export: str, said: str, **more: Any) -> None:
     text = f"The export {export} {said}"
-    relay.screen.show({"export": export, "done": text}, [Line(Cell(text, Tone.GOOD))])
+    relay.screen.show({"export": export, "done": text, **more}, [Line(Cell(text, Tone.GOOD))])
 
 
 def _document(relay: Relay, export: str) -> Document:

@@ -3,7 +3,7 @@
 Nothing here is needed for the work; operators ask. What AWS does not say is None, never an error.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -59,6 +59,11 @@ class Deployed:
     def working_queues(self) -> list[str]:
         """Return the names of the queues that are worked on: those that have a dead-letter queue."""
         return [name for name in names.queues(self._prefix, self._destinations) if not names.is_dlq(name)]
+
+    def unread(self, found: Iterable[QueueState]) -> list[str]:
+        """Return the names of the queues that are not among those found: AWS did not answer for them."""
+        seen = {state.name for state in found}
+        return [name for name in names.queues(self._prefix, self._destinations) if name not in seen]
 
     def queues(self) -> list[QueueState]:
         """Return how full the queues are; one that AWS does not answer for is left out."""

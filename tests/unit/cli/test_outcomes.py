@@ -183,6 +183,18 @@ def test_lines_of_json_say_all_that_the_text_says(relay: Terminal, door: FakeDoo
     assert relay("send", "crm", "-", "--json", stdin="{}").json_lines[-1] == {"left_out": 3}
 
 
+def test_the_schedule_of_an_export_is_there_as_json(relay: Terminal, door: FakeDoor) -> None:
+    assert relay("exports", "schedule", "newsletter/vip", "--json").json["schedule"] is None
+    door.put_schedule("newsletter/vip", "rate(6 hours)", "UTC")
+
+    assert relay("exports", "schedule", "newsletter/vip", "--json").json["schedule"] == {
+        "name": "newsletter.vip",
+        "expression": "rate(6 hours)",
+        "timezone": "UTC",
+        "enabled": True,
+    }
+
+
 @pytest.mark.parametrize(("status", "helps"), [(400, "correct the file"), (401, "relay sources test crm")])
 def test_a_refused_body_is_the_files_fault(relay: Terminal, door: FakeDoor, status: int, helps: str) -> None:
     door.webhook = Posted(status, "{}", NOW)

@@ -15,6 +15,7 @@ from relay.queues import Message
 from relay.stores import profiles, traces
 from relay.stores.database import Table
 from relay.stores.traces import Attempt, Trace
+from relay.workers.forgetting import Forgetting
 from relay.workers.operators.protocol import Level
 from tests.fakes.bench import CONNECTION, MINUTE, VIP, Bench, person
 
@@ -67,6 +68,11 @@ def test_a_person_is_forgotten_and_the_answer_says_what_was_removed_and_what_rem
         "backups of the tables": moments.text(at + timedelta(days=35)),
     }
     assert ask(bench) == done
+
+
+def test_the_segment_index_that_is_waited_for_has_a_name(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Forgetting, "_is_out_of_the_index", lambda *_: False)
+    assert {"export": "segment index", "why": "it is under way"} in ask(bench)["waiting"]
 
 
 def test_what_the_vendor_can_bring_back_remains(bench: Bench) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from relay.domain.problems import Busy, ConnectionProblem, Rejection, RejectionKind, SettingsProblem
-from relay.domain.runs import Phase, RunState
+from relay.domain.runs import Phase, Run, RunState
 from relay.settings.inventory import Inventory
 from relay.stores import runs
-from relay.stores.database import Table
+from relay.stores.database import Database, Table
 from relay.workers.operators.protocol import Level
 from tests.fakes.bench import CONNECTION, MINUTE, OTHER_CONNECTION, Bench
 
@@ -137,6 +137,22 @@ def test_a_run_is_cancelled_once(bench: Bench) -> None:
     assert bench.ask("cancel", run=run) == {"done": False, "reason": f"run {run} is over (cancelled)"}
     assert bench.run(run).state is RunState.CANCELLED
     assert bench.run(run).reason == "cancelled by an operator"
+
+
+def test_a_run_that_goes_on_while_it_is_cancelled_is_cancelled_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, change_state = bench.ask("run", export=MAIN)["run"], runs.change_state
+    first = iter([True])
+
+    def overtaken(database: Database, before: Run, *to: Any) -> bool:
+        if next(first, False):
+            change_state(database, before, RunState.NEEDS_CONFIRMATION, bench.clock.now(), "many would leave")
+        return change_state(database, before, *to)
+
+    monkeypatch.setattr(runs, "change_state", overtaken)
+    assert bench.ask("cancel", run=run) == {"done": True, "reason": None}
+    assert bench.run(run).state is RunState.CANCELLED
 
 
 def test_a_run_that_does_not_wait_for_it_is_not_confirmed(bench: Bench) -> None:

@@ -111,7 +111,8 @@ def test_what_aws_does_not_answer_is_named_and_the_rest_is_shown(bench: Bench) -
     bench.aws.is_silent = True
     bench.aws.gone = {"bench-other.fifo"}
     status = bench.ask("status")
-    assert len(status["unread"]) == 2
+    assert len(status["unread"]) == 3
+    assert status["unread"][-1].startswith("queue ")
     assert {one["name"] for one in status["connections"]} == {CONNECTION, OTHER_CONNECTION}
     assert export_of(status)["schedule"] is None
     assert [source["rate_per_minute"] for source in status["sources"]] == [None]

@@ -159,6 +159,8 @@ class Watching:
             timetable = self._schedules()
         except Transient as problem:
             unread.append(f"schedules: {problem}")
+        queues = self._deployed.queues()
+        unread += [f"queue {name}: AWS did not answer" for name in self._deployed.unread(queues)]
         keys = self._settings.export_keys()
         connections = sorted({key.partition("/")[0] for key in keys} | set(inventory.connections))
         used = {segment.split("/", 1)[0] for export in listing.valid.values() for segment in export.segments}
@@ -167,7 +169,7 @@ class Watching:
             at=moments.text(self._clock.now()),
             sources=list(self._sources(sorted(used | set(inventory.sources)))),
             connections=[self._connection(name, listing, keys, timetable) for name in connections],
-            queues=[_queue(queue) for queue in self._deployed.queues()],
+            queues=[_queue(queue) for queue in queues],
             waits=sum(len(found) for found in waits.due(self._database, self._clock.now())),
             unread=unread,
         )
