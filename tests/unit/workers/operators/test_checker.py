@@ -9,7 +9,7 @@ import pytest
 
 from relay.destinations.contract import Finding, Level
 from relay.destinations.registry import PACKAGES, load
-from relay.domain.problems import Busy, ConnectionProblem, Rejection, SettingsProblem
+from relay.domain.problems import Busy, ConnectionProblem, Rejection, SettingsProblem, Transient
 from relay.domain.runs import RunState
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
@@ -109,6 +109,14 @@ def test_a_stop_whose_reason_cannot_be_looked_at_now_keeps_it(bench: Bench) -> N
     bench.stop("main", "list_gone", "the list is gone")
     bench.tool.probe_script = [Busy("pace", "no slot")] * 2
     assert "list_gone: the list is gone" in messages(check(bench), f"export {MAIN}")
+
+
+@pytest.mark.parametrize("problem", [Busy("pace", "no slot"), Transient("rate_limited", "asks us to slow down")])
+def test_an_account_that_has_other_work_is_not_wrong(bench: Bench, problem: Exception) -> None:
+    bench.tool.probe_script = [problem]
+    checked = check(bench)
+    assert checked["well"]
+    assert "the account was not looked at" in messages(checked, f"connection {CONNECTION}")
 
 
 def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -> None:

@@ -156,6 +156,10 @@ class Checker:
             account, _ = self._accounts.open(settled)
             found = self._destinations(settled.destination).check(account, exports)
         except Problem as problem:
+            if isinstance(problem, Busy) or problem.code == "rate_limited":
+                # The account has other work just now; that is nothing wrong.
+                message = f"the account was not looked at: {problem}"
+                return [findings.warning(f"connection {connection}", problem.code, message, problem.actor)]
             return [findings.of_problem(f"connection {connection}", problem)]
         return findings.of_destination(connection, found, [export.key for export in exports])
 
