@@ -5,7 +5,23 @@ from datetime import datetime
 from typing import Any
 
 from relay_cli.failures import Exit
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, parse_time, share, span
+from relay_cli.parts import (
+    Cell,
+    Facts,
+    Line,
+    Part,
+    Table,
+    Text,
+    Tone,
+    ago,
+    at,
+    listed,
+    number,
+    parse_time,
+    several,
+    share,
+    span,
+)
 
 Run = Mapping[str, Any]
 
@@ -146,6 +162,8 @@ def sentence(run: Run) -> Cell:
         case "finished":
             done = counts.get("delivered", 0) + counts.get("unchanged", 0)
             said = f"The run of {name} is finished: {number(done)} of {number(selected)} profiles are as they should be"
+            if late := counts.get("left_to_next_run", 0):
+                said += f". {several(late, 'profile', 'profiles')} changed just before it: the next run takes them out"
         case "needs-confirmation":
             said = f"The run of {name} waits for you: {number(counts.get('leaving', 0))} profiles would leave"
         case "many-rejected":

@@ -11,6 +11,12 @@ import pytest
 from tests.unit.cli.stack_fake import NOW, FakeDoor, RefusedError, Terminal, run, text_of
 
 
+def test_a_finished_run_says_whom_it_leaves_to_the_next_one(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["show"] = run(counts={"selected": 3, "unchanged": 3, "left_to_next_run": 300})
+    said = "3 of 3 profiles are as they should be. 300 profiles changed just before it: the next run takes them out."
+    assert said in relay("runs", "show", "01RUN2").out
+
+
 def test_a_run_is_started_and_shown(relay: Terminal, door: FakeDoor) -> None:
     door.answers["run"] = run(state="running")
 

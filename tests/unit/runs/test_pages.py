@@ -192,6 +192,23 @@ def test_one_who_changed_since_the_run_began_is_left_to_the_next_one() -> None:
     assert sorted(bench.tool.holds()) == [mail(0)]
 
 
+def test_leavers_who_changed_just_before_a_run_are_counted_and_left_to_the_next_one() -> None:
+    bench = Bench(streams=False)
+    for number in (0, 2, 4):
+        bench.store(number, email=mail(number))
+    bench.full_run()
+    bench.clock.time += MINUTE
+    run = bench.start()
+    bench.leave(2)
+    bench.leave(4)
+    bench.work_off()
+    counts = bench.counts(run)
+    assert (counts.get("leaving", 0), counts["left_to_next_run"]) == (0, 2)
+    assert sorted(bench.tool.holds()) == [mail(0), mail(2), mail(4)]
+    again = bench.counts(bench.full_run())
+    assert (again["removed"], again.get("left_to_next_run", 0)) == (2, 0)
+
+
 def test_one_who_comes_back_during_the_run_stays() -> None:
     bench = delivered((0, 2, 4))
     bench.leave(2)

@@ -33,10 +33,17 @@ def counts_of(job: Job, case: Case, survey: Survey, leaving: Leaving) -> Counter
         # Nobody need confirm whom somebody has had forgotten.
         forgotten=int(leaving.leaves and bool(case.forgotten)),
         changed=int(leaving.leaves and not _is_settled(job, case) and not case.forgotten),
+        left_to_next_run=int(_is_left(job, case, survey, leaving)),
         leaving=int(leaving.is_counted),
         kept_before=int(leaving.is_counted and _was_kept(job, case, survey)),
         assigned=int(was_assigned(job, case)),
     )
+
+
+def _is_left(job: Job, case: Case, survey: Survey, leaving: Leaving) -> bool:
+    """Return whether a profile leaves, and was written so late that this run lets it be."""
+    wants_out = bool(case.unwanted) and job.tells_leaving and not case.forgotten
+    return wants_out and not leaving.leaves and not _has_released(job, case, survey)
 
 
 def was_assigned(job: Job, case: Case) -> bool:
