@@ -1,7 +1,6 @@
 """Exports: which segments go to which connection, and how."""
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -35,7 +34,6 @@ app = App(
     default_parameter=FLAGS,
 )
 
-_EXPRESSION = re.compile(r"(cron|rate|at)\(.+\)")
 _OBJECTS = frozenset({"mapping", "options"})
 
 
@@ -44,6 +42,7 @@ def _fields(described: Answer, document: dict[str, Any]) -> Sequence[Field]:  # 
 
 
 KIND = Kind("export", _fields, texts_only=False)
+SCHEDULE = Kind("schedule", lambda _described, _document: ())
 
 
 def _kind_of(relay: Relay, key: str) -> Kind:
@@ -260,8 +259,9 @@ def schedule(
             state = "" if now.enabled else " It is disabled."
             _said(relay, export, f"runs at {now.expression} {now.timezone}.{state}", schedule=asdict(now))
         return
-    if remove or _EXPRESSION.fullmatch(expression) is None:
-        raise UsageFailure(f"{expression} is no schedule.", "", f"relay exports schedule {export} 'cron(0 4 * * ? *)'")
+    if remove:
+        raise UsageFailure("A schedule is either written or removed.", "", f"relay exports schedule {export} --remove")
+    checked(relay, SCHEDULE, export, {"expression": expression, "timezone": timezone or "UTC"}, looks=False)
     relay.door.put_schedule(export, expression, timezone or "UTC")
     _said(relay, export, f"runs at {expression} {timezone or 'UTC'}.")
 

@@ -338,7 +338,13 @@ def test_an_export_has_a_schedule_of_its_own(relay: Terminal, door: FakeDoor) ->
         "newsletter.vip", "cron(0 4 * * ? *)", "Europe/Berlin", enabled=True
     )
     assert "runs at cron(0 4 * * ? *) Europe/Berlin." in relay(*line).out
-    assert relay(*line, "every day").code == 2
+    door.answers["validate"] = {
+        "errors": [{"field": "timezone", "what": "there is no time zone Europe/Berln", "near": "Europe/Berlin"}],
+        "warnings": [],
+    }
+    wrong = relay(*line, "cron(0 4 * * ? *)", "--timezone", "Europe/Berln")
+    assert (wrong.code, "Europe/Berlin" in wrong.err) == (1, True)
+    assert door.schedules["newsletter/vip"].timezone == "Europe/Berlin"
     assert relay(*line, "--remove").code == 0
     assert (door.schedules, relay(*line, "--remove").code) == ({}, 2)
 

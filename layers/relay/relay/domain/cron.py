@@ -5,13 +5,18 @@ https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html
 
 import calendar
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
+from difflib import get_close_matches
 from typing import Final
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
+
+from relay.domain.problems import Fault
 
 _AT = re.compile(r"at\((\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\)")
 _CRON = re.compile(r"cron\((.+)\)")
+_RATE = re.compile(r"rate\((?:1 (?:minute|hour|day)|(?!1 |0)[0-9]{1,6} (?:minutes|hours|days))\)")
+_CRON_FIELDS: Final = 6
 _MONTHS: Final = {name.upper(): number for number, name in enumerate(calendar.month_abbr) if name}
 _DAYS: Final = {name: number for number, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), 1)}
 _LOOKS_AHEAD: Final = 366 * 4
@@ -32,6 +37,42 @@ def next_time(expression: str, timezone: str, now: datetime) -> datetime | None:
     except (KeyError, ValueError, OSError):
         pass
     return None
+
+
+def flaws_of(expression: str, timezone: str, now: datetime) -> Iterator[Fault]:
+    """Yield what is wrong with a schedule: a time zone or an expression that there is not, or one that never fires."""
+    zone: tzinfo = UTC
+    try:
+        zone = UTC if timezone in ("", "UTC") else ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        near = next(iter(get_close_matches(timezone, available_timezones(), n=1)), None)
+        yield Fault("timezone", f"there is no time zone {timezone}", near)
+    if _RATE.fullmatch(expression) is not None:
+        return
+    if _AT.fullmatch(expression) is not None:
+        if next_time(expression, str(zone), now) is None:
+            yield Fault("expression", "is for one time, which is over or does not exist")
+    elif (cron := _CRON.fullmatch(expression)) is not None:
+        flaw = _flaw_of_cron(cron[1].split(), zone, now)
+        if flaw is not None:
+            yield Fault("expression", flaw)
+    else:
+        yield Fault("expression", "must be cron(...), rate(...) or at(...), such as cron(0 4 * * ? *) or rate(6 hours)")
+
+
+def _flaw_of_cron(fields: Sequence[str], zone: tzinfo, now: datetime) -> str | None:
+    names = "minute, hour, day of month, month, day of week, year"
+    if len(fields) != _CRON_FIELDS:
+        return f"has {len(fields)} fields, and needs six: {names}"
+    if (fields[2] == "?") is (fields[4] == "?"):
+        return "needs ? as either its day of month or its day of week"
+    if "W" in fields[2]:
+        # The nearest working day: only Scheduler knows it.
+        return None
+    try:
+        return None if _next(fields, zone, now) is not None else "never fires"
+    except (KeyError, ValueError):
+        return f"has a field that is not one of its values: {names}"
 
 
 def _next(fields: Sequence[str], zone: tzinfo, now: datetime) -> datetime | None:

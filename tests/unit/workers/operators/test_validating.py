@@ -201,6 +201,14 @@ def test_what_an_account_asks_for_does_not_slow_down_the_connection_of_that_name
     assert CONNECTION not in opened
 
 
+def test_a_schedule_is_checked_with_its_time_zone_and_the_length_of_its_name(bench: Bench) -> None:
+    given = {"expression": "cron(0 4 * * *)", "timezone": "Europe/Berln"}
+    answer = bench.ask("validate", kind="schedule", name=f"{CONNECTION}/{'x' * 60}", document=given)
+    assert [error["field"] for error in answer["errors"]] == ["timezone", "expression", "name"]
+    good = {"expression": "cron(0 4 * * ? *)", "timezone": "Europe/Berlin"}
+    assert bench.ask("validate", kind="schedule", name=f"{CONNECTION}/main", document=good)["errors"] == []
+
+
 def test_a_list_that_belongs_to_another_export_is_refused(bench: Bench) -> None:
     bench.stack.ownership.own(bench.export)
     assert any("belongs to export main" in error["what"] for error in looked(bench)["errors"])

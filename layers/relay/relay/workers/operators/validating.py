@@ -12,6 +12,7 @@ from relay.breaker.accounts import Accounts
 from relay.breaker.ownership import Ownership
 from relay.clock import Clock
 from relay.destinations.contract import Destination, Finding, Level
+from relay.domain import cron
 from relay.domain.exports import Connection, Export
 from relay.domain.problems import Fault, Problem, SettingsProblem
 from relay.settings.entries import connection_of, export_of
@@ -22,16 +23,21 @@ from relay.stores.database import Database
 from relay.workers.operators import mapping_samples, never_seen
 from relay.workers.operators.protocol import Answer, ErrorPart, Question
 
+LONGEST_SCHEDULE_NAME: Final = 64
+"""https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html"""
+
 NOBODYS: Final = ":validated"
 """Stands for a connection that is not written yet; no connection can be called so."""
 
 
 class Validate(Question):
-    """Say what is wrong with a source, a connection or an export before it is written. Nothing is stored."""
+    """Say what is wrong with a source, connection, export or schedule before it is written. Nothing is stored."""
 
-    kind: Literal["source", "connection", "export"]
-    name: str = Field(description="Its name; `connection/export` of an export.")
-    document: dict[str, Any] = Field(description="What the secret or parameter shall hold.")
+    kind: Literal["source", "connection", "export", "schedule"]
+    name: str = Field(description="Its name; `connection/export` of an export and of a schedule.")
+    document: dict[str, Any] = Field(
+        description="What the secret or parameter shall hold; of a schedule its `expression` and `timezone`."
+    )
     looks: bool = Field(
         default=False, description="Also ask the account and the store: lists, segments, values of profiles."
     )
@@ -68,7 +74,12 @@ class Validator:
 
     def validate(self, question: Validate) -> Validated:
         """Say all that is wrong at once."""
-        look = {"source": self._source, "connection": self._connection, "export": self._export}[question.kind]
+        look = {
+            "source": self._source,
+            "connection": self._connection,
+            "export": self._export,
+            "schedule": self._schedule,
+        }[question.kind]
         errors: list[Fault] = []
         warnings: list[Fault] = []
         try:
@@ -118,6 +129,13 @@ class Validator:
             tried = mapping_samples.look_at(self._database, self._destinations, [export], names_only=True)
             yield from _of_findings(tried, "mapping")
             yield from _of_findings(self._looked_at(connection, export), "options")
+
+    def _schedule(self, question: Validate) -> Iterator[tuple[Level, Fault]]:
+        texts = _texts(question.document)
+        for fault in cron.flaws_of(texts.get("expression", ""), texts.get("timezone", "UTC"), self._clock.now()):
+            yield Level.ERROR, fault
+        if len(question.name) > LONGEST_SCHEDULE_NAME:
+            yield Level.ERROR, Fault("name", f"a schedule's name has at most {LONGEST_SCHEDULE_NAME} letters")
 
     def _looked_at(self, connection: Connection, *exports: Export) -> list[Finding]:
         account, _ = self._accounts.open(connection)
