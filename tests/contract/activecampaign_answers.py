@@ -690,6 +690,6 @@ ONLY_HERE = tuple(
             {**WELL, "list": "error"},
             (),
         ),
-        ("list", "404", OPENAPI, (Raw(404, NO_LIST),), {**WELL, "list": "error"}, ()),
+        ("list", "404", OPENAPI, (Raw(404, NO_LIST), Raw(200, {"lists": []})), {**WELL, "list": "error"}, ()),
     )
 )

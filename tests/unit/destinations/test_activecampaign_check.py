@@ -105,19 +105,33 @@ def test_a_limit_that_may_not_be_seen_says_nothing(unseen: tuple[Reply, ...]) ->
 
 # The list.
 
+LISTS = reply(200, {"lists": [{"id": "17", "name": "Newsletter"}, {"id": "8", "name": "VIPs"}], "meta": {"total": "2"}})
+NO_LISTS = reply(200, {"lists": [], "meta": {"total": "0"}})
+
 
 @pytest.mark.parametrize(
-    ("answers", "word"), [((reply(404, {}),), "no list 7"), ((FORBIDDEN, FORBIDDEN), "access to the list")]
+    ("answers", "word"),
+    [
+        ((reply(404, {}), LISTS), "no list 7: correct list_id in the export. There are 8 (VIPs), 17 (Newsletter)"),
+        ((reply(404, {}), NO_LISTS), "no list 7: correct list_id in the export. There are none"),
+        ((reply(404, {}), FORBIDDEN, FORBIDDEN), "There are none"),
+        ((FORBIDDEN, FORBIDDEN), "access to the list"),
+    ],
 )
 def test_a_list_that_is_gone_or_hidden(answers: tuple[Reply, ...], word: str) -> None:
     found = check(ME, ROOM, *answers)[-1]
     assert (found.level, found.actor) == (Level.ERROR, Actor.ADMINISTRATOR)
     assert word in found.message
+    assert found.field == "options.list_id"
+
+
+def test_the_list_with_the_nearest_number_is_named() -> None:
+    assert check(ME, ROOM, reply(404, {}), LISTS)[-1].near == "17"
 
 
 def test_every_export_is_looked_at_and_the_fields_once() -> None:
     exports = [replace(export({"fields.1": "x"}, list_id=number), name=f"e{number}") for number in ("7", "8")]
-    the_account = account(ME, ROOM, fields(f1="text"), LIST, reply(404, {}))
+    the_account = account(ME, ROOM, fields(f1="text"), LIST, reply(404, {}), NO_LISTS)
     findings = DESTINATION.check(the_account, exports)
     assert [(found.subject, found.level) for found in findings[2:]] == [("acme/e7", Level.OK), ("acme/e8", Level.ERROR)]
 

@@ -109,6 +109,10 @@ class Finding:
     actor: Actor | None = None
     code: str = "not_ready"
     """What it is called in the registry of codes."""
+    field: str | None = None
+    """The setting that it is about, such as `options.list_id`, where it is one alone."""
+    near: str | None = None
+    """The known value that is nearest to an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)

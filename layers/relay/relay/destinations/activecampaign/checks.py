@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 from relay.destinations.activecampaign.client import Client, CustomField
 from relay.destinations.activecampaign.errors import NOT_VISIBLE
@@ -13,6 +14,11 @@ from relay.domain.problems import Actor
 Fields = Mapping[str, CustomField]
 
 _KINDS = "ac field types"
+
+_LIST = "options.list_id"
+
+SHOWN = 8
+"""Lists that are named where there is none of a number."""
 
 MANY = 1_000
 """Contacts of a first run that are worth a reminder of automations."""
@@ -86,10 +92,14 @@ def _list_finding(client: Client, export: AcExport) -> Finding:
     why = client.why_no_list(number)
     if why is None:
         return Finding(export.key, Level.OK, f"list {number} is there")
-    message = f"there is no list {number}: correct list_id in the export"
     if why == NOT_VISIBLE:
         message = f"the key's user may not see list {number}: give its group access to the list in ActiveCampaign"
-    return _finding(export.key, Level.ERROR, message)
+        return _finding(export.key, Level.ERROR, message, _LIST)
+    there = client.lists()
+    shown = ", ".join(f"{one} ({name})" for one, name in sorted(there.items(), key=lambda one: len(one[0]))[:SHOWN])
+    message = f"there is no list {number}: correct list_id in the export. There are {shown or 'none'}"
+    near = next(iter(get_close_matches(number, there, n=1)), None)
+    return _finding(export.key, Level.ERROR, message, _LIST, near)
 
 
 def _reminder(export: AcExport, first_run_exceeds: Callable[[AcExport, int], bool]) -> Iterator[Finding]:
@@ -130,5 +140,5 @@ def _exit_value_findings(export: AcExport, field: CustomField) -> Iterator[Findi
             yield _finding(export.key, Level.WARNING, message)
 
 
-def _finding(subject: str, level: Level, message: str) -> Finding:
-    return Finding(subject, level, message, Actor.ADMINISTRATOR)
+def _finding(subject: str, level: Level, message: str, field: str | None = None, near: str | None = None) -> Finding:
+    return Finding(subject, level, message, Actor.ADMINISTRATOR, field=field, near=near)

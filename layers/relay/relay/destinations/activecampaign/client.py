@@ -343,6 +343,17 @@ class Client:
             return refused.row.code
         return None
 
+    def lists(self) -> dict[str, str]:
+        """Return the names of the lists that the key's user sees, by id; none where none may be seen.
+
+        https://developers.activecampaign.com/reference/retrieve-all-lists
+        """
+        try:
+            pages = list(self._pages("lists", "lists", lambda page: page, MAY_BE_HIDDEN))
+        except Refused:
+            return {}
+        return {str(one.get("id")): str(one.get("name")) for page in pages for one in page["lists"]}
+
     def fields(self) -> dict[str, CustomField] | None:
         """Return all custom fields by id (every page), None when the key's user may not see them.
 

@@ -145,7 +145,7 @@ class Validator:
 def _of_findings(found: list[Finding], field: str) -> Iterator[tuple[Level, Fault]]:
     for one in found:
         if one.level is not Level.OK:
-            yield one.level, Fault(field, one.message)
+            yield one.level, Fault(one.field or field, one.message, one.near)
 
 
 def _of_texts(document: dict[str, Any]) -> Iterator[tuple[Level, Fault]]:
