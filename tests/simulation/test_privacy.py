@@ -15,6 +15,7 @@ from relay.queues import Message
 from relay.stores.database import Table
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.playing import play
+from tests.simulation.watch import live
 from tests.simulation.world import Silence, World
 
 PLANTED = ("x.example", "nonsense", "zebulon")
@@ -104,3 +105,58 @@ def test_what_was_planted_is_in_the_stores_that_may_hold_it() -> None:
     worlds = [play(seed, ACTIONS, make=PryingWorld) for seed in range(4)]
     stored = repr([item for world in worlds for table in MAY_HOLD_IDENTITIES for item in world.database.items(table)])
     assert all(word in stored.lower() for word in PLANTED)
+
+
+class NamingWorld(World):
+    """Gives every person a name of their own."""
+
+    def change(self) -> Change:
+        change = super().change()
+        if "name" not in change.attributes or not change.profile_ids:
+            return change
+        number = next(n for n, ids in enumerate(self.people) if not set(ids).isdisjoint(change.profile_ids))
+        return replace(
+            change, attributes={**change.attributes, "name": f"{name_of(number)}{change.attributes['name']}"}
+        )
+
+    def settle_down(self) -> None:
+        super().settle_down()
+        # Nothing newer comes after that, so they stay forgotten, whatever deaths and lost answers have left of them.
+        for _ in range(4):
+            self.forget()
+        self.come_to_rest()
+
+
+def name_of(number: int) -> str:
+    return f"Zebulon the {number:03}: "
+
+
+def forgotten(world: World) -> list[int]:
+    """Return the people of whom nothing but tombstones is stored."""
+    stored = world.watch.profiles
+    return [
+        number
+        for number, ids in enumerate(world.people)
+        if any(one in stored for one in ids)
+        and all(held.is_tombstone for held in live(stored[one] for one in ids if one in stored))
+    ]
+
+
+def test_names_of_the_forgotten_are_in_no_table_and_no_queue_but_in_rows_of_imports() -> None:
+    """Under crashes, lost answers and reordering, once a schedule has come to rest."""
+    people, others = 0, 0
+    for seed in range(500, 512):
+        world = play(seed, ACTIONS, make=NamingWorld)
+        texts = {
+            f"{table.value} {key.pk}": f"{key} {[_readable(value) for value in item.values()]}"
+            for table in Table
+            for key, item in world.database.of_table(table)
+            if not key.pk.startswith("import#")
+        }
+        gone = forgotten(world)
+        found = [(seed, where, number) for number in gone for where, text in texts.items() if name_of(number) in text]
+        assert found == []
+        people += len(gone)
+        others += any("Zebulon the " in text for text in texts.values())
+    assert people >= 5
+    assert others >= 5
