@@ -188,8 +188,8 @@ class Operator:
         door = _door(self.stack.endpoint_url, self.stack.stack_name, self.stack.prefix)
         world = World(out=out, err=err, environment=environment, open_door=lambda _: door)
         main([*arguments, "--json"], world)
-        # What failed says so on standard error alone; a run that is stopped is shown all the same.
-        if err.getvalue():
+        # What failed says so on standard error alone; beside an answer that tells of progress.
+        if err.getvalue() and not out.getvalue():
             raise RuntimeError(f"relay {' '.join(arguments)}: {err.getvalue()}")
         return _objects(out.getvalue())
 

@@ -30,6 +30,12 @@ def text_of(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def bucket_of(stack: LocalStack) -> str:
+    """Return the name of the stack's bucket."""
+    account = stack.client("sts").get_caller_identity()["Account"]
+    return f"{stack.prefix}-{account}-{stack.region}"
+
+
 @dataclass
 class World:
     stack: LocalStack
