@@ -60,8 +60,8 @@ class Launcher:
         `retry` and `full` are those of `Run`. None starts where the settings are not those of the plan.
         Raises SettingsProblem when there is no such export or it is invalid, Transient when AWS does not answer.
         """
-        # What somebody has planned with, and what was edited just now, must be known as it is.
-        export = self.settings.export(key, fresh=True)
+        # Whoever asks may have planned with what was edited just now.
+        export = self.settings.export(key, fresh=cause != SCHEDULED)
         if planned is not None and planned.settings != export.version:
             return not_started(key, Obstacle.REPLAN, "the settings were edited after the plan: plan again")
         leaving = None if planned is None else planned.leaving
