@@ -74,7 +74,7 @@ def test_files_of_two_days_that_come_together_are_two_sets() -> None:
 def test_a_newer_set_that_is_not_complete_leaves_the_older_one() -> None:
     layout = looked(listed("a/vip.csv", 0), listed("b/vip.csv", 60), minute=61)
     assert names(layout) == ["a/vip.csv"]
-    assert layout.look_again == START + timedelta(minutes=60) + QUIET
+    assert layout.next_at == START + timedelta(minutes=60) + QUIET
 
 
 def test_folders_marks_and_empty_objects_are_no_data() -> None:

@@ -65,11 +65,11 @@ class SegmentSet:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`newest` is the newest complete set, None where there is none. `look_again` is when a newer one may be complete
+    """`newest` is the newest complete set, None where there is none. `next_at` is when a newer one may be complete
     without another object being written; None where none will."""
 
     newest: SegmentSet | None
-    look_again: datetime | None
+    next_at: datetime | None
 
 
 def layout_of(
@@ -81,15 +81,15 @@ def layout_of(
     """
     found = _Folder(objects, read)
     sets = [*found.manifests(), *found.spark()]
-    complete, look_again = [one for one in sets if one is not None], None
+    complete, next_at = [one for one in sets if one is not None], None
     for run in found.runs(quiet):
         newest = max(one.modified for one in run)
         if newest + quiet <= now:
             complete.append(SegmentSet(tuple(run), newest))
         else:
-            look_again = min(look_again or newest + quiet, newest + quiet)
+            next_at = min(next_at or newest + quiet, newest + quiet)
     newest_set = max(complete, key=lambda one: (one.at, one.objects[0].key), default=None)
-    return Layout(newest_set, look_again)
+    return Layout(newest_set, next_at)
 
 
 class _Folder:

@@ -114,7 +114,7 @@ class S3Files:
         found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
         objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
         layout = layout_of(objects, now=self._clock.now(), read=self._small)
-        sets = [] if layout.look_again is None else [FileSet(layout.look_again, (), layout.look_again)]
+        sets = [] if layout.next_at is None else [FileSet(layout.next_at, (), layout.next_at)]
         if layout.newest is not None:
             columns = layout.newest.columns
             parts = [FilePart(one.key, one.size, str(found[one.key]["ETag"]), columns) for one in layout.newest.objects]
