@@ -14,7 +14,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from functions.ingest.app import MAX_BODY_BYTES, NOT_TAKEN
 from local import webhook_schemas
 from relay import problem_details
 from relay.problem_details import InputError, Refusal
@@ -22,6 +21,7 @@ from relay.sources import reading
 from relay.sources.authentication import MODES
 from relay.sources.dialect import Answer, Refused, Taken
 from relay.sources.dialects import DIALECTS
+from relay.sources.endpoint import MAX_BODY_BYTES, NOT_TAKEN
 from relay.sources.signatures import TOLERANCE_SECONDS
 from relay.version import VERSION
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from functions.ingest.app import MAX_BODY_BYTES
 from local.benchmarks import __main__ as benchmarks
 from local.benchmarks import activecampaign, cpu, gainsight_px, ingest, pace, prices, relaying, worker
 from local.benchmarks.apart import EndedEarlyError, apart
@@ -23,6 +22,7 @@ from local.benchmarks.report import Figure, Goal, Report
 from local.fake_aws import Asked
 from relay.domain.addresses import normal_address
 from relay.queues import parse_records
+from relay.sources.endpoint import MAX_BODY_BYTES
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase
