@@ -35,6 +35,7 @@ _MAPPING = {
     "in": "is_in",
     "at": "at",
 }
+_KEYS = {"amplitude": "user_id", "mixpanel": "mixpanel_distinct_id", "mparticle": "mpid", "segment": "user_id"}
 _OPTIONS: Mapping[str, Mapping[str, str]] = {
     "header": {"auth_header": "X-Key"},
     "hmac": {"signature_header": "X-Sign"},
@@ -45,20 +46,30 @@ _OPTIONS: Mapping[str, Mapping[str, str]] = {
 def secret(source: str) -> dict[str, str]:
     """Return the texts of a source's secret."""
     dialect, mode = SOURCES[source]
-    texts = {"dialect": dialect, "auth": mode, "secret": SECRET, "profile_key": "identities.*[]"}
+    texts = {
+        "dialect": dialect,
+        "auth": mode,
+        "secret": SECRET,
+        "profile_key": f"identities.{_KEYS.get(dialect, 'crm')}",
+    }
     return {**texts, **_OPTIONS.get(mode, {}), **(_MAPPING if dialect == "mapped" else {})}
 
 
 def event(source: str, people: int) -> dict[str, Any]:
     """Return a proven request of some people; a signature with a time in it is young for five minutes."""
     dialect, mode = SOURCES[source]
-    body = json.dumps(_BODIES[dialect](range(people)), separators=(",", ":"))
+    body = body_of(dialect, range(people))
     found: dict[str, Any] = json.loads(_EVENT.read_text(encoding="utf-8"))
     found["pathParameters"]["source"] = source
     kept = {name: value for name, value in found["headers"].items() if name.lower() != "authorization"}
     found["headers"] = {**kept, **_proof(mode, body.encode())}
     found["multiValueHeaders"] = {name: [value] for name, value in found["headers"].items()}
     return {**found, "body": body}
+
+
+def body_of(dialect: str, people: Sequence[int]) -> str:
+    """Return the body in which a platform sends some people, by their numbers."""
+    return json.dumps(_BODIES[dialect](people), separators=(",", ":"))
 
 
 def _proof(mode: str, body: bytes) -> dict[str, str]:
