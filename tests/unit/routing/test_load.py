@@ -57,8 +57,11 @@ def test_a_thousand_changes_of_one_person_are_one_write(as_requests: bool) -> No
     writes(world)
     number = 100 if as_requests else 1_000
     changes = [{**person(1), "attributes": {"visits": one}} for one in range(number)]
+    before = len(world.changes.calls)
     for body in [[one] for one in changes] if as_requests else [changes]:
         world.post(body)
+    if not as_requests:
+        assert (len(world.changes.sent), len(world.changes.calls) - before) == (2, 1)
     world.route()
     assert writes(world) == {Table.PROFILES: 1, Table.SEGMENTS: 1, Table.CONTROL: 1}
 
