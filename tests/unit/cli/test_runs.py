@@ -415,10 +415,10 @@ def test_a_report_shows_the_flow_the_progress_the_calls_the_reasons_and_the_runs
     shown = " ".join(page.texts)
     for text in ("What became of everybody", "rejected: bounced", "600", "60.0 %", "How far it got", "12 calls"):
         assert text in shown
-    assert "0.7 % of what ActiveCampaign allows (5 in 1 s)" in shown
+    assert "0.7 % of the limit of ActiveCampaign (5 in 1 s)" in shown
     for text in ("mail bounces", "tried again daily", "has no address", "this one", "outstanding"):
         assert text in shown
-    assert "25.0 % of the calls of today that ActiveCampaign allows" in shown
+    assert "25.0 % of the calls of a day of ActiveCampaign" in shown
     # The flow and the progress, each for wide and narrow screens; three meters; three bars and five keys of columns.
     assert page.tags.count("svg") == 4 + 3 + 3 + 5
 
