@@ -67,8 +67,8 @@ class Plan:
     `counts` are `selected`, one for each `Kind`, `rejected:<code>`, `warning:<code>`, `assigned` (before), and `leave`:
     of how many the guard of a run would say that they leave. `cancelled` is the run that somebody cancelled while it
     took leavers out: another one waits for a confirmation if anybody leaves. A profile whose identity changes counts in
-    `leave` besides. `first` are the first ids of those who join, change and leave, `first_rejected` come with their code.
-    `after` is where the next page goes on, None at the end.
+    `leave` besides. `first` are the first ids of those who join, change and leave, `first_rejected` come with their
+    code. `after` is where the next page goes on, None at the end.
     """
 
     export: Export
