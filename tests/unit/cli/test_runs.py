@@ -244,6 +244,22 @@ def test_a_run_is_cancelled(relay: Terminal, door: FakeDoor) -> None:
     assert waiting.state == "cancelled"
 
 
+@pytest.mark.parametrize("requested", [False, True])
+def test_cancelling_says_what_was_done_what_is_left_and_what_happens_next(
+    relay: Terminal, door: FakeDoor, requested: bool
+) -> None:
+    door.answers["cancel"] = {"done": True, "reason": None, "removed": 210, "left": 90, "requested": requested}
+
+    ended = relay("runs", "cancel", "01RUN2")
+
+    assert ended.lines[:3] == [
+        "Run 01RUN2 is cancelled.",
+        "Taken out: 210. Still there of those who were to leave: 90.",
+        "The next run waits for a confirmation before it takes anybody out, however few are left.",
+    ]
+    assert ("is requested" in ended.lines[3]) is requested
+
+
 NONE: Mapping[str, Any] = {"join": [], "change": [], "leave": [], "rejected": []}
 
 
