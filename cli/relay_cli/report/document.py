@@ -90,7 +90,8 @@ def _progress(run: Mapping[str, Any]) -> Iterator[str]:
     seconds = (points[-1][0] - points[0][0]).total_seconds()
     if seconds > 0:
         rate = points[-1][1] / seconds
-        yield f'<p class="soft">{number(points[-1][1])} profiles looked at in {span(seconds)}: {rate:,.1f} a second.</p>'
+        looked = f"{number(points[-1][1])} profiles looked at in {span(seconds)}: {rate:,.1f} a second."
+        yield f'<p class="soft">{looked}</p>'
     yield "</section>"
 
 
