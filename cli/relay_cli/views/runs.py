@@ -109,6 +109,20 @@ def _table(runs: Sequence[Run], now: datetime) -> Table:
     return Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
+def cancelled(run: str, answer: Mapping[str, Any]) -> Iterator[Part]:
+    """Show that a run is cancelled: what it had done of its leavers, and what happens next."""
+    yield Line(Cell(f"Run {run} is cancelled.", Tone.GOOD))
+    removed, left = answer["removed"], answer["left"]
+    if removed or left:
+        yield Line(f"Taken out: {number(removed)}. Still there of those who were to leave: {number(left)}.")
+    if removed and left:
+        yield Line("The next run waits for a confirmation before it takes anybody out, however few are left.")
+    if answer["requested"]:
+        yield Line(Cell("Another run is requested, and starts by itself in a minute or two.", Tone.WARN))
+    else:
+        yield Line("What is not done is left to the next run.")
+
+
 def one(run: Run, now: datetime, *, is_stopped: bool = False) -> Iterator[Part]:
     """Show one run with its ledger: one sentence first, then the facts.
 

@@ -244,6 +244,22 @@ def test_a_run_is_cancelled(relay: Terminal, door: FakeDoor) -> None:
     assert waiting.state == "cancelled"
 
 
+@pytest.mark.parametrize("requested", [False, True])
+def test_cancelling_says_what_was_done_what_is_left_and_what_happens_next(
+    relay: Terminal, door: FakeDoor, requested: bool
+) -> None:
+    door.answers["cancel"] = {"done": True, "reason": None, "removed": 210, "left": 90, "requested": requested}
+
+    ended = relay("runs", "cancel", "01RUN2")
+
+    assert ended.lines[:3] == [
+        "Run 01RUN2 is cancelled.",
+        "Taken out: 210. Still there of those who were to leave: 90.",
+        "The next run waits for a confirmation before it takes anybody out, however few are left.",
+    ]
+    assert ("is requested" in ended.lines[3]) is requested
+
+
 NONE: Mapping[str, Any] = {"join": [], "change": [], "leave": [], "rejected": []}
 
 
@@ -415,10 +431,10 @@ def test_a_report_shows_the_flow_the_progress_the_calls_the_reasons_and_the_runs
     shown = " ".join(page.texts)
     for text in ("What became of everybody", "rejected: bounced", "600", "60.0 %", "How far it got", "12 calls"):
         assert text in shown
-    assert "0.7 % of what ActiveCampaign allows (5 in 1 s)" in shown
+    assert "0.7 % of the limit of ActiveCampaign (5 in 1 s)" in shown
     for text in ("mail bounces", "tried again daily", "has no address", "this one", "outstanding"):
         assert text in shown
-    assert "25.0 % of the calls of today that ActiveCampaign allows" in shown
+    assert "25.0 % of the calls of a day of ActiveCampaign" in shown
     # The flow and the progress, each for wide and narrow screens; three meters; three bars and five keys of columns.
     assert page.tags.count("svg") == 4 + 3 + 3 + 5
 
