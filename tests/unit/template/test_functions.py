@@ -85,7 +85,7 @@ def test_every_function_names_itself_in_logs_and_metrics(resources: Resources) -
 
 
 def test_every_function_has_the_library_and_the_import_of_files_what_reads_parquet(resources: Resources) -> None:
-    layers = {str(one["LayerName"]): name for name, one in of(resources, "AWS::Lambda::LayerVersion").items()}
+    layers = {one["LayerName"]["Fn::Sub"]: name for name, one in of(resources, "AWS::Lambda::LayerVersion").items()}
     relay, parquet = layers["audience-relay-relay"], layers["audience-relay-parquet"]
     for name, function in of(resources, "AWS::Lambda::Function").items():
         wanted = [relay, parquet] if name == "ImportSegmentFunction" else [relay]
