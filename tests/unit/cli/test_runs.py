@@ -63,6 +63,19 @@ def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
     ]
 
 
+def test_a_run_that_waits_for_the_destination_says_for_how_many_and_no_rate(relay: Terminal, door: FakeDoor) -> None:
+    looks = [
+        run(state="running", counts={"selected": 400 + 40 * look, "outstanding": 400}, seconds=2 * look, share=share)
+        for look, share in enumerate([0.8] + [1.0] * 9)
+    ]
+    shown = iter([*looks, run()])
+    door.answers["show"] = lambda _: next(shown)
+
+    said = relay("runs", "show", "01RUN2", "--follow").err
+
+    assert "100%, 720 profiles, 400 wait for the destination\n" in said
+
+
 def test_a_run_is_followed_with_a_bar_on_a_terminal(relay: Terminal, door: FakeDoor) -> None:
     shown = iter([run(state="running", share=0.25), run()])
     door.answers |= {"run": run(state="running"), "show": lambda _: next(shown)}
