@@ -56,7 +56,7 @@ class FileChecker:
         try:
             head = base64.b64decode(question.head, validate=True)
         except binascii.Error:
-            raise QuestionProblem("invalid_question", "is no base64", field="head") from None
+            raise QuestionProblem("wrong_question", "is no base64", field="head") from None
         source = self._source_of(question.segment.partition("/")[0])
         if source.segments is not None and question.segment not in source.segments:
             return CheckedFile(rows=0, usable=0, problem="the source keeps other segments alone (segments)")
