@@ -168,6 +168,20 @@ def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
     assert world.members() == {2, 3}
 
 
+@pytest.mark.parametrize("minute", range(6))
+def test_of_two_files_of_one_time_the_one_that_came_later_counts(minute: int) -> None:
+    world = World()
+    for number in (1, 7):
+        world.files.put(NOON + minute * MINUTE, [number])
+        world.look()
+        world.follow_waits()
+        for one in world.imports():
+            world.importer().confirm(one.id, "somebody")
+        world.clock.advance(1)
+        world.follow_waits()
+    assert world.members() == {7}
+
+
 def test_a_newer_file_supersedes_one_that_waits_for_a_confirmation() -> None:
     world = World()
     old_members(world, *range(110))
