@@ -117,6 +117,15 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
     ]
 
 
+_SAID_OF_LOOKS = {
+    "left to the next run": "This export does not stream: it acts only in its runs, and its last one lets no look act. "
+    "Nothing was sent. Next: relay run {export} --follow",
+    "unchanged": "Nothing had to be sent: the destination holds it as desired. Next: relay explain {profile} {export}",
+    "not a member": "The profile is no member of this export: what it had there is taken out. "
+    "Next: relay explain {profile} {export}",
+}
+
+
 def attempts(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show attempts: each call with its request and its answer."""
     found = answer["attempts"]
@@ -137,6 +146,11 @@ def attempts(answer: Mapping[str, Any]) -> Iterator[Part]:
             )
         if one.get("left_out"):
             yield Line(f"{number(one['left_out'])} more calls were made than are kept.")
+    if answer["import_open"]:
+        yield Line(Cell("The destination has queued it as an import, and has not answered yet.", Tone.WARN))
+    said = _SAID_OF_LOOKS.get(found[-1]["outcome"]) if found else None
+    if said is not None:
+        yield Line(said.format(export=answer["export"], profile=answer["profile"]))
 
 
 def followed(answer: Mapping[str, Any]) -> Iterator[Part]:

@@ -136,13 +136,14 @@ ATTEMPTS = [
 ]
 
 
-def traced(attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def traced(attempts: list[dict[str, Any]], *, import_open: bool = False) -> dict[str, Any]:
     return {
         "trace": "t-9",
         "export": "newsletter/vip",
         "profile": "p-1",
         "asked_at": text_of(NOW),
         "shows_values": False,
+        "import_open": import_open,
         "attempts": attempts,
     }
 
