@@ -86,7 +86,7 @@ def _export(export: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     if export.get("last_run"):
         facts.append(("last run", f"{export['last_run']['run']}, {export['last_run']['state']}"))
     if export.get("traces"):
-        facts.append(("traces", listed(export["traces"])))
+        facts.append(("in the log", f"filter @message like /{'|'.join(export['traces'])}/ | sort @timestamp"))
     yield Facts(facts, title=f"Export {export['export']}")
     rows = [_target(one, now) for one in export.get("targets") or ()]
     if rows:
@@ -97,9 +97,11 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
     notes = []
     if one.get("identity"):
         notes.append(f"as {one['identity']}")
+    call = f" ({one['call']})" if one.get("call") else ""
     if one.get("open_until"):
-        call = f" ({one['call']})" if one.get("call") else ""
         notes.append(f"a call is open{call}, at the latest until {at(one['open_until'])}")
+    elif call:
+        notes.append(f"last call{call}")
     if one.get("refused"):
         notes.append(f"refused by the destination: {_reason(one['refused'])}")
     if one.get("duplicate_of"):

@@ -75,7 +75,7 @@ EXPLAINED: dict[str, Any] = {
             "It is on the list.",
             assigned_since=DAYS_3,
             targets=[
-                target("list 7"),
+                target("list 7", call="c-0"),
                 target(
                     "tag vip",
                     matter="refused",

@@ -42,7 +42,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
         "changed last by request\tr-1",
         "segments\tcrm/vip, crm/gold",
-        "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
+        "list 7\tin\tas desired\t3 d ago\tdelivered\tlast call (c-0)",
         "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
         "set aside\ta defect of ours: KeyError",
         "notes\tresync requested, unfit_expression",
@@ -52,7 +52,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
         "rejected\tno_identity: map IDENTIFY_ID",
         "stopped\tunpaid: the account is unpaid",
         "last run\t01RUN2, finished",
-        "traces\tt-1, t-2",
+        "in the log\tfilter @message like /t-1|t-2/ | sort @timestamp",
     ):
         assert text in ended.out
 
