@@ -224,9 +224,12 @@ def progress(run: Run) -> tuple[float | None, str]:
     part = run.get("share")
     if part is None and expected:
         part = min(1.0, done / expected)
-    rejected = counts.get("rejected", 0)
-    said = f"{number(selected)} profiles"
-    return part, f"{said}, {number(rejected)} rejected" if rejected else said
+    said = [f"{number(selected)} profiles"]
+    if rejected := counts.get("rejected", 0):
+        said.append(f"{number(rejected)} rejected")
+    if part == 1 and (open_still := counts.get("outstanding", 0) + counts.get("leaving_outstanding", 0)):
+        said.append(f"{number(open_still)} wait for the destination")
+    return part, ", ".join(said)
 
 
 def pace(first: Run, shown: Run) -> str:
@@ -239,7 +242,7 @@ def pace(first: Run, shown: Run) -> str:
         return ""
     (before, _), (part, _) = progress(first), progress(shown)
     done = shown["counts"].get("selected", 0) - first["counts"].get("selected", 0)
-    said = f", {done / passed:,.0f}/s" if done > 0 else ""
+    said = f", {done / passed:,.0f}/s" if done > 0 and part != 1 else ""
     if before is None or part is None or not before < part < 1:
         return said
     return f"{said}, {span(passed * (1 - part) / (part - before))} left in this phase"
