@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -63,7 +63,10 @@ class MemoryFiles:
             if part.key in self.unreadable:
                 raise Unreadable("the file ends too early")
 
-    def member(self, segment: str, row: Row) -> Member:
+    def members(self, segment: str) -> Callable[[Row], Member]:
+        return self._member
+
+    def _member(self, row: Row) -> Member:
         attributes = dict(row.values)
         number = attributes.pop("number")
         if number == "wrong":

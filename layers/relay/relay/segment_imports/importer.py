@@ -247,11 +247,12 @@ class Importer:
     def _apply_page(self, one: SegmentImport, page: Sequence[Row | RowFault]) -> SegmentImport | None:
         counts, faults = Counter(one.counts), list(one.faults)
         members: list[tuple[Row, Member]] = []
+        member_of = self._files.members(one.segment)
         for row in page:
             if isinstance(row, RowFault):
                 continue
             try:
-                member = self._files.member(one.segment, row)
+                member = member_of(row)
             except ValueError as why:
                 counts["broken"] += 1
                 faults.append(RowFault(row.part, row.line, str(why)))
