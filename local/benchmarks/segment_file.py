@@ -80,9 +80,7 @@ def measure(aws: Aws, folder: Path, name: str, rows: int) -> dict[str, Any]:
     wiring, app = importlib.import_module("relay.wiring"), importlib.import_module("functions.import_segment.app")
     key = _key(name)
     file = folder / _BUCKET / key
-    stack = wiring.Stack()
-    stack.bucket = lambda: FolderBucket(folder)
-    worker = stack.segment_files_worker()
+    wiring.Stack.bucket = property(lambda _: lambda: FolderBucket(folder))
     found: dict[str, Any] = {}
     for case, hours in zip(CASES, (2, 1), strict=True):
         at = time.time() - hours * _HOUR
@@ -93,7 +91,7 @@ def measure(aws: Aws, folder: Path, name: str, rows: int) -> dict[str, Any]:
         with redirect_stdout(Log()) as log:
             while True:
                 calls += 1
-                if app.handler(_event(body), _Context(), worker=worker)["batchItemFailures"]:
+                if app.handler(_event(body), _Context())["batchItemFailures"]:
                     raise RuntimeError("the message failed")
                 import_id, state, counts = aws.do(_latest)
                 if state in ENDED:
@@ -275,7 +273,9 @@ def _figures(name: str, case: str, measured: Mapping[str, Any], rows: int) -> It
     price = {part: dollars / millions for part, dollars in bill.parts().items()}
     yield figure("list_price_per_million", "list price per million rows, $", sum(price.values()), 3)
     for part, dollars in price.items():
-        yield Figure(f"{part}_price_per_million", f"  {part.replace('_', ' ')}, $", dollars, None, 3, full, Section.PARTS)
+        yield Figure(
+            f"{part}_price_per_million", f"  {part.replace('_', ' ')}, $", dollars, None, 3, full, Section.PARTS
+        )
     yield Figure("wall_seconds", "seconds here", measured["wall"], None, 1, full, Section.OUTCOME)
     yield Figure("members", "members", measured["counts"].get("members", 0), Goal("=", rows), 0, full, Section.OUTCOME)
     of_kind = measured["counts"].get("entered" if case == "new" else "unchanged", 0)
