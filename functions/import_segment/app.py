@@ -9,9 +9,8 @@ from relay.queues import failures, parse_records
 from relay.wiring import Stack
 from relay.workers.segment_files import SegmentFiles
 
-
 COLLECTED_AFTER: Final = 50_000
-"""Objects after which Python looks for unused cycles. Rows leave none, and looking at them costs a sixth of the time."""
+"""Objects after which Python looks for unused cycles. Rows leave none, and looking takes a sixth of the time."""
 
 
 @cache

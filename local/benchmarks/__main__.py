@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|route|segment-file|database|pace [options]`."""
+"""Run a benchmark: `python -m local.benchmarks KIND [options]`."""
 
 import argparse
 import importlib

@@ -81,7 +81,7 @@ class Aws:
 
 @contextmanager
 def aws_apart(parameters: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> Iterator[Aws]:
-    """Serve DynamoDB, SQS, and SSM and Secrets Manager with these texts by name, in a process that ends with the context."""
+    """Serve DynamoDB, SQS, SSM and Secrets Manager, with these texts by name, until the context ends."""
     process, ours = started(_serve, dict(parameters), dict(secrets or {}))
     try:
         if not ours.poll(_READY_SECONDS):
@@ -128,7 +128,7 @@ class _Stub:
     def _dynamodb(self, operation: str, request: Mapping[str, Any]) -> Answer:
         status = 200
         try:
-            answer = self._wire.call(operation, request)
+            answer = self._wire.answer(operation, request)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status, answer = 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", **error.response}
