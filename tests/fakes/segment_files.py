@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 
 from relay.domain.changes import Change, MembershipChange
 from relay.domain.keyed_hash import BUCKETS
@@ -112,7 +113,10 @@ class World:
     pages: MemoryPages = field(default_factory=MemoryPages)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOON + timedelta(hours=1)))
     seconds: float = 900.0
+    seconds_after: float | None = None
+    """Seconds that an invocation has left once it has looked at its time; None where they stay."""
     at_once: int = 1
+    most_rows: int = 1_000
 
     def __post_init__(self) -> None:
         self._workers = 0
@@ -128,10 +132,21 @@ class World:
 
         applier = Applier(self._writer(), OBSERVE)
         parts = Outlines(), self.clock, OBSERVE, new_id
-        return Importer(self.database, self.files, self.pages, applier, *parts, page=4, chunk=2, at_once=self.at_once)
+        return Importer(
+            self.database,
+            self.files,
+            self.pages,
+            applier,
+            *parts,
+            page=4,
+            chunk=2,
+            at_once=self.at_once,
+            most_rows=self.most_rows,
+        )
 
     def look(self, segment: str = SEGMENT, about: str = "") -> None:
-        self.importer().look(segment, about, lambda: self.seconds)
+        left = chain([self.seconds], repeat(self.seconds if self.seconds_after is None else self.seconds_after))
+        self.importer().look(segment, about, lambda: next(left))
 
     def follow_waits(self) -> None:
         """Let time pass until nothing waits."""
