@@ -8,6 +8,7 @@ from relay.workers.operators import (
     codes,
     describing,
     explaining,
+    file_check,
     following,
     forgetting,
     importing,
@@ -25,8 +26,9 @@ from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
     "attempts": Kind(Level.VIEW, status.ListAttempts, status.Attempts),
-    "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
+    "cancel": Kind(Level.OPERATE, running.CancelRun, running.Cancelled),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
+    "check_file": Kind(Level.VIEW, file_check.CheckFile, file_check.CheckedFile),
     "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),
     "cancel_import": Kind(Level.OPERATE, importing.CancelImport, running.Done),
