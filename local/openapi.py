@@ -16,12 +16,12 @@ from typing import Any
 
 from local import webhook_schemas
 from relay import problem_details
+from relay.intake.endpoint import MAX_BODY_BYTES, NOT_TAKEN
 from relay.problem_details import InputError, Refusal
 from relay.sources import reading
 from relay.sources.authentication import MODES
 from relay.sources.dialect import Answer, Refused, Taken
 from relay.sources.dialects import DIALECTS
-from relay.sources.endpoint import MAX_BODY_BYTES, NOT_TAKEN
 from relay.sources.signatures import TOLERANCE_SECONDS
 from relay.version import VERSION
 

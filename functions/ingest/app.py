@@ -10,12 +10,12 @@ from functools import cache
 from typing import Any
 
 from relay.clock import Clock, SystemClock
+from relay.intake.endpoint import Endpoint
+from relay.intake.requests import Request
 from relay.observability import Observability
 from relay.queues import Queue
 from relay.settings.doors import DEFAULT_SECONDS
 from relay.settings.sources import Sources
-from relay.sources.endpoint import Endpoint
-from relay.sources.requests import Request
 
 
 def handler(

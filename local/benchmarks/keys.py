@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from relay.clock import Clock, SystemClock
+from relay.intake.endpoint import Endpoint
+from relay.intake.requests import Request
 from relay.observability import Observability
 from relay.queues import Queue, Received
 from relay.routing.router import Router
 from relay.settings.exports import Outline
 from relay.settings.sources import Sources
-from relay.sources.endpoint import Endpoint
-from relay.sources.requests import Request
 from relay.stores.database import Key, Table, Write
 from relay.stores.directory import Directory, Entry
 from tests.fakes.memory_database import MemoryDatabase

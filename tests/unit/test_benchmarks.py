@@ -25,11 +25,11 @@ from local.benchmarks.report import Figure, Goal, Report
 from local.fake_aws import Asked
 from relay.domain.addresses import normal_address
 from relay.domain.changes import from_json
+from relay.intake.endpoint import MAX_BODY_BYTES
 from relay.queues import Queue, parse_records
 from relay.settings.sources import Sources
 from relay.sources.authentication import MODES
 from relay.sources.dialects import DIALECTS
-from relay.sources.endpoint import MAX_BODY_BYTES
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase

@@ -14,11 +14,11 @@ from standardwebhooks import Webhook
 from functions.ingest.app import handler
 from relay.domain.changes import from_json
 from relay.domain.keyed_hash import KeyedHash
+from relay.intake.endpoint import MAX_BODY_BYTES
 from relay.observability import Observability
 from relay.problem_details import MAX_ERRORS
 from relay.queues import Queue
 from relay.settings.settings import Settings
-from relay.sources.endpoint import MAX_BODY_BYTES
 from relay.sources.intake import MAX_MESSAGE_BYTES
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueueClient

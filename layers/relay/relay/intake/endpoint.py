@@ -7,6 +7,7 @@ from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Actor
+from relay.intake.requests import Request
 from relay.observability import Count, Observability
 from relay.problem_details import Refusal
 from relay.queues import Message, Queue
@@ -17,7 +18,6 @@ from relay.sources.dialect import Answer, Refused, Taken, problem
 from relay.sources.dialects import DIALECTS
 from relay.sources.intake import take_in
 from relay.sources.repeats import webhook_id_of
-from relay.sources.requests import Request
 
 MAX_BODY_BYTES = 2_000_000
 """Decoded. Every JSON body up to this gets through, whatever is in it. API Gateway takes 10 MB, but hands a body to
