@@ -110,7 +110,8 @@ def show(export: str, /, *, relay: Injected) -> None:
 def add(export: str, /, *, set_: Assignments = (), from_: FromFile = None, relay: Injected) -> None:
     """Write a new export down. It asks for what is needed, and the stack checks it before anything is written.
 
-    One that streams begins to send at once; the others begin with their next run.
+    One that streams begins to send at once; the others begin with their next run. Its segments must have been seen:
+    let the platform send somebody of each first, or use relay send.
 
     Parameters
     ----------
