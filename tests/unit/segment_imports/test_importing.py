@@ -162,24 +162,48 @@ def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
     assert world.members() == {1, 2}
     older = world.imports()[1]
     assert older.state is ImportState.REFUSED
-    assert (older.reason or "").startswith("older than")
+    assert (older.reason or "").startswith("not newer than")
     world.files.put(NOON + MINUTE, [2, 3])
     world.look()
     assert world.members() == {2, 3}
 
 
 @pytest.mark.parametrize("minute", range(6))
-def test_of_two_files_of_one_time_the_one_that_came_later_counts(minute: int) -> None:
+def test_of_two_files_of_one_time_the_first_counts(minute: int) -> None:
     world = World()
-    for number in (1, 7):
+    for number in (7, 1):
         world.files.put(NOON + minute * MINUTE, [number])
         world.look()
         world.follow_waits()
-        for one in world.imports():
-            world.importer().confirm(one.id, "somebody")
-        world.clock.advance(1)
-        world.follow_waits()
     assert world.members() == {7}
+    assert sorted(one.state for one in world.imports()) == [ImportState.DONE, ImportState.REFUSED]
+
+
+def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read() -> None:
+    world = World()
+    world.files.put(NOON, [1, 2])
+    world.files.put(NOON - MINUTE, [3])
+    world.files.put(NOON - 2 * MINUTE, [4])
+    world.files.refused["shop/vip/115800-2.csv"] = "manifest-1.json is no manifest that can be read"
+    world.look()
+    newest, older, oldest = world.imports()
+    assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
+    assert (older.state, oldest.state) == (ImportState.REFUSED, ImportState.REFUSED)
+    assert older.reason == f"not newer than the set of import {newest.id}, so it changed nothing"
+    assert oldest.reason == "manifest-1.json is no manifest that can be read"
+    assert (older.counts, older.ended_at) == ({}, older.begun_at)
+    world.look()
+    assert len(world.imports()) == 3
+
+
+def test_a_file_that_cannot_be_used_gives_way_to_the_newest_that_can() -> None:
+    world = World()
+    world.files.put(NOON, [1, 2])
+    world.files.put(NOON - MINUTE, [3])
+    world.files.unreadable.add(world.files.found[SEGMENT][0].parts[0].key)
+    world.look()
+    assert world.members() == {3}
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
 
 
 def test_a_newer_file_supersedes_one_that_waits_for_a_confirmation() -> None:

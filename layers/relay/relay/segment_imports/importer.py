@@ -33,7 +33,6 @@ from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.database import Database
-from relay.stores.segment_imports import Turn
 from relay.stores.waits import SegmentWait
 
 PAGE: Final = 5_000
@@ -124,26 +123,41 @@ class Importer:
             self._observe.info("segment files", segment=segment, reason=str(why))
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
-        begun = [self._begin(segment, one) for one in _newest_first(sets)]
-        for one in begun:
-            if one.state not in ENDED:
-                self._go_on(one, seconds_left)
+        newer: SegmentImport | None = None
+        for given in _newest_first(sets):
+            one = self._begin(segment, given, newer=newer)
+            self._go_on(one, seconds_left)
+            if newer is None:
+                now = segment_imports.load(self._database, one.id)
+                newer = None if now is None or now.state is ImportState.REFUSED else now
 
-    def _begin(self, segment: str, given: FileSet, closed_set: str | None = None) -> SegmentImport:
-        """Return the import of a set, which begins now unless it is known."""
+    def _begin(
+        self, segment: str, given: FileSet, closed_set: str | None = None, *, newer: SegmentImport | None = None
+    ) -> SegmentImport:
+        """Return the import of a set, which begins now unless it is known.
+
+        One that cannot be used is recorded as refused, so that somebody can see what became of it. `newer` is an import
+        of a newer set.
+        """
         now = self._clock.now()
         import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
         first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        turn = segment_imports.turn(self._database, segment)
-        if turn is not None and turn.order > one.order:
-            one = replace(one, state=ImportState.REFUSED, reason=_older(turn), ended_at=now)
+        if why := given.refused or self._passed(one, newer):
+            one = replace(one, state=ImportState.REFUSED, reason=why, ended_at=now)
         segment_imports.begin(self._database, one, given.parts)
         self._observe.info("segment import", import_id=one.id, segment=segment, outcome=one.state.value)
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
+
+    def _passed(self, one: SegmentImport, newer: SegmentImport | None) -> str | None:
+        """Return why a set is of no use any more, None where it is."""
+        turn = segment_imports.turn(self._database, one.segment)
+        if turn is not None and not turn.is_before(one):
+            return _older(turn.id)
+        return None if newer is None else _older(newer.id)
 
     def _go_on(self, one: SegmentImport, seconds_left: Callable[[], float]) -> None:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
@@ -187,8 +201,8 @@ class Importer:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
         now = self._clock.now()
         known = segment_imports.turn(self._database, one.segment)
-        if known is not None and known.order > one.order:
-            self._end(one, ImportState.SUPERSEDED, _older(known))
+        if known is not None and not known.is_before(one):
+            self._end(one, ImportState.SUPERSEDED, _older(known.id))
             return False
         if known is not None and known.worker and known.until + CLOCK_MARGIN > now:
             # Whoever works on an older set sees by this that a newer one waits.
@@ -366,5 +380,5 @@ def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
 
 
-def _older(turn: Turn) -> str:
-    return f"older than the set of import {turn.id}"
+def _older(other: str) -> str:
+    return f"not newer than the set of import {other}, so it changed nothing"

@@ -31,6 +31,10 @@ class Turn(NamedTuple):
     until: datetime
     version: int
 
+    def is_before(self, one: SegmentImport) -> bool:
+        """Whether an import may have the turn: the newest set has it, and of two of one time the first."""
+        return self.id == one.id or self.order.partition("#")[0] < one.order.partition("#")[0]
+
 
 def begin(database: Database, one: SegmentImport, parts: Sequence[FilePart] = ()) -> bool:
     """Record an import that begins, or that is refused at once; False when it is recorded already."""
