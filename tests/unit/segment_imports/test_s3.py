@@ -139,6 +139,7 @@ def test_an_object_in_the_folder_of_a_segment_replaces_it() -> None:
     assert len(stage.world.members()) == 7
     assert list(stage.bucket.objects) == [key]
     told = imported(one)
+    assert told["seconds"] == 0
     assert (told["state"], told["faults"][0]["line"]) == ("done", 9)
     assert notices.waiting(stage.world.database)[0].about == one.id
 
@@ -156,7 +157,7 @@ def test_the_sources_settings_say_what_columns_are_and_which_segments_count(monk
     assert not stage.files.allows_empty("shop/vip")
     limited = Source(segments=frozenset({"shop/other"}), allow_empty=True)
     monkeypatch.setattr(sys.modules[__name__], "SOURCE", limited)
-    assert stage.files.sets("shop/vip") == []
+    assert [one.refused for one in stage.files.sets("shop/vip")] == ["the source keeps other segments alone (segments)"]
     assert stage.files.allows_empty("shop/vip")
 
 

@@ -25,7 +25,7 @@ from relay.domain.segment_imports import (
     with_faults,
 )
 from relay.files.rows import Row, Unreadable
-from relay.observability import Observability
+from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applier
@@ -161,10 +161,12 @@ class Importer:
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        if why := given.refused or self._passed(one, newer):
-            one = replace(one, state=ImportState.REFUSED, reason=why, ended_at=now)
-        segment_imports.begin(self._database, one, given.parts)
-        self._observe.info("segment import", import_id=one.id, segment=segment, outcome=one.state.value)
+        if given.refused is not None:
+            one = replace(one, state=ImportState.REFUSED, reason=given.refused, ended_at=now)
+        elif why := self._passed(one, newer):
+            one = replace(one, state=ImportState.SUPERSEDED, reason=why, ended_at=now)
+        if segment_imports.begin(self._database, one, given.parts):
+            self._show(one)
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
 
@@ -392,8 +394,21 @@ class Importer:
             self._ask_for_runs(one)
         ended = self._save(replace(one, state=state, reason=reason))
         if ended is not None:
-            self._observe.info("segment import", import_id=one.id, segment=one.segment, outcome=state.value)
+            self._show(ended)
         return ended is not None
+
+    def _show(self, one: SegmentImport) -> None:
+        """Log that an import has begun or ended, and measure one that has ended."""
+        self._observe.info("segment import", import_id=one.id, segment=one.segment, outcome=one.state.value)
+        if one.ended_at is None:
+            return
+        source = one.segment.partition("/")[0]
+        self._observe.count(Count.IMPORTS_ENDED, source=source, outcome=one.state.value)
+        if one.state is ImportState.DONE:
+            seconds = round((one.ended_at - one.begun_at).total_seconds())
+            self._observe.count(Count.IMPORT_SECONDS, seconds, source=source)
+            for name, count in one.counts.items():
+                self._observe.count(Count.IMPORT_COUNTS, count, source=source, outcome=name)
 
     def _ask_for_runs(self, one: SegmentImport) -> None:
         if "members" in one.counts and not any(one.counts.get(name, 0) for name in ("entered", "updated", "leaving")):
