@@ -85,6 +85,7 @@ def rejecting(pages: int, of: int) -> Any:
                 "profile": f"p-{page * of + n}",
                 "code": question.get("code") or "bounced",
                 "kind": "destination",
+                "leaving": False,
                 "since": text_of(NOW),
                 "means": 'mail "bounces"',
                 "then": "tried again, daily",
@@ -101,7 +102,7 @@ def test_all_who_were_rejected_are_listed_page_by_page(relay: Terminal, door: Fa
 
     ended = relay("rejected", "newsletter/vip")
 
-    assert ended.lines[0] == "profile\tcode\tkind\tsince\tmeans\tthen"
+    assert ended.lines[0] == "profile\tcode\tkind\tsince\tmeans\tthen\tleaving"
     assert len(ended.lines) == 1 + 1500
     assert ended.lines[-1].startswith("p-1499\tbounced\tdestination\t2026-11-27 12:00 UTC\t")
     assert ended.err == "1,500 profiles\n"
@@ -128,7 +129,7 @@ def test_nobody_is_rejected(relay: Terminal, door: FakeDoor) -> None:
     door.answers["rejected"] = {"rejected": [], "next": None}
 
     assert "Nobody is rejected by newsletter/vip." in relay("rejected", "newsletter/vip", terminal=True).out
-    assert relay("rejected", "newsletter/vip", "--csv").lines == ["profile,code,kind,since,means,then"]
+    assert relay("rejected", "newsletter/vip", "--csv").lines == ["profile,code,kind,since,means,then,leaving"]
 
 
 @pytest.mark.parametrize(("line", "code"), [([], "all"), (["--code", "bounced"], "bounced")])
