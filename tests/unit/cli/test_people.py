@@ -365,6 +365,15 @@ def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: Fake
     assert ended.lines[3].startswith("2\t-\trejected")
 
 
+def test_a_body_that_names_nobody_says_what_names_a_person(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["follow"] = following(change(rejected="no_identity", profile=None, merged=False, exports=[]))
+
+    ended = relay("send", "crm", "-", stdin="{}")
+
+    assert (ended.code, "What names a person is identities.crm (profile_key of crm)." in ended.err) == (1, True)
+    assert "relay sources test crm FILE" in ended.err
+
+
 def test_a_signed_body_is_followed_by_the_id_of_its_message(relay: Terminal, door: FakeDoor) -> None:
     door.secrets["sources/crm"] |= {"auth": "standard-webhooks", "secret": SIGNING}
     door.answers["follow"] = following(change())
