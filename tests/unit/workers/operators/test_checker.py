@@ -339,7 +339,7 @@ def test_an_import_that_waits_for_somebody_is_told_with_the_connection_of_its_ex
         (found,) = (one for one in bench.ask("check", **asked)["findings"] if one["subject"].startswith("segment "))
         assert (found["subject"], found["code"], found["level"]) == (f"segment {VIP}", "import_waits", "error")
         assert (found["message"], found["command"]) == (
-            "import_waits: import i-1: of a reason",
+            "import i-1: of a reason",
             f"relay segments imports list {VIP}",
         )
     others = bench.ask("check", connection=OTHER_CONNECTION)["findings"]
