@@ -158,6 +158,7 @@ STATUS: dict[str, Any] = {
             "exports": [_export("product/power", stream=True, schedule=None, resync_requested=True, set_aside=2)],
         },
     ],
+    "imports": [],
     "queues": [
         {
             "name": "audience-relay-changes",

@@ -7,6 +7,7 @@ import pytest
 
 from relay_cli.failures import AwsRefused
 from tests.unit.cli.stack_fake import CODES, NOW, STATUS, FakeDoor, Terminal
+from tests.unit.cli.test_segment_imports import picture
 
 
 def finding(subject: str, level: str, code: str, message: str, command: str) -> dict[str, str]:
@@ -58,6 +59,19 @@ def test_status_says_that_all_is_well(relay: Terminal, door: FakeDoor) -> None:
     }
 
     assert relay("status").lines[0] == "All is well."
+
+
+def test_status_shows_imports_and_names_those_that_wait(relay: Terminal, door: FakeDoor) -> None:
+    quiet = {**STATUS, "connections": [], "queues": [STATUS["queues"][0]], "sources": [STATUS["sources"][0]]}
+    door.answers["status"] = {**quiet, "imports": [picture(), picture("i-2", "applying", segment="crm/trial")]}
+    ended = relay("status")
+    assert (ended.code, ended.lines[0]) == (
+        3,
+        "Not all is well: an import waits for somebody: crm/vip. Next: relay check",
+    )
+    assert "i-2\tcrm/trial\tapplying\t0 s ago\t101\t1\t0\t1" in ended.lines
+    door.answers["status"] = {**quiet, "imports": [picture("i-2", "applying")]}
+    assert relay("status").code == 0
 
 
 def test_status_is_a_table_on_a_terminal_and_has_no_colour_where_none_is_wanted(relay: Terminal) -> None:
