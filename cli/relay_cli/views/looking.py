@@ -185,6 +185,9 @@ def queues(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table(names, rows, title="Queues", numbers=frozenset(names[2:]))
 
 
+_LEVELS = {"error": Tone.BAD, "warning": Tone.WARN, "note": Tone.QUIET}
+
+
 def check(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show what is wrong in the order to mend, each with who must act and the command that helps."""
     found = answer["findings"]
@@ -195,7 +198,7 @@ def check(answer: Mapping[str, Any]) -> Iterator[Part]:
     else:
         yield Line(Cell(f"{several(errors, 'thing is', 'things are')} wrong, in the order to mend:", Tone.BAD))
     for one in found:
-        tone = Tone.BAD if one["level"] == "error" else Tone.WARN
+        tone = _LEVELS[one["level"]]
         rows: list[tuple[str, Text]] = [
             (one["level"], Cell(f"{one['subject']} ({one['code']})", tone)),
             ("", _sentence(one["message"])),

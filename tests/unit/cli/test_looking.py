@@ -140,20 +140,41 @@ def test_check_of_one_connection_asks_for_it_alone(relay: Terminal, door: FakeDo
 
 
 def test_check_looks_at_the_callers_rights_the_clock_and_the_version(relay: Terminal, door: FakeDoor) -> None:
-    door.denied = {what: AwsRefused("No.", f"{what}:List") for what in ("secrets", "schedules", "queues")}
+    denied = ("admin", "forget", "secrets", "schedules", "queues")
+    door.denied = {what: AwsRefused("No.", f"{what}:Do") for what in denied}
     door.time = NOW - timedelta(minutes=7)
     stack = {"prefix": "audience-relay", "version": "0.2.0", "region": "eu-central-1"}
     door.answers["describe"] = {**door.answers["describe"], "stack": stack}
 
     found = [(one["code"], one["message"]) for one in relay("check", "--json").json_lines]
 
+    lacking = [
+        "start, confirm and cancel runs (admin:Do)",
+        "forget people (forget:Do)",
+        "read sources and connections (secrets:Do)",
+        "list schedules (schedules:Do)",
+        "look at queues (queues:Do)",
+    ]
     assert found == [
         ("other_version", "this is version 0.1.0, the stack is 0.2.0"),
         ("clock_off", "its clock is off by 420 seconds"),
-        ("right_missing", "you may not list sources and connections (secrets:List)"),
-        ("right_missing", "you may not list schedules (schedules:List)"),
-        ("right_missing", "you may not look at queues (queues:List)"),
+        ("rights", f"you may not {'; '.join(lacking)}"),
     ]
+
+
+def test_rights_that_somebody_lacks_are_nothing_wrong(relay: Terminal, door: FakeDoor) -> None:
+    door.denied = {"secrets": AwsRefused("No.", "secrets:Do")}
+
+    ended = relay("check", terminal=True)
+
+    assert (ended.code, "All is well. 1 thing to know:" in ended.out) == (0, True)
+    assert "administrator" not in ended.out
+
+
+def test_a_source_that_cannot_be_read_is_no_matter_of_rights(relay: Terminal, door: FakeDoor) -> None:
+    door.deleted["sources/crm"] = door.secrets["sources/crm"]
+
+    assert relay("check").lines == ["All is well."]
 
 
 def test_codes_say_what_they_mean(relay: Terminal) -> None:

@@ -127,6 +127,8 @@ def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -
     checked = check(bench)
     assert not checked["well"]
     assert "is well now" in messages(checked, f"connection {CONNECTION}")
+    [found] = [one for one in checked["findings"] if one["code"] == "well_now"]
+    assert found["command"] == f"relay connections test {CONNECTION} --probe"
     assert bench.breaker().stop is not None
 
 

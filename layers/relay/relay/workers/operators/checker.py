@@ -85,7 +85,7 @@ class Checker:
         """Look at a connection as it is now, its exports, and what these depend on."""
         if not any(key.startswith(f"{name}/") for key in self._settings.export_keys()):
             self._require(name)
-        listing, around = self._settings.exports(), self._surroundings()
+        listing, around = self._settings.exports(fresh=True), self._surroundings()
         exports = [export for export in listing.valid.values() if export.connection == name]
         yield from around.about(name)
         yield from self._connection(name, listing, around, self._tried(exports))
@@ -105,7 +105,7 @@ class Checker:
     def _everything(self) -> Iterator[CheckFinding]:
         """Look at every connection and source, at names that are nearly those of settings, and at the stack itself."""
         yield from self._stack()
-        listing, around = self._settings.exports(), self._surroundings()
+        listing, around = self._settings.exports(fresh=True), self._surroundings()
         yield from around.findings
         exports = list(listing.valid.values())
         connections = sorted({export.connection for export in exports} | set(around.inventory.connections))
@@ -148,7 +148,7 @@ class Checker:
             trouble = self._prober.trouble(breaker, own) if own else None
             when = moments.text(breaker.stop.probe_at)
             if own and trouble is None:
-                message = f'was stopped ({breaker.stop.code}) and is well now: it goes on at {when}, or by a "probe"'
+                message = f"was stopped ({breaker.stop.code}) and is well now: it goes on at {when}, or by a probe now"
                 # Nothing is sent until then.
                 yield findings.error(breaker.subject, findings.WELL_NOW, message, Actor.WAIT)
             elif trouble is None or isinstance(trouble, Busy):

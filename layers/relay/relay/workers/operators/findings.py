@@ -50,7 +50,7 @@ _BY_CODE: Final[Mapping[str, str]] = {
     DEFECT: "relay rejected {name} --code defect",
     "unknown_source": "relay sources add {name}",
     "unknown_connection": "relay connections add {name}",
-    WELL_NOW: "relay connections test {connection}",
+    WELL_NOW: "relay connections test {connection} --probe",
     DLQ: "relay queues list",
     BEHIND: "relay queues list",
 }

@@ -152,7 +152,8 @@ class Watching:
     def status(self, question: AskStatus) -> Status:  # noqa: ARG002 - it has no arguments
         """Look at everything, at nothing twice."""
         unread: list[str] = []
-        listing = self._settings.exports()
+        # What was removed just now is not shown as invalid.
+        listing = self._settings.exports(fresh=True)
         inventory, timetable = Inventory(), None
         try:
             inventory = self._inventory()
