@@ -246,7 +246,8 @@ class ImportingWorld(World):
 
     def _bring_a_page(self) -> None:
         page, given = self._pages.pop(self.chance.randrange(len(self._pages)))
-        now = self.time
+        # No two sets are of one time.
+        now = self.time + timedelta(microseconds=len(self.posted) + 1)
         told = [
             replace(one, received_at=now, memberships=[MembershipChange(PAGED, True, now)], attributes={"name": "B"})
             for one in given
@@ -396,7 +397,8 @@ class ImportingWorld(World):
         ]
         later = [(at, is_exit) for at, is_exit, _ in told if at > newest.at]
         is_unsure = any(at <= newest.at and was_late for at, _, was_late in told)
-        was_one = len({given.roots.get(one, one) for one in ids}) == 1
+        # An import that was superseded may have told that ids are one person, and not have made them one.
+        was_one = len({given.roots.get(one, one) for one in ids}) == 1 and profile.joined <= ids
         if profile.forgotten is not None or (not later and (is_unsure or not was_one)):
             return
         is_in = held is not None and held.realized
