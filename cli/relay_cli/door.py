@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Door(Protocol):
         ...
 
     def secret(self, kind: str, name: str) -> Mapping[str, str] | None:
-        """Return the fields of a source or a connection, None where there is none."""
+        """Return the fields of a source or a connection, None where there is none; BeingDeleted when it was removed."""
         ...
 
     def put_secret(self, kind: str, name: str, fields: Mapping[str, str], *, new: bool) -> None:
@@ -70,6 +70,10 @@ class Door(Protocol):
 
     def delete_secret(self, kind: str, name: str) -> None:
         """Schedule a source or a connection for deletion, which can be taken back for 30 days."""
+        ...
+
+    def restore_secret(self, kind: str, name: str) -> None:
+        """Take the deletion of a source or a connection back; nothing happens where there is none to take back."""
         ...
 
     def export_keys(self) -> Sequence[str]:
@@ -101,7 +105,7 @@ class Door(Protocol):
         ...
 
     def put_schedule(self, key: str, expression: str, timezone: str) -> None:
-        """Give an export a schedule of its own, or change it."""
+        """Give an export a schedule of its own, or change when it starts: all else about it stays as it is."""
         ...
 
     def delete_schedule(self, key: str) -> None:
@@ -113,7 +117,7 @@ class Door(Protocol):
         ...
 
     def messages(self, queue: str, most: int) -> Sequence[QueueMessage]:
-        """Return messages of a queue, as many as show themselves; they stay there."""
+        """Return messages of a queue, as many as show themselves: others may be hidden. They stay there."""
         ...
 
     def redrive(self, dead_letters: str, queue: str) -> Iterator[int]:
@@ -125,6 +129,14 @@ class Door(Protocol):
 
     def purge(self, queue: str) -> None:
         """Delete all messages of a queue."""
+        ...
+
+    def put_object(self, key: str, body: bytes | BinaryIO) -> None:
+        """Write an object into the stack's bucket, whole or not at all; at most 5 GB."""
+        ...
+
+    def delete_object(self, key: str) -> None:
+        """Delete an object of the stack's bucket; nothing where there is none."""
         ...
 
     def post(self, source: str, body: bytes, headers: Mapping[str, str]) -> Posted:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from relay.domain import moments
 from relay.domain.problems import QuestionProblem
-from relay.domain.segment_imports import SegmentImport
+from relay.domain.segment_imports import ImportState, SegmentImport
 from relay.stores import segment_imports
 from relay.stores.database import Database
 from relay.workers.operators.protocol import Answer, Question
@@ -56,6 +56,7 @@ class ImportPicture(Answer):
     at: str = Field(description="The set's time: who was in the segment then is replaced, what is newer stays.")
     begun_at: str
     ended_at: str | None
+    applied: int | None = Field(description="How many of the rows are stored so far, while it is `applying`.")
     counts: dict[str, int]
     broken: list[BrokenRowPicture] = Field(description="The first broken rows; `counts` has them all.")
     confirmed_by: str | None
@@ -89,11 +90,11 @@ class Importing:
     def list(self, question: ListImports) -> Imports:
         """List the last imports."""
         found = segment_imports.latest(self._database, question.segment, question.limit)
-        return Imports(imports=list(map(_picture, found)))
+        return Imports(imports=list(map(picture, found)))
 
     def show(self, question: ShowImport) -> ImportPicture:
         """Show one import."""
-        return _picture(self._import(question.id))
+        return picture(self._import(question.id))
 
     def confirm(self, question: ConfirmImport) -> Done:
         """Confirm an import, or say why that cannot be."""
@@ -115,7 +116,8 @@ class Importing:
         return found
 
 
-def _picture(one: SegmentImport) -> ImportPicture:
+def picture(one: SegmentImport) -> ImportPicture:
+    """Return an import as it is shown."""
     return ImportPicture(
         id=one.id,
         segment=one.segment,
@@ -124,6 +126,7 @@ def _picture(one: SegmentImport) -> ImportPicture:
         at=moments.text(one.at),
         begun_at=moments.text(one.begun_at),
         ended_at=None if one.ended_at is None else moments.text(one.ended_at),
+        applied=one.cursor if one.state is ImportState.APPLYING else None,
         counts=dict(one.counts),
         broken=[BrokenRowPicture(part=part, line=line, reason=why) for part, line, why in one.faults],
         confirmed_by=one.confirmed_by,
