@@ -43,6 +43,7 @@ from relay.stores.assignments import Stored
 from relay.stores.database import MAX_TRANSACTION, Database, Write
 from relay.stores.profiles import Saved
 from relay.stores.waits import ForgetWait
+from relay.workers.dead_changes import DeadChanges, Search
 
 AT_MOST: Final = timedelta(days=28)
 """How long an export that is paused, stopped or invalid is waited for: a request has to be met within a month.
@@ -65,7 +66,10 @@ NEEDS_RUN: Final = "a run has to be let through first"
 UNDER_WAY: Final = "it is under way"
 
 SEGMENT_INDEX: Final = "segment index"
+DEAD_LETTERS: Final = "dead-letter queue of changes"
 """What is waited for where it is no export."""
+
+NOT_SEEN: Final = "it was not looked through to the end: others look at it, or it is long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ class Progress:
     profile: Profile
     forgotten: Forgotten
     waiting: Mapping[str, str] = field(default_factory=dict)
+    is_queue_seen: bool = True
+    """Whether all of the dead-letter queue of changes was looked at."""
 
     @property
     def is_done(self) -> bool:
@@ -86,12 +92,19 @@ class Forgetting:
     """Forgets people. `listing` is read once a tick, or once a question."""
 
     def __init__(
-        self, database: Database, settings: Settings, keyed: KeyedHash, enqueuer: Enqueuer, clock: Clock
+        self,
+        database: Database,
+        settings: Settings,
+        keyed: KeyedHash,
+        enqueuer: Enqueuer,
+        dead_changes: DeadChanges,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._settings = settings
         self._keyed = keyed
         self._enqueuer = enqueuer
+        self._dead_changes = dead_changes
         self._clock = clock
 
     def begin(self, profile_id: str, how: Forget) -> Profile | None:
@@ -124,25 +137,64 @@ class Forgetting:
     def _see_to(self, stored: Profile) -> None:
         waits.put(self._database, [ForgetWait(self._clock.now() + SOON, stored.source, stored.id)])
 
-    def due(self, due: Sequence[ForgetWait], listing: Listing) -> None:
-        """Go on with people whose wait is over, and note when to look again; the caller drops the waits."""
+    def due(self, due: Sequence[ForgetWait], listing: Listing) -> dict[ForgetWait, Exception]:
+        """Go on with people whose wait is over, and note when to look again; return with whom that failed, and why.
+
+        The caller drops the waits of the others.
+        """
         now, again = self._clock.now(), []
+        failed: dict[ForgetWait, Exception] = {}
+        people: dict[ForgetWait, Profile] = {}
         for wait in due:
-            progress = self.step(wait.profile, listing)
-            if progress is not None and not progress.is_done:
-                again.append(ForgetWait(now + _pause(now - progress.forgotten.at), wait.source, wait.profile))
+            try:
+                if (stored := self._forgotten(wait.profile)) is not None:
+                    people[wait] = stored
+            except Exception as error:  # noqa: BLE001 - one profile must hold up no other
+                failed[wait] = error
+        search = self._search(list(people.values()))
+        for wait, stored in people.items():
+            try:
+                progress = self._go_on(stored, listing, search)
+            except Exception as error:  # noqa: BLE001 - one profile must hold up no other
+                failed[wait] = error
+            else:
+                if not progress.is_done:
+                    again.append(ForgetWait(now + _pause(now - progress.forgotten.at), wait.source, wait.profile))
         waits.put(self._database, again)
+        return failed
 
     def step(self, profile_id: str, listing: Listing) -> Progress | None:
         """Do what can be done now for whoever an id stands for; None when the person was not forgotten."""
+        stored = self._forgotten(profile_id)
+        return None if stored is None else self._go_on(stored, listing, self._search([stored]))
+
+    def _forgotten(self, profile_id: str) -> Profile | None:
         found = profiles.follow(self._database, [profile_id])
         stored = found[profiles.root_of(profile_id, found)]
-        if not isinstance(stored, Profile) or stored.forgotten is None:
-            return None
+        return stored if isinstance(stored, Profile) and stored.forgotten is not None else None
+
+    def _search(self, people: Sequence[Profile]) -> Search:
+        """Remove from the dead-letter queue what people said until they were forgotten, and count it."""
+        search = self._dead_changes.remove(people)
+        for one in people:
+            if one.forgotten is not None and (removed := search.removed.get(one.id)):
+                self._database.write([forgettings.counted(one.id, one.forgotten, {"dead_letters": removed})])
+        return search
+
+    def _go_on(self, stored: Profile, listing: Listing, search: Search) -> Progress:
         forgotten = stored.forgotten
-        if not stored.is_tombstone:
-            # Something newer came. What the former person is assigned is the newcomer's business: a look compares.
-            return Progress(stored, forgotten)
+        assert forgotten is not None  # noqa: S101 - `_forgotten` has seen to it
+        waiting = {} if search.is_all_seen or self._is_too_late(forgotten) else {DEAD_LETTERS: NOT_SEEN}
+        # Something newer may have come. What the former person is assigned is the newcomer's business: a look compares.
+        if stored.is_tombstone:
+            in_tables = self._from_tables(stored, forgotten, listing)
+            if not in_tables:
+                forgettings.end(self._database, stored.id, forgotten, self._clock.now())
+            waiting |= in_tables
+        return Progress(stored, forgotten, waiting, search.is_all_seen)
+
+    def _from_tables(self, stored: Profile, forgotten: Forgotten, listing: Listing) -> dict[str, str]:
+        """Remove what the tables hold; return what is waited for, and why."""
         found = profiles.follow(self._database, {stored.id, *stored.joined})
         ids = sorted(one for one in {stored.id, *stored.joined} if profiles.root_of(one, found) == stored.id)
         keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
@@ -150,10 +202,7 @@ class Forgetting:
         self._forget_defects(stored.id, forgotten, keys, ids)
         if traced := traces.forget(self._database, ids):
             self._database.write([forgettings.counted(stored.id, forgotten, {"traces": traced})])
-        waiting |= self._from_exports(stored, forgotten, keys, ids, listing)
-        if not waiting:
-            forgettings.end(self._database, stored.id, forgotten, self._clock.now())
-        return Progress(stored, forgotten, waiting)
+        return waiting | self._from_exports(stored, forgotten, keys, ids, listing)
 
     def _is_out_of_the_index(self, profile: Profile, forgotten: Forgotten, ids: Sequence[str]) -> bool:
         """Remove the entries of the segment index; return False when somebody else wrote the profile meanwhile.
@@ -205,11 +254,14 @@ class Forgetting:
     def _is_over(self, key: str, forgotten: Forgotten) -> bool:
         """Return whether nobody will let the person leave."""
         now = self._clock.now()
-        if now - forgotten.at >= AT_MOST:
+        if self._is_too_late(forgotten):
             return True
         registered = registry.load(self._database).get(key)
         since = None if registered is None else registered.missing_since
         return since is not None and now - since >= QUIET_AFTER
+
+    def _is_too_late(self, forgotten: Forgotten) -> bool:
+        return self._clock.now() - forgotten.at >= AT_MOST
 
     def _why(self, key: str, export: Export | None) -> str:
         if export is None:
