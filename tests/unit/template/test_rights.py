@@ -23,7 +23,7 @@ from relay.stores import assignments, breakers, closed_sets, defects, runs
 from relay.stores.database import Item, Key, Put, Table, Write
 from relay.stores.defects import Defect
 from relay.stores.dynamodb import _Way, _way
-from relay.workers.forgetting import AT_MOST
+from relay.stores.forgettings import AT_MOST
 from relay.workers.leftovers import KEPT
 from relay.workers.operators.protocol import Level
 from relay.workers.operators.questions import QUESTIONS

@@ -13,7 +13,8 @@ from relay.domain.problems import Busy
 from relay.queues import Message
 from relay.stores import forgettings, profiles
 from relay.stores.database import Key, Table, Update
-from relay.workers.forgetting import AT_MOST, DEAD_LETTERS, Forgetting
+from relay.stores.forgettings import AT_MOST
+from relay.workers.forgetting import DEAD_LETTERS, Forgetting
 from tests.fakes.bench import MINUTE, VIP, Bench, person
 
 ANN = "ann@x.example"

@@ -41,13 +41,10 @@ from relay.stores import (
 )
 from relay.stores.assignments import Stored
 from relay.stores.database import MAX_TRANSACTION, Database, Write
+from relay.stores.forgettings import AT_MOST
 from relay.stores.profiles import Saved
 from relay.stores.waits import ForgetWait
 from relay.workers.dead_changes import DeadChanges, Search
-
-AT_MOST: Final = timedelta(days=28)
-"""How long an export that is paused, stopped or invalid is waited for: a request has to be met within a month.
-https://gdpr-info.eu/art-12-gdpr/"""
 
 QUIET_AFTER: Final = timedelta(hours=1)
 """How long after its settings were deleted nobody works for an export any more."""
@@ -81,6 +78,8 @@ class Progress:
     waiting: Mapping[str, str] = field(default_factory=dict)
     is_queue_seen: bool = True
     """Whether all of the dead-letter queue of changes was looked at."""
+    assigned_before: Sequence[str] = ()
+    """The exports (their keys) that have assigned something since before the forgetting."""
 
     @property
     def is_done(self) -> bool:
@@ -184,25 +183,45 @@ class Forgetting:
     def _go_on(self, stored: Profile, listing: Listing, search: Search) -> Progress:
         forgotten = stored.forgotten
         assert forgotten is not None  # noqa: S101 - `_forgotten` has seen to it
-        waiting = {} if search.is_all_seen or self._is_too_late(forgotten) else {DEAD_LETTERS: NOT_SEEN}
-        # Something newer may have come. What the former person is assigned is the newcomer's business: a look compares.
-        if stored.is_tombstone:
-            in_tables = self._from_tables(stored, forgotten, listing)
-            if not in_tables:
-                forgettings.end(self._database, stored.id, forgotten, self._clock.now())
-            waiting |= in_tables
-        return Progress(stored, forgotten, waiting, search.is_all_seen)
-
-    def _from_tables(self, stored: Profile, forgotten: Forgotten, listing: Listing) -> dict[str, str]:
-        """Remove what the tables hold; return what is waited for, and why."""
         found = profiles.follow(self._database, {stored.id, *stored.joined})
         ids = sorted(one for one in {stored.id, *stored.joined} if profiles.root_of(one, found) == stored.id)
-        keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
         waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {SEGMENT_INDEX: UNDER_WAY}
-        self._forget_defects(stored.id, forgotten, keys, ids)
         if traced := traces.forget(self._database, ids):
             self._database.write([forgettings.counted(stored.id, forgotten, {"traces": traced})])
-        return waiting | self._from_exports(stored, forgotten, keys, ids, listing)
+        keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
+        held = self._assigned(keys, ids)
+        if stored.is_tombstone or forgettings.to_be_deleted(self._database, [stored], self._clock.now()):
+            self._forget_defects(stored.id, forgotten, keys, ids)
+            waiting |= self._from_exports(stored, forgotten, held, listing)
+        if not waiting:
+            forgettings.end(self._database, stored.id, forgotten, self._clock.now())
+            if not stored.is_tombstone:
+                self._look_at_newcomer(stored, listing)
+        if not search.is_all_seen and not self._is_too_late(forgotten):
+            waiting[DEAD_LETTERS] = NOT_SEEN
+        before = [
+            key
+            for key, of_key in held.items()
+            if any((one.assignment.since or forgotten.at) <= forgotten.at for one in of_key.values())
+        ]
+        return Progress(stored, forgotten, waiting, search.is_all_seen, before)
+
+    def _look_at_newcomer(self, stored: Profile, listing: Listing) -> None:
+        """Have exports look at whoever came back: what the former person is assigned still, the look compares."""
+        self._enqueuer.look(
+            Due(export.connection, export.name, export.version, stored.id)
+            for export in listing.valid.values()
+            if export.active and export.stream
+        )
+
+    def _assigned(self, keys: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, Stored]]:
+        """Return what exports have assigned under ids, by export and id; only where there is something."""
+        found = {}
+        for key in keys:
+            held = {one: stored for one, stored in assignments.load(self._database, key, ids).items() if stored.version}
+            if held:
+                found[key] = held
+        return found
 
     def _is_out_of_the_index(self, profile: Profile, forgotten: Forgotten, ids: Sequence[str]) -> bool:
         """Remove the entries of the segment index; return False when somebody else wrote the profile meanwhile.
@@ -212,7 +231,9 @@ class Forgetting:
         """
         version = profile.version
         of_source = [one.id for one in segments.catalogue(self._database) if one.id.startswith(f"{profile.source}/")]
-        held = segments.held(self._database, [(segment, one) for segment in of_source for one in ids])
+        places = [(segment, one) for segment in of_source for one in ids]
+        newer = {(segment, profile.id) for segment, one in profile.memberships.items() if one.realized}
+        held = [place for place in segments.held(self._database, places) if place not in newer]
         most = MAX_TRANSACTION - 2
         for start in range(0, len(held), most):
             part = held[start : start + most]
@@ -231,15 +252,12 @@ class Forgetting:
                 self._database.write([forgettings.counted(profile, forgotten, {"set_aside": len(removed)})])
 
     def _from_exports(
-        self, profile: Profile, forgotten: Forgotten, keys: Iterable[str], ids: Sequence[str], listing: Listing
+        self, profile: Profile, forgotten: Forgotten, assigned: Mapping[str, Mapping[str, Stored]], listing: Listing
     ) -> dict[str, str]:
         """Have every export let the person go; return those that have yet to, and why."""
         waiting: dict[str, str] = {}
         due: list[Due] = []
-        for key in keys:
-            held = {one: stored for one, stored in assignments.load(self._database, key, ids).items() if stored.version}
-            if not held:
-                continue
+        for key, held in assigned.items():
             if self._is_over(key, forgotten):
                 if not self._leave_behind(key, profile, forgotten, held):
                     waiting[key] = UNDER_WAY

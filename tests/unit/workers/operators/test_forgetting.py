@@ -192,16 +192,6 @@ def backups_until(answer: Any) -> Any:
     return moments.parse(until)
 
 
-def test_who_came_back_before_the_destination_was_asked_to_delete_is_told(bench: Bench) -> None:
-    at = ask(bench, at_destinations=True)["at"]
-    bench.clock.time += MINUTE
-    bench.store(4, email=ANN, name="Ann")
-    bench.work_off()
-    answer = ask(bench, at_destinations=True, since=at)
-    assert bench.tool.deleted == []
-    assert [one["where"] for one in answer["remains"] if "came back" in one["what"]] == ["destinations"]
-
-
 def test_a_change_that_forgets_is_done_by_route_and_the_clock(bench: Bench) -> None:
     change = Change((person(4),), bench.clock.now(), forget=Forget.AT_DESTINATIONS)
     body = changes.to_json(ChangeBatch("b", "shop", [change]))

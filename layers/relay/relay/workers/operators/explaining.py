@@ -275,6 +275,8 @@ def _nobody(found: Found, asked: str, sources: Sequence[str]) -> str:
 def _first(profile: Profile, stands: Sequence[tuple[Standing, str]], *, is_known: bool) -> Iterator[str]:
     if profile.is_tombstone and profile.forgotten is not None:
         yield sentences.of_forgotten(profile.forgotten.at, stands)
+    elif profile.forgotten is not None and any(one.is_forgotten for one, _ in stands):
+        yield sentences.of_deleted_first(profile.forgotten.at, stands)
     elif is_known:
         yield sentences.overall(stands)
 

@@ -12,7 +12,7 @@ from relay.domain import moments
 from relay.domain.changes import Forget
 from relay.domain.exports import Export
 from relay.domain.problems import QuestionProblem
-from relay.domain.profiles import Profile
+from relay.domain.profiles import Forgotten, Profile
 from relay.reconcile import forgetting as ends
 from relay.settings.settings import Settings
 from relay.stores import forgettings
@@ -176,9 +176,8 @@ class ForgettingOnRequest:
             yield Remains(where=DEAD_LETTERS, what=what, until=until(DEAD_MESSAGES_KEPT))
         yield Remains(where="segment files", what="whatever the platform wrote", until=until(FILES_KEPT))
         yield Remains(where="backups of the tables", what="all that was stored", until=until(BACKUPS_KEPT))
-        if progress.forgotten.at_destinations and not progress.profile.is_tombstone:
-            what = "the contact or user of whoever came back with something newer: it is not deleted"
-            yield Remains(where="destinations", what=what, until=None)
+        if progress.is_done and not progress.profile.is_tombstone:
+            yield from (_left_to_the_newcomer(key, progress.forgotten) for key in progress.assigned_before)
         for export in sorted(exports, key=lambda one: one.key):
             how_long = self._destinations(export.destination).kept_after_delete
             if (export.key, ends.DELETED) in kept.departures and how_long is not None:
@@ -187,6 +186,13 @@ class ForgettingOnRequest:
             elif progress.forgotten.at_destinations and (export.key, ends.LEFT) in kept.departures:
                 what = "the contact or user: the vendor's API deletes nobody; delete it there"
                 yield Remains(where=export.key, what=what, until=None)
+
+
+def _left_to_the_newcomer(export: str, forgotten: Forgotten) -> Remains:
+    what = "identities that it has assigned, until it works and looks at whoever came back"
+    if forgotten.at_destinations:
+        what += "; the contact or user was not deleted, because it did not work for 28 days: delete it there"
+    return Remains(where=export, what=what, until=None)
 
 
 def _removed(progress: Progress, kept: Kept) -> Iterator[Removed]:
