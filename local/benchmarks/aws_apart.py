@@ -75,7 +75,7 @@ class Aws:
             "RELAY_PREFIX": PREFIX,
             "RELAY_CHANGES_QUEUE": f"{QUEUES}/{PREFIX}-changes",
             "POWERTOOLS_SERVICE_NAME": function,
-            "POWERTOOLS_METRICS_NAMESPACE": "AudienceRelay",
+            "POWERTOOLS_METRICS_NAMESPACE": PREFIX,
         }
 
 

@@ -176,7 +176,7 @@ def _environment(url: str, bundle: Path) -> dict[str, str]:
         "RELAY_PREFIX": "audience-relay",
         "RELAY_CHANGES_QUEUE": "https://sqs.eu-west-1.amazonaws.com/123456789012/audience-relay-changes",
         "POWERTOOLS_SERVICE_NAME": "ingest",
-        "POWERTOOLS_METRICS_NAMESPACE": "AudienceRelay",
+        "POWERTOOLS_METRICS_NAMESPACE": "audience-relay",
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "LANG": "C.UTF-8",
     }

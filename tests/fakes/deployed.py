@@ -21,7 +21,7 @@ class FakeAws:
         """Queues and functions that AWS does not answer for."""
         self.libraries: dict[str, int] = {}
         """Versions of the library by function; one that is not named has version 7."""
-        self.metrics: dict[tuple[str, str], float] = {}
+        self.metrics: dict[tuple[str, str, str], float] = {}
         """Values by metric and last dimension."""
         self.is_silent = False
         """Whether CloudWatch refuses."""
@@ -58,6 +58,6 @@ class FakeAws:
         results = []
         for query in MetricDataQueries:
             metric = query["MetricStat"]["Metric"]
-            value = self.metrics.get((metric["MetricName"], metric["Dimensions"][-1]["Value"]))
+            value = self.metrics.get((metric["Namespace"], metric["MetricName"], metric["Dimensions"][-1]["Value"]))
             results.append({"Id": query["Id"], "Values": [] if value is None else [value]})
         return {"MetricDataResults": results}

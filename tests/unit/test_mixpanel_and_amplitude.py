@@ -80,10 +80,11 @@ class TestMixpanel:
 
     def test_a_page_that_cannot_be_placed_is_refused(self) -> None:
         table: list[dict[str, Any]] = [
-            {"mixpanel_session_id": None},
+            {"mixpanel_session_id": 5},
             {"mixpanel_session_id": "\ud800"},
             {"mixpanel_session_id": "x" * 2_000},
-            {"page_info": None},
+            {"page_info": []},
+            {"page_info": {"total_pages": "many", "page_count": 1}},
             {"page_info": {"total_pages": 1, "page_count": 2}},
             {"page_info": {"total_pages": 1, "page_count": 0}},
             {"page_info": {"total_pages": True, "page_count": True}},
@@ -167,11 +168,11 @@ class TestAmplitude:
         table: list[Any] = [
             [],
             {**body, "cohort_id": None},
-            {**body, "in_cohort": "true"},
+            {**body, "in_cohort": "yes"},
             {**body, "users": {}},
             {**body, "computed_time": "yesterday"},
             {**body, "computed_time": "9" * 40},
-            {**body, "computed_time": None},
+            {**body, "computed_time": []},
         ]
         for one in table:
             with example(one), pytest.raises(Refusal) as refused:

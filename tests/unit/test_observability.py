@@ -85,7 +85,7 @@ def test_a_count_is_an_embedded_metric(capsys: pytest.CaptureFixture[str], monke
 
     accepted, delivered = map(json.loads, capsys.readouterr().out.splitlines())
     (directive,) = accepted["_aws"]["CloudWatchMetrics"]
-    assert directive["Namespace"] == "AudienceRelay"
+    assert directive["Namespace"] == "audience-relay"
     assert directive["Metrics"][0]["Name"] == "ChangesAccepted"
     assert accepted["source"] == "shop"
     assert "profile" not in delivered

@@ -58,7 +58,7 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
     named: dict[str, list[object]] = {}
     settings: int | None = None
     obstacles: list[str] = []
-    before, passed = 0, False
+    before, passed, cancelled = 0, False, None
     with relay.screen.progress(f"plan of {export}", relay.now, SAY_EVERY) as move:
         for page in relay.pages("plan", export=export, first=first):
             if settings is not None and page["settings"] != settings:
@@ -70,7 +70,7 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
                 kept += ids[: first - len(kept)]
             obstacles += [one for one in page["obstacles"] if one not in obstacles]
             before += page["assigned_before"]
-            passed = page["passed_guard"]
+            passed, cancelled = page["passed_guard"], page["cancelled"]
             move(None, f"{number(counts['selected'])} profiles, {number(counts['leave'])} would leave")
     return {
         "format": FORMAT,
@@ -81,5 +81,6 @@ def _gathered(relay: Relay, export: str, first: int) -> Answer:
         "first": named,
         "assigned_before": before,
         "passed_guard": passed,
+        "cancelled": cancelled,
         "obstacles": obstacles,
     }

@@ -177,7 +177,8 @@ def confirm(run: str, /, *, yes: bool = False, relay: Injected) -> None:
     leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
     question = f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
     relay.person.agrees(question, said_before=yes, helps=f"relay runs confirm {name} --yes")
-    _done(relay, "confirm", name, f"Run {name} is confirmed: it takes its leavers out.")
+    said = f"Run {name} is confirmed: it takes its leavers out."
+    relay.screen.show(_done(relay, "confirm", name), [Line(Cell(said, Tone.GOOD))])
 
 
 @app.command
@@ -190,7 +191,8 @@ def cancel(run: str, /, *, relay: Injected) -> None:
         The run, or an export (connection/export) whose last run is meant.
     """
     name = run_of(relay, run)
-    _done(relay, "cancel", name, f"Run {name} is cancelled.")
+    answer = _done(relay, "cancel", name)
+    relay.screen.show(answer, view.cancelled(name, answer))
 
 
 @app.command
@@ -229,11 +231,11 @@ def run_of(relay: Relay, name: str) -> str:
     return str(found[0]["run"])
 
 
-def _done(relay: Relay, question: str, run: str, said: str) -> None:
+def _done(relay: Relay, question: str, run: str) -> Answer:
     answer = relay.ask(question, run=run)
     if not answer["done"]:
         raise Failure(f"Run {run} was left as it is.", str(answer.get("reason") or ""), f"relay runs show {run}")
-    relay.screen.show(answer, [Line(Cell(said, Tone.GOOD))])
+    return answer
 
 
 def _follow(relay: Relay, run: str, timeout: float) -> int:

@@ -90,7 +90,8 @@ def _progress(run: Mapping[str, Any]) -> Iterator[str]:
     seconds = (points[-1][0] - points[0][0]).total_seconds()
     if seconds > 0:
         rate = points[-1][1] / seconds
-        yield f'<p class="soft">{number(points[-1][1])} profiles in {span(seconds)}: {rate:,.1f} a second.</p>'
+        looked = f"{number(points[-1][1])} profiles looked at in {span(seconds)}: {rate:,.1f} a second."
+        yield f'<p class="soft">{looked}</p>'
     yield "</section>"
 
 
@@ -107,10 +108,10 @@ def _calls(run: Mapping[str, Any]) -> Iterator[str]:
         if seconds is not None:
             allowed = limit["calls"] * max(seconds / limit["seconds"], 1.0)
             rule = f"{number(limit['calls'])} in {span(limit['seconds'])}"
-            yield from _meter(calls, allowed, f"of what {what} allows ({rule}) over the time that the run took")
+            yield from _meter(calls, allowed, f"of the limit of {what} ({rule}) over the time that the run took")
         if limit.get("a_day") and limit.get("used_today") is not None:
             used, most = limit["used_today"], limit["a_day"]
-            yield from _meter(used, most, f"of the calls of today that {what} allows ({number(most)}), by all runs")
+            yield from _meter(used, most, f"of the calls of a day of {what} ({number(most)}), used today by all runs")
     yield "</section>"
 
 

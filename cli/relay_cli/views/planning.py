@@ -58,7 +58,10 @@ def _notes(plan: Mapping[str, Any]) -> Iterator[str]:
     """Yield what may keep a run from doing what is planned."""
     for obstacle in plan["obstacles"]:
         yield f"A run would not start now: {obstacle}."
-    if plan["counts"].get("leave") and not plan["passed_guard"]:
+    if plan["counts"].get("leave") and plan["cancelled"]:
+        cancelled = f"Run {plan['cancelled']} was cancelled while it took leavers out"
+        yield f"{cancelled}: another one waits for a confirmation."
+    elif plan["counts"].get("leave") and not plan["passed_guard"]:
         yield "No run under these settings took anybody out yet: it may wait for a confirmation."
 
 

@@ -109,6 +109,20 @@ def _table(runs: Sequence[Run], now: datetime) -> Table:
     return Table(names, rows, numbers=frozenset({"took", "selected", *columns}))
 
 
+def cancelled(run: str, answer: Mapping[str, Any]) -> Iterator[Part]:
+    """Show that a run is cancelled: what it had done of its leavers, and what happens next."""
+    yield Line(Cell(f"Run {run} is cancelled.", Tone.GOOD))
+    removed, left = answer["removed"], answer["left"]
+    if removed or left:
+        yield Line(f"Taken out: {number(removed)}. Still there of those who were to leave: {number(left)}.")
+    if removed and left:
+        yield Line("The next run waits for a confirmation before it takes anybody out, however few are left.")
+    if answer["requested"]:
+        yield Line(Cell("Another run is requested, and starts by itself in a minute or two.", Tone.WARN))
+    else:
+        yield Line("What is not done is left to the next run.")
+
+
 def one(run: Run, now: datetime, *, is_stopped: bool = False) -> Iterator[Part]:
     """Show one run with its ledger: one sentence first, then the facts.
 
@@ -210,9 +224,12 @@ def progress(run: Run) -> tuple[float | None, str]:
     part = run.get("share")
     if part is None and expected:
         part = min(1.0, done / expected)
-    rejected = counts.get("rejected", 0)
-    said = f"{number(selected)} profiles"
-    return part, f"{said}, {number(rejected)} rejected" if rejected else said
+    said = [f"{number(selected)} profiles"]
+    if rejected := counts.get("rejected", 0):
+        said.append(f"{number(rejected)} rejected")
+    if part == 1 and (open_still := counts.get("outstanding", 0) + counts.get("leaving_outstanding", 0)):
+        said.append(f"{number(open_still)} wait for the destination")
+    return part, ", ".join(said)
 
 
 def pace(first: Run, shown: Run) -> str:
@@ -225,7 +242,7 @@ def pace(first: Run, shown: Run) -> str:
         return ""
     (before, _), (part, _) = progress(first), progress(shown)
     done = shown["counts"].get("selected", 0) - first["counts"].get("selected", 0)
-    said = f", {done / passed:,.0f}/s" if done > 0 else ""
+    said = f", {done / passed:,.0f}/s" if done > 0 and part != 1 else ""
     if before is None or part is None or not before < part < 1:
         return said
     return f"{said}, {span(passed * (1 - part) / (part - before))} left in this phase"

@@ -17,7 +17,6 @@ from relay.clock import Clock
 
 LOOKS_BACK: Final = timedelta(minutes=5)
 """The span of a rate. CloudWatch shows a minute some two minutes after it is over."""
-NAMESPACE: Final = "AudienceRelay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +123,9 @@ class Deployed:
 
     def rates(self, sources: Sequence[str]) -> dict[str, float | None]:
         """Return how many changes a minute each source sent of late."""
+        namespace = names.metrics_namespace(self._prefix)
         queries = [
-            _query(NAMESPACE, "ChangesAccepted", {"service": "ingest", "source": source}, "Sum") for source in sources
+            _query(namespace, "ChangesAccepted", {"service": "ingest", "source": source}, "Sum") for source in sources
         ]
         minutes = LOOKS_BACK / timedelta(minutes=1)
         sums = self._metrics(queries)

@@ -39,6 +39,11 @@ def segments_queue(prefix: str) -> str:
     return f"{prefix}-segments"
 
 
+def metrics_namespace(prefix: str) -> str:
+    """Return the CloudWatch namespace of the stack's metrics, so that two stacks of an account do not add theirs up."""
+    return prefix
+
+
 def schedule_group(prefix: str) -> str:
     """Return the name of the group that holds exports' own schedules."""
     return prefix

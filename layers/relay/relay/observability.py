@@ -18,7 +18,7 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from relay.domain.problems import Busy, Problem
 from relay.version import VERSION
 
-DEFAULT_NAMESPACE = "AudienceRelay"
+DEFAULT_NAMESPACE = "audience-relay"
 """The metrics' namespace where POWERTOOLS_METRICS_NAMESPACE names none."""
 MAX_TEXT = 300
 MAX_LISTED = 500

@@ -63,6 +63,19 @@ def test_a_run_is_followed_to_its_end(relay: Terminal, door: FakeDoor) -> None:
     ]
 
 
+def test_a_run_that_waits_for_the_destination_says_for_how_many_and_no_rate(relay: Terminal, door: FakeDoor) -> None:
+    looks = [
+        run(state="running", counts={"selected": 400 + 40 * look, "outstanding": 400}, seconds=2 * look, share=share)
+        for look, share in enumerate([0.8] + [1.0] * 9)
+    ]
+    shown = iter([*looks, run()])
+    door.answers["show"] = lambda _: next(shown)
+
+    said = relay("runs", "show", "01RUN2", "--follow").err
+
+    assert "100%, 720 profiles, 400 wait for the destination\n" in said
+
+
 def test_a_run_is_followed_with_a_bar_on_a_terminal(relay: Terminal, door: FakeDoor) -> None:
     shown = iter([run(state="running", share=0.25), run()])
     door.answers |= {"run": run(state="running"), "show": lambda _: next(shown)}
@@ -244,6 +257,22 @@ def test_a_run_is_cancelled(relay: Terminal, door: FakeDoor) -> None:
     assert waiting.state == "cancelled"
 
 
+@pytest.mark.parametrize("requested", [False, True])
+def test_cancelling_says_what_was_done_what_is_left_and_what_happens_next(
+    relay: Terminal, door: FakeDoor, requested: bool
+) -> None:
+    door.answers["cancel"] = {"done": True, "reason": None, "removed": 210, "left": 90, "requested": requested}
+
+    ended = relay("runs", "cancel", "01RUN2")
+
+    assert ended.lines[:3] == [
+        "Run 01RUN2 is cancelled.",
+        "Taken out: 210. Still there of those who were to leave: 90.",
+        "The next run waits for a confirmation before it takes anybody out, however few are left.",
+    ]
+    assert ("is requested" in ended.lines[3]) is requested
+
+
 NONE: Mapping[str, Any] = {"join": [], "change": [], "leave": [], "rejected": []}
 
 
@@ -415,10 +444,10 @@ def test_a_report_shows_the_flow_the_progress_the_calls_the_reasons_and_the_runs
     shown = " ".join(page.texts)
     for text in ("What became of everybody", "rejected: bounced", "600", "60.0 %", "How far it got", "12 calls"):
         assert text in shown
-    assert "0.7 % of what ActiveCampaign allows (5 in 1 s)" in shown
+    assert "0.7 % of the limit of ActiveCampaign (5 in 1 s)" in shown
     for text in ("mail bounces", "tried again daily", "has no address", "this one", "outstanding"):
         assert text in shown
-    assert "25.0 % of the calls of today that ActiveCampaign allows" in shown
+    assert "25.0 % of the calls of a day of ActiveCampaign" in shown
     # The flow and the progress, each for wide and narrow screens; three meters; three bars and five keys of columns.
     assert page.tags.count("svg") == 4 + 3 + 3 + 5
 

@@ -1,5 +1,6 @@
 """The guard: a run that would take out very many waits for a person."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -296,3 +297,60 @@ def test_whom_the_destination_keeps_makes_no_later_run_wait() -> None:
     assert again.state is RunState.FINISHED
     assert bench.counts(again)["kept_before"] == bench.counts(again)["kept"] == 101
     assert "110@x.example" not in bench.tool.holds()
+
+
+def a_few_left() -> tuple[Bench, Run]:
+    """Cancel a confirmed run when one of two shards is through, and the guard would let the rest go."""
+    bench = delivered(200)
+    for number in range(150):
+        bench.leave(number)
+    run = bench.full_run()
+    assert bench.stack.starter.confirm(bench.export, run.id, "an operator")
+    assert bench.consume(bench.queue.take()[0]) == []
+    bench.queue.take()
+    assert bench.stack.starter.cancel(run.id, "an operator")
+    assert len(bench.tool.holds()) == 125
+    bench.clock.time += HOUR
+    return bench, bench.run(run)
+
+
+def test_whom_a_cancelled_run_has_left_is_confirmed_again_however_few_they_are() -> None:
+    bench, cancelled = a_few_left()
+    held = bench.tool.holds()
+    for _ in range(2):
+        # A newer run that takes the place of one that waits waits as well.
+        run = bench.full_run()
+        assert run.state is RunState.NEEDS_CONFIRMATION
+        assert run.reason == (
+            f"run {cancelled.id} was cancelled while it took leavers out, and 75 are left: confirm the run"
+        )
+        assert bench.tool.holds() == held
+        bench.clock.time += HOUR
+    assert bench.stack.starter.confirm(bench.export, run.id, "an operator")
+    bench.work_off()
+    assert len(bench.tool.holds()) == 50
+    # What was confirmed is over: a few more may go by themselves.
+    bench.clock.time += HOUR
+    bench.leave(199)
+    assert bench.full_run().state is RunState.FINISHED
+    assert len(bench.tool.holds()) == 49
+
+
+def test_where_those_who_were_left_are_members_again_nothing_is_to_be_confirmed() -> None:
+    bench, _ = a_few_left()
+    for number in range(150):
+        bench.store(number)
+    assert bench.full_run().state is RunState.FINISHED
+    bench.clock.time += HOUR
+    bench.leave(0)
+    assert bench.full_run().state is RunState.FINISHED
+
+
+def test_many_runs_that_were_refused_meanwhile_make_nobody_forget_that_one_was_cancelled() -> None:
+    bench, cancelled = a_few_left()
+    for number in range(45):
+        bench.clock.time += MINUTE
+        refused = replace(cancelled, id=f"{bench.clock.now():%Y%m%dT%H%M%S}-{number}", state=RunState.REFUSED)
+        runs.refuse(bench.database, replace(refused, phase=Phase.ASK))
+    bench.clock.time += HOUR
+    assert bench.full_run().state is RunState.NEEDS_CONFIRMATION

@@ -1,8 +1,10 @@
 """Any other JSON, by expressions of the source's secret."""
 
 import json
+import re
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from relay.domain.problems import SettingsProblem
 from relay.problem_details import Refusal
 from relay.settings.sources import source_of
-from relay.sources.mapped import read
+from relay.sources.mapped import FIELDS, read
 from relay.sources.reading import Reading
 from tests.webhooks import json_values
 
@@ -28,31 +30,22 @@ def held(found: Reading) -> list[tuple[str, bool]]:
     return [(m.segment, m.realized) for one in found.profiles for m in one.memberships]
 
 
-SALESFORCE = {
-    "each": "events",
-    "identities": "{crm: PayloadCurrentValue.ContactId__c || PayloadPrevValue.ContactId__c}",
-    "attributes": "{email: PayloadCurrentValue.Email__c}",
-    "segment": "PayloadCurrentValue.Segment__c || PayloadPrevValue.Segment__c",
-    "in": "EventPrompt != 'DELETE'",
-    "at": "EventPublishDateTime",
-    "id": "Offset",
-}
-POSTHOG = {
-    "identities": "{posthog: person.id, email: person.properties.email}",
-    "attributes": "person.properties",
-    "segment": "event.properties.cohort",
-    "in": "event.event == 'cohort entered'",
-    "at": "event.timestamp",
-    "id": "event.uuid",
-}
-POWER_AUTOMATE = {
-    "each": "value",
-    "identities": "{crm: customerid}",
-    "attributes": "{email: emailaddress1, name: fullname}",
-    "segment": "body.segment",
-    "status": "body.status",
-    "at": "modifiedon",
-}
+PAGE = (Path(__file__).parents[3] / "docs/sources/mapped.md").read_text(encoding="utf-8")
+
+
+def recipe(platform: str) -> dict[str, str]:
+    """Return the expressions of a recipe, as its page has them."""
+    [section] = [one for one in PAGE.split("\n## ") if one.startswith(platform)]
+    found: dict[str, str] = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            keys, values = line.removeprefix("|").replace("\\|", "\0").split("|")[:2]
+            named = dict(zip(re.findall("`(.+?)`", keys), re.findall("`(.+?)`", values), strict=True))
+            found |= {key: value.replace("\0", "|") for key, value in named.items() if key in FIELDS}
+    return found
+
+
+SALESFORCE, POSTHOG, POWER_AUTOMATE = recipe("Salesforce"), recipe("PostHog"), recipe("Power Automate")
 
 
 @pytest.mark.parametrize("as_text", [False, True])
@@ -72,6 +65,7 @@ def test_the_recipe_for_data_actions_of_salesforce(as_text: bool) -> None:
     assert held(found) == [("any/vip", True), ("any/vip", False)]
     assert [one.identities for one in found.profiles] == [{"crm": ["003A"]}] * 2
     assert [one.webhook_id for one in found.profiles] == ["o-INSERT", "o-DELETE"]
+    assert [one.attributes for one in found.profiles] == [{"email": "kim@x.example"}] * 2, "an exit clears no address"
 
 
 def test_the_recipe_for_posthog() -> None:
@@ -88,6 +82,8 @@ def test_the_recipe_for_posthog() -> None:
     assert held(found) == [("any/power-users", True)]
     assert found.profiles[0].attributes == {"email": "kim@x.example", "plan": "gold"}
     assert found.profiles[0].at == datetime(2026, 2, 11, 8, 15, 30, tzinfo=UTC)
+    seen = reading({**body, "event": {"event": "$pageview", "properties": {"cohort": "power-users"}}}, **POSTHOG)
+    assert (held(seen), seen.profiles[0].ignored_memberships) == ([], 1)
 
 
 def test_the_recipe_for_power_automate() -> None:

@@ -119,7 +119,7 @@ def test_a_request_without_an_id_is_answered_with_ours() -> None:
     assert answered(found) == {
         "type": "audience_membership_change_response",
         "id": "q-1",
-        "timestamp_ms": 0,
+        "timestamp_ms": int(NOW.timestamp() * 1_000),
         "firehose_version": "",
         "suspend_subscription": False,
     }

@@ -13,7 +13,7 @@ from relay.observability import Count, Observability
 from tests.unit.template.expanding import Resources, Source, of
 
 ROOT = Path(__file__).parents[3]
-SEARCH = re.compile(r"""SEARCH\('\{([\w/,]+)\} (.*?)MetricName="(\w+)"', '(\w+)', \d+\)""")
+SEARCH = re.compile(r"""SEARCH\('\{([\w/,"${}]+)\} (.*?)MetricName="(\w+)"', '(\w+)', \d+\)""")
 OF_QUEUES = {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"}
 
 
@@ -31,7 +31,7 @@ def searched(resources: Resources) -> set[tuple[str, frozenset[str]]]:
         for (metric,) in widget["metrics"]:
             ((schema, terms, name, _),) = SEARCH.findall(metric["expression"])
             namespace, *dimensions = schema.split(",")
-            if namespace == "AudienceRelay":
+            if namespace == '"${Prefix}"':
                 found.add((name, frozenset(dimensions)))
             else:
                 assert (namespace, dimensions) == ("AWS/SQS", ["QueueName"])

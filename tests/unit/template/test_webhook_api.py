@@ -1,7 +1,9 @@
 """The door for webhooks: bounded where somebody asks for it."""
 
+import json
 import re
 
+from relay import problem_details
 from tests.unit.template.expanding import Resources, Source, of, target
 
 
@@ -49,3 +51,11 @@ def test_whatever_is_asked_reaches_ingest_and_gets_an_answer_of_ours(resources: 
     methods = {path: set(held) for path, held in api["Body"]["paths"].items()}
     every = {"get", "head", "post", "put", "patch", "delete", "options"}
     assert methods == {"/webhooks/{source}": {"post"}, "/{proxy+}": every}
+
+
+def test_the_address_without_a_path_is_answered_as_ingest_answers_other_paths(resources: Resources) -> None:
+    (api,) = of(resources, "AWS::ApiGateway::RestApi").values()
+    answer = api["Body"]["x-amazon-apigateway-gateway-responses"]["MISSING_AUTHENTICATION_TOKEN"]
+    ours = problem_details.no_source()
+    assert answer["statusCode"] == str(int(ours.status))
+    assert json.loads(answer["responseTemplates"]["application/json"]) == ours.body("$context.requestId")

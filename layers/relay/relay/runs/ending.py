@@ -13,6 +13,7 @@ from relay.domain.ledger import Column, LeaverColumn
 from relay.domain.runs import Phase, Run, RunState, Shard
 from relay.messages import Page
 from relay.reconcile.enqueue import Enqueuer
+from relay.runs.cancelled import cancelled_before
 from relay.stores import breakers, defects, owners, runs
 from relay.stores.database import Database
 
@@ -80,6 +81,11 @@ class Ending:
             self.remove_leavers(export, run, PLANNED)
         elif run.planned_leaving is not None:
             reason = f"{leaving} would leave, and the plan has {run.planned_leaving}: confirm the run or mend the data"
+            runs.change_state(self.database, run, RunState.NEEDS_CONFIRMATION, self.clock.now(), reason)
+        elif leaving and (cancelled := cancelled_before(self.database, run.export, run.id)) is not None:
+            reason = (
+                f"run {cancelled.id} was cancelled while it took leavers out, and {leaving} are left: confirm the run"
+            )
             runs.change_state(self.database, run, RunState.NEEDS_CONFIRMATION, self.clock.now(), reason)
         elif ledger.needs_confirmation(counts, passed=passed, streams=export.stream):
             assigned = counts.get("assigned", 0)

@@ -39,6 +39,11 @@ _IDENTITIES = "identityMap"
 _PREFIX = "xdm:"
 
 
+def realized_of(status: Any) -> bool | None:
+    """Return whether a status says that a profile is in the segment; None when it is no status. Case does not count."""
+    return STATUSES.get(status.lower()) if isinstance(status, str) else None
+
+
 def read(raw: bytes, source: Source, _: datetime) -> Reading:
     """Read one profile, an array, `{"profiles": [...]}`, or any of these one after the other.
 
@@ -120,8 +125,8 @@ class _ProfileReader:
             parts.leave_out(UNFIT_MEMBERSHIP, "must be an object with status and lastQualificationTime", *place)
             return None
         fields = {key.removeprefix(_PREFIX): value for key, value in given.items()}
-        status = fields.get("status")
-        if not isinstance(status, str) or status not in STATUSES:
+        realized = realized_of(fields.get("status"))
+        if realized is None:
             parts.leave_out(UNFIT_MEMBERSHIP, f"must be one of {', '.join(STATUSES)}", *place, "status")
             return None
         qualified = "lastQualificationTime"
@@ -129,7 +134,7 @@ class _ProfileReader:
         reference = None if at is None else parts.segment(segment, *place)
         if at is None or reference is None:
             return None
-        return MembershipChange(reference, STATUSES[status], at, name_of(fields.get("name")))
+        return MembershipChange(reference, realized, at, name_of(fields.get("name")))
 
     def _identities(self, key: str, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
         for namespace, entries in self._entries(UNFIT_IDENTITY, by_namespace, key):

@@ -14,6 +14,8 @@ A body is a profile, a list of profiles, or `{"profiles": [...]}`; a group has `
 | `attributes` | `{"value": x}` or the bare value; `{}` and null clear |
 | anything else | an attribute; a list of texts is a namespace of identities, too, where no other key names identities |
 
+A profile of nothing but attributes is taken inside `profiles` only: elsewhere it could be anything.
+
 The templates write no times, so a membership counts as of its receipt, but for `segmentMembership`.
 """
 
@@ -23,7 +25,7 @@ from typing import Any, Final
 
 from relay.domain.changes import Json, MembershipChange
 from relay.problem_details import InputError, pointer
-from relay.sources.adobe_http import STATUSES
+from relay.sources.adobe_http import STATUSES, realized_of
 from relay.sources.dialect import Source
 from relay.sources.json_body import documents
 from relay.sources.reading import (
@@ -38,6 +40,7 @@ from relay.sources.reading import (
     name_of,
     read_each,
 )
+from relay.sources.recognising import sender_of
 
 _GROUP: Final = ("audienceId", "segmentId", "audience_id", "segment_id", "audienceAlias", "segmentAlias")
 _GROUP_STATUS: Final = ("segmentStatus", "audienceStatus", "segment_status", "audience_status", "status", "action")
@@ -85,6 +88,7 @@ class _Profile:
         self, source: Source, place: Place, raw: Mapping[str, Json], group: Group, received_at: datetime
     ) -> None:
         self._namespaces = source.segment_namespaces
+        self._place = place
         self._raw = raw
         self._group = group
         self._parts = Parts(source.name, place, raw)
@@ -93,9 +97,8 @@ class _Profile:
 
     def incoming(self) -> Incoming:
         """Return the profile; raises Misshapen."""
-        if self._is_of_relay_json() or (
-            not self._raw.keys() & _OWN and not self._group.keys() & {*_GROUP} and not self._lists()
-        ):
+        is_rendered = bool(self._raw.keys() & _OWN) or bool(self._lists()) or self._has_bare_attributes()
+        if self._is_of_relay_json() or not is_rendered:
             self._parts.refuse("has neither identities nor segments of a template of Adobe's Destination SDK")
         memberships = [*self._grouped(), *self._added_and_removed(), *self._by_namespace()]
         return self._parts.incoming(
@@ -105,6 +108,10 @@ class _Profile:
             snapshot=False,
             ignored_memberships=self._ignored,
         )
+
+    def _has_bare_attributes(self) -> bool:
+        """The list around them makes it a template's profile: of attributes alone `profile_key` may name one."""
+        return "profiles" in self._place and sender_of(self._raw) is None
 
     def _is_of_relay_json(self) -> bool:
         return isinstance(self._raw.get("memberships"), list) and not self._raw.keys() & {*_SEGMENTS, _NAMES}
@@ -164,8 +171,8 @@ class _Profile:
                 continue
             for segment, given in self._entries(UNFIT_MEMBERSHIP, segments, key, namespace):
                 place = (key, namespace, segment)
-                status = given.get("status") if isinstance(given, dict) else None
-                if not isinstance(status, str) or status not in STATUSES:
+                realized = realized_of(given.get("status")) if isinstance(given, dict) else None
+                if realized is None:
                     self._parts.leave_out(UNFIT_MEMBERSHIP, f"must be one of {', '.join(STATUSES)}", *place, "status")
                     continue
                 qualified = given.get("lastQualificationTime")
@@ -176,7 +183,7 @@ class _Profile:
                 )
                 reference = self._parts.segment(segment, *place)
                 if at is not None and reference is not None:
-                    yield MembershipChange(reference, STATUSES[status], at, name_of(given.get("name")))
+                    yield MembershipChange(reference, realized, at, name_of(given.get("name")))
 
     def _identities(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -111,9 +111,10 @@ def _flaw(event: Any) -> tuple[Place, str] | None:
             return (key,), "must be a text that is not empty"
     if event["specversion"] != "1.0":
         return ("specversion",), "must be 1.0"
-    if "data" in event and "data_base64" in event:
+    binary = event.get("data_base64")
+    if "data" in event and binary is not None:
         return (), "must have data or data_base64, not both"
-    if "data" not in event and not isinstance(event.get("data_base64"), str):
+    if "data" not in event and not isinstance(binary, str):
         return (), "must have data or data_base64"
     return None
 

@@ -19,6 +19,8 @@ def documents(raw: bytes) -> list[Any]:
 
     Raises Refusal: 400 for what is not JSON in UTF-8, 422 for JSON nested too deeply to be read at all.
     """
+    if raw.startswith(_GZIP):
+        raise malformed_json("The body is compressed; it must be sent as plain JSON.")
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -79,6 +81,7 @@ def _refuse_constant(_: str) -> NoReturn:
 
 
 _TOO_DEEP = f"is nested deeper than {MAX_DEPTH} levels"
+_GZIP = b"\x1f\x8b"
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 

@@ -5,8 +5,8 @@
 | `each` | the list of what is about one person each; without it the body, or each element of a body that is a list |
 | `identities` | an object: an id, or a list of ids, by namespace |
 | `attributes` | an object |
-| `segment` | the segment's id, or a list of them |
-| `in` | true or false (also as texts): whether the person is in |
+| `segment` | the segment's id, or a list of them; false for what is about no segment, which is ignored and counted |
+| `in` | true or false (also as texts, 1 or 0): whether the person is in |
 | `status` | instead of `in`: `realized` or `exited` |
 | `at` | the time of it all; without it the receipt |
 | `id` | the message's id, the same when it comes again |
@@ -25,6 +25,7 @@ from relay.domain.changes import Json, MembershipChange
 from relay.domain.expressions import Unfit, compiled
 from relay.domain.values import id_of
 from relay.problem_details import InputError, pointer, wrong_shape
+from relay.sources.adobe_http import STATUSES, realized_of
 from relay.sources.dialect import Source
 from relay.sources.json_body import document, flaw_of
 from relay.sources.reading import (
@@ -37,14 +38,13 @@ from relay.sources.reading import (
     Parts,
     Place,
     Reading,
+    flag_of,
     read_each,
 )
+from relay.sources.recognising import sender_of
 
 FIELDS: Final = ("each", "identities", "attributes", "segment", "in", "status", "at", "id")
 """The fields of a source's secret that are expressions of this dialect."""
-
-_STATUSES: Final = {"realized": True, "existing": True, "exited": False}
-_FLAGS: Final = {"true": True, "false": False}
 
 
 def faults_of(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -86,7 +86,8 @@ class _Reader:
             except Unfit:
                 found = None
             if not isinstance(found, list | dict):
-                raise wrong_shape([InputError("the expression each finds nothing in the body", pointer([]))])
+                error = InputError("the expression each finds nothing in the body", pointer([]))
+                raise wrong_shape([error], sender_of(self.body))
         if not isinstance(found, list):
             yield (), found
         else:
@@ -103,12 +104,15 @@ class _Reader:
         at = None if told is None else parts.moment(UNFIT_TIME, told, "at", zoned=False)
         is_timeless = told is not None and at is None
         number = self._value_or_none(parts, UNFIT_TIME, "id", view)
+        segment = self._value_or_none(parts, UNFIT_MEMBERSHIP, "segment", view)
+        is_about_none = segment is False
         return parts.incoming(
             identities=dict(self._identities(parts, view)),
             attributes=parts.attributes(self._object(parts, UNFIT_ATTRIBUTE, "attributes", view), "attributes"),
-            memberships=[] if is_timeless else list(self._memberships(parts, view, at)),
+            memberships=[] if is_timeless or is_about_none else list(self._memberships(parts, segment, view, at)),
             snapshot=False,
             at=at,
+            ignored_memberships=1 if is_about_none else 0,
             webhook_id=id_of(number),
         )
 
@@ -121,10 +125,11 @@ class _Reader:
             if ids:
                 yield namespace, ids
 
-    def _memberships(self, parts: Parts, view: Mapping[str, Json], at: datetime | None) -> Iterator[MembershipChange]:
+    def _memberships(
+        self, parts: Parts, segments: Json, view: Mapping[str, Json], at: datetime | None
+    ) -> Iterator[MembershipChange]:
         if "segment" not in self.source.mapping:
             return
-        segments = self._value_or_none(parts, UNFIT_MEMBERSHIP, "segment", view)
         listed = segments if isinstance(segments, list) else [segments]
         realized = self._realized(parts, view)
         if realized is None:
@@ -137,12 +142,12 @@ class _Reader:
     def _realized(self, parts: Parts, view: Mapping[str, Json]) -> bool | None:
         field = "status" if "status" in self.source.mapping else "in"
         found = self._value_or_none(parts, UNFIT_MEMBERSHIP, field, view)
-        if field == "in" and isinstance(found, bool):
-            return found
-        known = _STATUSES if field == "status" else _FLAGS
-        realized = known.get(found.strip().lower()) if isinstance(found, str) else None
+        if field == "in":
+            realized, known = (found == 1 if found in (0, 1) else flag_of(found)), "true or false"
+        else:
+            realized, known = realized_of(found), f"one of {', '.join(STATUSES)}"
         if realized is None:
-            parts.leave_out(UNFIT_MEMBERSHIP, f"must yield one of {', '.join(known)}", field)
+            parts.leave_out(UNFIT_MEMBERSHIP, f"must yield {known}", field)
         return realized
 
     def _object(self, parts: Parts, code: str, field: str, view: Mapping[str, Json]) -> Mapping[str, Json]:

@@ -19,6 +19,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Final
 
+from relay.domain import moments
 from relay.domain.changes import Forget, Json, MembershipChange
 from relay.domain.values import id_of, whole
 from relay.problem_details import InputError, pointer, wrong_shape
@@ -49,7 +50,8 @@ _MEMBERSHIPS: Final = "audience_membership_change"
 _SUBSCRIPTION: Final = "audience_subscription"
 _EVENTS: Final = "event_processing"
 _SUBJECT: Final = "dsr_processing"
-_MESSAGES: Final = (_MEMBERSHIPS, _SUBSCRIPTION, _EVENTS, _SUBJECT)
+MESSAGES: Final = (_MEMBERSHIPS, _SUBSCRIPTION, _EVENTS, _SUBJECT)
+"""The kinds of messages that are answered."""
 _REQUEST: Final = "_request"
 _ACTIONS: Final = {"add": True, "delete": False}
 _IDENTITIES: Final = ("user_identities", "device_identities", "partner_identities")
@@ -61,10 +63,10 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
     body = document(raw)
     kind = body.get("type") if isinstance(body, dict) else None
     message = kind.removesuffix(_REQUEST) if isinstance(kind, str) and kind.endswith(_REQUEST) else None
-    if message not in _MESSAGES:
-        detail = f"must be one of {', '.join(one + _REQUEST for one in _MESSAGES)}"
+    if message not in MESSAGES:
+        detail = f"must be one of {', '.join(one + _REQUEST for one in MESSAGES)}"
         raise wrong_shape([InputError(detail, pointer(["type"]))], sender_of(body))
-    reply = _reply(message, body)
+    reply = _reply(message, body, received_at)
     if message == _SUBJECT:
         return _subject(body, source, reply)
     if message == _MEMBERSHIPS and body.get("user_profiles") is not None:
@@ -80,11 +82,12 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
 
 def answer(taken: Taken) -> Answer:
     """Return the response that belongs to the request."""
-    reply = dict(taken.reply)
+    # A batch of no messages at all is answered like a check of the endpoint.
+    reply = dict(taken.reply) or _reply(_MEMBERSHIPS, {}, moments.from_milliseconds(0))
     return in_json(HTTPStatus.OK, reply if reply.get("id") is not None else {**reply, "id": taken.request_id})
 
 
-def _reply(message: str, body: Mapping[str, Json]) -> dict[str, Json]:
+def _reply(message: str, body: Mapping[str, Json], received_at: datetime) -> dict[str, Json]:
     number, version, sent = body.get("id"), body.get("firehose_version"), whole(body.get("timestamp_ms"))
     own: Mapping[str, dict[str, Json]] = {
         _MEMBERSHIPS: {"suspend_subscription": False},
@@ -93,7 +96,9 @@ def _reply(message: str, body: Mapping[str, Json]) -> dict[str, Json]:
     return {
         "type": f"{message}_response",
         "id": number[:_MAX_REPLY] if isinstance(number, str) and number else None,
-        "timestamp_ms": sent if isinstance(sent, int) and not isinstance(sent, bool) else 0,
+        "timestamp_ms": sent
+        if isinstance(sent, int) and not isinstance(sent, bool)
+        else moments.microseconds(received_at) // 1_000,
         "firehose_version": version[:_MAX_REPLY] if isinstance(version, str) else "",
         **own.get(message, {}),
     }
@@ -132,7 +137,7 @@ def _incoming(source: str, place: Place, given: Any, body: Mapping[str, Json], r
     audiences = given.get("audiences")
     parts = Parts(source, place, {key: value for key, value in given.items() if key != "audiences"})
     try:
-        at: datetime | None = None if "timestamp_ms" not in body else moment_of(body["timestamp_ms"], zoned=False)
+        at: datetime | None = None if body.get("timestamp_ms") is None else moment_of(body["timestamp_ms"], zoned=False)
     except ValueError as error:
         at = None
         parts.leave_out(UNFIT_TIME, str(error))
@@ -157,7 +162,7 @@ def _incoming(source: str, place: Place, given: Any, body: Mapping[str, Json], r
             parts.leave_out(UNFIT_MEMBERSHIP, "must be an object", "audiences", index)
             continue
         attributes |= dict(_attributes(parts, audience.get("user_attributes"), index))
-        if audience.get("action") == "attribute_update":
+        if str(audience.get("action")).lower() == "attribute_update":
             ignored += 1
         else:
             memberships += _membership(parts, audience, index, at or received_at)
@@ -187,13 +192,14 @@ def _add_identities(parts: Parts, found: dict[str, list[str]], listed: list[Any]
 
 def _membership(parts: Parts, audience: Mapping[str, Json], index: int, at: datetime) -> Iterator[MembershipChange]:
     action = audience.get("action")
-    if not isinstance(action, str) or action not in _ACTIONS:
+    realized = _ACTIONS.get(action.lower()) if isinstance(action, str) else None
+    if realized is None:
         parts.leave_out(UNFIT_MEMBERSHIP, "must be add, delete or attribute_update", "audiences", index, "action")
         return
     reference = parts.segment(audience.get("audience_id"), "audiences", index, "audience_id")
     if reference is not None:
         name = name_of(audience.get("audience_name"))
-        yield MembershipChange(reference, _ACTIONS[action], at, name)
+        yield MembershipChange(reference, realized, at, name)
 
 
 def _attributes(parts: Parts, given: Any, audience: int) -> Iterator[tuple[str, Json]]:
@@ -208,7 +214,7 @@ def _attributes(parts: Parts, given: Any, audience: int) -> Iterator[tuple[str, 
         if one == {}:
             continue
         key = one.get("key") if isinstance(one, dict) else None
-        action = one.get("action", "upsert") if isinstance(one, dict) else None
+        action = one.get("action") or "upsert" if isinstance(one, dict) else None
         if not isinstance(key, str) or action not in ("upsert", "delete"):
             parts.leave_out_value(UNFIT_ATTRIBUTE, "must be an object with key, value and action", *place, index)
         elif action == "delete":

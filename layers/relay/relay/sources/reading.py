@@ -50,6 +50,7 @@ TOO_LARGE = "too_large"
 """The codes of what is left out."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FLAGS = {"true": True, "false": False}
 _ABOUT_THE_WHOLE = frozenset({UNKNOWN_KEY, UNFIT_MEMBERSHIP, UNFIT_TIME, UNFIT_SNAPSHOT})
 """What may have been what the profile is about."""
 
@@ -257,6 +258,13 @@ def name_of(given: Any) -> str | None:
     if not isinstance(given, str) or not given:
         return None
     return given[:MAX_NAME].encode(errors="replace").decode()
+
+
+def flag_of(given: Any) -> bool | None:
+    """Return true or false, which some platforms write as a text; None when it is neither."""
+    if isinstance(given, bool):
+        return given
+    return _FLAGS.get(given.strip().lower()) if isinstance(given, str) else None
 
 
 def read_each(

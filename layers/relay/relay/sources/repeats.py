@@ -11,7 +11,8 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"""
 def webhook_id_of(headers: Mapping[str, str]) -> str | None:
     """Return the sender's id of a message from its headers (names in lower case), None when it gave none.
 
-    An `Idempotency-Key` is a quoted text; many senders leave the quotes out.
+    An `Idempotency-Key` is a quoted text; many senders leave the quotes out. In CloudEvents' binary mode, where the
+    body is bare, source and id together are the id, as in its structured mode.
     """
     for header in _HEADERS:
         given = headers.get(header, "").strip()
@@ -19,4 +20,5 @@ def webhook_id_of(headers: Mapping[str, str]) -> str | None:
             given = given[1:-1].strip()
         if given:
             return given
-    return None
+    event, source = (headers.get(name, "").strip() for name in ("ce-id", "ce-source"))
+    return f"{source} {event}" if event and source else None

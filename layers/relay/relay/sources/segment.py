@@ -35,6 +35,7 @@ from relay.sources.reading import (
     Parts,
     Place,
     Reading,
+    flag_of,
     read_each,
 )
 
@@ -51,7 +52,6 @@ _JOURNEY: Final = "j_o_"
 """Begins the key of a journey's list. It cannot be changed, whatever `computation_key` says."""
 _ACTIONS: Final = {"insert": True, "update": True, "delete": False}
 _TIMES: Final = ("timestamp", "originalTimestamp", "sentAt", "receivedAt")
-_FLAGS: Final = {"true": True, "false": False}
 
 
 class _Listed(NamedTuple):
@@ -105,13 +105,14 @@ def _ignored_as(event: Any) -> str | None:
     if not isinstance(event, dict):
         return None
     kind = event.get("type")
-    if kind in _OTHERS:
+    if isinstance(kind, str) and kind in _OTHERS:
         return UNKNOWN_EVENT
     if kind not in ("identify", "track"):
         return None
     if not _is_of_an_audience(event):
-        is_computed = bool(_personas(event)) and not _is_class_of_audiences(event)
-        return COMPUTED_TRAIT if is_computed else UNKNOWN_EVENT if kind == "track" else None
+        if kind == "track":
+            return COMPUTED_TRAIT if _is_class_of_traits(event) else UNKNOWN_EVENT
+        return COMPUTED_TRAIT if _personas(event) and not _is_class_of_audiences(event) else None
     is_a_journeys_own = "event_emitter_id" in _personas(event) and _audience(event).realized is None
     return UNKNOWN_EVENT if kind == "track" and is_a_journeys_own else None
 
@@ -120,15 +121,21 @@ def _is_of_an_audience(event: Mapping[str, Json]) -> bool:
     name = _name(event)
     if name.startswith("entity "):
         return False
-    personas = _personas(event)
-    if personas:
-        return _is_class_of_audiences(event)
-    return "audience_key" in _values(event) or name in _EVENTS or name == _CHANGED
+    if _personas(event) and _is_class_of_audiences(event):
+        return True
+    # A class that is not known may be an audience's.
+    return not _is_class_of_traits(event) and ("audience_key" in _values(event) or name in _EVENTS or name == _CHANGED)
 
 
 def _is_class_of_audiences(event: Mapping[str, Json]) -> bool:
     given = _personas(event).get("computation_class")
     return not isinstance(given, list | dict) and given in _CLASSES
+
+
+def _is_class_of_traits(event: Mapping[str, Json]) -> bool:
+    """There are several: `trait`, `computed_trait`, `sql_trait`."""
+    given = _personas(event).get("computation_class")
+    return isinstance(given, str) and "trait" in given
 
 
 def _listed(place: Place, event: Mapping[str, Json]) -> Iterator[tuple[Place, Any]]:
@@ -198,7 +205,7 @@ def _of_list(source: str, place: Place, given: _Listed, received_at: datetime) -
 def _of_record(parts: Parts, event: Mapping[str, Json], received_at: datetime) -> Incoming:
     at = _time(parts, event)
     action = event.get("action")
-    realized = _ACTIONS.get(action) if isinstance(action, str) else None
+    realized = _ACTIONS.get(action.lower()) if isinstance(action, str) else None
     ids = _object(event, "identifiers")
     identities = {name: [one] for name in ids if (one := parts.identity(ids[name], "identifiers", name)) is not None}
     return parts.incoming(
@@ -255,7 +262,7 @@ def _audience(event: Mapping[str, Json]) -> _Audience:
     audience_key, computed = _text(values.get("audience_key")), _text(personas.get("computation_key"))
     if computed == personas.get("computation_id"):
         computed = None
-    flags = {key: flag for key, value in values.items() if (flag := _flag(value)) is not None}
+    flags = {key: flag for key, value in values.items() if (flag := flag_of(value)) is not None}
     for key in (audience_key, computed):
         if key is not None and key in flags:
             return _Audience(key, flags[key], key)
@@ -275,12 +282,6 @@ def _membership(parts: Parts, audience: _Audience, at: datetime, place: Place) -
     reference = parts.segment(audience.key, *place)
     if reference is not None:
         yield MembershipChange(reference, audience.realized, at)
-
-
-def _flag(value: Json) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    return _FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def _text(value: Json) -> str | None:

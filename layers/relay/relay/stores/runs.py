@@ -4,7 +4,7 @@ A shard's record and its counts change together: a page adds its counts where it
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -21,6 +21,7 @@ KEPT = timedelta(days=90)
 """How long the records of a run can be looked at, from its start."""
 
 _COUNT = "count_"
+_PAGE = 20
 
 
 def begin(database: Database, run: Run) -> bool:
@@ -84,6 +85,17 @@ def latest(database: Database, export: str, count: int = 20) -> list[Run]:
     ids = [str(item["sk"]) for item in listed]
     items = database.get([_header(run) for run in ids])
     return [_run(run, item) for run, item in zip(ids, items, strict=True) if item is not None]
+
+
+def before(database: Database, export: str, run: str = "") -> Iterator[Run]:
+    """Yield the runs of an export that were started or refused before one, newest first; without one, all."""
+    while listed := database.query(Table.CONTROL, f"runs#{export}", until=run, newest_first=True, limit=_PAGE):
+        ids = [str(item["sk"]) for item in listed if item["sk"] != run]
+        if not ids:
+            return
+        items = database.get([_header(one) for one in ids])
+        yield from (_run(one, item) for one, item in zip(ids, items, strict=True) if item is not None)
+        run = ids[-1]
 
 
 def forget_last(database: Database, export: str) -> None:

@@ -24,6 +24,7 @@ from relay.reconcile.job import Job
 from relay.reconcile.reconciler import visitors_of
 from relay.reconcile.survey import Case, Listed, Survey, Surveyor
 from relay.reconcile.visit import Visit, visit
+from relay.runs.cancelled import cancelled_before
 from relay.runs.candidates import Candidates
 from relay.runs.leaving import counts_of, leaving_of, was_assigned
 from relay.stores import breakers, imports, segments
@@ -64,13 +65,15 @@ class Plan:
     """One page of a plan.
 
     `counts` are `selected`, one for each `Kind`, `rejected:<code>`, `warning:<code>`, `assigned` (before), and `leave`:
-    of how many the guard of a run would say that they leave. A profile whose identity changes counts in `leave`
-    besides. `first` are the first ids of those who join, change and leave, `first_rejected` come with their code.
-    `after` is where the next page goes on, None at the end.
+    of how many the guard of a run would say that they leave. `cancelled` is the run that somebody cancelled while it
+    took leavers out: another one waits for a confirmation if anybody leaves. A profile whose identity changes counts in
+    `leave` besides. `first` are the first ids of those who join, change and leave, `first_rejected` come with their
+    code. `after` is where the next page goes on, None at the end.
     """
 
     export: Export
     passed_guard: bool
+    cancelled: str | None
     obstacles: Sequence[str]
     counts: Counter[str] = field(default_factory=Counter)
     first: Mapping[str, list[str]] = field(default_factory=lambda: {Kind.JOIN: [], Kind.CHANGE: [], LEAVE: []})
@@ -97,7 +100,13 @@ class Planner:
         until = self.clock.now() + WORKS_FOR
         job = self.opener.as_if(key, until=until)
         breaker = breakers.load_one(self.database, job.export.connection, job.export.name)
-        plan = Plan(job.export, breaker.passed == job.export.version, list(self._obstacles(job.export)))
+        cancelled = cancelled_before(self.database, key)
+        plan = Plan(
+            job.export,
+            breaker.passed == job.export.version,
+            None if cancelled is None else cancelled.id,
+            list(self._obstacles(job.export)),
+        )
         former = sorted(set().union(*job.adopts.values()))
         listing = Candidates(self.database).all(job.export, range(BUCKETS), after, former=former)
         page = _Page(self.database, self.surveyor, job, plan, first, self.clock.now())

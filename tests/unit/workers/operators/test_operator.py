@@ -133,8 +133,9 @@ def test_what_is_no_code_is_refused(bench: Bench, code: object) -> None:
 
 def test_a_run_is_cancelled_once(bench: Bench) -> None:
     run = bench.ask("run", export=MAIN)["run"]
-    assert bench.ask("cancel", run=run) == {"done": True, "reason": None}
-    assert bench.ask("cancel", run=run) == {"done": False, "reason": f"run {run} is over (cancelled)"}
+    none_left = {"removed": 0, "left": 0, "requested": False}
+    assert bench.ask("cancel", run=run) == {"done": True, "reason": None, **none_left}
+    assert bench.ask("cancel", run=run) == {"done": False, "reason": f"run {run} is over (cancelled)", **none_left}
     assert bench.run(run).state is RunState.CANCELLED
     assert bench.run(run).reason == "cancelled by an operator"
 
@@ -151,8 +152,25 @@ def test_a_run_that_goes_on_while_it_is_cancelled_is_cancelled_all_the_same(
         return change_state(database, before, *to)
 
     monkeypatch.setattr(runs, "change_state", overtaken)
-    assert bench.ask("cancel", run=run) == {"done": True, "reason": None}
+    assert bench.ask("cancel", run=run)["done"] is True
     assert bench.run(run).state is RunState.CANCELLED
+
+
+def test_cancelling_says_how_many_were_taken_out_and_how_many_are_left(bench: Bench) -> None:
+    for number in (2, 4, 6, 8, 10):
+        bench.store(number, email=f"{number}@x.example")
+    bench.full_run()
+    bench.edit(mapping={"email": "attributes.emial"})
+    bench.clock.time += MINUTE
+    run = bench.full_run()
+    assert bench.ask("confirm", run=run.id)["done"]
+    while not bench.counts(run).get("removed"):
+        for message in bench.queue.take():
+            bench.consume(message)
+    answer = bench.ask("cancel", run=run.id)
+    assert (answer["done"], answer["removed"], answer["left"]) == (True, 3, 2)
+    assert len(bench.tool.holds()) == 2
+    assert bench.ask("plan", export=MAIN)["cancelled"] == run.id
 
 
 def test_a_run_that_does_not_wait_for_it_is_not_confirmed(bench: Bench) -> None:

@@ -40,7 +40,7 @@ def test_dead_letters_are_an_error_with_the_command_that_shows_them(bench: Bench
 
 def test_a_queue_that_does_not_keep_up_is_a_warning(bench: Bench) -> None:
     bench.aws.full = {"bench-tool.fifo": 7}
-    bench.aws.metrics["ApproximateAgeOfOldestMessage", "bench-tool.fifo"] = 7200
+    bench.aws.metrics["AWS/SQS", "ApproximateAgeOfOldestMessage", "bench-tool.fifo"] = 7200
     assert found(bench)["queue bench-tool.fifo"]["level"] == "warning"
 
 

@@ -40,7 +40,7 @@ def test_sources_show_what_came_from_them_when_and_how_fast(bench: Bench) -> Non
     bench.inventory = Inventory(sources=["app", "shop"])
     bench.settings.problems["source app"] = SettingsProblem("missing", "is missing", field="auth")
     receipts.add(bench.database, "shop", receipts.Counts(merged=3), nobody=False, names=(), at=bench.clock.now())
-    bench.aws.metrics["ChangesAccepted", "shop"] = 60
+    bench.aws.metrics["bench", "ChangesAccepted", "shop"] = 60
     app, shop = bench.ask("status")["sources"]
     assert (app["name"], app["valid"], app["last_message_at"], app["changes"]) == ("app", False, None, {})
     assert "auth: is missing" in app["problem"]
@@ -94,7 +94,7 @@ def test_a_connection_whose_exports_are_all_paused_is_paused(bench: Bench) -> No
 
 def test_queues_show_how_full_they_are_and_how_old(bench: Bench) -> None:
     bench.aws.full = {"bench-tool.fifo": 5, "bench-changes-dlq": 1}
-    bench.aws.metrics["ApproximateAgeOfOldestMessage", "bench-tool.fifo"] = 90
+    bench.aws.metrics["AWS/SQS", "ApproximateAgeOfOldestMessage", "bench-tool.fifo"] = 90
     queues = {queue["name"]: queue for queue in bench.ask("status")["queues"]}
     assert len(queues) == 11
     assert (queues["bench-tool.fifo"]["messages"], queues["bench-tool.fifo"]["oldest_seconds"]) == (5, 90)

@@ -38,6 +38,9 @@ class Planned(Answer):
     first: FirstIds
     assigned_before: int = Field(description="Of how many the guard would compare those who leave with.")
     passed_guard: bool = Field(description="Whether a run under these settings was let through before.")
+    cancelled: str | None = Field(
+        description="A run that was cancelled while it took leavers out: a run of which anybody leaves waits."
+    )
     obstacles: list[str] = Field(description="What would keep a run from starting now.")
     next: str | None = Field(description="Hand it back as `after` for the next page; null at the end.")
 
@@ -63,6 +66,7 @@ class Planning:
                 rejected=plan.first_rejected,
             ),
             passed_guard=plan.passed_guard,
+            cancelled=plan.cancelled,
             obstacles=list(plan.obstacles),
             next=plan.after,
         )

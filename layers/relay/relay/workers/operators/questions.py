@@ -25,7 +25,7 @@ from relay.workers.operators.protocol import Kind, Level
 
 QUESTIONS: Final[Mapping[str, Kind]] = {
     "attempts": Kind(Level.VIEW, status.ListAttempts, status.Attempts),
-    "cancel": Kind(Level.OPERATE, running.CancelRun, running.Done),
+    "cancel": Kind(Level.OPERATE, running.CancelRun, running.Cancelled),
     "check": Kind(Level.VIEW, checker.Check, checker.Checked),
     "codes": Kind(Level.VIEW, codes.ListCodes, codes.Codes),
     "confirm": Kind(Level.OPERATE, running.ConfirmRun, running.Done),

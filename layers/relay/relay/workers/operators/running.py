@@ -8,9 +8,10 @@ from pydantic import AfterValidator, Field
 
 from relay.clock import Clock
 from relay.domain import ledger
+from relay.domain.ledger import LeaverColumn
 from relay.domain.problems import QuestionProblem, SettingsProblem
 from relay.domain.runs import ENDED, RETRY_ALL, Run, RunState
-from relay.runs.pictures import details
+from relay.runs.pictures import counts_of, details
 from relay.runs.starter import Starter
 from relay.settings.names import split_key
 from relay.settings.settings import Settings
@@ -178,6 +179,14 @@ class Done(Answer):
     reason: str | None = None
 
 
+class Cancelled(Done):
+    """Whether a run was cancelled, what it had done of its leavers by then, and what happens next."""
+
+    removed: int = Field(description="Leavers whom it has taken out.")
+    left: int = Field(description="Leavers whom it has counted, and not taken out.")
+    requested: bool = Field(description="Whether another run starts by itself.")
+
+
 class Running:
     """Answers what is asked about runs."""
 
@@ -267,15 +276,26 @@ class Running:
         reason = f"run {run.id} is {run.state.value}: only one that needs confirmation can be confirmed"
         return Done(done=False, reason=reason)
 
-    def cancel(self, question: CancelRun) -> Done:
+    def cancel(self, question: CancelRun) -> Cancelled:
         """Cancel a run, or say why that cannot be."""
         run = self._run(question.run)
         while run.state not in ENDED:
             if self._starter.cancel(run.id, BY_OPERATOR):
-                return Done(done=True)
+                return self._cancelled(run, done=True)
             # It went on meanwhile, as it can a few times only.
             run = self._run(question.run)
-        return Done(done=False, reason=f"run {run.id} is over ({run.state.value})")
+        return self._cancelled(run, done=False, reason=f"run {run.id} is over ({run.state.value})")
+
+    def _cancelled(self, run: Run, *, done: bool, reason: str | None = None) -> Cancelled:
+        counts = counts_of(self._database, run)
+        removed = counts[LeaverColumn.REMOVED]
+        return Cancelled(
+            done=done,
+            reason=reason,
+            removed=removed,
+            left=counts["leaving"] - removed,
+            requested=bool(self._requested([run.export])),
+        )
 
     def picture(self, run: Run) -> RunPicture:
         """Return a run as it is shown."""
