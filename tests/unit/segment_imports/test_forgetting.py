@@ -90,7 +90,8 @@ def test_a_file_in_which_the_forgotten_person_is_missing_counts_no_leaver(world:
 
 def test_an_entry_of_the_index_that_an_import_has_written_too_late_is_looked_for(world: World) -> None:
     """Given a person who is forgotten between the import's read and its write, the entry it has added must go."""
-    real, forgotten = profiles.save, []
+    real = profiles.save
+    forgotten: list[str] = []
 
     def save(database: object, changed: object, *more: object) -> list[Saved]:
         if not forgotten:
