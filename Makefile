@@ -59,6 +59,7 @@ stack-tests: setup ## the tests of the deployed stack, on this machine
 .PHONY: bench-activecampaign bench-gainsight-px
 BENCHMARK = PYTHONPATH=layers/relay:. .venv/bin/python -m local.benchmarks $(subst bench-,,$@) \
 	$(if $(PROFILES),--profiles $(PROFILES)) $(if $(TIME_SCALE),--time-scale $(TIME_SCALE)) \
+	$(if $(ROWS),--rows $(ROWS)) $(if $(FORMATS),--formats $(FORMATS)) \
 	$(if $(ACCOUNT),--account $(ACCOUNT)) $(if $(JSON),--json)
 
 bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 TIME_SCALE=2.5 ACCOUNT=open JSON=)
@@ -67,11 +68,14 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
-.PHONY: bench-ingest bench-route bench-database bench-pace
+.PHONY: bench-ingest bench-route bench-segment-file bench-database bench-pace
 bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
 	@$(BENCHMARK)
 
 bench-route: .venv/installed ## measure what it costs to merge changes (PROFILES=10000 JSON=)
+	@$(BENCHMARK)
+
+bench-segment-file: .venv/installed ## measure imports of segment files (ROWS=20000 FORMATS="csv ndjson parquet gzip" JSON=)
 	@$(BENCHMARK)
 
 bench-database: .venv/installed ## measure what an item costs on its way to DynamoDB, against boto3 (JSON=)

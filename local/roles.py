@@ -181,12 +181,21 @@ class Operator:
         (answer,) = self.relay("runs", "show", run)
         return answer
 
-    def relay(self, *arguments: str) -> list[dict[str, Any]]:
-        """Return the objects that `relay ARGUMENTS --json` prints; RuntimeError with its words where it fails."""
+    def relay(self, *arguments: str, ticking: bool = False) -> list[dict[str, Any]]:
+        """Return the objects that `relay ARGUMENTS --json` prints; RuntimeError with its words where it fails.
+
+        With `ticking` what the clock does every minute is done whenever the command waits.
+        """
         out, err = io.StringIO(), io.StringIO()
         environment = {"RELAY_STACK": self.stack.stack_name}
         door = _door(self.stack.endpoint_url, self.stack.stack_name, self.stack.prefix)
-        world = World(out=out, err=err, environment=environment, open_door=lambda _: door)
+
+        def sleep(seconds: float) -> None:
+            if ticking:
+                self.tick()
+            time.sleep(seconds)
+
+        world = World(out=out, err=err, environment=environment, open_door=lambda _: door, sleep=sleep)
         main([*arguments, "--json"], world)
         # What failed says so on standard error alone; beside an answer that tells of progress.
         if err.getvalue() and not out.getvalue():

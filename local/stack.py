@@ -155,6 +155,7 @@ def _start(say: Say) -> LocalStack:
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_DEFAULT_REGION": region,
         "RELAY_LAYER_TARGETS": "host",
+        "RELAY_PARQUET_TARGET": "host",
         "PYTHON": str(_INSTALLER / "bin/python"),
     }
     progress("building with the SAM CLI")

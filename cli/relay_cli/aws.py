@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from relay_cli import __version__
 from relay_cli.door import Posted, QueueMessage, Schedule
@@ -257,6 +257,14 @@ class Aws:
     def purge(self, queue: str) -> None:
         """See `Door.purge`."""
         self._call("sqs", "purge_queue", QueueUrl=self._queue(queue))
+
+    def put_object(self, key: str, body: bytes | BinaryIO) -> None:
+        """See `Door.put_object`. https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html."""
+        self._call("s3", "put_object", Bucket=self._output("BucketName"), Key=key, Body=body)
+
+    def delete_object(self, key: str) -> None:
+        """See `Door.delete_object`."""
+        self._call("s3", "delete_object", Bucket=self._output("BucketName"), Key=key)
 
     def post(self, source: str, body: bytes, headers: Mapping[str, str]) -> Posted:
         """See `Door.post`."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +127,14 @@ class Door(Protocol):
 
     def purge(self, queue: str) -> None:
         """Delete all messages of a queue."""
+        ...
+
+    def put_object(self, key: str, body: bytes | BinaryIO) -> None:
+        """Write an object into the stack's bucket, whole or not at all; at most 5 GB."""
+        ...
+
+    def delete_object(self, key: str) -> None:
+        """Delete an object of the stack's bucket; nothing where there is none."""
         ...
 
     def post(self, source: str, body: bytes, headers: Mapping[str, str]) -> Posted:

@@ -14,7 +14,7 @@ from typing import IO, TextIO
 
 from cyclopts.exceptions import CycloptsError
 
-from relay_cli import stacks
+from relay_cli import files, stacks
 from relay_cli.app import Options, build
 from relay_cli.door import Door
 from relay_cli.failures import Exit, Failure, UsageFailure
@@ -62,7 +62,8 @@ class World:
         screen = Screen(self.out, self.err, as_json=options.as_json, environment=self.environment)
         edit = self._edit if self.edit is None else self.edit
         person = Person(self.keys, screen)
-        return Relay(open_door, screen, person, self.now, self.sleep, edit, self._read, self._write)
+        parts = screen, person, self.now, self.sleep, edit, self._read, self._write
+        return Relay(open_door, *parts, lambda names: files.found(self.folder, names))
 
     def _read(self, name: str) -> bytes:
         """Return what a file holds."""

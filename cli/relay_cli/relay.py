@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from relay_cli.door import Door
 from relay_cli.failures import Failure, UsageFailure
+from relay_cli.files import LocalFile
 from relay_cli.screen import Person, Screen
 
 Answer = dict[str, Any]
@@ -28,8 +29,8 @@ class Function(StrEnum):
 
 ANSWERED_BY: Mapping[str, Function] = {
     **dict.fromkeys(
-        ("describe", "status", "check", "validate", "codes", "plan", "runs", "show", "rejected", "explain", "segments",
-         "segment", "import", "imports", "follow", "take", "trace", "attempts"),
+        ("describe", "status", "check", "check_file", "validate", "codes", "plan", "runs", "show", "rejected",
+         "explain", "segments", "segment", "import", "imports", "follow", "take", "trace", "attempts"),
         Function.VIEW,
     ),
     **dict.fromkeys(
@@ -54,6 +55,8 @@ class Relay:
     """Returns what a file holds; `-` is standard input."""
     write: Callable[[str, str], None]
     """Writes a text to a file, whole or not at all."""
+    files: Callable[[Sequence[str]], Sequence[LocalFile]]
+    """Returns files by their names, of a folder those in it."""
     _door: Door | None = None
 
     @property

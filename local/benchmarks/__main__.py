@@ -1,4 +1,4 @@
-"""Run a benchmark: `python -m local.benchmarks activecampaign|gainsight-px|ingest|route|database|pace [options]`."""
+"""Run a benchmark: `python -m local.benchmarks KIND [options]`."""
 
 import argparse
 import importlib
@@ -15,7 +15,7 @@ from local.benchmarks.report import Report
 from local.processes import LocalStackError
 from local.screen import Screen
 
-_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "database", "pace")
+_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "segment-file", "database", "pace")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,6 +45,9 @@ def _options(kind: str, module: ModuleType, arguments: Sequence[str]) -> argpars
     parser = argparse.ArgumentParser(prog=f"python -m local.benchmarks {kind}")
     if kind == "ingest":
         parser.add_argument("--starts", type=int, default=module.STARTS, metavar="N", help="(default %(default)s)")
+    elif kind == "segment-file":
+        parser.add_argument("--rows", type=int, default=20_000, metavar="N", help="(default %(default)s)")
+        parser.add_argument("--formats", nargs="+", choices=sorted(module.FORMATS), default=[*module.FORMATS])
     elif kind not in ("database", "pace"):
         parser.add_argument("--profiles", type=int, default=10_000, metavar="N", help="(default %(default)s)")
     if hasattr(module, "DEFAULT_TIME_SCALE"):
@@ -64,8 +67,8 @@ def _options(kind: str, module: ModuleType, arguments: Sequence[str]) -> argpars
         )
     parser.add_argument("--json", action="store_true", help="print the figures as JSON")
     options = parser.parse_args(arguments)
-    if any(getattr(options, name, 1) <= 0 for name in ("profiles", "time_scale", "starts")):
-        parser.error("--profiles, --time-scale and --starts must be above zero")
+    if any(getattr(options, name, 1) <= 0 for name in ("profiles", "rows", "time_scale", "starts")):
+        parser.error("--profiles, --rows, --time-scale and --starts must be above zero")
     return options
 
 

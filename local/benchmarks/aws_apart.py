@@ -80,9 +80,9 @@ class Aws:
 
 
 @contextmanager
-def aws_apart(parameters: Mapping[str, str]) -> Iterator[Aws]:
-    """Serve DynamoDB, SQS and SSM (with these parameters by name) in a process that ends with the context."""
-    process, ours = started(_serve, dict(parameters))
+def aws_apart(parameters: Mapping[str, str], secrets: Mapping[str, str] | None = None) -> Iterator[Aws]:
+    """Serve DynamoDB, SQS, SSM and Secrets Manager, with these texts by name, until the context ends."""
+    process, ours = started(_serve, dict(parameters), dict(secrets or {}))
     try:
         if not ours.poll(_READY_SECONDS):
             raise TimeoutError("the stub of AWS does not start")
@@ -95,8 +95,9 @@ def aws_apart(parameters: Mapping[str, str]) -> Iterator[Aws]:
 class _Stub:
     """Answers requests."""
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> None:
         self._parameters = parameters
+        self._secrets = secrets
         self._wire = DynamoWire()
         self._calls: Counter[str] = Counter()
         self._messages: Counter[str] = Counter()
@@ -118,6 +119,8 @@ class _Stub:
                 if name.startswith(request["Path"])
             ]
             return Answer(body={"Parameters": found})
+        if operation == "GetSecretValue" and request["SecretId"] in self._secrets:
+            return Answer(body={"Name": request["SecretId"], "SecretString": self._secrets[request["SecretId"]]})
         if operation == "ChangeMessageVisibility":
             return Answer()
         return Answer(status=400, body={"__type": "UnknownOperationException"})
@@ -125,7 +128,7 @@ class _Stub:
     def _dynamodb(self, operation: str, request: Mapping[str, Any]) -> Answer:
         status = 200
         try:
-            answer = self._wire.call(operation, request)
+            answer = self._wire.answer(operation, request)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             status, answer = 400, {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", **error.response}
@@ -148,8 +151,8 @@ class _Stub:
         return usage
 
 
-def _serve(control: Connection, parameters: Mapping[str, str]) -> None:
-    stub = _Stub(parameters)
+def _serve(control: Connection, parameters: Mapping[str, str], secrets: Mapping[str, str]) -> None:
+    stub = _Stub(parameters, secrets)
     with serving_as(stub.answer, keeps=False) as server:
         control.send(server.url)
         while True:

@@ -11,7 +11,8 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -53,7 +54,10 @@ class DynamoWire:
 
     def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one call."""
-        request = json.loads(json.dumps(request))
+        return self.answer(operation, json.loads(json.dumps(request)))
+
+    def answer(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one call whose request is nobody else's."""
         self.before(operation, request)
         with self._lock:
             self.calls[operation] += 1
@@ -322,20 +326,34 @@ class _Statement:
 _WRITTEN = re.compile(r'(?:INSERT INTO|UPDATE|DELETE FROM) "([^"]+)"')
 
 
-def _parsed(entry: Mapping[str, Any]) -> _Statement:
-    text, values = entry["Statement"], iter(entry["Parameters"])
+class _Shape(NamedTuple):
+    """What the text of a statement says: names of what it sets, expects and misses."""
+
+    verb: str
+    table: str
+    put: Sequence[str]
+    where: Sequence[str] = ()
+    missing: Sequence[str] = ()
+
+
+@cache
+def _shape(text: str) -> _Shape:
     table = _WRITTEN.match(text)
     assert table is not None, text
     verb = text.split()[0]
     if verb == "INSERT":
-        put = {name: next(values) for name in re.findall(r"'([^']+)': \?", text)}
-        return _Statement(verb, table[1], put, {}, [])
+        return _Shape(verb, table[1], re.findall(r"'([^']+)': \?", text))
     before, where = text.split(" WHERE ")
-    put = {name: next(values) for name in re.findall(r'SET "([^"]+)" = \?', before)}
     names = re.findall(r'"([^"]+)" = \?', where)
     assert len(set(names)) == len(names), text
-    expected = {name: next(values) for name in names}
-    return _Statement(verb, table[1], put, expected, re.findall(r'"([^"]+)" IS MISSING', where))
+    put = re.findall(r'SET "([^"]+)" = \?', before)
+    return _Shape(verb, table[1], put, names, re.findall(r'"([^"]+)" IS MISSING', where))
+
+
+def _parsed(entry: Mapping[str, Any]) -> _Statement:
+    shape, values = _shape(entry["Statement"]), iter(entry["Parameters"])
+    put = {name: next(values) for name in shape.put}
+    return _Statement(shape.verb, shape.table, put, {name: next(values) for name in shape.where}, shape.missing)
 
 
 def _key_in(item: Mapping[str, Any]) -> dict[str, Any]:

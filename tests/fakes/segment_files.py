@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 
 from relay.domain.changes import Change, MembershipChange
 from relay.domain.keyed_hash import BUCKETS
@@ -63,7 +64,10 @@ class MemoryFiles:
             if part.key in self.unreadable:
                 raise Unreadable("the file ends too early")
 
-    def member(self, segment: str, row: Row) -> Member:
+    def members(self, segment: str) -> Callable[[Row], Member]:
+        return self._member
+
+    def _member(self, row: Row) -> Member:
         attributes = dict(row.values)
         number = attributes.pop("number")
         if number == "wrong":
@@ -109,7 +113,10 @@ class World:
     pages: MemoryPages = field(default_factory=MemoryPages)
     clock: FakeClock = field(default_factory=lambda: FakeClock(NOON + timedelta(hours=1)))
     seconds: float = 900.0
+    seconds_after: float | None = None
+    """Seconds that an invocation has left once it has looked at its time; None where they stay."""
     at_once: int = 1
+    most_rows: int = 1_000
 
     def __post_init__(self) -> None:
         self._workers = 0
@@ -125,10 +132,21 @@ class World:
 
         applier = Applier(self._writer(), OBSERVE)
         parts = Outlines(), self.clock, OBSERVE, new_id
-        return Importer(self.database, self.files, self.pages, applier, *parts, page=4, chunk=2, at_once=self.at_once)
+        return Importer(
+            self.database,
+            self.files,
+            self.pages,
+            applier,
+            *parts,
+            page=4,
+            chunk=2,
+            at_once=self.at_once,
+            most_rows=self.most_rows,
+        )
 
     def look(self, segment: str = SEGMENT, about: str = "") -> None:
-        self.importer().look(segment, about, lambda: self.seconds)
+        left = chain([self.seconds], repeat(self.seconds if self.seconds_after is None else self.seconds_after))
+        self.importer().look(segment, about, lambda: next(left))
 
     def follow_waits(self) -> None:
         """Let time pass until nothing waits."""

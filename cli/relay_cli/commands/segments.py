@@ -2,15 +2,18 @@
 
 from cyclopts import App
 
-from relay_cli.commands import segment_imports
+from relay_cli.commands import importing, segment_imports
 from relay_cli.commands.common import FLAGS, LOOK
 from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Text, Tone, number, share
 from relay_cli.relay import Answer, Injected, Relay
 from relay_cli.views import people as view
 
-app = App(name="segments", help="Segments: list, show, compare with the platform.", group=LOOK, default_parameter=FLAGS)
+app = App(
+    name="segments", help="Segments: list, show, compare, import from files.", group=LOOK, default_parameter=FLAGS
+)
 
+app.command(importing.import_, name="import")
 app.command(segment_imports.app)
 
 SAY_EVERY = 15.0

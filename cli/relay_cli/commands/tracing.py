@@ -8,9 +8,11 @@ from relay_cli.views import people as view
 
 
 def try_(export: str, profile: Input, /, *, show_values: bool = False, timeout: float = 60, relay: Injected) -> None:
-    """Look at one profile for an export, through its queue and at its pace, and show the attempt: request and answer.
+    """Look at one profile for an export, through its queue and at its pace, and show each attempt: request and answer.
 
-    What is missing at the destination is sent, as with any look.
+    What is missing at the destination is sent, as with any look. What goes as an import is followed until that is
+    answered. An export that does not stream acts only by its runs: before one under the present settings took place,
+    and after one that was cut short, the look is left to the next run.
 
     Parameters
     ----------
@@ -27,16 +29,22 @@ def try_(export: str, profile: Input, /, *, show_values: bool = False, timeout: 
     shown = True if show_values else None
     begun = relay.ask("test", export=export, profile=profile_of(relay, profile), show_values=shown)
 
+    latest: list[Answer] = []
+
     def look() -> Answer | None:
-        answer = relay.ask("trace", values=show_values, trace=begun["trace"])
-        return answer if answer.get("attempts") else None
+        latest[:] = [relay.ask("trace", values=show_values, trace=begun["trace"])]
+        return latest[0] if latest[0]["attempts"] and not latest[0]["import_open"] else None
 
     relay.screen.note(f"waiting for the look (trace {begun['trace']})")
     answer = relay.wait(timeout, look)
-    if answer is None:
+    if answer is None and not (latest and latest[0]["attempts"]):
         why = "The queue is busy, or the connection is stopped."
         raise TimedOut(f"There was no attempt within {timeout:.0f} seconds.", why, f"relay trace {begun['trace']}")
-    relay.screen.show(answer, view.attempts(answer))
+    relay.screen.show(latest[0], view.attempts(latest[0]))
+    if answer is None:
+        why = "The destination takes its time."
+        said = f"The import is not answered within {timeout:.0f} seconds."
+        raise TimedOut(said, why, f"relay trace {begun['trace']}")
 
 
 def trace(trace: str, /, *, show_values: bool = False, relay: Injected) -> None:

@@ -86,7 +86,7 @@ def _export(export: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     if export.get("last_run"):
         facts.append(("last run", f"{export['last_run']['run']}, {export['last_run']['state']}"))
     if export.get("traces"):
-        facts.append(("traces", listed(export["traces"])))
+        facts.append(("in the log", f"filter @message like /{'|'.join(export['traces'])}/ | sort @timestamp"))
     yield Facts(facts, title=f"Export {export['export']}")
     rows = [_target(one, now) for one in export.get("targets") or ()]
     if rows:
@@ -97,9 +97,11 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
     notes = []
     if one.get("identity"):
         notes.append(f"as {one['identity']}")
+    call = f" ({one['call']})" if one.get("call") else ""
     if one.get("open_until"):
-        call = f" ({one['call']})" if one.get("call") else ""
         notes.append(f"a call is open{call}, at the latest until {at(one['open_until'])}")
+    elif call:
+        notes.append(f"last call{call}")
     if one.get("refused"):
         notes.append(f"refused by the destination: {_reason(one['refused'])}")
     if one.get("duplicate_of"):
@@ -115,6 +117,15 @@ def _target(one: Mapping[str, Any], now: datetime) -> Sequence[Text]:
         Cell(matter, _TONES.get(matter, Tone.PLAIN)),
         "; ".join(notes) or "-",
     ]
+
+
+_SAID_OF_LOOKS = {
+    "left to the next run": "This export does not stream: it acts only in its runs, and its last one lets no look act. "
+    "Nothing was sent. Next: relay run {export} --follow",
+    "unchanged": "Nothing had to be sent: the destination holds it as desired. Next: relay explain {profile} {export}",
+    "not a member": "The profile is no member of this export: what it had there is taken out. "
+    "Next: relay explain {profile} {export}",
+}
 
 
 def attempts(answer: Mapping[str, Any]) -> Iterator[Part]:
@@ -137,6 +148,11 @@ def attempts(answer: Mapping[str, Any]) -> Iterator[Part]:
             )
         if one.get("left_out"):
             yield Line(f"{number(one['left_out'])} more calls were made than are kept.")
+    if answer["import_open"]:
+        yield Line(Cell("The destination has queued it as an import, and has not answered yet.", Tone.WARN))
+    said = _SAID_OF_LOOKS.get(found[-1]["outcome"]) if found else None
+    if said is not None:
+        yield Line(said.format(export=answer["export"], profile=answer["profile"]))
 
 
 def followed(answer: Mapping[str, Any]) -> Iterator[Part]:

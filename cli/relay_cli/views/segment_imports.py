@@ -5,9 +5,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from relay_cli.failures import Exit
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, number
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, number, several
 
+DONE: Final = "done"
 NEEDS_CONFIRMATION: Final = "needs-confirmation"
+STILL: Final = frozenset({DONE, NEEDS_CONFIRMATION, "refused", "superseded", "cancelled"})
+"""States in which an import does nothing by itself."""
 EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": Exit.WRONG}
 """How a command ends that shows an import in a state; in the others it ends well."""
 
@@ -44,3 +47,44 @@ def one(found: Mapping[str, Any]) -> Iterator[Part]:
     if found["broken"]:
         rows: list[Sequence[Text]] = [(row["part"], str(row["line"]), row["reason"]) for row in found["broken"]]
         yield Table(("part", "line", "reason"), rows, title="The first broken rows")
+
+
+def progress(found: Mapping[str, Any]) -> tuple[float | None, str]:
+    """Return how far an import is, as a share where that is known, and in words."""
+    counts, state = found["counts"], found["state"]
+    rows = counts.get("rows", 0)
+    match state:
+        case "checking":
+            return None, f"checking, {number(rows)} rows read" if rows else "checking"
+        case "applying":
+            applied = found.get("applied") or 0
+            return (applied / rows if rows else None), f"{number(applied)} of {number(rows)} rows stored"
+        case "counting":
+            return None, f"{number(rows)} rows stored, counting who is missing"
+        case "removing":
+            left, leaving = counts.get("left", 0), counts.get("leaving", 0)
+            return (left / leaving if leaving else None), f"{number(left)} of {number(leaving)} have left"
+    return None, str(state)
+
+
+def has_changed(found: Mapping[str, Any]) -> bool:
+    """Whether an import has changed anything that exports would bring to their destinations."""
+    return any(found["counts"].get(name) for name in ("entered", "updated", "leaving", "left"))
+
+
+def runs(found: Mapping[str, str | None]) -> Iterator[Part]:
+    """Show the runs that follow an import, by export."""
+    for export, run in found.items():
+        said = "a run is requested and begins by itself" if run is None else f"run {run} has begun"
+        yield Line(f"{export}: {said}.")
+
+
+def uploaded(segment: str, count: int) -> Iterator[Part]:
+    """Show that files are uploaded."""
+    yield Line(Cell(f"{several(count, 'file is', 'files are')} uploaded; the import begins by itself.", Tone.GOOD))
+    yield Line(f"Next: relay segments imports list {segment}")
+
+
+def moment(time: datetime) -> str:
+    """Return a time to the second."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"

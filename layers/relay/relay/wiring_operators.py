@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from relay.wiring_people import People
     from relay.workers.operators.checker import Checker
     from relay.workers.operators.describing import Describing
+    from relay.workers.operators.file_check import FileChecker
     from relay.workers.operators.importing import Importing
     from relay.workers.operators.operator import Answers, Names, Operator
     from relay.workers.operators.planning import Planning
@@ -130,6 +131,13 @@ class Operators:
         return Importing(self.stack.database, self.stack.importer)
 
     @cached_property
+    def file_checker(self) -> FileChecker:
+        """Says beforehand whether a file could replace a segment."""
+        from relay.workers.operators.file_check import FileChecker
+
+        return FileChecker(self.stack.settings.source)
+
+    @cached_property
     def validator(self) -> Validator:
         """Says beforehand what is wrong with settings."""
         from relay.workers.operators.validating import Validator
@@ -158,6 +166,7 @@ class Operators:
             "attempts": lambda: self.watching.attempts,
             "cancel": lambda: self.running.cancel,
             "check": lambda: self.checker.check,
+            "check_file": lambda: self.file_checker.check,
             "codes": lambda: list_codes,
             "confirm": lambda: self.running.confirm,
             "describe": lambda: self.describing.describe,

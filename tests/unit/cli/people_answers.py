@@ -75,7 +75,7 @@ EXPLAINED: dict[str, Any] = {
             "It is on the list.",
             assigned_since=DAYS_3,
             targets=[
-                target("list 7"),
+                target("list 7", call="c-0"),
                 target(
                     "tag vip",
                     matter="refused",
@@ -136,13 +136,14 @@ ATTEMPTS = [
 ]
 
 
-def traced(attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def traced(attempts: list[dict[str, Any]], *, import_open: bool = False) -> dict[str, Any]:
     return {
         "trace": "t-9",
         "export": "newsletter/vip",
         "profile": "p-1",
         "asked_at": text_of(NOW),
         "shows_values": False,
+        "import_open": import_open,
         "attempts": attempts,
     }
 

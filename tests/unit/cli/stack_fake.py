@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jsonschema import Draft202012Validator
 
@@ -306,7 +306,8 @@ class FakeDoor(Door):
     lying: dict[str, list[QueueMessage]] = field(default_factory=dict)
     posted: list[tuple[str, bytes, Mapping[str, str]]] = field(default_factory=list)
     webhook: Posted = field(default_factory=lambda: Posted(202, '{"accepted": 2, "rejected": 0}', NOW))
-    denied: dict[str, Exception] = field(default_factory=dict)
+    bucket: dict[str, bytes] = field(default_factory=dict)
+    denied: dict[str, BaseException] = field(default_factory=dict)
     time: datetime | None = NOW
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
@@ -401,6 +402,13 @@ class FakeDoor(Door):
 
     def purge(self, queue: str) -> None:
         self.lying[queue] = []
+
+    def put_object(self, key: str, body: bytes | BinaryIO) -> None:
+        self._deny(f"put {key.rpartition('/')[2]}")
+        self.bucket[key] = body if isinstance(body, bytes) else body.read()
+
+    def delete_object(self, key: str) -> None:
+        self.bucket.pop(key, None)
 
     def post(self, source: str, body: bytes, headers: Mapping[str, str]) -> Posted:
         self.posted.append((source, body, headers))

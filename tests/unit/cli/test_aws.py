@@ -18,6 +18,7 @@ from relay_cli.stacks import Stack
 
 OUTPUTS = {
     "Prefix": "acme",
+    "BucketName": "acme-1-eu",
     "WebhookUrl": "https://api.example.com/v1/webhooks",
     "ExportFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:acme-export",
     "SchedulerRoleArn": "arn:aws:iam::123456789012:role/acme-scheduler",
@@ -71,6 +72,20 @@ def test_exports_are_written_read_listed_and_removed(aws: Aws) -> None:
         aws.put_export("news/e00", "{}", new=True)
     aws.delete_export("news/e00")
     assert aws.export("news/e00") is None
+
+
+def test_objects_are_written_whole_and_taken_back(aws: Aws) -> None:
+    client("s3").create_bucket(Bucket="acme-1-eu", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    aws.put_object("segments/crm/vip/manifest", b"{}")
+    aws.put_object("segments/crm/vip/a.csv", io.BytesIO(b"crm\n1\n"))
+    listed = client("s3").list_objects_v2(Bucket="acme-1-eu")["Contents"]
+    assert [(one["Key"], one["Size"]) for one in listed] == [
+        ("segments/crm/vip/a.csv", 6),
+        ("segments/crm/vip/manifest", 2),
+    ]
+    for _ in range(2):
+        aws.delete_object("segments/crm/vip/a.csv")
+    assert len(client("s3").list_objects_v2(Bucket="acme-1-eu")["Contents"]) == 1
 
 
 def test_schedules_are_made_changed_and_removed(aws: Aws) -> None:

@@ -42,7 +42,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
         "changed last by request\tr-1",
         "segments\tcrm/vip, crm/gold",
-        "list 7\tin\tas desired\t3 d ago\tdelivered\t-",
+        "list 7\tin\tas desired\t3 d ago\tdelivered\tlast call (c-0)",
         "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",
         "set aside\ta defect of ours: KeyError",
         "notes\tresync requested, unfit_expression",
@@ -52,7 +52,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
         "rejected\tno_identity: map IDENTIFY_ID",
         "stopped\tunpaid: the account is unpaid",
         "last run\t01RUN2, finished",
-        "traces\tt-1, t-2",
+        "in the log\tfilter @message like /t-1|t-2/ | sort @timestamp",
     ):
         assert text in ended.out
 
@@ -157,6 +157,44 @@ def test_a_look_is_waited_for_and_shown(relay: Terminal, door: FakeDoor) -> None
         ("admin", "test"), ("view", "trace"), ("view", "trace"), ("view", "trace")
     ]  # fmt: skip
     assert door.asked[0][1] == {"ask": "test", "version": 1, "export": "newsletter/vip", "profile": "crm:c-1001"}
+
+
+def attempt(outcome: str) -> dict[str, Any]:
+    return {"at": text_of(NOW), "function": "destination", "outcome": outcome, "calls": [], "left_out": 0}
+
+
+def test_a_look_that_goes_as_an_import_is_followed_to_its_answer(relay: Terminal, door: FakeDoor) -> None:
+    queued, taken = attempt("outstanding"), attempt("delivered")
+    looks = iter([traced([queued], import_open=True), traced([queued, taken])])
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": lambda _: next(looks)}
+
+    ended = relay("test", "newsletter/vip", "p-1")
+
+    assert (ended.code, ended.lines[-1]) == (0, "outcome\tdelivered")
+
+
+def test_an_import_that_is_not_answered_in_time_says_how_to_look_again(relay: Terminal, door: FakeDoor) -> None:
+    waiting = traced([attempt("outstanding")], import_open=True)
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": waiting}
+
+    ended = relay("test", "newsletter/vip", "p-1", "--timeout", "3")
+
+    assert (ended.code, "relay trace t-9" in ended.err) == (5, True)
+    assert ended.lines[-1] == "The destination has queued it as an import, and has not answered yet."
+
+
+@pytest.mark.parametrize(
+    ("outcome", "command"),
+    [
+        ("left to the next run", "relay run newsletter/vip --follow"),
+        ("unchanged", "relay explain p-1 newsletter/vip"),
+        ("not a member", "relay explain p-1 newsletter/vip"),
+    ],
+)
+def test_a_look_that_sent_nothing_says_why(relay: Terminal, door: FakeDoor, outcome: str, command: str) -> None:
+    door.answers |= {"test": {"trace": "t-9", "profile": "p-1"}, "trace": traced([attempt(outcome)])}
+
+    assert relay("test", "newsletter/vip", "p-1").lines[-1].endswith(f"Next: {command}")
 
 
 def test_a_look_that_does_not_come_is_a_time_out(relay: Terminal, door: FakeDoor) -> None:

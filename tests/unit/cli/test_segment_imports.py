@@ -14,6 +14,7 @@ def picture(name: str = "i-1", state: str = "needs-confirmation", **more: Any) -
         "at": text_of(NOW),
         "begun_at": text_of(NOW),
         "ended_at": None,
+        "applied": None,
         "counts": {"rows": 101, "entered": 1, "leaving": 900, "broken": 1},
         "broken": [{"part": "vip.csv", "line": 7, "reason": "has too many columns"}],
         "confirmed_by": None,

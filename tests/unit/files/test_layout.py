@@ -110,6 +110,15 @@ def test_a_manifest_says_what_belongs_and_when_it_is_complete(name: str, body: M
         assert looked(manifest, *few, texts={name: body}) == Layout(None, None)
 
 
+def test_parts_that_come_after_their_manifest_are_no_set_before_all_of_them_are_there() -> None:
+    body = {**REDSHIFT, "scheduledTime": "2026-04-30T07:00:00Z"}
+    manifest, first, last = listed("up/manifest"), listed("up/vip_1.csv", 1), listed("up/vip_2.csv", 90, 20)
+    assert looked(manifest, first, texts={"manifest": body}) == Layout(None, None)
+    done = looked(manifest, first, last, minute=90, texts={"manifest": body})
+    assert done.newest is not None
+    assert (names(done), done.newest.at) == (["up/vip_1.csv", "up/vip_2.csv"], START - timedelta(hours=2))
+
+
 @pytest.mark.parametrize("body", [[], {}, {"entries": [{}]}, {**ADOBE, "scheduledTime": "soon"}])
 def test_a_manifest_that_cannot_be_read_is_no_set(body: object) -> None:
     with pytest.raises(Unreadable, match=r"manifest-1\.json is no manifest"):

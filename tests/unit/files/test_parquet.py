@@ -1,5 +1,6 @@
 """Parquet to rows."""
 
+import errno
 import gzip
 import io
 import sys
@@ -76,6 +77,19 @@ def test_a_file_that_is_cut_off_or_damaged_is_unreadable() -> None:
     for broken in (raw[:-10], raw[:100] + b"\xff" * 200 + raw[300:]):
         with pytest.raises(Unreadable, match=r"a\.parquet is a Parquet file that cannot be read"):
             rows(broken)
+
+
+@pytest.mark.parametrize(("number", "raises"), [(errno.ENOSPC, Unreadable), (errno.EIO, OSError)])
+def test_a_file_that_does_not_fit_on_the_disk_is_unreadable(
+    monkeypatch: pytest.MonkeyPatch, number: int, raises: type[Exception]
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(number, "")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    with pytest.raises(raises):
+        rows(b"PAR1")
 
 
 def test_where_pyarrow_is_not_installed_the_reason_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

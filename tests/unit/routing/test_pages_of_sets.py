@@ -74,3 +74,14 @@ def test_a_change_that_goes_on_alone_is_no_page() -> None:
     [alone] = [json.loads(body) for body, _ in world.waiting.values()]
     assert "set" not in alone
     assert named(world, FIRST) == {profile_id(1), profile_id(POISON)}
+
+
+def test_entries_of_a_page_that_name_nobody_are_counted() -> None:
+    world = World()
+    nobody = Change((), world.clock.now(), rejection="wrong_shape")
+    post(world, FIRST, change(1, member("s/a")), nobody, nobody)
+    post(world, SECOND, nobody)
+    assert world.run() == []
+    closed = closed_sets.load(world.database, closed_sets.id_of(FIRST))
+    assert closed is not None
+    assert closed.broken == 3

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.closed_sets import SetPage
-from relay.domain.segment_imports import ImportState
+from relay.domain.segment_imports import ImportState, to_confirm
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
 from tests.fakes.segment_files import NOON, OTHER, SEGMENT, World, person
@@ -168,6 +168,20 @@ def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
     assert world.members() == {2, 3}
 
 
+@pytest.mark.parametrize("minute", range(6))
+def test_of_two_files_of_one_time_the_one_that_came_later_counts(minute: int) -> None:
+    world = World()
+    for number in (1, 7):
+        world.files.put(NOON + minute * MINUTE, [number])
+        world.look()
+        world.follow_waits()
+        for one in world.imports():
+            world.importer().confirm(one.id, "somebody")
+        world.clock.advance(1)
+        world.follow_waits()
+    assert world.members() == {7}
+
+
 def test_a_newer_file_supersedes_one_that_waits_for_a_confirmation() -> None:
     world = World()
     old_members(world, *range(110))
@@ -198,7 +212,7 @@ def test_a_newer_file_waits_until_the_worker_of_an_older_one_has_ended() -> None
 
 
 def test_an_import_goes_on_where_its_time_was_over_and_waits_for_missing_parts() -> None:
-    world = World(seconds=30.0, at_once=3)
+    world = World(seconds_after=30.0, at_once=3)
     world.files.put(NOON, range(20), due=world.clock.now() + MINUTE)
     world.look()
     assert world.imports() == []
@@ -324,3 +338,71 @@ def test_under_crashes_the_newest_file_and_what_is_newer_decide(
     assert newest.counts["members"] == len(second)
     assert newest.counts["rows"] == len(second)
     assert segment_imports.latest(world.database)[0] == newest
+
+
+def test_many_broken_rows_let_nobody_leave_without_a_confirmation() -> None:
+    """Who stands in a broken row cannot be told from who is missing."""
+    world = World()
+    old_members(world, *range(1, 60))
+    world.files.put(NOON, [*range(2, 60), "has too many columns"])
+    world.look()
+    [one] = world.imports()
+    assert one.state is ImportState.NEEDS_CONFIRMATION
+    assert one.reason == "1 of 59 members would leave, and 1 rows could not be read: they may be among them"
+    assert world.members() == {*range(1, 60)}
+    assert world.importer().confirm(one.id, "somebody")
+    world.follow_waits()
+    assert world.members() == {*range(2, 60)}
+
+
+@pytest.mark.parametrize(
+    ("broken", "members", "leaving", "is_asked"),
+    [(1, 100, 1, False), (2, 100, 1, True), (2, 100, 0, False), (100, 50_000, 1, False), (101, 50_000, 1, True)],
+)
+def test_few_broken_rows_stop_nobody(broken: int, members: int, leaving: int, *, is_asked: bool) -> None:
+    counts = {"broken": broken, "members": members, "leaving": leaving, "members_before": members}
+    assert (to_confirm(counts) is not None) is is_asked
+
+
+def test_unreadable_members_of_a_page_let_nobody_leave_without_a_confirmation() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    now = world.clock.now()
+    for page in (1, 2):
+        world.stream(page, realized=True, at=NOON)
+    assert not closed_sets.add_page(world.database, SetPage(SEGMENT, "s", 1, 2), now, [person(1)], broken=1)
+    assert closed_sets.add_page(world.database, SetPage(SEGMENT, "s", 2, 2), now, [])
+    world.follow_waits()
+    [one] = world.imports()
+    assert (one.state, one.counts["broken"]) == (ImportState.NEEDS_CONFIRMATION, 1)
+    assert world.members() == {1, 2}
+
+
+def test_a_set_of_too_many_rows_is_refused_before_it_changes_anything() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, range(2, 14))
+    world.look()
+    world.files.put(NOON + MINUTE, range(2, 15))
+    world.most_rows = 8
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
+    assert world.imports()[0].reason == "it has more than 8 rows"
+
+
+def test_a_set_that_takes_too_long_to_read_is_refused_by_an_invocation_that_began_with_it() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, range(2, 30))
+    world.seconds = 300
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.CHECKING]
+    left = iter(range(900, 0, -120))
+    [one] = world.imports()
+    world.importer().look(SEGMENT, one.id, lambda: next(left))
+    [one] = world.imports()
+    assert (one.state, one.reason) == (
+        ImportState.REFUSED,
+        "reading it takes more than 400 seconds: leave columns out",
+    )
+    assert world.members() == {1}

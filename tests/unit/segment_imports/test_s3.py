@@ -146,7 +146,7 @@ def test_the_sources_settings_say_what_columns_are_and_which_segments_count(monk
     monkeypatch.setattr(sys.modules[__name__], "SOURCE", given)
     [row] = stage.files.rows("shop/vip", [FilePart("segments/shop/vip/f.csv", 30, "")])
     assert isinstance(row, Row)
-    assert stage.files.member("shop/vip", row).identities == {"email": ["ann@x.example"]}
+    assert stage.files.members("shop/vip")(row).identities == {"email": ["ann@x.example"]}
     assert stage.files.sets("shop/vip")
     assert not stage.files.allows_empty("shop/vip")
     limited = Source(segments=frozenset({"shop/other"}), allow_empty=True)

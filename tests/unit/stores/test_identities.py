@@ -55,6 +55,7 @@ RECORDS = st.builds(
     evidence=st.none() | TEXTS,
     refused=st.none() | st.builds(Refused, CONTENTS, TEXTS, MOMENTS, TEXTS),
     last_refusal=st.none() | TEXTS,
+    last_call=st.none() | TEXTS,
 )
 
 

@@ -84,10 +84,12 @@ def test_every_function_names_itself_in_logs_and_metrics(resources: Resources) -
         assert function["FunctionName"] == {"Fn::Sub": f"${{Prefix}}-{service}"}, name
 
 
-def test_every_function_has_the_library(resources: Resources) -> None:
-    (layer,) = of(resources, "AWS::Lambda::LayerVersion")
+def test_every_function_has_the_library_and_the_import_of_files_what_reads_parquet(resources: Resources) -> None:
+    layers = {one["LayerName"]["Fn::Sub"]: name for name, one in of(resources, "AWS::Lambda::LayerVersion").items()}
+    relay, parquet = layers["audience-relay-relay"], layers["audience-relay-parquet"]
     for name, function in of(resources, "AWS::Lambda::Function").items():
-        assert [target(one) for one in function["Layers"]] == [layer], name
+        wanted = [relay, parquet] if name == "ImportSegmentFunction" else [relay]
+        assert [target(one) for one in function["Layers"]] == wanted, name
 
 
 def test_the_tick_comes_every_minute(resources: Resources) -> None:

@@ -6,6 +6,7 @@ from tests.unit.template.expanding import Resources, Source, is_dlq, of
 OTHERS = {
     "Version": "0.1.0",
     "Prefix": {"Ref": "Prefix"},
+    "BucketName": {"Fn::Sub": "${Prefix}-${AWS::AccountId}-${AWS::Region}"},
     "ApiId": {"Ref": "WebhookApi"},
     "StageName": {"Ref": "WebhookApi.Stage"},
     "ExportFunctionArn": {"Fn::GetAtt": ["ExportFunction", "Arn"]},

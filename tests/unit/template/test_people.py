@@ -49,6 +49,7 @@ POLICIES: Mapping[str, Rights] = {
         **{f"scheduler:{action}Schedule": {SCHEDULES} for action in ("Create", "Update", "Delete")},
         "scheduler:GetSchedule": LOOK["scheduler:GetSchedule"],
         "iam:PassRole": {"SchedulerRole"},
+        **{f"s3:{action}Object": {"segments/*"} for action in ("Put", "Delete")},
         **{
             f"sqs:{action}": {"${Prefix}-*"}
             for action in (
@@ -79,7 +80,8 @@ def _rights(resources: Resources, policy: str) -> dict[str, set[str]]:
 
 def _short(resource: object) -> str:
     if isinstance(resource, dict) and "Fn::Sub" in resource:
-        return str(resource["Fn::Sub"]).partition("${AWS::AccountId}:")[2]
+        text = str(resource["Fn::Sub"])
+        return text.partition("${AWS::Region}/")[2] if ":s3:" in text else text.partition("${AWS::AccountId}:")[2]
     return resource if isinstance(resource, str) else target(resource)
 
 

@@ -151,6 +151,8 @@ class Record(NamedTuple):
     last_refusal: str | None = None
     """The code under which the destination refused the identity last, until it takes something for it: for the next
     call, which may have to go another way."""
+    last_call: str | None = None
+    """The id of the last call that is over, as in the log."""
 
     @property
     def winner(self) -> str | None:
@@ -226,7 +228,8 @@ def lapse(record: Record, now: datetime) -> Record:
     if record.open is None or record.open.deadline > now:
         return record
     same = record.acknowledged == record.open.content
-    return record._replace(open=None, acknowledged=record.acknowledged if same else UNKNOWN)
+    acknowledged = record.acknowledged if same else UNKNOWN
+    return record._replace(open=None, acknowledged=acknowledged, last_call=record.open.id or record.last_call)
 
 
 def claim(record: Record, authority: Authority, profile: str, digest: Digest, basis: Basis, now: datetime) -> Record:
@@ -430,7 +433,7 @@ def answered(record: Record, call_id: str, answer: Answer, now: datetime) -> Rec
         rest = record._replace(open=None)
     else:
         rest = lapse(record._replace(open=call._replace(id=None, deadline=call.earlier, earlier=None)), now)
-    return _at_rest(_with_answer(rest, call.content, answer, now))
+    return _at_rest(_with_answer(rest._replace(last_call=call_id), call.content, answer, now))
 
 
 def _with_answer(record: Record, content: Content, answer: Taken | Rejected | NotTaken, now: datetime) -> Record:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from relay.domain.changes import Change, Forget, Json, MembershipChange
@@ -13,8 +13,6 @@ EXITS_KEPT = timedelta(days=30)
 """How long an exit is remembered after it was heard of. Longer than anything waits in our queues: the longest is a
 dead-letter queue's 14 days, https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 """
-
-_NEVER: Stamp = (datetime.min.replace(tzinfo=UTC),) * 2
 
 AHEAD = timedelta(hours=24)
 """How far a source's clock may run ahead. Local time labelled as UTC is at most 14 hours ahead."""
@@ -59,9 +57,10 @@ def merge(profile: Profile, change: Change) -> Merged:
     `version` and `changed_at` are left alone: they belong to the write.
     """
     if change.restates:
-        change = _news(change, profile)
-        if change.is_empty:
+        news = _news(change, profile)
+        if news is None:
             return Merged(profile, changed=False, clamped=0)
+        change = news
     described, clamped = _described(change, profile)
     oldest = change.received_at - EXITS_KEPT
     was = _without_old_exits(profile, oldest)
@@ -135,24 +134,28 @@ def canonical(value: Json) -> str:
     return _encode(value)
 
 
-def _news(change: Change, profile: Profile) -> Change:
-    """Return what a change says that is not stored yet, whatever its time."""
+def _news(change: Change, profile: Profile) -> Change | None:
+    """Return what a change says that is not stored yet, whatever its time; None where that is nothing."""
+    identities = _not_held(change.identities, profile.identities)
+    attributes = _not_held(change.attributes, profile.attributes)
+    memberships = [
+        one
+        for one in change.memberships
+        if (held := profile.memberships.get(one.segment)) is None or held.realized is not one.realized
+    ]
+    if not (identities or attributes or memberships or change.snapshot):
+        return None
+    return replace(change, identities=identities, attributes=attributes, memberships=memberships)
 
-    def news(given: Mapping[str, Json], held: Mapping[str, Register]) -> dict[str, Json]:
-        return {
-            name: value for name, value in given.items() if not _is_same_value(Register(value, *_NEVER), held.get(name))
-        }
 
-    def is_news(one: MembershipChange) -> bool:
-        held = profile.memberships.get(one.segment)
-        return held is None or held.realized is not one.realized
-
-    return replace(
-        change,
-        identities=news(change.identities, profile.identities),
-        attributes=news(change.attributes, profile.attributes),
-        memberships=[one for one in change.memberships if is_news(one)],
-    )
+def _not_held(given: Mapping[str, Json], registers: Mapping[str, Register]) -> Mapping[str, Json]:
+    if not registers and None not in given.values():
+        return given
+    return {
+        name: value
+        for name, value in given.items()
+        if not _is_same_json(value, None if (held := registers.get(name)) is None else held.value)
+    }
 
 
 def _described(change: Change, profile: Profile) -> tuple[Profile, int]:
@@ -354,9 +357,10 @@ def _look_different(registers: Mapping[str, Register], others: Mapping[str, Regi
 
 
 def _is_same_value(one: Register | None, other: Register | None) -> bool:
-    if one is other:
-        return True
-    value, held = None if one is None else one.value, None if other is None else other.value
+    return one is other or _is_same_json(None if one is None else one.value, None if other is None else other.value)
+
+
+def _is_same_json(value: Json, held: Json) -> bool:
     # To Python 1, 1.0 and True are equal: only texts and lists of them need no second look.
     return value == held and (_is_text(value) or canonical(value) == canonical(held))
 

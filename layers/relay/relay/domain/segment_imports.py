@@ -18,6 +18,10 @@ from relay.domain import ledger, moments
 MOST_FAULTS: Final = 20
 """How many broken rows the record of an import names; all are counted."""
 
+MOST_BROKEN: Final = 100
+BROKEN_SHARE: Final = 0.01
+"""More broken rows than this, or than this share of the members that a set names, and nobody leaves unconfirmed."""
+
 
 class ImportState(StrEnum):
     """Where an import stands."""
@@ -84,15 +88,21 @@ class SegmentImport:
 
     @property
     def order(self) -> str:
-        """What sets of one segment are ordered by: the greater is the newer."""
-        return f"{moments.text(self.at)}#{self.id}"
+        """What sets of one segment are ordered by: the greater is the newer. Of two of one time, what began later."""
+        return f"{moments.text(self.at)}#{moments.text(self.begun_at)}#{self.id}"
 
 
-def needs_confirmation(counts: Mapping[str, int]) -> bool:
-    """Return whether so many members would leave that a person must confirm it first: the rule of runs."""
-    return ledger.needs_confirmation(
-        {"leaving": counts.get("leaving", 0), "assigned": counts.get("members_before", 0)}, passed=False
-    )
+def to_confirm(counts: Mapping[str, int]) -> str | None:
+    """Return why a person must confirm that members leave, None where nobody must.
+
+    So many would leave that the rule of runs asks for it. Or so many rows are broken: who stands in one of them cannot
+    be told from who is missing.
+    """
+    leaving, before, broken = (counts.get(name, 0) for name in ("leaving", "members_before", "broken"))
+    what = f"{leaving} of {before} members would leave"
+    if leaving and broken > min(MOST_BROKEN, BROKEN_SHARE * counts.get("members", 0)):
+        return f"{what}, and {broken} rows could not be read: they may be among them"
+    return what if ledger.needs_confirmation({"leaving": leaving, "assigned": before}, passed=False) else None
 
 
 def with_faults(known: Sequence[RowFault], more: Sequence[RowFault]) -> Sequence[RowFault]:

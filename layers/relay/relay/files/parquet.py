@@ -27,7 +27,9 @@ def read(name: str, file: BinaryIO, require: Require) -> Iterator[Row | BrokenRo
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise Unreadable(f"{name} is a Parquet file, and pyarrow is not installed here") from None
+        raise Unreadable(
+            f"{name} is a Parquet file, and pyarrow is not installed for this Python and processor"
+        ) from None
 
     line = 0
     try:

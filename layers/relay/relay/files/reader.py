@@ -1,8 +1,10 @@
 """The rows of a set, part by part, in whatever format each is. Memory is flat: a few rows at a time."""
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 from relay.files import delimited, ndjson, parquet
 from relay.files.rows import BrokenRow, Part, Require, Row, Unreadable
@@ -22,6 +24,16 @@ def read_rows(
         yield from _rows(part, require, columns)
 
 
+def _copy(part: Part, stream: BinaryIO, file: BinaryIO) -> None:
+    try:
+        shutil.copyfileobj(stream, file, 1 << 20)
+        file.seek(0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Unreadable(f"{part.name} does not fit on the disk of the function; write several files") from None
+
+
 def _rows(part: Part, require: Require, columns: Sequence[str] | None) -> Iterator[Row | BrokenRow]:
     with opened(part) as stream:
         head = head_of(stream)
@@ -29,8 +41,7 @@ def _rows(part: Part, require: Require, columns: Sequence[str] | None) -> Iterat
         if head.startswith(parquet.MARK):
             # Its directory stands at its end, and what S3 or gzip streams cannot be read from there.
             with tempfile.TemporaryFile() as file:
-                shutil.copyfileobj(stream, file, 1 << 20)
-                file.seek(0)
+                _copy(part, stream, file)
                 yield from parquet.read(part.name, file, require)
             return
         start = head.decode(encoding_of(head), errors="ignore").lstrip()

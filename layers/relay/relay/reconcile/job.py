@@ -50,7 +50,7 @@ class Job:
     `under` is a fingerprint of the settings of export and connection: what was refused under others is tried again.
     `until` is when no new call may begin any more.
     `tries` says how often the profiles were sent before in imports that came to nothing. `receives` is how often the
-    message was received that asks for this.
+    message was received that asks for this. `trace` is set where an operator traces the look.
     """
 
     export: Export
@@ -65,6 +65,7 @@ class Job:
     run: Pass | None = None
     tries: int = 0
     receives: int = 1
+    trace: str | None = None
 
     @property
     def began(self) -> datetime | None:

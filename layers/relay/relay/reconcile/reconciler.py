@@ -381,6 +381,7 @@ class Reconciler:
             run=None if job.run is None else job.run.run,
             page=None if job.run is None else job.run.page,
             tries=job.tries,
+            trace=job.trace,
         )
         imports.record(self._database, opened, [row for i, row in enumerate(call.rows) if i not in refused])
         self._enqueuer.check_import(export.connection, call.id, 0, FIRST_LOOK)

@@ -106,7 +106,7 @@ class AtTarget(NamedTuple):
     """A profile at one target: whether it is wanted there, what is the matter, and what the record says.
 
     `refused` is set only while it is the matter. `duplicate_of` is the profile that is sent in its place. `until` is
-    when an open call can have no effect any more.
+    when an open call can have no effect any more. `call` is the id of the last call, in the log.
     """
 
     pair: Pair
@@ -189,7 +189,7 @@ def at_target(pair: Pair, record: Record, profile: str, content: Content, *, is_
         None if call is None else call.deadline,
         record.refused if matter is Matter.REFUSED else None,
         of,
-        None if call is None else call.id,
+        record.last_call if call is None or call.id is None else call.id,
     )
 
 

@@ -142,10 +142,11 @@ class Router:
         odd = {profile_id for change, _ in one.defects for profile_id in change.profile_ids}
         ids = {profile_id for change in one.batch.changes for profile_id in change.profile_ids} - odd
         times = [change.received_at for change in one.batch.changes]
+        broken = sum(not change.profile_ids for change in one.batch.changes)
         try:
             found = profiles.follow(self._database, ids)
             roots = sorted({profiles.root_of(profile_id, found) for profile_id in ids} | odd)
-            closed_sets.add_page(self._database, page, min(times, default=one.message.sent_at), roots)
+            closed_sets.add_page(self._database, page, min(times, default=one.message.sent_at), roots, broken=broken)
         except Exception as error:  # noqa: BLE001 - one page must not hold up another message
             fail([one.message], error)
             return False

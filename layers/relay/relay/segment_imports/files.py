@@ -1,6 +1,6 @@
 """What an import needs of files, and of a place for the ids that it has seen."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -38,8 +38,8 @@ class Files(Protocol):
         """Yield all rows, in the same order each time; raises Unreadable."""
         ...
 
-    def member(self, segment: str, row: Row) -> Member:
-        """Return who a row is about; ValueError, without values, for a row that cannot be used."""
+    def members(self, segment: str) -> Callable[[Row], Member]:
+        """Return what says who a row is about; that raises ValueError, without values, where a row cannot be used."""
         ...
 
     def allows_empty(self, segment: str) -> bool:

@@ -21,7 +21,7 @@ from relay.domain.segment_imports import (
     ImportState,
     RowFault,
     SegmentImport,
-    needs_confirmation,
+    to_confirm,
     with_faults,
 )
 from relay.files.rows import Row, Unreadable
@@ -32,6 +32,7 @@ from relay.segment_imports.applying import Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
 from relay.stores import breakers, closed_sets, segment_imports, waits
+from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
 from relay.stores.segment_imports import Turn
 from relay.stores.waits import SegmentWait
@@ -49,6 +50,12 @@ BUCKETS_AT_ONCE: Final = 8
 
 LAST_STEP: Final = 60.0
 """Seconds that must be left for another step."""
+
+MOST_ROWS: Final = 10_000_000
+"""The most rows of a set: who is present takes 17 bytes a row in memory."""
+
+LONGEST_READING: Final = 400.0
+"""Seconds that reading a set to its end may take: less than half an invocation, since each reads up to its place."""
 
 AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
@@ -73,6 +80,7 @@ class Importer:
         page: int = PAGE,
         chunk: int = CHUNK,
         at_once: int = 1,
+        most_rows: int = MOST_ROWS,
     ) -> None:
         self._database = database
         self._files = files
@@ -85,6 +93,7 @@ class Importer:
         self._page = page
         self._chunk = chunk
         self._at_once = at_once
+        self._most_rows = most_rows
 
     def look(self, segment: str, about: str, seconds_left: Callable[[], float]) -> None:
         """Go on with an import or a closed set, or see which files lie in the folder of a segment. Raises Transient."""
@@ -95,7 +104,7 @@ class Importer:
         one = (
             segment_imports.load(self._database, about)
             if closed is None
-            else self._begin(closed.segment, FileSet(closed.at, ()), closed.id)
+            else self._begin(closed.segment, FileSet(closed.at, ()), closed)
         )
         if one is not None:
             self._go_on(one, seconds_left)
@@ -129,12 +138,14 @@ class Importer:
             if one.state not in ENDED:
                 self._go_on(one, seconds_left)
 
-    def _begin(self, segment: str, given: FileSet, closed_set: str | None = None) -> SegmentImport:
+    def _begin(self, segment: str, given: FileSet, closed: ClosedSet | None = None) -> SegmentImport:
         """Return the import of a set, which begins now unless it is known."""
         now = self._clock.now()
+        closed_set, broken = (None, 0) if closed is None else (closed.id, closed.broken)
         import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
         first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
-        one = SegmentImport(import_id, segment, given.at, now, first, closed_set, moved_at=now)
+        counts = {"broken": broken} if broken else {}
+        one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
         turn = segment_imports.turn(self._database, segment)
@@ -149,7 +160,11 @@ class Importer:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
             return
         if one.state is ImportState.CHECKING:
-            checked = self._check(one)
+            if seconds_left() < LONGEST_READING + LAST_STEP:
+                # Whether it can be read in time shows an invocation that has begun with it.
+                waits.put(self._database, [SegmentWait(self._clock.now(), one.id)])
+                return
+            checked = self._check(one, seconds_left)
             if checked is None:
                 return
             one = checked
@@ -163,9 +178,13 @@ class Importer:
             raise
         segment_imports.end_turn(self._database, one.segment, worker)
 
-    def _check(self, one: SegmentImport) -> SegmentImport | None:
-        """Read all parts to their ends; return the import as it goes on, None when it does not."""
+    def _check(self, one: SegmentImport, seconds_left: Callable[[], float]) -> SegmentImport | None:
+        """Read all parts to their ends; return the import as it goes on, None when it does not.
+
+        This has no cursor: what cannot be read within one invocation is refused.
+        """
         counts: Counter[str] = Counter()
+        end = seconds_left() - LONGEST_READING
         faults: list[RowFault] = []
         try:
             for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id)):
@@ -174,6 +193,9 @@ class Importer:
                     counts["broken"] += 1
                     if len(faults) < 100:
                         faults.append(row)
+                if counts["rows"] % self._page == 0 and (why := self._too_large(counts["rows"], seconds_left() < end)):
+                    self._end(one, ImportState.REFUSED, why)
+                    return None
         except Unreadable as why:
             self._end(one, ImportState.REFUSED, f"unreadable: {why}")
             return None
@@ -182,6 +204,11 @@ class Importer:
             self._end(one, ImportState.REFUSED, "no row could be read" if counts["rows"] else "it is empty")
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
+
+    def _too_large(self, rows: int, is_late: bool) -> str | None:
+        if rows > self._most_rows:
+            return f"it has more than {self._most_rows:,} rows"
+        return f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out" if is_late else None
 
     def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
@@ -247,11 +274,12 @@ class Importer:
     def _apply_page(self, one: SegmentImport, page: Sequence[Row | RowFault]) -> SegmentImport | None:
         counts, faults = Counter(one.counts), list(one.faults)
         members: list[tuple[Row, Member]] = []
+        member_of = self._files.members(one.segment)
         for row in page:
             if isinstance(row, RowFault):
                 continue
             try:
-                member = self._files.member(one.segment, row)
+                member = member_of(row)
             except ValueError as why:
                 counts["broken"] += 1
                 faults.append(RowFault(row.part, row.line, str(why)))
@@ -300,10 +328,9 @@ class Importer:
         if one.closed_set is None and named == 0 and counts["rows"] > counts["out"]:
             self._end(one, ImportState.REFUSED, "no row names a profile: see the source's profile_key")
             yield None
-        elif needs_confirmation(counts):
+        elif why := to_confirm(counts):
             self._ask_for_runs(one)
-            what = f"{counts['leaving']} of {counts['members_before']} members would leave"
-            yield self._save(replace(one, state=ImportState.NEEDS_CONFIRMATION, reason=what))
+            yield self._save(replace(one, state=ImportState.NEEDS_CONFIRMATION, reason=why))
         else:
             yield self._save(replace(one, state=ImportState.REMOVING, cursor=0))
 

@@ -129,15 +129,19 @@ class S3Files:
         for row in read_rows(given, require=members.require, columns=columns):
             yield RowFault(row.part, row.line, row.reason) if isinstance(row, BrokenRow) else row
 
-    def member(self, segment: str, row: Row) -> Member:
+    def members(self, segment: str) -> Callable[[Row], Member]:
         """See `Files`."""
         source, members = self._reader(segment)
-        read = members.change_of(row)
-        if isinstance(read, BrokenRow):
-            raise ValueError(read.reason)
-        keyed = self._keyed()
-        ids = {keyed(source.name, key) for key in keys_of(read, compiled(source.profile_key))}
-        return Member(tuple(sorted(ids)), read.identities, read.attributes, read.memberships[0].realized)
+        keyed, expression, name = self._keyed(), compiled(source.profile_key), source.name
+
+        def member(row: Row) -> Member:
+            read = members.change_of(row)
+            if isinstance(read, BrokenRow):
+                raise ValueError(read.reason)
+            ids = {keyed(name, key) for key in keys_of(read, expression)}
+            return Member(tuple(sorted(ids)), read.identities, read.attributes, read.memberships[0].realized)
+
+        return member
 
     def allows_empty(self, segment: str) -> bool:
         """See `Files`."""

@@ -34,6 +34,8 @@ class ClosedSet:
     segment: str
     at: datetime
     parts: int
+    broken: int = 0
+    """Entries of its pages that name nobody."""
 
 
 def id_of(page: SetPage) -> str:
@@ -47,18 +49,27 @@ def add_page(
     at: datetime,
     profile_ids: Iterable[str],
     entered: Container[str] = frozenset(),
+    *,
+    broken: int = 0,
 ) -> bool:
     """Keep who a page names, once they are stored; return whether the set is complete now. Safe to repeat.
 
     `at` is when the page was received. `profile_ids` are those of all profiles that the message names, each the one
     that aliases lead to; of a profile that could not be written, the ids that the change names. `entered` are those
-    that were no members before. When the set is complete, its import starts by itself. Raises Busy.
+    that were no members before, `broken` counts entries that name nobody. When the set is complete, its import starts
+    by itself. Raises Busy.
     """
     set_id = id_of(page)
     ids = packed((one, Kind.ENTERED if one in entered else Kind.UNCHANGED) for one in dict.fromkeys(profile_ids))
     place = f"{page.page:06d}#{page.part:04d}"
     rest: Item = {"expires_at": int((at + KEPT).timestamp()), "format": FORMAT}
-    mark: Item = {"segment": page.segment, "at": moments.text(at), "pages": page.pages, "parts": page.parts}
+    mark: Item = {
+        "segment": page.segment,
+        "at": moments.text(at),
+        "pages": page.pages,
+        "parts": page.parts,
+        "broken": broken,
+    }
     # The ids come first: a mark says that they are there.
     database.write([Put(_ids(set_id, place), {"ids": ids, **rest})])
     database.write([Put(Key(Table.CONTROL, f"set#{set_id}", f"mark#{place}"), {**mark, **rest})])
@@ -80,7 +91,10 @@ def load(database: Database, set_id: str) -> ClosedSet | None:
         parts[number] = parts.get(number, int(mark["parts"])) - 1
     is_complete = len(parts) == int(marks[0]["pages"]) and not any(parts.values())
     first = min(str(mark["at"]) for mark in marks)
-    return ClosedSet(set_id, str(marks[0]["segment"]), moments.parse(first), len(marks)) if is_complete else None
+    if not is_complete:
+        return None
+    broken = sum(int(mark.get("broken", 0)) for mark in marks)
+    return ClosedSet(set_id, str(marks[0]["segment"]), moments.parse(first), len(marks), broken)
 
 
 def pages(database: Database, set_id: str) -> Iterator[bytes]:

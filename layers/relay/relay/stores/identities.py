@@ -117,6 +117,7 @@ def encode(record: Record) -> str:
         record.evidence,
         None if refused is None else [_text(refused.content), refused.code, _microseconds(refused.at), refused.under],
         record.last_refusal,
+        record.last_call,
     ]
     while doc[-1] is None:
         doc.pop()
@@ -126,8 +127,9 @@ def encode(record: Record) -> str:
 def decode(text: str) -> Record:
     """Read the stored form of a record."""
     doc, _ = _decode(text)
-    doc += [None] * (10 - len(doc))
-    authority, desired, turned_away_at, acknowledged, since, call, sent_at, evidence, refused, last_refusal = doc
+    doc += [None] * (11 - len(doc))
+    authority, desired, turned_away_at, acknowledged, since, call, sent_at, evidence, refused, *rest = doc
+    last_refusal, last_call = rest
     return Record(
         Authority(*authority),
         _desired(desired),
@@ -139,6 +141,7 @@ def decode(text: str) -> Record:
         evidence,
         None if refused is None else _refused(refused),
         last_refusal,
+        last_call,
     )
 
 

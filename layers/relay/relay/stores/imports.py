@@ -49,7 +49,7 @@ class OpenImport:
     message that asks for an earlier one is a double. `run` and `page` are set where the ledger of a run counts its rows
     as outstanding. `under` is as `Refused.under`. `tries` is how often its rows were sent before in imports that came
     to nothing. `note` is what the destination left for its next look; the first `again` rows are to be sent
-    again once all others were looked at.
+    again once all others were looked at. `trace` is set where an operator traces the look that it came of.
     """
 
     call: str
@@ -66,6 +66,7 @@ class OpenImport:
     tries: int = 0
     note: str | None = None
     again: int = 0
+    trace: str | None = None
 
 
 def record(database: Database, opened: OpenImport, rows: Sequence[Row]) -> None:
@@ -172,6 +173,7 @@ def _header_item(opened: OpenImport) -> Item:
         "note": "" if opened.note is None else f"={opened.note}",
         "again": opened.again,
         "format": FORMAT,
+        **({} if opened.trace is None else {"trace": opened.trace}),
     }
 
 
@@ -192,6 +194,7 @@ def _opened(connection: str, item: Item) -> OpenImport:
         tries=int(item["tries"]),
         note=str(item["note"])[1:] if item["note"] else None,
         again=int(item["again"]),
+        trace=None if "trace" not in item else str(item["trace"]),
     )
 
 

@@ -1,7 +1,7 @@
 """A batch of a destination queue: merge what belongs together, work, and decide about every message."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -10,8 +10,6 @@ from relay.breaker import failures
 from relay.breaker.failures import Do, Paused, Stopped
 from relay.breaker.stops import Stops
 from relay.clock import Clock
-from relay.destinations.contract import Account
-from relay.destinations.exchanges import MOST, Recording
 from relay.domain import ledger
 from relay.domain.ledger import Column
 from relay.domain.problems import (
@@ -33,9 +31,10 @@ from relay.reconcile.set_aside import SetAside
 from relay.reconcile.survey import Survey
 from relay.reconcile.time_limits import OUT_OF_TIME
 from relay.runs.pages import Pages
-from relay.stores import attempts, breakers, runs, traces
+from relay.stores import attempts, breakers, runs
 from relay.stores.database import Database
 from relay.workers.opening import Opened, Opener
+from relay.workers.traced import Traced, came_to
 
 ENOUGH_TIME: Final = 30.0
 """Seconds of the function's time-out that a unit of work or one of its calls must have left to begin."""
@@ -74,9 +73,7 @@ class _Unit:
     received: Sequence[Received]
     looks: Sequence[Look] = ()
     page: Page | None = None
-    trace: str | None = None
-    recordings: list[Recording] = field(default_factory=list)
-    """What was recorded of each try to work on it, where it is traced."""
+    traced: Traced = field(default_factory=lambda: Traced(None, FUNCTION))
 
     @property
     def settings(self) -> int:
@@ -146,7 +143,7 @@ class Consumer:
                 attempts.note(self._database, self._observe, [message], error, self._clock.now())
                 failed.append(message.id)
         merged = [
-            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs], trace=trace)
+            _Unit(key, [message for message, _ in pairs], [look for _, look in pairs], traced=Traced(trace, FUNCTION))
             for (key, _, trace), pairs in looks.items()
         ]
         return merged + pages, failed
@@ -221,7 +218,8 @@ class Consumer:
         if not self._may_look(job):
             self._trace(unit, LEFT_TO_ITS_RUN)
             return counts
-        job = replace(job, tries=unit.looks[0].tries, account=self._recorded(unit, job.account))
+        account = unit.traced.recorded(self._database, self._clock, job.account)
+        job = replace(job, tries=unit.looks[0].tries, trace=unit.traced.trace, account=account)
         profiles = sorted({profile for look in unit.looks for profile in look.profiles})
 
         def look(part: Sequence[str]) -> None:
@@ -238,32 +236,11 @@ class Consumer:
         self._aside.note(job.export.key, failed)
         self._aside.recovered(job.export.key, set(profiles) - failed.keys())
         counts.update({Column.REJECTED: len(failed), f"rejected:{DEFECT}": len(failed)})
-        self._trace(unit, _came_to(counts))
+        self._trace(unit, came_to(counts))
         return counts
 
-    def _recorded(self, unit: _Unit, account: Account) -> Account:
-        """Return an account that keeps what is sent and answered, where an operator traces the look."""
-        if unit.trace is None:
-            return account
-        trace = traces.load(self._database, unit.trace, self._clock.now())
-        unit.recordings.append(Recording(trace is not None and trace.shows_values))
-        return unit.recordings[-1].of(account)
-
     def _trace(self, unit: _Unit, outcome: str) -> None:
-        """Keep an attempt for the operator who traces it."""
-        if unit.trace is None:
-            return
-        exchanges = [one._asdict() for recorded in unit.recordings for one in recorded.exchanges]
-        left_out = sum(recorded.left_out for recorded in unit.recordings)
-        unit.recordings.clear()
-        try:
-            traces.add(
-                self._database,
-                unit.trace,
-                traces.Attempt(self._clock.now(), FUNCTION, outcome, exchanges[:MOST], left_out),
-            )
-        except Exception as trouble:  # noqa: BLE001 - what is only looked at must not decide what is done
-            self._observe.problem("attempt was not kept", trouble, export=unit.export)
+        unit.traced.keep(self._database, self._clock, self._observe, outcome)
 
     def _may_look(self, job: Job) -> bool:
         """Return whether looks may act for an export: one that does not stream acts under settings of its runs only.
@@ -352,12 +329,3 @@ class Consumer:
         for message in unit.received:
             self._retry_later(message.receipt_handle, pause.total_seconds())
         return [message.id for message in unit.received]
-
-
-def _came_to(counts: Mapping[str, int]) -> str:
-    """Return what a look at one profile came to: the column it is counted in, with the code of a rejection."""
-    codes = ledger.rejections(counts)
-    column = next((column for column in Column if counts.get(column, 0)), None)
-    if column is None:
-        return "not a member"
-    return f"{column.value}: {', '.join(codes)}" if column is Column.REJECTED and codes else column.value

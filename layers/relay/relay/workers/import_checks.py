@@ -16,6 +16,7 @@ from relay.destinations.contract import Account, ImportReport, Step
 from relay.domain.exports import Export
 from relay.domain.identity import OUT, Answer, Record, Rejected, Taken, Unclear
 from relay.domain.keyed_hash import KeyedHash
+from relay.domain.ledger import Column
 from relay.domain.problems import (
     DEFECT,
     UNCONFIRMED,
@@ -48,9 +49,13 @@ from relay.stores.imports import OpenImport, Row
 from relay.stores.waits import IdentityWait
 from relay.workers.consumer import RetryLater
 from relay.workers.opening import Opener
+from relay.workers.traced import Traced, came_to
 
 ENOUGH_TIME: Final = 45.0
 """Seconds a look must have left of the function's time-out to begin."""
+
+FUNCTION: Final = "import checks"
+"""What the function is called in traces."""
 
 LAST_CALLS: Final = 30.0
 """Seconds that must be left for one more contact to be looked up; the rest is left to the next look."""
@@ -228,6 +233,8 @@ class ImportChecker:
             self._look_later(check, opened, LONGEST_DELAY)
             return
         account, _ = self._accounts.open(connection)
+        traced = Traced(opened.trace, FUNCTION)
+        account = traced.recorded(self._database, self._clock, account)
         unreadable: dict[str, Exception] = {}
         rows = imports.rows(self._database, self._keyed, opened, unreadable)
         try:
@@ -235,19 +242,25 @@ class ImportChecker:
         except Busy:
             raise
         except ConnectionProblem as problem:
+            self._trace(traced, problem.code)
             if not fresh and self._stops.has_new_secret(connection):
                 self._look(check, opened, seconds_left, fresh=True)
             else:
                 self._react(check, opened, breaker, problem)
         except (Transient, ExportProblem) as problem:
+            self._trace(traced, problem.code)
             self._react(check, opened, breaker, problem)
         else:
             breakers.note_success(self._database, breaker)
             if given.is_finished:
                 given.unreadable = unreadable
-                self._settle(export, check, opened, rows, given)
+                self._settle(export, check, opened, rows, given, traced)
             else:
                 self._look_later(check, opened, _pause(check))
+                self._trace(traced, Column.OUTSTANDING)
+
+    def _trace(self, traced: Traced, outcome: str) -> None:
+        traced.keep(self._database, self._clock, self._observe, outcome)
 
     def _react(self, check: CheckImport, opened: OpenImport, breaker: Breaker, problem: Problem) -> None:
         """Do what the table of failures says of the account or the export; the import is looked at later."""
@@ -318,7 +331,13 @@ class ImportChecker:
         return _never_ended(asked) if is_over and not given.is_finished else given
 
     def _settle(
-        self, export: Export, check: CheckImport, opened: OpenImport, rows: Sequence[Row], given: _Found
+        self,
+        export: Export,
+        check: CheckImport,
+        opened: OpenImport,
+        rows: Sequence[Row],
+        given: _Found,
+        traced: Traced,
     ) -> None:
         """Record what is known; what the destination was not asked about yet stays open for the next look.
 
@@ -344,6 +363,12 @@ class ImportChecker:
             answered = [rows[index] for index in answers if index not in failed]
             self._count(opened.run, opened.page, answered, known, list(aside))
         to_send = [*rows[: opened.again], *(rows[index] for index in sorted(again))]
+        codes = Counter(refused[index].code for index in refused.keys() & answers.keys())
+        codes += Counter({DEFECT: len(failed)})
+        ended = len(answers) + len(failed)
+        if traced.trace is not None:
+            # Before the import ends: whoever waits for it finds this attempt then.
+            self._trace(traced, came_to(_counts(rows, ended, codes, len(given.open) + len(again))))
         if given.open:
             rest = [*to_send, *(rows[index] for index in sorted(given.open))]
             pause = REST_PAUSE if answers or again else _pause(check)
@@ -358,8 +383,7 @@ class ImportChecker:
             _, lost = self._record(opened, rows, over, tries=opened.tries + 1)
             self._aside.note(export.key, self._left_open(export, opened, rows, lost))
             imports.end(self._database, opened)
-        codes = Counter(refused[index].code for index in refused.keys() & answers.keys())
-        self._tell(export, opened, len(answers) + len(failed), codes + Counter({DEFECT: len(failed)}))
+        self._tell(export, opened, ended, codes)
         if opened.run is not None:
             self._ending.go_on_if_over(export, opened.run)
 
@@ -448,6 +472,16 @@ def _never_ended(asked: Sequence[int]) -> _Found:
 
 def _step(row: Row) -> Step:
     return Step(*row.pair, row.content is not OUT, row.at, row.values)
+
+
+def _counts(rows: Sequence[Row], ended: int, codes: Counter[str], still_open: int) -> dict[str, int]:
+    """Return how many members among rows came to what, as a run counts them."""
+    if all(row.content is OUT for row in rows):
+        return {}
+    rejected = codes.total()
+    by_code = {f"{Column.REJECTED}:{code}": number for code, number in codes.items()}
+    by_column = {Column.DELIVERED: ended - rejected, Column.REJECTED: rejected, Column.OUTSTANDING: still_open}
+    return {**{str(column): number for column, number in by_column.items()}, **by_code}
 
 
 def _pause(check: CheckImport) -> timedelta:

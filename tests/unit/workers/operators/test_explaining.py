@@ -84,6 +84,9 @@ def test_a_delivered_profile(bench: Bench) -> None:
     [target] = part.targets
     assert (target.desired, target.matter, target.acknowledged) == ("in", "delivered", "as desired")
     assert (target.since, target.open_until, target.refused) == (bench.clock.now(), None, None)
+    attempts = [line for line in bench.logged() if line["message"] == "attempt"]
+    assert [line["call"] for line in attempts] == [target.call]
+    assert target.call in part.traces
     assert part.last_run is not None
     assert part.last_run.state == "finished"
 

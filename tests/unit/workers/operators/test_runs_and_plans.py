@@ -33,6 +33,7 @@ def test_a_plan_is_answered_by_who_may_only_look(bench: Bench) -> None:
         "first": {"join": [], "change": [], "leave": ["01" + "0000000001" + 20 * "0"], "rejected": []},
         "assigned_before": 4,
         "passed_guard": True,
+        "cancelled": None,
         "obstacles": [],
         "next": None,
     }

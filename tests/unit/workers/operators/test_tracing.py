@@ -167,3 +167,25 @@ def test_whoever_is_not_stored_and_what_is_no_trace_is_refused(bench: Bench) -> 
     trace = bench.ask("test", export=MAIN, profile=person(2))["trace"]
     bench.clock.time += traces.KEPT
     assert bench.refused("trace", trace=trace)["code"] == "unknown_trace"
+
+
+@pytest.mark.parametrize(("refused", "outcome"), [(False, "delivered"), (True, "rejected: unknown_user")])
+def test_a_look_that_goes_as_an_import_is_traced_to_the_answer_of_the_import(refused: bool, outcome: str) -> None:
+    bench = TalkingBench(imports=True)
+    bench.store(2, email=SECRET)
+    bench.store(4, email="4@x.example")
+    bench.tool.refuses = {SECRET} if refused else set()
+    trace = bench.ask("test", export=MAIN, profile=person(2))["trace"]
+    bench.consume(*bench.queue.take())
+    bench.consume(bench.look(4))
+
+    waiting = bench.ask("trace", trace=trace)
+    assert (waiting["import_open"], [one["outcome"] for one in waiting["attempts"]]) == (True, ["outstanding"])
+
+    bench.work_off()
+    ended = bench.ask("trace", trace=trace)
+    assert ended["import_open"] is False
+    attempts = [(one["function"], one["outcome"]) for one in ended["attempts"]]
+    assert (attempts[0], attempts[-1]) == (("destination", "outstanding"), ("import checks", outcome))
+    assert len(ended["attempts"][-1]["calls"]) == 1
+    assert SECRET not in str(ended)

@@ -78,7 +78,7 @@ class TargetPart(Answer):
     )
     since: datetime | None = Field(description="When the destination confirmed that.")
     open_until: datetime | None = Field(description="Until when a call that is not answered may take effect.")
-    call: str | None = Field(description="The id of that call, as in the log.")
+    call: str | None = Field(description="The id of the last call for the identity, open or over, as in the log.")
     refused: RefusedPart | None
     duplicate_of: str | None = Field(description="The profile with the same identity that is sent in its place.")
     not_before: datetime | None = Field(description="Before that nothing is sent, unless something changes.")

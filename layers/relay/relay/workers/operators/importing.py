@@ -6,7 +6,7 @@ from pydantic import Field
 
 from relay.domain import moments
 from relay.domain.problems import QuestionProblem
-from relay.domain.segment_imports import SegmentImport
+from relay.domain.segment_imports import ImportState, SegmentImport
 from relay.stores import segment_imports
 from relay.stores.database import Database
 from relay.workers.operators.protocol import Answer, Question
@@ -56,6 +56,7 @@ class ImportPicture(Answer):
     at: str = Field(description="The set's time: who was in the segment then is replaced, what is newer stays.")
     begun_at: str
     ended_at: str | None
+    applied: int | None = Field(description="How many of the rows are stored so far, while it is `applying`.")
     counts: dict[str, int]
     broken: list[BrokenRowPicture] = Field(description="The first broken rows; `counts` has them all.")
     confirmed_by: str | None
@@ -124,6 +125,7 @@ def _picture(one: SegmentImport) -> ImportPicture:
         at=moments.text(one.at),
         begun_at=moments.text(one.begun_at),
         ended_at=None if one.ended_at is None else moments.text(one.ended_at),
+        applied=one.cursor if one.state is ImportState.APPLYING else None,
         counts=dict(one.counts),
         broken=[BrokenRowPicture(part=part, line=line, reason=why) for part, line, why in one.faults],
         confirmed_by=one.confirmed_by,

@@ -14,7 +14,7 @@ from relay.domain.problems import QuestionProblem
 from relay.messages import Look, group, shard_of
 from relay.reconcile.enqueue import Enqueuer
 from relay.settings.settings import Settings
-from relay.stores import traces
+from relay.stores import imports, traces
 from relay.stores.database import Database
 from relay.stores.traces import Trace
 from relay.workers.operators.finding import Finder
@@ -73,6 +73,9 @@ class Traced(Answer):
     profile: str
     asked_at: datetime
     shows_values: bool
+    import_open: bool = Field(
+        description="Whether an import that the look has begun is not answered yet: then more attempts follow."
+    )
     attempts: list[AttemptPart]
 
 
@@ -116,6 +119,7 @@ class Tracing:
             profile=trace.id.partition(".")[0],
             asked_at=trace.asked_at,
             shows_values=shows,
+            import_open=self._import_open(trace),
             attempts=[
                 AttemptPart(
                     at=one.at,
@@ -127,6 +131,10 @@ class Tracing:
                 for one in traces.attempts(self.database, trace.id, now)
             ],
         )
+
+    def _import_open(self, trace: Trace) -> bool:
+        connection = trace.export.partition("/")[0]
+        return any(one.trace == trace.id for one in imports.all_open(self.database, connection))
 
 
 def _call(exchange: Any, hide: bool) -> Call:
