@@ -110,7 +110,7 @@ def test_an_entry_of_the_index_that_an_import_has_written_too_late_is_looked_for
 
 
 def test_what_an_import_keeps_names_people_by_keyed_hashes_alone(world: World) -> None:
-    world.files.put(NOON, [(number, {"email": f"planted-{number}@x.example"}) for number in range(100)])
+    world.files.put(NOON, [(number, {"email": f"planted-{number}@x.example"}) for number in range(300)])
     world.look()
     world.files.put(NOON + HOUR, [(1, {"email": "planted-1@x.example"}), ("wrong", {"email": "planted-w@x.example"})])
     world.look()

@@ -63,6 +63,7 @@ def test_a_person_is_forgotten_and_the_answer_says_what_was_removed_and_what_rem
         "identities table": moments.text(at + timedelta(days=90)),
         "record of this forgetting": moments.text(at + timedelta(days=90)),
         "rows of imports": moments.text(at + timedelta(days=2)),
+        "imports of segments": moments.text(at + timedelta(days=30)),
         "Changes queue": moments.text(at + timedelta(days=4)),
         "segment files": moments.text(at + timedelta(days=30)),
         "backups of the tables": moments.text(at + timedelta(days=35)),

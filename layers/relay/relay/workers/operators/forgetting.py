@@ -170,6 +170,8 @@ class ForgettingOnRequest:
         yield Remains(where="identities table", what="keyed hashes and times of calls", until=until(FORGOTTEN_AFTER))
         yield Remains(where="record of this forgetting", what="the counts shown here", until=until(forgettings.KEPT))
         yield Remains(where="rows of imports", what="identities and values", until=until(ROWS_KEPT))
+        hashes = "keyed hashes of whom they have seen, until they end"
+        yield Remains(where="imports of segments", what=hashes, until=until(FILES_KEPT))
         yield Remains(where="Changes queue", what="changes, dropped when they come", until=until(MESSAGES_KEPT))
         if not progress.is_queue_seen:
             what = "changes, perhaps: it was not looked through to the end"
