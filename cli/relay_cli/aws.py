@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from relay_cli import __version__
 from relay_cli.door import Posted, QueueMessage, Schedule
-from relay_cli.failures import AwsRefused, Failure
+from relay_cli.failures import AwsRefused, BeingDeleted, Failure
 from relay_cli.stacks import Stack
 
 _LOCAL_KEY = "test"
@@ -24,6 +24,15 @@ _HIDDEN_SECONDS = 2
 _MOVED_AT_ONCE = 10
 _FIRST_ID = "first_message_id"
 """The stack's attribute of a message that it has written again."""
+_KEPT_OF_SCHEDULES = (
+    "Description",
+    "FlexibleTimeWindow",
+    "State",
+    "Target",
+    "KmsKeyArn",
+    "ActionAfterCompletion",
+)
+_PAST = datetime.min.replace(tzinfo=UTC)
 _LOOK_EVERY = 1.0
 
 _SIGN_IN = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
@@ -106,6 +115,8 @@ class Aws:
             answer = self._call("secretsmanager", "get_secret_value", SecretId=f"{self.prefix}/{kind}/{name}")
         except _NotThereError:
             return None
+        except _BeingDeletedError:
+            raise self._being_deleted(kind, name) from None
         try:
             fields = json.loads(answer["SecretString"].strip("\ufeff \n"))
         except (KeyError, ValueError):
@@ -121,14 +132,40 @@ class Aws:
     def put_secret(self, kind: str, name: str, fields: Mapping[str, str], *, new: bool) -> None:
         """See `Door.put_secret`."""
         text, full = json.dumps(dict(fields), ensure_ascii=False), f"{self.prefix}/{kind}/{name}"
-        if new:
-            self._call("secretsmanager", "create_secret", Name=full, SecretString=text)
-        else:
-            self._call("secretsmanager", "put_secret_value", SecretId=full, SecretString=text)
+        try:
+            if new:
+                self._call("secretsmanager", "create_secret", Name=full, SecretString=text)
+            else:
+                self._call("secretsmanager", "put_secret_value", SecretId=full, SecretString=text)
+        except _BeingDeletedError:
+            raise self._being_deleted(kind, name) from None
 
     def delete_secret(self, kind: str, name: str) -> None:
         """See `Door.delete_secret`."""
         self._call("secretsmanager", "delete_secret", SecretId=f"{self.prefix}/{kind}/{name}", RecoveryWindowInDays=30)
+
+    def restore_secret(self, kind: str, name: str) -> None:
+        """See `Door.restore_secret`."""
+        try:
+            self._call("secretsmanager", "restore_secret", SecretId=f"{self.prefix}/{kind}/{name}")
+        except _NotThereError:
+            raise Failure(
+                f"There is no secret {self.prefix}/{kind}/{name} (any more).", "", f"relay {kind} list"
+            ) from None
+
+    def _being_deleted(self, kind: str, name: str) -> BeingDeleted:
+        """Return what is said of a secret that waits for its deletion.
+
+        https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html#SecretsManager-DescribeSecret-response-DeletedDate
+        """
+        full = f"{self.prefix}/{kind}/{name}"
+        day = self._call("secretsmanager", "describe_secret", SecretId=full).get("DeletedDate")
+        until = "" if day is None else f" until {day:%Y-%m-%d}"
+        return BeingDeleted(
+            f"The secret {full} is being deleted{until}.",
+            f"It can be brought back until then, also by: aws secretsmanager restore-secret --secret-id {full}",
+            f"relay {kind} restore {name}",
+        )
 
     def export_keys(self) -> Sequence[str]:
         """See `Door.export_keys`."""
@@ -189,22 +226,35 @@ class Aws:
 
     def put_schedule(self, key: str, expression: str, timezone: str) -> None:
         """See `Door.put_schedule`."""
-        operation = "create_schedule" if self.schedule(key) is None else "update_schedule"
-        self._call(
-            "scheduler",
-            operation,
-            Name=_schedule_name(key),
-            GroupName=self.prefix,
-            ScheduleExpression=expression,
-            ScheduleExpressionTimezone=timezone,
-            FlexibleTimeWindow={"Mode": "OFF"},
-            State="ENABLED",
-            Target={
+        place = {"Name": _schedule_name(key), "GroupName": self.prefix}
+        when = {"ScheduleExpression": expression, "ScheduleExpressionTimezone": timezone}
+        try:
+            found = self._call("scheduler", "get_schedule", **place)
+        except _NotThereError:
+            self._call("scheduler", "create_schedule", **place, **when, **self._new_schedule(key))
+            return
+        # An update replaces the whole.
+        kept = {name: found[name] for name in _KEPT_OF_SCHEDULES if found.get(name) is not None}
+        dates = {
+            name: found[name] for name in ("StartDate", "EndDate") if (found.get(name) or _PAST) > datetime.now(UTC)
+        }
+        self._call("scheduler", "update_schedule", **place, **when, **kept, **dates)
+
+    def _new_schedule(self, key: str) -> Mapping[str, Any]:
+        """Return what a schedule has besides when it starts: the same as the template's default one."""
+        _, partition, _, region, account, *_ = self._output("ExportFunctionArn").split(":")
+        dead_letters = self._output("ExportDLQUrl").rpartition("/")[2]
+        return {
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED",
+            "Target": {
                 "Arn": self._output("ExportFunctionArn"),
                 "RoleArn": self._output("SchedulerRoleArn"),
                 "Input": json.dumps({"export": key}),
+                "RetryPolicy": {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600},
+                "DeadLetterConfig": {"Arn": f"arn:{partition}:sqs:{region}:{account}:{dead_letters}"},
             },
-        )
+        }
 
     def delete_schedule(self, key: str) -> None:
         """See `Door.delete_schedule`."""
@@ -221,7 +271,8 @@ class Aws:
         """See `Door.messages`. They are hidden for two seconds each; a FIFO queue hides their group with them."""
         url, found = self._queue(queue), dict[str, QueueMessage]()
         while len(found) < most:
-            received = self._receive(url, hidden=_HIDDEN_SECONDS)
+            # Waiting, SQS asks all of its servers.
+            received = self._receive(url, hidden=_HIDDEN_SECONDS, waits=1)
             fresh = [one for one in received if one["MessageId"] not in found]
             if not fresh:
                 break
@@ -306,14 +357,14 @@ class Aws:
             yield moved
         yield moved
 
-    def _receive(self, url: str, *, hidden: int, bodies: bool = False) -> Sequence[Mapping[str, Any]]:
+    def _receive(self, url: str, *, hidden: int, bodies: bool = False, waits: int = 0) -> Sequence[Mapping[str, Any]]:
         answer = self._call(
             "sqs",
             "receive_message",
             QueueUrl=url,
             MaxNumberOfMessages=_MOVED_AT_ONCE,
             VisibilityTimeout=hidden,
-            WaitTimeSeconds=0,
+            WaitTimeSeconds=waits,
             AttributeNames=["All"],
             MessageAttributeNames=["All"] if bodies else [_FIRST_ID],
         )
@@ -397,6 +448,10 @@ class _NotThereError(Exception):
     """What was named is not there."""
 
 
+class _BeingDeletedError(Exception):
+    """A secret waits for its deletion."""
+
+
 class _UnknownOperationError(Exception):
     """The emulator does not know an operation."""
 
@@ -409,6 +464,9 @@ def _raise_refusal(service: str, operation: str, error: Any) -> NoReturn:
     action = f"{service}:{''.join(map(str.capitalize, operation.split('_')))}"
     if code in _MISSING or (code == "ValidationError" and "does not exist" in text):
         raise _NotThereError from None
+    # Its texts differ: "marked for deletion", "marked deleted", "already scheduled for deletion".
+    if code == "InvalidRequestException" and "delet" in text:
+        raise _BeingDeletedError from None
     if code in _UNKNOWN_TO_THE_EMULATOR:
         raise _UnknownOperationError from None
     if code in _SIGN_IN:

@@ -63,7 +63,7 @@ class Door(Protocol):
         ...
 
     def secret(self, kind: str, name: str) -> Mapping[str, str] | None:
-        """Return the fields of a source or a connection, None where there is none."""
+        """Return the fields of a source or a connection, None where there is none; BeingDeleted when it was removed."""
         ...
 
     def put_secret(self, kind: str, name: str, fields: Mapping[str, str], *, new: bool) -> None:
@@ -72,6 +72,10 @@ class Door(Protocol):
 
     def delete_secret(self, kind: str, name: str) -> None:
         """Schedule a source or a connection for deletion, which can be taken back for 30 days."""
+        ...
+
+    def restore_secret(self, kind: str, name: str) -> None:
+        """Take the deletion of a source or a connection back; nothing happens where there is none to take back."""
         ...
 
     def export_keys(self) -> Sequence[str]:
@@ -103,7 +107,7 @@ class Door(Protocol):
         ...
 
     def put_schedule(self, key: str, expression: str, timezone: str) -> None:
-        """Give an export a schedule of its own, or change it."""
+        """Give an export a schedule of its own, or change when it starts: all else about it stays as it is."""
         ...
 
     def delete_schedule(self, key: str) -> None:
@@ -115,7 +119,7 @@ class Door(Protocol):
         ...
 
     def messages(self, queue: str, most: int) -> Sequence[QueueMessage]:
-        """Return messages of a queue, as many as show themselves; they stay there."""
+        """Return messages of a queue, as many as show themselves: others may be hidden. They stay there."""
         ...
 
     def redrive(self, dead_letters: str, queue: str) -> Iterator[int]:

@@ -181,6 +181,30 @@ def checked(relay: Relay, kind: Kind, name: str, document: Document, *, looks: b
     return list(answer["warnings"])
 
 
+def require_unchanged(kind: Kind, name: str, before: Document, now: Document, after: Document) -> None:
+    """Refuse to write over what somebody else has written since it was read. Raises Failure."""
+    if now == before:
+        return
+    theirs, own = (", ".join(_differing(before, one)) or "nothing" for one in (now, after))
+    raise Failure(
+        f"Somebody else has changed the {kind.word} {name} meanwhile. Nothing was written.",
+        f"They changed: {theirs}. You: {own}.",
+        f"{kind.command} edit {name}, which begins with what is written now",
+    )
+
+
+def _differing(one: Document, other: Document) -> list[str]:
+    """Return the fields that differ; those inside of objects with the object's name and a dot in front."""
+    found = []
+    for name in sorted({*one, *other}):
+        before, after = one.get(name), other.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += [f"{name}.{inner}" for inner in _differing(before, after)]
+        elif before != after:
+            found.append(name)
+    return found
+
+
 def say_warnings(relay: Relay, warnings: Iterable[Answer]) -> None:
     """Say what the stack warns of."""
     for one in warnings:

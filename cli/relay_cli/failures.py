@@ -45,6 +45,10 @@ class PersonNeeded(Failure):
     exit = Exit.PERSON
 
 
+class BeingDeleted(Failure):
+    """A source or a connection was removed, and can be brought back until its last day."""
+
+
 class AwsRefused(Failure):
     """AWS does not let the caller do this: no credentials, expired ones, or a right that is missing."""
 

@@ -49,7 +49,7 @@ class BenchSettings:
             raise StaleSettings("stale_settings", "not readable yet")
         return self.saved[key]
 
-    def exports(self) -> Listing:
+    def exports(self, *, fresh: bool = False) -> Listing:
         valid: dict[str, Export] = {}
         invalid: dict[str, SettingsProblem] = {}
         for key in self.export_keys():

@@ -43,6 +43,7 @@ class MemoryFiles:
         self.found: dict[str, list[FileSet]] = {}
         self.contents: dict[str, list[object]] = {}
         self.unreadable: set[str] = set()
+        self.refused: dict[str, str] = {}
         self.empty_allowed = False
 
     def put(self, at: datetime, rows: Sequence[object], segment: str = SEGMENT, *, due: datetime | None = None) -> None:
@@ -51,7 +52,8 @@ class MemoryFiles:
         self.found.setdefault(segment, []).append(FileSet(at, (FilePart(key, len(rows), "e"),), due))
 
     def sets(self, segment: str) -> Sequence[FileSet]:
-        return self.found.get(segment, [])
+        found = self.found.get(segment, [])
+        return [one._replace(refused=self.refused.get(one.parts[0].key)) for one in found]
 
     def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
         for part in parts:

@@ -75,7 +75,7 @@ class SimSettings:
             raise UnknownExport("unknown_export", "there is none", field="export")
         return exports[key]
 
-    def exports(self) -> Listing:
+    def exports(self, *, fresh: bool = False) -> Listing:
         _, exports, invalid, _ = self._read()
         valid = {key: export for key, export in exports.items() if key not in invalid}
         return Listing(valid, [Invalid(f"export {key}", INVALID) for key in sorted(invalid)])

@@ -15,6 +15,7 @@ from relay.settings.doors import MAX_KEPT
 from relay.settings.exports import MAX_SEGMENT_BYTES
 from relay.settings.names import UnknownConnection, UnknownExport, UnknownSource
 from relay.settings.settings import Settings
+from relay.settings.shapes import Listing
 from relay.settings.sources import UNKNOWN_LOOKUPS_AT_ONCE, TooManyUnknownSources
 from tests.fakes import careless_tool
 from tests.fakes.clock import FakeClock
@@ -625,6 +626,13 @@ class TestListing:
         del console.ssm.parameters["/relay/exports/readers/weekly"]
         console.clock.advance(30)
         assert console.settings.exports().valid == {}
+
+    def test_whoever_asks_for_what_is_there_now_does_not_see_what_was_removed(self, console: Console) -> None:
+        assert set(console.settings.exports().valid) == {"readers/weekly"}
+        del console.ssm.parameters["/relay/exports/readers/weekly"]
+        assert set(console.settings.exports().valid) == {"readers/weekly"}
+        assert console.settings.exports(fresh=True) == Listing({}, [])
+        assert console.settings.export_keys() == []
 
     def test_other_paths_are_not_read(self, console: Console) -> None:
         console.ssm["/relay/exports-of-another/readers/x"] = EXPORT

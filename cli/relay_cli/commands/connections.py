@@ -11,12 +11,12 @@ from relay_cli.commands.common import FLAGS, SETTINGS, Assignments, FromFile, Se
 from relay_cli.editing import Field, Given, Kind, read_fields
 from relay_cli.failures import Exit, Failure
 from relay_cli.parts import Cell, Line, Table, Tone
-from relay_cli.relay import Answer, Injected
+from relay_cli.relay import Answer, Injected, Relay
 from relay_cli.views import looking
 
 app = App(
     name="connections",
-    help="Connections, the accounts at destinations: list, show, add, edit, test, remove.",
+    help="Connections, the accounts at destinations: list, show, add, edit, test, remove, restore.",
     group=SETTINGS,
     default_parameter=FLAGS,
 )
@@ -49,20 +49,6 @@ def list_(*, relay: Injected) -> None:
 
 
 @app.command
-def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
-    """Show a connection as it is written down.
-
-    Parameters
-    ----------
-    name
-        The connection.
-    show_secrets
-        Show its secrets, too.
-    """
-    secrets.show(relay, KIND, name, show_secrets=show_secrets)
-
-
-@app.command
 def add(
     name: str, /, *, destination: str | None = None, consent: bool = False, set_: Assignments = (),
     from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
@@ -91,31 +77,6 @@ def add(
     relay.screen.note(f"Next: relay exports add {name}/NAME")
 
 
-@app.command
-def edit(
-    name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
-    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
-) -> None:  # fmt: skip
-    """Change a connection. Without options it opens in your editor, without its secrets.
-
-    A connection is one account for good: make a new one for another account.
-
-    Parameters
-    ----------
-    name
-        The connection.
-    set_
-        A field, as field=value; may be given several times.
-    unset
-        A field to take away; may be given several times.
-    from_
-        A JSON file with fields; - for standard input.
-    secret_file
-        A file with a new secret; - for standard input.
-    """
-    secrets.edit(relay, KIND, name, Given(set_, unset, from_, secret_file))
-
-
 @app.command(name="test")
 def try_(name: str, /, *, probe: bool = False, relay: Injected) -> int:
     """Look at a connection's account, its exports, and what they depend on. Exit code 1 when something is wrong.
@@ -141,17 +102,7 @@ def try_(name: str, /, *, probe: bool = False, relay: Injected) -> int:
     return Exit.WELL if answer["well"] else Exit.WRONG
 
 
-@app.command
-def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
-    """Remove a connection without exports. Everybody stays at the destination.
-
-    Parameters
-    ----------
-    name
-        The connection.
-    yes
-        Do not ask.
-    """
+def _require_no_exports(relay: Relay, name: str) -> None:
     left = [key for key in relay.door.export_keys() if key.startswith(f"{name}/")]
     if left:
         raise Failure(
@@ -159,8 +110,16 @@ def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
             "Remove them first, so that what becomes of their members is decided.",
             f"relay exports remove {left[0]}",
         )
-    said = (
+
+
+secrets.share(
+    app,
+    KIND,
+    editing="A connection is one account for good: make a new one for another account.",
+    removal="It must have no exports. Everybody stays at the destination.",
+    stays=(
         "Stays: everybody at the destination.",
         "Removed: the secret, now. What is known of the account is removed 30 days later.",
-    )
-    secrets.remove(relay, KIND, name, said, yes=yes)
+    ),
+    hinders=_require_no_exports,
+)

@@ -19,6 +19,7 @@ from relay_cli.editing import (
     edited,
     read_fields,
     require_name,
+    require_unchanged,
     say_warnings,
     tested,
 )
@@ -109,7 +110,8 @@ def show(export: str, /, *, relay: Injected) -> None:
 def add(export: str, /, *, set_: Assignments = (), from_: FromFile = None, relay: Injected) -> None:
     """Write a new export down. It asks for what is needed, and the stack checks it before anything is written.
 
-    One that streams begins to send at once; the others begin with their next run.
+    One that streams begins to send at once; the others begin with their next run. Its segments must have been seen:
+    let the platform send somebody of each first, or use relay send.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ def add(export: str, /, *, set_: Assignments = (), from_: FromFile = None, relay
         raise UsageFailure(f"There is an export {export} already.", "", f"relay exports edit {export}")
     kind = _kind_of(relay, export)
     document = completed(relay, kind, {"state": "active"}, Given(set_, (), from_), asks=True)
-    _write(relay, kind, export, document, new=True, said="is written down. It counts within a minute.")
+    _write(relay, kind, export, document, said="is written down. It counts within a minute.")
     relay.screen.note(f"Next: relay plan {export}")
 
 
@@ -153,7 +155,7 @@ def edit(
     kind = _kind_of(relay, export)
     given = Given(set_, unset, from_)
     document = edited(relay, kind, before) if given == Given() else completed(relay, kind, before, given, asks=False)
-    _write(relay, kind, export, document, new=False, said="is changed. It counts within a minute.")
+    _write(relay, kind, export, document, before=before, said="is changed. It counts within a minute.")
 
 
 @app.command(name="test")
@@ -215,7 +217,7 @@ def duplicate(export: str, copy: str, /, *, set_: Assignments = (), relay: Injec
     begun = {**_document(relay, export), "state": "paused"}
     kind = _kind_of(relay, copy)
     document = completed(relay, kind, begun, Given(set_), asks=False)
-    _write(relay, kind, copy, document, new=True, said="is written down, and paused.")
+    _write(relay, kind, copy, document, said="is written down, and paused.")
     relay.screen.note(f"Next: relay exports resume {copy}")
 
 
@@ -256,14 +258,17 @@ def schedule(
         if now is None:
             _said(relay, export, "has no schedule of its own: the default schedule starts it.", schedule=None)
         else:
-            state = "" if now.enabled else " It is disabled."
+            state = "" if now.enabled else " It is disabled, so it starts nothing."
             _said(relay, export, f"runs at {now.expression} {now.timezone}.{state}", schedule=asdict(now))
         return
     if remove:
         raise UsageFailure("A schedule is either written or removed.", "", f"relay exports schedule {export} --remove")
     checked(relay, SCHEDULE, export, {"expression": expression, "timezone": timezone or "UTC"}, looks=False)
     relay.door.put_schedule(export, expression, timezone or "UTC")
-    _said(relay, export, f"runs at {expression} {timezone or 'UTC'}.")
+    disabled = (
+        "" if now is None or now.enabled else " It is disabled: enable it in the console of EventBridge Scheduler."
+    )
+    _said(relay, export, f"runs at {expression} {timezone or 'UTC'}.{disabled}")
 
 
 @app.command
@@ -289,14 +294,25 @@ def _set_state(relay: Relay, export: str, state: str, said: str) -> None:
     if document.get("state") == state:
         _said(relay, export, f"is {state} already.")
         return
-    _write(relay, KIND, export, {**document, "state": state}, new=False, said=said, looks=state == "active")
+    changed = {**document, "state": state}
+    _write(relay, KIND, export, changed, before=document, said=said, looks=state == "active")
 
 
 def _write(
-    relay: Relay, kind: Kind, export: str, document: Document, *, new: bool, said: str, looks: bool = True
+    relay: Relay,
+    kind: Kind,
+    export: str,
+    document: Document,
+    *,
+    said: str,
+    before: Document | None = None,
+    looks: bool = True,
 ) -> None:
+    """Write an export once the stack finds it well; `before` is what it replaces, None for a new one."""
     say_warnings(relay, checked(relay, kind, export, document, looks=looks))
-    relay.door.put_export(export, json.dumps(document, indent=2, ensure_ascii=False), new=new)
+    if before is not None:
+        require_unchanged(kind, export, before, _replaced(relay, export), document)
+    relay.door.put_export(export, json.dumps(document, indent=2, ensure_ascii=False), new=before is None)
     _said(relay, export, said)
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from relay_cli import __version__
-from relay_cli.failures import AwsRefused, Exit
+from relay_cli.failures import AwsRefused, Exit, Failure
 from relay_cli.parts import Line
-from relay_cli.relay import Answer, Injected, Relay, unknown
+from relay_cli.relay import PROTOCOL, Answer, Function, Injected, Relay, unknown
 from relay_cli.views import looking as view
 
 CLOCK_SECONDS = 60
@@ -57,7 +57,8 @@ def check(connection: str | None = None, /, *, relay: Injected) -> int:
     own = [] if connection is not None else list(_own_findings(relay))
     answer = relay.ask("check", connection=connection)
     findings = [*own, *answer["findings"]]
-    findings.sort(key=lambda one: one["level"] != "error")
+    levels = ["error", "warning", "note"]
+    findings.sort(key=lambda one: levels.index(one["level"]))
     whole = {"well": not any(one["level"] == "error" for one in findings), "findings": findings}
     if relay.screen.is_terminal:
         relay.screen.show(whole, view.check(whole))
@@ -97,17 +98,41 @@ def _own_findings(relay: Relay) -> Iterator[Answer]:
     if aws_time is not None and abs((relay.now() - aws_time).total_seconds()) > CLOCK_SECONDS:
         off = abs((relay.now() - aws_time).total_seconds())
         yield _warning("this machine", "clock_off", f"its clock is off by {off:,.0f} seconds", "set the clock")
-    looks: Mapping[str, Callable[[], object]] = {
-        "list sources and connections": lambda: relay.door.secret_names("sources"),
-        "list exports": relay.door.export_keys,
+    missing = [f"{what} ({refused.why})" for what, refused in _refused_rights(relay)]
+    if missing:
+        # Most people are meant to lack some: each of the policies leaves others out.
+        message = f"you may not {'; '.join(missing)}"
+        yield {
+            **_warning("your rights", "rights", message, "ask for the policy that has them, if you need them"),
+            "level": "note",
+            "who_must_act": None,
+        }
+
+
+def _refused_rights(relay: Relay) -> Iterator[tuple[str, AwsRefused]]:
+    """Yield what the caller may not do, as far as trying it changes nothing."""
+    anything = {"ask": "describe", "version": PROTOCOL}
+
+    def read_a_source() -> None:
+        for name in relay.door.secret_names("sources")[:1]:
+            relay.door.secret("sources", name)
+
+    tries: Mapping[str, Callable[[], object]] = {
+        "start, confirm and cancel runs": lambda: relay.door.invoke(Function.OPERATE, anything),
+        "forget people": lambda: relay.door.invoke(Function.FORGET, anything),
+        "read sources and connections": read_a_source,
+        "read exports": relay.door.export_keys,
         "list schedules": relay.door.schedule_names,
         "look at queues": lambda: relay.door.queue_depth("changes"),
     }
-    for what, look in looks.items():
+    for what, attempt in tries.items():
         try:
-            look()
+            attempt()
         except AwsRefused as refused:
-            yield _warning("your rights", "right_missing", f"you may not {what} ({refused.why})", "ask for this right")
+            yield what, refused
+        except Failure:
+            # The right is there; what is wrong otherwise is no matter of rights.
+            continue
 
 
 def _warning(subject: str, code: str, message: str, command: str) -> Answer:

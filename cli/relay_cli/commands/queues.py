@@ -1,12 +1,12 @@
 """Queues: what waits, what lies in dead-letter queues and why, and putting it back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from cyclopts import App
 
 from relay_cli.commands.common import FLAGS, MESSAGES
 from relay_cli.failures import AwsRefused, Failure
-from relay_cli.parts import Cell, Line, Table, Text, Tone, ago, at, listed, number, several
+from relay_cli.parts import Cell, Line, Part, Table, Text, Tone, ago, at, listed, number, several
 from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import looking
 
@@ -42,8 +42,13 @@ def list_(queue: str | None = None, /, *, relay: Injected) -> None:
         ]
         for one in messages
     ]
-    parts = [Table(("message", "sent", "receives", "error", "last try", "place in the code"), rows, title=name)]
-    relay.screen.show_list(messages, parts if rows else [Line(f"Nothing lies in {name}.")])
+    depth = next(one for one in found if one["name"] == f"{relay.door.prefix}-{name}")
+    table = Table(("message", "sent", "receives", "error", "last try", "place in the code"), rows, title=name)
+    parts: list[Part] = [table] if rows else []
+    left = list(_not_shown(len(rows), depth))
+    relay.screen.show_list(messages, parts if rows or left else [Line(f"Nothing lies in {name}.")])
+    for said in left:
+        relay.screen.note(said, Tone.WARN)
 
 
 @app.command
@@ -100,6 +105,16 @@ def purge(queue: str, /, *, yes: bool = False, relay: Injected) -> None:
     )
     relay.door.purge(name)
     relay.screen.show({"queue": name, "purged": depth}, [Line(Cell(f"{name} is empty.", Tone.GOOD))])
+
+
+def _not_shown(shown: int, depth: Answer) -> Iterator[str]:
+    """Yield what is said of messages that lie in a queue and did not show themselves."""
+    hidden, more = depth["in_flight"], depth["messages"] + depth["in_flight"] - shown
+    if more <= 0:
+        return
+    yield f"About {several(more, 'more message lies', 'more messages lie')} there."
+    if hidden:
+        yield f"{number(hidden)} of them are hidden: somebody looks at them, or puts them back. Look again in a minute."
 
 
 def _dead_letters(relay: Relay, queue: str, found: Sequence[Answer]) -> str:

@@ -3,7 +3,7 @@
 import json
 import shlex
 
-from relay_cli.editing import Document, Kind, checked
+from relay_cli.editing import Document, Kind, checked, require_unchanged
 from relay_cli.failures import AwsRefused, Failure, Interrupted, TimedOut
 from relay_cli.parts import Cell, Line, Tone, number
 from relay_cli.relay import Answer, Relay
@@ -61,6 +61,7 @@ def _taken_out(relay: Relay, kind: Kind, export: str, document: Document) -> Ans
         emptied = {**document, "state": "active", "only_if": NOBODY}
         checked(relay, kind, export, emptied, looks=False)
         _require_runs(relay)
+        require_unchanged(kind, export, document, json.loads(relay.door.export(export) or "{}"), emptied)
         relay.door.put_export(export, json.dumps(emptied, indent=2, ensure_ascii=False), new=False)
     try:
         return _emptied(relay, export)

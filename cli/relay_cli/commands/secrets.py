@@ -1,7 +1,10 @@
 """What sources and connections have in common: both are secrets of key/value texts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from cyclopts import App
+
+from relay_cli.commands.common import Assignments, FromFile, SecretFile
 from relay_cli.editing import (
     Given,
     Kind,
@@ -11,12 +14,13 @@ from relay_cli.editing import (
     hidden,
     masked,
     require_name,
+    require_unchanged,
     say_warnings,
     tested,
 )
 from relay_cli.failures import UsageFailure
 from relay_cli.parts import Cell, Facts, Line, Text, Tone
-from relay_cli.relay import Answer, Relay, unknown
+from relay_cli.relay import Answer, Injected, Relay, unknown
 
 
 def show(relay: Relay, kind: Kind, name: str, *, show_secrets: bool) -> None:
@@ -30,7 +34,8 @@ def show(relay: Relay, kind: Kind, name: str, *, show_secrets: bool) -> None:
 def add(relay: Relay, kind: Kind, name: str, given: Given, begun: dict[str, str]) -> None:
     """Write a new one, once it is asked for, checked by the stack, and found well."""
     require_name(kind, name)
-    if name in relay.door.secret_names(f"{kind.word}s"):
+    # One that was removed is in no list, and its name is not free until it is gone: then this says so.
+    if relay.door.secret(f"{kind.word}s", name) is not None:
         raise UsageFailure(f"There is a {kind.word} {name} already.", "", f"{kind.command} edit {name}")
     document = completed(relay, kind, begun, given, asks=True)
     say_warnings(relay, checked(relay, kind, name, document))
@@ -44,6 +49,7 @@ def edit(relay: Relay, kind: Kind, name: str, given: Given) -> None:
     by_hand = given == Given()
     document = edited(relay, kind, before) if by_hand else completed(relay, kind, before, given, asks=False)
     say_warnings(relay, checked(relay, kind, name, document))
+    require_unchanged(kind, name, before, fields_of(relay, kind, name), document)
     relay.door.put_secret(f"{kind.word}s", name, document, new=False)
     _written(relay, kind, name, "is changed. It counts within a minute.")
 
@@ -60,7 +66,94 @@ def remove(relay: Relay, kind: Kind, name: str, said: Sequence[str], *, yes: boo
         relay.screen.note(line, Tone.PLAIN)
     relay.person.agrees(f"Remove the {kind.word} {name}?", said_before=yes, helps=f"{kind.command} remove {name} --yes")
     relay.door.delete_secret(f"{kind.word}s", name)
-    _written(relay, kind, name, "is removed. Secrets Manager restores it for 30 days.")
+    _written(relay, kind, name, f"is removed. For 30 days {kind.command} restore {name} brings it back.")
+
+
+def restore(relay: Relay, kind: Kind, name: str) -> None:
+    """Take the deletion of one back."""
+    require_name(kind, name)
+    relay.door.restore_secret(f"{kind.word}s", name)
+    _written(relay, kind, name, "is back, as it was. It counts within a minute.")
+
+
+def share(
+    app: App,
+    kind: Kind,
+    *,
+    editing: str,
+    removal: str,
+    stays: Sequence[str],
+    hinders: Callable[[Relay, str], None] | None = None,
+) -> None:
+    """Add the commands that sources and connections have alike: show, edit, remove, restore.
+
+    `editing` and `removal` are sentences of the help. `stays` is said before one is removed; `hinders` raises Failure
+    where that must not be yet.
+    """
+
+    @app.command(name="show", help=f"Show a {kind.word} as it is written down.")
+    def show_(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
+        """Show one.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        show_secrets
+            Show its secrets, too.
+        """
+        show(relay, kind, name, show_secrets=show_secrets)
+
+    @app.command(
+        name="edit",
+        help=f"Change a {kind.word}. Without options it opens in your editor, without its secrets.\n\n{editing}",
+    )
+    def edit_(
+        name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
+        from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
+    ) -> None:  # fmt: skip
+        """Change one.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        set_
+            A field, as field=value; may be given several times.
+        unset
+            A field to take away; may be given several times.
+        from_
+            A JSON file with fields; - for standard input.
+        secret_file
+            A file with a new secret (or a JSON object of several); - for standard input.
+        """
+        edit(relay, kind, name, Given(set_, unset, from_, secret_file))
+
+    @app.command(name="remove", help=f"Remove a {kind.word}. {removal}")
+    def remove_(name: str, /, *, yes: bool = False, relay: Injected) -> None:
+        """Remove one.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        yes
+            Do not ask.
+        """
+        if hinders is not None:
+            hinders(relay, name)
+        remove(relay, kind, name, stays, yes=yes)
+
+    @app.command(name="restore", help=f"Bring a {kind.word} back that was removed in the last 30 days.")
+    def restore_(name: str, /, *, relay: Injected) -> None:
+        """Bring one back.
+
+        Parameters
+        ----------
+        name
+            What it was called.
+        """
+        restore(relay, kind, name)
 
 
 def fields_of(relay: Relay, kind: Kind, name: str) -> dict[str, str]:

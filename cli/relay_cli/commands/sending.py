@@ -67,30 +67,9 @@ def _helps(source: str, status: int) -> str:
 
 
 def proof(settings: Mapping[str, str], body: bytes, now: datetime) -> Mapping[str, str]:
-    """Return the headers that prove a body to a source.
-
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-    secret = settings.get("secret", "").strip()
-    simple = _without_time(settings, secret, body)
-    if simple is not None:
-        return simple
-    if settings.get("auth") != "standard-webhooks":
-        raise Failure(
-            f"This source wants {settings.get('auth')}, which relay cannot sign.", "", "relay sources show NAME"
-        )
-    number_of, stamp = f"msg_{secrets.token_hex(12)}", str(int(now.timestamp()))
-    made = hmac.new(signing_key(secret), f"{number_of}.{stamp}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": number_of,
-        "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
-    }
-
-
-def _without_time(settings: Mapping[str, str], secret: str, body: bytes) -> Mapping[str, str] | None:
-    """Return the headers of a proof that has no time of its own, None for one that is made otherwise."""
-    match settings.get("auth"):
+    """Return the headers that prove a body to a source, in every mode that sources have."""
+    secret, auth = settings.get("secret", "").strip(), settings.get("auth")
+    match auth:
         case "bearer":
             return {"Authorization": f"Bearer {secret}"}
         case "basic":
@@ -98,8 +77,36 @@ def _without_time(settings: Mapping[str, str], secret: str, body: bytes) -> Mapp
         case "header":
             return {settings.get("auth_header", ""): secret}
         case "segment":
+            # https://www.twilio.com/docs/segment/connections/destinations/catalog/webhooks
             return {"X-Signature": hmac.new(secret.encode(), body, hashlib.sha1).hexdigest()}
-    return None
+        case "hmac":
+            return _signed(settings, secret, body, now)
+        case "standard-webhooks":
+            return _standard_webhooks(secret, body, now)
+    raise Failure(f"This source wants {auth}, which relay cannot sign.", "", "relay sources show NAME")
+
+
+def _signed(settings: Mapping[str, str], secret: str, body: bytes, now: datetime) -> Mapping[str, str]:
+    """Return the signature that a source's options describe, with its time where that is signed."""
+    stamp = str(int(now.timestamp()))
+    before, _, after = settings.get("signed_text", "{body}").partition("{body}")
+    text = b"".join((before.replace("{timestamp}", stamp).encode(), body, after.replace("{timestamp}", stamp).encode()))
+    made = hmac.new(secret.encode(), text, settings.get("signature_algorithm", "sha256")).digest()
+    is_hex = settings.get("signature_encoding", "hex") == "hex"
+    signature = made.hex() if is_hex else base64.b64encode(made).decode()
+    stamped = {settings["timestamp_header"]: stamp} if "timestamp_header" in settings else {}
+    return {settings.get("signature_header", ""): f"{settings.get('signature_prefix', '')}{signature}", **stamped}
+
+
+def _standard_webhooks(secret: str, body: bytes, now: datetime) -> Mapping[str, str]:
+    """https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md."""
+    number_of, stamp = f"msg_{secrets.token_hex(12)}", str(int(now.timestamp()))
+    made = hmac.new(signing_key(secret), f"{number_of}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "webhook-id": number_of,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(made).decode()}",
+    }
 
 
 def signing_key(secret: str) -> bytes:

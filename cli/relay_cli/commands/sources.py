@@ -15,7 +15,7 @@ from relay_cli.views import looking
 
 app = App(
     name="sources",
-    help="Sources, the platforms that post: list, show, add, edit, test, remove.",
+    help="Sources, the platforms that post: list, show, add, edit, test, remove, restore.",
     group=SETTINGS,
     default_parameter=FLAGS,
 )
@@ -33,20 +33,6 @@ def list_(*, relay: Injected) -> None:
     """List the sources, with when they last sent something."""
     found = relay.ask("status")["sources"]
     relay.screen.show_list(found, [looking.sources(found, relay.now())])
-
-
-@app.command
-def show(name: str, /, *, show_secrets: bool = False, relay: Injected) -> None:
-    """Show a source as it is written down.
-
-    Parameters
-    ----------
-    name
-        The source.
-    show_secrets
-        Show its secrets, too.
-    """
-    secrets.show(relay, KIND, name, show_secrets=show_secrets)
 
 
 @app.command
@@ -69,29 +55,6 @@ def add(
     """
     secrets.add(relay, KIND, name, Given(set_, (), from_, secret_file), {})
     relay.screen.note(f"Platforms post to {relay.door.webhook_url}/{name}. Next: relay send {name} FILE")
-
-
-@app.command
-def edit(
-    name: str, /, *, set_: Assignments = (), unset: tuple[str, ...] = (),
-    from_: FromFile = None, secret_file: SecretFile = None, relay: Injected,
-) -> None:  # fmt: skip
-    """Change a source. Without options it opens in your editor, without its secrets.
-
-    Parameters
-    ----------
-    name
-        The source.
-    set_
-        A field, as field=value; may be given several times.
-    unset
-        A field to take away; may be given several times.
-    from_
-        A JSON file with fields; - for standard input.
-    secret_file
-        A file with a new secret; - for standard input.
-    """
-    secrets.edit(relay, KIND, name, Given(set_, unset, from_, secret_file))
 
 
 @app.command(name="test")
@@ -137,19 +100,13 @@ def _taken(answer: Answer) -> list[Part]:
     return [Table(("change", "identities", "attributes", "memberships"), rows), Facts(counts)]
 
 
-@app.command
-def remove(name: str, /, *, yes: bool = False, relay: Injected) -> None:
-    """Remove a source. What it sent stays; its webhooks are answered with 404 within a minute.
-
-    Parameters
-    ----------
-    name
-        The source.
-    yes
-        Do not ask.
-    """
-    said = (
+secrets.share(
+    app,
+    KIND,
+    editing="Webhooks go by it within a minute.",
+    removal="What it sent stays; its webhooks are answered with 404 within a minute.",
+    stays=(
         "Stays: its profiles, its segments, and everybody at the destinations.",
         "Removed: the secret. Webhooks to it are refused within a minute, and what the platform sends is lost.",
-    )
-    secrets.remove(relay, KIND, name, said, yes=yes)
+    ),
+)

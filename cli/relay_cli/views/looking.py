@@ -6,7 +6,7 @@ from typing import Any
 
 from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, listed, number, several, span
-from relay_cli.views import runs
+from relay_cli.views import runs, segment_imports
 
 _STATES = {"well": Tone.GOOD, "active": Tone.GOOD, "paused": Tone.QUIET, "stopped": Tone.BAD, "invalid": Tone.BAD}
 _NOBODY = "-"
@@ -29,6 +29,8 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     stops = list(_stops(answer["connections"], now))
     if stops:
         yield Table(("stopped", "code", "reason", "who must act", "since", "next probe"), stops, title="Stops")
+    if under_way := answer.get("imports"):
+        yield segment_imports.imports(under_way, now, title="Imports of segments")
     yield queues(answer["queues"])
     for one in answer.get("unread") or ():
         yield Line(Cell(f"AWS did not answer just now: {one}", Tone.WARN))
@@ -38,7 +40,7 @@ def status(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
 
 def exit_of_status(answer: Mapping[str, Any]) -> Exit:
     """Return how a command ends that shows this status."""
-    is_person_needed = any(_needs_a_person(connection) for connection in answer["connections"])
+    is_person_needed = bool(_to_confirm(answer)) or any(map(_needs_a_person, answer["connections"]))
     return Exit.PERSON if is_person_needed else Exit.WRONG if _troubles(answer) else Exit.WELL
 
 
@@ -67,6 +69,8 @@ def _troubles(answer: Mapping[str, Any]) -> list[str]:
     given_up = sum(one["messages"] for one in answer["queues"] if one["kind"] == "dlq")
     troubles = [f"look at {', '.join(bad)}"] if bad else []
     troubles += [f"the last run needs somebody: {', '.join(waiting)}"] if waiting else []
+    to_confirm = _to_confirm(answer)
+    troubles += [f"an import waits for somebody: {', '.join(to_confirm)}"] if to_confirm else []
     troubles += [f"{several(aside, 'profile is', 'profiles are')} set aside"] if aside else []
     troubles += [f"no schedule starts {', '.join(idle)}"] if idle else []
     given = several(given_up, "message lies", "messages lie")
@@ -74,6 +78,11 @@ def _troubles(answer: Mapping[str, Any]) -> list[str]:
     troubles += [f"AWS did not answer for {', '.join(unread)}"] if unread else []
     troubles += [] if answer["queues"] else ["no queue could be read"]
     return troubles
+
+
+def _to_confirm(answer: Mapping[str, Any]) -> list[str]:
+    waiting = segment_imports.NEEDS_CONFIRMATION
+    return [one["segment"] for one in answer.get("imports") or () if one["state"] == waiting]
 
 
 def _needs_a_person(connection: Mapping[str, Any]) -> bool:
@@ -176,6 +185,9 @@ def queues(found: Sequence[Mapping[str, Any]]) -> Table:
     return Table(names, rows, title="Queues", numbers=frozenset(names[2:]))
 
 
+_LEVELS = {"error": Tone.BAD, "warning": Tone.WARN, "note": Tone.QUIET}
+
+
 def check(answer: Mapping[str, Any]) -> Iterator[Part]:
     """Show what is wrong in the order to mend, each with who must act and the command that helps."""
     found = answer["findings"]
@@ -186,7 +198,7 @@ def check(answer: Mapping[str, Any]) -> Iterator[Part]:
     else:
         yield Line(Cell(f"{several(errors, 'thing is', 'things are')} wrong, in the order to mend:", Tone.BAD))
     for one in found:
-        tone = Tone.BAD if one["level"] == "error" else Tone.WARN
+        tone = _LEVELS[one["level"]]
         rows: list[tuple[str, Text]] = [
             (one["level"], Cell(f"{one['subject']} ({one['code']})", tone)),
             ("", _sentence(one["message"])),

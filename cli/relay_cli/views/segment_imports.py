@@ -17,7 +17,7 @@ EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": 
 _TONES: Final[Mapping[str, Tone]] = {"done": Tone.GOOD, NEEDS_CONFIRMATION: Tone.WARN, "refused": Tone.BAD}
 
 
-def imports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
+def imports(found: Sequence[Mapping[str, Any]], now: datetime, *, title: str = "") -> Table | Line:
     """Show imports, one a line."""
     if not found:
         return Line("No segment file was imported yet.")
@@ -31,7 +31,7 @@ def imports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
         )
         for one in found
     ]
-    return Table(("import", "segment", "state", "began", "rows", "entered", "left", "broken"), rows)
+    return Table(("import", "segment", "state", "began", "rows", "entered", "left", "broken"), rows, title=title)
 
 
 def one(found: Mapping[str, Any]) -> Iterator[Part]:

@@ -125,6 +125,12 @@ class Count(Enum):
     """How long a run took that went through, by export."""
     REJECTIONS_RISE = "RejectionsRise"
     """How many percent points more of the selected a run has rejected than the one before; by export, and of all."""
+    IMPORTS_ENDED = "ImportsEnded"
+    """Imports of segments; the dimension `outcome` holds the state they ended in."""
+    IMPORT_COUNTS = "ImportCounts"
+    """What an import that is done has counted; the dimension `outcome` holds of what: entered, left, broken."""
+    IMPORT_SECONDS = "ImportSeconds"
+    """How long an import took that is done, a wait for somebody included."""
     WARNINGS = "Warnings"
     """What an administrator should know of though the work went on; the dimension `outcome` holds its code."""
 

@@ -63,6 +63,7 @@ class Operators:
             replace(self.stack.prober, accounts=self.accounts),
             self.stack.schedules,
             self.stack.inventories,
+            self.stack.clock,
             lambda: stack_health.look(self.deployed),
         )
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from jsonschema import Draft202012Validator
 
 from relay_cli.door import Door, Posted, QueueMessage, Schedule
+from relay_cli.failures import BeingDeleted
 from relay_cli.main import World, main
 from relay_cli.stacks import Stack
 
@@ -157,6 +158,7 @@ STATUS: dict[str, Any] = {
             "exports": [_export("product/power", stream=True, schedule=None, resync_requested=True, set_aside=2)],
         },
     ],
+    "imports": [],
     "queues": [
         {
             "name": "audience-relay-changes",
@@ -299,6 +301,8 @@ class FakeDoor(Door):
 
     answers: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, dict[str, str]] = field(default_factory=dict)
+    deleted: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Secrets that wait for their deletion."""
     exports: dict[str, str] = field(default_factory=dict)
     edits: dict[str, int] = field(default_factory=dict)
     """How often each export was written."""
@@ -344,6 +348,8 @@ class FakeDoor(Door):
         return sorted(name.split("/")[1] for name in self.secrets if name.startswith(f"{kind}/"))
 
     def secret(self, kind: str, name: str) -> Mapping[str, str] | None:
+        if f"{kind}/{name}" in self.deleted:
+            raise BeingDeleted(f"The secret {name} is being deleted.", "", f"relay {kind} restore {name}")
         return self.secrets.get(f"{kind}/{name}")
 
     def put_secret(self, kind: str, name: str, fields: Mapping[str, str], *, new: bool) -> None:
@@ -351,7 +357,10 @@ class FakeDoor(Door):
         self.secrets[f"{kind}/{name}"] = dict(fields)
 
     def delete_secret(self, kind: str, name: str) -> None:
-        del self.secrets[f"{kind}/{name}"]
+        self.deleted[f"{kind}/{name}"] = self.secrets.pop(f"{kind}/{name}")
+
+    def restore_secret(self, kind: str, name: str) -> None:
+        self.secrets[f"{kind}/{name}"] = self.deleted.pop(f"{kind}/{name}")
 
     def export_keys(self) -> Sequence[str]:
         self._deny("exports")

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from relay_cli.aws import Aws
 from relay_cli.door import Schedule
-from relay_cli.failures import AwsRefused, Failure
+from relay_cli.failures import AwsRefused, BeingDeleted, Failure
 from relay_cli.stacks import Stack
 
 OUTPUTS = {
@@ -22,6 +22,7 @@ OUTPUTS = {
     "WebhookUrl": "https://api.example.com/v1/webhooks",
     "ExportFunctionArn": "arn:aws:lambda:eu-central-1:123456789012:function:acme-export",
     "SchedulerRoleArn": "arn:aws:iam::123456789012:role/acme-scheduler",
+    "ExportDLQUrl": "https://sqs.eu-central-1.amazonaws.com/123456789012/acme-export-dlq",
 }
 
 
@@ -51,6 +52,33 @@ def test_secrets_are_written_read_listed_and_removed(aws: Aws) -> None:
     aws.delete_secret("sources", "shop")
     assert aws.secret_names("sources") == ["crm"]
     assert aws.secret("sources", "nobody") is None
+
+
+def test_a_secret_that_was_removed_says_until_when_it_can_be_brought_back(aws: Aws) -> None:
+    aws.put_secret("connections", "news", {"api_key": "k"}, new=True)
+    aws.put_secret("connections", "other", {"api_key": "k"}, new=True)
+    aws.delete_secret("connections", "news")
+    day = client("secretsmanager").describe_secret(SecretId="acme/connections/news")["DeletedDate"]
+
+    with pytest.raises(BeingDeleted) as raised:
+        aws.secret("connections", "news")
+    assert raised.value.what == f"The secret acme/connections/news is being deleted until {day:%Y-%m-%d}."
+    assert "aws secretsmanager restore-secret --secret-id acme/connections/news" in raised.value.why
+    assert raised.value.helps == "relay connections restore news"
+
+    aws.restore_secret("connections", "news")
+    assert aws.secret("connections", "news") == {"api_key": "k"}
+    with pytest.raises(Failure, match="There is no secret acme/connections/gone"):
+        aws.restore_secret("connections", "gone")
+
+
+def test_a_name_is_not_free_until_what_had_it_is_gone() -> None:
+    taken = "You can't create this secret because a secret with this name is already scheduled for deletion."
+    aws, _ = scripted(
+        create_secret=raising(refusal("InvalidRequestException", taken)), describe_secret=lambda _: {"Name": "x"}
+    )
+    with pytest.raises(BeingDeleted, match="is being deleted"):
+        aws.put_secret("sources", "crm", {}, new=True)
 
 
 @pytest.mark.parametrize("text", ["not json", "[]"])
@@ -104,6 +132,51 @@ def test_schedules_are_made_changed_and_removed(aws: Aws) -> None:
     )
     aws.delete_schedule("news/vip")
     assert aws.schedule_names() == ["news.trial"]
+
+
+def test_a_new_schedule_is_tried_again_as_the_default_one_is(aws: Aws) -> None:
+    client("scheduler").create_schedule_group(Name="acme")
+    aws.put_schedule("news/vip", "rate(6 hours)", "UTC")
+
+    target = client("scheduler").get_schedule(Name="news.vip", GroupName="acme")["Target"]
+    assert target["RetryPolicy"] == {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600}
+    assert target["DeadLetterConfig"] == {"Arn": "arn:aws:sqs:eu-central-1:123456789012:acme-export-dlq"}
+
+
+def test_when_a_schedule_is_changed_what_was_set_in_the_console_stays(aws: Aws) -> None:
+    client("scheduler").create_schedule_group(Name="acme")
+    set_by_hand: Any = {
+        "Description": "by Kim",
+        "State": "DISABLED",
+        "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 15},
+        "Target": {
+            "Arn": OUTPUTS["ExportFunctionArn"],
+            "RoleArn": OUTPUTS["SchedulerRoleArn"],
+            "Input": '{"export": "news/vip"}',
+            "RetryPolicy": {"MaximumRetryAttempts": 7, "MaximumEventAgeInSeconds": 120},
+            "DeadLetterConfig": {"Arn": "arn:aws:sqs:eu-central-1:123456789012:mine"},
+        },
+    }
+    client("scheduler").create_schedule(
+        Name="news.vip", GroupName="acme", ScheduleExpression="rate(1 day)", **set_by_hand
+    )
+
+    aws.put_schedule("news/vip", "cron(0 4 * * ? *)", "Europe/Berlin")
+
+    made = client("scheduler").get_schedule(Name="news.vip", GroupName="acme")
+    assert (made["ScheduleExpression"], made["ScheduleExpressionTimezone"]) == ("cron(0 4 * * ? *)", "Europe/Berlin")
+    assert {name: made[name] for name in set_by_hand} == set_by_hand
+
+
+def test_the_days_of_a_schedule_stay_as_long_as_they_are_to_come() -> None:
+    past, future = datetime(2020, 1, 1, tzinfo=UTC), datetime(2199, 1, 1, tzinfo=UTC)
+    found = {"State": "ENABLED", "Target": {}, "StartDate": past, "EndDate": future}
+    aws, made = scripted(get_schedule=lambda _: found, update_schedule=lambda _: {})
+
+    aws.put_schedule("news/vip", "rate(1 day)", "UTC")
+
+    _, sent = made.asked[-1]
+    assert ("StartDate" in sent, sent["EndDate"]) == (False, future)
 
 
 def queue(name: str, bodies: Sequence[str], *, fifo: bool = False) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from relay_cli.failures import AwsRefused
 from tests.unit.cli.stack_fake import CODES, NOW, STATUS, FakeDoor, Terminal
+from tests.unit.cli.test_segment_imports import picture
 
 
 def finding(subject: str, level: str, code: str, message: str, command: str) -> dict[str, str]:
@@ -58,6 +59,19 @@ def test_status_says_that_all_is_well(relay: Terminal, door: FakeDoor) -> None:
     }
 
     assert relay("status").lines[0] == "All is well."
+
+
+def test_status_shows_imports_and_names_those_that_wait(relay: Terminal, door: FakeDoor) -> None:
+    quiet = {**STATUS, "connections": [], "queues": [STATUS["queues"][0]], "sources": [STATUS["sources"][0]]}
+    door.answers["status"] = {**quiet, "imports": [picture(), picture("i-2", "applying", segment="crm/trial")]}
+    ended = relay("status")
+    assert (ended.code, ended.lines[0]) == (
+        3,
+        "Not all is well: an import waits for somebody: crm/vip. Next: relay check",
+    )
+    assert "i-2\tcrm/trial\tapplying\t0 s ago\t101\t1\t0\t1" in ended.lines
+    door.answers["status"] = {**quiet, "imports": [picture("i-2", "applying")]}
+    assert relay("status").code == 0
 
 
 def test_status_is_a_table_on_a_terminal_and_has_no_colour_where_none_is_wanted(relay: Terminal) -> None:
@@ -126,20 +140,41 @@ def test_check_of_one_connection_asks_for_it_alone(relay: Terminal, door: FakeDo
 
 
 def test_check_looks_at_the_callers_rights_the_clock_and_the_version(relay: Terminal, door: FakeDoor) -> None:
-    door.denied = {what: AwsRefused("No.", f"{what}:List") for what in ("secrets", "schedules", "queues")}
+    denied = ("admin", "forget", "secrets", "schedules", "queues")
+    door.denied = {what: AwsRefused("No.", f"{what}:Do") for what in denied}
     door.time = NOW - timedelta(minutes=7)
     stack = {"prefix": "audience-relay", "version": "0.2.0", "region": "eu-central-1"}
     door.answers["describe"] = {**door.answers["describe"], "stack": stack}
 
     found = [(one["code"], one["message"]) for one in relay("check", "--json").json_lines]
 
+    lacking = [
+        "start, confirm and cancel runs (admin:Do)",
+        "forget people (forget:Do)",
+        "read sources and connections (secrets:Do)",
+        "list schedules (schedules:Do)",
+        "look at queues (queues:Do)",
+    ]
     assert found == [
         ("other_version", "this is version 0.1.0, the stack is 0.2.0"),
         ("clock_off", "its clock is off by 420 seconds"),
-        ("right_missing", "you may not list sources and connections (secrets:List)"),
-        ("right_missing", "you may not list schedules (schedules:List)"),
-        ("right_missing", "you may not look at queues (queues:List)"),
+        ("rights", f"you may not {'; '.join(lacking)}"),
     ]
+
+
+def test_rights_that_somebody_lacks_are_nothing_wrong(relay: Terminal, door: FakeDoor) -> None:
+    door.denied = {"secrets": AwsRefused("No.", "secrets:Do")}
+
+    ended = relay("check", terminal=True)
+
+    assert (ended.code, "All is well. 1 thing to know:" in ended.out) == (0, True)
+    assert "administrator" not in ended.out
+
+
+def test_a_source_that_cannot_be_read_is_no_matter_of_rights(relay: Terminal, door: FakeDoor) -> None:
+    door.deleted["sources/crm"] = door.secrets["sources/crm"]
+
+    assert relay("check").lines == ["All is well."]
 
 
 def test_codes_say_what_they_mean(relay: Terminal) -> None:

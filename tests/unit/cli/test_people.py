@@ -441,5 +441,30 @@ def test_bodies_are_signed_as_the_stack_verifies_them(auth: str, secret: str) ->
     assert not authentic(MODES[auth], ["another-secret-of-some-length"], headers, body, now=NOW, options=options)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"signature_algorithm": "sha1", "signature_prefix": "sha1="},
+        {"signature_algorithm": "sha512", "signature_encoding": "base64"},
+        {"signed_text": "v0:{timestamp}:{body}", "timestamp_header": "X-Time", "signature_prefix": "v0="},
+        {"signed_text": "{body}.{timestamp}.end", "timestamp_header": "X-Time"},
+    ],
+)
+def test_bodies_are_signed_as_the_options_of_an_hmac_say(more: dict[str, str]) -> None:
+    body, options = b'{"changes": []}', {"signature_header": "X-Signature", **more}
+    headers = proof({"auth": "hmac", "secret": "a-long-key", **options}, body, NOW)
+
+    assert authentic(MODES["hmac"], ["a-long-key"], headers, body, now=NOW, options=options)
+    assert not authentic(MODES["hmac"], ["a-long-key"], headers, body + b" ", now=NOW, options=options)
+
+
+def test_every_mode_that_a_source_may_have_can_be_sent() -> None:
+    options = {"auth_header": "X-Key", "signature_header": "X-Signature"}
+    for auth, mode in MODES.items():
+        settings = {"auth": auth, "secret": SIGNING, **options}
+        assert authentic(mode, [SIGNING], proof(settings, b"{}", NOW), b"{}", now=NOW, options=options), auth
+
+
 def test_a_short_text_in_base64_is_taken_as_it_is() -> None:
     assert signing_key("abcd") == b"abcd"

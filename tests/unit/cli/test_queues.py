@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from relay_cli.door import QueueMessage
 from relay_cli.failures import AwsRefused
-from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, text_of
+from tests.unit.cli.stack_fake import NOW, STATUS, FakeDoor, Terminal, text_of
 
 ATTEMPTS = [
     {
@@ -59,7 +59,24 @@ def test_who_may_not_look_into_the_queue_sees_the_recorded_reasons(relay: Termin
 def test_an_empty_dead_letter_queue(relay: Terminal, door: FakeDoor) -> None:
     door.answers["attempts"] = {"attempts": []}
 
-    assert relay("queues", "list", "changes-dlq").lines == ["Nothing lies in changes-dlq."]
+    assert relay("queues", "list", "activecampaign-dlq.fifo").lines == ["Nothing lies in activecampaign-dlq.fifo."]
+
+
+def test_messages_that_do_not_show_themselves_are_told_of(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["attempts"] = {"attempts": []}
+    queues = [{**one, "messages": 120, "in_flight": 3} for one in STATUS["queues"]]
+    door.answers["status"] = {**STATUS, "queues": queues}
+    door.lying["changes-dlq"] = lying()
+
+    ended = relay("queues", "list", "changes-dlq")
+
+    assert len(ended.lines) == 4
+    assert ended.err.splitlines() == [
+        "About 121 more messages lie there.",
+        "3 of them are hidden: somebody looks at them, or puts them back. Look again in a minute.",
+    ]
+    door.lying["changes-dlq"] = []
+    assert relay("queues", "list", "changes-dlq").lines == []
 
 
 def test_messages_are_put_back_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from relay.files.layout import QUIET, Layout, Listed, layout_of
-from relay.files.rows import Unreadable
+from relay.files.layout import PATIENCE, QUIET, Layout, Listed, layout_of
 
 START = datetime(2026, 4, 30, 9, 0, tzinfo=UTC)
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -45,7 +44,7 @@ def names(layout: Layout) -> list[str]:
 def test_parts_are_one_set_when_nothing_has_come_for_a_while(parts: list[str]) -> None:
     objects = [listed(name, minute) for minute, name in enumerate(parts)]
     last = START + timedelta(minutes=len(parts) - 1)
-    assert looked(*objects, minute=len(parts)) == Layout(None, last + QUIET)
+    assert looked(*objects, minute=len(parts)) == Layout((), last + QUIET)
     done = looked(*reversed(objects))
     assert names(done) == parts
     assert done.newest is not None
@@ -79,7 +78,7 @@ def test_a_newer_set_that_is_not_complete_leaves_the_older_one() -> None:
 
 def test_folders_marks_and_empty_objects_are_no_data() -> None:
     objects = [listed(name, 5) for name in (".vip.csv.crc", "_temporary", "a/", "model.json", "vip.csv.crc")]
-    assert looked(*objects, listed("vip-000000000001.csv", size=0)) == Layout(None, None)
+    assert looked(*objects, listed("vip-000000000001.csv", size=0)) == Layout((), None)
 
 
 ADOBE = {
@@ -107,22 +106,32 @@ def test_a_manifest_says_what_belongs_and_when_it_is_complete(name: str, body: M
     assert done.newest.at == (START - timedelta(hours=1) if body is ADOBE else manifest.modified)
     assert done.newest.columns == (None if body is ADOBE else ("crm", "city"))
     for few in (parts[:1], [parts[0], listed("vip_2.csv", 2, 19)]):
-        assert looked(manifest, *few, texts={name: body}) == Layout(None, None)
+        waiting = looked(manifest, *few, minute=62, texts={name: body})
+        assert waiting == Layout((), manifest.modified + PATIENCE)
+        given_up = looked(manifest, *few, minute=63, texts={name: body})
+        assert (given_up.newest, given_up.next_at) == (None, None)
+        assert [one.problem for one in given_up.sets] == [
+            f"{name} names 2 parts, and 1 of them are there in their sizes"
+        ]
 
 
 def test_parts_that_come_after_their_manifest_are_no_set_before_all_of_them_are_there() -> None:
     body = {**REDSHIFT, "scheduledTime": "2026-04-30T07:00:00Z"}
     manifest, first, last = listed("up/manifest"), listed("up/vip_1.csv", 1), listed("up/vip_2.csv", 90, 20)
-    assert looked(manifest, first, texts={"manifest": body}) == Layout(None, None)
+    assert looked(manifest, first, minute=60, texts={"manifest": body}) == Layout((), first.modified + PATIENCE)
     done = looked(manifest, first, last, minute=90, texts={"manifest": body})
     assert done.newest is not None
     assert (names(done), done.newest.at) == (["up/vip_1.csv", "up/vip_2.csv"], START - timedelta(hours=2))
 
 
 @pytest.mark.parametrize("body", [[], {}, {"entries": [{}]}, {**ADOBE, "scheduledTime": "soon"}])
-def test_a_manifest_that_cannot_be_read_is_no_set(body: object) -> None:
-    with pytest.raises(Unreadable, match=r"manifest-1\.json is no manifest"):
-        looked(listed("manifest-1.json"), listed("vip.csv"), texts={"manifest-1.json": body})
+def test_a_manifest_that_cannot_be_read_is_a_problem_of_its_own_folder(body: object) -> None:
+    manifest, part, other = listed("new/manifest-1.json", 9), listed("new/vip.csv"), listed("old/vip.csv")
+    found = looked(manifest, part, other, texts={"manifest-1.json": body})
+    assert [(one.objects, one.problem) for one in found.sets] == [
+        ((manifest,), "manifest-1.json is no manifest that can be read"),
+        ((other,), None),
+    ]
 
 
 def test_a_spark_marker_ends_a_set_at_once() -> None:
@@ -138,4 +147,8 @@ def test_a_commit_ends_a_set_of_databricks_and_what_is_only_started_never_counts
     new = listed("part-00000-tid-22-x-1-c000.csv", 60)
     marks = [listed("_started_11", 0, 0), listed("_committed_11", 1), listed("_started_22", 59, 0)]
     assert names(looked(old, new, *marks)) == ["part-00000-tid-11-x-1-c000.csv"]
+    assert [one.problem for one in looked(old, new, *marks).sets] == [
+        "its writer has begun it, and did not say that it is complete",
+        None,
+    ]
     assert names(looked(old, new, *marks, listed("_committed_22", 61))) == ["part-00000-tid-22-x-1-c000.csv"]

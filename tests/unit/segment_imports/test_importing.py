@@ -10,6 +10,7 @@ from relay.domain.closed_sets import SetPage
 from relay.domain.segment_imports import ImportState, to_confirm
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
+from tests.fakes.observing import counted
 from tests.fakes.segment_files import NOON, OTHER, SEGMENT, World, person
 
 MINUTE = timedelta(minutes=1)
@@ -153,7 +154,7 @@ def test_a_cancelled_import_removes_nobody() -> None:
     assert not world.importer().cancel("never", "somebody")
 
 
-def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
+def test_an_older_file_changes_nothing_and_a_newer_one_takes_over() -> None:
     world = World()
     world.files.put(NOON, [1, 2])
     world.look()
@@ -161,25 +162,49 @@ def test_an_older_file_is_refused_and_a_newer_one_takes_over() -> None:
     world.look()
     assert world.members() == {1, 2}
     older = world.imports()[1]
-    assert older.state is ImportState.REFUSED
-    assert (older.reason or "").startswith("older than")
+    assert older.state is ImportState.SUPERSEDED
+    assert (older.reason or "").startswith("not newer than")
     world.files.put(NOON + MINUTE, [2, 3])
     world.look()
     assert world.members() == {2, 3}
 
 
 @pytest.mark.parametrize("minute", range(6))
-def test_of_two_files_of_one_time_the_one_that_came_later_counts(minute: int) -> None:
+def test_of_two_files_of_one_time_the_first_counts(minute: int) -> None:
     world = World()
-    for number in (1, 7):
+    for number in (7, 1):
         world.files.put(NOON + minute * MINUTE, [number])
         world.look()
         world.follow_waits()
-        for one in world.imports():
-            world.importer().confirm(one.id, "somebody")
-        world.clock.advance(1)
-        world.follow_waits()
     assert world.members() == {7}
+    assert sorted(one.state for one in world.imports()) == [ImportState.DONE, ImportState.SUPERSEDED]
+
+
+def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read() -> None:
+    world = World()
+    world.files.put(NOON, [1, 2])
+    world.files.put(NOON - MINUTE, [3])
+    world.files.put(NOON - 2 * MINUTE, [4])
+    world.files.refused["shop/vip/115800-2.csv"] = "manifest-1.json is no manifest that can be read"
+    world.look()
+    newest, older, oldest = world.imports()
+    assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
+    assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.REFUSED)
+    assert older.reason == f"not newer than the set of import {newest.id}, so it changed nothing"
+    assert oldest.reason == "manifest-1.json is no manifest that can be read"
+    assert (older.counts, older.ended_at) == ({}, older.begun_at)
+    world.look()
+    assert len(world.imports()) == 3
+
+
+def test_a_file_that_cannot_be_used_gives_way_to_the_newest_that_can() -> None:
+    world = World()
+    world.files.put(NOON, [1, 2])
+    world.files.put(NOON - MINUTE, [3])
+    world.files.unreadable.add(world.files.found[SEGMENT][0].parts[0].key)
+    world.look()
+    assert world.members() == {3}
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
 
 
 def test_a_newer_file_supersedes_one_that_waits_for_a_confirmation() -> None:
@@ -406,3 +431,36 @@ def test_a_set_that_takes_too_long_to_read_is_refused_by_an_invocation_that_bega
         "reading it takes more than 400 seconds: leave columns out",
     )
     assert world.members() == {1}
+
+
+def test_what_an_import_has_counted_is_shown_by_its_source_once(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, [*range(2, 102), "has too many columns"])
+    world.files.put(NOON - MINUTE, [9])
+    for _ in range(2):
+        world.look()
+    shown = capsys.readouterr().out
+    ended = [(line["source"], line["outcome"], line["value"]) for line in counted(shown, "ImportsEnded")]
+    assert ended == [("shop", "done", 1), ("shop", "superseded", 1)]
+    counts = {line["outcome"]: line["value"] for line in counted(shown, "ImportCounts")}
+    assert (counts["rows"], counts["entered"], counts["left"], counts["broken"]) == (101, 99, 1, 1)
+
+
+def test_of_interest_is_what_is_under_way_waits_or_was_refused_within_a_day() -> None:
+    world = World()
+    old_members(world, *range(110))
+    world.files.put(NOON, [1])
+    world.files.put(NOON, [5], OTHER)
+    world.files.put(NOON - MINUTE, [5], OTHER)
+    world.files.unreadable.add(world.files.found[OTHER][0].parts[0].key)
+    world.look()
+    world.look(OTHER)
+
+    def found(after: timedelta) -> list[ImportState]:
+        return [one.state for one in segment_imports.of_interest(world.database, world.clock.now() + after)]
+
+    assert sorted(found(MINUTE)) == [ImportState.NEEDS_CONFIRMATION, ImportState.REFUSED]
+    assert found(timedelta(days=1)) == [ImportState.NEEDS_CONFIRMATION]
+    assert world.importer().cancel(world.imports()[0].id, "somebody")
+    assert found(timedelta(days=1)) == []

@@ -32,6 +32,8 @@ class Bucket:
     def __init__(self) -> None:
         self.objects: dict[str, tuple[bytes, datetime]] = {}
         self.trouble: Exception | None = None
+        self.gone: list[str] = []
+        """Listed still, and deleted before they are read."""
 
     def put(self, key: str, body: bytes, at: datetime) -> None:
         self.objects[key] = body, at
@@ -49,10 +51,13 @@ class Bucket:
             }
             for key in rest[:2]
         ]
+        contents += [{"Key": key, "Size": 1, "LastModified": NOON, "ETag": "e"} for key in self.gone]
         return {"Contents": contents, "IsTruncated": len(rest) > 2, "NextContinuationToken": (rest[:2] or [""])[-1]}
 
     def get_object(self, **request: Any) -> Mapping[str, Any]:
         self._meet_trouble()
+        if request["Key"] in self.gone:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
         if request.get("IfMatch", self.etag(request["Key"])) != self.etag(request["Key"]):
             raise ClientError({"Error": {"Code": "PreconditionFailed"}}, "GetObject")
         return {"Body": io.BytesIO(self.objects[request["Key"]][0])}
@@ -134,6 +139,7 @@ def test_an_object_in_the_folder_of_a_segment_replaces_it() -> None:
     assert len(stage.world.members()) == 7
     assert list(stage.bucket.objects) == [key]
     told = imported(one)
+    assert told["seconds"] == 0
     assert (told["state"], told["faults"][0]["line"]) == ("done", 9)
     assert notices.waiting(stage.world.database)[0].about == one.id
 
@@ -151,7 +157,7 @@ def test_the_sources_settings_say_what_columns_are_and_which_segments_count(monk
     assert not stage.files.allows_empty("shop/vip")
     limited = Source(segments=frozenset({"shop/other"}), allow_empty=True)
     monkeypatch.setattr(sys.modules[__name__], "SOURCE", limited)
-    assert stage.files.sets("shop/vip") == []
+    assert [one.refused for one in stage.files.sets("shop/vip")] == ["the source keeps other segments alone (segments)"]
     assert stage.files.allows_empty("shop/vip")
 
 
@@ -191,11 +197,20 @@ def test_an_object_that_was_replaced_is_not_mixed_with_what_it_was() -> None:
         list(stage.files.rows("shop/vip", [part]))
 
 
-def test_a_manifest_that_cannot_be_read_starts_nothing() -> None:
+def test_a_manifest_that_cannot_be_read_is_recorded_and_starts_nothing() -> None:
     stage = Stage()
     stage.bucket.put("segments/shop/vip/manifest-1.json", b"{", NOON)
     stage.bucket.put("segments/shop/vip/a.csv", b"email\n1@x.example\n", NOON)
     assert stage.created("segments/shop/vip/a.csv") == []
+    (one,) = segment_imports.latest(stage.world.database)
+    assert (one.state, one.reason) == (ImportState.REFUSED, "manifest-1.json is no manifest that can be read")
+    assert stage.world.members() == set()
+
+
+def test_an_object_that_goes_while_the_folder_is_looked_at_starts_nothing() -> None:
+    stage = Stage()
+    stage.bucket.gone.append("segments/shop/vip/manifest-1.json")
+    assert stage.created("segments/shop/vip/manifest-1.json") == []
     assert segment_imports.latest(stage.world.database) == []
 
 

@@ -86,8 +86,8 @@ def test_the_dashboard_shows_all_that_operators_ask_first(resources: Resources) 
     names = {name for name, _ in searched(resources)}
     changes = {f"Changes{outcome}" for outcome in ("Accepted", "Merged", "Ignored", "Rejected")}
     assert names >= changes | {"ProfilesDelivered", "RejectionsByCode", "DestinationCalls", "CallsAllowed"}
-    assert names >= {"RunSeconds", "NeedsAttention"}
-    assert len({widget["title"] for widget in widgets(resources)}) == len(widgets(resources)) == 12
+    assert names >= {"RunSeconds", "NeedsAttention", "ImportCounts", "ImportsEnded", "ImportSeconds"}
+    assert len({widget["title"] for widget in widgets(resources)}) == len(widgets(resources)) == 14
 
 
 def test_each_graph_has_a_place_of_its_own(resources: Resources) -> None:
@@ -99,7 +99,7 @@ def test_each_graph_has_a_place_of_its_own(resources: Resources) -> None:
         for x in range(one["x"], one["x"] + one["width"])
         for y in range(one["y"], one["y"] + 6)
     ]
-    assert len(cells) == len(set(cells)) == 12 * 12 * 6
+    assert len(cells) == len(set(cells)) == 14 * 12 * 6
     assert max(x for x, _ in cells) < 24
 
 

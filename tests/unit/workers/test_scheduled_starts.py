@@ -139,7 +139,9 @@ def test_a_start_that_aws_keeps_from_happening_is_requested(bench: Bench) -> Non
     assert list(bench.tool.holds()) == ["2@x.example"]
 
 
-def test_settings_that_aws_does_not_tell_at_once_are_asked_for_again(bench: Bench) -> None:
+def test_settings_that_aws_does_not_tell_at_once_are_asked_for_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     failures: list[Exception] = [Busy("settings_unavailable", "SSM")] * 2
     exports = bench.settings.exports
 
@@ -148,7 +150,7 @@ def test_settings_that_aws_does_not_tell_at_once_are_asked_for_again(bench: Benc
             raise failures.pop()
         return exports()
 
-    bench.settings.exports = busy_twice  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.settings, "exports", busy_twice)
     answer = bench.stack.scheduled_starts().handle({"exports": "default"})
     assert [started["export"] for started in answer["started"] if started["state"] == "running"] == [MAIN]
     assert 10 < sum(bench.clock.slept) < 60
@@ -176,11 +178,13 @@ def test_an_export_that_meets_a_defect_keeps_no_other_from_starting(
     assert all(active(bench, f"{CONNECTION}/{name}") for name in ("main", "third"))
 
 
-def test_an_export_whose_settings_become_invalid_meanwhile_keeps_no_other_from_starting(bench: Bench) -> None:
+def test_an_export_whose_settings_become_invalid_meanwhile_keeps_no_other_from_starting(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given two valid exports, When one is edited to nonsense before its start, Then the other one starts."""
     bench.edit("other", options="8")
     listing = bench.settings.exports()
-    bench.settings.exports = lambda: listing  # type: ignore[method-assign]
+    monkeypatch.setattr(bench.settings, "exports", lambda: listing)
     bench.settings.problems[MAIN] = SettingsProblem("missing", "is missing", field="mapping")
 
     answer = bench.stack.scheduled_starts().handle({"exports": "default"})

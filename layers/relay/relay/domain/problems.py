@@ -137,6 +137,13 @@ class RunProblem(Problem):
     next_step = "It is shown until somebody acts and a later run goes well."
 
 
+class ImportProblem(Problem):
+    """The last import of a segment was refused, or waits for somebody's word."""
+
+    actor = Actor.ADMINISTRATOR
+    next_step = "It is shown until somebody acts or another import of the segment begins; a refused one for a day."
+
+
 class EventProblem(InputProblem):
     """A function was asked for something that it does not do; `field` names the part of the event that is wrong."""
 

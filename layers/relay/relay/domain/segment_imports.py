@@ -88,8 +88,8 @@ class SegmentImport:
 
     @property
     def order(self) -> str:
-        """What sets of one segment are ordered by: the greater is the newer. Of two of one time, what began later."""
-        return f"{moments.text(self.at)}#{moments.text(self.begun_at)}#{self.id}"
+        """What sets of one segment are ordered by: the greater is the newer."""
+        return f"{moments.text(self.at)}#{self.id}"
 
 
 def to_confirm(counts: Mapping[str, int]) -> str | None:

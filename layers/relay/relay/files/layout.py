@@ -11,6 +11,9 @@ its writer says of it, or when nothing has come for a while:
 | Spark (`_SUCCESS`) | when the marker is there, and as new as the parts |
 | anybody else: Snowflake, BigQuery, Customer Insights, a single file | when nothing has been written to it for QUIET |
 
+What its writer has begun and does not end within PATIENCE is a set with a problem, and so is a manifest that cannot be
+read.
+
 Where nothing but quiet ends a set, what is written to the same names after a longer silence is another set.
 https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
@@ -28,10 +31,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from relay.domain import moments
-from relay.files.rows import Unreadable
 
 QUIET: Final = timedelta(minutes=5)
 """How long nothing has to be written before a set without a mark of its end counts as complete."""
+
+PATIENCE: Final = timedelta(hours=1)
+"""How long a set may lack what its writer announced."""
 
 _SUCCESS = "_SUCCESS"
 _MANIFEST = re.compile(r"manifest-.*\.json|.*manifest")
@@ -53,43 +58,63 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSet:
-    """A complete set: its objects in their order, and the time of what they say.
+    """A set: its objects in their order, and the time of what they say.
 
-    `columns` are the names of its columns, where a manifest says them: then a CSV part may have no header.
+    `columns` are the names of its columns, where a manifest says them: then a CSV part may have no header. `problem` is
+    why it cannot be used; its objects are then those that show it.
     """
 
     objects: tuple[Listed, ...]
     at: datetime
     columns: tuple[str, ...] | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """`newest` is the newest complete set, None where there is none. `next_at` is when a newer one may be complete
-    without another object being written; None where none will."""
+    """`sets` are those that are complete or have a problem, the newest first. `next_at` is when there may be another
+    without another object being written; None where there will be none."""
 
-    newest: SegmentSet | None
+    sets: tuple[SegmentSet, ...]
     next_at: datetime | None
+
+    @property
+    def newest(self) -> SegmentSet | None:
+        """The newest complete set."""
+        return next((one for one in self.sets if one.problem is None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """What is announced, and not all there; `since` is when something of it was written last."""
+
+    objects: tuple[Listed, ...]
+    since: datetime
+    what: str
 
 
 def layout_of(
     objects: Sequence[Listed], *, now: datetime, read: Callable[[str], bytes], quiet: timedelta = QUIET
 ) -> Layout:
-    """Return which of the objects below a segment count. `read` returns the bytes of a small object by its key.
-
-    Raises Unreadable for a manifest that cannot be read: what it names must not be taken for something else.
-    """
+    """Return which of the objects below a segment are sets. `read` returns the bytes of a small object by its key."""
     found = _Folder(objects, read)
-    sets = [*found.manifests(), *found.spark()]
-    complete, next_at = [one for one in sets if one is not None], None
+    sets: list[SegmentSet] = []
+    next_ats: list[datetime] = []
+    for one in [*found.manifests(), *found.spark()]:
+        if isinstance(one, SegmentSet):
+            sets.append(one)
+        elif one.since + PATIENCE <= now:
+            sets.append(SegmentSet(one.objects, one.since, problem=one.what))
+        else:
+            next_ats.append(one.since + PATIENCE)
     for run in found.runs(quiet):
         newest = max(one.modified for one in run)
         if newest + quiet <= now:
-            complete.append(SegmentSet(tuple(run), newest))
+            sets.append(SegmentSet(tuple(run), newest))
         else:
-            next_at = min(next_at or newest + quiet, newest + quiet)
-    newest_set = max(complete, key=lambda one: (one.at, one.objects[0].key), default=None)
-    return Layout(newest_set, next_at)
+            next_ats.append(newest + quiet)
+    sets.sort(key=lambda one: (one.at, one.objects[0].key), reverse=True)
+    return Layout(tuple(sets), min(next_ats, default=None))
 
 
 class _Folder:
@@ -100,15 +125,15 @@ class _Folder:
         self._all = sorted(objects, key=lambda one: one.key)
         self._left = {one.key: one for one in self._all if one.size and _is_data(_name(one.key))}
 
-    def manifests(self) -> Iterator[SegmentSet | None]:
-        """Yield the sets that manifests name, None for one that is not all there; what they name is taken."""
+    def manifests(self) -> Iterator["SegmentSet | _Lacking"]:
+        """Yield the sets that manifests name; what they name is taken."""
         for one in self._all:
             if _MANIFEST.fullmatch(_name(one.key)):
                 self._left.pop(one.key, None)
                 yield self._named_by(one)
 
-    def spark(self) -> Iterator[SegmentSet | None]:
-        """Yield the sets in folders with Spark's marks, None for one that is not finished."""
+    def spark(self) -> Iterator["SegmentSet | _Lacking"]:
+        """Yield the sets in folders with Spark's marks."""
         marks: defaultdict[str, dict[str, Listed]] = defaultdict(dict)
         for one in self._all:
             if _name(one.key).startswith("_"):
@@ -120,8 +145,11 @@ class _Folder:
                     continue
                 for one in parts:
                     del self._left[one.key]
-                done = mark is not None and mark.modified >= max(one.modified for one in parts)
-                yield SegmentSet(tuple(parts), mark.modified) if done and mark is not None else None
+                newest = max(one.modified for one in parts)
+                if mark is not None and mark.modified >= newest:
+                    yield SegmentSet(tuple(parts), mark.modified)
+                else:
+                    yield _Lacking(tuple(parts), newest, "its writer has begun it, and did not say that it is complete")
 
     def runs(self, quiet: timedelta) -> Iterator[list[Listed]]:
         """Yield the objects that are left by set: one folder, one name, no silence longer than `quiet` between."""
@@ -145,26 +173,34 @@ class _Folder:
                 writes[part[1] or part[2] or ""].append(one)
         return writes
 
-    def _named_by(self, manifest: Listed) -> SegmentSet | None:
+    def _named_by(self, manifest: Listed) -> SegmentSet | _Lacking:
+        # By name: Adobe's paths and Redshift's buckets may be others than where the objects lie now.
+        near = {_name(one.key): one for one in self._all if _parent(one.key) == _parent(manifest.key)}
         try:
             body = json.loads(self._read(manifest.key))
             wanted = list(_wanted(body))
             at = moments.parse(body["scheduledTime"]) if "scheduledTime" in body else manifest.modified
             columns = _columns(body)
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise Unreadable(f"{_name(manifest.key)} is no manifest that can be read") from None
-        # By name: Adobe's paths and Redshift's buckets may be others than where the objects lie now.
-        near = {_name(one.key): one for one in self._all if _parent(one.key) == _parent(manifest.key)}
-        objects = [near.get(name) for name, _ in wanted]
-        for one in objects:
-            if one is not None:
+            # What it names must not be taken for something else.
+            for one in near.values():
                 self._left.pop(one.key, None)
+            problem = f"{_name(manifest.key)} is no manifest that can be read"
+            return SegmentSet((manifest,), manifest.modified, problem=problem)
+        found = [near.get(name) for name, _ in wanted]
+        for each in found:
+            if each is not None:
+                self._left.pop(each.key, None)
         there = [
             one
-            for one, (_, size) in zip(objects, wanted, strict=True)
+            for one, (_, size) in zip(found, wanted, strict=True)
             if one is not None and (size is None or one.size == size)
         ]
-        return SegmentSet(tuple(there), at, columns) if there and len(there) == len(wanted) else None
+        if there and len(there) == len(wanted):
+            return SegmentSet(tuple(there), at, columns)
+        since = max(one.modified for one in (manifest, *there))
+        what = f"{_name(manifest.key)} names {len(wanted)} parts, and {len(there)} of them are there in their sizes"
+        return _Lacking((manifest, *there), since, what)
 
 
 def _wanted(body: Any) -> Iterator[tuple[str, int | None]]:

@@ -10,11 +10,15 @@ from relay.files.rows import Row
 
 
 class FileSet(NamedTuple):
-    """Objects that make one set of a segment. `due` is when to look again, None when all of it is there."""
+    """Objects that make one set of a segment. `due` is when to look again, None when all of it is there.
+
+    `refused` is why it cannot be a set.
+    """
 
     at: datetime
     parts: tuple[FilePart, ...]
     due: datetime | None = None
+    refused: str | None = None
 
 
 class Member(NamedTuple):

@@ -25,7 +25,7 @@ from relay.domain.segment_imports import (
     with_faults,
 )
 from relay.files.rows import Row, Unreadable
-from relay.observability import Observability
+from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applier
@@ -34,7 +34,6 @@ from relay.segment_imports.leaving import Leavers
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
-from relay.stores.segment_imports import Turn
 from relay.stores.waits import SegmentWait
 
 PAGE: Final = 5_000
@@ -133,13 +132,27 @@ class Importer:
             self._observe.info("segment files", segment=segment, reason=str(why))
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
-        begun = [self._begin(segment, one) for one in _newest_first(sets)]
-        for one in begun:
-            if one.state not in ENDED:
-                self._go_on(one, seconds_left)
+        newer: SegmentImport | None = None
+        for given in _newest_first(sets):
+            one = self._begin(segment, given, newer=newer)
+            self._go_on(one, seconds_left)
+            if newer is None:
+                now = segment_imports.load(self._database, one.id)
+                newer = None if now is None or now.state is ImportState.REFUSED else now
 
-    def _begin(self, segment: str, given: FileSet, closed: ClosedSet | None = None) -> SegmentImport:
-        """Return the import of a set, which begins now unless it is known."""
+    def _begin(
+        self,
+        segment: str,
+        given: FileSet,
+        closed: ClosedSet | None = None,
+        *,
+        newer: SegmentImport | None = None,
+    ) -> SegmentImport:
+        """Return the import of a set, which begins now unless it is known.
+
+        One that cannot be used is recorded as refused, so that somebody can see what became of it. `newer` is an import
+        of a newer set.
+        """
         now = self._clock.now()
         closed_set, broken = (None, 0) if closed is None else (closed.id, closed.broken)
         import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
@@ -148,13 +161,21 @@ class Importer:
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        turn = segment_imports.turn(self._database, segment)
-        if turn is not None and turn.order > one.order:
-            one = replace(one, state=ImportState.REFUSED, reason=_older(turn), ended_at=now)
-        segment_imports.begin(self._database, one, given.parts)
-        self._observe.info("segment import", import_id=one.id, segment=segment, outcome=one.state.value)
+        if given.refused is not None:
+            one = replace(one, state=ImportState.REFUSED, reason=given.refused, ended_at=now)
+        elif why := self._passed(one, newer):
+            one = replace(one, state=ImportState.SUPERSEDED, reason=why, ended_at=now)
+        if segment_imports.begin(self._database, one, given.parts):
+            self._show(one)
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
+
+    def _passed(self, one: SegmentImport, newer: SegmentImport | None) -> str | None:
+        """Return why a set is of no use any more, None where it is."""
+        turn = segment_imports.turn(self._database, one.segment)
+        if turn is not None and not turn.is_before(one):
+            return _older(turn.id)
+        return None if newer is None else _older(newer.id)
 
     def _go_on(self, one: SegmentImport, seconds_left: Callable[[], float]) -> None:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
@@ -214,8 +235,8 @@ class Importer:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
         now = self._clock.now()
         known = segment_imports.turn(self._database, one.segment)
-        if known is not None and known.order > one.order:
-            self._end(one, ImportState.SUPERSEDED, _older(known))
+        if known is not None and not known.is_before(one):
+            self._end(one, ImportState.SUPERSEDED, _older(known.id))
             return False
         if known is not None and known.worker and known.until + CLOCK_MARGIN > now:
             # Whoever works on an older set sees by this that a newer one waits.
@@ -373,8 +394,21 @@ class Importer:
             self._ask_for_runs(one)
         ended = self._save(replace(one, state=state, reason=reason))
         if ended is not None:
-            self._observe.info("segment import", import_id=one.id, segment=one.segment, outcome=state.value)
+            self._show(ended)
         return ended is not None
+
+    def _show(self, one: SegmentImport) -> None:
+        """Log that an import has begun or ended, and measure one that has ended."""
+        self._observe.info("segment import", import_id=one.id, segment=one.segment, outcome=one.state.value)
+        if one.ended_at is None:
+            return
+        source = one.segment.partition("/")[0]
+        self._observe.count(Count.IMPORTS_ENDED, source=source, outcome=one.state.value)
+        if one.state is ImportState.DONE:
+            seconds = round((one.ended_at - one.begun_at).total_seconds())
+            self._observe.count(Count.IMPORT_SECONDS, seconds, source=source)
+            for name, count in one.counts.items():
+                self._observe.count(Count.IMPORT_COUNTS, count, source=source, outcome=name)
 
     def _ask_for_runs(self, one: SegmentImport) -> None:
         if "members" in one.counts and not any(one.counts.get(name, 0) for name in ("entered", "updated", "leaving")):
@@ -393,5 +427,5 @@ def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
 
 
-def _older(turn: Turn) -> str:
-    return f"older than the set of import {turn.id}"
+def _older(other: str) -> str:
+    return f"not newer than the set of import {other}, so it changed nothing"

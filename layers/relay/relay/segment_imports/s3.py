@@ -23,6 +23,8 @@ from relay.sources.profile_key import keys_of
 FILES: Final = "segments/"
 PRESENT: Final = "present/"
 
+OTHERS_ALONE: Final = "the source keeps other segments alone (segments)"
+
 MAX_SMALL: Final = 5_000_000
 """The most bytes of a manifest that are read."""
 
@@ -107,18 +109,16 @@ class S3Files:
         self._readers: dict[str, tuple[Source, Members]] = {}
 
     def sets(self, segment: str) -> Sequence[FileSet]:
-        """See `Files`; raises Unreadable for a manifest that cannot be read."""
+        """See `Files`."""
         allowed = self._source_of(segment.partition("/")[0]).segments
-        if allowed is not None and segment not in allowed:
-            return []
+        passed_over = None if allowed is None or segment in allowed else OTHERS_ALONE
         found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
         objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
         layout = layout_of(objects, now=self._clock.now(), read=self._small)
         sets = [] if layout.next_at is None else [FileSet(layout.next_at, (), layout.next_at)]
-        if layout.newest is not None:
-            columns = layout.newest.columns
-            parts = [FilePart(one.key, one.size, str(found[one.key]["ETag"]), columns) for one in layout.newest.objects]
-            sets.append(FileSet(layout.newest.at, tuple(parts)))
+        for one in layout.sets:
+            parts = [FilePart(each.key, each.size, str(found[each.key]["ETag"]), one.columns) for each in one.objects]
+            sets.append(FileSet(one.at, tuple(parts), refused=passed_over or one.problem))
         return sets
 
     def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:

@@ -104,9 +104,12 @@ class ParametersDoor:
             usable=(lambda parameter: not fresh and parameter.version >= at_least) if at_least or fresh else None,
         )
 
-    def all(self) -> Mapping[str, Parameter | SettingsProblem]:
-        """Return all parameters by key, or why one cannot be read (see `readable`); raises Busy."""
-        return self._listings.get(self._path, self._read_all)
+    def all(self, *, fresh: bool = False) -> Mapping[str, Parameter | SettingsProblem]:
+        """Return all parameters by key, or why one cannot be read (see `readable`); raises Busy.
+
+        `fresh` reads past what is kept.
+        """
+        return self._listings.get(self._path, self._read_all, usable=(lambda _: False) if fresh else None)
 
     def _read(self, key: str) -> Parameter:
         try:

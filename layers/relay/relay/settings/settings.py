@@ -56,11 +56,14 @@ class Settings(Sources):
             raise StaleSettings("stale_settings", f"export {key} is not readable in version {at_least} yet")
         return self._export(connection, name, parameter)
 
-    def exports(self) -> Listing:
-        """Return all exports; what is invalid about one export or connection is shown and harms no other."""
+    def exports(self, *, fresh: bool = False) -> Listing:
+        """Return all exports; what is invalid about one export or connection is shown and harms no other.
+
+        `fresh` reads past what is kept of exports.
+        """
         valid: dict[str, Export] = {}
         problems: dict[str, SettingsProblem] = {}
-        for key, parameter in self._parameters.all().items():
+        for key, parameter in self._parameters.all(fresh=fresh).items():
             subject = f"export {key}"
             try:
                 connection, name = split_key(key)

@@ -13,13 +13,16 @@ from typing import Any, Final, NamedTuple
 from relay.domain import moments
 from relay.domain.segment_imports import ENDED, FilePart, ImportState, RowFault, SegmentImport
 from relay.stores import notices
-from relay.stores.database import ABSENT, Database, Item, Key, Put, Table, Update, Write
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table, Update, Write
 from relay.stores.notices import Notice
 
 FORMAT: Final = 1
 
 KEPT: Final = timedelta(days=90)
 """How long the record of an import can be looked at, from its begin."""
+
+REFUSED_SHOWN: Final = timedelta(days=1)
+"""How long a refused import is one that somebody should look at."""
 
 
 class Turn(NamedTuple):
@@ -31,11 +34,17 @@ class Turn(NamedTuple):
     until: datetime
     version: int
 
+    def is_before(self, one: SegmentImport) -> bool:
+        """Whether an import may have the turn: the newest set has it, and of two of one time the first."""
+        return self.id == one.id or self.order.partition("#")[0] < one.order.partition("#")[0]
+
 
 def begin(database: Database, one: SegmentImport, parts: Sequence[FilePart] = ()) -> bool:
     """Record an import that begins, or that is refused at once; False when it is recorded already."""
     rest: Item = {"expires_at": _expiry(one), "format": FORMAT}
-    database.write([Put(_parts(one.id), {"parts": json.dumps(parts), **rest})])
+    marks = [_mark(one, one.begun_at)] if _is_of_interest(one) else []
+    # The mark comes first, and goes last: whoever dies in between leaves one too many.
+    database.write([Put(_parts(one.id), {"parts": json.dumps(parts), **rest}), *marks])
     return database.transact(
         [
             Put(_header(one.id), _item(one, 1), {"pk": ABSENT}),
@@ -66,6 +75,14 @@ def latest(database: Database, segment: str | None = None, count: int = 20) -> l
     return [_import(one, item) for one, item in zip(ids, items, strict=True) if item is not None]
 
 
+def of_interest(database: Database, now: datetime) -> list[SegmentImport]:
+    """Return the imports that are under way, wait for somebody, or were refused a short time ago."""
+    ids = [str(item["sk"]) for item in database.query(Table.CONTROL, _OF_INTEREST)]
+    items = database.get([_header(one) for one in ids])
+    found = [_import(one, item) for one, item in zip(ids, items, strict=True) if item is not None]
+    return [one for one in found if _is_of_interest(one) and not _is_past(one, now)]
+
+
 def save(database: Database, one: SegmentImport, now: datetime) -> SegmentImport | None:
     """Write how far an import has come, over the version that was read; None when somebody else changed it.
 
@@ -78,7 +95,13 @@ def save(database: Database, one: SegmentImport, now: datetime) -> SegmentImport
         is_written = database.transact([*writes, notices.note(Notice(now, what, one.id))])
     else:
         is_written = database.write(writes)[0]
-    return moved if is_written else None
+    if not is_written:
+        return None
+    if moved.state is ImportState.REFUSED:
+        database.write([_mark(moved, now)])
+    elif moved.state in ENDED:
+        database.write([Delete(_mark(moved, now).key)])
+    return moved
 
 
 def turn(database: Database, segment: str) -> Turn | None:
@@ -118,6 +141,23 @@ def end_turn(database: Database, segment: str, worker: str) -> None:
         write = Update(_turn(segment), {"worker": "", "version": known.version + 1}, expect={"version": known.version})
         if database.write([write])[0]:
             return
+
+
+_OF_INTEREST: Final = "segment-imports-of-interest"
+
+
+def _is_of_interest(one: SegmentImport) -> bool:
+    return one.state not in ENDED or one.state is ImportState.REFUSED
+
+
+def _is_past(one: SegmentImport, now: datetime) -> bool:
+    return one.ended_at is not None and one.ended_at + REFUSED_SHOWN <= now
+
+
+def _mark(one: SegmentImport, now: datetime) -> Put:
+    kept = REFUSED_SHOWN if one.state is ImportState.REFUSED else KEPT
+    item: Item = {"segment": one.segment, "expires_at": int((now + kept).timestamp()), "format": FORMAT}
+    return Put(Key(Table.CONTROL, _OF_INTEREST, one.id), item)
 
 
 def _header(import_id: str) -> Key:

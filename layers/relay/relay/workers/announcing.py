@@ -164,13 +164,15 @@ class Announcer:
 
 def imported(one: SegmentImport) -> dict[str, Any]:
     """Return what is said of an import of a segment: no personal data."""
+    ended = one.ended_at
     return {
         "import": one.id,
         "segment": one.segment,
         "state": one.state.value,
         "at": moments.text(one.at),
         "begun_at": moments.text(one.begun_at),
-        "ended_at": None if one.ended_at is None else moments.text(one.ended_at),
+        "ended_at": None if ended is None else moments.text(ended),
+        "seconds": None if ended is None else round((ended - one.begun_at).total_seconds(), 3),
         "counts": dict(one.counts),
         "faults": [fault._asdict() for fault in one.faults],
         "reason": None if one.reason is None else safe_text(one.reason),

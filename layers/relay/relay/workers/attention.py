@@ -2,13 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from relay.domain.exports import Export
-from relay.domain.problems import ConnectionProblem, ExportProblem, Problem, RunProblem, SettingsProblem
+from relay.domain.problems import ConnectionProblem, ExportProblem, ImportProblem, Problem, RunProblem, SettingsProblem
 from relay.domain.runs import WAITS_FOR_SOMEBODY, Run, RunState
+from relay.domain.segment_imports import ImportState
 from relay.settings.shapes import Listing
-from relay.stores import receipts, runs
+from relay.stores import receipts, runs, segment_imports
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 
@@ -16,9 +18,13 @@ NOBODY_AT_LEAST: Final = 20
 """So many changes of a source in a row without anybody are no single mistake of its sender."""
 
 
+LAST_IMPORTS: Final = 20
+"""Among so many imports of a segment one is looked for that began after a refused one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """One thing that waits for somebody; `subject` is `connection`, `source` or `export` with its name."""
+    """One thing that waits for somebody; `subject` is `connection`, `source`, `segment` or `export` with its name."""
 
     subject: str
     problem: Problem
@@ -55,6 +61,18 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
                 f"found nobody in the last {nobody.changes} changes it was sent: correct it, or what the platform sends"
             )
             yield Attention(f"source {source}", SettingsProblem("nobody_identified", what, field="profile_key"))
+
+
+def of_imports(database: Database, now: datetime) -> Iterator[Attention]:
+    """Yield the imports that wait for a confirmation, and those that were refused with none after them."""
+    for one in segment_imports.of_interest(database, now):
+        what = f"import {one.id}: {one.reason}"
+        if one.state is ImportState.NEEDS_CONFIRMATION:
+            yield Attention(f"segment {one.segment}", ImportProblem("import_waits", what))
+        elif one.state is ImportState.REFUSED:
+            others = segment_imports.latest(database, one.segment, LAST_IMPORTS)
+            if not any(other.begun_at > one.begun_at for other in others):
+                yield Attention(f"segment {one.segment}", ImportProblem("import_refused", what))
 
 
 def telling_run(database: Database, export: str) -> Run | None:

@@ -31,7 +31,7 @@ from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.stores.directory import Directory, Entry
 from relay.stores.waits import ConfirmWait, ForgetWait, IdentityWait, OutstandingWait, SegmentWait
-from relay.workers.attention import Attention, of_breaker, of_runs, of_settings, of_sources
+from relay.workers.attention import Attention, of_breaker, of_imports, of_runs, of_settings, of_sources
 from relay.workers.forgetting import Forgetting
 
 STALLED_AFTER: Final = timedelta(minutes=15)
@@ -180,7 +180,8 @@ class Ticker:
 
     def _stack(self, listing: Listing) -> None:
         """Tell what waits for somebody beside what single connections have."""
-        for waiting in (*of_settings(listing), *of_sources(self._database, listing.valid.values())):
+        of_segments = of_imports(self._database, self._clock.now())
+        for waiting in (*of_settings(listing), *of_sources(self._database, listing.valid.values()), *of_segments):
             self._tell(waiting)
         for invalid in listing.problems:
             self._request_unreadable(invalid)

@@ -1,6 +1,8 @@
 """A check: all that is wrong with a connection and what it depends on, and who must do what."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import timedelta
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -11,9 +13,10 @@ from relay.destinations.contract import Finding, Level
 from relay.destinations.registry import PACKAGES, load
 from relay.domain.problems import Busy, ConnectionProblem, Rejection, SettingsProblem, Transient
 from relay.domain.runs import RunState
+from relay.domain.segment_imports import ImportState, SegmentImport
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
-from relay.stores import receipts
+from relay.stores import receipts, segment_imports
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, VIP, Bench
 from tests.fakes.bench_destination import NO_EMAIL
 
@@ -124,6 +127,8 @@ def test_what_is_well_again_is_not_restarted_by_a_check_but_told(bench: Bench) -
     checked = check(bench)
     assert not checked["well"]
     assert "is well now" in messages(checked, f"connection {CONNECTION}")
+    [found] = [one for one in checked["findings"] if one["code"] == "well_now"]
+    assert found["command"] == f"relay connections test {CONNECTION} --probe"
     assert bench.breaker().stop is not None
 
 
@@ -317,6 +322,50 @@ def test_a_check_of_everything_that_is_well(bench: Bench) -> None:
     assert (checked["well"], checked["findings"]) == (True, [])
 
 
+# Imports of segments.
+
+
+def keep_import(bench: Bench, name: str, segment: str, state: ImportState) -> None:
+    now = bench.clock.now()
+    begun = SegmentImport(name, segment, now, now, ImportState.CHECKING, moved_at=now)
+    segment_imports.begin(bench.database, begun)
+    segment_imports.save(bench.database, replace(begun, state=state, reason="of a reason", version=1), now)
+
+
+def test_an_import_that_waits_for_somebody_is_told_with_the_connection_of_its_exports(bench: Bench) -> None:
+    keep_import(bench, "i-1", VIP, ImportState.NEEDS_CONFIRMATION)
+    keep_import(bench, "i-2", LAPSED, ImportState.APPLYING)
+    for asked in ({}, {"connection": CONNECTION}):
+        (found,) = (one for one in bench.ask("check", **asked)["findings"] if one["subject"].startswith("segment "))
+        assert (found["subject"], found["code"], found["level"]) == (f"segment {VIP}", "import_waits", "error")
+        assert (found["message"], found["command"]) == (
+            "import_waits: import i-1: of a reason",
+            f"relay segments imports list {VIP}",
+        )
+    others = bench.ask("check", connection=OTHER_CONNECTION)["findings"]
+    assert [one for one in others if one["subject"].startswith("segment ")] == []
+    assert [(one["id"], one["state"]) for one in bench.ask("status")["imports"]] == [
+        ("i-1", "needs-confirmation"),
+        ("i-2", "applying"),
+    ]
+
+
+def test_a_refused_import_is_told_for_a_day_or_until_another_begins(bench: Bench) -> None:
+    def told() -> list[str]:
+        return [one["code"] for one in bench.ask("check")["findings"] if one["subject"] == f"segment {VIP}"]
+
+    keep_import(bench, "i-1", VIP, ImportState.REFUSED)
+    keep_import(bench, "i-2", LAPSED, ImportState.DONE)
+    assert told() == ["import_refused"]
+    assert bench.ask("status")["imports"] == []
+    bench.clock.advance(60)
+    keep_import(bench, "i-3", VIP, ImportState.DONE)
+    assert told() == []
+    keep_import(bench, "i-4", LAPSED, ImportState.REFUSED)
+    bench.clock.advance(timedelta(days=1).total_seconds())
+    assert [one["code"] for one in bench.ask("check")["findings"] if one["subject"].startswith("segment ")] == []
+
+
 # Check covers the alarm.
 
 
@@ -331,9 +380,11 @@ def test_whatever_raises_the_alarm_is_told_by_check(bench: Bench) -> None:
     bench.settings.problems[f"{CONNECTION}/broken"] = SettingsProblem("mapping", "is missing", field="mapping")
     receipts.add(bench.database, "shop", receipts.Counts(rejected=30), nobody=True, names=())
     bench.tool.missing = "9"
+    keep_import(bench, "i-1", VIP, ImportState.NEEDS_CONFIRMATION)
+    keep_import(bench, "i-2", LAPSED, ImportState.REFUSED)
     bench.tick()
     alarmed = {line["subject"] for line in bench.logged() if line["message"] == "needs attention"}
-    assert len(alarmed) == 5
+    assert len(alarmed) == 7
 
     errors = {found["subject"] for found in check(bench)["findings"] if found["level"] == "error"}
 

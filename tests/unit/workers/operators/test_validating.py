@@ -212,6 +212,8 @@ def test_a_schedule_is_checked_with_its_time_zone_and_the_length_of_its_name(ben
 def test_a_list_that_belongs_to_another_export_is_refused(bench: Bench) -> None:
     bench.stack.ownership.own(bench.export)
     assert any("belongs to export main" in error["what"] for error in looked(bench)["errors"])
+    [error] = looked(bench, options={"else": "x", "list_id": VIP})["errors"]
+    assert (error["field"], error["what"][:17]) == ("options.list_id", "segment shop/vip ")
 
 
 def test_a_check_says_the_same_words_of_what_was_edited_in_the_console_instead(bench: Bench) -> None:

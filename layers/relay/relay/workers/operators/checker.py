@@ -12,6 +12,7 @@ from pydantic import Field
 from relay.breaker.accounts import Accounts
 from relay.breaker.ownership import Ownership
 from relay.breaker.prober import Prober
+from relay.clock import Clock
 from relay.destinations.contract import Destination
 from relay.domain import ledger, moments
 from relay.domain.exports import Export
@@ -26,7 +27,7 @@ from relay.settings.shapes import Invalid, Listing
 from relay.stores import breakers, defects, receipts, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
-from relay.workers.attention import Attention, of_breaker, of_runs, of_sources, telling_run
+from relay.workers.attention import Attention, of_breaker, of_imports, of_runs, of_sources, telling_run
 from relay.workers.operators import findings, mapping_samples, never_seen
 from relay.workers.operators.codes import rejection_means
 from relay.workers.operators.findings import CheckFinding
@@ -59,6 +60,7 @@ class Checker:
         prober: Prober,
         schedules: Callable[[], Timetable],
         inventory: Callable[[], Inventory],
+        clock: Clock,
         stack: Callable[[], Iterable[CheckFinding]] = tuple,
     ) -> None:
         """`stack` looks at what the stack consists of: functions, queues, clock."""
@@ -70,6 +72,7 @@ class Checker:
         self._prober = prober
         self._schedules = schedules
         self._inventory = inventory
+        self._clock = clock
         self._stack = stack
 
     def check(self, question: Check) -> Checked:
@@ -82,10 +85,13 @@ class Checker:
         """Look at a connection as it is now, its exports, and what these depend on."""
         if not any(key.startswith(f"{name}/") for key in self._settings.export_keys()):
             self._require(name)
-        listing, around = self._settings.exports(), self._surroundings()
+        listing, around = self._settings.exports(fresh=True), self._surroundings()
         exports = [export for export in listing.valid.values() if export.connection == name]
         yield from around.about(name)
         yield from self._connection(name, listing, around, self._tried(exports))
+        segments = {f"segment {segment}" for export in exports for segment in export.segments}
+        imports = of_imports(self._database, self._clock.now())
+        yield from (_of_attention(waiting) for waiting in imports if waiting.subject in segments)
 
     def _require(self, name: str) -> None:
         """Refuse, with UnknownConnection, a name that there is not; other trouble is a finding later."""
@@ -99,7 +105,7 @@ class Checker:
     def _everything(self) -> Iterator[CheckFinding]:
         """Look at every connection and source, at names that are nearly those of settings, and at the stack itself."""
         yield from self._stack()
-        listing, around = self._settings.exports(), self._surroundings()
+        listing, around = self._settings.exports(fresh=True), self._surroundings()
         yield from around.findings
         exports = list(listing.valid.values())
         connections = sorted({export.connection for export in exports} | set(around.inventory.connections))
@@ -109,6 +115,7 @@ class Checker:
         tried = self._tried(exports)
         for connection in connections:
             yield from self._connection(connection, listing, around, tried)
+        yield from map(_of_attention, of_imports(self._database, self._clock.now()))
 
     def _tried(self, exports: Sequence[Export]) -> list[CheckFinding]:
         """Try the mappings of exports on stored profiles."""
@@ -141,7 +148,7 @@ class Checker:
             trouble = self._prober.trouble(breaker, own) if own else None
             when = moments.text(breaker.stop.probe_at)
             if own and trouble is None:
-                message = f'was stopped ({breaker.stop.code}) and is well now: it goes on at {when}, or by a "probe"'
+                message = f"was stopped ({breaker.stop.code}) and is well now: it goes on at {when}, or by a probe now"
                 # Nothing is sent until then.
                 yield findings.error(breaker.subject, findings.WELL_NOW, message, Actor.WAIT)
             elif trouble is None or isinstance(trouble, Busy):

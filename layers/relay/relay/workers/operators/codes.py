@@ -236,6 +236,16 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "no_identity_key": _Entry(
         "The stack's own secret is missing.", _ADMINISTRATOR, "Nothing is taken and nothing sent until it is back."
     ),
+    "import_refused": _Entry(
+        "Files of a segment cannot be used, or parts of them are missing.",
+        _ADMINISTRATOR,
+        "It is shown for a day, or until another import of the segment begins.",
+    ),
+    "import_waits": _Entry(
+        "An import of a segment would take an unusual share of its members out.",
+        _ADMINISTRATOR,
+        "Nobody leaves until it is confirmed. A newer file takes its place.",
+    ),
     "nobody_identified": _Entry(
         "A source's profile_key finds nobody in what the platform sends.", _ADMINISTRATOR, _SHOWN
     ),

@@ -17,7 +17,7 @@ from relay.files.members import Members
 from relay.files.reader import read_rows
 from relay.files.rows import BrokenRow, Part, Row, Unreadable
 from relay.files.text import encoding_of
-from relay.segment_imports.s3 import Source
+from relay.segment_imports.s3 import OTHERS_ALONE, Source
 from relay.sources.profile_key import keys_of
 from relay.workers.operators.protocol import Answer, Question
 
@@ -59,7 +59,7 @@ class FileChecker:
             raise QuestionProblem("wrong_question", "is no base64", field="head") from None
         source = self._source_of(question.segment.partition("/")[0])
         if source.segments is not None and question.segment not in source.segments:
-            return CheckedFile(rows=0, usable=0, problem="the source keeps other segments alone (segments)")
+            return CheckedFile(rows=0, usable=0, problem=OTHERS_ALONE)
         if head.startswith(parquet.MARK):
             return CheckedFile(rows=0, usable=0, problem=None)
         members = Members(

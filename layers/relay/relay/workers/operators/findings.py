@@ -25,16 +25,17 @@ BEHIND = "queue_behind"
 VERSIONS = "versions_differ"
 CLOCK = "clock_differs"
 
-STACK, NAMES, CONNECTION, SOURCE, EXPORT, SCHEDULES, QUEUE = (
+STACK, NAMES, CONNECTION, SOURCE, SEGMENT, EXPORT, SCHEDULES, QUEUE = (
     "stack",
     "names",
     "connection",
     "source",
+    "segment",
     "export",
     "schedule",
     "queue",
 )
-_ORDER: Final = (STACK, NAMES, CONNECTION, SOURCE, EXPORT, SCHEDULES, QUEUE)
+_ORDER: Final = (STACK, NAMES, CONNECTION, SOURCE, SEGMENT, EXPORT, SCHEDULES, QUEUE)
 """What comes first is what the others depend on."""
 
 _BY_CODE: Final[Mapping[str, str]] = {
@@ -49,13 +50,14 @@ _BY_CODE: Final[Mapping[str, str]] = {
     DEFECT: "relay rejected {name} --code defect",
     "unknown_source": "relay sources add {name}",
     "unknown_connection": "relay connections add {name}",
-    WELL_NOW: "relay connections test {connection}",
+    WELL_NOW: "relay connections test {connection} --probe",
     DLQ: "relay queues list",
     BEHIND: "relay queues list",
 }
 _BY_KIND: Final[Mapping[str, str]] = {
     SOURCE: "relay sources edit {name}",
     CONNECTION: "relay connections edit {name}",
+    SEGMENT: "relay segments imports list {name}",
     EXPORT: "relay exports edit {name}",
 }
 

@@ -90,11 +90,11 @@ class Importing:
     def list(self, question: ListImports) -> Imports:
         """List the last imports."""
         found = segment_imports.latest(self._database, question.segment, question.limit)
-        return Imports(imports=list(map(_picture, found)))
+        return Imports(imports=list(map(picture, found)))
 
     def show(self, question: ShowImport) -> ImportPicture:
         """Show one import."""
-        return _picture(self._import(question.id))
+        return picture(self._import(question.id))
 
     def confirm(self, question: ConfirmImport) -> Done:
         """Confirm an import, or say why that cannot be."""
@@ -116,7 +116,8 @@ class Importing:
         return found
 
 
-def _picture(one: SegmentImport) -> ImportPicture:
+def picture(one: SegmentImport) -> ImportPicture:
+    """Return an import as it is shown."""
     return ImportPicture(
         id=one.id,
         segment=one.segment,

@@ -7,7 +7,7 @@ from relay.domain.problems import Fault
 from relay.stores import segments
 from relay.stores.database import Database
 
-THEN = "no run starts until the platform has sent somebody of it; correct the name, or let it send"
+THEN = "let the platform send somebody of it first (relay send SOURCE FILE does the same), or correct the name"
 
 
 def look(database: Database, named: Sequence[str]) -> list[Fault]:

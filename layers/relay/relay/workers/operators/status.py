@@ -11,15 +11,17 @@ from relay.domain import cron, moments
 from relay.domain.exports import Export
 from relay.domain.problems import Problem, QuestionProblem, Transient
 from relay.domain.runs import Run
+from relay.domain.segment_imports import ENDED, SegmentImport
 from relay.schedules import Timetable
 from relay.settings.inventory import Inventory
 from relay.settings.settings import Settings
 from relay.settings.shapes import Listing
-from relay.stores import attempts, breakers, defects, receipts, runs, waits
+from relay.stores import attempts, breakers, defects, receipts, runs, segment_imports, waits
 from relay.stores.breakers import Breaker
 from relay.stores.database import Database
 from relay.version import VERSION
 from relay.workers.launcher import Launcher
+from relay.workers.operators.importing import ImportPicture, picture
 from relay.workers.operators.probing import StopPicture, stop_picture
 from relay.workers.operators.protocol import Answer, Question
 from relay.workers.operators.running import RunPicture
@@ -98,6 +100,7 @@ class Status(Answer):
     at: str
     sources: list[SourceStatus]
     connections: list[ConnectionStatus]
+    imports: list[ImportPicture] = Field(description="Imports of segments that are under way or wait for somebody.")
     queues: list[QueueStatus]
     waits: int = Field(description="Looks that are due. A few hundred at most are counted.")
     unread: list[str] = Field(description="What AWS did not answer just now.")
@@ -149,7 +152,8 @@ class Watching:
     def status(self, question: AskStatus) -> Status:  # noqa: ARG002 - it has no arguments
         """Look at everything, at nothing twice."""
         unread: list[str] = []
-        listing = self._settings.exports()
+        # What was removed just now is not shown as invalid.
+        listing = self._settings.exports(fresh=True)
         inventory, timetable = Inventory(), None
         try:
             inventory = self._inventory()
@@ -169,6 +173,7 @@ class Watching:
             at=moments.text(self._clock.now()),
             sources=list(self._sources(sorted(used | set(inventory.sources)))),
             connections=[self._connection(name, listing, keys, timetable) for name in connections],
+            imports=[picture(one) for one in self._imports()],
             queues=[_queue(queue) for queue in queues],
             waits=sum(len(found) for found in waits.due(self._database, self._clock.now())),
             unread=unread,
@@ -193,6 +198,10 @@ class Watching:
                 for one in found
             ]
         )
+
+    def _imports(self) -> Iterator[SegmentImport]:
+        found = segment_imports.of_interest(self._database, self._clock.now())
+        return (one for one in found if one.state not in ENDED)
 
     def _sources(self, names: Sequence[str]) -> Iterator[SourceStatus]:
         counted, rates = receipts.of_sources(self._database, names), self._deployed.rates(names)

@@ -123,8 +123,9 @@ class Validator:
             for fault in never_seen.look(self._database, export.segments):
                 yield Level.ERROR, fault
             for target, owner in self._ownership.taken(export):
-                what = f"{target} belongs to export {owner} of this connection: one of the two must go"
-                yield Level.ERROR, Fault("options", what)
+                shown = target.replace("/", " ", 1)
+                what = f"{shown} belongs to export {owner} of this connection: choose another, or remove that export"
+                yield Level.ERROR, Fault(_option_of(question.document.get("options"), target), what)
             # Who may ask this may see no values.
             tried = mapping_samples.look_at(self._database, self._destinations, [export], names_only=True)
             yield from _of_findings(tried, "mapping")
@@ -140,6 +141,13 @@ class Validator:
     def _looked_at(self, connection: Connection, *exports: Export) -> list[Finding]:
         account, _ = self._accounts.open(connection)
         return self._destinations(connection.destination).check(account, exports)
+
+
+def _option_of(options: Any, target: str) -> str:
+    """Return the option that says which target is meant, `options` where none says it alone."""
+    named = target.partition("/")[2]
+    given = options if isinstance(options, dict) else {}
+    return next((f"options.{name}" for name, value in given.items() if str(value) == named), "options")
 
 
 def _of_findings(found: list[Finding], field: str) -> Iterator[tuple[Level, Fault]]:
