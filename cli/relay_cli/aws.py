@@ -22,6 +22,8 @@ _POST_SECONDS = 30
 _HIDDEN_SECONDS = 2
 """How long a message of a dead-letter queue is hidden from others after it was looked at."""
 _MOVED_AT_ONCE = 10
+_FIRST_ID = "first_message_id"
+"""The stack's attribute of a message that it has written again."""
 _KEPT_OF_SCHEDULES = (
     "Description",
     "FlexibleTimeWindow",
@@ -364,7 +366,7 @@ class Aws:
             VisibilityTimeout=hidden,
             WaitTimeSeconds=waits,
             AttributeNames=["All"],
-            **({"MessageAttributeNames": ["All"]} if bodies else {}),
+            MessageAttributeNames=["All"] if bodies else [_FIRST_ID],
         )
         found: Sequence[Mapping[str, Any]] = answer.get("Messages", [])
         return found
@@ -500,4 +502,5 @@ def _message(received: Mapping[str, Any]) -> QueueMessage:
         id=received["MessageId"],
         sent_at=None if sent is None else datetime.fromtimestamp(int(sent) / 1000, UTC),
         received=int(attributes.get("ApproximateReceiveCount", 0)),
+        first_id=received.get("MessageAttributes", {}).get(_FIRST_ID, {}).get("StringValue"),
     )

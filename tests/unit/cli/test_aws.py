@@ -282,6 +282,13 @@ def test_a_redrive_that_fails_says_why() -> None:
     assert raised.value.why == "AccessDenied"
 
 
+def test_a_message_that_was_written_again_is_known_by_its_first_id(aws: Aws) -> None:
+    url = queue("acme-changes-dlq", ["body"])
+    attributes = {"first_message_id": {"DataType": "String", "StringValue": "m-1"}}
+    client("sqs").send_message(QueueUrl=url, MessageBody="again", MessageAttributes=attributes)
+    assert {one.first_id for one in aws.messages("changes-dlq", 10)} == {None, "m-1"}
+
+
 def test_where_aws_cannot_redrive_messages_lie_in_the_other_queue_before_they_leave(aws: Aws) -> None:
     """The emulator's case. At every step each message lies somewhere."""
     target = queue("acme-px.fifo", [], fifo=True)
