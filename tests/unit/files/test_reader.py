@@ -120,7 +120,7 @@ def test_the_line_that_tells_excel_the_delimiter_is_no_header(delimiter: str) ->
     assert found == [Row("part-0", 3, {"crm": "1", "city": "Oslo"})]
 
 
-class TooLate(Exception):
+class TooLateError(Exception):
     pass
 
 
@@ -131,12 +131,12 @@ def test_lines_without_anything_are_watched(head: str) -> None:
     def watch() -> None:
         calls.append(1)
         if len(calls) == 5:
-            raise TooLate
+            raise TooLateError
 
     packed = gzip.compress(head.encode() + b"\n" * 2_000_000)
     reading = read_rows([part(packed)], require=anything, watch=watch)
     assert isinstance(next(reading), Row)
-    with pytest.raises(TooLate):
+    with pytest.raises(TooLateError):
         next(reading)
 
 

@@ -27,8 +27,8 @@ ROWS_AT_ONCE: Final = 1_000
 BYTES_AT_ONCE: Final = 64 << 20
 """The most bytes of texts that are unpacked together."""
 MAX_CELL: Final = 131_072
-"""The most characters of a text that is taken, as in CSV. A longer one is left out: what is stored stays. Within an object
-or a list it is no value."""
+"""The most characters of a text that is taken, as in CSV. A longer one is left out: what is stored stays. Within
+an object or a list it is no value."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS: Final = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}

@@ -67,7 +67,9 @@ class Applier:
         )
 
     def _try(self, one: SegmentImport, changes: Sequence[Change]) -> list[tuple[str, Kind]]:
-        return [(draft.profile.id, _kind(one, draft)) for draft in self._write(one, changes)]
+        drafts = self._write(one, changes)
+        # One of each row, so that those of one person are counted.
+        return [(draft.profile.id, _kind(one, draft)) for draft in drafts for _ in draft.customer.arrivals]
 
     def _write(self, one: SegmentImport, changes: Sequence[Change]) -> list[Draft]:
         source, _, _ = one.segment.partition("/")
