@@ -45,8 +45,8 @@ class MemoryFiles:
         self.unreadable: set[str] = set()
         self.refused: dict[str, str] = {}
         self.empty_allowed = False
-        self.empty_lines = 0
-        """Times at which a part asks for the time before its first row."""
+        self.empty_lines: Callable[[], None] = lambda: None
+        """Is called as a part begins with many lines without anything."""
         self.fails: Exception | None = None
 
     def put(self, at: datetime, rows: Sequence[object], segment: str = SEGMENT, *, due: datetime | None = None) -> None:
@@ -62,8 +62,9 @@ class MemoryFiles:
         self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
     ) -> Iterator[Row | RowFault]:
         for part in parts:
-            for _ in range(self.empty_lines if watch else 0):
-                watch()  # type: ignore[misc]
+            if watch is not None:
+                self.empty_lines()
+                watch()
             if self.fails is not None:
                 raise self.fails
             for line, row in enumerate(self.contents[part.key], 1):
