@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from relay.domain.closed_sets import SetPage
+from relay.domain.problems import Busy
 from relay.domain.segment_imports import ImportState, to_confirm
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
@@ -488,6 +489,56 @@ def test_of_interest_is_what_is_under_way_waits_or_was_refused_within_a_day() ->
     assert found(timedelta(days=1)) == [ImportState.NEEDS_CONFIRMATION]
     assert world.importer().cancel(world.imports()[0].id, "somebody")
     assert found(timedelta(days=1)) == []
+
+
+def test_empty_lines_take_time_too() -> None:
+    world = World()
+    world.files.put(NOON, [1])
+    left = [900.0]
+    world.files.empty_lines = lambda: left.append(499.0)
+    world.importer().look(SEGMENT, "", lambda: left[-1])
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "reading it takes more than 400 seconds: leave columns out")
+
+
+def test_a_file_at_which_our_code_meets_a_defect_is_refused() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, [2])
+    world.files.fails = ValueError("a secret value")
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "our code met a defect while it read the file")
+    assert world.members() == {1}
+
+
+def test_where_s3_is_busy_the_file_is_read_later() -> None:
+    world = World()
+    world.files.put(NOON, [2])
+    world.files.fails = Busy("file_not_read", "S3 did not answer")
+    with pytest.raises(Busy):
+        world.look()
+    world.files.fails = None
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.DONE]
+    assert world.members() == {2}
+
+
+def test_of_two_rows_of_one_person_the_later_counts_and_the_same_file_again_changes_nothing() -> None:
+    world = World()
+    rows = [(1, {"city": "Ulm", "age": 7}), 2, 3, (1, {"city": "Bonn"}), 4, (1, {"size": "L"}), (1, {"size": "M"})]
+    for night in range(3):
+        world.database.write_units.clear()
+        world.files.put(NOON + night * MINUTE, rows)
+        world.look()
+        [held] = profiles.load(world.database, [person(1)])
+        assert held is not None
+        values = {name: register.value for name, register in held.attributes.items()}
+        # Rows of one page are compared with each other.
+        assert values == {"city": "Bonn", "age": 7, "size": "M"}
+    one = world.imports()[0]
+    assert (one.counts["rows"], one.counts["members"], one.counts["duplicates"]) == (7, 4, 3)
+    assert (one.counts["unchanged"], world.database.write_units[Table.PROFILES]) == (4, 0)
 
 
 def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read() -> None:

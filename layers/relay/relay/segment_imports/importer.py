@@ -12,6 +12,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Final, TypeVar
 
+from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain.closed_sets import Kind, Present, packed
 from relay.domain.identity import CLOCK_MARGIN
@@ -31,6 +32,7 @@ from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
+from relay.segment_imports.repeated import without_overruled
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
@@ -60,6 +62,13 @@ AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
 
 Thing = TypeVar("Thing")
+
+
+DEFECT: Final = "our code met a defect while it read the file"
+
+
+class _TooLarge(Unreadable):
+    pass
 
 
 class Importer:
@@ -215,18 +224,26 @@ class Importer:
         counts: Counter[str] = Counter()
         end = seconds_left() - LONGEST_READING
         faults: list[RowFault] = []
+
+        def watch() -> None:
+            if seconds_left() < end:
+                raise _TooLarge(f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out")
+
         try:
-            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id)):
+            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch):
                 counts["rows"] += 1
                 if isinstance(row, RowFault):
                     counts["broken"] += 1
                     if len(faults) < 100:
                         faults.append(row)
-                if counts["rows"] % self._page == 0 and (why := self._too_large(counts["rows"], seconds_left() < end)):
-                    self._end(one, ImportState.REFUSED, why)
-                    return None
-        except Unreadable as why:
-            self._end(one, ImportState.REFUSED, f"unreadable: {why}")
+                if counts["rows"] > self._most_rows:
+                    raise _TooLarge(f"it has more than {self._most_rows:,} rows")
+                if counts["rows"] % self._page == 0:
+                    watch()
+        except Exception as error:
+            if (why := self._why_unreadable(one, error)) is None:
+                raise
+            self._end(one, ImportState.REFUSED, why)
             return None
         one = replace(one, counts=counts, faults=with_faults((), faults))
         if counts["rows"] == counts["broken"] and (counts["rows"] > 0 or not self._files.allows_empty(one.segment)):
@@ -234,10 +251,16 @@ class Importer:
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
 
-    def _too_large(self, rows: int, is_late: bool) -> str | None:
-        if rows > self._most_rows:
-            return f"it has more than {self._most_rows:,} rows"
-        return f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out" if is_late else None
+    def _why_unreadable(self, one: SegmentImport, error: Exception) -> str | None:
+        """Return why a file is refused after an error; None where it may be read another time."""
+        if isinstance(error, _TooLarge):
+            return error.reason
+        if isinstance(error, Unreadable):
+            return f"unreadable: {error.reason}"
+        if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
+            return None
+        self._observe.problem("file not read", error, import_id=one.id)
+        return DEFECT
 
     def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
@@ -320,7 +343,8 @@ class Importer:
             else:
                 counts["out"] += 1
         kinds: list[tuple[str, Kind]] = []
-        chunks = [members[start : start + self._chunk] for start in range(0, len(members), self._chunk)]
+        said = without_overruled(members)
+        chunks = [said[start : start + self._chunk] for start in range(0, len(said), self._chunk)]
         with pool_of(self._at_once) as pool:
             for chunk in chunks:
                 pool.begin(lambda chunk=chunk: self._applier.apply(one, chunk))  # type: ignore[misc]
