@@ -148,7 +148,7 @@ class ImportingProcess(Process):
 class ImportingWorld(World):
     """Plays as the plain world does, over segments that whole sets replace."""
 
-    process = ImportingProcess  # type: ignore[assignment]
+    process = ImportingProcess
     segments = (FILED, PAGED)
     replaced = frozenset(segments)
 
@@ -270,7 +270,10 @@ class ImportingWorld(World):
         for one in self._imports():
             if one.state is ImportState.NEEDS_CONFIRMATION:
                 self.happened["imports confirmed"] += 1
-                self._operate(lambda process, one=one: process.stack.importer.confirm(one.id, "operator"))
+                self._confirm(one.id)
+
+    def _confirm(self, import_id: str) -> None:
+        self._operate(lambda process: process.stack.importer.confirm(import_id, "operator"))
 
     def _operate(self, act: Callable[[Process], object]) -> None:
         def work(process: Process) -> list[str]:
