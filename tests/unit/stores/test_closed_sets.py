@@ -126,3 +126,14 @@ def test_a_page_that_comes_again_leaves_the_time_of_its_set_as_it_is() -> None:
     closed = closed_sets.load(database, closed_sets.id_of(page(1)))
     assert closed is not None
     assert closed.at == NOW
+
+
+def test_of_a_part_that_is_delivered_twice_the_first_write_counts() -> None:
+    database = MemoryDatabase()
+    assert closed_sets.add_page(database, page(1, of=1), NOW, [person(1), person(2)], {person(1)})
+    assert closed_sets.add_page(database, page(1, of=1), NOW, [person(1)])
+    closed = closed_sets.load(database, closed_sets.id_of(page(1, of=1)))
+    assert closed is not None
+    assert closed.named == 2
+    [ids] = closed_sets.pages(database, closed)
+    assert dict(unpacked(ids)) == {person(1): Kind.ENTERED, person(2): Kind.UNCHANGED}

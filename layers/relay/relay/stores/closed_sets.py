@@ -1,9 +1,9 @@
 """Closed sets that come in pages through a webhook: who they name, until all pages are there and have been worked on.
 
 pk `set#id`. Per part of a page an item with its ids (sk `ids#place`) and a small mark (sk `mark#place`), so that nobody
-reads all ids to see whether all are there. The place is `page#received at#parts#part`: a request that sends a page again
-may cut it elsewhere, so a page is there when all parts of one request are. Whoever is named by any of them is named.
-Missing pages remove nobody: what is not complete a day after its first page is dropped.
+reads all ids to see whether all are there. The place is `page#received at#parts#part`. A request that sends a page
+again may cut it elsewhere, so a page is there when all parts of one request are. Whoever is named by any of them is
+named. Missing pages remove nobody: what is not complete a day after its first page is dropped.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Final
 from relay.domain import moments
 from relay.domain.closed_sets import ENTRY_BYTES, Kind, SetPage, packed
 from relay.stores import waits
-from relay.stores.database import Database, Delete, Item, Key, Put, Table
+from relay.stores.database import ABSENT, Database, Delete, Item, Key, Put, Table
 from relay.stores.waits import SegmentWait
 
 FORMAT: Final = 1
@@ -60,10 +60,11 @@ def add_page(
 ) -> bool:
     """Keep who a page names, once they are stored; return whether the set is complete now. Safe to repeat.
 
-    `at` is when the request that brings the page was received: the same for all parts that it was cut into. `profile_ids` are those of all profiles that the message names, each the one
-    that aliases lead to; of a profile that could not be written, the ids that the change names. `entered` are those
-    that were no members before, `broken` counts entries that name nobody. When the set is complete, its import starts
-    by itself. Raises Busy.
+    `at` is when the request that brings the page was received: the same for all parts that it was cut into.
+    `profile_ids` are those of all profiles that the message names, each the one that aliases lead to; of a profile that
+    could not be written, the ids that the change names. `entered` are those that were no members before, `broken`
+    counts entries that name nobody. Of a part that comes again the first write counts. When the set is complete, its
+    import starts by itself. Raises Busy.
     """
     set_id = id_of(page)
     ids = packed((one, Kind.ENTERED if one in entered else Kind.UNCHANGED) for one in dict.fromkeys(profile_ids))
@@ -76,9 +77,13 @@ def add_page(
         "named": len(ids) // ENTRY_BYTES,
         "broken": broken,
     }
-    # The ids come first: a mark says that they are there.
-    database.write([Put(_ids(set_id, place), {"ids": ids, **rest})])
-    database.write([Put(Key(Table.CONTROL, f"set#{set_id}", f"mark#{place}"), {**mark, **rest})])
+    # Together, since the mark says how many ids there are.
+    database.transact(
+        [
+            Put(_ids(set_id, place), {"ids": ids, **rest}, {"pk": ABSENT}),
+            Put(Key(Table.CONTROL, f"set#{set_id}", f"mark#{place}"), {**mark, **rest}, {"pk": ABSENT}),
+        ]
+    )
     closed = load(database, set_id)
     if closed is None or at - closed.at > OPEN_FOR:
         return False
