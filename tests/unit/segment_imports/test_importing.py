@@ -509,7 +509,10 @@ def test_nobody_leaves_when_it_is_not_known_any_more_who_is_present(page: int, *
     del world.pages.kept[world.imports()[0].id, page]
     world.follow_waits()
     [one] = world.imports()
-    assert (one.state, one.reason) == (ImportState.REFUSED, "who is present is not known any more: import it again")
+    assert (one.state, one.reason) == (
+        ImportState.REFUSED,
+        "who is present is not known any more: import it again with a later time",
+    )
     assert world.members() == set(range(120))
 
 

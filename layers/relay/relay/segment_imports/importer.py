@@ -68,7 +68,7 @@ COUNTED: Final = frozenset(
 """What counting finds. Before, `members` are the rows whose members are kept, with repeats."""
 
 FUTURE: Final = "its time is in the future"
-GONE: Final = "who is present is not known any more: import it again"
+GONE: Final = "who is present is not known any more: import it again with a later time"
 
 
 class Importer:
