@@ -147,6 +147,10 @@ class Importer:
             self._go_on(one, seconds_left)
             if newer is None:
                 now = segment_imports.load(self._database, one.id)
+                if now is not None and now.state is ImportState.CHECKING:
+                    # If it turns out to be of no use, an older one is.
+                    waits.put(self._database, [SegmentWait(self._clock.now() + AGAIN, "", segment)])
+                    return
                 newer = None if now is None or now.state is ImportState.REFUSED else now
 
     def _begin(
@@ -208,7 +212,7 @@ class Importer:
             return
         try:
             self._work(one, worker, seconds_left)
-        except Exception:
+        except Exception:  # whatever it is; who dies keeps the turn until it runs out
             segment_imports.end_turn(self._database, one.segment, worker)
             raise
         segment_imports.end_turn(self._database, one.segment, worker)
