@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
 from relay.domain.problems import Busy
-from relay.domain.segment_imports import ImportState, to_confirm
+from relay.domain.segment_imports import ImportState
 from relay.routing import coalesce
 from relay.routing.read import Arrival
 from relay.stores import closed_sets, notices, profiles, segment_imports

@@ -45,11 +45,11 @@ class Writer:
         Left out are the customers that others kept writing. There are fewer drafts than customers where several turn
         out to be one.
         """
-        done = self._write(customers)
+        done = self._write(customers, only)
         self._see_to_forgotten(done)
         return done
 
-    def _write(self, customers: Sequence[Customer]) -> list[Draft]:
+    def _write(self, customers: Sequence[Customer], only: Callable[[Profile], bool]) -> list[Draft]:
         done: list[Draft] = []
         waiting = list(customers)
         for _ in range(TRIES):
