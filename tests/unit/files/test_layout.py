@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from relay.files.layout import PATIENCE, QUIET, Layout, Listed, layout_of
+from relay.files.rows import Unreadable
 
 START = datetime(2026, 4, 30, 9, 0, tzinfo=UTC)
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
@@ -35,6 +36,7 @@ def names(layout: Layout) -> list[str]:
         ["data_0_0_0.csv.gz", "data_0_1_0.csv.gz", "data_3_7_12.csv.gz"],
         [f"data_{UUID}_0_0_0.snappy.parquet", f"data_{UUID}_0_1_0.snappy.parquet"],
         ["0000_part_00.gz", "0001_part_00.gz"],
+        ["country=DE/data_0_0_0.csv.gz", "country=FR/data_0_0_0.csv.gz"],
         ["vip_0000_part_00", "vip_0001_part_00"],
         ["file-000000000000.csv", "file-000000000001.csv"],
         ["2026/04/30/0930/vip_1.csv", "2026/04/30/0930/vip_2.csv"],
@@ -69,7 +71,7 @@ def test_runs_are_not_mixed_and_the_newest_counts(old: str, new: str) -> None:
     [
         ("de.csv", "fr.csv"),
         ("vip-2026-04-29.csv", "vip-2026-04-30.csv"),
-        ("country=DE/data_0_0_0.csv.gz", "country=FR/data_0_0_0.csv.gz"),
+        ("dt=2026-04-29/data_0_0_0.csv.gz", "dt=2026-04-30/data_0_0_0.csv.gz"),
     ],
 )
 def test_two_names_that_were_written_at_once_are_no_set(first: str, second: str) -> None:
@@ -264,3 +266,18 @@ def test_what_a_writer_puts_aside_while_it_works_is_no_data() -> None:
     aside = listed(f"_temporary/0/part-00000-{UUID}-c000.csv", 0)
     assert looked(aside) == Layout((), None)
     assert names(looked(listed("_p=1/vip.csv"))) == ["_p=1/vip.csv"]
+
+
+def test_a_manifest_that_is_nested_too_deeply_or_never_given_holds_up_its_folder_alone() -> None:
+    def read(key: str) -> bytes:
+        if "deep" in key:
+            return b"[" * 100_000
+        raise Unreadable("it is archived")
+
+    objects = [listed("deep/manifest"), listed("away/manifest", 1), listed("away/model.json"), listed("vip.csv", 2)]
+    found = layout_of([*objects, listed("model.json", 2)], now=START + timedelta(hours=2), read=read)
+    assert [one.problem for one in found.sets] == [
+        None,
+        "manifest is no manifest that can be read, so nothing that lies there is imported: it is archived",
+        "manifest is no manifest that can be read, so nothing that lies there is imported",
+    ]

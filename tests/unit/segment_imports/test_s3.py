@@ -19,7 +19,7 @@ from relay.domain.segment_imports import FilePart, ImportState
 from relay.files.rows import Row, Unreadable
 from relay.segment_imports.applying import Applier
 from relay.segment_imports.importer import Importer
-from relay.segment_imports.s3 import S3Files, S3Pages, segment_of
+from relay.segment_imports.s3 import NO_SOURCE, S3Files, S3Pages, segment_of
 from relay.settings.names import UnknownSource
 from relay.stores import notices, segment_imports, waits
 from relay.stores.waits import SegmentWait
@@ -236,6 +236,16 @@ def test_a_manifest_that_cannot_be_read_is_recorded_and_starts_nothing() -> None
     assert stage.world.members() == set()
 
 
+def test_a_file_of_a_source_that_there_is_not_is_recorded_and_not_looked_at_for_ever() -> None:
+    stage = Stage()
+    stage.bucket.put("segments/shopp/vip/a.csv", b"email\n1@x.example\n", NOON)
+    assert stage.created("segments/shopp/vip/a.csv") == []
+    (one,) = segment_imports.latest(stage.world.database)
+    assert (one.segment, one.state) == ("shopp/vip", ImportState.REFUSED)
+    assert (one.reason or "").startswith("there is no source of this name")
+    assert list(waits.due(stage.world.database, NOON + timedelta(days=90))) == []
+
+
 def test_an_object_that_goes_while_the_folder_is_looked_at_starts_nothing() -> None:
     stage = Stage()
     stage.bucket.gone.append("segments/shop/vip/manifest-1.json")
@@ -361,7 +371,7 @@ def test_a_folder_of_a_source_that_there_is_not_is_looked_at_for_an_hour() -> No
     stage.tick(50)
     assert stage.outcomes() == []
     stage.tick(20)
-    assert stage.outcomes() == [("refused", "there is no source shopp: create it, and write the files again")]
+    assert stage.outcomes() == [("refused", NO_SOURCE)]
     assert list(waits.due(stage.world.database, stage.world.clock.now() + timedelta(days=9))) == []
 
 

@@ -13,6 +13,7 @@ Who writes a set may say where it ends. That mark speaks for its folder, and for
 - A mark covers no part that is newer than itself. A manifest that names its own time and the sizes may come first.
 - Where a mark lies, silence ends nothing. What no mark covers within PATIENCE is a set with a problem.
 - Elsewhere objects make one set when they lie in one folder, and their names differ in the number of the part alone.
+  Parts may lie in folders such as `country=BE`; such as name a time (`dt=2026-11-27`) hold sets of their own.
   What cannot be told apart is a set with a problem: two names that were written at once, or one name that was written
   to again after a silence while other parts of that name stayed.
 - The time of a set is what its manifest says, else when its oldest part was written: who wrote it has looked by then.
@@ -28,7 +29,8 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -42,8 +44,15 @@ PATIENCE: Final = timedelta(hours=1)
 """How long a set may lack what its writer announced."""
 
 _SUCCESS = "_SUCCESS"
+_MODEL = "model.json"
+_ROOT = 3
+"""How many folders lead to a segment's: `segments/{source}/{segment}/`."""
 _MARK = re.compile(r"_SUCCESS|_(?:started|committed)_.+")
 _MANIFEST = re.compile(r"manifest-.*\.json|.*manifest")
+_TIME = re.compile(
+    r"(?:year|month|day|hour|minute|date|time|dt|ds|ts|run|load|batch|export|snapshot)[^=]*=.*|.*\d{8}.*"
+)
+"""A folder of a time: what lies in another one is another set."""
 _SPARK = re.compile(r"part-\d{5,}-(?:tid-(\d+)-)?([0-9a-f]{8}-[0-9a-f-]{27})?.*")
 _ENDING = re.compile(r"(\.(?:csv|txt|tsv|json|jsonl|ndjson|parquet|gz|gzip|snappy))+$", re.IGNORECASE)
 _NUMBER = re.compile(r"[-_.]?(?:\d{4}_part_\d{2,}|(?<!\d)\d{12}|(?<!\d)\d{1,3}(?:[-_]\d{1,3}){0,3})$")
@@ -186,7 +195,11 @@ class _Folder:
                     f"{_name(run[-1].key)} was written long after others whose names differ in a number alone: "
                     "delete those and write the set again, or write each set to a folder of its own"
                 )
-            found = _set(run, written) if problem is None else _problem(run, written, problem)
+            found = (
+                replace(_set(run, written), columns=self._columns_of(run))
+                if problem is None
+                else _problem(run, written, problem)
+            )
             yield _Found(found, written + self._quiet)
 
     def _ended_by(self, success: Listed, objects: Sequence[Listed]) -> Iterator[_Found]:
@@ -199,6 +212,20 @@ class _Folder:
         for write, parts in _grouped(objects).items():
             if write not in unclear:
                 yield _complete(parts, success)
+
+    def _columns_of(self, run: Sequence[Listed]) -> tuple[str, ...] | None:
+        """Return the names of the columns by Customer Insights' `model.json`, where there is one that has these files.
+
+        https://learn.microsoft.com/en-us/common-data-model/model-json
+        """
+        name = _name(_write(run[0].key))
+        for one in self._all.values():
+            if _name(one.key) == _MODEL:
+                with suppress(*_NO_JSON):
+                    for entity in self._said(one.key)["entities"]:
+                        if entity["name"] == name:
+                            return tuple(column["name"] for column in entity["attributes"])
+        return None
 
     def _runs(self, objects: Iterable[Listed]) -> list[list[Listed]]:
         """Return objects by time, parted where nothing was written for a while."""
@@ -224,17 +251,15 @@ class _Folder:
         """Return the set of a manifest, and the keys of all that it speaks for."""
         folder, name = _parent(manifest.key), _name(manifest.key)
         try:
-            body = json.loads(self._read(manifest.key))
+            body = self._said(manifest.key)
             wanted = list(_wanted(body))
             said = moments.parse(body["scheduledTime"]) if "scheduledTime" in body else None
             columns = _columns(body)
-        except Replaced:
-            raise
-        except (ValueError, KeyError, TypeError, AttributeError, Unreadable) as error:
+        except _NO_JSON as error:
             # What it names must not be taken for something else.
             beside = self._of(folder)
             written = _newest([manifest, *beside])
-            why = f": {error.reason}" if isinstance(error, Unreadable) else ""
+            why = f": {error}" if isinstance(error, _NotGivenError) else ""
             what = f"{name} is no manifest that can be read, so nothing that lies there is imported{why}"
             found = _Found(_problem([manifest, *beside], written, what), written + self._quiet)
             return found, {one.key for one in beside}
@@ -260,6 +285,15 @@ class _Folder:
             return _Found(SegmentSet(tuple(parts), at, written, columns), written), keys
         return _Found(_problem([manifest, *parts], written, what), written + PATIENCE), keys
 
+    def _said(self, key: str) -> Any:
+        """Return the JSON of a small object; raises Replaced, and one of _NO_JSON where that can never be read."""
+        try:
+            return json.loads(self._read(key))
+        except Replaced:
+            raise
+        except Unreadable as why:
+            raise _NotGivenError(why.reason) from None
+
     def _at(self, folder: str, path: str) -> Listed | None:
         """Return the object below a folder that a manifest names.
 
@@ -270,6 +304,12 @@ class _Folder:
         return next((self._all[end] for end in ends if end in self._all), None)
 
 
+class _NotGivenError(ValueError):
+    """S3 never gives an object."""
+
+
+_NO_JSON: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading JSON raises that is another than it should be."""
 _UNENDED: Final = "its writer has begun it, and did not say that it is complete"
 
 
@@ -303,7 +343,7 @@ def _at_once(run: Sequence[Listed]) -> str | None:
     groups = list(_grouped(run).values())
     if len(groups) == 1:
         return None
-    first, second = (one[0].key.split("/", 3)[-1] for one in groups[:2])
+    first, second = (one[0].key.split("/", _ROOT)[-1] for one in groups[:2])
     return f"{first} and {second} were written at once, and nothing says whether they are one set: write a manifest"
 
 
@@ -319,7 +359,7 @@ def _wanted(body: Any) -> Iterator[tuple[str, int | None]]:
 
 def _columns(body: Any) -> tuple[str, ...] | None:
     elements = body.get("schema", {}).get("elements")
-    return None if elements is None else tuple(one["name"] for one in elements)
+    return None if elements is None else tuple(str(one["name"]) for one in elements)
 
 
 def _name(key: str) -> str:
@@ -330,14 +370,26 @@ def _parent(key: str) -> str:
     return key.rpartition("/")[0]
 
 
+def _folder_of(key: str) -> str:
+    """Return the folder that a set lies in: parts of it may lie in folders such as `country=BE` there."""
+    folders = key.split("/")[:-1]
+    while len(folders) > _ROOT and "=" in folders[-1] and not _is_of_a_time(folders[-1]):
+        folders.pop()
+    return "/".join(folders)
+
+
+def _is_of_a_time(folder: str) -> bool:
+    return _TIME.fullmatch(folder.lower().replace("-", "").replace("_", "")) is not None
+
+
 def _is_hidden(key: str) -> bool:
     """Whether an object lies in a folder that is no data, such as Spark's `_temporary`; partitions are no such ones."""
-    folders = key.split("/")[3:-1]
+    folders = key.split("/")[_ROOT:-1]
     return any(one.startswith(("_", ".")) and "=" not in one for one in folders)
 
 
 def _is_data(name: str) -> bool:
-    return bool(name) and name[0] not in "._" and name != "model.json" and not name.endswith(".crc")
+    return bool(name) and name[0] not in "._" and name != _MODEL and not name.endswith(".crc")
 
 
 def _write(key: str) -> str:
@@ -345,6 +397,6 @@ def _write(key: str) -> str:
     name = _name(key)
     spark = _SPARK.fullmatch(name)
     if spark is not None:
-        return spark[1] or spark[2] or f"{_parent(key)}/part"
+        return spark[1] or spark[2] or f"{_folder_of(key)}/part"
     bare = _ENDING.sub("", name)
-    return f"{_parent(key)}/{bare if _DATE.search(bare) else _NUMBER.sub('', bare)}"
+    return f"{_folder_of(key)}/{bare if _DATE.search(bare) else _NUMBER.sub('', bare)}"

@@ -25,6 +25,7 @@ from relay.sources.profile_key import keys_of
 FILES: Final = "segments/"
 PRESENT: Final = "present/"
 
+NO_SOURCE: Final = "there is no source of this name; make it, and write the files again"
 OTHERS_ALONE: Final = "the source keeps other segments alone (segments)"
 
 FORBIDDEN: Final[Mapping[str, str]] = {
@@ -134,13 +135,12 @@ class S3Files:
 
     def _passed_over(self, segment: str, written: datetime) -> str | None:
         """Return why no file of a segment counts; raises UnknownSource while its source may be about to be created."""
-        name = segment.partition("/")[0]
         try:
-            allowed = self._source_of(name).segments
+            allowed = self._source_of(segment.partition("/")[0]).segments
         except UnknownSource:
             if written + PATIENCE > self._clock.now():
                 raise
-            return f"there is no source {name}: create it, and write the files again"
+            return NO_SOURCE
         return None if allowed is None or segment in allowed else OTHERS_ALONE
 
     def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
