@@ -12,13 +12,14 @@ from relay.files.rows import Row
 class FileSet(NamedTuple):
     """Objects that make one set of a segment. `due` is when to look again, None when all of it is there.
 
-    `refused` is why it cannot be a set.
+    `refused` is why it cannot be a set. `written` is when the last of it was written, None where that is `at`.
     """
 
     at: datetime
     parts: tuple[FilePart, ...]
     due: datetime | None = None
     refused: str | None = None
+    written: datetime | None = None
 
 
 class Member(NamedTuple):

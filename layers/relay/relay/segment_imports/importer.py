@@ -25,7 +25,7 @@ from relay.domain.segment_imports import (
     to_confirm,
     with_faults,
 )
-from relay.files.rows import Row, Unreadable
+from relay.files.rows import Replaced, Row, Unreadable
 from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
@@ -146,8 +146,9 @@ class Importer:
     def _look_at_files(self, segment: str, seconds_left: Callable[[], float]) -> None:
         try:
             sets = self._files.sets(segment)
-        except Unreadable as why:
+        except Replaced as why:
             self._observe.info("segment files", segment=segment, reason=str(why))
+            waits.put(self._database, [SegmentWait(self._clock.now() + AGAIN, "", segment)])
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         newer: SegmentImport | None = None
@@ -185,10 +186,11 @@ class Importer:
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
         refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
-        if refused is not None:
+        one, part_of = self._among_known(one, given)
+        if why := part_of or self._passed(one, newer):
+            one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
+        elif refused is not None:
             one = replace(one, state=ImportState.REFUSED, reason=refused, ended_at=now)
-        elif why := self._passed(one, newer):
-            one = replace(one, state=ImportState.SUPERSEDED, reason=why, ended_at=now)
         else:
             # Whoever dies is followed by another, even if the files are gone by then.
             waits.put(self._database, [SegmentWait(now + timedelta(seconds=seconds_left()), one.id)])
@@ -196,6 +198,21 @@ class Importer:
             self._show(one)
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
+
+    def _among_known(self, one: SegmentImport, given: FileSet) -> tuple[SegmentImport, str | None]:
+        """Return an import as it is beside the known ones of its segment, and why it is of no use, None where it is.
+
+        What is left of a set, after some of it was deleted or replaced, is no set. A set that holds all of an earlier
+        one, and more, counts as newer by a little: that one was imported by halves, and whom it took out is to enter.
+        """
+        mine = {(part.key, part.etag) for part in given.parts}
+        written = given.at if given.written is None else given.written
+        for known, objects in segment_imports.objects(self._database, one.segment) if mine else ():
+            if mine <= objects and written <= known.begun_at:
+                return one, f"all of it is part of the set of import {known.id}"
+            if objects and objects < mine and known.state is not ImportState.REFUSED and known.at >= one.at:
+                one = replace(one, at=known.at + timedelta(microseconds=1))
+        return one, None
 
     def _passed(self, one: SegmentImport, newer: SegmentImport | None) -> str | None:
         """Return why a set is of no use any more, None where it is."""
