@@ -218,7 +218,7 @@ def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read
     newest, older, oldest = world.imports()
     assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
     assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.SUPERSEDED)
-    assert older.reason == f"not newer than the set of import {newest.id}, so it changed nothing"
+    assert older.reason == f"older than the set of import {newest.id}, so it changed nothing"
     assert oldest.reason == "manifest-1.json is no manifest that can be read"
     assert (older.counts, older.ended_at) == ({}, older.begun_at)
     world.look()
