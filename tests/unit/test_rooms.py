@@ -24,6 +24,7 @@ TOP_DOWN = (
     "segment_imports",
     "reconcile",
     "routing",
+    "intake",
     "breaker",
     "deployed",
     "schedules",

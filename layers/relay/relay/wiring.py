@@ -410,12 +410,12 @@ class Stack:
 
         return Room()
 
-    def router(self) -> Router:
-        """Return what works on the Changes queue."""
+    def router(self, part: int = 0) -> Router:
+        """Return what works on the Changes queue; it counts in a `part` of the receipts."""
         from relay.routing.router import Router
 
         parts = self.outlines, self.directory, self.queue_of, self.changes
-        return Router(self.database, *parts, clock=self.clock, observability=self.observe, room=self.room)
+        return Router(self.database, *parts, clock=self.clock, observability=self.observe, room=self.room, part=part)
 
     def consumer(self, destination: str) -> Consumer:
         """Return what works on a destination's queue, by the destination's name or word."""

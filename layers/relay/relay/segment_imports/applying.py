@@ -53,7 +53,7 @@ class Applier:
             part = waiting.pop()
             try:
                 drafts = self._write(one, [_change(one, member) for _, member in part])
-            except Exception as error:
+            except Exception as error:  # what the table of failures calls a defect concerns one row; the rest is raised
                 if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
                     raise
                 if len(part) > 1:

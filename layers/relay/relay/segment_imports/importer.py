@@ -202,7 +202,7 @@ class Importer:
             return
         try:
             self._work(one, worker, seconds_left)
-        except Exception:
+        except Exception:  # whatever it is; who dies keeps the turn until it runs out
             segment_imports.end_turn(self._database, one.segment, worker)
             raise
         segment_imports.end_turn(self._database, one.segment, worker)
