@@ -14,9 +14,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from functions.ingest.app import MAX_BODY_BYTES, NOT_TAKEN
 from local import webhook_schemas
 from relay import problem_details
+from relay.intake.endpoint import MAX_BODY_BYTES, NOT_TAKEN
 from relay.problem_details import InputError, Refusal
 from relay.sources import reading
 from relay.sources.authentication import MODES

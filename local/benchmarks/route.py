@@ -13,10 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from local.benchmarks import keys, webhooks
 from local.benchmarks.apart import apart
 from local.benchmarks.aws_apart import PREFIX, Aws, Usage, aws_apart
 from local.benchmarks.cases import MEASURED, Case
 from local.benchmarks.cpu import DATABASE, OWN, QUEUES, CpuMeter
+from local.benchmarks.keys import Touched
 from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.prices import DYNAMODB_SECONDS, QUEUE_SECONDS
 from local.benchmarks.pricing import PRICED, Bill, requests
@@ -26,6 +28,9 @@ from relay.clock import SystemClock
 from relay.domain.changes import Change, MembershipChange, change_to_json, message_of
 from relay.domain.keyed_hash import KeyedHash
 from relay.json_text import json_text
+from relay.settings.sources import source_of
+from relay.sources.dialects import DIALECTS
+from relay.sources.intake import take_in
 from relay.stores import dynamodb
 from relay.stores.directory import Directory, Entry
 
@@ -33,6 +38,9 @@ BATCH: Final = 100
 """Messages of one invocation, as the template has it."""
 RECEIVED_AT_ONCE: Final = 10
 """Messages that one receive brings at most, and one delete takes."""
+IN_A_REQUEST: Final = 100
+"""People in a request of each dialect."""
+_OF: Final = "of_"
 CASES: Final[Mapping[str, tuple[int, str]]] = {
     "first": (1, "new profiles, 1 a message"),
     "changed": (1, "an attribute changed, 1 a message"),
@@ -40,6 +48,10 @@ CASES: Final[Mapping[str, tuple[int, str]]] = {
     "first_by_10": (10, "new profiles, 10 a message"),
     "changed_by_10": (10, "an attribute changed, 10 a message"),
     "again_by_10": (10, "the same again, 10 a message"),
+    **{
+        f"{_OF}{dialect}": (IN_A_REQUEST, f"new profiles, {IN_A_REQUEST} a request of {dialect}")
+        for dialect in DIALECTS
+    },
 }
 """Changes a message, and what it is called."""
 
@@ -63,7 +75,27 @@ def benchmark(_folder: Path, profiles: int) -> Report:
     figures = [figure for case in CASES for figure in _figures(case, found["cases"][case], profiles)]
     peak = Figure("peak_mb", "most memory, MB", found["peak_mb"])
     titles = {case: title for case, (_, title) in CASES.items()}
-    return Report("route", {"profiles": profiles}, [*figures, peak], (MEASURED, PRICED), titles)
+    figures = [*figures, peak, *_of_keys(keys.measure(profiles))]
+    return Report("route", {"profiles": profiles}, figures, (MEASURED, PRICED), titles)
+
+
+def _of_keys(touched: Touched) -> Iterator[Figure]:
+    """Yield what as many webhooks of one source and one person each touched, from ingest to the store."""
+    yield Figure("single_writes", "single webhooks: writes of items", touched.writes)
+    yield Figure("single_keys", "on how many partition keys", touched.keys)
+    yield Figure(
+        "hottest_share", "the hottest key's share of the writes, of 1", touched.hottest / touched.writes, digits=4
+    )
+    share = touched.hottest_control / touched.writes
+    yield Figure("hottest_control_share", "the same of keys that are no profile's and no segment's", share, digits=4)
+    yield Figure("single_reads", "reads of items and lists", touched.reads)
+    yield Figure(
+        "hottest_read_share",
+        "the hottest key's share of the reads, of 1",
+        touched.hottest_read / touched.reads,
+        digits=4,
+    )
+    yield Figure("settings_reads", "calls for settings while they are kept", touched.settings, Goal("=", 0))
 
 
 def measure(aws: Aws, profiles: int) -> dict[str, Any]:
@@ -137,6 +169,9 @@ def _events(case: str, profiles: int, per_message: int) -> Iterator[str]:
 
 
 def _messages(case: str, profiles: int, per_message: int) -> Iterator[str]:
+    if case.startswith(_OF):
+        yield from _of_dialect(case.removeprefix(_OF), profiles)
+        return
     keyed, kind = KeyedHash("benchmark"), case.partition("_")[0]
     now = datetime.now(UTC)
     # Of its own time is what changed, and nothing else.
@@ -159,6 +194,15 @@ def _messages(case: str, profiles: int, per_message: int) -> Iterator[str]:
             )
             changes.append(change_to_json(change))
         yield json_text(message_of(f"{case}-{start}", "shop", changes))
+
+
+def _of_dialect(dialect: str, profiles: int) -> Iterator[str]:
+    """Yield the messages that ingest makes of the requests of a dialect."""
+    source = source_of(dialect, webhooks.secret(f"{dialect}-bearer"))
+    for start in range(0, profiles, IN_A_REQUEST):
+        raw = webhooks.body_of(dialect, range(start, min(start + IN_A_REQUEST, profiles))).encode()
+        intake = take_in(raw, source=source, identity_hash=KeyedHash("benchmark"), received_at=datetime.now(UTC))
+        yield from map(json_text, intake.messages)
 
 
 _EPOCH: Final = datetime(2026, 11, 1, tzinfo=UTC)

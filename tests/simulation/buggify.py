@@ -30,6 +30,8 @@ from relay.runs.ending import Ending
 from relay.runs.pages import Pages
 from relay.runs.settlement import Settlement
 from relay.runs.starter import Starter
+from relay.segment_imports.applying import Applier
+from relay.segment_imports.importer import Importer
 from relay.stores import assignments, outstanding, waits
 from relay.workers.consumer import Consumer
 from relay.workers.import_checks import ImportChecker
@@ -61,6 +63,11 @@ POINTS: Sequence[tuple[type, str]] = (
     (Consumer, "_react"),
     (ImportChecker, "_settle"),
     (Ticker, "_wake"),
+    (Importer, "_check"),
+    (Importer, "_take_turn"),
+    (Importer, "_apply_page"),
+    (Applier, "apply"),
+    (Applier, "exit"),
 )
 """Functions at whose beginning and end something rare may happen."""
 

@@ -19,7 +19,7 @@ from tests.simulation.world import World
 
 def check_nothing_is_lost(world: World) -> None:
     """No message died; every change that was posted is in the store."""
-    for queue in (world.changes, world.checks, *world.queues.values()):
+    for queue in (*world.plain_queues, *world.queues.values()):
         promise(not queue.dead, f"{len(queue.dead)} messages of {queue.name} died")
     world.check_where_changes_are()
     check_memberships(world)
@@ -47,7 +47,7 @@ def check_memberships(world: World) -> None:
             newest.setdefault(place, []).append((membership.at, not membership.realized))
     for profile in live(world.watch.profiles.values()):
         for segment, held in profile.memberships.items():
-            if profile.forgotten is not None:
+            if profile.forgotten is not None or segment in world.replaced:
                 # Whether a change is news is checked for each membership by itself.
                 continue
             _, is_exited = max(newest[root(profile.id), segment])
@@ -57,10 +57,13 @@ def check_memberships(world: World) -> None:
 def check_forgotten(world: World) -> None:
     """Nothing is left of whoever was forgotten, and nobody is back without a change that is newer."""
     told = [
-        (set(change.profile_ids), one.segment, one.at, change.receipt(change.received_at))
-        for batch in world.posted
-        for change in batch.changes
-        for one in change.memberships
+        *world.told_by_sets(),
+        *(
+            (set(change.profile_ids), one.segment, one.at, change.receipt(change.received_at))
+            for batch in world.posted
+            for change in batch.changes
+            for one in change.memberships
+        ),
     ]
     for profile in live(world.watch.profiles.values()):
         if profile.forgotten is None:

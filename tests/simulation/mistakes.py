@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 from relay.domain import identity, merging
@@ -35,33 +35,14 @@ from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
 from tests.simulation.crowded_world import CrowdedWorld
 from tests.simulation.flawed_world import FlawedWorld
+from tests.simulation.importing_mistakes import IMPORTING
+from tests.simulation.planting import Mistake
+from tests.simulation.planting import instead as _instead
+from tests.simulation.planting import now as _now
 from tests.simulation.playing import play
 from tests.simulation.promises import BrokenPromise
 from tests.simulation.retention_world import RetentionWorld
 from tests.simulation.wider_world import WiderWorld
-from tests.simulation.world import World
-
-Patches = Iterable[Any]
-
-
-class Mistake(NamedTuple):
-    """What is done wrong, in which world it shows, and which schedule has noticed it."""
-
-    says: str
-    patches: Callable[[], Patches]
-    world: type[World] = World
-    seed: int | None = None
-
-
-def _instead(owner: Any, name: str, mistaken: Callable[..., Any]) -> Any:
-    """Replace a function by one that gets the right one before its arguments."""
-    right = getattr(owner, name)
-
-    def wrong(*args: Any, **named: Any) -> Any:
-        return mistaken(right, *args, **named)
-
-    return patch.object(owner, name, wrong)
-
 
 # What the rules say.
 
@@ -293,10 +274,6 @@ def _sets_nobody_aside(right: Any, self: Settlement, run: Any, record: Any, know
     right(self, run, record, known, ())
 
 
-def _now(name: str, owner: Any, mistaken: Callable[..., Any]) -> Callable[[], Patches]:
-    return lambda: [_instead(owner, name, mistaken)]
-
-
 def _forgets_no_time(right: Any, profile: Any, other: Any) -> Any:
     """A tombstone says nothing of what is older."""
     with patch.object(merging, "_since", lambda one, _: one):
@@ -485,6 +462,7 @@ MISTAKES: Mapping[str, Mistake] = {
     ),
     "counts-less": Mistake("some changes are not counted", _now("count", Counting, _counts_what_comes_back), seed=0),
     "loses-looks": Mistake("half of the looks are lost", _now("send", SimQueue, _loses_looks), seed=0),
+    **IMPORTING,
     "sets-nobody-aside": Mistake(
         "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld, seed=36
     ),

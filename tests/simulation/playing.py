@@ -13,6 +13,7 @@ from typing import NamedTuple
 from tests.simulation import ending
 from tests.simulation.crowded_world import CrowdedWorld
 from tests.simulation.flawed_world import FlawedWorld
+from tests.simulation.importing_world import ImportingWorld
 from tests.simulation.promises import BrokenPromise, promise
 from tests.simulation.races import missing
 from tests.simulation.watch import live
@@ -27,9 +28,10 @@ WORLDS: Mapping[str, type[World]] = {
     "wide": WiderWorld,
     "crowded": CrowdedWorld,
     "flawed": FlawedWorld,
+    "importing": ImportingWorld,
 }
 
-TURNS = ("plain", "wide", "plain", "crowded", "wide", "flawed")
+TURNS = ("plain", "wide", "importing", "plain", "crowded", "wide", "flawed")
 """The worlds of consecutive seeds of a session."""
 
 MUST_HAPPEN = (
@@ -40,6 +42,8 @@ MUST_HAPPEN = (
     "exports handed over",
     "identities shared by a hundred",
     "identities taken out",
+    "people who entered by a set",
+    "people who left by a set",
     "rare events in our own code",
     "runs confirmed",
     "single writes lost",

@@ -1,5 +1,6 @@
 """What the plain world leaves out: profiles that nobody names for longer than `RetentionDays` are forgotten."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,8 @@ class RetentionWorld(World):
         self.is_calm = False
         for _ in range(TICKS):
             # No edit: a function may see it later than the world. Nothing old again: exits are remembered for 30 days.
-            self.chance.choice([self.tick, self.tick, self._post_news, self.route, *self._consumers(), self.check])()
+            todo: list[Callable[[], object]] = [self.tick, self.tick, self._post_news, self.route, self.check]
+            self.chance.choice([*todo, *self._consumers()])()
             self.pass_time(self.chance.choice([0.2, 5, 30]))
             self.check_no_defect()
         super().settle_down()

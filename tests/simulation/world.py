@@ -23,6 +23,7 @@ from greenlet import getcurrent, greenlet
 from relay.domain import changes
 from relay.domain import runs as domain_runs
 from relay.domain.changes import Change, ChangeBatch, Forget, MembershipChange
+from relay.domain.closed_sets import SetPage
 from relay.domain.exports import Export
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import KeyedHash
@@ -112,6 +113,9 @@ class World:
     """One schedule. `is_calm` switches all trouble off; the relay must then get everything right by itself."""
 
     process: type[Process] = Process
+    segments: tuple[str, ...] = SEGMENTS
+    replaced: frozenset[str] = frozenset()
+    """Segments whose members are replaced by whole sets."""
     database_kind: type[SimDatabase] = SimDatabase
     is_flawed = False
     """Whether our own code has defects, which may hold up single profiles."""
@@ -195,7 +199,7 @@ class World:
         return SimQueue(name, fifo, lambda: self.time, self.step, self.chance, visibility=self.visibility)
 
     def _make_exports(self, name: str) -> None:
-        self.console.edit(self._export(name, "main", SEGMENTS, Options("7")))
+        self.console.edit(self._export(name, "main", self.segments, Options("7")))
 
     def _export(self, name: str, export: str, segments: tuple[str, ...], options: Options) -> Export:
         streams = self.destinations[name].streams
@@ -450,6 +454,15 @@ class World:
             )
         return bool(batch)
 
+    @property
+    def plain_queues(self) -> tuple[SimQueue, ...]:
+        """Return the queues beside those of the destinations."""
+        return self.changes, self.checks
+
+    def work_beside(self) -> bool:
+        """Work on a queue that only some worlds have."""
+        return False
+
     def _seconds_left(self) -> Callable[[], float]:
         end = self.time + TIMEOUT
         return lambda: (end - self.time).total_seconds()
@@ -522,11 +535,14 @@ class World:
             given = [self.change() for _ in range(self.chance.randint(1, 4))]
         self.post_changes(given)
 
-    def post_changes(self, given: Sequence[Change]) -> str:
-        """A platform tells these changes; now and then they arrive twice. Return the name of their batch."""
+    def post_changes(self, given: Sequence[Change], page: SetPage | None = None) -> str:
+        """A platform tells these changes, or that they are a page of a segment; now and then they arrive twice.
+
+        Return the name of their batch.
+        """
         name = f"batch-{len(self.posted)}"
         new = [replace(one, position=place, webhook_id=one.webhook_id or name) for place, one in enumerate(given)]
-        batch = ChangeBatch(name, SOURCE, new)
+        batch = ChangeBatch(name, SOURCE, new, page)
         self.posted.append(batch)
         for _ in range(1 + (self.chance.random() < 0.1)):
             self.changes.send([Message(changes.to_json(batch))])
@@ -541,7 +557,7 @@ class World:
         """Draw a change."""
         now = self.time
         at = now - timedelta(seconds=self.chance.randint(-5, 600))
-        segments = self.chance.sample(SEGMENTS, self.chance.randint(1, 2))
+        segments = self.chance.sample(self.segments, self.chance.randint(1, 2))
         attributes: dict[str, Any] = {}
         if self.chance.random() < 0.8:
             attributes = {"email": self._address(), "name": self.chance.choice("ABC"), "backup": self._address()}
@@ -577,7 +593,7 @@ class World:
         export = self.console.exports[key]
         options = options_of(export)
         edits: list[Callable[[], Export]] = [
-            lambda: replace(export, segments=tuple(self.chance.sample(SEGMENTS, self.chance.randint(1, 2)))),
+            lambda: replace(export, segments=tuple(self.chance.sample(self.segments, self.chance.randint(1, 2)))),
             lambda: replace(export, mapping=mapping_of(self.chance.choice(["email", "backup"]))),
             lambda: replace(export, options=replace(options, list=self.chance.choice("78"))),
             lambda: replace(export, options=replace(options, keep=not options.keep)),
@@ -742,7 +758,12 @@ class World:
         """Let the relay work until nothing is left to do, which must not take long."""
         begun, steps, ticked = self.time, len(self.database.steps), None
         while True:
-            if self.route() or self.check() or sum(consume() for consume in self._consumers()) > 0:
+            if (
+                self.route()
+                or self.check()
+                or self.work_beside()
+                or sum(consume() for consume in self._consumers()) > 0
+            ):
                 self.check_no_defect()
                 promise(len(self.database.steps) - steps < 60_000, f"the relay works without end: {self.unrest()}")
                 continue
@@ -764,7 +785,7 @@ class World:
 
     def _next_moments(self) -> list[datetime]:
         """Return when messages become visible next, and when what was called for has landed at the latest."""
-        queues = (self.changes, self.checks, *self.queues.values())
+        queues = (*self.plain_queues, *self.queues.values())
         moments = [moment for queue in queues if (moment := queue.next_time()) is not None]
         return moments + [moment for one in self.destinations.values() if (moment := one.next_landing()) is not None]
 
@@ -790,12 +811,12 @@ class World:
 
     def is_at_rest(self) -> bool:
         """Return whether nothing is left to do."""
-        queues = (self.changes, self.checks, *self.queues.values())
+        queues = (*self.plain_queues, *self.queues.values())
         return not any(queue.parcels for queue in queues) and not self.unrest()
 
     def unrest(self) -> list[str]:
         """Return what is still to be done."""
-        found = [queue.name for queue in (self.changes, self.checks, *self.queues.values()) if queue.parcels]
+        found = [queue.name for queue in (*self.plain_queues, *self.queues.values()) if queue.parcels]
         found += [f"rows of {one.name}" for one in self.destinations.values() if one.rows]
         found += [
             f"{key.pk} {key.sk}"
@@ -848,6 +869,10 @@ class World:
         for key in sorted(self.console.exports):
             self.start_run(key)
         self.come_to_rest()
+
+    def told_by_sets(self) -> list[tuple[set[str], str, datetime, datetime]]:
+        """Return whom whole sets name: ids, segment, time and receipt."""
+        return []
 
     # What is true in the end is checked in `tests.simulation.ending`.
 

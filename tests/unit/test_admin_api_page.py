@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import create_model
 
 from local.admin_pages import CODES, SETTINGS, codes_page, settings_page
 from relay.wiring import Stack
 from relay.wiring_operators import Operators
-from relay.workers.operators.protocol import Error, read, schema_text
+from relay.workers.operators.protocol import Answer, Error, Kind, Level, Question, read, schema, schema_text
 from relay.workers.operators.questions import QUESTIONS
 from tests.unit.template import expanding
 
@@ -36,6 +37,17 @@ def test_the_examples_of_a_question_are_one_and_its_answer(ask: str) -> None:
     for answer in answers:
         adapter = QUESTIONS[ask].answers
         assert adapter.dump_python(adapter.validate_python(answer), mode="json") == answer
+
+
+def test_two_models_of_one_name_are_refused() -> None:
+    def kind(number: int, parts: type[Any]) -> Kind:
+        asked = create_model(f"Asked{number}", __base__=Question)
+        held: Any = (create_model("Twin", __base__=Answer, part=(parts, ...)), ...)
+        return Kind(Level.VIEW, asked, create_model(f"Answer{number}", __base__=Answer, held=held))
+
+    assert "Twin" in schema({"one": kind(1, int), "two": kind(2, int)})["$defs"]
+    with pytest.raises(ValueError, match="two models are called Twin"):
+        schema({"one": kind(1, int), "two": kind(2, str)})
 
 
 def test_the_example_of_an_error_is_one() -> None:

@@ -9,6 +9,7 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local.benchmarks import __main__ as benchmarks
 from local.benchmarks import prices, route
+from relay.sources.dialects import DIALECTS
 
 pytestmark = pytest.mark.exhaustive
 
@@ -24,7 +25,13 @@ def test_a_small_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
         assert figures[name].keys() == route.CASES.keys()
         assert all(value > 0 for value in figures[name].values())
     # The catalogue and the directory are paid for once.
-    assert figures["write_units_per_1000"] == pytest.approx(
+    written = figures["write_units_per_1000"]
+    of_dialects = {case: written.pop(case) for case in [*written] if case.startswith("of_")}
+    assert of_dialects.keys() == {f"of_{dialect}" for dialect in DIALECTS}
+    assert of_dialects == pytest.approx(dict.fromkeys(of_dialects, 2_010), abs=15)
+    assert figures["single_writes"] == 603
+    assert figures["settings_reads"] == 0
+    assert written == pytest.approx(
         {
             "first": 2_020,
             "changed": 1_020,

@@ -1,19 +1,32 @@
 """The benchmarks: the population is right, the queues are honest, and a small run of each gives what it should."""
 
+import io
 import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from functions.ingest.app import MAX_BODY_BYTES
+from functions.ingest.app import handler as ingest_handler
 from local.benchmarks import __main__ as benchmarks
-from local.benchmarks import activecampaign, cpu, gainsight_px, ingest, pace, prices, relaying, worker
+from local.benchmarks import (
+    activecampaign,
+    cpu,
+    gainsight_px,
+    ingest,
+    pace,
+    prices,
+    rejected,
+    relaying,
+    webhooks,
+    worker,
+)
 from local.benchmarks.apart import EndedEarlyError, apart
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.population import Population, Trouble, leave, move, store
@@ -22,10 +35,17 @@ from local.benchmarks.queues import BATCH, RECEIVES, VISIBILITY, Queues, Record
 from local.benchmarks.report import Figure, Goal, Report
 from local.fake_aws import Asked
 from relay.domain.addresses import normal_address
-from relay.queues import parse_records
+from relay.domain.changes import from_json
+from relay.intake.endpoint import MAX_BODY_BYTES
+from relay.queues import Queue, parse_records
+from relay.settings.sources import Sources
+from relay.sources.authentication import MODES
+from relay.sources.dialects import DIALECTS
 from relay.sources.reading import MAX_PROFILES
 from relay.stores import profiles, segments
 from tests.fakes.memory_database import MemoryDatabase
+from tests.fakes.queue import FakeQueueClient
+from tests.fakes.secrets import FakeSecrets
 from tests.unit.template import expanding
 
 pytestmark = pytest.mark.exhaustive
@@ -414,6 +434,35 @@ def test_the_calls_of_a_warm_request_are_those_after_the_first_message() -> None
     assert ingest._warm_calls(start + slow) == 2
 
 
+def test_every_body_of_ingest_is_taken_with_its_proof() -> None:
+    secrets = FakeSecrets(**{f"relay/sources/{source}": webhooks.secret(source) for source in webhooks.SOURCES})
+    secrets["relay/stack/identity-key"] = "identity"
+    settings, client = Sources("relay", secrets=secrets), FakeQueueClient()
+    for source in webhooks.SOURCES:
+        with redirect_stdout(io.StringIO()):
+            answer = ingest_handler(
+                webhooks.event(source, 3), None, settings=settings, queue=Queue("https://sqs/changes", client=client)
+            )
+        assert answer["statusCode"] in (200, 202), source
+    batches = [from_json(body) for body in client.bodies]
+    assert {dialect for dialect, _ in webhooks.SOURCES.values()} == {*DIALECTS}
+    assert {mode for _, mode in webhooks.SOURCES.values()} == {*MODES}
+    assert [len(batch.changes) for batch in batches] == [3] * len(webhooks.SOURCES)
+    assert all(one.memberships and one.attributes and one.profile_ids for batch in batches for one in batch.changes)
+
+
+def test_a_source_is_compared_with_the_plain_one_and_counts_its_quietest_minute() -> None:
+    quick = {"import": 50, "first": 2, "warm": [[0.5, 0.4], [10.3]]}
+    busy = {"import": 90, "first": 2, "warm": [[0.9], [99.0]]}
+    slow = {"import": 76, "first": 2, "warm": [[0.8], [20.6]]}
+    figures = {one.full_name: one.value for one in ingest._of_each({ingest.PLAIN: [busy, quick], "x": [slow]})}
+    assert figures[f"start_ms.{ingest.PLAIN}"] == 52
+    assert figures["start_ms_ratio.x"] == 1.5
+    assert figures["request_us.x"] == 800
+    assert figures[f"change_us.{ingest.PLAIN}"] == pytest.approx(100)
+    assert figures["change_us_ratio.x"] == pytest.approx(2)
+
+
 # The pace.
 
 
@@ -423,3 +472,8 @@ def test_a_small_run_of_the_pace_measures_every_case() -> None:
         assert report.value(f"calls_per_second.{case}") > 0
         assert report.value(f"most_in_a_second.{case}") >= min(processes * at_once, 4)
         assert report.value(f"database_calls_per_call.{case}") >= 0
+
+
+def test_everybody_who_was_rejected_is_listed_in_pages() -> None:
+    figures = {one.name: one for one in rejected.benchmark(None, 60).figures}
+    assert (figures["rejected"].value, figures["complete"].value, figures["pages"].value) == (12, 1, 1)

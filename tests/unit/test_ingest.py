@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
-from functions.ingest.app import MAX_BODY_BYTES, handler
+from functions.ingest.app import handler
 from relay.domain.changes import from_json
 from relay.domain.keyed_hash import KeyedHash
+from relay.intake.endpoint import MAX_BODY_BYTES
 from relay.observability import Observability
 from relay.problem_details import MAX_ERRORS
 from relay.queues import Queue
@@ -392,9 +393,11 @@ def test_only_what_ingest_needs_is_imported() -> None:
         "relay.reconcile",
         "relay.destinations.activecampaign",
         "relay.destinations.gainsight_px",
+        "relay.files.members",
+        *(f"relay.sources.{module}'" for module in ("adobe_http", "mapped", "mixpanel", "mparticle", "relay_json")),
     )
     program = (
-        "import sys, functions.ingest.app;"
+        "import sys, functions.ingest.app; from relay.sources.dialects import DIALECTS; DIALECTS['segment'];"
         "print([name for name in sys.modules if name.startswith(('requests', 'relay.'))])"
     )
 
@@ -408,5 +411,6 @@ def test_only_what_ingest_needs_is_imported() -> None:
     )
 
     assert "relay.settings" in run.stdout
+    assert "'relay.sources.segment'" in run.stdout
     assert not [name for name in unwanted if f"'{name}" in run.stdout]
     assert "relay.destinations.calling" not in run.stdout

@@ -7,7 +7,7 @@ from relay_cli.failures import Exit, UsageFailure
 from relay_cli.parts import Cell, Line, Tone, at, number
 from relay_cli.relay import Answer, Injected, Relay
 
-COLUMNS = ("profile", "code", "kind", "since", "means", "then")
+COLUMNS = ("profile", "code", "kind", "since", "means", "then", "leaving")
 _PAGE = 1_000
 
 
@@ -24,7 +24,8 @@ def rejected(
 ) -> int:
     """List who was rejected by an export: profile id, code, since when, what it means and what happens. All of them.
 
-    Exit code 1 when somebody is.
+    Those whom the destination does not let go are listed, too (leaving: yes); a run counts them as kept. Exit code 1
+    when somebody is listed.
 
     Parameters
     ----------
@@ -92,6 +93,14 @@ def _with(first: Sequence[Answer], rest: Iterator[Sequence[Answer]]) -> Iterator
 
 def _rows(page: Sequence[Answer]) -> list[list[str]]:
     return [
-        [one["profile"], one["code"], one["kind"], at(one.get("since")), one.get("means") or "", one.get("then") or ""]
+        [
+            one["profile"],
+            one["code"],
+            one["kind"],
+            at(one.get("since")),
+            one.get("means") or "",
+            one.get("then") or "",
+            "yes" if one["leaving"] else "no",
+        ]
         for one in page
     ]

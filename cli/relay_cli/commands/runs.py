@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
+from relay_cli.commands import confirming
 from relay_cli.commands.common import FLAGS, RUN, Input
 from relay_cli.failures import Exit, Failure, TimedOut, UsageFailure
 from relay_cli.parts import Cell, Line, Tone, span
@@ -167,18 +168,13 @@ def confirm(run: str, /, *, yes: bool = False, relay: Injected) -> None:
         Do not ask.
     """
     name = run_of(relay, run)
-    shown = relay.ask("show", run=name)
-    if shown["state"] != view.NEEDS_CONFIRMATION:
-        raise Failure(
-            f"Run {name} was left as it is.",
-            f"It is {shown['state']}: only a run that needs confirmation can be confirmed.",
-            f"relay runs show {name}",
-        )
-    leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
-    question = f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
-    relay.person.agrees(question, said_before=yes, helps=f"relay runs confirm {name} --yes")
-    said = f"Run {name} is confirmed: it takes its leavers out."
-    relay.screen.show(_done(relay, "confirm", name), [Line(Cell(said, Tone.GOOD))])
+
+    def question(shown: Answer) -> str:
+        leaving = shown["counts"].get("leaving", 0) + shown["counts"].get("changed", 0)
+        return f"Take up to {leaving:,} profiles out of {shown['export']} at the destination?"
+
+    answer = confirming.confirmed(relay, confirming.RUN, name, question, yes=yes)
+    relay.screen.show(answer, [Line(Cell(f"Run {name} is confirmed: it takes its leavers out.", Tone.GOOD))])
 
 
 @app.command
@@ -191,7 +187,7 @@ def cancel(run: str, /, *, relay: Injected) -> None:
         The run, or an export (connection/export) whose last run is meant.
     """
     name = run_of(relay, run)
-    answer = _done(relay, "cancel", name)
+    answer = confirming.cancelled(relay, confirming.RUN, name)
     relay.screen.show(answer, view.cancelled(name, answer))
 
 
@@ -229,13 +225,6 @@ def run_of(relay: Relay, name: str) -> str:
     if not found:
         raise Failure(f"There was no run of {name} yet.", "", f"relay run {name}")
     return str(found[0]["run"])
-
-
-def _done(relay: Relay, question: str, run: str) -> Answer:
-    answer = relay.ask(question, run=run)
-    if not answer["done"]:
-        raise Failure(f"Run {run} was left as it is.", str(answer.get("reason") or ""), f"relay runs show {run}")
-    return answer
 
 
 def _follow(relay: Relay, run: str, timeout: float) -> int:

@@ -2,10 +2,11 @@
 
 from cyclopts import App
 
+from relay_cli.commands import confirming
 from relay_cli.commands.common import FLAGS
-from relay_cli.failures import Exit, Failure
+from relay_cli.failures import Exit
 from relay_cli.parts import Cell, Line, Tone
-from relay_cli.relay import Injected, Relay
+from relay_cli.relay import Answer, Injected, Relay
 from relay_cli.views import segment_imports as view
 
 app = App(name="imports", help="Imports of segment files: list, show, confirm, cancel.", default_parameter=FLAGS)
@@ -53,16 +54,12 @@ def confirm(import_: str, /, *, yes: bool = False, relay: Injected) -> None:
     yes
         Do not ask.
     """
-    found = relay.ask("import", id=import_)
-    if found["state"] != view.NEEDS_CONFIRMATION:
-        raise Failure(
-            f"Import {import_} was left as it is.",
-            f"It is {found['state']}: only an import that needs confirmation can be confirmed.",
-            f"relay segments imports show {import_}",
-        )
-    question = f"Take {found['counts'].get('leaving', 0):,} members out of {found['segment']}?"
-    relay.person.agrees(question, said_before=yes, helps=f"relay segments imports confirm {import_} --yes")
-    _done(relay, "confirm_import", import_, f"Import {import_} is confirmed: it takes out whom the file does not name.")
+
+    def question(found: Answer) -> str:
+        return f"Take {found['counts'].get('leaving', 0):,} members out of {found['segment']}?"
+
+    answer = confirming.confirmed(relay, confirming.IMPORT, import_, question, yes=yes)
+    _said(relay, import_, answer, f"Import {import_} is confirmed: it takes out whom the file does not name.")
 
 
 @app.command
@@ -74,13 +71,9 @@ def cancel(import_: str, /, *, relay: Injected) -> None:
     import_
         The import.
     """
-    _done(relay, "cancel_import", import_, f"Import {import_} is cancelled.")
+    answer = confirming.cancelled(relay, confirming.IMPORT, import_)
+    _said(relay, import_, answer, f"Import {import_} is cancelled.")
 
 
-def _done(relay: Relay, question: str, import_: str, said: str) -> None:
-    answer = relay.ask(question, id=import_)
-    if not answer["done"]:
-        raise Failure(
-            f"Import {import_} was left as it is.", answer["reason"] or "", f"relay segments imports show {import_}"
-        )
+def _said(relay: Relay, import_: str, answer: Answer, said: str) -> None:
     relay.screen.show({"import": import_, **answer}, [Line(Cell(said, Tone.GOOD))])

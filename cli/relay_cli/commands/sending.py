@@ -17,6 +17,8 @@ from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import people as view
 
 _LEAST_KEY_BYTES = 16
+_NAMES_NOBODY = "no_identity"
+"""The code of a change that names nobody as the source knows people."""
 
 
 def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float = 60, relay: Injected) -> int:
@@ -56,7 +58,7 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
     if no_follow:
         relay.screen.show(answer, [Line(Cell(f"{number(answer.get('accepted'))} changes were accepted.", Tone.GOOD))])
         return Exit.WRONG if answer.get("rejected") else Exit.WELL
-    return _followed(relay, source, body, posted, proven, timeout)
+    return _followed(relay, source, body, posted, proven, timeout, settings.get("profile_key", "missing"))
 
 
 def _helps(source: str, status: int) -> str:
@@ -120,7 +122,15 @@ def signing_key(secret: str) -> bytes:
     return key if len(key) >= _LEAST_KEY_BYTES else text.encode()
 
 
-def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Mapping[str, str], timeout: float) -> int:
+def _followed(
+    relay: Relay,
+    source: str,
+    body: bytes,
+    posted: Posted,
+    proven: Mapping[str, str],
+    timeout: float,
+    profile_key: str,
+) -> int:
     text, latest = body.decode(errors="replace"), list[Answer]()
 
     def look() -> Answer | None:
@@ -137,6 +147,11 @@ def _followed(relay: Relay, source: str, body: bytes, posted: Posted, proven: Ma
     shown = latest[-1]
     left_out = [{"left_out": shown["left_out"]}] if shown["left_out"] else []
     relay.screen.show_list([*shown["changes"], *left_out], view.followed(shown))
+    if any(change["rejected"] == _NAMES_NOBODY for change in shown["changes"]):
+        relay.screen.note(
+            f"What names a person is {profile_key} (profile_key of {source}). "
+            f"Next: relay sources test {source} FILE, which shows what the body names"
+        )
     if answer is None:
         why = "Some changes are not merged or not delivered yet. Exports that do not stream wait for their next run."
         raise TimedOut(f"Not all is settled after {timeout:.0f} seconds.", why, "relay status")

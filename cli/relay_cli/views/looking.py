@@ -131,9 +131,10 @@ def connections(found: Sequence[Mapping[str, Any]]) -> Table | Line:
             one.get("display_name") or "-",
             _state(one["state"]),
             number(len(one["exports"])),
-            Cell(one.get("problem") or "-", Tone.BAD if one.get("problem") else Tone.QUIET),
+            Cell(problem or "-", Tone.BAD if problem else Tone.QUIET),
         ]
         for one in found
+        for problem in [one.get("problem") or (one.get("stop") or {}).get("reason")]
     ]
     return Table(
         ("connection", "destination", "display name", "state", "exports", "problem"),
@@ -162,8 +163,8 @@ def exports(found: Sequence[Mapping[str, Any]], now: datetime) -> Table | Line:
                 _notes(one),
             ]
         )
-    names = ("export", "state", "streams", "last run", "started", "selected", "next run", "notes")
-    return Table(names, rows, title="Exports", numbers=frozenset({"selected"}))
+    names = ("export", "state", "streams", "last run", "started", "selected by it", "next run", "notes")
+    return Table(names, rows, title="Exports", numbers=frozenset({"selected by it"}))
 
 
 def queues(found: Sequence[Mapping[str, Any]]) -> Table:

@@ -206,7 +206,9 @@ def segments(answer: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         for one in answer["segments"]
     ]
     yield Table(
-        ("segment", "name", "first seen", "exports", "last count", "on"), rows, numbers=frozenset({"last count"})
+        ("segment", "name", "first seen", "exports", "members at the last run", "on"),
+        rows,
+        numbers=frozenset({"members at the last run"}),
     )
     if answer.get("never_seen"):
         said = f"Exports name segments that were never seen: {listed(answer['never_seen'])}."

@@ -11,7 +11,7 @@ _MEANS = {
     "selected": "profiles in the segments",
     "join": "would be sent for the first time",
     "change": "would be sent with other values",
-    "leave": "would be taken out, or left as on_exit says",
+    "leave": "would leave: on_exit says what becomes of them",
     "unchanged": "are as they should be",
     "duplicate": "have the identity of another profile, which is sent",
     "waiting": "have to wait: an earlier call may still take effect",

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import aws
-from relay.aws import QueueClient
+from relay.aws.clients import QueueClient
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
 from relay.domain.problems import Busy

@@ -70,7 +70,7 @@ def test_exports_of_an_unknown_connection_are_not_an_empty_list(relay: Terminal)
 
 @pytest.mark.parametrize("form", [(), ("--csv",), ("--json",)])
 def test_somebody_rejected_is_an_exit_code(relay: Terminal, door: FakeDoor, form: tuple[str, ...]) -> None:
-    one = {"profile": "p-1", "code": "no_email", "kind": "data", "since": "2026-11-27T11:00:00Z"}
+    one = {"profile": "p-1", "code": "no_email", "kind": "data", "leaving": False, "since": "2026-11-27T11:00:00Z"}
     door.answers["rejected"] = {"rejected": [{**one, "means": None, "then": "The next run."}], "next": None}
     assert relay("rejected", "newsletter/vip", *form).code == 1
 

@@ -85,6 +85,7 @@ def rejecting(pages: int, of: int) -> Any:
                 "profile": f"p-{page * of + n}",
                 "code": question.get("code") or "bounced",
                 "kind": "destination",
+                "leaving": False,
                 "since": text_of(NOW),
                 "means": 'mail "bounces"',
                 "then": "tried again, daily",
@@ -101,7 +102,7 @@ def test_all_who_were_rejected_are_listed_page_by_page(relay: Terminal, door: Fa
 
     ended = relay("rejected", "newsletter/vip")
 
-    assert ended.lines[0] == "profile\tcode\tkind\tsince\tmeans\tthen"
+    assert ended.lines[0] == "profile\tcode\tkind\tsince\tmeans\tthen\tleaving"
     assert len(ended.lines) == 1 + 1500
     assert ended.lines[-1].startswith("p-1499\tbounced\tdestination\t2026-11-27 12:00 UTC\t")
     assert ended.err == "1,500 profiles\n"
@@ -128,7 +129,7 @@ def test_nobody_is_rejected(relay: Terminal, door: FakeDoor) -> None:
     door.answers["rejected"] = {"rejected": [], "next": None}
 
     assert "Nobody is rejected by newsletter/vip." in relay("rejected", "newsletter/vip", terminal=True).out
-    assert relay("rejected", "newsletter/vip", "--csv").lines == ["profile,code,kind,since,means,then"]
+    assert relay("rejected", "newsletter/vip", "--csv").lines == ["profile,code,kind,since,means,then,leaving"]
 
 
 @pytest.mark.parametrize(("line", "code"), [([], "all"), (["--code", "bounced"], "bounced")])
@@ -388,6 +389,15 @@ def test_what_is_rejected_on_the_way_is_an_exit_code(relay: Terminal, door: Fake
     assert ended.code == 1
     assert ended.lines[1].endswith("newsletter/vip\trejected\tbounced")
     assert ended.lines[3].startswith("2\t-\trejected")
+
+
+def test_a_body_that_names_nobody_says_what_names_a_person(relay: Terminal, door: FakeDoor) -> None:
+    door.answers["follow"] = following(change(rejected="no_identity", profile=None, merged=False, exports=[]))
+
+    ended = relay("send", "crm", "-", stdin="{}")
+
+    assert (ended.code, "What names a person is identities.crm (profile_key of crm)." in ended.err) == (1, True)
+    assert "relay sources test crm FILE" in ended.err
 
 
 def test_a_signed_body_is_followed_by_the_id_of_its_message(relay: Terminal, door: FakeDoor) -> None:

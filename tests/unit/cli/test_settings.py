@@ -16,7 +16,10 @@ NEW_SOURCE = {"dialect": "relay-json", "auth": "bearer", "secret": "typed-secret
 
 def test_settings_are_listed_with_their_state(relay: Terminal) -> None:
     assert relay("sources", "list").lines[2].startswith("crm\tvalid\t3 min ago\t42.0\t1,100\t90\t3\t7")
-    assert "product\tgainsight_px\tProduct experience\tstopped\t1\t-" in relay("connections", "list").lines
+    assert (
+        "product\tgainsight_px\tProduct experience\tstopped\t1\tthe account is unpaid"
+        in relay("connections", "list").lines
+    )
     assert [one["key"] for one in relay("exports", "list", "--json").json_lines] == [
         "newsletter/vip",
         "newsletter/trial",

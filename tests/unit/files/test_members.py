@@ -8,7 +8,8 @@ import pytest
 
 from relay.domain.changes import MembershipChange
 from relay.domain.expressions import compiled
-from relay.files.members import Members, identity_columns
+from relay.files.columns import identity_columns
+from relay.files.members import Members
 from relay.files.rows import BrokenRow, Row, Unreadable
 from relay.sources.profile_key import keys_of
 from relay.sources.reading import Incoming

@@ -34,7 +34,8 @@ def test_who_is_new_enters_and_who_is_missing_leaves() -> None:
     counts = {"rows": 5, "members": 4, "entered": 2, "updated": 1, "unchanged": 1, "duplicates": 1, "left": 1}
     assert {name: one.counts.get(name) for name in counts} == counts
     assert one.counts["members_before"] == 3
-    assert world.requested() == {"letters/main", "parcels/both"}
+    # Somebody known lives elsewhere now, which other segments' exports may show.
+    assert world.requested() == {"letters/main", "letters/other", "parcels/both"}
     assert world.pages.kept == {}
     assert [notice.what for notice in notices.waiting(world.database)] == [notices.IMPORT_ENDED]
 
@@ -51,6 +52,29 @@ def test_the_same_file_again_writes_no_profile_and_starts_no_run() -> None:
     assert [one.state for one in world.imports()] == [ImportState.DONE, ImportState.DONE]
     assert world.imports()[0].counts["unchanged"] == 10
     assert world.requested() == before
+
+
+def test_only_new_values_of_somebody_known_concern_the_exports_of_other_segments() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, [1, (2, {"city": "Ulm"})])
+    world.look()
+    assert world.requested() == {"letters/main", "parcels/both"}
+    world.files.put(NOON + MINUTE, [1, (2, {"city": "Bonn"})])
+    world.look()
+    assert world.requested() == {"letters/main", "letters/other", "parcels/both"}
+
+
+def test_an_import_that_died_as_it_began_goes_on_even_if_its_files_are_gone() -> None:
+    world = World()
+    world.files.put(NOON, [1])
+    with pytest.raises(StopIteration):
+        # It asks for its time once more as it begins to read.
+        world.importer().look(SEGMENT, "", iter([900.0]).__next__)
+    world.files.found.clear()
+    world.files.unreadable = set(world.files.contents)
+    world.follow_waits()
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED]
 
 
 def test_a_new_member_costs_two_write_units() -> None:
@@ -464,3 +488,16 @@ def test_of_interest_is_what_is_under_way_waits_or_was_refused_within_a_day() ->
     assert found(timedelta(days=1)) == [ImportState.NEEDS_CONFIRMATION]
     assert world.importer().cancel(world.imports()[0].id, "somebody")
     assert found(timedelta(days=1)) == []
+
+
+def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read() -> None:
+    world = World(seconds=300)
+    world.files.put(NOON, [1])
+    world.files.put(NOON + MINUTE, [2])
+    world.files.unreadable = {world.files.found[SEGMENT][1].parts[0].key}
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.CHECKING]
+    world.seconds = 900
+    world.follow_waits()
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
+    assert world.members() == {1}

@@ -20,7 +20,7 @@ from relay.segment_imports.applying import Applier
 from relay.segment_imports.importer import Importer
 from relay.segment_imports.s3 import S3Files, S3Pages, segment_of
 from relay.settings.names import UnknownSource
-from relay.stores import notices, segment_imports
+from relay.stores import notices, segment_imports, waits
 from relay.workers.announcing import imported
 from relay.workers.segment_files import SegmentFiles
 from tests.fakes.segment_files import NOON, OBSERVE, Outlines, World
@@ -205,6 +205,16 @@ def test_a_manifest_that_cannot_be_read_is_recorded_and_starts_nothing() -> None
     (one,) = segment_imports.latest(stage.world.database)
     assert (one.state, one.reason) == (ImportState.REFUSED, "manifest-1.json is no manifest that can be read")
     assert stage.world.members() == set()
+
+
+def test_a_file_of_a_source_that_there_is_not_is_recorded_and_not_looked_at_for_ever() -> None:
+    stage = Stage()
+    stage.bucket.put("segments/shopp/vip/a.csv", b"email\n1@x.example\n", NOON)
+    assert stage.created("segments/shopp/vip/a.csv") == []
+    (one,) = segment_imports.latest(stage.world.database)
+    assert (one.segment, one.state) == ("shopp/vip", ImportState.REFUSED)
+    assert (one.reason or "").startswith("there is no source of this name")
+    assert list(waits.due(stage.world.database, NOON + timedelta(days=90))) == []
 
 
 def test_an_object_that_goes_while_the_folder_is_looked_at_starts_nothing() -> None:

@@ -13,7 +13,8 @@ from hypothesis import given
 from relay.domain.problems import SettingsProblem
 from relay.problem_details import Refusal
 from relay.settings.sources import source_of
-from relay.sources.mapped import FIELDS, read
+from relay.sources.mapped import read
+from relay.sources.mapping import FIELDS
 from relay.sources.reading import Reading
 from tests.webhooks import json_values
 

@@ -34,13 +34,19 @@ def read(name: str, lines: Lines, columns: Sequence[str] | None, require: Requir
         raise Unreadable(f"{name} begins with a line that {error}") from None
     if first is None:
         return
-    plain = _QUOTED.sub("", first)
-    # On a tie the one that is named first.
-    table = _Table(name, lines, max(DELIMITERS, key=plain.count))
+    table = _Table(name, lines, _delimiter(first, columns))
     lines.give_back(0)
     header = table.header(columns)
     require(name, [column for column in header if column])
     yield from table.rows(header)
+
+
+def _delimiter(first: str, columns: Sequence[str] | None) -> str:
+    """Return the delimiter that makes as many fields as there are columns; otherwise the most frequent one."""
+    plain = _QUOTED.sub("", first)
+    fitting = [one for one in DELIMITERS if columns is not None and plain.count(one) == len(columns) - 1]
+    # On a tie the one that is named first.
+    return max(fitting or DELIMITERS, key=plain.count)
 
 
 def _marked(lines: Lines) -> Iterator[str]:

@@ -14,6 +14,9 @@ its writer says of it, or when nothing has come for a while:
 What its writer has begun and does not end within PATIENCE is a set with a problem, and so is a manifest that cannot be
 read.
 
+Parts may lie in folders such as `country=BE`; those that name a time, such as `dt=2026-11-27`, hold sets of their own.
+What lies in a folder whose name begins with a dot or an underscore is no data.
+
 Where nothing but quiet ends a set, what is written to the same names after a longer silence is another set.
 https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
 https://docs.snowflake.com/en/sql-reference/sql/copy-into-location
@@ -26,6 +29,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -39,7 +43,15 @@ PATIENCE: Final = timedelta(hours=1)
 """How long a set may lack what its writer announced."""
 
 _SUCCESS = "_SUCCESS"
+_MODEL = "model.json"
+_ROOT = 3
+"""How many folders lead to a segment's: `segments/{source}/{segment}/`."""
 _MANIFEST = re.compile(r"manifest-.*\.json|.*manifest")
+_PARTITION = re.compile(r"[^=]+=.*")
+_TIME = re.compile(
+    r"(?:year|month|day|hour|minute|date|time|dt|ds|ts|run|load|batch|export|snapshot)[^=]*=.*|.*\d{8}.*"
+)
+"""A folder of a time: what lies in another one is another set."""
 _SPARK = re.compile(r"part-\d{5,}-(?:tid-(\d+)-)?([0-9a-f]{8}-[0-9a-f-]{27})?.*")
 _ENDING = re.compile(r"(\.(?:csv|txt|tsv|json|jsonl|ndjson|parquet|gz|gzip|snappy))+$", re.IGNORECASE)
 _NUMBER = re.compile(r"[-_.]?(?:\d{4}_part_\d{2,}|(?<!\d)\d{12}|(?<!\d)\d{1,3}(?:[-_]\d{1,3}){0,3})$")
@@ -110,7 +122,7 @@ def layout_of(
     for run in found.runs(quiet):
         newest = max(one.modified for one in run)
         if newest + quiet <= now:
-            sets.append(SegmentSet(tuple(run), newest))
+            sets.append(SegmentSet(tuple(run), newest, found.columns_of(run)))
         else:
             next_ats.append(newest + quiet)
     sets.sort(key=lambda one: (one.at, one.objects[0].key), reverse=True)
@@ -123,7 +135,7 @@ class _Folder:
     def __init__(self, objects: Sequence[Listed], read: Callable[[str], bytes]) -> None:
         self._read = read
         self._all = sorted(objects, key=lambda one: one.key)
-        self._left = {one.key: one for one in self._all if one.size and _is_data(_name(one.key))}
+        self._left = {one.key: one for one in self._all if one.size and _is_data(one.key)}
 
     def manifests(self) -> Iterator["SegmentSet | _Lacking"]:
         """Yield the sets that manifests name; what they name is taken."""
@@ -165,6 +177,19 @@ class _Folder:
                 run.append(one)
             yield sorted(run, key=lambda each: each.key)
 
+    def columns_of(self, run: Sequence[Listed]) -> tuple[str, ...] | None:
+        """Return the names of the columns by Customer Insights' `model.json`, where there is one that has these files.
+
+        https://learn.microsoft.com/en-us/common-data-model/model-json
+        """
+        for one in self._all:
+            if _name(one.key) == _MODEL:
+                with suppress(ValueError, KeyError, TypeError, AttributeError):
+                    for entity in json.loads(self._read(one.key))["entities"]:
+                        if entity["name"] == _stem(_name(run[0].key)):
+                            return tuple(column["name"] for column in entity["attributes"])
+        return None
+
     def _writes(self, folder: str) -> Mapping[str, list[Listed]]:
         writes = defaultdict(list)
         for one in self._left.values():
@@ -175,7 +200,7 @@ class _Folder:
 
     def _named_by(self, manifest: Listed) -> SegmentSet | _Lacking:
         # By name: Adobe's paths and Redshift's buckets may be others than where the objects lie now.
-        near = {_name(one.key): one for one in self._all if _parent(one.key) == _parent(manifest.key)}
+        near = {_local(one.key): one for one in self._all if _parent(one.key) == _parent(manifest.key)}
         try:
             body = json.loads(self._read(manifest.key))
             wanted = list(_wanted(body))
@@ -191,11 +216,12 @@ class _Folder:
         for each in found:
             if each is not None:
                 self._left.pop(each.key, None)
-        there = [
+        fitting = (
             one
             for one, (_, size) in zip(found, wanted, strict=True)
             if one is not None and (size is None or one.size == size)
-        ]
+        )
+        there = list({one.key: one for one in fitting}.values())
         if there and len(there) == len(wanted):
             return SegmentSet(tuple(there), at, columns)
         since = max(one.modified for one in (manifest, *there))
@@ -207,10 +233,10 @@ def _wanted(body: Any) -> Iterator[tuple[str, int | None]]:
     """Yield name and size of what a manifest names."""
     if "exportResults" in body:
         for one in body["exportResults"]:
-            yield _name(one["name"]), one.get("size")
+            yield _local(one["name"]), one.get("size")
         return
     for one in body["entries"]:
-        yield _name(one["url"]), one.get("meta", {}).get("content_length")
+        yield _local(one["url"]), one.get("meta", {}).get("content_length")
 
 
 def _columns(body: Any) -> tuple[str, ...] | None:
@@ -223,11 +249,29 @@ def _name(key: str) -> str:
 
 
 def _parent(key: str) -> str:
-    return key.rpartition("/")[0]
+    """Return the folder that a set lies in: parts of it may lie in folders such as `country=BE` there."""
+    folders = key.split("/")[:-1]
+    while len(folders) > _ROOT and _PARTITION.fullmatch(folders[-1]) and not _is_of_a_time(folders[-1]):
+        folders.pop()
+    return "/".join(folders)
 
 
-def _is_data(name: str) -> bool:
-    return bool(name) and name[0] not in "._" and name != "model.json" and not name.endswith(".crc")
+def _local(path: str) -> str:
+    """Return the name of a part with the folders below `_parent`."""
+    *folders, name = path.split("/")
+    while folders and _PARTITION.fullmatch(folders[-1]) and not _is_of_a_time(folders[-1]):
+        name = f"{folders.pop()}/{name}"
+    return name
+
+
+def _is_of_a_time(folder: str) -> bool:
+    return _TIME.fullmatch(folder.lower().replace("-", "").replace("_", "")) is not None
+
+
+def _is_data(key: str) -> bool:
+    name = _name(key)
+    hidden = any(one[:1] in ("_", ".") for one in (*key.split("/")[_ROOT:-1], name))
+    return bool(name) and not hidden and name != _MODEL and not name.endswith(".crc")
 
 
 def _stem(name: str) -> str:

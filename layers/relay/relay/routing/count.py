@@ -25,9 +25,10 @@ def by_source(messages: Sequence[Handed]) -> dict[str, list[Handed]]:
 
 
 class Counting:
-    """Counts changes."""
+    """Counts changes, in one part of those of each source."""
 
-    def __init__(self, database: Database, observability: Observability, clock: Clock) -> None:
+    def __init__(self, database: Database, observability: Observability, clock: Clock, part: int) -> None:
+        self._part = part
         self._database = database
         self._clock = clock
         self._observability = observability
@@ -47,6 +48,7 @@ class Counting:
             counts,
             nobody=not any(change.profile_ids for one in messages for change in one.batch.changes),
             at=self._clock.now(),
+            part=self._part,
             names=sorted({name for change in messages[-1].batch.changes for name in change.identities}),
         )
         self._observability.info(

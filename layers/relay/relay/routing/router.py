@@ -37,7 +37,7 @@ class Router:
     """Merges messages of the Changes queue. One per function environment; calls must not overlap.
 
     `settings` knows the exports, `directory` where their connections' queues are, `queue_for` takes a destination's
-    name, `changes` is the Changes queue.
+    name, `changes` is the Changes queue. Routers that work at the same time count in different `part`s of the receipts.
 
     Everything is stored, whether or not an export names it: platforms send changes only once, and an export made later
     must find its members.
@@ -54,6 +54,7 @@ class Router:
         clock: Clock,
         observability: Observability,
         room: Room = _ROOM,
+        part: int = 0,
     ) -> None:
         self._database = database
         self._settings = settings
@@ -62,7 +63,7 @@ class Router:
         self._observability = observability
         self._writer = Writer(database, Catalogue(database, clock), clock, observability, room)
         self._asker = Asker(directory, queue_for, observability)
-        self._counting = Counting(database, observability, clock)
+        self._counting = Counting(database, observability, clock, part)
 
     def route(self, records: Sequence[Received]) -> list[str]:
         """Take the messages of one invocation; return the ids of those that failed and have to come back.

@@ -140,7 +140,7 @@ class Pages:
                 self._move(run, shard, read, list(self._count(job, run, read)))
             except Problem:
                 raise
-            except Exception as error:
+            except Exception as error:  # a defect concerns one profile of the page, which is found by halves
                 if read.seen == 0:
                     raise
                 if read.seen > 1:

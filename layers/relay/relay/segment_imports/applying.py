@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from relay.breaker import failures
 from relay.domain.changes import Change, MembershipChange
@@ -21,6 +22,17 @@ from relay.stores.receipts import Outcome
 DEFECT = "our code met a defect at this row"
 
 
+class Applied(NamedTuple):
+    """What was done with the members of a chunk: who they are and what became of them, and rows that met a defect.
+
+    `revised` counts those who were known before, of whom identities or attributes are news.
+    """
+
+    kinds: list[tuple[str, Kind]]
+    faults: list[RowFault]
+    revised: int
+
+
 class Applier:
     """Stores members. `writer` is that of routing."""
 
@@ -28,21 +40,20 @@ class Applier:
         self._writer = writer
         self._observe = observe
 
-    def apply(
-        self, one: SegmentImport, members: Sequence[tuple[Row, Member]]
-    ) -> tuple[list[tuple[str, Kind]], list[RowFault]]:
-        """Store members of one chunk; return who they are and what was done, and the rows that met a defect.
+    def apply(self, one: SegmentImport, members: Sequence[tuple[Row, Member]]) -> Applied:
+        """Store members of one chunk; return what was done.
 
         Whom a defect is met at is present all the same, by the ids of the row. Raises Busy when others kept writing.
         """
         kinds: list[tuple[str, Kind]] = []
         faults: list[RowFault] = []
+        revised = 0
         waiting = [members]
         while waiting:
             part = waiting.pop()
             try:
-                kinds += self._try(one, [_change(one, member) for _, member in part])
-            except Exception as error:
+                drafts = self._write(one, [_change(one, member) for _, member in part])
+            except Exception as error:  # what the table of failures calls a defect concerns one row; the rest is raised
                 if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
                     raise
                 if len(part) > 1:
@@ -53,7 +64,10 @@ class Applier:
                 self._observe.problem("row not imported", error, import_id=one.id)
                 faults.append(RowFault(row.part, row.line, DEFECT))
                 kinds += [(profile_id, Kind.UNCHANGED) for profile_id in member.profile_ids]
-        return kinds, faults
+            else:
+                kinds += [(draft.profile.id, _kind(one, draft)) for draft in drafts]
+                revised += sum(_is_revised(one, draft) for draft in drafts)
+        return Applied(kinds, faults, revised)
 
     def exit(self, one: SegmentImport, profiles: Iterable[Profile]) -> None:
         """Let profiles leave the segment at the set's time. Raises Busy."""
@@ -65,9 +79,6 @@ class Applier:
                 for profile in profiles
             ],
         )
-
-    def _try(self, one: SegmentImport, changes: Sequence[Change]) -> list[tuple[str, Kind]]:
-        return [(draft.profile.id, _kind(one, draft)) for draft in self._write(one, changes)]
 
     def _write(self, one: SegmentImport, changes: Sequence[Change]) -> list[Draft]:
         source, _, _ = one.segment.partition("/")
@@ -99,6 +110,13 @@ def _kind(one: SegmentImport, draft: Draft) -> Kind:
         return Kind.ENTERED if is_in else Kind.UNCHANGED
     is_news = draft.is_changed or any(stored.trace == one.id for stored in draft.stored)
     return Kind.UPDATED if is_news else Kind.UNCHANGED
+
+
+def _is_revised(one: SegmentImport, draft: Draft) -> bool:
+    """Return whether somebody known has new values: by this try, or perhaps by one that died."""
+    new, old = draft.profile, draft.survivor
+    is_news = len(draft.stored) > 1 or new.identities is not old.identities or new.attributes is not old.attributes
+    return bool(draft.stored) and (is_news or old.trace == one.id)
 
 
 def _is_of(one: SegmentImport, at: datetime, heard_at: datetime) -> bool:

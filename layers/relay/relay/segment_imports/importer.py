@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from relay.clock import Clock
-from relay.domain.closed_sets import Present, packed
+from relay.domain.closed_sets import Kind, Present, packed
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import BUCKETS
 from relay.domain.segment_imports import (
@@ -28,7 +28,7 @@ from relay.files.rows import Row, Unreadable
 from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
-from relay.segment_imports.applying import Applier
+from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
 from relay.stores import breakers, closed_sets, segment_imports, waits
@@ -103,7 +103,7 @@ class Importer:
         one = (
             segment_imports.load(self._database, about)
             if closed is None
-            else self._begin(closed.segment, FileSet(closed.at, ()), closed)
+            else self._begin(closed.segment, FileSet(closed.at, ()), seconds_left, closed)
         )
         if one is not None:
             self._go_on(one, seconds_left)
@@ -134,16 +134,21 @@ class Importer:
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         newer: SegmentImport | None = None
         for given in _newest_first(sets):
-            one = self._begin(segment, given, newer=newer)
+            one = self._begin(segment, given, seconds_left, newer=newer)
             self._go_on(one, seconds_left)
             if newer is None:
                 now = segment_imports.load(self._database, one.id)
+                if now is not None and now.state is ImportState.CHECKING:
+                    # If it turns out to be of no use, an older one is.
+                    waits.put(self._database, [SegmentWait(self._clock.now() + AGAIN, "", segment)])
+                    return
                 newer = None if now is None or now.state is ImportState.REFUSED else now
 
     def _begin(
         self,
         segment: str,
         given: FileSet,
+        seconds_left: Callable[[], float],
         closed: ClosedSet | None = None,
         *,
         newer: SegmentImport | None = None,
@@ -165,6 +170,9 @@ class Importer:
             one = replace(one, state=ImportState.REFUSED, reason=given.refused, ended_at=now)
         elif why := self._passed(one, newer):
             one = replace(one, state=ImportState.SUPERSEDED, reason=why, ended_at=now)
+        else:
+            # Whoever dies is followed by another, even if the files are gone by then.
+            waits.put(self._database, [SegmentWait(now + timedelta(seconds=seconds_left()), one.id)])
         if segment_imports.begin(self._database, one, given.parts):
             self._show(one)
         found = segment_imports.load(self._database, import_id)
@@ -194,7 +202,7 @@ class Importer:
             return
         try:
             self._work(one, worker, seconds_left)
-        except Exception:
+        except Exception:  # whatever it is; who dies keeps the turn until it runs out
             segment_imports.end_turn(self._database, one.segment, worker)
             raise
         segment_imports.end_turn(self._database, one.segment, worker)
@@ -311,16 +319,17 @@ class Importer:
                 members.append((row, member))
             else:
                 counts["out"] += 1
-        kinds = []
+        kinds: list[tuple[str, Kind]] = []
         chunks = [members[start : start + self._chunk] for start in range(0, len(members), self._chunk)]
         with pool_of(self._at_once) as pool:
             for chunk in chunks:
                 pool.begin(lambda chunk=chunk: self._applier.apply(one, chunk))  # type: ignore[misc]
             for _ in chunks:
-                done, failed = pool.ended()
-                kinds += done
-                faults += failed
-                counts["defects"] += len(failed)
+                done: Applied = pool.ended()
+                kinds += done.kinds
+                faults += done.faults
+                counts["defects"] += len(done.faults)
+                counts["revised"] += done.revised
         self._pages.keep(one.id, one.cursor // self._page, packed(kinds))
         cursor = one.cursor + len(page)
         return self._save(replace(one, cursor=cursor, counts=counts, faults=with_faults((), faults)))
@@ -413,8 +422,12 @@ class Importer:
     def _ask_for_runs(self, one: SegmentImport) -> None:
         if "members" in one.counts and not any(one.counts.get(name, 0) for name in ("entered", "updated", "leaving")):
             return
+        # Who has new values may be in other segments of the source, too. Nobody counts for certain before the end.
+        is_revised = one.counts.get("revised", 0) > 0 or "members" not in one.counts
+        source, slash, _ = one.segment.partition("/")
         for outline in self._outlines.export_outlines().values():
-            if outline.active and one.segment in outline.segments:
+            is_of_source = any(segment.startswith(source + slash) for segment in outline.segments)
+            if outline.active and (one.segment in outline.segments or (is_revised and is_of_source)):
                 breakers.request_resync(self._database, outline.connection, outline.name)
 
 

@@ -18,11 +18,13 @@ from relay.files.members import Members
 from relay.files.reader import read_rows
 from relay.files.rows import BrokenRow, Part, Row, Unreadable
 from relay.segment_imports.files import FileSet, Member
+from relay.settings.names import UnknownSource
 from relay.sources.profile_key import keys_of
 
 FILES: Final = "segments/"
 PRESENT: Final = "present/"
 
+NO_SOURCE: Final = "there is no source of this name; make it, and upload the file again"
 OTHERS_ALONE: Final = "the source keeps other segments alone (segments)"
 
 MAX_SMALL: Final = 5_000_000
@@ -110,8 +112,7 @@ class S3Files:
 
     def sets(self, segment: str) -> Sequence[FileSet]:
         """See `Files`."""
-        allowed = self._source_of(segment.partition("/")[0]).segments
-        passed_over = None if allowed is None or segment in allowed else OTHERS_ALONE
+        passed_over = self._passed_over(segment)
         found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
         objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
         layout = layout_of(objects, now=self._clock.now(), read=self._small)
@@ -120,6 +121,14 @@ class S3Files:
             parts = [FilePart(each.key, each.size, str(found[each.key]["ETag"]), one.columns) for each in one.objects]
             sets.append(FileSet(one.at, tuple(parts), refused=passed_over or one.problem))
         return sets
+
+    def _passed_over(self, segment: str) -> str | None:
+        """Return why no file of a segment is read, None where they are."""
+        try:
+            allowed = self._source_of(segment.partition("/")[0]).segments
+        except UnknownSource:
+            return NO_SOURCE
+        return None if allowed is None or segment in allowed else OTHERS_ALONE
 
     def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
         """See `Files`; an object that was replaced or deleted since the import began is Unreadable."""

@@ -4,19 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.aws import SecretsReader
+from relay.aws.clients import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.domain.expressions import compiled
 from relay.domain.problems import Busy, Fault, SettingsProblem
-from relay.files.members import identity_columns
+from relay.files.columns import identity_columns
 from relay.settings.doors import DEFAULT_SECONDS, SecretsDoor
 from relay.settings.faults import MISSING, problem, trimmed, unknown_key
 from relay.settings.names import UnknownSource, is_name
-from relay.sources.adobe_http import DEFAULT_NAMESPACE
 from relay.sources.authentication import MODES, OPTIONS, Mode
+from relay.sources.dialect import DEFAULT_NAMESPACE
 from relay.sources.dialects import DIALECTS
-from relay.sources.mapped import FIELDS as MAPPED_FIELDS
-from relay.sources.mapped import faults_of as faults_of_mapping
+from relay.sources.mapping import FIELDS as MAPPED_FIELDS
+from relay.sources.mapping import faults_of as faults_of_mapping
 from relay.sources.segment_limit import segment_limit
 
 UNKNOWN_LOOKUPS_AT_ONCE = 100

@@ -9,11 +9,11 @@ of its own: a qualification time is not the time of an attribute.
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from relay.domain.changes import Json, MembershipChange
 from relay.problem_details import InputError, pointer
-from relay.sources.dialect import Source
+from relay.sources.dialect import Dialect, Source
 from relay.sources.json_body import documents
 from relay.sources.reading import (
     UNFIT_IDENTITY,
@@ -26,9 +26,6 @@ from relay.sources.reading import (
     name_of,
     read_each,
 )
-
-DEFAULT_NAMESPACE = "ups"
-"""Adobe's own segmentation service; other namespaces hold uploads and other products' audiences."""
 
 STATUSES = {"realized": True, "existing": True, "exited": False, "exiting": False}
 """`existing` was sent until May 2023, `exiting` is found in prose for `exited`.
@@ -170,3 +167,6 @@ def _without_prefixes(value: Json) -> Json:
     if isinstance(value, list):
         return [_without_prefixes(inner) for inner in value]
     return value
+
+
+DIALECT: Final = Dialect(read)

@@ -26,7 +26,7 @@ from typing import Any, Final
 from relay.domain.changes import Json, MembershipChange
 from relay.problem_details import InputError, pointer
 from relay.sources.adobe_http import STATUSES, realized_of
-from relay.sources.dialect import Source
+from relay.sources.dialect import Dialect, Source
 from relay.sources.json_body import documents
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -241,3 +241,6 @@ def _name(names: Any, action: str, index: int, segment: Any) -> Any:
             return listed[index] if index < len(listed) else None
         return names.get(segment) if isinstance(segment, str) else None
     return None
+
+
+DIALECT: Final = Dialect(read)

@@ -9,11 +9,11 @@ counts), `in_cohort` as a text, users who are nothing but an id.
 
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from relay.domain.changes import MembershipChange
 from relay.problem_details import InputError, pointer, wrong_shape
-from relay.sources.dialect import Answer, Source, Taken, accepted
+from relay.sources.dialect import Answer, Dialect, Source, Taken, accepted
 from relay.sources.json_body import document, flaw_of
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -107,3 +107,6 @@ def answer(taken: Taken) -> Answer:
 def _seconds(given: Any) -> Any:
     is_written = isinstance(given, str) and given.isascii() and given.isdecimal() and len(given) <= MAX_SECONDS_DIGITS
     return int(given) if is_written else given
+
+
+DIALECT: Final = Dialect(read, answer)

@@ -17,6 +17,8 @@ from relay.problem_details import CONTENT_TYPE, MAX_ERRORS, Refusal
 from relay.sources.reading import LeftOut, Reading
 
 JSON = "application/json"
+DEFAULT_NAMESPACE = "ups"
+"""Of memberships: Adobe's own segmentation service. Others hold uploads and other products' audiences."""
 
 
 class Source(Protocol):

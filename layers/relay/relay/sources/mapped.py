@@ -26,7 +26,7 @@ from relay.domain.expressions import Unfit, compiled
 from relay.domain.values import id_of
 from relay.problem_details import InputError, pointer, wrong_shape
 from relay.sources.adobe_http import STATUSES, realized_of
-from relay.sources.dialect import Source
+from relay.sources.dialect import Dialect, Source
 from relay.sources.json_body import document, flaw_of
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -42,23 +42,6 @@ from relay.sources.reading import (
     read_each,
 )
 from relay.sources.recognising import sender_of
-
-FIELDS: Final = ("each", "identities", "attributes", "segment", "in", "status", "at", "id")
-"""The fields of a source's secret that are expressions of this dialect."""
-
-
-def faults_of(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a source of this dialect beside its expressions: field and reason."""
-    if "identities" not in given:
-        yield "identities", "is missing: an expression of an object with the ids of each namespace"
-    if "segment" not in given and "attributes" not in given:
-        yield "segment", "is missing, and attributes too: nothing would be taken"
-    if "in" in given and "status" in given:
-        yield "status", "stands beside in: one of the two says whether a person is in the segment"
-    if "segment" in given and not given.keys() & {"in", "status"}:
-        yield "in", "is missing: whether a person is in the segment (or give status)"
-    if "segment" not in given and given.keys() & {"in", "status"}:
-        yield "segment", "is missing: in and status say nothing without it"
 
 
 def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
@@ -178,3 +161,6 @@ def _opened(value: Json) -> Json:
     except (ValueError, RecursionError):
         return value
     return found if isinstance(found, dict) and flaw_of(found) is None else value
+
+
+DIALECT: Final = Dialect(read)

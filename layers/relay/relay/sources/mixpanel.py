@@ -18,7 +18,7 @@ from relay.domain.changes import MembershipChange
 from relay.domain.closed_sets import SetPage
 from relay.domain.values import whole
 from relay.problem_details import InputError, pointer, wrong_shape
-from relay.sources.dialect import Answer, Refused, Source, Taken, in_json
+from relay.sources.dialect import Answer, Dialect, Refused, Source, Taken, in_json
 from relay.sources.json_body import document, flaw_of
 from relay.sources.reading import (
     MAX_IDENTITY,
@@ -160,3 +160,6 @@ def refuse(refused: Refused) -> Answer:
         "error": {"message": f"{said} ({refusal.code}, request {refused.request_id})", "code": int(status)},
     }
     return in_json(status, body, refusal.headers)
+
+
+DIALECT: Final = Dialect(read, answer, refuse)

@@ -23,7 +23,7 @@ from relay.domain import moments
 from relay.domain.changes import Forget, Json, MembershipChange
 from relay.domain.values import id_of, whole
 from relay.problem_details import InputError, pointer, wrong_shape
-from relay.sources.dialect import Answer, Source, Taken, in_json
+from relay.sources.dialect import Answer, Dialect, Source, Taken, in_json
 from relay.sources.json_body import document
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -221,3 +221,6 @@ def _attributes(parts: Parts, given: Any, audience: int) -> Iterator[tuple[str, 
             yield key, None
         else:
             yield key, one["list_value"] if one.get("list_value") is not None else one.get("value")
+
+
+DIALECT: Final = Dialect(read, answer)

@@ -15,11 +15,11 @@ asks the destinations to delete the contact or user, too.
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from relay.domain.changes import Forget, Json, MembershipChange
 from relay.problem_details import InputError, pointer, wrong_shape
-from relay.sources.dialect import Source
+from relay.sources.dialect import Dialect, Source
 from relay.sources.json_body import document
 from relay.sources.reading import (
     UNFIT_ATTRIBUTE,
@@ -165,3 +165,6 @@ def _membership(parts: Parts, place: Place, given: Any) -> MembershipChange | No
     if not isinstance(name, str | None):
         parts.leave_out(UNFIT_MEMBERSHIP, "must be a text", *place, "name")
     return MembershipChange(segment, STATUSES[status], at, name_of(name))
+
+
+DIALECT: Final = Dialect(read)

@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 from relay.domain.changes import Forget, Json, MembershipChange
 from relay.domain.values import id_of
 from relay.problem_details import InputError, pointer
-from relay.sources.dialect import Source
+from relay.sources.dialect import Dialect, Source
 from relay.sources.json_body import document
 from relay.sources.reading import (
     UNFIT_IDENTITY,
@@ -312,3 +312,6 @@ def _personas(event: Mapping[str, Json]) -> Mapping[str, Json]:
 def _object(given: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     value = given.get(key)
     return value if isinstance(value, dict) else {}
+
+
+DIALECT: Final = Dialect(read)

@@ -97,7 +97,7 @@ def rows(
     for row in json.loads(zlib.decompress(packed if isinstance(packed, bytes) else b"")):
         try:
             found.append(_row_from_json(row, keyed, opened.connection))
-        except Exception as error:
+        except Exception as error:  # whatever a stored form of another version holds, the other rows can be read
             if unreadable is None:
                 raise
             unreadable[str(row[0])] = error

@@ -323,7 +323,7 @@ class ImportChecker:
                 ask(asked)
         except (Busy, ConnectionProblem, ExportProblem):
             raise
-        except Exception:
+        except Exception:  # once its time is over, nothing that is wrong with an answer may keep an import open
             if not is_over:
                 raise
             return _never_ended(asked)

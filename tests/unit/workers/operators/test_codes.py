@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from local.webhook_schemas import schemas
 from relay.destinations import registry
 from relay.destinations.error_table import Outcome, Row
 from relay.domain.problems import Problem, Rejection
@@ -71,6 +72,16 @@ def test_every_code_that_can_be_raised_is_explained() -> None:
     found = {*raised(), *tabled()}
     assert len(found) > 80
     assert sorted(found - known) == []
+
+
+def test_every_code_in_the_answer_to_a_webhook_is_explained() -> None:
+    """The answers of all dialects are held to these schemas elsewhere."""
+    known = {one.code for one in all_codes()}
+    answer = schemas()["Accepted"]["properties"]
+    listed = [answer[key]["items"]["properties"]["code"]["enum"] for key in ("rejections", "left_out_parts")]
+    codes = {*answer["ignored"]["propertyNames"]["enum"], *listed[0], *listed[1], "ignored_memberships"}
+    assert len(codes) > 12
+    assert sorted(codes - known) == []
 
 
 def test_every_finding_of_a_check_is_explained() -> None:

@@ -10,7 +10,7 @@ from relay.domain.identity import Authority
 from relay.stores import identities, runs
 from relay.wiring_people import People
 from relay.workers.operators.rejected import ListRejected, RejectedPart
-from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, Bench, person
+from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER_CONNECTION, Bench, person
 
 MAIN = f"{CONNECTION}/main"
 
@@ -157,3 +157,19 @@ def test_other_exports_are_not_mixed_in(bench: Bench) -> None:
     found = rejected(bench, export=f"{OTHER_CONNECTION}/main")
     assert [one.profile for one in found] == [person(63)]
     assert rejected(bench) == before
+
+
+def test_whom_the_destination_does_not_let_go_is_listed_as_leaving(bench: Bench) -> None:
+    bench.store(61, email="61@x.example")
+    bench.store(62, email="62@x.example")
+    bench.clock.time += MINUTE
+    bench.full_run()
+    bench.tool.refuses = {"61@x.example"}
+    for number in (61, 62):
+        bench.leave(number)
+    bench.clock.time += MINUTE
+    run = bench.full_run()
+
+    assert (bench.counts(run)["kept"], bench.counts(run)["removed"]) == (1, 1)
+    assert [(one.profile, one.code) for one in rejected(bench) if one.leaving] == [(person(61), "unknown_user")]
+    assert person(62) not in {one.profile for one in rejected(bench)}

@@ -14,7 +14,7 @@ from relay.breaker.ownership import Ownership
 from relay.breaker.prober import Prober
 from relay.clock import Clock
 from relay.destinations.contract import Destination
-from relay.domain import ledger, moments
+from relay.domain import ledger
 from relay.domain.exports import Export
 from relay.domain.problems import DEFECT, Actor, Busy, Problem, Transient
 from relay.domain.runs import RunState
@@ -28,7 +28,7 @@ from relay.stores import breakers, defects, receipts, runs
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 from relay.workers.attention import Attention, of_breaker, of_imports, of_runs, of_sources, telling_run
-from relay.workers.operators import findings, mapping_samples, never_seen
+from relay.workers.operators import findings, mapping_samples, never_seen, sentences
 from relay.workers.operators.codes import rejection_means
 from relay.workers.operators.findings import CheckFinding
 from relay.workers.operators.protocol import Answer, Name, Question
@@ -146,7 +146,7 @@ class Checker:
                 continue
             own = [export for export in exports if breaker.export in (None, export.name)]
             trouble = self._prober.trouble(breaker, own) if own else None
-            when = moments.text(breaker.stop.probe_at)
+            when = sentences.moment(breaker.stop.probe_at)
             if own and trouble is None:
                 message = f"was stopped ({breaker.stop.code}) and is well now: it goes on at {when}, or by a probe now"
                 # Nothing is sent until then.
@@ -256,8 +256,8 @@ class _Surroundings:
 def _stopped_since(breaker: breakers.Breaker) -> str:
     if breaker.stop is None:
         return ""
-    since = "" if breaker.since is None else f" since {moments.text(breaker.since)}"
-    return f"; stopped{since}, probed again at {moments.text(breaker.stop.probe_at)}"
+    since = "" if breaker.since is None else f" since {sentences.moment(breaker.since)}"
+    return f"; stopped{since}, probed again at {sentences.moment(breaker.stop.probe_at)}"
 
 
 def _unread(subject: str, problem: Problem) -> CheckFinding:
@@ -323,6 +323,6 @@ def _of_defects(database: Database, export: Export) -> Iterator[CheckFinding]:
         code = "this code" if newest.code == code_version() else f"code {newest.code}, not the one that runs now"
         message = (
             f"{number} set aside because of a defect of ours, {what} at {places}, last at "
-            f"{moments.text(newest.at)} under {code}: report it; every run tries them again"
+            f"{sentences.moment(newest.at)} under {code}: report it; every run tries them again"
         )
         yield findings.error(f"export {export.key}", DEFECT, message, Actor.US)

@@ -19,6 +19,8 @@ from relay.destinations.standard import MALFORMED_EMAIL, MALFORMED_IDENTITY, NO_
 from relay.domain.problems import DEFECT, UNCONFIRMED, Actor, ConnectionProblem, ExportProblem, Fault, QuestionProblem
 from relay.domain.runs import RunState
 from relay.reconcile.desired import TOO_MANY_IDENTITIES, UNFIT_EXPRESSION, UNFIT_ONLY_IF
+from relay.sources.mparticle import OTHER_REQUEST, SUBSCRIPTION, VERIFICATION
+from relay.sources.segment import COMPUTED_TRAIT, UNKNOWN_EVENT
 from relay.workers.operators import findings
 from relay.workers.operators.protocol import Answer, Question
 
@@ -69,12 +71,14 @@ def _row(kind: Failing) -> str:
     return next(row.says for row in TABLE if row.kind is kind)
 
 
+_NOBODY = Actor.WAIT
 _ADMINISTRATOR, _WAIT, _US = Actor.ADMINISTRATOR, Actor.WAIT, Actor.US
 _CONNECTION, _EXPORT = ConnectionProblem.next_step, ExportProblem.next_step
 _AGAIN = _row(Failing.TRANSIENT)
 _NOTHING = "Nothing was done. Correct the question."
 _SENT_AGAIN = "Nothing of the request was taken. The platform sends it again, or not: correct it."
 _LEFT_OUT = "The rest of the profile is taken."
+_COUNTED = "It is counted, and the rest of the body is taken."
 _EVENT = "Nothing was started. Correct the input of the schedule; the event lies in the dead-letter queue."
 _IGNORED = "It is ignored until it is corrected; everything else goes on."
 _SHOWN = "It is shown until somebody acts."
@@ -164,6 +168,21 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unfit_membership": _Entry("A membership cannot be read.", _ADMINISTRATOR, _LEFT_OUT),
     "unfit_time": _Entry("A time is none.", _ADMINISTRATOR, _LEFT_OUT),
     "unfit_snapshot": _Entry("It cannot be read whether the profile is whole.", _ADMINISTRATOR, _LEFT_OUT),
+    # Of webhooks: what is none of the source's business. `MembershipsIgnored` counts all of it.
+    "ignored_memberships": _Entry(
+        "A membership is of a segment or a namespace that the source does not keep, or an update of attributes alone.",
+        _NOBODY,
+        _COUNTED,
+    ),
+    COMPUTED_TRAIT: _Entry("An event tells a computed trait, which is no segment.", _NOBODY, _COUNTED),
+    UNKNOWN_EVENT: _Entry("An event is about no audience.", _NOBODY, _COUNTED),
+    VERIFICATION: _Entry("The platform checks that it is answered.", _NOBODY, "It is answered as it expects."),
+    SUBSCRIPTION: _Entry(
+        "The platform announces an audience, or that it ends.", _NOBODY, "It is answered as it expects."
+    ),
+    OTHER_REQUEST: _Entry(
+        "The platform asks for what has nothing to do with segments.", _NOBODY, "It is answered as it expects."
+    ),
     # Of events that schedules send.
     "not_an_object": _Entry("The event is no JSON object.", _ADMINISTRATOR, _EVENT),
     "not_for_schedules": _Entry(

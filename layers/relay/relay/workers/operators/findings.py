@@ -85,7 +85,7 @@ def warning(subject: str, code: str, message: str, actor: Actor | None = Actor.A
 
 def of_problem(subject: str, problem: Problem, more: str = "") -> CheckFinding:
     """Return a problem as an error; `more` is said after it."""
-    return error(subject, problem.code, f"{problem}{more}", problem.actor)
+    return error(subject, problem.code, f"{problem.what}{more}", problem.actor)
 
 
 def of_destination(connection: str, found: Iterable[Finding], exports: Iterable[str] = ()) -> list[CheckFinding]:

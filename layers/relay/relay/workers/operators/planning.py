@@ -36,8 +36,10 @@ class Planned(Answer):
     settings: int = Field(description="The version of the settings: none starts with this plan under others.")
     counts: dict[str, int]
     first: FirstIds
-    assigned_before: int = Field(description="Of how many the guard would compare those who leave with.")
-    passed_guard: bool = Field(description="Whether a run under these settings was let through before.")
+    assigned_before: int = Field(description="How many were assigned before: a run compares those who leave with them.")
+    passed_guard: bool = Field(
+        description="Whether a run under these settings came as far as taking people out before."
+    )
     cancelled: str | None = Field(
         description="A run that was cancelled while it took leavers out: a run of which anybody leaves waits."
     )

@@ -173,7 +173,8 @@ MORE: Final = "Where a page before ended; the same question with it goes on."
 def schema(kinds: Mapping[str, Kind]) -> dict[str, Any]:
     """Return the JSON schema of the protocol: it describes any question; answers are among its definitions.
 
-    `question_x` and `answer_x` are those of the question x, `error` is what comes in place of any answer.
+    `question_x` and `answer_x` are those of the question x, `error` is what comes in place of any answer. Raises
+    ValueError for two different models of one name.
     """
     given = [(kind.question, "validation") for kind in kinds.values()]
     _, models = models_json_schema([*given, (Error, "serialization")], ref_template="#/$defs/{model}")  # type: ignore[list-item]
@@ -188,7 +189,7 @@ def schema(kinds: Mapping[str, Kind]) -> dict[str, Any]:
         }
         question["required"] = ["ask", *question.get("required", [])]
         answer = kind.answers.json_schema(mode="serialization", ref_template="#/$defs/{model}")
-        definitions.update(answer.pop("$defs", {}))
+        _add(definitions, answer.pop("$defs", {}))
         definitions[f"question_{name}"] = {**question, "x-level": kind.level.value}
         definitions[f"answer_{name}"] = _response({"answer": answer})
     return {
@@ -197,6 +198,13 @@ def schema(kinds: Mapping[str, Kind]) -> dict[str, Any]:
         "oneOf": [{"$ref": f"#/$defs/question_{name}"} for name in sorted(kinds)],
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+def _add(definitions: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add definitions; ValueError where two models of one name are not the same, as only one of them would be left."""
+    for name, definition in more.items():
+        if definitions.setdefault(name, definition) != definition:
+            raise ValueError(f"two models are called {name}")
 
 
 def _response(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from relay.breaker.failures import TABLE, Kind
 from relay.clock import Clock
 from relay.domain.assignment import Assignment
 from relay.domain.exports import Export
-from relay.domain.identity import Record, wanted_content
+from relay.domain.identity import OUT, Record, wanted_content
 from relay.domain.keyed_hash import BUCKETS, KeyedHash, bucket_of
 from relay.domain.problems import DEFECT, UNCONFIRMED, RejectionKind
 from relay.settings.settings import Settings
@@ -56,6 +56,7 @@ class RejectedPart(Answer):
     profile: str
     code: str
     kind: str = Field(description="Who found it: `data` (the mapping), `destination`, or `defect` (our own code).")
+    leaving: bool = Field(description="Whether the destination does not let the profile go; else it does not take it.")
     since: datetime
     means: str | None
     then: str = Field(description="What happens next by itself.")
@@ -75,6 +76,7 @@ class Rejection(NamedTuple):
     code: str
     kind: str
     since: datetime
+    leaving: bool = False
 
 
 class _Entry(NamedTuple):
@@ -185,13 +187,13 @@ def _add(found: dict[tuple[str, str], Rejection], one: Rejection) -> None:
 
 
 def _refused(record: Record, export: Export, profile: str) -> Rejection | None:
-    """Return the rejection of a profile that a record holds: as a run counts it."""
+    """Return the rejection of a profile that a record holds: of a member as a run counts it, or of who leaves."""
     refused, content = record.refused, wanted_content(record)
-    if refused is None or record.open is not None or record.winner != profile or refused.content != content:
+    if refused is None or record.open is not None or record.responsible != profile or refused.content != content:
         return None
     if record.authority.export != export.name or record.acknowledged == content:
         return None
-    return Rejection(profile, refused.code, RejectionKind.DESTINATION.value, refused.at)
+    return Rejection(profile, refused.code, RejectionKind.DESTINATION.value, refused.at, leaving=content is OUT)
 
 
 def _then_of(one: Rejection) -> str:
