@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError, ProfileNotFound
 from moto import mock_aws
 
+import relay_cli.aws
 from relay_cli.aws import Aws
 from relay_cli.door import Schedule
 from relay_cli.failures import AwsRefused, BeingDeleted, Failure
@@ -31,6 +32,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setattr(relay_cli.aws, "_WAIT_SECONDS", 0)
     with mock_aws():
         yield Aws(Stack("audience", prefix="acme", region="eu-central-1", outputs=OUTPUTS), sleep=lambda _: None)
 

@@ -130,6 +130,10 @@ class Router:
 
     def _try(self, arrivals: Sequence[Arrival], outlines: Mapping[str, Outline]) -> None:
         drafts = self._writer.write(coalesce.by_id(arrivals))
+        for one in drafts:
+            for arrival in one.customer.arrivals:
+                if arrival.paged is not None:
+                    arrival.has_entered |= one.enters(arrival.paged, arrival.change.received_at)
         failed = self._asker.ask(drafts, outlines)
         self._counting.observe(drafts)
         for one in drafts:
@@ -147,7 +151,13 @@ class Router:
         try:
             found = profiles.follow(self._database, ids)
             roots = sorted({profiles.root_of(profile_id, found) for profile_id in ids} | odd)
-            closed_sets.add_page(self._database, page, min(times, default=one.message.sent_at), roots, broken=broken)
+            entered = {
+                profiles.root_of(arrival.change.profile_ids[0], found)
+                for arrival in one.arrivals
+                if arrival.has_entered
+            }
+            at = min(times, default=one.message.sent_at)
+            closed_sets.add_page(self._database, page, at, roots, entered, broken=broken)
         except Exception as error:  # noqa: BLE001 - one page must not hold up another message
             fail([one.message], error)
             return False
