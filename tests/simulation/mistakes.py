@@ -29,6 +29,7 @@ from relay.runs.settlement import Settlement
 from relay.stores import assignments, forgettings, identities, outstanding, owners, runs, waits
 from relay.stores.database import Update
 from relay.stores.waits import IdentityWait
+from relay.workers import retention
 from relay.workers.forgetting import Forgetting
 from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
@@ -40,6 +41,7 @@ from tests.simulation.planting import instead as _instead
 from tests.simulation.planting import now as _now
 from tests.simulation.playing import play
 from tests.simulation.promises import BrokenPromise
+from tests.simulation.retention_world import RetentionWorld
 from tests.simulation.wider_world import WiderWorld
 
 # What the rules say.
@@ -306,7 +308,18 @@ def _deletes_nobody_who_came_back(right: Any, *more: Any) -> set[str]:
     return set()
 
 
+def _names_nobody(right: Any, *more: Any) -> bool:
+    """Whoever is in a segment of an export is named by nobody."""
+    return False
+
+
 MISTAKES: Mapping[str, Mistake] = {
+    "names-nobody": Mistake(
+        "profiles are forgotten that an export names",
+        _now("_is_in", retention, _names_nobody),
+        world=RetentionWorld,
+        seed=0,
+    ),
     "deletes-nobody-who-came-back": Mistake(
         "a deletion that was asked for is lost when something newer comes",
         _now("to_be_deleted", forgettings, _deletes_nobody_who_came_back),
