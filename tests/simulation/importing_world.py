@@ -20,7 +20,7 @@ from relay.files.rows import Row, Unreadable
 from relay.queues import Message
 from relay.routing.catalogue import Catalogue
 from relay.routing.write import Writer
-from relay.segment_imports import importer
+from relay.segment_imports import importer, reading
 from relay.segment_imports.applying import Applier
 from relay.segment_imports.files import FileSet, Member
 from relay.segment_imports.importer import Importer
@@ -174,7 +174,7 @@ class ImportingWorld(World):
     def under_way(self) -> Iterator[None]:
         with (
             super().under_way(),
-            patch.object(importer, "LONGEST_READING", 5.0),
+            patch.object(reading, "LONGEST_READING", 5.0),
             patch.object(importer, "LAST_STEP", self.chance.choice([20.0, 94.0])),
         ):
             yield

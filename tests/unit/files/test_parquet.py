@@ -218,3 +218,9 @@ def test_whatever_pyarrow_raises_the_file_is_unreadable(
     monkeypatch.setattr(pyarrow.parquet, "read_metadata", fails)
     with pytest.raises(Unreadable, match=reason):
         rows(raw)
+
+
+def test_rows_know_about_how_large_they_are() -> None:
+    [row] = rows(parquet({"crm": ["x" * 1_000], "all": [["x" * 1_000]], "number": [7]}))
+    assert isinstance(row, Row)
+    assert 2_000 < row.size < 2_100

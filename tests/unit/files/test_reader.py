@@ -121,6 +121,13 @@ def test_the_line_that_tells_excel_the_delimiter_is_no_header(delimiter: str) ->
     assert found == [Row("part-0", 3, {"crm": "1", "city": "Oslo"})]
 
 
+@pytest.mark.parametrize("text", ["crm,city\n1,{}\n", '{{"crm":1,"city":"{}"}}\n'])
+def test_rows_know_about_how_large_they_are(text: str) -> None:
+    [row] = rows(text.format("x" * 1_000))
+    assert isinstance(row, Row)
+    assert 1_000 < row.size < 1_100
+
+
 class TooLateError(Exception):
     pass
 

@@ -37,7 +37,7 @@ def test_nobody_leaves_when_it_is_not_known_any_more_who_is_present(page: int, *
     else:
         world.look()
         assert world.importer().confirm(world.imports()[0].id, "somebody")
-    del world.pages.kept[world.imports()[0].id, page]
+    del world.pages.kept[sorted(world.pages.kept)[page]]
     world.follow_waits()
     [one] = world.imports()
     assert (one.state, one.reason) == (

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from relay.domain.changes import Json
 from relay.files.columns import refuse_names
 from relay.files.rows import BrokenRow, Require, Row, Unreadable
 from relay.files.text import Lines
@@ -112,7 +113,8 @@ class _Table:
                 yield BrokenRow(name, lines.number, _SWALLOWS)
                 continue
             # Not zip's strict: both are as long, and there are many rows.
-            yield Row(name, lines.number, {key: None if text in _NULLS else text for key, text in zip(header, row)})  # noqa: B905
+            values: dict[str, Json] = {key: None if text in _NULLS else text for key, text in zip(header, row)}  # noqa: B905
+            yield Row(name, lines.number, values, sum(map(len, lines.taken)))
 
     def _reader(self) -> Iterator[list[str]]:
         return csv.reader(self._lines, delimiter=self._delimiter, strict=True)

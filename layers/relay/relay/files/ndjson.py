@@ -28,7 +28,7 @@ def read(name: str, lines: Lines) -> Iterator[Row | BrokenRow]:
             yield BrokenRow(name, lines.number, "is not JSON")
             continue
         flaw = flaw_of(values) if isinstance(values, dict) else "is not a JSON object"
-        yield Row(name, lines.number, values) if flaw is None else BrokenRow(name, lines.number, flaw)
+        yield Row(name, lines.number, values, len(line)) if flaw is None else BrokenRow(name, lines.number, flaw)
 
 
 def _refuse(_: str) -> NoReturn:

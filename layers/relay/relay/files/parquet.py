@@ -161,15 +161,21 @@ def _row(name: str, line: int, given: Mapping[str, Any] | None) -> Row | BrokenR
     if given is None:
         return BrokenRow(name, line, _UNFIT)
     values: dict[str, Json] = {}
+    size = 0
     for key, one in given.items():
         value = one if type(one) in _AS_THEY_ARE else _json(one)
-        if type(value) is str and len(value) > MAX_CELL:
-            continue
+        if type(value) is str:
+            if len(value) > MAX_CELL:
+                continue
+            size += len(value)
+        elif value.__class__ in _NESTED:
+            size += len(str(value))
         values[key] = value
     flaw = flaw_of(values)
-    return Row(name, line, values) if flaw is None else BrokenRow(name, line, flaw)
+    return Row(name, line, values, size) if flaw is None else BrokenRow(name, line, flaw)
 
 
+_NESTED: Final = frozenset({dict, list})
 _AS_THEY_ARE: Final = frozenset({str, int, bool, type(None)})
 
 

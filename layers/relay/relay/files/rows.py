@@ -1,7 +1,7 @@
 """What the parts of a set are read into, whatever their format."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from relay.domain.changes import Json
@@ -38,6 +38,8 @@ class Row:
     part: str
     line: int
     values: Mapping[str, Json]
+    size: int = field(default=0, compare=False)
+    """About how many characters it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ class Pages(Protocol):
     """Keeps who an import has seen, by page."""
 
     def keep(self, import_id: str, page: int, ids: bytes) -> None:
-        """Keep the ids of a page."""
+        """Keep the ids of a page, which is named by the number of rows before it."""
         ...
 
     def read(self, import_id: str) -> Iterator[bytes]:

@@ -12,7 +12,6 @@ from datetime import timedelta
 from itertools import islice
 from typing import Final
 
-from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain.closed_sets import Kind, Present, packed
 from relay.domain.identity import CLOCK_MARGIN
@@ -29,6 +28,7 @@ from relay.files.rows import Replaced, Row, Unreadable
 from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
+from relay.segment_imports import reading
 from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
 from relay.segment_imports.leaving import Leavers
@@ -55,9 +55,6 @@ LAST_STEP: Final = 60.0
 MOST_ROWS: Final = 10_000_000
 """The most rows of a set: who is present takes 17 bytes a row in memory."""
 
-LONGEST_READING: Final = 400.0
-"""Seconds that reading a set to its end may take: less than half an invocation, since each reads up to its place."""
-
 AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
 
@@ -71,17 +68,6 @@ COUNTED: Final = frozenset(
 
 FUTURE: Final = "its time is in the future"
 GONE: Final = "who is present is not known any more: import it again with a later time"
-
-
-MOST_TRIES: Final = 3
-"""How often reading a file may end its invocation."""
-
-NEVER_READ: Final = f"reading it was begun {MOST_TRIES} times and never ended: it may take more memory than there is"
-DEFECT: Final = "our code met a defect while it read the file"
-
-
-class _TooLarge(Unreadable):
-    pass
 
 
 class Importer:
@@ -229,7 +215,7 @@ class Importer:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
             return
         if one.state is ImportState.CHECKING:
-            if seconds_left() < LONGEST_READING + LAST_STEP:
+            if seconds_left() < reading.LONGEST_READING + LAST_STEP:
                 # Whether it can be read in time shows an invocation that has begun with it.
                 waits.put(self._database, [SegmentWait(self._clock.now(), one.id)])
                 return
@@ -252,31 +238,15 @@ class Importer:
 
         This has no cursor: what cannot be read within one invocation is refused, and so is what ended several of them.
         """
-        begun = self._tried(one)
-        if begun is None:
+        if (begun := self._tried(one)) is None:
             return None
         one = begun
-        counts: Counter[str] = Counter()
-        end = seconds_left() - LONGEST_READING
-        faults: list[RowFault] = []
-
-        def watch() -> None:
-            if seconds_left() < end:
-                raise _TooLarge(f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out")
-
+        watch = reading.watch_of(seconds_left)
         try:
-            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch):
-                counts["rows"] += 1
-                if isinstance(row, RowFault):
-                    counts["broken"] += 1
-                    if len(faults) < 100:
-                        faults.append(row)
-                if counts["rows"] > self._most_rows:
-                    raise _TooLarge(f"it has more than {self._most_rows:,} rows")
-                if counts["rows"] % self._page == 0:
-                    watch()
+            rows = self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch)
+            counts, faults = reading.counted(rows, self._most_rows, self._page, watch)
         except Exception as error:
-            why = self._why_unreadable(one, error)
+            why = reading.why_unreadable(error, one.id, self._observe)
             one = replace(one, counts={})
             if why is None:
                 segment_imports.save(self._database, one, self._clock.now())
@@ -292,21 +262,10 @@ class Importer:
     def _tried(self, one: SegmentImport) -> SegmentImport | None:
         """Note that reading begins; None where it may not, or somebody else has begun with it."""
         tries = one.counts.get("tries", 0) + 1
-        if tries > MOST_TRIES:
-            self._end(replace(one, counts={}), ImportState.REFUSED, NEVER_READ)
+        if tries > reading.MOST_TRIES:
+            self._end(replace(one, counts={}), ImportState.REFUSED, reading.NEVER_READ)
             return None
         return segment_imports.save(self._database, replace(one, counts={"tries": tries}), self._clock.now())
-
-    def _why_unreadable(self, one: SegmentImport, error: Exception) -> str | None:
-        """Return why a file is refused after an error; None where it may be read another time."""
-        if isinstance(error, _TooLarge):
-            return error.reason
-        if isinstance(error, Unreadable):
-            return f"unreadable: {error.reason}"
-        if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
-            return None
-        self._observe.problem("file not read", error, import_id=one.id)
-        return DEFECT
 
     def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
@@ -357,7 +316,7 @@ class Importer:
         try:
             for _ in islice(rows, one.cursor):
                 pass
-            while page := list(islice(rows, self._page)):
+            for page in reading.pages(rows, self._page):
                 moved = self._apply_page(one, page)
                 yield moved
                 if moved is None:
@@ -400,7 +359,7 @@ class Importer:
                 faults += done.faults
                 counts["defects"] += len(done.faults)
                 counts["revised"] += done.revised
-        self._pages.keep(one.id, one.cursor // self._page, packed(kinds))
+        self._pages.keep(one.id, one.cursor, packed(kinds))
         counts["members"] += len(kinds)
         cursor = one.cursor + len(page)
         return self._save(replace(one, cursor=cursor, counts=counts, faults=with_faults((), faults)))
