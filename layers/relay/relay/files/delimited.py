@@ -89,7 +89,7 @@ class _Table:
     def rows(self, header: Sequence[str]) -> Iterator[Row | BrokenRow]:
         """Yield the rows that follow."""
         name, lines, width = self._name, self._lines, len(header)
-        reader = self._reader()
+        reader, taken = self._reader(), lines.taken
         while True:
             lines.mark()
             fault = None
@@ -108,13 +108,13 @@ class _Table:
                 if row is None:
                     yield BrokenRow(name, lines.number, fault)
                     continue
-            if len(lines.taken) > 2 and self._swallows(width):
+            if len(taken) > 2 and self._swallows(width):
                 lines.give_back(1)
                 yield BrokenRow(name, lines.number, _SWALLOWS)
                 continue
             # Not zip's strict: both are as long, and there are many rows.
             values: dict[str, Json] = {key: None if text in _NULLS else text for key, text in zip(header, row)}  # noqa: B905
-            yield Row(name, lines.number, values, sum(map(len, lines.taken)))
+            yield Row(name, lines.number, values, len(taken[0]) if len(taken) == 1 else sum(map(len, taken)))
 
     def _reader(self) -> Iterator[list[str]]:
         return csv.reader(self._lines, delimiter=self._delimiter, strict=True)
