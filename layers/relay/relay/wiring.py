@@ -328,9 +328,11 @@ class Stack(Doors):
     @cached_property
     def forgetting(self) -> Forgetting:
         """Forgets people."""
+        from relay.workers.dead_changes import DeadChanges
         from relay.workers.forgetting import Forgetting
 
-        return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, self.clock)
+        dead_changes = DeadChanges(self.dead_changes, self.clock)
+        return Forgetting(self.database, self.settings, self.keyed, self.enqueuer, dead_changes, self.clock)
 
     @cached_property
     def retention(self) -> Retention | None:

@@ -6,22 +6,32 @@ import pytest
 
 from relay.domain import changes
 from relay.domain.changes import Change, ChangeBatch
-from relay.domain.closed_sets import SetPage, unpacked
+from relay.domain.closed_sets import Kind, SetPage, unpacked
 from relay.domain.problems import Busy
 from relay.stores import closed_sets
 from tests.fakes.routing_world import World, change, member, profile_id
 from tests.unit.routing.test_defects import POISON, poisoned
 
 FIRST, SECOND = (SetPage("s/a", "session", page, 2) for page in (1, 2))
+ONLY = SetPage("s/a", "session", 1, 1)
 
 
 def post(world: World, page: SetPage, *posted: Change) -> None:
     world.post_text(json.dumps(changes.to_json(ChangeBatch(page.set_id, "s", posted, page))))
 
 
+def broken(*_: object, **__: object) -> bool:
+    raise Busy("throttled", "test")
+
+
 def named(world: World, page: SetPage) -> set[str]:
-    pages = closed_sets.pages(world.database, closed_sets.id_of(page))
-    return {identifier for one in pages for identifier, _ in unpacked(one)}
+    return set(kinds(world, page))
+
+
+def kinds(world: World, page: SetPage) -> dict[str, Kind]:
+    closed = closed_sets.load(world.database, closed_sets.id_of(page))
+    assert closed is not None
+    return {one: kind for ids in closed_sets.pages(world.database, closed) for one, kind in unpacked(ids)}
 
 
 def is_closed(world: World) -> bool:
@@ -53,9 +63,6 @@ def test_a_page_that_cannot_be_kept_comes_back_and_holds_up_no_other_message(mon
     post(world, FIRST, change(1, member("s/a")))
     plain = world.post(change(3, member("s/a")))
 
-    def broken(*_: object) -> bool:
-        raise Busy("throttled", "test")
-
     with monkeypatch.context() as patched:
         patched.setattr(closed_sets, "add_page", broken)
         failed = world.run()
@@ -73,6 +80,8 @@ def test_a_change_that_goes_on_alone_is_no_page() -> None:
     assert world.run() == []
     [alone] = [json.loads(body) for body, _ in world.waiting.values()]
     assert "set" not in alone
+    post(world, SECOND)
+    world.run()
     assert named(world, FIRST) == {profile_id(1), profile_id(POISON)}
 
 
@@ -85,3 +94,25 @@ def test_entries_of_a_page_that_name_nobody_are_counted() -> None:
     closed = closed_sets.load(world.database, closed_sets.id_of(FIRST))
     assert closed is not None
     assert closed.broken == 3
+
+
+def test_it_is_known_who_was_no_member_before() -> None:
+    world = World()
+    world.post(change(1, member("s/a")))
+    world.post(change(2, member("s/b")))
+    assert world.run() == []
+    world.clock.sleep(60)
+    later = {"received_at": world.clock.now()}
+    post(world, ONLY, change(1, member("s/a", 60), **later), change(2, member("s/a", 60), **later))
+    assert world.run() == []
+    assert kinds(world, FIRST) == {profile_id(1): Kind.UNCHANGED, profile_id(2): Kind.ENTERED}
+
+
+def test_who_entered_by_an_earlier_try_of_a_page_was_no_member_before() -> None:
+    world = World()
+    post(world, ONLY, change(1, member("s/a")))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(closed_sets, "add_page", broken)
+        assert len(world.run()) == 1
+    assert world.run() == []
+    assert kinds(world, FIRST) == {profile_id(1): Kind.ENTERED}

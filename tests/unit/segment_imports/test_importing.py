@@ -6,8 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
-from relay.domain.segment_imports import ImportState, to_confirm
+from relay.domain.problems import Busy
+from relay.domain.segment_imports import ImportState
+from relay.routing import coalesce
+from relay.routing.read import Arrival
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
 from tests.fakes.observing import counted
@@ -187,7 +191,7 @@ def test_an_older_file_changes_nothing_and_a_newer_one_takes_over() -> None:
     assert world.members() == {1, 2}
     older = world.imports()[1]
     assert older.state is ImportState.SUPERSEDED
-    assert (older.reason or "").startswith("not newer than")
+    assert (older.reason or "").startswith("older than")
     world.files.put(NOON + MINUTE, [2, 3])
     world.look()
     assert world.members() == {2, 3}
@@ -214,7 +218,7 @@ def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read
     newest, older, oldest = world.imports()
     assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
     assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.SUPERSEDED)
-    assert older.reason == f"not newer than the set of import {newest.id}, so it changed nothing"
+    assert older.reason == f"older than the set of import {newest.id}, so it changed nothing"
     assert oldest.reason == "manifest-1.json is no manifest that can be read"
     assert (older.counts, older.ended_at) == ({}, older.begun_at)
     world.look()
@@ -288,10 +292,6 @@ def test_a_closed_set_of_pages_removes_who_is_missing() -> None:
 
 
 def test_a_forgotten_person_does_not_come_back_by_an_older_file() -> None:
-    from relay.domain.changes import Change, Forget
-    from relay.routing import coalesce
-    from relay.routing.read import Arrival
-
     world = World()
     old_members(world, 1)
     gone = Change((person(1),), world.clock.now(), forget=Forget.HERE)
@@ -389,44 +389,6 @@ def test_under_crashes_the_newest_file_and_what_is_newer_decide(
     assert segment_imports.latest(world.database)[0] == newest
 
 
-def test_many_broken_rows_let_nobody_leave_without_a_confirmation() -> None:
-    """Who stands in a broken row cannot be told from who is missing."""
-    world = World()
-    old_members(world, *range(1, 60))
-    world.files.put(NOON, [*range(2, 60), "has too many columns"])
-    world.look()
-    [one] = world.imports()
-    assert one.state is ImportState.NEEDS_CONFIRMATION
-    assert one.reason == "1 of 59 members would leave, and 1 rows could not be read: they may be among them"
-    assert world.members() == {*range(1, 60)}
-    assert world.importer().confirm(one.id, "somebody")
-    world.follow_waits()
-    assert world.members() == {*range(2, 60)}
-
-
-@pytest.mark.parametrize(
-    ("broken", "members", "leaving", "is_asked"),
-    [(1, 100, 1, False), (2, 100, 1, True), (2, 100, 0, False), (100, 50_000, 1, False), (101, 50_000, 1, True)],
-)
-def test_few_broken_rows_stop_nobody(broken: int, members: int, leaving: int, *, is_asked: bool) -> None:
-    counts = {"broken": broken, "members": members, "leaving": leaving, "members_before": members}
-    assert (to_confirm(counts) is not None) is is_asked
-
-
-def test_unreadable_members_of_a_page_let_nobody_leave_without_a_confirmation() -> None:
-    world = World()
-    old_members(world, 1, 2)
-    now = world.clock.now()
-    for page in (1, 2):
-        world.stream(page, realized=True, at=NOON)
-    assert not closed_sets.add_page(world.database, SetPage(SEGMENT, "s", 1, 2), now, [person(1)], broken=1)
-    assert closed_sets.add_page(world.database, SetPage(SEGMENT, "s", 2, 2), now, [])
-    world.follow_waits()
-    [one] = world.imports()
-    assert (one.state, one.counts["broken"]) == (ImportState.NEEDS_CONFIRMATION, 1)
-    assert world.members() == {1, 2}
-
-
 def test_a_set_of_too_many_rows_is_refused_before_it_changes_anything() -> None:
     world = World()
     old_members(world, 1)
@@ -488,6 +450,56 @@ def test_of_interest_is_what_is_under_way_waits_or_was_refused_within_a_day() ->
     assert found(timedelta(days=1)) == [ImportState.NEEDS_CONFIRMATION]
     assert world.importer().cancel(world.imports()[0].id, "somebody")
     assert found(timedelta(days=1)) == []
+
+
+def test_empty_lines_take_time_too() -> None:
+    world = World()
+    world.files.put(NOON, [1])
+    left = [900.0]
+    world.files.empty_lines = lambda: left.append(499.0)
+    world.importer().look(SEGMENT, "", lambda: left[-1])
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "reading it takes more than 400 seconds: leave columns out")
+
+
+def test_a_file_at_which_our_code_meets_a_defect_is_refused() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, [2])
+    world.files.fails = ValueError("a secret value")
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "our code met a defect while it read the file")
+    assert world.members() == {1}
+
+
+def test_where_s3_is_busy_the_file_is_read_later() -> None:
+    world = World()
+    world.files.put(NOON, [2])
+    world.files.fails = Busy("file_not_read", "S3 did not answer")
+    with pytest.raises(Busy):
+        world.look()
+    world.files.fails = None
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.DONE]
+    assert world.members() == {2}
+
+
+def test_of_two_rows_of_one_person_the_later_counts_and_the_same_file_again_changes_nothing() -> None:
+    world = World()
+    rows = [(1, {"city": "Ulm", "age": 7}), 2, 3, (1, {"city": "Bonn"}), 4, (1, {"size": "L"}), (1, {"size": "M"})]
+    for night in range(3):
+        world.database.write_units.clear()
+        world.files.put(NOON + night * MINUTE, rows)
+        world.look()
+        [held] = profiles.load(world.database, [person(1)])
+        assert held is not None
+        values = {name: register.value for name, register in held.attributes.items()}
+        # Rows of one page are compared with each other.
+        assert values == {"city": "Bonn", "age": 7, "size": "M"}
+    one = world.imports()[0]
+    assert (one.counts["rows"], one.counts["members"], one.counts["duplicates"]) == (7, 4, 3)
+    assert (one.counts["unchanged"], world.database.write_units[Table.PROFILES]) == (4, 0)
 
 
 def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read() -> None:

@@ -195,6 +195,12 @@ class _Sqs(_Client):
     def change_message_visibility(self, **request: Any) -> Any:
         return self.service.call("ChangeMessageVisibility", request)
 
+    def change_message_visibility_batch(self, **request: Any) -> Any:
+        return self.service.call("ChangeMessageVisibilityBatch", request)
+
+    def get_queue_attributes(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("GetQueueAttributes", request)
+
 
 class _Secrets(_Client):
     def get_secret_value(self, **request: Any) -> Mapping[str, Any]:

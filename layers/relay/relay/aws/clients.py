@@ -16,6 +16,7 @@ class QueueClient(Protocol):
         *,
         QueueUrl: str,  # noqa: N803
         MaxNumberOfMessages: int,  # noqa: N803
+        MessageAttributeNames: Sequence[str],  # noqa: N803
         VisibilityTimeout: int,  # noqa: N803
         WaitTimeSeconds: int,  # noqa: N803
     ) -> Mapping[str, Any]:
@@ -34,6 +35,14 @@ class QueueClient(Protocol):
         VisibilityTimeout: int,  # noqa: N803
     ) -> Any:
         """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
+        ...
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Any:  # noqa: N803
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibilityBatch.html."""
+        ...
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: Sequence[str]) -> Mapping[str, Any]:  # noqa: N803
+        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_GetQueueAttributes.html."""
         ...
 
 

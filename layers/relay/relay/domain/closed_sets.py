@@ -10,7 +10,8 @@ from relay.domain.keyed_hash import BUCKETS
 ID_BYTES: Final = 16
 """A profile id is a keyed hash of so many bytes."""
 
-_ENTRY: Final = ID_BYTES + 1
+ENTRY_BYTES: Final = ID_BYTES + 1
+"""How many bytes a profile takes in a page: its id and a `Kind`."""
 
 
 class SetPage(NamedTuple):
@@ -53,14 +54,23 @@ class Present:
 
     def add(self, page: bytes) -> None:
         """Add the entries of a page (see `packed`)."""
-        for place in range(0, len(page), _ENTRY):
-            self._buckets[page[place]] += page[place : place + _ENTRY]
-        self.rows += len(page) // _ENTRY
+        for place in range(0, len(page), ENTRY_BYTES):
+            self._buckets[page[place]] += page[place : place + ENTRY_BYTES]
+        self.rows += len(page) // ENTRY_BYTES
+
+    def names(self, profile: bytes) -> bool:
+        """Return whether an id is among the entries."""
+        entries = self._buckets[profile[0]]
+        place = entries.find(profile)
+        while place % ENTRY_BYTES and place >= 0:
+            # Found across two entries.
+            place = entries.find(profile, place + 1)
+        return place >= 0
 
     def bucket(self, number: int) -> dict[bytes, int]:
         """Return the ids of one bucket and the greatest `Kind` of each."""
         entries, found = bytes(self._buckets[number]), dict[bytes, int]()
-        for place in range(0, len(entries), _ENTRY):
+        for place in range(0, len(entries), ENTRY_BYTES):
             profile, kind = entries[place : place + ID_BYTES], entries[place + ID_BYTES]
             if kind >= found.get(profile, 0):
                 found[profile] = kind
@@ -70,12 +80,12 @@ class Present:
 def packed(kinds: Iterable[tuple[str, Kind]]) -> bytes:
     """Return profile ids and kinds as the bytes of a page, sorted; ValueError for what is no id."""
     entries = sorted(bytes.fromhex(profile) + bytes([kind]) for profile, kind in kinds)
-    if any(len(entry) != _ENTRY for entry in entries):
+    if any(len(entry) != ENTRY_BYTES for entry in entries):
         raise ValueError(f"a profile id has {ID_BYTES} bytes")
     return b"".join(entries)
 
 
 def unpacked(page: bytes) -> Iterator[tuple[str, Kind]]:
     """Yield the profile ids and kinds of a page."""
-    for place in range(0, len(page), _ENTRY):
+    for place in range(0, len(page), ENTRY_BYTES):
         yield page[place : place + ID_BYTES].hex(), Kind(page[place + ID_BYTES])

@@ -20,7 +20,8 @@ MOST_FAULTS: Final = 20
 
 MOST_BROKEN: Final = 100
 BROKEN_SHARE: Final = 0.01
-"""More broken rows than this, or than this share of the members that a set names, and nobody leaves unconfirmed."""
+"""More rows that are broken or name nobody than this, or than this share of the members that a set names, and nobody
+leaves unconfirmed."""
 
 
 class ImportState(StrEnum):
@@ -95,13 +96,14 @@ class SegmentImport:
 def to_confirm(counts: Mapping[str, int]) -> str | None:
     """Return why a person must confirm that members leave, None where nobody must.
 
-    So many would leave that the rule of runs asks for it. Or so many rows are broken: who stands in one of them cannot
-    be told from who is missing.
+    So many would leave that the rule of runs asks for it. Or so many rows are broken or name nobody: who stands in one
+    of them cannot be told from who is missing.
     """
-    leaving, before, broken = (counts.get(name, 0) for name in ("leaving", "members_before", "broken"))
+    leaving, before = (counts.get(name, 0) for name in ("leaving", "members_before"))
+    broken = counts.get("broken", 0) + counts.get("unidentified", 0)
     what = f"{leaving} of {before} members would leave"
     if leaving and broken > min(MOST_BROKEN, BROKEN_SHARE * counts.get("members", 0)):
-        return f"{what}, and {broken} rows could not be read: they may be among them"
+        return f"{what}, and {broken} rows are broken or name nobody: they may be among them"
     return what if ledger.needs_confirmation({"leaving": leaving, "assigned": before}, passed=False) else None
 
 

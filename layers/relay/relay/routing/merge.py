@@ -64,6 +64,13 @@ class Draft:
             if membership.realized and not (segment in held and held[segment].realized):
                 yield segment
 
+    def enters(self, segment: str, since: datetime) -> bool:
+        """Return whether the profile is in a segment, and was not before; what was heard `since` is an earlier try."""
+        now = self.profile.memberships.get(segment)
+        before = [one.memberships[segment] for one in self.stored if segment in one.memberships]
+        is_in = now is not None and now.realized
+        return is_in and not any(one.realized and one.heard_at < since for one in before)
+
     def reject(self) -> None:
         """Give up: not even the memberships have room, and nothing of what came is stored."""
         self.outcomes = [(Outcome.REJECTED, left_out) for _, left_out in self.outcomes]

@@ -22,6 +22,10 @@ class Arrival:
     """What its profile's write did with it, once that is known."""
     is_left_out: bool = False
     """Whether its identities and attributes found no room."""
+    paged: str | None = None
+    """The segment whose closed set it belongs to."""
+    has_entered: bool = False
+    """Whether its profile is in that segment, and was not before."""
     is_done: bool = False
     """Whether it is stored, and the looks it needs are asked for."""
     defect: Exception | None = None
@@ -72,11 +76,13 @@ def handed(records: Sequence[Received], unreadable: Callable[[Received, Exceptio
 
 def _handed(record: Received) -> Handed:
     one = Handed(record, changes.from_json(record.body))
+    paged = None if one.batch.page is None else one.batch.page.segment
     for change in one.batch.changes:
         for profile_id in change.profile_ids:
             bucket_of(profile_id)
         outcome = _outcome_of_nothing(change)
-        one.arrivals.append(Arrival(one.batch.source, change, one.batch.id, outcome, is_done=outcome is not None))
+        is_done = outcome is not None
+        one.arrivals.append(Arrival(one.batch.source, change, one.batch.id, outcome, is_done=is_done, paged=paged))
     return one
 
 

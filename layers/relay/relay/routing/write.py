@@ -5,19 +5,21 @@ knows everything; the message comes back and makes the other one its alias. Some
 changes its version: it becomes an alias once that is merged, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from relay.clock import Clock
 from relay.domain.problems import Conflict
+from relay.domain.profiles import Profile
 from relay.observability import Observability
 from relay.routing.catalogue import Catalogue
 from relay.routing.coalesce import Customer, by_profile
 from relay.routing.merge import Draft, Room, draft
-from relay.stores import profiles, segments
+from relay.stores import profiles, segments, waits
 from relay.stores.database import Database
 from relay.stores.profiles import Saved
+from relay.stores.waits import ForgetWait
 
 TRIES: Final = 6
 """How often a profile is loaded and merged again when others keep writing it; then its messages come back."""
@@ -35,12 +37,19 @@ class Writer:
         self._observability = observability
         self._room = room
 
-    def write(self, customers: Sequence[Customer]) -> list[Draft]:
+    def write(self, customers: Sequence[Customer], *, only: Callable[[Profile], bool] = lambda _: True) -> list[Draft]:
         """Merge and write; return what is in the store now.
 
+        `only` says of a profile, as it is stored when it is written, whether it is to be written at all. Where it says
+        no, the draft is returned as it was stored.
         Left out are the customers that others kept writing. There are fewer drafts than customers where several turn
         out to be one.
         """
+        done = self._write(customers, only)
+        self._see_to_forgotten(done)
+        return done
+
+    def _write(self, customers: Sequence[Customer], only: Callable[[Profile], bool]) -> list[Draft]:
         done: list[Draft] = []
         waiting = list(customers)
         for _ in range(TRIES):
@@ -50,6 +59,9 @@ class Writer:
             # Not before it is read: so of two writes of a profile the later has the later time.
             now = self._clock.now()
             drafts = [draft(customer, found, self._room, now) for customer in by_profile(waiting, found)]
+            for one in drafts:
+                if not only(one.survivor):
+                    one.reject()
             self._write_segments(drafts)
             waiting = self._save(drafts, now)
             done += [one for one in drafts if one.customer not in waiting]
@@ -57,6 +69,21 @@ class Writer:
             trouble = Conflict("busy_profile", f"{len(waiting)} profiles kept changing")
             self._observability.problem("profiles not written", trouble)
         return done
+
+    def _see_to_forgotten(self, drafts: Sequence[Draft]) -> None:
+        """Have looked for what is left of the forgotten: of whoever is to be, and of whom an older change was late.
+
+        An earlier try of that one may have written into the segment index.
+        """
+        now = self._clock.now()
+        waits.put(
+            self._database,
+            [
+                ForgetWait(now, one.customer.source, one.profile.id)
+                for one in drafts
+                if one.profile.is_tombstone or any(arrival.change.forget for arrival in one.customer.arrivals)
+            ],
+        )
 
     def _write_segments(self, drafts: Sequence[Draft]) -> None:
         self._catalogue.note(

@@ -1,6 +1,6 @@
 """Storing what the rows of a file say, through the same merge and writes as changes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -65,25 +65,28 @@ class Applier:
                 faults.append(RowFault(row.part, row.line, DEFECT))
                 kinds += [(profile_id, Kind.UNCHANGED) for profile_id in member.profile_ids]
             else:
-                kinds += [(draft.profile.id, _kind(one, draft)) for draft in drafts]
+                # One of each row, so that those of one person are counted.
+                kinds += [(draft.profile.id, _kind(one, draft)) for draft in drafts for _ in draft.customer.arrivals]
                 revised += sum(_is_revised(one, draft) for draft in drafts)
         return Applied(kinds, faults, revised)
 
-    def exit(self, one: SegmentImport, profiles: Iterable[Profile]) -> None:
-        """Let profiles leave the segment at the set's time. Raises Busy."""
-        leaving = [MembershipChange(one.segment, False, one.at)]
-        self._write(
-            one,
-            [
-                Change((profile.id,), one.begun_at, at=one.at, memberships=leaving, restates=True)
-                for profile in profiles
-            ],
-        )
+    def exit(self, one: SegmentImport, profiles: Iterable[Profile], leaves: Callable[[Profile], bool]) -> int:
+        """Let profiles leave the segment at the set's time; return how many have left. Raises Busy.
 
-    def _write(self, one: SegmentImport, changes: Sequence[Change]) -> list[Draft]:
+        `leaves` judges each profile as it is when it is written: it may have become one with somebody else by then.
+        """
+        leaving = [MembershipChange(one.segment, False, one.at)]
+        changes = [
+            Change((profile.id,), one.begun_at, at=one.at, memberships=leaving, restates=True) for profile in profiles
+        ]
+        return sum(draft.is_changed for draft in self._write(one, changes, leaves))
+
+    def _write(
+        self, one: SegmentImport, changes: Sequence[Change], only: Callable[[Profile], bool] = lambda _: True
+    ) -> list[Draft]:
         source, _, _ = one.segment.partition("/")
         arrivals = [Arrival(source, change, one.id) for change in changes]
-        drafts = self._writer.write(coalesce.by_id(arrivals))
+        drafts = self._writer.write(coalesce.by_id(arrivals), only=only)
         if sum(len(draft.customer.arrivals) for draft in drafts) < len(arrivals):
             raise Busy("busy_profile", "profiles of a file kept changing")
         return drafts

@@ -39,8 +39,10 @@ class Files(Protocol):
         """Return the sets that lie in the folder of a segment (`source/segment`)."""
         ...
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
-        """Yield all rows, in the same order each time; raises Unreadable."""
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
+        """Yield all rows, in the same order each time; raises Unreadable. `watch` is that of `read_rows`."""
         ...
 
     def members(self, segment: str) -> Callable[[Row], Member]:

@@ -4,14 +4,14 @@ Only who has the turn of a segment writes for its imports. The turn ends with th
 waited out. So a newer set never meets writes of an older one.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
+from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain.closed_sets import Kind, Present, packed
 from relay.domain.identity import CLOCK_MARGIN
@@ -30,7 +30,9 @@ from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
+from relay.segment_imports.known_sets import among_known, digest, newest_first
 from relay.segment_imports.leaving import Leavers
+from relay.segment_imports.repeated import without_overruled
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
@@ -59,7 +61,23 @@ LONGEST_READING: Final = 400.0
 AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
 
-Thing = TypeVar("Thing")
+COUNTED: Final = frozenset(
+    {
+        *("members", "duplicates", "entered", "updated", "unchanged", "rejected"),
+        *("members_before", "leaving", "left", "later"),
+    }
+)
+"""What counting finds. Before, `members` are the rows whose members are kept, with repeats."""
+
+FUTURE: Final = "its time is in the future"
+GONE: Final = "who is present is not known any more: import it again with a later time"
+
+
+DEFECT: Final = "our code met a defect while it read the file"
+
+
+class _TooLarge(Unreadable):
+    pass
 
 
 class Importer:
@@ -134,7 +152,7 @@ class Importer:
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         newer: SegmentImport | None = None
-        for given in _newest_first(sets):
+        for given in newest_first(sets):
             one = self._begin(segment, given, seconds_left, newer=newer)
             self._go_on(one, seconds_left)
             if newer is None:
@@ -160,18 +178,19 @@ class Importer:
         of a newer set.
         """
         now = self._clock.now()
-        closed_set, broken = (None, 0) if closed is None else (closed.id, closed.broken)
-        import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
+        closed_set = None if closed is None else closed.id
+        import_id = f"{given.at:%Y%m%dT%H%M%S}-{digest(segment, given, closed_set)}"
         first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
-        counts = {"broken": broken} if broken else {}
+        counts = {} if closed is None else {"broken": closed.broken}
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        one, part_of = self._among_known(one, given)
+        refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
+        one, part_of = among_known(self._database, one, given)
         if why := part_of or self._passed(one, newer):
-            one = replace(one, state=ImportState.SUPERSEDED, reason=given.refused or why, ended_at=now)
-        elif given.refused is not None:
-            one = replace(one, state=ImportState.REFUSED, reason=given.refused, ended_at=now)
+            one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
+        elif refused is not None:
+            one = replace(one, state=ImportState.REFUSED, reason=refused, ended_at=now)
         else:
             # Whoever dies is followed by another, even if the files are gone by then.
             waits.put(self._database, [SegmentWait(now + timedelta(seconds=seconds_left()), one.id)])
@@ -180,27 +199,12 @@ class Importer:
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
 
-    def _among_known(self, one: SegmentImport, given: FileSet) -> tuple[SegmentImport, str | None]:
-        """Return an import as it is beside the known ones of its segment, and why it is of no use, None where it is.
-
-        What is left of a set, after some of it was deleted or replaced, is no set. A set that holds all of an earlier
-        one, and more, counts as newer by a little: that one was imported by halves, and whom it took out is to enter.
-        """
-        mine = {(part.key, part.etag) for part in given.parts}
-        written = given.at if given.written is None else given.written
-        for known, objects in segment_imports.objects(self._database, one.segment) if mine else ():
-            if mine <= objects and written <= known.begun_at:
-                return one, f"all of it is part of the set of import {known.id}"
-            if objects and objects < mine and known.state is not ImportState.REFUSED and known.at >= one.at:
-                one = replace(one, at=known.at + timedelta(microseconds=1))
-        return one, None
-
     def _passed(self, one: SegmentImport, newer: SegmentImport | None) -> str | None:
         """Return why a set is of no use any more, None where it is."""
         turn = segment_imports.turn(self._database, one.segment)
         if turn is not None and not turn.is_before(one):
-            return _older(turn.id)
-        return None if newer is None else _older(newer.id)
+            return _passed_by(turn.id, is_same_time=turn.at == one.at)
+        return None if newer is None else _passed_by(newer.id, is_same_time=newer.at == one.at)
 
     def _go_on(self, one: SegmentImport, seconds_left: Callable[[], float]) -> None:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
@@ -232,18 +236,26 @@ class Importer:
         counts: Counter[str] = Counter()
         end = seconds_left() - LONGEST_READING
         faults: list[RowFault] = []
+
+        def watch() -> None:
+            if seconds_left() < end:
+                raise _TooLarge(f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out")
+
         try:
-            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id)):
+            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch):
                 counts["rows"] += 1
                 if isinstance(row, RowFault):
                     counts["broken"] += 1
                     if len(faults) < 100:
                         faults.append(row)
-                if counts["rows"] % self._page == 0 and (why := self._too_large(counts["rows"], seconds_left() < end)):
-                    self._end(one, ImportState.REFUSED, why)
-                    return None
-        except Unreadable as why:
-            self._end(one, ImportState.REFUSED, f"unreadable: {why}")
+                if counts["rows"] > self._most_rows:
+                    raise _TooLarge(f"it has more than {self._most_rows:,} rows")
+                if counts["rows"] % self._page == 0:
+                    watch()
+        except Exception as error:
+            if (why := self._why_unreadable(one, error)) is None:
+                raise
+            self._end(one, ImportState.REFUSED, why)
             return None
         one = replace(one, counts=counts, faults=with_faults((), faults))
         if counts["rows"] == counts["broken"] and (counts["rows"] > 0 or not self._files.allows_empty(one.segment)):
@@ -251,17 +263,23 @@ class Importer:
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
 
-    def _too_large(self, rows: int, is_late: bool) -> str | None:
-        if rows > self._most_rows:
-            return f"it has more than {self._most_rows:,} rows"
-        return f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out" if is_late else None
+    def _why_unreadable(self, one: SegmentImport, error: Exception) -> str | None:
+        """Return why a file is refused after an error; None where it may be read another time."""
+        if isinstance(error, _TooLarge):
+            return error.reason
+        if isinstance(error, Unreadable):
+            return f"unreadable: {error.reason}"
+        if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
+            return None
+        self._observe.problem("file not read", error, import_id=one.id)
+        return DEFECT
 
     def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
         now = self._clock.now()
         known = segment_imports.turn(self._database, one.segment)
         if known is not None and not known.is_before(one):
-            self._end(one, ImportState.SUPERSEDED, _older(known.id))
+            self._end(one, ImportState.SUPERSEDED, _passed_by(known.id, is_same_time=known.at == one.at))
             return False
         if known is not None and known.worker and known.until + CLOCK_MARGIN > now:
             # Whoever works on an older set sees by this that a newer one waits.
@@ -337,7 +355,8 @@ class Importer:
             else:
                 counts["out"] += 1
         kinds: list[tuple[str, Kind]] = []
-        chunks = [members[start : start + self._chunk] for start in range(0, len(members), self._chunk)]
+        said = without_overruled(members)
+        chunks = [said[start : start + self._chunk] for start in range(0, len(said), self._chunk)]
         with pool_of(self._at_once) as pool:
             for chunk in chunks:
                 pool.begin(lambda chunk=chunk: self._applier.apply(one, chunk))  # type: ignore[misc]
@@ -348,21 +367,32 @@ class Importer:
                 counts["defects"] += len(done.faults)
                 counts["revised"] += done.revised
         self._pages.keep(one.id, one.cursor // self._page, packed(kinds))
+        counts["members"] += len(kinds)
         cursor = one.cursor + len(page)
         return self._save(replace(one, cursor=cursor, counts=counts, faults=with_faults((), faults)))
 
-    def _present(self, one: SegmentImport) -> Present:
+    def _present(self, one: SegmentImport) -> Present | None:
+        """Return who the set names; None, and the import ends, where some of that is gone: nobody may leave then."""
         present = Present()
-        closed = one.closed_set
+        closed = None if one.closed_set is None else closed_sets.load(self._database, one.closed_set)
         for page in self._pages.read(one.id) if closed is None else closed_sets.pages(self._database, closed):
             present.add(page)
-        return present
+        kept = one.counts.get("members", 0) + one.counts.get("duplicates", 0)
+        if one.closed_set is not None:
+            kept = -1 if closed is None else closed.named
+        if present.rows == kept:
+            return present
+        self._end(one, ImportState.REFUSED, GONE)
+        return None
 
     def _count(self, one: SegmentImport) -> Iterator[SegmentImport | None]:
-        """Count who is missing; then they leave, or somebody has to confirm it."""
+        """Count who is missing, and who has left by it already; then they leave, or somebody has to confirm it."""
         present = self._present(one)
+        if present is None:
+            yield None
+            return
         leavers = Leavers(self._database, one, present)
-        counts = Counter(one.counts)
+        counts = Counter({name: count for name, count in one.counts.items() if name not in COUNTED})
         for bucket in range(BUCKETS):
             for _ in leavers.of(bucket, counts):
                 pass
@@ -370,6 +400,7 @@ class Importer:
         named = sum(counts[name] for name in ("unchanged", "updated", "rejected", "entered"))
         counts["members"] = named
         counts["duplicates"] = present.rows - named
+        counts["leaving"] += counts.pop("left", 0)
         counts["members_before"] = counts["unchanged"] + counts["updated"] + counts["leaving"] + counts["later"]
         one = replace(one, counts=counts)
         if one.closed_set is None and named == 0 and counts["rows"] > counts["out"]:
@@ -382,16 +413,25 @@ class Importer:
             yield self._save(replace(one, state=ImportState.REMOVING, cursor=0))
 
     def _remove(self, one: SegmentImport) -> Iterator[SegmentImport | None]:
-        """Let leave who is missing, some buckets at a time; then it is done."""
+        """Let leave who is missing, some buckets at a time; then it is done.
+
+        Never more than were counted: where there are more by now, all are counted again.
+        """
         if one.counts.get("leaving", 0) > 0:
-            leavers = Leavers(self._database, one, self._present(one))
+            present = self._present(one)
+            if present is None:
+                yield None
+                return
+            leavers = Leavers(self._database, one, present)
             for start in range(one.cursor, BUCKETS, BUCKETS_AT_ONCE):
-                found: Counter[str] = Counter()
+                found, left = Counter[str](), one.counts.get("left", 0)
                 for bucket in range(start, start + BUCKETS_AT_ONCE):
                     for leaving in leavers.of(bucket, found):
-                        self._applier.exit(one, leaving)
-                left = one.counts.get("left", 0) + found["left"] + found["leaving"]
-                counts = {**one.counts, "left": left}
+                        if left + found["left"] + len(leaving) > one.counts["leaving"]:
+                            yield self._save(replace(one, state=ImportState.COUNTING, cursor=0))
+                            return
+                        left += self._applier.exit(one, leaving, leavers.has)
+                counts = {**one.counts, "left": left + found["left"]}
                 moved = self._save(replace(one, cursor=start + BUCKETS_AT_ONCE, counts=counts))
                 yield moved
                 if moved is None:
@@ -437,10 +477,13 @@ class Importer:
                 self._observe.count(Count.IMPORT_COUNTS, count, source=source, outcome=name)
 
     def _ask_for_runs(self, one: SegmentImport) -> None:
-        if "members" in one.counts and not any(one.counts.get(name, 0) for name in ("entered", "updated", "leaving")):
+        is_counted = "members_before" in one.counts
+        # Whom pages named was looked at as they came.
+        changing = ("leaving",) if one.closed_set is not None else ("entered", "updated", "leaving")
+        if is_counted and not any(one.counts.get(name, 0) for name in changing):
             return
         # Who has new values may be in other segments of the source, too. Nobody counts for certain before the end.
-        is_revised = one.counts.get("revised", 0) > 0 or "members" not in one.counts
+        is_revised = one.counts.get("revised", 0) > 0 or not is_counted
         source, slash, _ = one.segment.partition("/")
         for outline in self._outlines.export_outlines().values():
             is_of_source = any(segment.startswith(source + slash) for segment in outline.segments)
@@ -448,14 +491,7 @@ class Importer:
                 breakers.request_resync(self._database, outline.connection, outline.name)
 
 
-def _newest_first(sets: Sequence[FileSet]) -> list[FileSet]:
-    return sorted((one for one in sets if one.due is None), key=lambda one: one.at, reverse=True)
-
-
-def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
-    text = repr((segment, closed_set, [tuple(part) for part in given.parts]))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
-
-
-def _older(other: str) -> str:
-    return f"not newer than the set of import {other}, so it changed nothing"
+def _passed_by(other: str, *, is_same_time: bool) -> str:
+    if is_same_time:
+        return f"of the same time as the set of import {other}, so it changed nothing: import it with a later time"
+    return f"older than the set of import {other}, so it changed nothing"

@@ -1,9 +1,9 @@
 """Who leaves by a set: members by the segment's index whom the set does not name and nothing newer speaks for."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from relay.domain.closed_sets import ID_BYTES, Kind, Present
+from relay.domain.closed_sets import Kind, Present
 from relay.domain.profiles import Profile
 from relay.domain.segment_imports import SegmentImport
 from relay.stores import profiles, segments
@@ -20,6 +20,12 @@ class Leavers:
         self._database = database
         self._one = one
         self._present = present
+
+    def has(self, profile: Profile) -> bool:
+        """Return whether a profile, as it is stored now, is to leave."""
+        held = profile.memberships.get(self._one.segment)
+        is_older = held is not None and held.realized and held.at <= self._one.at
+        return is_older and not self._is_named(profile)
 
     def of(self, bucket: int, counts: Counter[str]) -> Iterator[list[Profile]]:
         """Yield those who are to leave, and count: `leaving`, `left` before by this import, and `later`.
@@ -50,14 +56,14 @@ class Leavers:
         if not held.realized:
             counts["left"] += held.at == one.at and profile.trace == one.id
             return False
-        if self._is_named(sorted(profile.joined)):
+        if held.at > one.at:
+            counts["later"] += not self._is_named(profile)
             return False
-        counts["later"] += held.at > one.at
-        return held.at <= one.at
+        return self.has(profile)
 
-    def _is_named(self, ids: Sequence[str]) -> bool:
-        """Return whether a set names a profile that became one with another since."""
-        return any(bytes.fromhex(one)[:ID_BYTES] in self._present.bucket(int(one[:2], 16)) for one in ids)
+    def _is_named(self, profile: Profile) -> bool:
+        """Return whether the set names a profile, by its own id or by one that became an alias of it since."""
+        return any(self._present.names(bytes.fromhex(one)) for one in (profile.id, *profile.joined))
 
 
 _NAMES = {

@@ -143,12 +143,14 @@ class S3Files:
             return NO_SOURCE
         return None if allowed is None or segment in allowed else OTHERS_ALONE
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
         """See `Files`; an object that was replaced or deleted since the import began is Unreadable."""
         _, members = self._reader(segment)
         columns = parts[0].columns if parts else None
         given = [Part(one.key.removeprefix(f"{FILES}{segment}/"), self._opener(one)) for one in parts]
-        for row in read_rows(given, require=members.require, columns=columns):
+        for row in read_rows(given, require=members.require, columns=columns, watch=watch):
             yield RowFault(row.part, row.line, row.reason) if isinstance(row, BrokenRow) else row
 
     def members(self, segment: str) -> Callable[[Row], Member]:

@@ -63,6 +63,7 @@ def test_a_person_is_forgotten_and_the_answer_says_what_was_removed_and_what_rem
         "identities table": moments.text(at + timedelta(days=90)),
         "record of this forgetting": moments.text(at + timedelta(days=90)),
         "rows of imports": moments.text(at + timedelta(days=2)),
+        "imports of segments": moments.text(at + timedelta(days=30)),
         "Changes queue": moments.text(at + timedelta(days=4)),
         "segment files": moments.text(at + timedelta(days=30)),
         "backups of the tables": moments.text(at + timedelta(days=35)),
@@ -190,16 +191,6 @@ def test_what_lay_in_the_store_until_the_end_remains_in_backups_from_then_on(ben
 def backups_until(answer: Any) -> Any:
     [until] = [one["until"] for one in answer["remains"] if one["where"] == "backups of the tables"]
     return moments.parse(until)
-
-
-def test_who_came_back_before_the_destination_was_asked_to_delete_is_told(bench: Bench) -> None:
-    at = ask(bench, at_destinations=True)["at"]
-    bench.clock.time += MINUTE
-    bench.store(4, email=ANN, name="Ann")
-    bench.work_off()
-    answer = ask(bench, at_destinations=True, since=at)
-    assert bench.tool.deleted == []
-    assert [one["where"] for one in answer["remains"] if "came back" in one["what"]] == ["destinations"]
 
 
 def test_a_change_that_forgets_is_done_by_route_and_the_clock(bench: Bench) -> None:
