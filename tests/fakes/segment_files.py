@@ -47,7 +47,7 @@ class MemoryFiles:
         self.empty_allowed = False
         self.empty_lines: Callable[[], None] = lambda: None
         """Is called as a part begins with many lines without anything."""
-        self.fails: Exception | None = None
+        self.fails: BaseException | None = None
 
     def put(self, at: datetime, rows: Sequence[object], segment: str = SEGMENT, *, due: datetime | None = None) -> None:
         key = f"{segment}/{at:%H%M%S}-{len(self.contents)}.csv"

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Final
 from unittest.mock import patch
 
-from relay.domain.segment_imports import SegmentImport
 from relay.segment_imports import importer
+from relay.segment_imports.importer import Importer
+from relay.stores.segment_imports import Turn
 from tests.simulation.importing_world import ImportingWorld, SimPages
-from tests.simulation.planting import Mistake, now
+from tests.simulation.planting import Mistake, instead, now
 
 IMPORTING: Final[Mapping[str, Mistake]] = {
     "forgets-who-was-present": Mistake(
@@ -18,14 +19,17 @@ IMPORTING: Final[Mapping[str, Mistake]] = {
     ),
     "lets-older-files-win": Mistake(
         "a set that is older than the last one is imported all the same",
-        lambda: [patch.object(SegmentImport, "order", property(lambda self: ""))],
+        lambda: [
+            patch.object(Turn, "is_before", lambda self, one: True),
+            instead(Importer, "_passed", lambda right, self, one, newer: None),
+        ],
         ImportingWorld,
-        seed=1,
+        seed=17,
     ),
     "trusts-broken-rows": Mistake(
         "who stands in a broken row leaves unasked",
         now("to_confirm", importer, lambda right, counts: right({**counts, "broken": 0})),
         ImportingWorld,
-        seed=2,
+        seed=4,
     ),
 }

@@ -29,6 +29,7 @@ from relay.runs.settlement import Settlement
 from relay.stores import assignments, forgettings, identities, outstanding, owners, runs, waits
 from relay.stores.database import Update
 from relay.stores.waits import IdentityWait
+from relay.workers import retention
 from relay.workers.forgetting import Forgetting
 from relay.workers.tick import Ticker
 from tests.fakes.simulated_queue import SimQueue
@@ -40,6 +41,7 @@ from tests.simulation.planting import instead as _instead
 from tests.simulation.planting import now as _now
 from tests.simulation.playing import play
 from tests.simulation.promises import BrokenPromise
+from tests.simulation.retention_world import RetentionWorld
 from tests.simulation.wider_world import WiderWorld
 
 # What the rules say.
@@ -306,7 +308,18 @@ def _deletes_nobody_who_came_back(right: Any, *more: Any) -> set[str]:
     return set()
 
 
+def _names_nobody(right: Any, *more: Any) -> bool:
+    """Whoever is in a segment of an export is named by nobody."""
+    return False
+
+
 MISTAKES: Mapping[str, Mistake] = {
+    "names-nobody": Mistake(
+        "profiles are forgotten that an export names",
+        _now("_is_in", retention, _names_nobody),
+        world=RetentionWorld,
+        seed=0,
+    ),
     "deletes-nobody-who-came-back": Mistake(
         "a deletion that was asked for is lost when something newer comes",
         _now("to_be_deleted", forgettings, _deletes_nobody_who_came_back),
@@ -332,7 +345,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "sends-without-waiting": Mistake(
         "a call with other content is begun while one is open",
         lambda: [_instead(visit, "next_step", _impatient), _instead(reconciler, "begin", _begin_beside)],
-        seed=7,
+        seed=1,
     ),
     "forgets-earlier-calls": Mistake(
         "an answer to the latest call ends the calls before it", _now("answered", recorder, _forgets_earlier), seed=26
@@ -404,7 +417,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "never-tries-again": Mistake(
         "what was refused once is never sent again",
         _now("grants_chance", Job, lambda right, self, refused: False),
-        seed=19,
+        seed=39,
     ),
     "always-tries-again": Mistake(
         "what was refused is sent again by every run",
@@ -451,7 +464,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "loses-looks": Mistake("half of the looks are lost", _now("send", SimQueue, _loses_looks), seed=0),
     **IMPORTING,
     "sets-nobody-aside": Mistake(
-        "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld, seed=36
+        "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld, seed=15
     ),
 }
 

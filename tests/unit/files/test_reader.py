@@ -1,5 +1,6 @@
 """Bytes of segment files to rows: formats, encodings, and what is broken."""
 
+import bz2
 import gzip
 import io
 from collections.abc import Sequence
@@ -192,7 +193,8 @@ WHOLE = gzip.compress(b"crm,city\n" + b"".join(b"%d,Oslo\n" % number for number 
         (WHOLE[:40] + b"\xff" * 40 + WHOLE[80:], "damaged"),
         ("crm,city\n1,Zürich\n".encode("latin-1"), "neither in UTF-8 nor in UTF-16"),
         (b'[{"crm": 1}]', "JSON list"),
-        (gzip.compress(gzip.compress(b"crm\n1\n")), "packed by gzip twice"),
+        (gzip.compress(gzip.compress(b"crm\n1\n", mtime=0), mtime=0), "packed by gzip twice"),
+        (bz2.compress(b"crm\n1\n"), "bzip2"),
         (b"PARE\x15\x04", "an encrypted Parquet file"),
         *(("crm\n1\n".encode(encoding), "in UTF-32") for encoding in ("utf-32", "utf-32-be", "utf-32-le")),
         (b"PK\x03\x04....", "ZIP"),

@@ -477,8 +477,9 @@ def test_where_s3_is_busy_the_file_is_read_later() -> None:
     world = World()
     world.files.put(NOON, [2])
     world.files.fails = Busy("file_not_read", "S3 did not answer")
-    with pytest.raises(Busy):
-        world.look()
+    for _ in range(5):
+        with pytest.raises(Busy):
+            world.look()
     world.files.fails = None
     world.look()
     assert [one.state for one in world.imports()] == [ImportState.DONE]
@@ -513,3 +514,20 @@ def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read(
     world.follow_waits()
     assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
     assert world.members() == {1}
+
+
+def test_a_file_that_ends_the_function_three_times_is_refused() -> None:
+    class Killed(BaseException):
+        pass
+
+    world = World()
+    world.files.put(NOON, [2])
+    world.files.fails = Killed()
+    for _ in range(3):
+        assert [one for one in world.imports() if one.ended_at] == []
+        with pytest.raises(Killed):
+            world.look()
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.counts) == (ImportState.REFUSED, {})
+    assert "begun 3 times and never ended" in (one.reason or "")

@@ -25,6 +25,7 @@ _FOREIGN = (
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook; save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook; save it as CSV"),
     (b"\x28\xb5\x2f\xfd", "is compressed by Zstandard; gzip is read"),
+    (b"BZh91AY&SY", "is compressed by bzip2; gzip is read"),
     (b"\xff\x06\x00\x00sNaPpY", "is compressed by Snappy; gzip is read"),
     (b"Obj\x01", "is an Avro file; CSV, NDJSON and Parquet are read"),
     (b"-----BEGIN PGP", "is encrypted by PGP; it has to come in the clear"),

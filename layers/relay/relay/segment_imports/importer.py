@@ -73,6 +73,10 @@ FUTURE: Final = "its time is in the future"
 GONE: Final = "who is present is not known any more: import it again with a later time"
 
 
+MOST_TRIES: Final = 3
+"""How often reading a file may end its invocation."""
+
+NEVER_READ: Final = f"reading it was begun {MOST_TRIES} times and never ended: it may take more memory than there is"
 DEFECT: Final = "our code met a defect while it read the file"
 
 
@@ -231,8 +235,12 @@ class Importer:
     def _check(self, one: SegmentImport, seconds_left: Callable[[], float]) -> SegmentImport | None:
         """Read all parts to their ends; return the import as it goes on, None when it does not.
 
-        This has no cursor: what cannot be read within one invocation is refused.
+        This has no cursor: what cannot be read within one invocation is refused, and so is what ended several of them.
         """
+        begun = self._tried(one)
+        if begun is None:
+            return None
+        one = begun
         counts: Counter[str] = Counter()
         end = seconds_left() - LONGEST_READING
         faults: list[RowFault] = []
@@ -253,7 +261,10 @@ class Importer:
                 if counts["rows"] % self._page == 0:
                     watch()
         except Exception as error:
-            if (why := self._why_unreadable(one, error)) is None:
+            why = self._why_unreadable(one, error)
+            one = replace(one, counts={})
+            if why is None:
+                segment_imports.save(self._database, one, self._clock.now())
                 raise
             self._end(one, ImportState.REFUSED, why)
             return None
@@ -262,6 +273,14 @@ class Importer:
             self._end(one, ImportState.REFUSED, "no row could be read" if counts["rows"] else "it is empty")
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
+
+    def _tried(self, one: SegmentImport) -> SegmentImport | None:
+        """Note that reading begins; None where it may not, or somebody else has begun with it."""
+        tries = one.counts.get("tries", 0) + 1
+        if tries > MOST_TRIES:
+            self._end(replace(one, counts={}), ImportState.REFUSED, NEVER_READ)
+            return None
+        return segment_imports.save(self._database, replace(one, counts={"tries": tries}), self._clock.now())
 
     def _why_unreadable(self, one: SegmentImport, error: Exception) -> str | None:
         """Return why a file is refused after an error; None where it may be read another time."""
