@@ -4,7 +4,6 @@ Only who has the turn of a segment writes for its imports. The turn ends with th
 waited out. So a newer set never meets writes of an older one.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +30,7 @@ from relay.routing.router import Outlines
 from relay.segment_imports import reading
 from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
+from relay.segment_imports.known_sets import among_known, digest, newest_first
 from relay.segment_imports.leaving import Leavers
 from relay.segment_imports.repeated import without_overruled
 from relay.stores import breakers, closed_sets, segment_imports, waits
@@ -142,7 +142,7 @@ class Importer:
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         newer: SegmentImport | None = None
-        for given in _newest_first(sets):
+        for given in newest_first(sets):
             one = self._begin(segment, given, seconds_left, newer=newer)
             self._go_on(one, seconds_left)
             if newer is None:
@@ -169,14 +169,14 @@ class Importer:
         """
         now = self._clock.now()
         closed_set = None if closed is None else closed.id
-        import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
+        import_id = f"{given.at:%Y%m%dT%H%M%S}-{digest(segment, given, closed_set)}"
         first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
         counts = {} if closed is None else {"broken": closed.broken}
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
         refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
-        one, part_of = self._among_known(one, given)
+        one, part_of = among_known(self._database, one, given)
         if why := part_of or self._passed(one, newer):
             one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
         elif refused is not None:
@@ -188,21 +188,6 @@ class Importer:
             self._show(one)
         found = segment_imports.load(self._database, import_id)
         return one if found is None else found
-
-    def _among_known(self, one: SegmentImport, given: FileSet) -> tuple[SegmentImport, str | None]:
-        """Return an import as it is beside the known ones of its segment, and why it is of no use, None where it is.
-
-        What is left of a set, after some of it was deleted or replaced, is no set. A set that holds all of an earlier
-        one, and more, counts as newer by a little: that one was imported by halves, and whom it took out is to enter.
-        """
-        mine = {(part.key, part.etag) for part in given.parts}
-        written = given.at if given.written is None else given.written
-        for known, objects in segment_imports.objects(self._database, one.segment) if mine else ():
-            if mine <= objects and written <= known.begun_at:
-                return one, f"all of it is part of the set of import {known.id}"
-            if objects and objects < mine and known.state is not ImportState.REFUSED and known.at >= one.at:
-                one = replace(one, at=known.at + timedelta(microseconds=1))
-        return one, None
 
     def _passed(self, one: SegmentImport, newer: SegmentImport | None) -> str | None:
         """Return why a set is of no use any more, None where it is."""
@@ -482,15 +467,6 @@ class Importer:
             is_of_source = any(segment.startswith(source + slash) for segment in outline.segments)
             if outline.active and (one.segment in outline.segments or (is_revised and is_of_source)):
                 breakers.request_resync(self._database, outline.connection, outline.name)
-
-
-def _newest_first(sets: Sequence[FileSet]) -> list[FileSet]:
-    return sorted((one for one in sets if one.due is None), key=lambda one: one.at, reverse=True)
-
-
-def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
-    text = repr((segment, closed_set, [tuple(part) for part in given.parts]))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
 
 
 def _passed_by(other: str, *, is_same_time: bool) -> str:
