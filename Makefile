@@ -68,7 +68,7 @@ bench-activecampaign: .venv/installed ## measure a full export (PROFILES=10000 T
 bench-gainsight-px: .venv/installed ## measure streamed membership changes (PROFILES=10000 TIME_SCALE=1 JSON=)
 	@$(BENCHMARK)
 
-.PHONY: bench-ingest bench-route bench-segment-file bench-database bench-pace
+.PHONY: bench-ingest bench-route bench-segment-file bench-database bench-pace bench-rejected
 bench-ingest: .venv/installed ## measure how soon a webhook is answered (JSON=)
 	@$(BENCHMARK)
 
@@ -82,6 +82,9 @@ bench-database: .venv/installed ## measure what an item costs on its way to Dyna
 	@$(BENCHMARK)
 
 bench-pace: .venv/installed ## measure how far a vendor's calls a second are used, and what pacing costs (JSON=)
+	@$(BENCHMARK)
+
+bench-rejected: .venv/installed ## measure how long it takes to list who was rejected (PROFILES=10000 JSON=)
 	@$(BENCHMARK)
 
 up: setup ## start the stack, the sandboxes and something to try here, and leave them running

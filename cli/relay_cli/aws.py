@@ -7,11 +7,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 from relay_cli import __version__
 from relay_cli.door import Posted, QueueMessage, Schedule
 from relay_cli.failures import AwsRefused, BeingDeleted, Failure
+from relay_cli.refusals import BeingDeletedError, NotThereError, UnknownOperationError, raise_refusal, raise_trouble
 from relay_cli.stacks import Stack
 
 _LOCAL_KEY = "test"
@@ -21,7 +22,11 @@ _ANSWER_SECONDS = 130
 _POST_SECONDS = 30
 _HIDDEN_SECONDS = 2
 """How long a message of a dead-letter queue is hidden from others after it was looked at."""
+_WAIT_SECONDS = 1
+"""How long a look into a queue waits for messages to show themselves."""
 _MOVED_AT_ONCE = 10
+_FIRST_ID = "first_message_id"
+"""The stack's attribute of a message that it has written again."""
 _KEPT_OF_SCHEDULES = (
     "Description",
     "FlexibleTimeWindow",
@@ -32,12 +37,6 @@ _KEPT_OF_SCHEDULES = (
 )
 _PAST = datetime.min.replace(tzinfo=UTC)
 _LOOK_EVERY = 1.0
-
-_SIGN_IN = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException"})
-_MISSING = frozenset(
-    {"ResourceNotFoundException", "ParameterNotFound", "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
-)
-_UNKNOWN_TO_THE_EMULATOR = frozenset({"InvalidAction", "UnknownOperationException", "UnsupportedOperation"})
 
 
 class Aws:
@@ -76,7 +75,7 @@ class Aws:
         name = f"{self.prefix}-{function}"
         try:
             answer = self._call("lambda", "invoke", FunctionName=name, Payload=json.dumps(question).encode())
-        except _NotThereError:
+        except NotThereError:
             raise Failure(
                 f"There is no function {name}.",
                 f"The stack {self._stack.name} is another version, or lies in another region.",
@@ -111,9 +110,9 @@ class Aws:
         """See `Door.secret`."""
         try:
             answer = self._call("secretsmanager", "get_secret_value", SecretId=f"{self.prefix}/{kind}/{name}")
-        except _NotThereError:
+        except NotThereError:
             return None
-        except _BeingDeletedError:
+        except BeingDeletedError:
             raise self._being_deleted(kind, name) from None
         try:
             fields = json.loads(answer["SecretString"].strip("\ufeff \n"))
@@ -135,7 +134,7 @@ class Aws:
                 self._call("secretsmanager", "create_secret", Name=full, SecretString=text)
             else:
                 self._call("secretsmanager", "put_secret_value", SecretId=full, SecretString=text)
-        except _BeingDeletedError:
+        except BeingDeletedError:
             raise self._being_deleted(kind, name) from None
 
     def delete_secret(self, kind: str, name: str) -> None:
@@ -146,7 +145,7 @@ class Aws:
         """See `Door.restore_secret`."""
         try:
             self._call("secretsmanager", "restore_secret", SecretId=f"{self.prefix}/{kind}/{name}")
-        except _NotThereError:
+        except NotThereError:
             raise Failure(
                 f"There is no secret {self.prefix}/{kind}/{name} (any more).", "", f"relay {kind} list"
             ) from None
@@ -181,7 +180,7 @@ class Aws:
         """See `Door.export`."""
         try:
             answer = self._call("ssm", "get_parameter", Name=self._parameter(key), WithDecryption=True)
-        except _NotThereError:
+        except NotThereError:
             return None
         return str(answer["Parameter"]["Value"])
 
@@ -202,7 +201,7 @@ class Aws:
         """See `Door.schedule`."""
         try:
             found = self._call("scheduler", "get_schedule", Name=_schedule_name(key), GroupName=self.prefix)
-        except _NotThereError:
+        except NotThereError:
             return None
         return Schedule(
             found["Name"],
@@ -228,7 +227,7 @@ class Aws:
         when = {"ScheduleExpression": expression, "ScheduleExpressionTimezone": timezone}
         try:
             found = self._call("scheduler", "get_schedule", **place)
-        except _NotThereError:
+        except NotThereError:
             self._call("scheduler", "create_schedule", **place, **when, **self._new_schedule(key))
             return
         # An update replaces the whole.
@@ -270,7 +269,7 @@ class Aws:
         url, found = self._queue(queue), dict[str, QueueMessage]()
         while len(found) < most:
             # Waiting, SQS asks all of its servers.
-            received = self._receive(url, hidden=_HIDDEN_SECONDS, waits=1)
+            received = self._receive(url, hidden=_HIDDEN_SECONDS, waits=_WAIT_SECONDS)
             fresh = [one for one in received if one["MessageId"] not in found]
             if not fresh:
                 break
@@ -289,7 +288,7 @@ class Aws:
         ]
         try:
             self._call("sqs", "start_message_move_task", SourceArn=arn)
-        except _UnknownOperationError:
+        except UnknownOperationError:
             yield from self._moved(source, self._queue(queue))
             return
         while True:
@@ -364,7 +363,7 @@ class Aws:
             VisibilityTimeout=hidden,
             WaitTimeSeconds=waits,
             AttributeNames=["All"],
-            **({"MessageAttributeNames": ["All"]} if bodies else {}),
+            MessageAttributeNames=["All"] if bodies else [_FIRST_ID],
         )
         found: Sequence[Mapping[str, Any]] = answer.get("Messages", [])
         return found
@@ -372,7 +371,7 @@ class Aws:
     def _queue(self, queue: str) -> str:
         try:
             return str(self._call("sqs", "get_queue_url", QueueName=f"{self.prefix}-{queue}")["QueueUrl"])
-        except _NotThereError:
+        except NotThereError:
             raise Failure(f"There is no queue {self.prefix}-{queue}.", "", "relay queues list") from None
 
     def _parameter(self, key: str) -> str:
@@ -382,7 +381,7 @@ class Aws:
         if self._outputs is None:
             try:
                 (described,) = self._call("cloudformation", "describe_stacks", StackName=self._stack.name)["Stacks"]
-            except _NotThereError:
+            except NotThereError:
                 raise Failure(
                     f"There is no stack {self._stack.name}.",
                     "It has another name, or lies in another region or account.",
@@ -399,9 +398,9 @@ class Aws:
         try:
             answer = getattr(self._client(service), operation)(**request)
         except ClientError as error:
-            _raise_refusal(service, operation, error)
+            raise_refusal(service, operation, error)
         except BotoCoreError as error:
-            _raise_trouble(error)
+            raise_trouble(error)
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         self._time = None if date is None else parsedate_to_datetime(date)
         return answer
@@ -437,56 +436,9 @@ class Aws:
             try:
                 return make(service)
             except BotoCoreError as error:
-                _raise_trouble(error)
+                raise_trouble(error)
 
         return translated
-
-
-class _NotThereError(Exception):
-    """What was named is not there."""
-
-
-class _BeingDeletedError(Exception):
-    """A secret waits for its deletion."""
-
-
-class _UnknownOperationError(Exception):
-    """The emulator does not know an operation."""
-
-
-def _raise_refusal(service: str, operation: str, error: Any) -> NoReturn:
-    """Raise what an error of AWS means. Its text names resources and rights, never what a request holds."""
-    described = error.response.get("Error", {})
-    code, text = str(described.get("Code", "unknown")), str(described.get("Message", ""))
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    action = f"{service}:{''.join(map(str.capitalize, operation.split('_')))}"
-    if code in _MISSING or (code == "ValidationError" and "does not exist" in text):
-        raise _NotThereError from None
-    # Its texts differ: "marked for deletion", "marked deleted", "already scheduled for deletion".
-    if code == "InvalidRequestException" and "delet" in text:
-        raise _BeingDeletedError from None
-    if code in _UNKNOWN_TO_THE_EMULATOR:
-        raise _UnknownOperationError from None
-    if code in _SIGN_IN:
-        raise AwsRefused(
-            "AWS does not know you (any more).", f"{action}: {code}", "aws sso login, or renew the credentials"
-        ) from None
-    if code.startswith(("AccessDenied", "NotAuthorized", "UnauthorizedOperation")) or status == 403:
-        raise AwsRefused("AWS does not let you do this.", f"{action}: {text or code}", "ask for this right") from None
-    raise Failure(f"AWS refused {action}.", f"{code}: {text}") from None
-
-
-def _raise_trouble(error: Exception) -> NoReturn:
-    name = type(error).__name__
-    if name in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
-        raise AwsRefused("There are no AWS credentials.", str(error), "aws configure, or --profile NAME") from None
-    if name in ("ProfileNotFound", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "TokenRetrievalError", "SSOError"):
-        raise AwsRefused(
-            "The AWS profile cannot be used.", str(error), "aws configure list-profiles, aws sso login"
-        ) from None
-    if name == "NoRegionError":
-        raise AwsRefused("No AWS region is named.", str(error), "--region REGION, or AWS_REGION") from None
-    raise Failure("AWS does not answer.", str(error), "relay check, when the network is back") from None
 
 
 def _schedule_name(key: str) -> str:
@@ -500,4 +452,5 @@ def _message(received: Mapping[str, Any]) -> QueueMessage:
         id=received["MessageId"],
         sent_at=None if sent is None else datetime.fromtimestamp(int(sent) / 1000, UTC),
         received=int(attributes.get("ApproximateReceiveCount", 0)),
+        first_id=received.get("MessageAttributes", {}).get(_FIRST_ID, {}).get("StringValue"),
     )

@@ -33,6 +33,8 @@ class QueueMessage:
     id: str
     sent_at: datetime | None
     received: int
+    first_id: str | None = None
+    """The id that it had before it was written again without a forgotten person."""
 
 
 class Door(Protocol):

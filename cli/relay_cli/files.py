@@ -29,15 +29,20 @@ class LocalFile:
 def found(folder: Path, names: Sequence[str]) -> list[LocalFile]:
     """Return files by their names; of a folder those that lie in it, in the order of their names.
 
-    Raises UsageFailure for one that there is not.
+    Of a folder those are left out whose names begin with a dot. Raises UsageFailure for a file that there is not, and
+    for a folder with folders in it: what lies there would be left out without a word.
     """
     return [one for name in names for one in _found(folder / name, name)]
 
 
 def _found(path: Path, name: str) -> Iterator[LocalFile]:
     try:
-        inside = sorted(one for one in path.iterdir() if one.is_file()) if path.is_dir() else [path]
+        inside = [one for one in sorted(path.iterdir()) if one.name[0] != "."] if path.is_dir() else [path]
         for one in inside:
+            if one.is_dir() and one.name[0] != "_":
+                raise UsageFailure(f"{name} has a folder {one.name} in it.", "All files must lie in one folder.")
+            if one.is_dir():
+                continue
             status = one.stat()
             yield LocalFile(one.name, one, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
     except OSError as error:

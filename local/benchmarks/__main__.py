@@ -15,7 +15,7 @@ from local.benchmarks.report import Report
 from local.processes import LocalStackError
 from local.screen import Screen
 
-_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "segment-file", "database", "pace")
+_KINDS = ("activecampaign", "gainsight-px", "ingest", "route", "segment-file", "database", "pace", "rejected")
 
 
 def main(arguments: Sequence[str]) -> int:

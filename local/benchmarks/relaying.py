@@ -22,6 +22,7 @@ from local.benchmarks.progress import EVERY_SECONDS, Progress
 from local.benchmarks.queues import BATCH, Queues
 from local.benchmarks.worker import CHECKS, DONE, HIDDEN, SENT, Setting, Used, stack_of, work
 from relay import aws as clients
+from relay.aws.clients import QueueClient
 from relay.destinations import registry
 from relay.domain import ledger
 from relay.domain.exports import Connection, Export
@@ -117,7 +118,7 @@ class Relay:
 
     def run(self, cause: str, progress: Progress) -> Run:
         """Do a full run and return its record."""
-        sqs = cast("clients.QueueClient", _Sqs(clients.sqs(self._setting.environment), self.queues))
+        sqs = cast("QueueClient", _Sqs(clients.sqs(self._setting.environment), self.queues))
         begun = stack_of(self._setting, sqs).starter.start(self.export, cause)
         if begun is None or begun.state is not RunState.RUNNING:
             raise BenchmarkError(f"the run did not start: {begun and begun.reason}")
@@ -219,7 +220,7 @@ class Relay:
 class _Sqs:
     """A client of SQS for whoever starts runs: it calls it, and puts the messages where they wait."""
 
-    def __init__(self, client: clients.QueueClient, queues: Queues) -> None:
+    def __init__(self, client: QueueClient, queues: Queues) -> None:
         self._client = client
         self._queues = queues
 

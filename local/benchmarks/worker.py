@@ -20,6 +20,7 @@ from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.memory import peak_memory_mb
 from local.benchmarks.traffic import Traffic, metered
 from relay import aws, names
+from relay.aws.clients import QueueClient
 from relay.clock import Clock
 from relay.destinations.contract import Caller
 from relay.domain.exports import Connection, Export
@@ -118,7 +119,7 @@ class Used:
         self.peak_memory_mb = max(self.peak_memory_mb, other.peak_memory_mb)
 
 
-def stack_of(setting: Setting, sqs: aws.QueueClient) -> Stack:
+def stack_of(setting: Setting, sqs: QueueClient) -> Stack:
     """Return the parts of one function."""
     stack = Stack(setting.environment)
     stack.clock, stack.settings = setting.clock, cast("Settings", OneExport(setting.connection, setting.export))
@@ -137,7 +138,7 @@ def work(pipe: Pipe, function: str, setting: Setting) -> None:
     log, cpu = Log(), CpuMeter()
     # Metrics are printed.
     with redirect_stdout(log):
-        stack = stack_of(setting, cast("aws.QueueClient", _Sqs(aws.sqs(setting.environment), pipe, cpu)))
+        stack = stack_of(setting, cast("QueueClient", _Sqs(aws.sqs(setting.environment), pipe, cpu)))
         stack.observe = Observability(log)
         _time(stack, cpu)
         handle = _handler(function, stack)
@@ -193,7 +194,7 @@ def _used(cpu: CpuMeter, clock: FastClock, log: Log, traffic: Traffic) -> Used:
 class _Sqs:
     """A client of SQS that calls it, and then says what it was asked for."""
 
-    def __init__(self, client: aws.QueueClient, pipe: Pipe, cpu: CpuMeter) -> None:
+    def __init__(self, client: QueueClient, pipe: Pipe, cpu: CpuMeter) -> None:
         self._client = client
         self._pipe = pipe
         self._cpu = cpu

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from relay.aws import SecretsReader
+from relay.aws.clients import SecretsReader
 from relay.destinations.contract import Destination
 from relay.domain.exports import Connection
 from relay.domain.problems import Busy, SettingsProblem

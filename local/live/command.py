@@ -12,7 +12,7 @@ from local.live import access, activecampaign, gainsight_px
 from local.live.access import CannotRunError
 from local.live.live_account import open_account
 from local.live.report import Report
-from relay.aws import SecretsReader
+from relay.aws.clients import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.destinations import registry
 

@@ -43,7 +43,8 @@ class FakeAws:
         if FunctionName in self.gone:
             raise refusal("ResourceNotFoundException")
         version = self.libraries.get(FunctionName, 7)
-        return {"Layers": [{"Arn": f"arn:aws:lambda:eu-west-1:1:layer:relay:{version}"}]}
+        own = [f"bench-relay:{version}", *(["bench-parquet:3"] if FunctionName.endswith("importsegment") else [])]
+        return {"Layers": [{"Arn": f"arn:aws:lambda:eu-west-1:1:layer:{layer}"} for layer in own]}
 
     def get_metric_data(
         self,

@@ -45,6 +45,9 @@ class MemoryFiles:
         self.unreadable: set[str] = set()
         self.refused: dict[str, str] = {}
         self.empty_allowed = False
+        self.empty_lines: Callable[[], None] = lambda: None
+        """Is called as a part begins with many lines without anything."""
+        self.fails: BaseException | None = None
 
     def put(self, at: datetime, rows: Sequence[object], segment: str = SEGMENT, *, due: datetime | None = None) -> None:
         key = f"{segment}/{at:%H%M%S}-{len(self.contents)}.csv"
@@ -55,8 +58,15 @@ class MemoryFiles:
         found = self.found.get(segment, [])
         return [one._replace(refused=self.refused.get(one.parts[0].key)) for one in found]
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
         for part in parts:
+            if watch is not None:
+                self.empty_lines()
+                watch()
+            if self.fails is not None:
+                raise self.fails
             for line, row in enumerate(self.contents[part.key], 1):
                 if isinstance(row, str):
                     yield RowFault(part.key, line, row)

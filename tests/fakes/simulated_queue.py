@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -106,6 +106,21 @@ class SimQueue:
             if message.id in failed or (not self.fifo and self.chance.random() < 0.05):
                 continue
             self.parcels = [parcel for parcel in self.parcels if parcel.id != message.id]
+
+    def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
+        """Replace what lies in the dead-letter queue, as the queue's own `rewrite`: who dies in between repeats it."""
+        for parcel in list(self.dead):
+            body = json.loads(parcel.body)
+            new = rewritten(body)
+            if new == body:
+                continue
+            self.step(f"before rewrite {self.name}")
+            if new is not None:
+                again = replace(parcel, id=f"{self.name}-{next(self._ids)}", body=json.dumps(new))
+                self.dead.append(again)
+                self.step(f"between rewrite {self.name}")
+            self.dead.remove(parcel)
+        return True
 
     def retry_later(self, receipt_handle: str, seconds: float) -> None:
         for parcel in self.parcels:

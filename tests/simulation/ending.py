@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from relay.domain.exports import Export
 from relay.domain.identity import OUT, lapse, wanted_content
+from relay.domain.profiles import Profile
 from relay.domain.runs import RunState
 from relay.stores import assignments, runs
 from relay.stores.database import Table
@@ -72,6 +73,8 @@ def check_forgotten(world: World) -> None:
         for segment, held in profile.memberships.items():
             news = [one for one in told if one[0] & ids and one[1] == segment and min(one[2], one[3]) > bound]
             promise(held.at in {at for _, _, at, _ in news}, f"{profile.id} is back at {segment} by an older change")
+        if profile.forgotten.at_destinations:
+            _check_deleted_first(world, profile, bound)
         if not profile.is_tombstone:
             continue
         for table in (Table.ASSIGNMENTS, Table.SEGMENTS):
@@ -85,11 +88,23 @@ def check_forgotten(world: World) -> None:
             )
 
 
+def _check_deleted_first(world: World, profile: Profile, forgotten_at: datetime) -> None:
+    """Whoever came back before the deletion at the destinations is assigned nothing of before."""
+    promise(not world.watch.is_deleted_first(profile), f"{profile.id} came back and waits for its deletion for ever")
+    if profile.joined:
+        # Another profile that turned out to be the same person later may have been assigned since before.
+        return
+    for key, item in world.database.of_table(Table.ASSIGNMENTS):
+        since = assignments.of_item(item).assignment.since
+        is_of_before = key.sk == profile.id and since is not None and since <= forgotten_at
+        promise(not is_of_before, f"{profile.id} was to be deleted, and has {key.pk} of before")
+
+
 def wanted(world: World, export: Export) -> dict[Place, dict[str, oracle.Values]]:
     """Return who wants what of an export, by place and profile."""
     kind = world.destinations[export.connection].kind
     found: dict[Place, dict[str, oracle.Values]] = {}
-    for profile in live(world.watch.profiles.values()):
+    for profile in world.watch.as_they_stand():
         for place, values in oracle.wanted_by(kind, export, profile).places.items():
             found.setdefault(place, {})[profile.id] = values
     return found
@@ -211,7 +226,7 @@ def _expected(world: World, export: Export) -> Counter[str]:
     expected = Counter(
         dict.fromkeys(("selected", "delivered", "unchanged", "rejected", "duplicate", "leaving", "kept"), 0)
     )
-    for profile in live(world.watch.profiles.values()):
+    for profile in world.watch.as_they_stand():
         pairs = world.watch.assigned.get(export.key, {}).get(profile.id, frozenset())
         wants = oracle.wanted_by(destination.kind, export, profile)
         left = {place for place in pairs if place[0] in owned and tuple(place) not in wants.places}

@@ -87,7 +87,9 @@ class SimFiles:
         complete = [one for one in there if one.due is None]
         return [*(one for one in there if one.due is not None), *sorted(complete, key=lambda one: one.at)[-1:]]
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
         for part in parts:
             self._world.step("before part")
             held = self.objects.get(part.key)

@@ -16,6 +16,7 @@ from tests.simulation.flawed_world import FlawedWorld
 from tests.simulation.importing_world import ImportingWorld
 from tests.simulation.promises import BrokenPromise, promise
 from tests.simulation.races import missing
+from tests.simulation.watch import live
 from tests.simulation.wider_world import WiderWorld
 from tests.simulation.world import World
 
@@ -72,6 +73,7 @@ def _play(world: World, actions: int) -> None:
         if export.stream:
             ending.check_converged(world, export, strict=False)
     world.edit_at_rest()
+    came_back = any(map(world.watch.is_deleted_first, live(world.watch.profiles.values())))
     world.pass_time(timedelta(hours=25).total_seconds())
     world.full_runs()
     if ending.has_passed_refusals(world) or ending.has_just_taken_over(world):
@@ -81,6 +83,10 @@ def _play(world: World, actions: int) -> None:
         world.full_runs()
     world.has_run = True
     world.come_to_rest()
+    if came_back:
+        # They were deleted at the destinations first, so exports that do not stream take them in with the next run.
+        world.pass_time(timedelta(minutes=1).total_seconds())
+        world.full_runs()
     ending.check_forgotten(world)
     for export in world.console.exports.values():
         ending.check_converged(world, export, strict=True)

@@ -52,6 +52,7 @@ class Process:
         stack.keyed = world.keyed
         stack.destinations = world.destinations.__getitem__
         stack.queue_of, stack.checks, stack.changes = world.queues.__getitem__, world.checks, world.changes
+        stack.dead_changes = world.changes
         stack.caller = self._caller
         stack.new_id = lambda size: world.new_id()
         stack.room = Room(values=1_900, most=2_300)

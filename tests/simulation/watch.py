@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from relay.domain import moments
 from relay.domain.assignment import Pair
 from relay.domain.exports import Export
 from relay.domain.identity import CLOCK_MARGIN, OUT, UNKNOWN, Record, Wanted, blank
@@ -159,10 +160,27 @@ class Watch:
         export = None if owner is None else self.world.console.exports.get(f"{connection}/{owner[0]}")
         if export is None or self.world.is_flawed:
             return
-        for profile in self.profiles.values():
-            if isinstance(profile, Profile) and self._has_asked(key, profile, record, export):
+        for profile in self.as_they_stand():
+            if self._has_asked(key, profile, record, export):
                 wants = oracle.wanted_by(self.world.destinations[connection].kind, export, profile)
                 promise(place not in wants.places, f"{place} is taken out while {profile.id} wants it: {record}")
+
+    def as_they_stand(self) -> Iterator[Profile]:
+        """Yield the profiles; whoever is deleted at the destinations first stands there for nothing else till then."""
+        for profile in live(self.profiles.values()):
+            yield profile.as_tombstone if self.is_deleted_first(profile) else profile
+
+    def is_deleted_first(self, profile: Profile) -> bool:
+        """Return whether somebody came back before the deletion that was asked for has ended."""
+        forgotten = profile.forgotten
+        if profile.is_tombstone or forgotten is None or not forgotten.at_destinations:
+            return False
+        at = moments.text(forgotten.at)
+        records = (
+            self.world.database.peek(Key(Table.CONTROL, f"forgetting#{one}", at))
+            for one in (profile.id, *profile.joined)
+        )
+        return not any(record is not None and "ended_at" in record for record in records)
 
     def _has_asked(self, key: str, profile: Profile, record: Record, export: Export) -> bool:
         if self.asked.get((key, profile.id)) == (export.version, profile.version):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -30,7 +31,7 @@ from relay.domain.problems import Busy, Problem
 from relay.domain.profiles import Alias
 from relay.domain.runs import RunState
 from relay.queues import Message, Received
-from relay.stores import identities, outstanding, runs
+from relay.stores import breakers, identities, outstanding, runs
 from relay.stores.database import Key, Table, Write
 from relay.workers.consumer import ENOUGH_TIME
 from tests.fakes.memory_database import Trouble
@@ -158,6 +159,7 @@ class World:
         self._keys: dict[tuple[str, str, str], str] = {}
         self._digests: dict[str, str] = {}
         self._ids = (f"{number:06x}" for number in itertools.count(1))
+        self._tokens = itertools.count(1)
         self.console = Console(lambda: self.time)
         self.destinations = {kind.value: self._destination(kind) for kind in Kind}
         self.queues = {name: self._queue(name, fifo=True) for name in self.destinations}
@@ -617,7 +619,12 @@ class World:
     @contextmanager
     def under_way(self) -> Iterator[None]:
         """Surround the whole schedule."""
-        with patch.object(domain_runs, "BUCKETS", BUCKETS), buggified(self.chance, self.happens):
+        tokens = SimpleNamespace(token_hex=lambda _: f"token-{next(self._tokens)}")
+        with (
+            patch.object(domain_runs, "BUCKETS", BUCKETS),
+            patch.object(breakers, "secrets", tokens),
+            buggified(self.chance, self.happens),
+        ):
             yield
 
     def happens(self, point: str) -> None:

@@ -295,3 +295,20 @@ def test_a_body_that_api_gateway_hands_on_is_answered_whatever_it_is(
     assert (answer["statusCode"], queued) == (status, [])
     assert said in json.loads(answer["body"])["detail"]
     assert "Traceback" not in answer["body"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"headers": None, "multiValueHeaders": None}, 401),
+        ({"headers": {"Authorization": None}, "multiValueHeaders": {"Authorization": None}}, 401),
+        ({"headers": {}, "multiValueHeaders": {"authorization": ["Bearer", f"Bearer {SECRET}"]}}, 202),
+        ({"headers": {}, "multiValueHeaders": {"AUTHORIZATION": [f"bearer  {SECRET} "], "content-type": []}}, 202),
+        ({"headers": {"Authorization": "Bearer \ud800"}}, 401),
+        ({"headers": {"Authorization": "Bearer " + "x" * 100_000}}, 401),
+    ],
+)
+def test_headers_are_read_however_they_come(endpoint: Endpoint, headers: dict[str, Any], status: int) -> None:
+    body = json.dumps({"changes": [{"identities": {"crm": "1"}, "attributes": {"a": 1}}]})
+    answer, _ = endpoint.handed({"body": body, **headers}, "relay-json")
+    assert answer["statusCode"] == status

@@ -15,7 +15,18 @@ import pytest
 
 from functions.ingest.app import handler as ingest_handler
 from local.benchmarks import __main__ as benchmarks
-from local.benchmarks import activecampaign, cpu, gainsight_px, ingest, pace, prices, relaying, webhooks, worker
+from local.benchmarks import (
+    activecampaign,
+    cpu,
+    gainsight_px,
+    ingest,
+    pace,
+    prices,
+    rejected,
+    relaying,
+    webhooks,
+    worker,
+)
 from local.benchmarks.apart import EndedEarlyError, apart
 from local.benchmarks.fast_clock import FastClock
 from local.benchmarks.population import Population, Trouble, leave, move, store
@@ -461,3 +472,8 @@ def test_a_small_run_of_the_pace_measures_every_case() -> None:
         assert report.value(f"calls_per_second.{case}") > 0
         assert report.value(f"most_in_a_second.{case}") >= min(processes * at_once, 4)
         assert report.value(f"database_calls_per_call.{case}") >= 0
+
+
+def test_everybody_who_was_rejected_is_listed_in_pages() -> None:
+    figures = {one.name: one for one in rejected.benchmark(None, 60).figures}
+    assert (figures["rejected"].value, figures["complete"].value, figures["pages"].value) == (12, 1, 1)

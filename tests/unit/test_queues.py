@@ -168,8 +168,35 @@ def test_a_queue_is_looked_through_and_its_messages_are_changed_or_dropped() -> 
     client.waiting = [both, alone, other, odd]
     assert queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))
     assert client.bodies == [{"people": ["bob"]}]
+    assert first_ids(client) == [f"id of {both}"]
     assert client.deleted == [both, alone]
     assert client.hidden == [(f"handle of {other}", 0), (f"handle of {odd}", 0)]
+
+
+def first_ids(client: FakeQueueClient) -> list[str]:
+    return [entry["MessageAttributes"]["first_message_id"]["StringValue"] for entry in client.sent]
+
+
+def test_a_message_that_is_changed_once_more_keeps_its_first_id() -> None:
+    client, clock = FakeQueueClient(), FakeClock()
+    client.waiting = ['{"people": ["ann", "bob"]}']
+    client.first_ids = {client.waiting[0]: "m-0"}
+    assert queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))
+    assert first_ids(client) == ["m-0"]
+
+
+def test_a_queue_of_which_somebody_else_hides_messages_was_not_seen_to_the_end() -> None:
+    client, clock = FakeQueueClient(), FakeClock()
+    client.waiting, client.hidden_by_others = ['{"people": ["bob"]}'], 1
+    assert not queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))
+    assert client.hidden == [('handle of {"people": ["bob"]}', 0)]
+
+
+def test_messages_that_stay_are_shown_again_ten_at_a_time_and_a_refusal_harms_nothing() -> None:
+    client, clock = FakeQueueClient(script=[()] * 12 + [refusal("Throttling")]), FakeClock()
+    client.waiting = [f'{{"people": ["bob {number}"]}}' for number in range(23)]
+    assert queue(client, clock=clock).rewrite(_without_ann, clock.now() + timedelta(seconds=1))
+    assert len(client.hidden) == 12
 
 
 def test_a_queue_that_takes_too_long_was_not_seen_to_the_end() -> None:

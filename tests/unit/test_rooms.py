@@ -19,6 +19,7 @@ TOP_DOWN = (
     "wiring_operators",
     "wiring_people",
     "wiring",
+    "wiring_doors",
     "workers",
     "runs",
     "segment_imports",

@@ -34,7 +34,9 @@ RUNS_WITHIN: Final = 90.0
 DAY: Final = 86_400
 
 _PARQUET = b"PAR1"
+_GZIP = b"\x1f\x8b"
 _MANIFEST = "manifest"
+_MARKS: Final = frozenset({"_SUCCESS", "_metadata", "_common_metadata", "model.json"})
 
 
 def import_(
@@ -106,6 +108,10 @@ class _Upload:
             raise UsageFailure(f"Two files are called {twice}.", "", "give one of them another name")
         given = _read(manifests[0]) if manifests else {}
         parts = _named(given, files) if manifests else [one for one in files if not _is_mark(one.name)]
+        hidden = next((one.name for one in parts if one.name[0] in "._"), None)
+        if hidden is not None:
+            why = "Below segments/, what begins with a dot or an underscore is no data."
+            raise UsageFailure(f"{hidden} would be left out.", why, "give it another name")
         if not parts:
             raise UsageFailure("There is no file to import.", "", "relay segments import crm/vip vip.csv")
         written = min([now, *(one.modified for one in parts)])
@@ -128,7 +134,8 @@ def _is_manifest(name: str) -> bool:
 
 
 def _is_mark(name: str) -> bool:
-    return name.startswith((".", "_")) or name == "model.json" or name.endswith(".crc")
+    """Return whether a name is that of what Spark, Databricks and Customer Insights write beside the parts."""
+    return name in _MARKS or name.startswith(("_started_", "_committed_")) or name.endswith(".crc")
 
 
 def _read(manifest: LocalFile) -> dict[str, Any]:
@@ -205,11 +212,13 @@ def _check(relay: Relay, segment: str, file: LocalFile) -> None:
         raise _too_large(file, MAX_FILE)
     try:
         with file.open() as raw:
-            head = raw.read(2)
+            is_packed = raw.read(2) == _GZIP
             raw.seek(0)
-            head = (gzip.GzipFile(fileobj=raw) if head == b"\x1f\x8b" else raw).read(HEAD + 1)
+            head = (gzip.GzipFile(fileobj=raw) if is_packed else raw).read(HEAD + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise Failure(f"{file.name} is damaged: its gzip stream cannot be unpacked.") from None
+    if is_packed and head.startswith(_GZIP):
+        raise Failure(f"{file.name} is packed by gzip twice.", "", "pack it once")
     if head.startswith(_PARQUET) and file.size > MAX_PARQUET:
         raise _too_large(file, MAX_PARQUET)
     found = relay.ask(

@@ -140,7 +140,7 @@ def _messages(relay: Relay, name: str) -> list[Answer]:
         return [{**one, "sent_at": None} for one in reasons.values()]
     found = []
     for one in lying:
-        reason = reasons.get(one.id, {})
+        reason = reasons.get(one.id) or reasons.get(one.first_id or "", {})
         found.append(
             {
                 "message": one.id,

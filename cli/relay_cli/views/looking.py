@@ -272,7 +272,7 @@ def _schedule(schedule: Mapping[str, Any] | None, now: datetime) -> Text:
         return Cell("no schedule", Tone.WARN)
     if schedule.get("problem"):
         return Cell(f"{schedule['name']}: {schedule['problem']}", Tone.WARN)
-    return ago(schedule["next_at"], now) if schedule.get("next_at") else str(schedule["name"])
+    return ago(schedule["next_at"], now) if schedule.get("next_at") else f"by {schedule['name']}"
 
 
 def _notes(export: Mapping[str, Any]) -> Text:

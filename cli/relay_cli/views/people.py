@@ -46,7 +46,8 @@ def _profile(profile: Mapping[str, Any], now: datetime) -> Iterator[Part]:
         facts.append(("also known as", listed(profile["aliases"])))
     if profile.get("forgotten_at"):
         facts.append(("forgotten", at(profile["forgotten_at"])))
-    facts.append(("stored", f"{at(profile.get('stored_at'))} ({ago(profile.get('stored_at'), now)})"))
+    if profile.get("stored_at"):
+        facts.append(("stored", f"{at(profile['stored_at'])} ({ago(profile['stored_at'], now)})"))
     if profile.get("request"):
         facts.append(("changed last by request", str(profile["request"])))
     for kind in ("identities", "attributes"):

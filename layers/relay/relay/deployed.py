@@ -111,14 +111,18 @@ class Deployed:
         return self._skew
 
     def libraries(self) -> dict[str, str]:
-        """Return the version of the library that each function has; what AWS does not answer for is left out."""
-        client, found = self._client("lambda"), {}
+        """Return the version of the library that each function has; what AWS does not answer for is left out.
+
+        Other layers that a function has are no matter.
+        """
+        client, found, begin = self._client("lambda"), {}, f":{names.library(self._prefix)}:"
         for name in names.functions(self._prefix, self._destinations):
             try:
                 answer = client.get_function_configuration(FunctionName=name)
             except (ClientError, BotoCoreError):
                 continue
-            found[name] = ", ".join(sorted(str(layer["Arn"]).rpartition(":")[2] for layer in answer.get("Layers", ())))
+            layers = [str(layer["Arn"]) for layer in answer.get("Layers", ())]
+            found[name] = ", ".join(layer.rpartition(":")[2] for layer in layers if begin in layer)
         return found
 
     def rates(self, sources: Sequence[str]) -> dict[str, float | None]:

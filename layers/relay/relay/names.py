@@ -82,6 +82,11 @@ def queues(prefix: str, destinations: Iterable[str]) -> list[str]:
     return [name for queue in working for name in (queue, dead_letter_queue(queue))] + [f"{prefix}-export-dlq"]
 
 
+def library(prefix: str) -> str:
+    """Return the name of the layer that every function has."""
+    return f"{prefix}-relay"
+
+
 def functions(prefix: str, destinations: Iterable[str]) -> list[str]:
     """Return the names of all functions."""
     shared = ("ingest", "route", "export", "view", "admin", "forget", "tick", "importchecks", "importsegment")

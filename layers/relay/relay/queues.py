@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import aws
-from relay.aws import QueueClient
+from relay.aws.clients import QueueClient
 from relay.clock import Clock, SystemClock
 from relay.domain import moments
 from relay.domain.problems import Busy
@@ -26,6 +26,8 @@ TRIES = 3
 FIRST_PAUSE_SECONDS = 0.1
 HIDDEN_SECONDS = 60
 """How long a message is hidden while its queue is looked through."""
+FIRST_ID = "first_message_id"
+"""The attribute of a message that was written again: the id under which the reason of its failure is recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,36 +104,53 @@ class Queue:
     def rewrite(self, rewritten: Callable[[dict[str, Any]], dict[str, Any] | None], until: datetime) -> bool:
         """Look through a queue that nobody works on, and replace each message by what `rewritten` makes of its body.
 
-        None drops it. Messages that cannot be read stay. Return whether all were seen before `until`. What is changed
-        is sent before the message is deleted: whoever dies in between leaves it twice. Raises Busy.
+        None drops it. Messages that cannot be read stay. Return whether all were seen before `until`; not when somebody
+        else hides some at the moment. What is changed is sent before the message is deleted: whoever dies in between
+        leaves it twice. SQS gives it a new id and a new age; the first id goes with it (`FIRST_ID`). Raises Busy.
         """
-        seen: dict[str, str] = {}
+        held: list[str] = []
         try:
             while self._clock.now() < until:
                 answer = self._sqs().receive_message(
                     QueueUrl=self._url,
                     MaxNumberOfMessages=MAX_ENTRIES,
+                    MessageAttributeNames=[FIRST_ID],
                     VisibilityTimeout=HIDDEN_SECONDS,
                     WaitTimeSeconds=1,
                 )
                 messages = answer.get("Messages", [])
                 if not messages:
-                    return True
+                    return self._depth() <= len(held)
                 for message in messages:
-                    handle, body = message["ReceiptHandle"], _body(message["Body"])
+                    body = _body(message["Body"])
                     new = rewritten(body) if body else body
                     if new == body:
-                        seen[message["MessageId"]] = handle
+                        held.append(message["ReceiptHandle"])
                         continue
                     if new is not None:
-                        self.send([Message(new)])
-                    self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=handle)
+                        self._send([{**self._entry(Message(new)), "MessageAttributes": _first_id(message)}])
+                    self._sqs().delete_message(QueueUrl=self._url, ReceiptHandle=message["ReceiptHandle"])
         except (ClientError, BotoCoreError) as error:
             raise Busy("queue_unavailable", type(error).__name__) from None
         finally:
-            for handle in seen.values():
-                self.retry_later(handle, 0)
+            self._show(held)
         return False
+
+    def _depth(self) -> int:
+        """Return how many messages there are, whether or not somebody hides them; SQS says it about right."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        answer = self._sqs().get_queue_attributes(QueueUrl=self._url, AttributeNames=names)
+        return sum(int(answer["Attributes"].get(name, 0)) for name in names)
+
+    def _show(self, handles: Sequence[str]) -> None:
+        """Let others see messages again. A refusal is not raised: then they come back by themselves."""
+        for start in range(0, len(handles), MAX_ENTRIES):
+            part = handles[start : start + MAX_ENTRIES]
+            entries = [{"Id": str(i), "ReceiptHandle": one, "VisibilityTimeout": 0} for i, one in enumerate(part)]
+            try:
+                self._sqs().change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
+            except (ClientError, BotoCoreError):
+                return
 
     def retry_later(self, receipt_handle: str, seconds: float) -> None:
         """Hide a received message for some more seconds (at most 12 hours since it was received).
@@ -216,6 +235,11 @@ def _received(record: Mapping[str, Any]) -> Received:
         sent_at=moments.from_milliseconds(int(attributes["SentTimestamp"])),
         queue=record.get("eventSourceARN", "").rpartition(":")[2],
     )
+
+
+def _first_id(message: Mapping[str, Any]) -> dict[str, Any]:
+    given = message.get("MessageAttributes", {}).get(FIRST_ID, {})
+    return {FIRST_ID: {"DataType": "String", "StringValue": given.get("StringValue", message["MessageId"])}}
 
 
 def _body(text: str) -> dict[str, Any]:

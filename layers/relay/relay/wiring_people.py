@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
     from relay.reconcile.standing import Standings
     from relay.wiring import Stack
     from relay.workers.operators.explaining import Explainer
@@ -54,29 +51,15 @@ class People:
     @cached_property
     def forgetting(self) -> ForgettingOnRequest:
         """Forgets a person when it is asked to."""
-        from relay.workers.operators.forgetting import SEARCHED_FOR, ForgettingOnRequest, changes_without
+        from relay.workers.operators.forgetting import ForgettingOnRequest
 
         stack = self.stack
-
-        def dead_changes(profiles: Sequence[str], until: datetime) -> tuple[int, bool]:
-            removed = 0
-
-            def rewritten(body: dict[str, Any]) -> dict[str, Any] | None:
-                nonlocal removed
-                rest, number = changes_without(body, profiles, until)
-                removed += number
-                return rest
-
-            is_all_seen = stack.dead_changes.rewrite(rewritten, stack.clock.now() + SEARCHED_FOR)
-            return removed, is_all_seen
-
         return ForgettingOnRequest(
             stack.database,
             stack.settings,
             stack.destinations,
             stack.forgetting,
             lambda asked: self.finder.find(asked).profiles,
-            dead_changes,
             stack.clock,
         )
 

@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError, ProfileNotFound
 from moto import mock_aws
 
+import relay_cli.aws
 from relay_cli.aws import Aws
 from relay_cli.door import Schedule
 from relay_cli.failures import AwsRefused, BeingDeleted, Failure
@@ -31,6 +32,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.delenv("AWS_PROFILE", raising=False)
+    monkeypatch.setattr(relay_cli.aws, "_WAIT_SECONDS", 0)
     with mock_aws():
         yield Aws(Stack("audience", prefix="acme", region="eu-central-1", outputs=OUTPUTS), sleep=lambda _: None)
 
@@ -280,6 +282,13 @@ def test_a_redrive_that_fails_says_why() -> None:
     with pytest.raises(Failure) as raised:
         list(aws.redrive("changes-dlq", "changes"))
     assert raised.value.why == "AccessDenied"
+
+
+def test_a_message_that_was_written_again_is_known_by_its_first_id(aws: Aws) -> None:
+    url = queue("acme-changes-dlq", ["body"])
+    attributes = {"first_message_id": {"DataType": "String", "StringValue": "m-1"}}
+    client("sqs").send_message(QueueUrl=url, MessageBody="again", MessageAttributes=attributes)
+    assert {one.first_id for one in aws.messages("changes-dlq", 10)} == {None, "m-1"}
 
 
 def test_where_aws_cannot_redrive_messages_lie_in_the_other_queue_before_they_leave(aws: Aws) -> None:

@@ -115,7 +115,8 @@ def test_the_manifest_comes_first_and_names_every_part(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
 ) -> None:
     (tmp_path / "export").mkdir()
-    for name in ("part-1.csv", "part-0.csv", "_SUCCESS", ".part-0.csv.crc", "model.json"):
+    (tmp_path / "export" / "_temporary").mkdir()
+    for name in ("part-1.csv", "part-0.csv", "_SUCCESS", ".part-0.csv.crc", "model.json", ".hidden"):
         write(tmp_path / "export", name)
     assert relay("segments", "import", "crm/trial", "export", "--no-follow", "--at", "2026-11-20T01:02:03Z").code == 0
     assert names_in(door) == ["manifest", "part-0.csv", "part-1.csv"]
@@ -167,12 +168,18 @@ def test_parts_that_are_not_what_a_manifest_names_are_not_uploaded(
         (("crm/vip", "vip.csv", "--at", "yesterday"), "yesterday is no time."),
         (("crm/vip", "vip.csv", "a.manifest", "b.manifest"), "There are two manifests."),
         (("crm/vip", "vip.csv", "a.manifest"), "a.manifest is no manifest that can be read."),
+        (("crm/vip", "vip.csv", "_0.csv"), "_0.csv would be left out."),
+        (("crm/vip", "vip.csv", ".0.csv"), ".0.csv would be left out."),
+        (("crm/vip", "numbered"), "_0.csv would be left out."),
+        (("crm/vip", "export"), "export has a folder country=FR in it."),
     ],
 )
 def test_what_is_named_wrongly_is_told_before_anything_is_uploaded(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
-    for name in ("vip.csv", "a.manifest", "b.manifest"):
+    for folder in ("numbered", "export/country=FR"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("vip.csv", "a.manifest", "b.manifest", "_0.csv", ".0.csv", "numbered/_0.csv", "export/a.csv"):
         write(tmp_path, name)
     ended = relay("segments", "import", *arguments)
     assert (ended.code, door.bucket) == (2, {})
@@ -184,6 +191,15 @@ def test_a_new_segment_is_said_to_be_new(relay: Terminal, door: FakeDoor, stack:
     assert relay("segments", "import", "crm/gold", "vip.csv", "--no-follow").code == 2
     assert relay("segments", "import", "crm/gold", "vip.csv", "--no-follow", "--new").code == 0
     assert names_in(door) == ["manifest", "vip.csv"]
+
+
+def test_a_file_that_is_packed_twice_is_not_uploaded(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
+) -> None:
+    write(tmp_path, "vip.csv.gz", gzip.compress(gzip.compress(b"crm\nc-1\n")))
+    ended = relay("segments", "import", "crm/vip", "vip.csv.gz")
+    assert (ended.code, door.bucket) == (1, {})
+    assert "packed by gzip twice" in ended.err
 
 
 def test_the_stack_looks_at_the_beginning_out_of_gzip(

@@ -229,20 +229,23 @@ FORGOTTEN = {
 }
 
 
-def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:
+def test_a_person_is_forgotten_once_somebody_agrees_who_sees_who_it_is(relay: Terminal, door: FakeDoor) -> None:
     states = iter(["waiting", "waiting", "done"])
     waiting = [{"export": "product/power", "why": "a call is open"}]
+    door.answers["explain"] = {**EXPLAINED, "others": []}
     door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
 
     refused = relay("forget", "crm:c-1001", keys="no\n")
-    asked_before = len(door.asked)
+    asked_before = [asked["ask"] for _, asked in door.asked]
     ended = relay("forget", "crm:c-1001", "--at-destinations", keys="yes\n")
 
-    assert (refused.code, asked_before) == (3, 0)
+    assert (refused.code, asked_before) == (3, ["explain"])
+    who = "profile p-1 of source crm, assigned by 1 export (newsletter/vip)"
+    assert f"Forget {who}, here?" in refused.err + refused.out
     assert ended.code == 0
-    assert {function for function, _ in door.asked} == {"forget"}
-    assert [(asked["profile"], "at_destinations" in asked, "since" in asked) for _, asked in door.asked] == [
-        ("crm:c-1001", True, False),
+    asked = [one for function, one in door.asked if function == "forget"]
+    assert [(one["profile"], "at_destinations" in one, "since" in one) for one in asked] == [
+        ("p-1", True, False),
         ("p-1", False, True),
         ("p-1", False, True),
     ]
@@ -254,6 +257,29 @@ def test_a_person_is_forgotten_once_somebody_agrees(relay: Terminal, door: FakeD
         "tombstone\ta keyed hash\tfor good",
     ):
         assert line in ended.lines
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (nobody("No profile is stored under this."), "No profile is stored under this."),
+        ({**EXPLAINED, "others": ["p-2"]}, "It stands for several profiles: p-1, p-2."),
+    ],
+)
+def test_nobody_is_asked_about_who_cannot_be_told(relay: Terminal, door: FakeDoor, found: Any, why: str) -> None:
+    door.answers["explain"] = found
+    ended = relay("forget", "crm:c-1001", keys="yes\n")
+    assert ended.code == 1
+    assert why in ended.err
+    assert [asked["ask"] for _, asked in door.asked] == ["explain"]
+
+
+def test_who_asks_for_somebody_who_was_forgotten_is_told_so(relay: Terminal, door: FakeDoor) -> None:
+    gone = {**EXPLAINED["profile"], "forgotten_at": text_of(NOW), "stored_at": None, "request": None}
+    door.answers["explain"] = {**EXPLAINED, "profile": gone, "others": [], "exports": []}
+    assert "was forgotten at 2026-11-27 12:00 UTC" in relay("forget", "p-1", keys="no\n").err
+    shown = relay("explain", "p-1").lines
+    assert not any(line.startswith(("stored", "changed last")) for line in shown)
 
 
 def test_forgetting_that_is_not_done_in_time_goes_on(relay: Terminal, door: FakeDoor) -> None:
@@ -280,7 +306,7 @@ def test_a_forgetting_says_what_it_waits_for(relay: Terminal, door: FakeDoor) ->
     waiting = [{"export": "product/power", "why": "a call is open"}]
     door.answers["forget"] = lambda _: {**FORGOTTEN, "state": next(states), "waiting": waiting}
 
-    assert relay("forget", "p-1", "--yes").err.splitlines() == ["It waits for product/power."]
+    assert relay("forget", "p-1", "--yes").err.splitlines() == ["It waits for product/power (a call is open)."]
 
 
 def test_segments_are_listed(relay: Terminal, door: FakeDoor) -> None:

@@ -39,6 +39,13 @@ def test_what_lies_in_a_dead_letter_queue_is_shown_with_the_reason(relay: Termin
     ]
 
 
+def test_a_message_that_was_written_again_has_the_reason_of_its_first_id(relay: Terminal, door: FakeDoor) -> None:
+    door.lying["changes-dlq"] = [QueueMessage("m-7", NOW, 0, "m-1")]
+    door.answers["attempts"] = {"attempts": ATTEMPTS}
+
+    assert relay("queues", "list", "changes-dlq").lines[2].startswith("m-7\t0 s ago\t10\tKeyError")
+
+
 def test_who_may_not_look_into_the_queue_sees_the_recorded_reasons(relay: Terminal, door: FakeDoor) -> None:
     door.answers["attempts"] = {"attempts": ATTEMPTS}
     door.denied["messages"] = AwsRefused("No.", "sqs:ReceiveMessage")

@@ -1,5 +1,6 @@
 """Bytes of segment files to rows: formats, encodings, and what is broken."""
 
+import bz2
 import gzip
 import io
 from collections.abc import Sequence
@@ -96,6 +97,50 @@ def test_an_open_quote_at_the_end_costs_its_own_row_alone() -> None:
     assert values('crm,city\n1,"Oslo\n2,Rom\n')[1:] == [{"crm": "2", "city": "Rom"}]
 
 
+def test_two_stray_quotes_do_not_swallow_the_rows_between_them() -> None:
+    assert values('crm,size\n1,"Big\n2,10\n3,11\n4,size 42"\n5,12\n') == [
+        "has a quote that swallows the rows behind it",
+        {"crm": "2", "size": "10"},
+        {"crm": "3", "size": "11"},
+        {"crm": "4", "size": 'size 42"'},
+        {"crm": "5", "size": "12"},
+    ]
+
+
+def test_a_field_of_several_lines_is_read_but_not_one_of_too_many() -> None:
+    [row] = values('crm,city,note\n1,Oslo,"Dear all,\n\nI came, I saw\nbye"\n')
+    assert row == {"crm": "1", "city": "Oslo", "note": "Dear all,\n\nI came, I saw\nbye"}
+    found = values('crm,city,note\n1,Oslo,"' + "line\n" * 200 + '"\n2,Rom,x\n')
+    assert found[0] == "has a quote that swallows the rows behind it"
+    assert found[-1] == {"crm": "2", "city": "Rom", "note": "x"}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "~"])
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(delimiter: str) -> None:
+    found = rows(f"sep={delimiter}\r\ncrm{delimiter}city\r\n1{delimiter}Oslo\r\n")
+    assert found == [Row("part-0", 3, {"crm": "1", "city": "Oslo"})]
+
+
+class TooLateError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("head", ["crm\n1\n", '{"crm": 1}\n'])
+def test_lines_without_anything_are_watched(head: str) -> None:
+    calls = []
+
+    def watch() -> None:
+        calls.append(1)
+        if len(calls) == 5:
+            raise TooLateError
+
+    packed = gzip.compress(head.encode() + b"\n" * 2_000_000)
+    reading = read_rows([part(packed)], require=anything, watch=watch)
+    assert isinstance(next(reading), Row)
+    with pytest.raises(TooLateError):
+        next(reading)
+
+
 def test_quotes_behind_backslashes_are_read_as_spark_writes_them() -> None:
     text = r"""crm,city
 1,"say \"hi\", ok"
@@ -148,6 +193,10 @@ WHOLE = gzip.compress(b"crm,city\n" + b"".join(b"%d,Oslo\n" % number for number 
         (WHOLE[:40] + b"\xff" * 40 + WHOLE[80:], "damaged"),
         ("crm,city\n1,Zürich\n".encode("latin-1"), "neither in UTF-8 nor in UTF-16"),
         (b'[{"crm": 1}]', "JSON list"),
+        (gzip.compress(gzip.compress(b"crm\n1\n", mtime=0), mtime=0), "packed by gzip twice"),
+        (bz2.compress(b"crm\n1\n"), "bzip2"),
+        (b"PARE\x15\x04", "an encrypted Parquet file"),
+        *(("crm\n1\n".encode(encoding), "in UTF-32") for encoding in ("utf-32", "utf-32-be", "utf-32-le")),
         (b"PK\x03\x04....", "ZIP"),
         (b"PAR1\x15\x04", "a Parquet file that cannot be read"),
         (b"-----BEGIN PGP MESSAGE-----\n", "encrypted"),

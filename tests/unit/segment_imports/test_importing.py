@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
+from relay.domain.problems import Busy
 from relay.domain.segment_imports import ImportState
 from relay.routing import coalesce
 from relay.routing.read import Arrival
@@ -216,7 +217,7 @@ def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read
     world.look()
     newest, older, oldest = world.imports()
     assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
-    assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.REFUSED)
+    assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.SUPERSEDED)
     assert older.reason == f"older than the set of import {newest.id}, so it changed nothing"
     assert oldest.reason == "manifest-1.json is no manifest that can be read"
     assert (older.counts, older.ended_at) == ({}, older.begun_at)
@@ -451,6 +452,57 @@ def test_of_interest_is_what_is_under_way_waits_or_was_refused_within_a_day() ->
     assert found(timedelta(days=1)) == []
 
 
+def test_empty_lines_take_time_too() -> None:
+    world = World()
+    world.files.put(NOON, [1])
+    left = [900.0]
+    world.files.empty_lines = lambda: left.append(499.0)
+    world.importer().look(SEGMENT, "", lambda: left[-1])
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "reading it takes more than 400 seconds: leave columns out")
+
+
+def test_a_file_at_which_our_code_meets_a_defect_is_refused() -> None:
+    world = World()
+    old_members(world, 1)
+    world.files.put(NOON, [2])
+    world.files.fails = ValueError("a secret value")
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.reason) == (ImportState.REFUSED, "our code met a defect while it read the file")
+    assert world.members() == {1}
+
+
+def test_where_s3_is_busy_the_file_is_read_later() -> None:
+    world = World()
+    world.files.put(NOON, [2])
+    world.files.fails = Busy("file_not_read", "S3 did not answer")
+    for _ in range(5):
+        with pytest.raises(Busy):
+            world.look()
+    world.files.fails = None
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.DONE]
+    assert world.members() == {2}
+
+
+def test_of_two_rows_of_one_person_the_later_counts_and_the_same_file_again_changes_nothing() -> None:
+    world = World()
+    rows = [(1, {"city": "Ulm", "age": 7}), 2, 3, (1, {"city": "Bonn"}), 4, (1, {"size": "L"}), (1, {"size": "M"})]
+    for night in range(3):
+        world.database.write_units.clear()
+        world.files.put(NOON + night * MINUTE, rows)
+        world.look()
+        [held] = profiles.load(world.database, [person(1)])
+        assert held is not None
+        values = {name: register.value for name, register in held.attributes.items()}
+        # Rows of one page are compared with each other.
+        assert values == {"city": "Bonn", "age": 7, "size": "M"}
+    one = world.imports()[0]
+    assert (one.counts["rows"], one.counts["members"], one.counts["duplicates"]) == (7, 4, 3)
+    assert (one.counts["unchanged"], world.database.write_units[Table.PROFILES]) == (4, 0)
+
+
 def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read() -> None:
     world = World(seconds=300)
     world.files.put(NOON, [1])
@@ -462,3 +514,20 @@ def test_an_older_set_waits_until_it_is_known_whether_the_newer_one_can_be_read(
     world.follow_waits()
     assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.DONE]
     assert world.members() == {1}
+
+
+def test_a_file_that_ends_the_function_three_times_is_refused() -> None:
+    class Killed(BaseException):
+        pass
+
+    world = World()
+    world.files.put(NOON, [2])
+    world.files.fails = Killed()
+    for _ in range(3):
+        assert [one for one in world.imports() if one.ended_at] == []
+        with pytest.raises(Killed):
+            world.look()
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.counts) == (ImportState.REFUSED, {})
+    assert "begun 3 times and never ended" in (one.reason or "")

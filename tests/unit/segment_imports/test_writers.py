@@ -174,7 +174,7 @@ def test_databricks_writes_a_folder_with_marks(warehouse: Warehouse) -> None:
     warehouse.put("_committed_4611", '{"added":[],"removed":[]}', 1)
     warehouse.put("_SUCCESS", "", 1)
     one = warehouse.imported(after=timedelta(minutes=1))
-    assert (one.state, one.counts["entered"], one.at) == (ImportState.DONE, 2, NOON + timedelta(minutes=1))
+    assert (one.state, one.counts["entered"], one.at) == (ImportState.DONE, 2, NOON)
     assert warehouse.members() == [{"note": 'a "b"'}, {}]
 
 
@@ -195,8 +195,8 @@ def test_spark_writes_partitions_which_are_one_set_and_its_drafts_are_none(wareh
 def test_folders_that_name_a_time_hold_sets_of_their_own(warehouse: Warehouse, folder: str) -> None:
     warehouse.reads("identities.crm", {"customer_id": "crm"})
     warehouse.put(f"{folder.format(26)}/vip.csv", "customer_id\nC-1\n")
-    warehouse.put(f"{folder.format(27)}/vip.csv", "customer_id\nC-2\nC-3\n", 1)
-    one = warehouse.imported(after=timedelta(minutes=10))
+    warehouse.put(f"{folder.format(27)}/vip.csv", "customer_id\nC-2\nC-3\n", 6)
+    one = warehouse.imported(after=timedelta(minutes=11))
     assert (one.state, one.counts["rows"], len(warehouse.members())) == (ImportState.DONE, 2, 2)
 
 

@@ -33,6 +33,8 @@ from hypothesis import strategies as st
 
 from local.fake_aws import Answer, Asked, AwsServer, by_tls, certificate, serving, serving_as
 from relay import aws
+from relay.aws.clients import Wire
+from relay.aws.signature import signed
 from relay.version import USER_AGENT
 
 LAMBDA = {
@@ -220,7 +222,7 @@ class TestConnections:
 
 
 class TestDynamoDb:
-    def wire(self, server: AwsServer, **more: str) -> aws.Wire:
+    def wire(self, server: AwsServer, **more: str) -> Wire:
         return aws._Service(replace(aws.DYNAMODB, read_seconds=patience(server)), environment(server, **more))
 
     def test_a_request_and_its_answer(self) -> None:
@@ -319,7 +321,7 @@ class TestDynamoDb:
                 list(threads.map(lambda _: wire.call("GetItem", {}), range(many)))
         assert server.connections == many + 3
 
-    def boto3s(self, server: AwsServer) -> aws.Wire:
+    def boto3s(self, server: AwsServer) -> Wire:
         client = boto3.client(
             "dynamodb",
             endpoint_url=server.url,
@@ -461,7 +463,7 @@ class TestSigning:
         text = signer.string_to_sign(request, signer.canonical_request(request))
         expected = signer.signature(text, request)
 
-        shown = aws.signed(headers, body, path=path, scope=("key-id", region, "sqs"), secret=secret)
+        shown = signed(headers, body, path=path, scope=("key-id", region, "sqs"), secret=secret)
 
         assert shown.endswith(f"Signature={expected}")
         assert f"SignedHeaders={signer.signed_headers(signer.headers_to_sign(request))}," in shown

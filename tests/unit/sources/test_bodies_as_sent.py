@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from local.benchmarks import webhooks
 from relay.domain import moments
 from relay.domain.changes import Change, from_json
 from relay.domain.keyed_hash import KeyedHash
@@ -14,6 +15,7 @@ from relay.settings.sources import SourceSettings
 from relay.sources.cloud_events import BATCH, ONE
 from relay.sources.dialects import DIALECTS
 from relay.sources.intake import Intake, take_in
+from relay.sources.mapping import FIELDS
 from relay.sources.repeats import webhook_id_of
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -198,3 +200,33 @@ def test_a_mapping_can_leave_out_what_is_about_no_segment() -> None:
     mapping = {**MAPPED, "segment": "event == 'joined' && s", "in": "event == 'joined'"}
     intake = taken("mapped", events, **mapping)
     assert (held(intake), intake.taken.ignored_memberships, intake.taken.accepted) == (IN, 1, 2)
+
+
+LISTS = {
+    "adobe-http": (),
+    "adobe-sdk": ("profiles",),
+    "amplitude": ("users",),
+    "mapped": ("rows",),
+    "mixpanel": ("parameters", "members"),
+    "mparticle": ("user_profiles",),
+    "relay-json": ("changes",),
+    "segment": (),
+}
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS])
+@pytest.mark.parametrize("odd", [5, None, [], {}])
+def test_of_a_body_that_is_bad_in_part_the_good_is_taken_and_the_bad_reported(dialect: str, odd: Any) -> None:
+    body = json.loads(webhooks.body_of(dialect, range(3)))
+    people = body
+    for key in LISTS[dialect]:
+        people = people[key]
+    people[1] = odd
+    mapping = {key: text for key, text in webhooks.secret(f"{dialect}-bearer").items() if key in FIELDS}
+    intake = taken(dialect, body, **mapping)
+    assert len(held(intake)) == 2
+    assert (intake.taken.accepted, len(intake.taken.rejections)) == (2, 1)
+    [rejected] = intake.taken.rejections
+    assert rejected.code in ("wrong_shape", "no_identity")
+    assert "/1" in rejected.pointer
+    assert DIALECTS[dialect].answer(intake.taken).status in (200, 202)

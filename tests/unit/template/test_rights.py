@@ -23,7 +23,7 @@ from relay.stores import assignments, breakers, closed_sets, defects, runs
 from relay.stores.database import Item, Key, Put, Table, Write
 from relay.stores.defects import Defect
 from relay.stores.dynamodb import _Way, _way
-from relay.workers.forgetting import AT_MOST
+from relay.stores.forgettings import AT_MOST
 from relay.workers.leftovers import KEPT
 from relay.workers.operators.protocol import Level
 from relay.workers.operators.questions import QUESTIONS
@@ -499,7 +499,7 @@ QUEUES: Mapping[str, set[str]] = {
     "ViewRole": set(),
     "AdminRole": ALL_QUEUES,
     "ForgetRole": {"changesDLQ", *ALL_QUEUES},
-    "TickRole": {"checksQueue", "segmentsQueue", *ALL_QUEUES},
+    "TickRole": {"changesDLQ", "checksQueue", "segmentsQueue", *ALL_QUEUES},
     "ImportSegmentRole": set(),
     "ImportChecksRole": {"checksQueue", *ALL_QUEUES},
     **{f"{word}Role": {"checksQueue", f"{word}Queue"} for word in WORDS},
@@ -560,9 +560,9 @@ def test_each_function_may_work_on_the_queue_that_invokes_it_and_on_no_other(res
             for resource in listed(statement["Resource"])
         }
         expected = {(action, queue) for action in CONSUMING for queue in invoked.get(name, ())}
-        if name == "ForgetFunction":
-            # It looks through what nobody works on.
-            expected = {(action, "changesDLQ") for action in CONSUMING - {"sqs:GetQueueAttributes"}}
+        if name in ("ForgetFunction", "TickFunction"):
+            # They look through what nobody works on.
+            expected = {(action, "changesDLQ") for action in CONSUMING}
         assert given == expected, name
 
 

@@ -13,8 +13,9 @@ from relay.domain.profiles import Profile
 from relay.stores import defects, forgettings, profiles, segments
 from relay.stores.database import Table
 from relay.stores.defects import Defect
+from relay.stores.forgettings import AT_MOST
 from relay.workers import forgetting
-from relay.workers.forgetting import AT_MOST, QUIET_AFTER
+from relay.workers.forgetting import QUIET_AFTER
 from tests.fakes.bench import CONNECTION, LAPSED, MINUTE, OTHER_CONNECTION, VIP, Bench, person
 from tests.fakes.bench_destination import Lost
 

@@ -1,7 +1,7 @@
 """Profiles as they are stored: registers that merge the same way in any order."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -80,6 +80,11 @@ class Profile:
     def is_tombstone(self) -> bool:
         """Return whether the person was forgotten, and nothing is known since."""
         return self.forgotten is not None and not (self.identities or self.attributes or self.memberships)
+
+    @property
+    def as_tombstone(self) -> "Profile":
+        """Return the profile without what is known since the person was forgotten."""
+        return replace(self, identities={}, identities_floor=None, attributes={}, attributes_floor=None, memberships={})
 
     def view(self) -> dict[str, Any]:
         """Return what mappings are evaluated on: `{"source", "identities": {namespace: [id]}, "attributes": {...}}`."""

@@ -2,7 +2,8 @@
 
 A row that RFC 4180 does not allow is tried again with a backslash before quotes, as Spark writes them by default:
 https://spark.apache.org/docs/latest/sql-data-sources-csv.html. A quote that is never closed costs its own line alone:
-the lines behind it are read as rows of their own.
+the lines behind it are read as rows of their own. So does a pair of them that swallows the rows between: each of three
+lines or more would be a row by itself.
 """
 
 import csv
@@ -10,15 +11,20 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from relay.files.columns import refuse_names
 from relay.files.rows import BrokenRow, Require, Row, Unreadable
 from relay.files.text import Lines
 
 DELIMITERS: Final = ",;\t|"
-MAX_COLUMNS: Final = 2_000
+MAX_LINES: Final = 100
+"""The most lines of a row."""
 
 _NULLS: Final = frozenset({"", "\\N"})
 """What stands for no value: nothing, and what Snowflake and Hive write."""
 _QUOTED = re.compile(r'"[^"]*"')
+_SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)
+"""The line by which Excel is told the delimiter."""
+_SWALLOWS = "has a quote that swallows the rows behind it"
 _UNFIT = "has quotes that do not fit, or a field of more than 128 KB"
 
 
@@ -34,8 +40,12 @@ def read(name: str, lines: Lines, columns: Sequence[str] | None, require: Requir
         raise Unreadable(f"{name} begins with a line that {error}") from None
     if first is None:
         return
-    table = _Table(name, lines, _delimiter(first, columns))
-    lines.give_back(0)
+    if told := _SEPARATOR.fullmatch(first):
+        lines.mark()
+        table = _Table(name, lines, told[1])
+    else:
+        table = _Table(name, lines, _delimiter(first, columns))
+        lines.give_back(0)
     header = table.header(columns)
     require(name, [column for column in header if column])
     yield from table.rows(header)
@@ -68,19 +78,12 @@ class _Table:
         except csv.Error:
             raise Unreadable(f"{self._name} begins with a row that cannot be read") from None
         if columns is None:
-            self._check(names)
+            refuse_names(self._name, names)
         elif len(names) != len(columns):
             raise Unreadable(f"{self._name} has {len(names)} columns where {len(columns)} are announced")
         elif names != list(columns):
             self._lines.give_back(0)
         return names if columns is None else columns
-
-    def _check(self, names: Sequence[str]) -> None:
-        named = [one for one in names if one]
-        if len(names) > MAX_COLUMNS:
-            raise Unreadable(f"{self._name} has more than {MAX_COLUMNS:,} columns")
-        if len(set(named)) < len(named):
-            raise Unreadable(f"{self._name} has two columns of one name")
 
     def rows(self, header: Sequence[str]) -> Iterator[Row | BrokenRow]:
         """Yield the rows that follow."""
@@ -104,11 +107,20 @@ class _Table:
                 if row is None:
                     yield BrokenRow(name, lines.number, fault)
                     continue
+            if len(lines.taken) > 2 and self._swallows(width):
+                lines.give_back(1)
+                yield BrokenRow(name, lines.number, _SWALLOWS)
+                continue
             # Not zip's strict: both are as long, and there are many rows.
             yield Row(name, lines.number, {key: None if text in _NULLS else text for key, text in zip(header, row)})  # noqa: B905
 
     def _reader(self) -> Iterator[list[str]]:
         return csv.reader(self._lines, delimiter=self._delimiter, strict=True)
+
+    def _swallows(self, width: int) -> bool:
+        """Return whether the lines of a row are rows by themselves, or too many."""
+        taken, delimiter = self._lines.taken, self._delimiter
+        return len(taken) > MAX_LINES or all(_QUOTED.sub("", one).count(delimiter) == width - 1 for one in taken)
 
     def _repaired(self, width: int) -> list[str] | None:
         """Read the lines that were taken once more, with backslashes as escapes; give back those not needed."""

@@ -3,7 +3,7 @@
 import errno
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from relay.files import delimited, ndjson, parquet
@@ -12,16 +12,21 @@ from relay.files.text import Lines, encoding_of, head_of, opened, refuse_foreign
 
 
 def read_rows(
-    parts: Sequence[Part], *, require: Require, columns: Sequence[str] | None = None
+    parts: Sequence[Part],
+    *,
+    require: Require,
+    columns: Sequence[str] | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Iterator[Row | BrokenRow]:
     """Yield the rows of all parts in their order; what a part is is told by its content.
 
     `require` is called with the names of the columns of every part that has a header. `columns` are the names of a
-    CSV part that may have none. Raises Unreadable when a part cannot be read to its end: what came before it may then
+    CSV part that may have none. `watch` is called again and again, whether or not there are rows; what it raises ends
+    the reading. Raises Unreadable when a part cannot be read to its end: what came before it may then
     be no whole set. A part without a row (no bytes, a byte order mark, a header alone) is none of that: it has no rows.
     """
     for part in parts:
-        yield from _rows(part, require, columns)
+        yield from _rows(part, require, columns, watch)
 
 
 def _copy(part: Part, stream: BinaryIO, file: BinaryIO) -> None:
@@ -34,8 +39,10 @@ def _copy(part: Part, stream: BinaryIO, file: BinaryIO) -> None:
         raise Unreadable(f"{part.name} does not fit on the disk of the function; write several files") from None
 
 
-def _rows(part: Part, require: Require, columns: Sequence[str] | None) -> Iterator[Row | BrokenRow]:
-    with opened(part) as stream:
+def _rows(
+    part: Part, require: Require, columns: Sequence[str] | None, watch: Callable[[], None] | None
+) -> Iterator[Row | BrokenRow]:
+    with opened(part, watch) as stream:
         head = head_of(stream)
         refuse_foreign(part.name, head)
         if head.startswith(parquet.MARK):

@@ -19,6 +19,10 @@ class Unreadable(Exception):  # noqa: N818 - the outcome of a file, not an error
         self.reason = reason
 
 
+class Replaced(Unreadable):
+    """An object was replaced or deleted since it was listed: what lies there now may be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One object of a set. `open` opens its bytes, from the beginning, as often as it is called."""

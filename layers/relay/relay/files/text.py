@@ -3,8 +3,9 @@
 import csv
 import gzip
 import io
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
@@ -15,14 +16,21 @@ MAX_LINE = 1_000_000
 
 _GZIP = b"\x1f\x8b"
 _HEAD = 512
+_UTF_32 = "is in UTF-32; UTF-8 and UTF-16 are read"
 _FOREIGN = (
+    (_GZIP, "is packed by gzip twice; once is read"),
+    (b"PARE", "is an encrypted Parquet file; it has to come in the clear"),
+    (b"\xff\xfe\0\0", _UTF_32),
+    (b"\0\0\xfe\xff", _UTF_32),
     (b"PK\x03\x04", "is a ZIP archive or an Excel workbook; save it as CSV"),
     (b"\xd0\xcf\x11\xe0", "is an Excel workbook; save it as CSV"),
     (b"\x28\xb5\x2f\xfd", "is compressed by Zstandard; gzip is read"),
+    (b"BZh91AY&SY", "is compressed by bzip2; gzip is read"),
     (b"\xff\x06\x00\x00sNaPpY", "is compressed by Snappy; gzip is read"),
     (b"Obj\x01", "is an Avro file; CSV, NDJSON and Parquet are read"),
     (b"-----BEGIN PGP", "is encrypted by PGP; it has to come in the clear"),
 )
+_PLAIN_UTF_32 = re.compile(rb"[^\0]\0\0\0|\0\0\0[^\0]")
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 
 
@@ -31,15 +39,17 @@ class LongLine(csv.Error):
 
 
 @contextmanager
-def opened(part: Part) -> Iterator[io.BufferedReader]:
-    """Open a part, unpacked where its content is gzip. Raises Unreadable, also from within, for what cannot be read."""
+def opened(part: Part, watch: Callable[[], None] | None = None) -> Iterator[io.BufferedReader]:
+    """Open a part, unpacked where its content is gzip. Raises Unreadable, also from within, for what cannot be read.
+
+    `watch` is called for every 128 KB of what is unpacked. What it raises ends the reading.
+    """
     with part.open() as raw:
         stream = _buffered(raw)
         try:
             if stream.peek(2)[:2] == _GZIP:
-                unpacked = gzip.GzipFile(fileobj=stream, mode="rb")
-                stream = io.BufferedReader(cast("io.RawIOBase", unpacked))
-            yield stream
+                stream = _buffered(cast("BinaryIO", gzip.GzipFile(fileobj=stream, mode="rb")))
+            yield stream if watch is None else _buffered(cast("BinaryIO", _Watched(stream, watch)))
         except EOFError:
             raise Unreadable(f"{part.name} is cut off: its gzip stream has no end") from None
         except (gzip.BadGzipFile, zlib.error):
@@ -53,6 +63,8 @@ def refuse_foreign(name: str, head: bytes) -> None:
     for mark, what in _FOREIGN:
         if head.startswith(mark):
             raise Unreadable(f"{name} {what}")
+    if _PLAIN_UTF_32.match(head):
+        raise Unreadable(f"{name} {_UTF_32}")
 
 
 def head_of(stream: io.BufferedReader) -> bytes:
@@ -109,6 +121,16 @@ class Lines(Iterator[str]):
     def close(self) -> None:
         """Leave the stream below open: it belongs to whoever opened it."""
         self._text.detach()
+
+
+class _Watched:
+    def __init__(self, raw: io.BufferedReader, watch: Callable[[], None]) -> None:
+        self._raw = raw
+        self._watch = watch
+
+    def read(self, size: int) -> bytes:
+        self._watch()
+        return self._raw.read(size)
 
 
 def _buffered(raw: BinaryIO) -> io.BufferedReader:

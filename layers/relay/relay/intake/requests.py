@@ -53,6 +53,7 @@ class Request:
         """Return all values of each header, its name in lower case."""
         found: dict[str, list[str]] = {}
         for name, values in (self.event.get("multiValueHeaders") or {}).items():
-            found.setdefault(name.lower(), []).extend(values)
-        single = {name.lower(): [value] for name, value in (self.event.get("headers") or {}).items()}
+            found.setdefault(name.lower(), []).extend(values or ())
+        given = (self.event.get("headers") or {}).items()
+        single = {name.lower(): [value] for name, value in given if value is not None}
         return {**single, **found}

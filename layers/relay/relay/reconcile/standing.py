@@ -30,7 +30,7 @@ from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import DEFECT, Rejection
 from relay.domain.profiles import Membership, Profile
 from relay.reconcile.desired import Role, desired_of, identities_of
-from relay.stores import assignments, defects, identities, imports
+from relay.stores import assignments, defects, forgettings, identities, imports
 from relay.stores.database import Database
 from relay.stores.defects import Defect
 
@@ -140,7 +140,7 @@ class Standing:
     is_left_out: bool = False
     """Whether it is no member by the export's `only_if` alone."""
     is_forgotten: bool = False
-    """Whether the person was forgotten, and nothing is known since."""
+    """Whether the person was forgotten, and nothing is known since; or is to be deleted at the destinations first."""
 
     @property
     def is_selected(self) -> bool:
@@ -242,7 +242,9 @@ class Standings:
     clock: Clock
 
     def of(self, export: Export, profiles: Sequence[Profile]) -> list[Standing]:
-        """Return where profiles stand in an export, in their order. Reads each record once, and nothing else."""
+        """Return where profiles stand in an export, in their order. Reads each record once, and writes nothing."""
+        first = forgettings.to_be_deleted(self.database, profiles, self.clock.now())
+        profiles = [one.as_tombstone if one.id in first else one for one in profiles]
         ids = [profile.id for profile in profiles]
         assigned = assignments.load(self.database, export.key, ids)
         aside = defects.load(self.database, export.key, ids)

@@ -15,7 +15,7 @@ from relay.domain.profiles import Alias, Forgotten, Profile
 from relay.reconcile.desired import Role, desired_of, exited_at, left_at
 from relay.reconcile.job import Job
 from relay.reconcile.verdict import DELIVERED, UNCHANGED, Verdict
-from relay.stores import assignments, identities, profiles
+from relay.stores import assignments, forgettings, identities, profiles
 from relay.stores.database import Database, Item
 from relay.stores.identities import Stored
 
@@ -56,7 +56,7 @@ class Case:
     verdict: Verdict | None = None
     survivor: str | None = None
     forgotten: Forgotten | None = None
-    """Set where the person was forgotten, and nothing is known since."""
+    """Set where the person was forgotten, and nothing is known since; or is to be deleted at the destinations first."""
     trace: str | None = None
     """The request that changed the profile last."""
 
@@ -168,8 +168,14 @@ class Surveyor:
         return survey
 
     def _profiles(self, cases: Sequence[Case], items: Mapping[str, Item | None]) -> dict[str, profiles.Stored]:
-        """Return what lies under the ids; where an alias leads is asked only where there is something to hand over."""
+        """Return what lies under the ids; where an alias leads is asked only where there is something to hand over.
+
+        Whoever is deleted at the destinations first is there as a tombstone, whatever came since.
+        """
         found = {case.profile: profiles.of_item(items[case.profile]) for case in cases}
+        people = {one.id: one for one in found.values() if isinstance(one, Profile)}
+        for one in forgettings.to_be_deleted(self._database, list(people.values()), self._clock.now()):
+            found[one] = people[one].as_tombstone
         aliases = [case.profile for case in cases if isinstance(found[case.profile], Alias) and case.stands_for]
         return found | profiles.follow(self._database, aliases) if aliases else found
 

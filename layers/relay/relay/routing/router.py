@@ -14,14 +14,13 @@ from relay.routing import coalesce
 from relay.routing.ask import Asker
 from relay.routing.catalogue import Catalogue
 from relay.routing.count import Counting, by_source
-from relay.routing.merge import Draft, Room
+from relay.routing.merge import Room
 from relay.routing.read import Arrival, Handed, handed
 from relay.routing.write import Writer
 from relay.settings.exports import Outline
-from relay.stores import attempts, closed_sets, profiles, waits
+from relay.stores import attempts, closed_sets, profiles
 from relay.stores.database import Database
 from relay.stores.directory import Directory
-from relay.stores.waits import ForgetWait
 
 _ROOM: Final = Room()
 
@@ -135,28 +134,12 @@ class Router:
             for arrival in one.customer.arrivals:
                 if arrival.paged is not None:
                     arrival.has_entered |= one.enters(arrival.paged, arrival.change.received_at)
-        self._see_to_forgotten(drafts)
         failed = self._asker.ask(drafts, outlines)
         self._counting.observe(drafts)
         for one in drafts:
             if one not in failed:
                 for arrival in one.customer.arrivals:
                     arrival.is_done = True
-
-    def _see_to_forgotten(self, drafts: Sequence[Draft]) -> None:
-        """Have looked for what is left of the forgotten: of whoever is to be, and of whom an older change was late.
-
-        An earlier try of that one may have written into the segment index.
-        """
-        now = self._clock.now()
-        waits.put(
-            self._database,
-            [
-                ForgetWait(now, one.customer.source, one.profile.id)
-                for one in drafts
-                if one.profile.is_tombstone or any(arrival.change.forget for arrival in one.customer.arrivals)
-            ],
-        )
 
     def _kept(self, one: Handed, page: SetPage, fail: Callable[[list[Received], Exception], None]) -> bool:
         """Keep who a page of a closed set names; return whether that went well. `fail` is told what went wrong."""

@@ -16,9 +16,10 @@ from relay.observability import Observability
 from relay.routing.catalogue import Catalogue
 from relay.routing.coalesce import Customer, by_profile
 from relay.routing.merge import Draft, Room, draft
-from relay.stores import profiles, segments
+from relay.stores import profiles, segments, waits
 from relay.stores.database import Database
 from relay.stores.profiles import Saved
+from relay.stores.waits import ForgetWait
 
 TRIES: Final = 6
 """How often a profile is loaded and merged again when others keep writing it; then its messages come back."""
@@ -44,6 +45,11 @@ class Writer:
         Left out are the customers that others kept writing. There are fewer drafts than customers where several turn
         out to be one.
         """
+        done = self._write(customers, only)
+        self._see_to_forgotten(done)
+        return done
+
+    def _write(self, customers: Sequence[Customer], only: Callable[[Profile], bool]) -> list[Draft]:
         done: list[Draft] = []
         waiting = list(customers)
         for _ in range(TRIES):
@@ -63,6 +69,21 @@ class Writer:
             trouble = Conflict("busy_profile", f"{len(waiting)} profiles kept changing")
             self._observability.problem("profiles not written", trouble)
         return done
+
+    def _see_to_forgotten(self, drafts: Sequence[Draft]) -> None:
+        """Have looked for what is left of the forgotten: of whoever is to be, and of whom an older change was late.
+
+        An earlier try of that one may have written into the segment index.
+        """
+        now = self._clock.now()
+        waits.put(
+            self._database,
+            [
+                ForgetWait(now, one.customer.source, one.profile.id)
+                for one in drafts
+                if one.profile.is_tombstone or any(arrival.change.forget for arrival in one.customer.arrivals)
+            ],
+        )
 
     def _write_segments(self, drafts: Sequence[Draft]) -> None:
         self._catalogue.note(

@@ -65,7 +65,8 @@ class Applier:
                 faults.append(RowFault(row.part, row.line, DEFECT))
                 kinds += [(profile_id, Kind.UNCHANGED) for profile_id in member.profile_ids]
             else:
-                kinds += [(draft.profile.id, _kind(one, draft)) for draft in drafts]
+                # One of each row, so that those of one person are counted.
+                kinds += [(draft.profile.id, _kind(one, draft)) for draft in drafts for _ in draft.customer.arrivals]
                 revised += sum(_is_revised(one, draft) for draft in drafts)
         return Applied(kinds, faults, revised)
 

@@ -12,13 +12,14 @@ from relay.files.rows import Row
 class FileSet(NamedTuple):
     """Objects that make one set of a segment. `due` is when to look again, None when all of it is there.
 
-    `refused` is why it cannot be a set.
+    `refused` is why it cannot be a set. `written` is when the last of it was written, None where that is `at`.
     """
 
     at: datetime
     parts: tuple[FilePart, ...]
     due: datetime | None = None
     refused: str | None = None
+    written: datetime | None = None
 
 
 class Member(NamedTuple):
@@ -38,8 +39,10 @@ class Files(Protocol):
         """Return the sets that lie in the folder of a segment (`source/segment`)."""
         ...
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
-        """Yield all rows, in the same order each time; raises Unreadable."""
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
+        """Yield all rows, in the same order each time; raises Unreadable. `watch` is that of `read_rows`."""
         ...
 
     def members(self, segment: str) -> Callable[[Row], Member]:

@@ -4,7 +4,6 @@ Only who has the turn of a segment writes for its imports. The turn ends with th
 waited out. So a newer set never meets writes of an older one.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Final
 
+from relay.breaker import failures
 from relay.clock import Clock
 from relay.domain import moments
 from relay.domain.closed_sets import Kind, Present, packed
@@ -25,13 +25,15 @@ from relay.domain.segment_imports import (
     to_confirm,
     with_faults,
 )
-from relay.files.rows import Row, Unreadable
+from relay.files.rows import Replaced, Row, Unreadable
 from relay.observability import Count, Observability
 from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports.applying import Applied, Applier
 from relay.segment_imports.files import Files, FileSet, Member, Pages
+from relay.segment_imports.known_sets import among_known, digest, newest_first
 from relay.segment_imports.leaving import Leavers
+from relay.segment_imports.repeated import without_overruled
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
@@ -71,6 +73,17 @@ COUNTED: Final = frozenset(
 
 FUTURE: Final = "its time is in the future"
 GONE: Final = "who is present is not known any more: import it again with a later time"
+
+
+MOST_TRIES: Final = 3
+"""How often reading a file may end its invocation."""
+
+NEVER_READ: Final = f"reading it was begun {MOST_TRIES} times and never ended: it may take more memory than there is"
+DEFECT: Final = "our code met a defect while it read the file"
+
+
+class _TooLarge(Unreadable):
+    pass
 
 
 class Importer:
@@ -139,12 +152,13 @@ class Importer:
     def _look_at_files(self, segment: str, seconds_left: Callable[[], float]) -> None:
         try:
             sets = self._files.sets(segment)
-        except Unreadable as why:
+        except Replaced as why:
             self._observe.info("segment files", segment=segment, reason=str(why))
+            waits.put(self._database, [SegmentWait(self._clock.now() + AGAIN, "", segment)])
             return
         waits.put(self._database, [SegmentWait(one.due, "", segment) for one in sets if one.due is not None])
         newer: SegmentImport | None = None
-        for given in _newest_first(sets):
+        for given in newest_first(sets):
             one = self._begin(segment, given, seconds_left, newer=newer)
             self._go_on(one, seconds_left)
             if newer is None:
@@ -171,17 +185,18 @@ class Importer:
         """
         now = self._clock.now()
         closed_set = None if closed is None else closed.id
-        import_id = f"{given.at:%Y%m%dT%H%M%S}-{_digest(segment, given, closed_set)}"
+        import_id = f"{given.at:%Y%m%dT%H%M%S}-{digest(segment, given, closed_set)}"
         first = ImportState.CHECKING if closed_set is None else ImportState.COUNTING
         counts = {} if closed is None else {"broken": closed.broken}
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
         refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
-        if refused is not None:
+        one, part_of = among_known(self._database, one, given)
+        if why := part_of or self._passed(one, newer):
+            one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
+        elif refused is not None:
             one = replace(one, state=ImportState.REFUSED, reason=refused, ended_at=now)
-        elif why := self._passed(one, newer):
-            one = replace(one, state=ImportState.SUPERSEDED, reason=why, ended_at=now)
         else:
             # Whoever dies is followed by another, even if the files are gone by then.
             waits.put(self._database, [SegmentWait(now + timedelta(seconds=seconds_left()), one.id)])
@@ -222,23 +237,38 @@ class Importer:
     def _check(self, one: SegmentImport, seconds_left: Callable[[], float]) -> SegmentImport | None:
         """Read all parts to their ends; return the import as it goes on, None when it does not.
 
-        This has no cursor: what cannot be read within one invocation is refused.
+        This has no cursor: what cannot be read within one invocation is refused, and so is what ended several of them.
         """
+        begun = self._tried(one)
+        if begun is None:
+            return None
+        one = begun
         counts: Counter[str] = Counter()
         end = seconds_left() - LONGEST_READING
         faults: list[RowFault] = []
+
+        def watch() -> None:
+            if seconds_left() < end:
+                raise _TooLarge(f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out")
+
         try:
-            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id)):
+            for row in self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch):
                 counts["rows"] += 1
                 if isinstance(row, RowFault):
                     counts["broken"] += 1
                     if len(faults) < 100:
                         faults.append(row)
-                if counts["rows"] % self._page == 0 and (why := self._too_large(counts["rows"], seconds_left() < end)):
-                    self._end(one, ImportState.REFUSED, why)
-                    return None
-        except Unreadable as why:
-            self._end(one, ImportState.REFUSED, f"unreadable: {why}")
+                if counts["rows"] > self._most_rows:
+                    raise _TooLarge(f"it has more than {self._most_rows:,} rows")
+                if counts["rows"] % self._page == 0:
+                    watch()
+        except Exception as error:
+            why = self._why_unreadable(one, error)
+            one = replace(one, counts={})
+            if why is None:
+                segment_imports.save(self._database, one, self._clock.now())
+                raise
+            self._end(one, ImportState.REFUSED, why)
             return None
         one = replace(one, counts=counts, faults=with_faults((), faults))
         if counts["rows"] == counts["broken"] and (counts["rows"] > 0 or not self._files.allows_empty(one.segment)):
@@ -246,10 +276,24 @@ class Importer:
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
 
-    def _too_large(self, rows: int, is_late: bool) -> str | None:
-        if rows > self._most_rows:
-            return f"it has more than {self._most_rows:,} rows"
-        return f"reading it takes more than {LONGEST_READING:.0f} seconds: leave columns out" if is_late else None
+    def _tried(self, one: SegmentImport) -> SegmentImport | None:
+        """Note that reading begins; None where it may not, or somebody else has begun with it."""
+        tries = one.counts.get("tries", 0) + 1
+        if tries > MOST_TRIES:
+            self._end(replace(one, counts={}), ImportState.REFUSED, NEVER_READ)
+            return None
+        return segment_imports.save(self._database, replace(one, counts={"tries": tries}), self._clock.now())
+
+    def _why_unreadable(self, one: SegmentImport, error: Exception) -> str | None:
+        """Return why a file is refused after an error; None where it may be read another time."""
+        if isinstance(error, _TooLarge):
+            return error.reason
+        if isinstance(error, Unreadable):
+            return f"unreadable: {error.reason}"
+        if failures.row_for(error).do is not failures.Do.DEAD_LETTER:
+            return None
+        self._observe.problem("file not read", error, import_id=one.id)
+        return DEFECT
 
     def _take_turn(self, one: SegmentImport, worker: str, seconds_left: Callable[[], float]) -> bool:
         """Take the turn of the segment; False where that is not possible now. It lasts as long as the invocation."""
@@ -332,7 +376,8 @@ class Importer:
             else:
                 counts["out"] += 1
         kinds: list[tuple[str, Kind]] = []
-        chunks = [members[start : start + self._chunk] for start in range(0, len(members), self._chunk)]
+        said = without_overruled(members)
+        chunks = [said[start : start + self._chunk] for start in range(0, len(said), self._chunk)]
         with pool_of(self._at_once) as pool:
             for chunk in chunks:
                 pool.begin(lambda chunk=chunk: self._applier.apply(one, chunk))  # type: ignore[misc]
@@ -465,15 +510,6 @@ class Importer:
             is_of_source = any(segment.startswith(source + slash) for segment in outline.segments)
             if outline.active and (one.segment in outline.segments or (is_revised and is_of_source)):
                 breakers.request_resync(self._database, outline.connection, outline.name)
-
-
-def _newest_first(sets: Sequence[FileSet]) -> list[FileSet]:
-    return sorted((one for one in sets if one.due is None), key=lambda one: one.at, reverse=True)
-
-
-def _digest(segment: str, given: FileSet, closed_set: str | None) -> str:
-    text = repr((segment, closed_set, [tuple(part) for part in given.parts]))
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
 
 
 def _passed_by(other: Turn | SegmentImport, one: SegmentImport) -> str:

@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, BinaryIO, Final, Protocol, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -13,17 +14,27 @@ from relay.domain.expressions import compiled
 from relay.domain.keyed_hash import KeyedHash
 from relay.domain.problems import Busy
 from relay.domain.segment_imports import FilePart, RowFault
-from relay.files.layout import Listed, layout_of
+from relay.files.layout import PATIENCE, Listed, layout_of
 from relay.files.members import Members
 from relay.files.reader import read_rows
-from relay.files.rows import BrokenRow, Part, Row, Unreadable
+from relay.files.rows import BrokenRow, Part, Replaced, Row, Unreadable
 from relay.segment_imports.files import FileSet, Member
+from relay.settings.names import UnknownSource
 from relay.sources.profile_key import keys_of
 
 FILES: Final = "segments/"
 PRESENT: Final = "present/"
 
+NO_SOURCE: Final = "there is no source of this name; make it, and write the files again"
 OTHERS_ALONE: Final = "the source keeps other segments alone (segments)"
+
+FORBIDDEN: Final[Mapping[str, str]] = {
+    "AccessDenied": "S3 does not let the stack read it: see who owns it, and the policy of its KMS key",
+    "InvalidObjectState": "it is archived: write it again in another storage class",
+    "InvalidRequest": "it is encrypted with a key that the stack does not have (SSE-C)",
+}
+"""Why an object can never be read, by the code of S3.
+https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html"""
 
 MAX_SMALL: Final = 5_000_000
 """The most bytes of a manifest that are read."""
@@ -110,23 +121,36 @@ class S3Files:
 
     def sets(self, segment: str) -> Sequence[FileSet]:
         """See `Files`."""
-        allowed = self._source_of(segment.partition("/")[0]).segments
-        passed_over = None if allowed is None or segment in allowed else OTHERS_ALONE
         found = {str(one["Key"]): one for one in _listed(self._client(), self._bucket, f"{FILES}{segment}/")}
         objects = [Listed(key, int(one["Size"]), one["LastModified"]) for key, one in found.items()]
+        if not objects:
+            return []
+        passed_over = self._passed_over(segment, max(one.modified for one in objects))
         layout = layout_of(objects, now=self._clock.now(), read=self._small)
         sets = [] if layout.next_at is None else [FileSet(layout.next_at, (), layout.next_at)]
         for one in layout.sets:
             parts = [FilePart(each.key, each.size, str(found[each.key]["ETag"]), one.columns) for each in one.objects]
-            sets.append(FileSet(one.at, tuple(parts), refused=passed_over or one.problem))
+            sets.append(FileSet(one.at, tuple(parts), refused=passed_over or one.problem, written=one.written))
         return sets
 
-    def rows(self, segment: str, parts: Sequence[FilePart]) -> Iterator[Row | RowFault]:
+    def _passed_over(self, segment: str, written: datetime) -> str | None:
+        """Return why no file of a segment counts; raises UnknownSource while its source may be about to be created."""
+        try:
+            allowed = self._source_of(segment.partition("/")[0]).segments
+        except UnknownSource:
+            if written + PATIENCE > self._clock.now():
+                raise
+            return NO_SOURCE
+        return None if allowed is None or segment in allowed else OTHERS_ALONE
+
+    def rows(
+        self, segment: str, parts: Sequence[FilePart], watch: Callable[[], None] | None = None
+    ) -> Iterator[Row | RowFault]:
         """See `Files`; an object that was replaced or deleted since the import began is Unreadable."""
         _, members = self._reader(segment)
         columns = parts[0].columns if parts else None
         given = [Part(one.key.removeprefix(f"{FILES}{segment}/"), self._opener(one)) for one in parts]
-        for row in read_rows(given, require=members.require, columns=columns):
+        for row in read_rows(given, require=members.require, columns=columns, watch=watch):
             yield RowFault(row.part, row.line, row.reason) if isinstance(row, BrokenRow) else row
 
     def members(self, segment: str) -> Callable[[Row], Member]:
@@ -169,7 +193,12 @@ class S3Files:
 
     def _opener(self, part: FilePart) -> Callable[[], BinaryIO]:
         request = {"Bucket": self._bucket, "Key": part.key, **({"IfMatch": part.etag} if part.etag else {})}
-        return lambda: cast("BinaryIO", io.BufferedReader(_Body(_called(self._client().get_object, request)["Body"])))
+
+        def opened() -> BinaryIO:
+            found = _called(self._client().get_object, request, FORBIDDEN)
+            return cast("BinaryIO", io.BufferedReader(_Body(found["Body"])))
+
+        return opened
 
 
 class S3Pages:
@@ -225,13 +254,18 @@ def _listed(client: Client, bucket: str, prefix: str) -> Iterator[Mapping[str, A
         request["ContinuationToken"] = answer["NextContinuationToken"]
 
 
-def _called(call: Callable[..., Any], request: Mapping[str, Any]) -> Any:
+def _called(
+    call: Callable[..., Any], request: Mapping[str, Any], forbidden: Mapping[str, str] = MappingProxyType({})
+) -> Any:
+    """Call S3; raises Replaced, Unreadable for the codes that never pass, and Busy."""
     try:
         return call(**request)
     except ClientError as error:
         code = str(error.response.get("Error", {}).get("Code", ""))
         if code in ("NoSuchKey", "PreconditionFailed", "404", "412"):
-            raise Unreadable("a file was replaced or deleted meanwhile") from None
+            raise Replaced("a file was replaced or deleted meanwhile") from None
+        if forbidden and (code in forbidden or code.startswith("KMS.")):
+            raise Unreadable(forbidden.get(code, f"its KMS key cannot be used ({code})")) from None
         raise Busy("file_not_read", f"S3 did not answer ({code})") from None
     except BotoCoreError as error:
         raise Busy("file_not_read", f"S3 did not answer ({type(error).__name__})") from None

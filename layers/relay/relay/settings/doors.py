@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import aws
-from relay.aws import ParametersReader, SecretsReader
+from relay.aws.clients import ParametersReader, SecretsReader
 from relay.clock import Clock
 from relay.domain.problems import Busy, SettingsProblem
 from relay.settings.faults import BYTE_ORDER_MARK, trimmed

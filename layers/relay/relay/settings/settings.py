@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from relay.aws import ParametersReader, SecretsReader
+from relay.aws.clients import ParametersReader, SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.destinations import registry
 from relay.destinations.contract import Destination

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from relay.aws import SecretsReader
+from relay.aws.clients import SecretsReader
 from relay.clock import Clock, SystemClock
 from relay.domain.expressions import compiled
 from relay.domain.problems import Busy, Fault, SettingsProblem

@@ -107,11 +107,11 @@ class _ProfileReader:
         )
 
     def _memberships(self, key: str, by_namespace: Any) -> Iterator[MembershipChange]:
-        for namespace, by_segment in self._entries(UNFIT_MEMBERSHIP, by_namespace, key):
+        for namespace, by_segment in self._parts.entries(UNFIT_MEMBERSHIP, by_namespace, key):
             if namespace not in self._namespaces:
                 self._ignored += len(by_segment) if isinstance(by_segment, dict) else 0
                 continue
-            for segment, given in self._entries(UNFIT_MEMBERSHIP, by_segment, key, namespace):
+            for segment, given in self._parts.entries(UNFIT_MEMBERSHIP, by_segment, key, namespace):
                 change = self._membership((key, namespace, segment), segment, given)
                 if change is not None:
                     yield change
@@ -134,7 +134,7 @@ class _ProfileReader:
         return MembershipChange(reference, realized, at, name_of(fields.get("name")))
 
     def _identities(self, key: str, by_namespace: Any) -> Iterator[tuple[str, list[str]]]:
-        for namespace, entries in self._entries(UNFIT_IDENTITY, by_namespace, key):
+        for namespace, entries in self._parts.entries(UNFIT_IDENTITY, by_namespace, key):
             if entries is None or not self._parts.namespace(namespace, key):
                 continue
             if not isinstance(entries, list):
@@ -146,14 +146,6 @@ class _ProfileReader:
             )
             if ids:
                 yield namespace, ids
-
-    def _entries(self, code: str, value: Any, *inner: str) -> list[tuple[str, Any]]:
-        if value is None:
-            return []
-        if not isinstance(value, dict):
-            self._parts.leave_out_value(code, "must be an object", *inner)
-            return []
-        return list(value.items())
 
 
 def _id_of(entry: Any) -> Any:

@@ -165,11 +165,11 @@ class _Profile:
 
     def _by_namespace(self) -> Iterator[MembershipChange]:
         key = "segmentMembership"
-        for namespace, segments in self._entries(UNFIT_MEMBERSHIP, self._raw.get(key), key):
+        for namespace, segments in self._parts.entries(UNFIT_MEMBERSHIP, self._raw.get(key), key):
             if namespace not in self._namespaces:
                 self._ignored += len(segments) if isinstance(segments, dict) else 0
                 continue
-            for segment, given in self._entries(UNFIT_MEMBERSHIP, segments, key, namespace):
+            for segment, given in self._parts.entries(UNFIT_MEMBERSHIP, segments, key, namespace):
                 place = (key, namespace, segment)
                 realized = realized_of(given.get("status")) if isinstance(given, dict) else None
                 if realized is None:
@@ -197,11 +197,9 @@ class _Profile:
                     detail = "must be an object with type and id"
                     self._parts.leave_out_value(UNFIT_IDENTITY, detail, *at, index)
                     continue
-                text = self._parts.identity(one.get("id"), *at, index, "id")
-                if text is not None and self._parts.namespace(kind, *at, index):
-                    found[kind] = list(dict.fromkeys([*found.get(kind, ()), text]))
+                self._parts.add_identity(found, kind, one.get("id"), (*at, index), "id")
             return found
-        for namespace, value in self._entries(UNFIT_IDENTITY, given, *map(str, at)):
+        for namespace, value in self._parts.entries(UNFIT_IDENTITY, given, *map(str, at)):
             if value is None or not self._parts.namespace(namespace, *at):
                 continue
             listed = value if isinstance(value, list) else [value]
@@ -215,16 +213,8 @@ class _Profile:
 
     def _attributes(self) -> dict[str, Json]:
         given = {key: value for key, value in self._raw.items() if key not in _OWN}
-        given |= dict(self._entries(UNFIT_ATTRIBUTE, self._raw.get("attributes"), "attributes"))
+        given |= dict(self._parts.entries(UNFIT_ATTRIBUTE, self._raw.get("attributes"), "attributes"))
         return self._parts.attributes({key: _bare(value) for key, value in given.items()}, "attributes")
-
-    def _entries(self, code: str, value: Any, *inner: str) -> list[tuple[str, Any]]:
-        if value is None:
-            return []
-        if not isinstance(value, dict):
-            self._parts.leave_out_value(code, "must be an object", *inner)
-            return []
-        return list(value.items())
 
 
 def _bare(value: Json) -> Json:

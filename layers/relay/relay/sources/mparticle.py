@@ -185,9 +185,7 @@ def _add_identities(parts: Parts, found: dict[str, list[str]], listed: list[Any]
             parts.leave_out_value(UNFIT_IDENTITY, "must be an object with type, encoding and value", *inner, index)
             continue
         namespace = kind if encoding.lower() == "raw" else f"{kind}_{encoding.lower()}"
-        text = parts.identity(one.get("value"), *inner, index, "value")
-        if text is not None and parts.namespace(namespace, *inner, index):
-            found[namespace] = list(dict.fromkeys([*found.get(namespace, ()), text]))
+        parts.add_identity(found, namespace, one.get("value"), (*inner, index), "value")
 
 
 def _membership(parts: Parts, audience: Mapping[str, Json], index: int, at: datetime) -> Iterator[MembershipChange]:

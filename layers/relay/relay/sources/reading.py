@@ -183,6 +183,21 @@ class Parts:
             self.leave_out_value(UNFIT_IDENTITY, flaw, *inner, given)
         return flaw is None
 
+    def entries(self, code: str, given: Any, *inner: str) -> list[tuple[str, Any]]:
+        """Return the entries of an object that may be missing."""
+        if given is None:
+            return []
+        if not isinstance(given, dict):
+            self.leave_out_value(code, "must be an object", *inner)
+            return []
+        return list(given.items())
+
+    def add_identity(self, found: dict[str, list[str]], namespace: str, given: Any, place: Place, key: str) -> None:
+        """Add an identity, which stands at `key` of `place`, to those of its namespace; once, if it is one."""
+        text = self.identity(given, *place, key)
+        if text is not None and self.namespace(namespace, *place):
+            found[namespace] = list(dict.fromkeys([*found.get(namespace, ()), text]))
+
     def segment(self, given: Any, *inner: str | int) -> str | None:
         """Return the reference `source/segment` of a platform's segment id; None when it is none."""
         text = id_of(given)

@@ -226,9 +226,7 @@ def _identities(parts: Parts, event: Mapping[str, Json]) -> dict[str, list[str]]
         if not isinstance(one, dict) or not isinstance(one.get("type"), str):
             parts.leave_out(UNFIT_IDENTITY, "must be an object with id and type", "context", "externalIds", index)
             continue
-        text = parts.identity(one.get("id"), "context", "externalIds", index, "id")
-        if text is not None and parts.namespace(one["type"], "context", "externalIds", index):
-            found[one["type"]] = list(dict.fromkeys([*found.get(one["type"], ()), text]))
+        parts.add_identity(found, one["type"], one.get("id"), ("context", "externalIds", index), "id")
     for values in (_traits(event), _object(context, "traits"), _object(event, "properties")):
         email = values.get("email")
         if isinstance(email, str) and email.strip() and "email" not in found:

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from relay import aws
-from relay.aws import Wire
+from relay.aws.clients import Wire
 from relay.domain.problems import Busy
 from relay.names import table_name
 from relay.stores.database import (

@@ -4,19 +4,23 @@ One item per profile and forgetting (pk `forgetting#profile`, sk the time): coun
 personal data: the profile's id is a keyed hash.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from relay.domain import moments
-from relay.domain.profiles import Forgotten
+from relay.domain.profiles import Forgotten, Profile
 from relay.stores.database import ABSENT, Database, Item, Key, Table, Update
 
 FORMAT: Final = 1
 
 KEPT: Final = timedelta(days=90)
 """How long the record of a forgetting is kept."""
+
+AT_MOST: Final = timedelta(days=28)
+"""How long an export that is paused, stopped or invalid is waited for: a request has to be met within a month.
+https://gdpr-info.eu/art-12-gdpr/"""
 
 _COUNT: Final = "count "
 
@@ -57,6 +61,26 @@ def end(database: Database, profile: str, forgotten: Forgotten, now: datetime) -
     """Note that nothing more is to be done; noted again, the first time stays."""
     ended = {**_rest(forgotten), "ended_at": moments.text(now)}
     database.write([Update(_key(profile, forgotten), ended, expect={"ended_at": ABSENT})])
+
+
+def to_be_deleted(database: Database, people: Sequence[Profile], now: datetime) -> set[str]:
+    """Return the ids of profiles that came back before they were deleted at the destinations, where that was asked.
+
+    Until that forgetting has ended they count as forgotten, whatever came since.
+    """
+    asked = {
+        one.id: [_key(known_by, one.forgotten) for known_by in (one.id, *sorted(one.joined))]
+        for one in people
+        if one.forgotten is not None
+        and one.forgotten.at_destinations
+        and not one.is_tombstone
+        and now - one.forgotten.at < AT_MOST
+    }
+    keys = list(dict.fromkeys(key for of_one in asked.values() for key in of_one))
+    found = dict(zip(keys, database.get(keys), strict=True)) if keys else {}
+    # It may have ended under an id that became an alias of this one since.
+    ended = {key for key, item in found.items() if item is not None and "ended_at" in item}
+    return {one for one, of_one in asked.items() if ended.isdisjoint(of_one)}
 
 
 def _update(profile: str, forgotten: Forgotten, add: Mapping[str, int]) -> Update:

@@ -67,6 +67,16 @@ def parts(database: Database, import_id: str) -> Sequence[FilePart]:
     return [] if item is None else list(map(_part, json.loads(str(item["parts"]))))
 
 
+def objects(
+    database: Database, segment: str, count: int = 20
+) -> list[tuple[SegmentImport, frozenset[tuple[str, str]]]]:
+    """Return the imports with the newest sets of files, newest first, each with the keys and ETags of its objects."""
+    found = latest(database, segment, count)
+    items = database.get([_parts(one.id) for one in found])
+    named = (json.loads(str(item["parts"])) if item is not None else () for item in items)
+    return [(one, frozenset((key, etag) for key, _, etag, _ in parts)) for one, parts in zip(found, named, strict=True)]
+
+
 def latest(database: Database, segment: str | None = None, count: int = 20) -> list[SegmentImport]:
     """Return the imports with the newest sets, of one segment or all, newest first."""
     pk = "segment-imports" if segment is None else f"segment-imports#{segment}"

@@ -41,12 +41,10 @@ from relay.stores import (
 )
 from relay.stores.assignments import Stored
 from relay.stores.database import MAX_TRANSACTION, Database, Write
+from relay.stores.forgettings import AT_MOST
 from relay.stores.profiles import Saved
 from relay.stores.waits import ForgetWait
-
-AT_MOST: Final = timedelta(days=28)
-"""How long an export that is paused, stopped or invalid is waited for: a request has to be met within a month.
-https://gdpr-info.eu/art-12-gdpr/"""
+from relay.workers.dead_changes import DeadChanges, Search
 
 QUIET_AFTER: Final = timedelta(hours=1)
 """How long after its settings were deleted nobody works for an export any more."""
@@ -65,7 +63,10 @@ NEEDS_RUN: Final = "a run has to be let through first"
 UNDER_WAY: Final = "it is under way"
 
 SEGMENT_INDEX: Final = "segment index"
+DEAD_LETTERS: Final = "dead-letter queue of changes"
 """What is waited for where it is no export."""
+
+NOT_SEEN: Final = "it was not looked through to the end: others look at it, or it is long"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,10 @@ class Progress:
     profile: Profile
     forgotten: Forgotten
     waiting: Mapping[str, str] = field(default_factory=dict)
+    is_queue_seen: bool = True
+    """Whether all of the dead-letter queue of changes was looked at."""
+    assigned_before: Sequence[str] = ()
+    """The exports (their keys) that have assigned something since before the forgetting."""
 
     @property
     def is_done(self) -> bool:
@@ -86,12 +91,19 @@ class Forgetting:
     """Forgets people. `listing` is read once a tick, or once a question."""
 
     def __init__(
-        self, database: Database, settings: Settings, keyed: KeyedHash, enqueuer: Enqueuer, clock: Clock
+        self,
+        database: Database,
+        settings: Settings,
+        keyed: KeyedHash,
+        enqueuer: Enqueuer,
+        dead_changes: DeadChanges,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._settings = settings
         self._keyed = keyed
         self._enqueuer = enqueuer
+        self._dead_changes = dead_changes
         self._clock = clock
 
     def begin(self, profile_id: str, how: Forget) -> Profile | None:
@@ -124,36 +136,92 @@ class Forgetting:
     def _see_to(self, stored: Profile) -> None:
         waits.put(self._database, [ForgetWait(self._clock.now() + SOON, stored.source, stored.id)])
 
-    def due(self, due: Sequence[ForgetWait], listing: Listing) -> None:
-        """Go on with people whose wait is over, and note when to look again; the caller drops the waits."""
+    def due(self, due: Sequence[ForgetWait], listing: Listing) -> dict[ForgetWait, Exception]:
+        """Go on with people whose wait is over, and note when to look again; return with whom that failed, and why.
+
+        The caller drops the waits of the others.
+        """
         now, again = self._clock.now(), []
+        failed: dict[ForgetWait, Exception] = {}
+        people: dict[ForgetWait, Profile] = {}
         for wait in due:
-            progress = self.step(wait.profile, listing)
-            if progress is not None and not progress.is_done:
-                again.append(ForgetWait(now + _pause(now - progress.forgotten.at), wait.source, wait.profile))
+            try:
+                if (stored := self._forgotten(wait.profile)) is not None:
+                    people[wait] = stored
+            except Exception as error:  # noqa: BLE001 - one profile must hold up no other
+                failed[wait] = error
+        search = self._search(list(people.values()))
+        for wait, stored in people.items():
+            try:
+                progress = self._go_on(stored, listing, search)
+            except Exception as error:  # noqa: BLE001 - one profile must hold up no other
+                failed[wait] = error
+            else:
+                if not progress.is_done:
+                    again.append(ForgetWait(now + _pause(now - progress.forgotten.at), wait.source, wait.profile))
         waits.put(self._database, again)
+        return failed
 
     def step(self, profile_id: str, listing: Listing) -> Progress | None:
         """Do what can be done now for whoever an id stands for; None when the person was not forgotten."""
+        stored = self._forgotten(profile_id)
+        return None if stored is None else self._go_on(stored, listing, self._search([stored]))
+
+    def _forgotten(self, profile_id: str) -> Profile | None:
         found = profiles.follow(self._database, [profile_id])
         stored = found[profiles.root_of(profile_id, found)]
-        if not isinstance(stored, Profile) or stored.forgotten is None:
-            return None
+        return stored if isinstance(stored, Profile) and stored.forgotten is not None else None
+
+    def _search(self, people: Sequence[Profile]) -> Search:
+        """Remove from the dead-letter queue what people said until they were forgotten, and count it."""
+        search = self._dead_changes.remove(people)
+        for one in people:
+            if one.forgotten is not None and (removed := search.removed.get(one.id)):
+                self._database.write([forgettings.counted(one.id, one.forgotten, {"dead_letters": removed})])
+        return search
+
+    def _go_on(self, stored: Profile, listing: Listing, search: Search) -> Progress:
         forgotten = stored.forgotten
-        if not stored.is_tombstone:
-            # Something newer came. What the former person is assigned is the newcomer's business: a look compares.
-            return Progress(stored, forgotten)
+        assert forgotten is not None  # noqa: S101 - `_forgotten` has seen to it
         found = profiles.follow(self._database, {stored.id, *stored.joined})
         ids = sorted(one for one in {stored.id, *stored.joined} if profiles.root_of(one, found) == stored.id)
-        keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
         waiting = {} if self._is_out_of_the_index(stored, forgotten, ids) else {SEGMENT_INDEX: UNDER_WAY}
-        self._forget_defects(stored.id, forgotten, keys, ids)
         if traced := traces.forget(self._database, ids):
             self._database.write([forgettings.counted(stored.id, forgotten, {"traces": traced})])
-        waiting |= self._from_exports(stored, forgotten, keys, ids, listing)
+        keys = sorted({*registry.load(self._database), *listing.valid, *self._settings.export_keys()})
+        held = self._assigned(keys, ids)
+        if stored.is_tombstone or forgettings.to_be_deleted(self._database, [stored], self._clock.now()):
+            self._forget_defects(stored.id, forgotten, keys, ids)
+            waiting |= self._from_exports(stored, forgotten, held, listing)
         if not waiting:
             forgettings.end(self._database, stored.id, forgotten, self._clock.now())
-        return Progress(stored, forgotten, waiting)
+            if not stored.is_tombstone:
+                self._look_at_newcomer(stored, listing)
+        if not search.is_all_seen and not self._is_too_late(forgotten):
+            waiting[DEAD_LETTERS] = NOT_SEEN
+        before = [
+            key
+            for key, of_key in held.items()
+            if any((one.assignment.since or forgotten.at) <= forgotten.at for one in of_key.values())
+        ]
+        return Progress(stored, forgotten, waiting, search.is_all_seen, before)
+
+    def _look_at_newcomer(self, stored: Profile, listing: Listing) -> None:
+        """Have exports look at whoever came back: what the former person is assigned still, the look compares."""
+        self._enqueuer.look(
+            Due(export.connection, export.name, export.version, stored.id)
+            for export in listing.valid.values()
+            if export.active and export.stream
+        )
+
+    def _assigned(self, keys: Iterable[str], ids: Sequence[str]) -> dict[str, dict[str, Stored]]:
+        """Return what exports have assigned under ids, by export and id; only where there is something."""
+        found = {}
+        for key in keys:
+            held = {one: stored for one, stored in assignments.load(self._database, key, ids).items() if stored.version}
+            if held:
+                found[key] = held
+        return found
 
     def _is_out_of_the_index(self, profile: Profile, forgotten: Forgotten, ids: Sequence[str]) -> bool:
         """Remove the entries of the segment index; return False when somebody else wrote the profile meanwhile.
@@ -163,7 +231,9 @@ class Forgetting:
         """
         version = profile.version
         of_source = [one.id for one in segments.catalogue(self._database) if one.id.startswith(f"{profile.source}/")]
-        held = segments.held(self._database, [(segment, one) for segment in of_source for one in ids])
+        places = [(segment, one) for segment in of_source for one in ids]
+        newer = {(segment, profile.id) for segment, one in profile.memberships.items() if one.realized}
+        held = [place for place in segments.held(self._database, places) if place not in newer]
         most = MAX_TRANSACTION - 2
         for start in range(0, len(held), most):
             part = held[start : start + most]
@@ -182,15 +252,12 @@ class Forgetting:
                 self._database.write([forgettings.counted(profile, forgotten, {"set_aside": len(removed)})])
 
     def _from_exports(
-        self, profile: Profile, forgotten: Forgotten, keys: Iterable[str], ids: Sequence[str], listing: Listing
+        self, profile: Profile, forgotten: Forgotten, assigned: Mapping[str, Mapping[str, Stored]], listing: Listing
     ) -> dict[str, str]:
         """Have every export let the person go; return those that have yet to, and why."""
         waiting: dict[str, str] = {}
         due: list[Due] = []
-        for key in keys:
-            held = {one: stored for one, stored in assignments.load(self._database, key, ids).items() if stored.version}
-            if not held:
-                continue
+        for key, held in assigned.items():
             if self._is_over(key, forgotten):
                 if not self._leave_behind(key, profile, forgotten, held):
                     waiting[key] = UNDER_WAY
@@ -205,11 +272,14 @@ class Forgetting:
     def _is_over(self, key: str, forgotten: Forgotten) -> bool:
         """Return whether nobody will let the person leave."""
         now = self._clock.now()
-        if now - forgotten.at >= AT_MOST:
+        if self._is_too_late(forgotten):
             return True
         registered = registry.load(self._database).get(key)
         since = None if registered is None else registered.missing_since
         return since is not None and now - since >= QUIET_AFTER
+
+    def _is_too_late(self, forgotten: Forgotten) -> bool:
+        return self._clock.now() - forgotten.at >= AT_MOST
 
     def _why(self, key: str, export: Export | None) -> str:
         if export is None:

@@ -117,14 +117,16 @@ class Ticker:
         failed = self._each(self._wake, [wait for wait in due if isinstance(wait, IdentityWait)])
         failed += self._each(self._look_up, [wait for wait in due if isinstance(wait, ConfirmWait)])
         for wait in due:
-            if isinstance(wait, OutstandingWait | ForgetWait | SegmentWait):
+            if isinstance(wait, OutstandingWait | SegmentWait):
                 try:
                     self._go_on(wait, listing)
-                except Exception as error:  # noqa: BLE001 - one run's records, or one profile, must hold up no other
+                except Exception as error:  # noqa: BLE001 - one run's records must hold up no other
                     self._observe.problem("wait", error, subject=wait[1])
                     failed.append(error)
                 else:
                     waits.drop(self._database, [wait])
+        # Last: a long dead-letter queue is looked through for a while.
+        failed += self._go_on_forgetting([wait for wait in due if isinstance(wait, ForgetWait)], listing)
         if failed:
             raise failed[0]
 
@@ -134,6 +136,14 @@ class Ticker:
         waits.drop(self._database, [wait for wait in due if wait not in failed])
         for wait, error in failed.items():
             self._observe.problem("wait", error, connection=wait.connection)
+        return list(failed.values())
+
+    def _go_on_forgetting(self, due: Sequence[ForgetWait], listing: Listing) -> list[Exception]:
+        """Go on with people who are forgotten; return what those met with whom that failed."""
+        failed = self._forgetting.due(due, listing)
+        waits.drop(self._database, [wait for wait in due if wait not in failed])
+        for wait, error in failed.items():
+            self._observe.problem("wait", error, subject=wait.source)
         return list(failed.values())
 
     def _wake(self, due: Sequence[IdentityWait]) -> None:
@@ -155,12 +165,10 @@ class Ticker:
                 asked.append(due_of(wait.connection, record, record.responsible))
         self._enqueuer.confirm(asked)
 
-    def _go_on(self, wait: OutstandingWait | ForgetWait | SegmentWait, listing: Listing) -> None:
+    def _go_on(self, wait: OutstandingWait | SegmentWait, listing: Listing) -> None:
         if isinstance(wait, SegmentWait):
             if self._segment_files is not None:
                 self._segment_files().send([Message({"segment": wait.segment, "about": wait.about})])
-        elif isinstance(wait, ForgetWait):
-            self._forgetting.due([wait], listing)
         else:
             self._settle(wait, listing.valid)
 

@@ -463,8 +463,12 @@ def test_who_was_forgotten_is_told_and_what_is_still_to_be_taken_out(bench: Benc
     assert told.profile.forgotten_at == bench.clock.now()
     bench.consume(bench.look(2))
     told = ask(bench, person(2))
+    assert told.profile is not None
     assert told.sentence.endswith("nothing is known of it since. Newer news makes a new person of it.")
-    assert told.exports[0].sentence == "Not selected: the person was forgotten."
+    assert told.profile is not None
+    assert (told.exports, told.profile.stored_at, told.profile.request) == ([], None, None)
+    [of_one] = ask(bench, person(2), export="letters/main").exports
+    assert of_one.sentence == "Not selected: the person was forgotten."
 
 
 def test_all_ids_that_joined_a_profile_are_named(bench: Bench) -> None:

@@ -63,6 +63,7 @@ def test_a_person_is_forgotten_and_the_answer_says_what_was_removed_and_what_rem
         "identities table": moments.text(at + timedelta(days=90)),
         "record of this forgetting": moments.text(at + timedelta(days=90)),
         "rows of imports": moments.text(at + timedelta(days=2)),
+        "imports of segments": moments.text(at + timedelta(days=30)),
         "Changes queue": moments.text(at + timedelta(days=4)),
         "segment files": moments.text(at + timedelta(days=30)),
         "backups of the tables": moments.text(at + timedelta(days=35)),
@@ -192,16 +193,6 @@ def backups_until(answer: Any) -> Any:
     return moments.parse(until)
 
 
-def test_who_came_back_before_the_destination_was_asked_to_delete_is_told(bench: Bench) -> None:
-    at = ask(bench, at_destinations=True)["at"]
-    bench.clock.time += MINUTE
-    bench.store(4, email=ANN, name="Ann")
-    bench.work_off()
-    answer = ask(bench, at_destinations=True, since=at)
-    assert bench.tool.deleted == []
-    assert [one["where"] for one in answer["remains"] if "came back" in one["what"]] == ["destinations"]
-
-
 def test_a_change_that_forgets_is_done_by_route_and_the_clock(bench: Bench) -> None:
     change = Change((person(4),), bench.clock.now(), forget=Forget.AT_DESTINATIONS)
     body = changes.to_json(ChangeBatch("b", "shop", [change]))
@@ -237,6 +228,8 @@ def everywhere(bench: Bench) -> set[str]:
         "other": bench.other_queue,
     }
     places |= {name for name, queue in queues.items() if any(holds_planted(dict(m.body)) for m in queue.messages)}
+    outside = {"events": repr(vars(bench.bus)), "bucket": repr(vars(bench.bucket))}
+    places |= {name for name, text in outside.items() if any(word in text for word in PLANTED)}
     return places | ({"log"} if any(word in bench.log.getvalue() for word in PLANTED) else set())
 
 
@@ -252,7 +245,10 @@ def _readable(value: Any) -> str:
     return repr(value)
 
 
-def test_planted_values_are_found_just_where_the_answer_says_that_they_remain() -> None:
+@pytest.mark.parametrize("by", ["an administrator", "a source"])
+def test_planted_values_are_found_just_where_the_answer_says_that_they_remain(
+    by: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Given values of a person in every store and queue that can hold any, When the person is forgotten."""
     bench = Bench(imports=True)
     now = bench.clock.now()
@@ -275,9 +271,16 @@ def test_planted_values_are_found_just_where_the_answer_says_that_they_remain() 
     before = everywhere(bench)
     assert before == {"profiles", "assignments", "control import", "control trace", "changes", "dead changes"}
 
-    ask(bench, at_destinations=True)
+    if by == "a source":
+        bench.clock.time += MINUTE
+        forgets = Change((person(4),), bench.clock.now(), forget=Forget.AT_DESTINATIONS)
+        bench.stack.router().route(bench.received([Message(changes.to_json(ChangeBatch("f", "shop", [forgets])))]))
+    else:
+        ask(bench, at_destinations=True)
     bench.work_off()
     bench.pass_time(5 * MINUTE)
+    # By then the queue was searched, whoever asked.
+    assert bench.dead_changes.messages == []
     done = ask(bench)
     assert done["state"] == "done"
     assert not any(word in str(bench.tool.held) for word in PLANTED)
@@ -292,3 +295,7 @@ def test_planted_values_are_found_just_where_the_answer_says_that_they_remain() 
     named = next(one["until"] for one in done["remains"] if one["where"] == "rows of imports")
     assert all(int(row["expires_at"]) <= moments.parse(named).timestamp() for row in rows)
     assert everywhere(bench) == {"control import"}
+    # What is printed are the metrics.
+    assert not [word for word in PLANTED if word in capsys.readouterr().out]
+    assert bench.bus.events
+    assert bench.bucket.objects

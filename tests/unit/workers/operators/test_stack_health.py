@@ -26,6 +26,7 @@ def test_functions_with_another_library_than_the_others_are_an_error(bench: Benc
     assert (finding["code"], finding["level"], finding["who_must_act"]) == ("versions_differ", "error", "administrator")
     assert "bench-tick" in finding["message"]
     assert "bench-route" not in finding["message"]
+    assert "bench-importsegment" not in finding["message"], "a layer of its own is no other library"
 
 
 def test_dead_letters_are_an_error_with_the_command_that_shows_them(bench: Bench) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from relay.destinations.contract import Account
 from relay.destinations.fields import FieldsModel, Host, Key, Number, Text
@@ -34,6 +34,12 @@ _NEEDED = {
     "set_field": frozenset({"exit_field", "value_in", "value_out"}),
     "remove_tag": frozenset({"tag"}),
 }
+
+
+def _without_bars(tag: str) -> str:
+    if "|" in tag:
+        raise ValueError("must hold no |, which stands between tags")
+    return tag
 
 
 class ActiveCampaignOptions(FieldsModel):
@@ -71,7 +77,7 @@ class ActiveCampaignOptions(FieldsModel):
     value_out: Text | None = Field(
         None, title="Value outside", description="With `set_field`: what it holds afterwards.", examples=["no"]
     )
-    tag: Annotated[Text, Field(max_length=LONGEST_TAG, pattern=r"^[^|]*$")] | None = Field(
+    tag: Annotated[Text, Field(max_length=LONGEST_TAG), AfterValidator(_without_bars)] | None = Field(
         None, title="Tag", description="With `remove_tag`: what contacts in the segments carry.", examples=["vip"]
     )
 

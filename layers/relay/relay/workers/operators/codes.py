@@ -167,7 +167,9 @@ _REFUSALS: Final[Mapping[str, _Entry]] = {
     "unfit_attribute": _Entry("An attribute cannot be kept.", _ADMINISTRATOR, _LEFT_OUT),
     "unfit_membership": _Entry("A membership cannot be read.", _ADMINISTRATOR, _LEFT_OUT),
     "unfit_time": _Entry("A time is none.", _ADMINISTRATOR, _LEFT_OUT),
-    "unfit_snapshot": _Entry("It cannot be read whether the profile is whole.", _ADMINISTRATOR, _LEFT_OUT),
+    "unfit_snapshot": _Entry(
+        "It cannot be read whether the profile is whole, or which page of a segment it is.", _ADMINISTRATOR, _LEFT_OUT
+    ),
     # Of webhooks: what is none of the source's business. `MembershipsIgnored` counts all of it.
     "ignored_memberships": _Entry(
         "A membership is of a segment or a namespace that the source does not keep, or an update of attributes alone.",

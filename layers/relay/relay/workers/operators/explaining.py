@@ -12,7 +12,7 @@ from relay.destinations.contract import Destination
 from relay.domain.exports import Export
 from relay.domain.profiles import Profile, Register
 from relay.observability import Observability, places
-from relay.reconcile.standing import AtTarget, Matter, Standing, Standings
+from relay.reconcile.standing import AtTarget, Matter, Standing, Standings, State
 from relay.settings.names import is_name
 from relay.settings.settings import Settings
 from relay.stores.database import Database
@@ -50,7 +50,7 @@ class ProfilePart(Answer):
     source: str
     aliases: list[str] = Field(description="Other ids of the same person.")
     forgotten_at: datetime | None = Field(description="When the person was forgotten the last time.")
-    stored_at: datetime | None = Field(description="When it was written last.")
+    stored_at: datetime | None = Field(description="When it was written last; null for whom nothing is known of.")
     version: int = Field(description="How often it was written.")
     request: str | None = Field(description="The `request_id` of the webhook that changed it last.")
     memberships: list[MembershipPart]
@@ -173,6 +173,9 @@ class Explainer:
             if standing is not None:
                 stands.append((standing, part.sentence))
         parts += self._invalid(question.export)
+        if profile.is_tombstone and question.export is None:
+            # Of whoever was forgotten only what is still to be taken out is news.
+            parts = [part for part in parts if part.state != State.NOT_SELECTED.value]
         unknown = [f"{part.export}: {part.sentence}" for part in parts if part.state == "unknown"]
         return Explained(
             sentence=" ".join([*_first(profile, stands, is_known=bool(stands) or not unknown), *unknown]),
@@ -206,6 +209,7 @@ class Explainer:
         code = standing.code
         means = None if code is None else self.means(export.destination, code)
         last = around.run
+        trace = None if profile.is_tombstone else profile.trace
         return ExportPart(
             export=export.key,
             state=standing.state.value,
@@ -226,7 +230,7 @@ class Explainer:
             last_run=None
             if last is None
             else RunPart(run=last.id, state=last.state.value, started_at=last.started_at, ended_at=last.ended_at),
-            traces=_given(profile.trace, *(one.call for one in standing.targets)) if standing.targets else [],
+            traces=_given(trace, *(one.call for one in standing.targets)) if standing.targets else [],
         ), standing
 
     def _target(self, export: Export, one: AtTarget, show: bool) -> TargetPart:
@@ -275,6 +279,8 @@ def _nobody(found: Found, asked: str, sources: Sequence[str]) -> str:
 def _first(profile: Profile, stands: Sequence[tuple[Standing, str]], *, is_known: bool) -> Iterator[str]:
     if profile.is_tombstone and profile.forgotten is not None:
         yield sentences.of_forgotten(profile.forgotten.at, stands)
+    elif profile.forgotten is not None and any(one.is_forgotten for one, _ in stands):
+        yield sentences.of_deleted_first(profile.forgotten.at, stands)
     elif is_known:
         yield sentences.overall(stands)
 
@@ -285,9 +291,9 @@ def _profile(profile: Profile, found: Found, show: bool) -> ProfilePart:
         source=profile.source,
         aliases=sorted({*found.aliases, *profile.joined}),
         forgotten_at=None if profile.forgotten is None else profile.forgotten.at,
-        stored_at=profile.changed_at,
+        stored_at=None if profile.is_tombstone else profile.changed_at,
         version=profile.version,
-        request=profile.trace,
+        request=None if profile.is_tombstone else profile.trace,
         memberships=[
             MembershipPart(segment=segment, status=_status(held.realized), at=held.at, received_at=held.heard_at)
             for segment, held in sorted(profile.memberships.items())

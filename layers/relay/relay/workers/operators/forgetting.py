@@ -1,8 +1,8 @@
 """Forgetting a person on request: it begins here, goes on by itself, and is asked about until it is done."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import timedelta
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from relay.domain import moments
 from relay.domain.changes import Forget
 from relay.domain.exports import Export
 from relay.domain.problems import QuestionProblem
-from relay.domain.profiles import Profile
+from relay.domain.profiles import Forgotten, Profile
 from relay.reconcile import forgetting as ends
 from relay.settings.settings import Settings
 from relay.stores import forgettings
@@ -20,14 +20,11 @@ from relay.stores.database import Database
 from relay.stores.forgettings import Forgetting as Kept
 from relay.stores.identities import FORGOTTEN_AFTER
 from relay.stores.imports import ROWS_KEPT
-from relay.workers.forgetting import LEFT_BEHIND, Forgetting, Progress
+from relay.workers.forgetting import DEAD_LETTERS, LEFT_BEHIND, Forgetting, Progress
 from relay.workers.operators.protocol import Answer, Question
 
 BACKUPS_KEPT: Final = timedelta(days=35)
 """Point-in-time recovery. https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Point-in-time-recovery.html"""
-
-SEARCHED_FOR: Final = timedelta(seconds=15)
-"""How long the dead-letter queue is looked through at a time."""
 
 FILES_KEPT: Final = timedelta(days=30)
 """As the template says of the bucket."""
@@ -47,7 +44,7 @@ _MEANS: Final = {
 _WHERE: Final = {
     "index": "segment index",
     "set_aside": "profiles set aside",
-    "dead_letters": "dead-letter queue of changes",
+    "dead_letters": DEAD_LETTERS,
     "traces": "traces",
 }
 
@@ -109,8 +106,7 @@ class ForgottenPerson(Answer):
 class ForgettingOnRequest:
     """Answers `forget`.
 
-    `find` returns the profiles that a text stands for, `dead_changes` removes the changes of profiles (their ids) up to
-    a time from the dead-letter queue of changes, and returns how many those were, and whether all of it was looked at.
+    `find` returns the profiles that a text stands for.
     """
 
     def __init__(
@@ -120,7 +116,6 @@ class ForgettingOnRequest:
         destinations: Callable[[str], Destination],
         forgetting: Forgetting,
         find: Callable[[str], Sequence[Profile]],
-        dead_changes: Callable[[Sequence[str], datetime], tuple[int, bool]],
         clock: Clock,
     ) -> None:
         self._database = database
@@ -128,7 +123,6 @@ class ForgettingOnRequest:
         self._destinations = destinations
         self._forgetting = forgetting
         self._find = find
-        self._dead_changes = dead_changes
         self._clock = clock
 
     def forget(self, asked: ForgetPerson) -> ForgottenPerson:
@@ -143,9 +137,6 @@ class ForgettingOnRequest:
         if progress is None:
             raise QuestionProblem("unknown_profile", "nobody is stored under it any more", field="profile")
         stored, forgotten = progress.profile, progress.forgotten
-        removed, is_all_seen = self._dead_changes(sorted({stored.id, *stored.joined}), forgotten.at)
-        if removed:
-            self._database.write([forgettings.counted(stored.id, forgotten, {"dead_letters": removed})])
         kept = forgettings.load(self._database, stored.id, forgotten)
         return ForgottenPerson(
             profile=stored.id,
@@ -154,7 +145,7 @@ class ForgettingOnRequest:
             waiting=[Waiting(export=export, why=why) for export, why in sorted(progress.waiting.items())],
             removed=list(_removed(progress, kept)),
             at_destinations=list(_at_destinations(kept)),
-            remains=list(self._remains(progress, kept, listing.valid.values(), is_all_seen=is_all_seen)),
+            remains=list(self._remains(progress, kept, listing.valid.values())),
         )
 
     def _one(self, asked: str) -> Profile:
@@ -167,9 +158,7 @@ class ForgettingOnRequest:
             raise QuestionProblem("several_profiles", what, field="profile")
         return found[0]
 
-    def _remains(
-        self, progress: Progress, kept: Kept, exports: Iterable[Export], *, is_all_seen: bool
-    ) -> Iterator[Remains]:
+    def _remains(self, progress: Progress, kept: Kept, exports: Iterable[Export]) -> Iterator[Remains]:
         # Until the end something of it may still be stored, and is in each day's backup.
         at = self._clock.now() if kept.ended_at is None else kept.ended_at
 
@@ -181,15 +170,16 @@ class ForgettingOnRequest:
         yield Remains(where="identities table", what="keyed hashes and times of calls", until=until(FORGOTTEN_AFTER))
         yield Remains(where="record of this forgetting", what="the counts shown here", until=until(forgettings.KEPT))
         yield Remains(where="rows of imports", what="identities and values", until=until(ROWS_KEPT))
+        hashes = "keyed hashes of whom they have seen, until they end"
+        yield Remains(where="imports of segments", what=hashes, until=until(FILES_KEPT))
         yield Remains(where="Changes queue", what="changes, dropped when they come", until=until(MESSAGES_KEPT))
-        if not is_all_seen:
-            what = "changes, perhaps: it was not looked through to the end; ask again"
-            yield Remains(where="dead-letter queue of changes", what=what, until=until(DEAD_MESSAGES_KEPT))
+        if not progress.is_queue_seen:
+            what = "changes, perhaps: it was not looked through to the end"
+            yield Remains(where=DEAD_LETTERS, what=what, until=until(DEAD_MESSAGES_KEPT))
         yield Remains(where="segment files", what="whatever the platform wrote", until=until(FILES_KEPT))
         yield Remains(where="backups of the tables", what="all that was stored", until=until(BACKUPS_KEPT))
-        if progress.forgotten.at_destinations and not progress.profile.is_tombstone:
-            what = "the contact or user of whoever came back with something newer: it is not deleted"
-            yield Remains(where="destinations", what=what, until=None)
+        if progress.is_done and not progress.profile.is_tombstone:
+            yield from (_left_to_the_newcomer(key, progress.forgotten) for key in progress.assigned_before)
         for export in sorted(exports, key=lambda one: one.key):
             how_long = self._destinations(export.destination).kept_after_delete
             if (export.key, ends.DELETED) in kept.departures and how_long is not None:
@@ -198,6 +188,13 @@ class ForgettingOnRequest:
             elif progress.forgotten.at_destinations and (export.key, ends.LEFT) in kept.departures:
                 what = "the contact or user: the vendor's API deletes nobody; delete it there"
                 yield Remains(where=export.key, what=what, until=None)
+
+
+def _left_to_the_newcomer(export: str, forgotten: Forgotten) -> Remains:
+    what = "identities that it has assigned, until it works and looks at whoever came back"
+    if forgotten.at_destinations:
+        what += "; the contact or user was not deleted, because it did not work for 28 days: delete it there"
+    return Remains(where=export, what=what, until=None)
 
 
 def _removed(progress: Progress, kept: Kept) -> Iterator[Removed]:
@@ -213,25 +210,3 @@ def _at_destinations(kept: Kept) -> Iterator[AtDestination]:
     for (export, how), count in sorted(kept.departures.items()):
         refused = how.removeprefix(ends.REFUSED)
         yield AtDestination(export=export, what=_MEANS.get(how, f"left where it is: refused ({refused})"), count=count)
-
-
-def changes_without(
-    body: dict[str, Any], profiles: Sequence[str], until: datetime
-) -> tuple[dict[str, Any] | None, int]:
-    """Return a message of changes without those of some profiles, None when none is left; and how many those were.
-
-    Changes received later than `until` are newer than the forgetting. What is no message of changes stays as it is.
-    """
-    given = body.get("changes")
-    if not isinstance(given, list):
-        return body, 0
-    rest = [change for change in given if not _is_of(change, profiles, until)]
-    return ({**body, "changes": rest} if rest else None), len(given) - len(rest)
-
-
-def _is_of(change: Any, profiles: Sequence[str], until: datetime) -> bool:
-    try:
-        ids, received = change["profile"], moments.parse(change["received_at"])
-        return not set(profiles).isdisjoint(ids) and received <= until
-    except (KeyError, TypeError, ValueError):
-        return False

@@ -54,6 +54,13 @@ def of_forgotten(at: datetime, standings: Sequence[tuple[Standing, str]]) -> str
     return " ".join([f"The person was forgotten at {moment(at)}, and nothing is known of it since. {rest}", *left])
 
 
+def of_deleted_first(at: datetime, standings: Sequence[tuple[Standing, str]]) -> str:
+    """Return what is to be said of somebody who came back before the deletion that was asked for is done."""
+    left = [f"{one.export.key}: {said}" for one, said in standings if one.state is not State.NOT_SELECTED]
+    first = f"The person was forgotten at {moment(at)}, and is deleted at the destinations first."
+    return " ".join([f"{first} What came since enters when that is done.", *left])
+
+
 def _said(standing: Standing, around: Surroundings, means: str | None) -> str:
     if standing.defect is not None:
         return (

@@ -7,8 +7,6 @@ call at the same time. Where the environment asks for more (see `suffices`), bot
 """
 
 import base64
-import hashlib
-import hmac
 import json
 import os
 import random
@@ -16,14 +14,14 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from select import POLLIN, poll
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import botocore
@@ -38,6 +36,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
+from relay.aws.clients import ParametersReader, QueueClient, SecretsReader, Wire
+from relay.aws.signature import signed
 from relay.version import USER_AGENT
 
 TRIES = 2
@@ -80,77 +80,6 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 _PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 
 Environment = Mapping[str, str]
-
-
-class QueueClient(Protocol):
-    """What is used of boto3's SQS client."""
-
-    def send_message_batch(self, *, QueueUrl: str, Entries: Sequence[Any]) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html."""
-        ...
-
-    def receive_message(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803
-        MaxNumberOfMessages: int,  # noqa: N803
-        VisibilityTimeout: int,  # noqa: N803
-        WaitTimeSeconds: int,  # noqa: N803
-    ) -> Mapping[str, Any]:
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html."""
-        ...
-
-    def delete_message(self, *, QueueUrl: str, ReceiptHandle: str) -> Any:  # noqa: N803
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteMessage.html."""
-        ...
-
-    def change_message_visibility(
-        self,
-        *,
-        QueueUrl: str,  # noqa: N803
-        ReceiptHandle: str,  # noqa: N803
-        VisibilityTimeout: int,  # noqa: N803
-    ) -> Any:
-        """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html."""
-        ...
-
-
-class SecretsReader(Protocol):
-    """What is used of boto3's Secrets Manager client."""
-
-    def get_secret_value(self, *, SecretId: str) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html."""
-        ...
-
-
-class ParametersReader(Protocol):
-    """What is used of boto3's SSM client."""
-
-    def get_parameter(self, *, Name: str, WithDecryption: bool) -> Mapping[str, Any]:  # noqa: N803
-        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html."""
-        ...
-
-    def get_parameters_by_path(
-        self,
-        *,
-        Path: str,  # noqa: N803
-        Recursive: bool,  # noqa: N803
-        WithDecryption: bool,  # noqa: N803
-        NextToken: str = ...,  # noqa: N803
-    ) -> Mapping[str, Any]:
-        """https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html."""
-        ...
-
-
-class Wire(Protocol):
-    """Calls DynamoDB: request and answer as its JSON has them, binary values in base64.
-
-    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.LowLevelAPI.html
-    """
-
-    def call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Send once. Raises ClientError when DynamoDB refuses, another BotoCoreError when no answer comes."""
-        ...
 
 
 def dynamodb(environment: Environment = os.environ) -> Wire:
@@ -248,24 +177,6 @@ def endpoint(api: Api, environment: Environment) -> str:
     return f"https://{api.host(_region(environment) or '')}"
 
 
-def signed(headers: Mapping[str, str], body: bytes, *, path: str, scope: Sequence[str], secret: str) -> str:
-    """Return the `Authorization` header of a POST, all `headers` (names in lower case, `x-amz-date` among them) signed.
-
-    `scope` is key id, region and service.
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-    """
-    key_id, region, service = scope
-    moment = headers["x-amz-date"]
-    names = ";".join(sorted(headers))
-    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
-    request = f"POST\n{path}\n\n{lines}\n{names}\n{hashlib.sha256(body).hexdigest()}"
-    credential = f"{moment[:8]}/{region}/{service}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{moment}\n{credential}\n{hashlib.sha256(request.encode()).hexdigest()}"
-    key = _signing_key(secret, moment[:8], region, service)
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    return f"AWS4-HMAC-SHA256 Credential={key_id}/{credential}, SignedHeaders={names}, Signature={signature}"
-
-
 @dataclass(frozen=True, slots=True)
 class _Client:
     service: "_Service"
@@ -283,6 +194,12 @@ class _Sqs(_Client):
 
     def change_message_visibility(self, **request: Any) -> Any:
         return self.service.call("ChangeMessageVisibility", request)
+
+    def change_message_visibility_batch(self, **request: Any) -> Any:
+        return self.service.call("ChangeMessageVisibilityBatch", request)
+
+    def get_queue_attributes(self, **request: Any) -> Mapping[str, Any]:
+        return self.service.call("GetQueueAttributes", request)
 
 
 class _Secrets(_Client):
@@ -463,13 +380,6 @@ def _trust(bundle: str | None) -> ssl.SSLContext:
 
 
 @cache
-def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
-    key = f"AWS4{secret}".encode()
-    for part in (date, region, service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return key
-
-
 def _is_dropped(connection: HTTPConnection) -> bool:
     # Nobody asked anything, so whatever can be read now is the end of the connection.
     readable = poll()
