@@ -14,18 +14,18 @@ IMPORTING: Final[Mapping[str, Mistake]] = {
         "who is named by an id that became an alias leaves",
         now("names", Present, lambda right, self, profile: False),
         ImportingWorld,
-        seed=46,
+        seed=3,
     ),
     "lets-older-files-win": Mistake(
         "a set that is older than the last one is imported all the same",
         now("is_before", Turn, lambda right, self, one: True),
         ImportingWorld,
-        seed=44,
+        seed=0,
     ),
     "trusts-broken-rows": Mistake(
         "who stands in a broken row leaves unasked",
         now("to_confirm", importer, lambda right, counts: right({**counts, "broken": 0})),
         ImportingWorld,
-        seed=8,
+        seed=4,
     ),
 }
