@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
 from relay.domain.problems import Busy
-from relay.domain.segment_imports import ImportState
+from relay.domain.segment_imports import FilePart, ImportState
 from relay.routing import coalesce
 from relay.routing.read import Arrival
+from relay.segment_imports.files import FileSet
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
 from tests.fakes.observing import counted
@@ -112,6 +113,43 @@ def test_a_file_without_members_changes_nothing(rows: list[object], reason: str)
     [one] = world.imports()
     assert one.state is ImportState.REFUSED
     assert (one.reason or "").startswith(reason)
+    assert world.members() == {1, 2}
+
+
+def put_parts(world: World, count: int) -> None:
+    """A set of many parts with long names and many columns comes."""
+    columns = tuple(f"column_{number}" for number in range(100))
+    parts = [FilePart(f"{SEGMENT}/part-{number:05d}-{'x' * 200}", 1, "e", columns) for number in range(count)]
+    world.files.contents.update({part.key: [number % 5] for number, part in enumerate(parts)})
+    world.files.found[SEGMENT] = [FileSet(NOON, tuple(parts))]
+
+
+def test_a_set_of_many_parts_is_imported() -> None:
+    world = World(most_rows=5_000)
+    put_parts(world, 2_600)
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.counts["rows"]) == (ImportState.DONE, 2_600)
+    assert list(segment_imports.parts(world.database, one.id)) == list(world.files.found[SEGMENT][0].parts)
+
+
+def test_a_set_of_too_many_parts_is_refused_and_what_is_left_of_it_is_no_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relay.segment_imports.importer.MOST_PARTS", 3)
+    world = World()
+    old_members(world, 1, 2)
+    put_parts(world, 4)
+    world.look()
+    [whole] = world.imports()
+    assert (whole.state, whole.reason) == (
+        ImportState.REFUSED,
+        "it has 4 parts, and 3 are the most: write fewer, larger ones",
+    )
+    [one] = world.files.found[SEGMENT]
+    world.files.found[SEGMENT] = [one._replace(parts=one.parts[2:])]
+    world.look()
+    assert world.imports()[0].reason == f"all of it is part of the set of import {whole.id}"
     assert world.members() == {1, 2}
 
 

@@ -55,6 +55,9 @@ LAST_STEP: Final = 60.0
 MOST_ROWS: Final = 10_000_000
 """The most rows of a set: who is present takes 17 bytes a row in memory."""
 
+MOST_PARTS: Final = 10_000
+"""The most objects of a set: opening each takes tens of milliseconds, and all are opened within one invocation."""
+
 AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
 
@@ -175,7 +178,11 @@ class Importer:
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
+        refused = given.refused
+        if refused is None and given.at > now + CLOCK_MARGIN:
+            refused = FUTURE
+        elif refused is None and len(given.parts) > MOST_PARTS:
+            refused = f"it has {len(given.parts):,} parts, and {MOST_PARTS:,} are the most: write fewer, larger ones"
         one, part_of = among_known(self._database, one, given)
         if why := part_of or self._passed(one, newer):
             one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
