@@ -103,17 +103,51 @@ def test_what_was_streamed_after_the_files_time_survives() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "reason"),
-    [([], "it is empty"), (["broken"], "no row could be read"), ([None, None], "no row names a profile")],
+    [
+        ([], "it is empty"),
+        (["is no row"], "no row could be used: line 1 of {part} is no row"),
+        (["is no row", "wrong", *[("wrong", {})] * 3, None], "no row could be used: line 1 of {part} is no row"),
+        ([("wrong", {})] * 4, "no row could be used: line 1 of {part} has no status"),
+        ([("wrong", {}), None, None, -1], "no row names a member: see the source's profile_key"),
+    ],
 )
 def test_a_file_without_members_changes_nothing(rows: list[object], reason: str) -> None:
     world = World()
     old_members(world, 1, 2)
-    world.files.put(NOON, rows)
+    world.files.put(NOON, [1, 3])
+    world.files.put(NOON + MINUTE, rows)
+    world.look()
+    world.follow_waits()
+    # An older one counts, whether it came before.
+    assert world.members() == {1, 3}
+    refused, one = world.imports()
+    assert (refused.state, one.state) == (ImportState.REFUSED, ImportState.DONE)
+    assert refused.reason == reason.format(part=world.files.found[SEGMENT][1].parts[0].key)
+    assert refused.counts.get("broken", 0) + refused.counts.get("unidentified", 0) + refused.counts.get(
+        "out", 0
+    ) == len(rows)
+    world.files.put(NOON + MINUTE / 2, [1, 4])
+    world.look()
+    assert world.members() == {1, 4}
+
+
+def test_an_import_that_waits_for_confirmation_goes_on_waiting_where_a_newer_file_names_nobody() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, [3])
+    world.look()
+    world.files.put(NOON + MINUTE, [None])
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.NEEDS_CONFIRMATION]
+
+
+def test_a_file_in_which_all_are_out_empties_a_segment_where_that_is_confirmed() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, [-1, -2])
     world.look()
     [one] = world.imports()
-    assert one.state is ImportState.REFUSED
-    assert (one.reason or "").startswith(reason)
-    assert world.members() == {1, 2}
+    assert (one.state, one.counts["out"]) == (ImportState.NEEDS_CONFIRMATION, 2)
 
 
 def put_parts(world: World, count: int) -> None:
