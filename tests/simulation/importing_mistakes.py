@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from typing import Final
 from unittest.mock import patch
 
+from relay.domain.closed_sets import Present
 from relay.segment_imports import importer
 from relay.segment_imports.importer import Importer
 from relay.stores.segment_imports import Turn
-from tests.simulation.importing_world import ImportingWorld, SimPages
+from tests.simulation.importing_world import ImportingWorld
 from tests.simulation.planting import Mistake, instead, now
 
 IMPORTING: Final[Mapping[str, Mistake]] = {
-    "forgets-who-was-present": Mistake(
-        "an import keeps who is present in its last page alone",
-        now("keep", SimPages, lambda right, self, import_id, page, ids: right(self, import_id, 0, ids)),
+    "forgets-who-became-one": Mistake(
+        "who is named by an id that became an alias leaves",
+        now("names", Present, lambda right, self, profile: False),
         ImportingWorld,
-        seed=0,
+        seed=3,
     ),
     "lets-older-files-win": Mistake(
         "a set that is older than the last one is imported all the same",

@@ -248,6 +248,9 @@ class ImportingWorld(World):
 
     def _bring_a_page(self) -> None:
         page, given = self._pages.pop(self.chance.randrange(len(self._pages)))
+        if self.chance.random() < 0.2:
+            # The platform had no answer, and sends it again.
+            self._pages.append((page, given))
         # No two sets are of one time.
         now = self.time + timedelta(microseconds=len(self.posted) + 1)
         told = [

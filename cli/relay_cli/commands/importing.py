@@ -118,7 +118,9 @@ class _Upload:
         said = given.get("scheduledTime")
         time = _time(at) if at is not None else (parse_time(said) if isinstance(said, str) else None) or written
         entries = [{"url": one.name, "meta": {"content_length": one.size}} for one in parts]
-        manifest = {**(given or {"entries": entries}), "scheduledTime": _text(time)}
+        # It comes first, so it says the sizes of all parts, and its time.
+        more = {name: one for name, one in given.items() if name != "exportResults"}
+        manifest = {**more, "entries": entries, "scheduledTime": _text(time)}
         return cls(
             segment,
             f"segments/{segment}/relay-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",

@@ -256,6 +256,14 @@ def test_two_writes_at_once_under_one_marker_are_no_set() -> None:
     assert [(one.objects, one.problem is None) for one in found.sets] == [(objects, False), ((far,), True)]
 
 
+def test_parts_of_yesterday_among_those_of_today_are_no_set_under_one_marker() -> None:
+    objects = listed("vip_0.csv", 1_440), listed("vip_1.csv", 0)
+    found = looked(*objects, listed("_SUCCESS", 1_441, 0), minute=1_441)
+    assert [(one.objects, "vip_0.csv was written long after" in (one.problem or "")) for one in found.sets] == [
+        (objects, True)
+    ]
+
+
 def test_what_is_left_of_an_older_write_is_passed_over_where_others_are_committed() -> None:
     left, new = listed("part-00000-tid-11-x-1-c000.csv", 0), listed("part-00000-tid-22-x-1-c000.csv", 60)
     found = looked(left, new, listed("_started_22", 59, 0), listed("_committed_22", 61))

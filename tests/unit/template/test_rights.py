@@ -137,8 +137,8 @@ class Day(Bench):
         with self.by("export"):
             return self.stack.scheduled_starts().handle(event)
 
-    def post(self, *given: Change) -> None:
-        body = changes.to_json(ChangeBatch("batch", "shop", list(given)))
+    def post(self, *given: Change, page: SetPage | None = None) -> None:
+        body = changes.to_json(ChangeBatch("batch", "shop", list(given), page))
         with self.by("route"):
             self.stack.router().route(self.received([Message(body), Message({"no": "batch"})]))
 
@@ -209,6 +209,7 @@ def _changes_and_streams(day: Day) -> None:
     day.work_off()
     day.post(day.change(1, name="VIPs"), day.change(2, 10))
     day.post(day.change(3, realized=False), day.change(9, segment=LAPSED))
+    day.post(day.change(9, segment=LAPSED), page=SetPage(LAPSED, "session", 1, 2))
     day.work_off()
     day.pass_time(10 * MINUTE)
 

@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final
 
 from relay.domain import moments
@@ -191,10 +192,7 @@ class _Folder:
                 continue  # Some of it was written again: what stayed is no set any more.
             written, problem = _newest(run), _at_once(run)
             if problem is None and any(first[one] < place for one in writes):
-                problem = (
-                    f"{_name(run[-1].key)} was written long after others whose names differ in a number alone: "
-                    "delete those and write the set again, or write each set to a folder of its own"
-                )
+                problem = _left_over(run)
             found = (
                 replace(_set(run, written), columns=self._columns_of(run))
                 if problem is None
@@ -210,7 +208,13 @@ class _Folder:
                 unclear |= set(_grouped(run))
                 yield _Found(_problem(run, success.modified, problem), success.modified)
         for write, parts in _grouped(objects).items():
-            if write not in unclear:
+            times = sorted(one.modified for one in parts)
+            # The id of a write tells its parts; where there is none, those of yesterday may lie among them.
+            has_id = "/" not in write
+            if not has_id and any(later - one > PATIENCE for one, later in pairwise(times)):
+                newest = max(parts, key=lambda one: one.modified)
+                yield _Found(_problem(parts, success.modified, _left_over([newest])), success.modified)
+            elif write not in unclear:
                 yield _complete(parts, success)
 
     def _columns_of(self, run: Sequence[Listed]) -> tuple[str, ...] | None:
@@ -345,6 +349,14 @@ def _at_once(run: Sequence[Listed]) -> str | None:
         return None
     first, second = (one[0].key.split("/", _ROOT)[-1] for one in groups[:2])
     return f"{first} and {second} were written at once, and nothing says whether they are one set: write a manifest"
+
+
+def _left_over(run: Sequence[Listed]) -> str:
+    """Return why a run is no set beside older parts of its name."""
+    return (
+        f"{_name(run[-1].key)} was written long after others whose names differ in a number alone: "
+        "delete those and write the set again, or write each set to a folder of its own"
+    )
 
 
 def _wanted(body: Any) -> Iterator[tuple[str, int | None]]:

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Final
 
 from relay.clock import Clock
+from relay.domain import moments
 from relay.domain.closed_sets import Kind, Present, packed
 from relay.domain.identity import CLOCK_MARGIN
 from relay.domain.keyed_hash import BUCKETS
@@ -36,6 +37,7 @@ from relay.segment_imports.repeated import without_overruled
 from relay.stores import breakers, closed_sets, segment_imports, waits
 from relay.stores.closed_sets import ClosedSet
 from relay.stores.database import Database
+from relay.stores.segment_imports import Turn
 from relay.stores.waits import SegmentWait
 
 PAGE: Final = 5_000
@@ -200,8 +202,8 @@ class Importer:
         """Return why a set is of no use any more, None where it is."""
         turn = segment_imports.turn(self._database, one.segment)
         if turn is not None and not turn.is_before(one):
-            return _passed_by(turn.id, is_same_time=turn.at == one.at)
-        return None if newer is None else _passed_by(newer.id, is_same_time=newer.at == one.at)
+            return _passed_by(turn, one)
+        return None if newer is None else _passed_by(newer, one)
 
     def _go_on(self, one: SegmentImport, seconds_left: Callable[[], float]) -> None:
         if one.state in ENDED or one.state is ImportState.NEEDS_CONFIRMATION:
@@ -265,7 +267,7 @@ class Importer:
         now = self._clock.now()
         known = segment_imports.turn(self._database, one.segment)
         if known is not None and not known.is_before(one):
-            self._end(one, ImportState.SUPERSEDED, _passed_by(known.id, is_same_time=known.at == one.at))
+            self._end(one, ImportState.SUPERSEDED, _passed_by(known, one))
             return False
         if known is not None and known.worker and known.until + CLOCK_MARGIN > now:
             # Whoever works on an older set sees by this that a newer one waits.
@@ -466,7 +468,7 @@ class Importer:
                 breakers.request_resync(self._database, outline.connection, outline.name)
 
 
-def _passed_by(other: str, *, is_same_time: bool) -> str:
-    if is_same_time:
-        return f"of the same time as the set of import {other}, so it changed nothing: import it with a later time"
-    return f"older than the set of import {other}, so it changed nothing"
+def _passed_by(other: Turn | SegmentImport, one: SegmentImport) -> str:
+    if other.order.startswith(moments.text(one.at)):
+        return f"of the same time as the set of import {other.id}, so it changed nothing: import it with a later time"
+    return f"older than the set of import {other.id}, so it changed nothing"

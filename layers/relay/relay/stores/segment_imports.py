@@ -37,11 +37,6 @@ class Turn(NamedTuple):
     until: datetime
     version: int
 
-    @property
-    def at(self) -> datetime:
-        """The time of the newest set."""
-        return moments.parse(self.order.partition("#")[0])
-
     def is_before(self, one: SegmentImport) -> bool:
         """Whether an import may have the turn: the newest set has it, and of two of one time the first."""
         return self.id == one.id or self.order.partition("#")[0] < one.order.partition("#")[0]
