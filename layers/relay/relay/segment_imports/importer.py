@@ -327,8 +327,8 @@ class Importer:
         counts, faults = Counter(one.counts), list(one.faults)
         member_of = self._files.members(one.segment)
         members = [
-            (row, member)
-            for row in page
+            (row, member._replace(place=place))
+            for place, row in enumerate(page, one.cursor)
             if isinstance(row, Row) and (member := reading.member_in(row, member_of, counts, faults)) is not None
         ]
         kinds: list[tuple[str, Kind]] = []
