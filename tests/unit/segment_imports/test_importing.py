@@ -10,9 +10,10 @@ from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
 from relay.domain.problems import Busy
 from relay.domain.segment_imports import FilePart, ImportState
+from relay.files.rows import Row
 from relay.routing import coalesce
 from relay.routing.read import Arrival
-from relay.segment_imports.files import FileSet
+from relay.segment_imports.files import FileSet, Member
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
 from tests.fakes.observing import counted
@@ -397,13 +398,15 @@ def test_of_two_rows_of_one_person_the_later_counts_however_often_a_file_comes(
     assert [one.counts["members"] for one in world.imports()] == [len(between) + 1] * 3
 
 
-def test_rows_side_by_side_that_name_one_person_by_other_ids_are_written_once() -> None:
+def test_rows_side_by_side_that_name_one_person_by_other_ids_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    both = {1: (person(1),), 2: (person(1), person(2))}
     plain = world.files.members(SEGMENT)
-    world.files.members = lambda segment: (
-        lambda row: plain(row)._replace(profile_ids=both[int(str(row.values["number"]))])
-    )  # type: ignore[method-assign]
+
+    def member_of(row: Row) -> Member:
+        number = row.values["number"]
+        return plain(row)._replace(profile_ids=(person(1), person(2))[:number])
+
+    monkeypatch.setattr(world.files, "members", lambda _: member_of)
     for again in range(3):
         world.database.write_units.clear()
         world.files.put(NOON + again * MINUTE, [(1, {"city": "Ulm"}), (2, {"city": "Bonn"})])
