@@ -273,6 +273,17 @@ def test_broken_rows_are_named_with_their_lines(relay: Terminal, stack: Stack, t
     assert ended.json["runs"] == {}
 
 
+def test_the_timeout_bounds_the_wait_for_the_runs_too_and_it_is_said_what_it_waits_for(
+    relay: Terminal, stack: Stack, tmp_path: Path
+) -> None:
+    write(tmp_path, "vip.csv")
+    stack.states, stack.runs = ["applying", "done"], [*(["r-1"] * 100), "r-2"]
+    ended = relay("segments", "import", "crm/vip", "vip.csv", "--timeout", "6")
+    assert (ended.code, ended.lines[-1]) == (0, "newsletter/vip: a run is requested and begins by itself.")
+    assert relay.now - NOW <= timedelta(seconds=6)
+    assert "Waiting for the runs that follow: newsletter/vip." in ended.err
+
+
 def test_who_waits_too_long_is_told_where_to_look(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
 ) -> None:
