@@ -345,7 +345,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "sends-without-waiting": Mistake(
         "a call with other content is begun while one is open",
         lambda: [_instead(visit, "next_step", _impatient), _instead(reconciler, "begin", _begin_beside)],
-        seed=1,
+        seed=7,
     ),
     "forgets-earlier-calls": Mistake(
         "an answer to the latest call ends the calls before it", _now("answered", recorder, _forgets_earlier), seed=26
@@ -464,7 +464,7 @@ MISTAKES: Mapping[str, Mistake] = {
     "loses-looks": Mistake("half of the looks are lost", _now("send", SimQueue, _loses_looks), seed=0),
     **IMPORTING,
     "sets-nobody-aside": Mistake(
-        "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld, seed=15
+        "who met a defect stays outstanding", _now("_settle", Settlement, _sets_nobody_aside), FlawedWorld, seed=36
     ),
 }
 

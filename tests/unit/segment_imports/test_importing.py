@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from relay.domain.changes import Change, Forget
 from relay.domain.closed_sets import SetPage
 from relay.domain.problems import Busy
-from relay.domain.segment_imports import ImportState
+from relay.domain.segment_imports import FilePart, ImportState
 from relay.routing import coalesce
 from relay.routing.read import Arrival
+from relay.segment_imports.files import FileSet
 from relay.stores import closed_sets, notices, profiles, segment_imports
 from relay.stores.database import Table
 from tests.fakes.observing import counted
@@ -102,16 +103,87 @@ def test_what_was_streamed_after_the_files_time_survives() -> None:
 
 @pytest.mark.parametrize(
     ("rows", "reason"),
-    [([], "it is empty"), (["broken"], "no row could be read"), ([None, None], "no row names a profile")],
+    [
+        ([], "it is empty"),
+        (["is no row"], "no row could be used: line 1 of {part} is no row"),
+        (["is no row", "wrong", *[("wrong", {})] * 3, None], "no row could be used: line 1 of {part} is no row"),
+        ([("wrong", {})] * 4, "no row could be used: line 1 of {part} has no status"),
+        ([("wrong", {}), None, None, -1], "no row names a member: see the source's profile_key"),
+    ],
 )
 def test_a_file_without_members_changes_nothing(rows: list[object], reason: str) -> None:
     world = World()
     old_members(world, 1, 2)
-    world.files.put(NOON, rows)
+    world.files.put(NOON, [1, 3])
+    world.files.put(NOON + MINUTE, rows)
+    world.look()
+    world.follow_waits()
+    # An older one counts, whether it came before.
+    assert world.members() == {1, 3}
+    refused, one = world.imports()
+    assert (refused.state, one.state) == (ImportState.REFUSED, ImportState.DONE)
+    assert refused.reason == reason.format(part=world.files.found[SEGMENT][1].parts[0].key)
+    assert refused.counts.get("broken", 0) + refused.counts.get("unidentified", 0) + refused.counts.get(
+        "out", 0
+    ) == len(rows)
+    world.files.put(NOON + MINUTE / 2, [1, 4])
+    world.look()
+    assert world.members() == {1, 4}
+
+
+def test_an_import_that_waits_for_confirmation_goes_on_waiting_where_a_newer_file_names_nobody() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, [3])
+    world.look()
+    world.files.put(NOON + MINUTE, [None])
+    world.look()
+    assert [one.state for one in world.imports()] == [ImportState.REFUSED, ImportState.NEEDS_CONFIRMATION]
+
+
+def test_a_file_in_which_all_are_out_empties_a_segment_where_that_is_confirmed() -> None:
+    world = World()
+    old_members(world, 1, 2)
+    world.files.put(NOON, [-1, -2])
     world.look()
     [one] = world.imports()
-    assert one.state is ImportState.REFUSED
-    assert (one.reason or "").startswith(reason)
+    assert (one.state, one.counts["out"]) == (ImportState.NEEDS_CONFIRMATION, 2)
+
+
+def put_parts(world: World, count: int) -> None:
+    """A set of many parts with long names and many columns comes."""
+    columns = tuple(f"column_{number}" for number in range(100))
+    parts = [FilePart(f"{SEGMENT}/part-{number:05d}-{'x' * 200}", 1, "e", columns) for number in range(count)]
+    world.files.contents.update({part.key: [number % 5] for number, part in enumerate(parts)})
+    world.files.found[SEGMENT] = [FileSet(NOON, tuple(parts))]
+
+
+def test_a_set_of_many_parts_is_imported() -> None:
+    world = World(most_rows=5_000)
+    put_parts(world, 2_600)
+    world.look()
+    [one] = world.imports()
+    assert (one.state, one.counts["rows"]) == (ImportState.DONE, 2_600)
+    assert list(segment_imports.parts(world.database, one.id)) == list(world.files.found[SEGMENT][0].parts)
+
+
+def test_a_set_of_too_many_parts_is_refused_and_what_is_left_of_it_is_no_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relay.segment_imports.importer.MOST_PARTS", 3)
+    world = World()
+    old_members(world, 1, 2)
+    put_parts(world, 4)
+    world.look()
+    [whole] = world.imports()
+    assert (whole.state, whole.reason) == (
+        ImportState.REFUSED,
+        "it has 4 parts, and 3 are the most: write fewer, larger ones",
+    )
+    [one] = world.files.found[SEGMENT]
+    world.files.found[SEGMENT] = [one._replace(parts=one.parts[2:])]
+    world.look()
+    assert world.imports()[0].reason == f"all of it is part of the set of import {whole.id}"
     assert world.members() == {1, 2}
 
 

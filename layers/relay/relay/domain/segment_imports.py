@@ -53,7 +53,7 @@ class FilePart(NamedTuple):
     size: int
     etag: str
     columns: tuple[str, ...] | None = None
-    """The names of its columns, where a manifest says them and it may have no header."""
+    """The names of its columns, where a manifest says them and it may have no header: the same in all of a set."""
 
 
 class RowFault(NamedTuple):

@@ -106,11 +106,11 @@ class _Table:
             if fault is not None:
                 row = self._repaired(width)
                 if row is None:
-                    yield BrokenRow(name, lines.number, fault)
+                    yield lines.broken(name, fault)
                     continue
             if len(taken) > 2 and self._swallows(width):
                 lines.give_back(1)
-                yield BrokenRow(name, lines.number, _SWALLOWS)
+                yield lines.broken(name, _SWALLOWS)
                 continue
             # Not zip's strict: both are as long, and there are many rows.
             values: dict[str, Json] = {key: None if text in _NULLS else text for key, text in zip(header, row)}  # noqa: B905

@@ -22,10 +22,10 @@ def read(name: str, lines: Lines) -> Iterator[Row | BrokenRow]:
                 continue
             values = decode(line)
         except LongLine as error:
-            yield BrokenRow(name, lines.number, str(error))
+            yield lines.broken(name, str(error))
             continue
         except (ValueError, RecursionError):
-            yield BrokenRow(name, lines.number, "is not JSON")
+            yield lines.broken(name, "is not JSON")
             continue
         flaw = flaw_of(values) if isinstance(values, dict) else "is not a JSON object"
         yield Row(name, lines.number, values, len(line)) if flaw is None else BrokenRow(name, lines.number, flaw)

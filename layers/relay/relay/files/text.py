@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
-from relay.files.rows import Part, Unreadable
+from relay.files.rows import BrokenRow, Part, Unreadable
 
 MAX_LINE = 1_000_000
 """The most characters of a line that is kept in memory. A change of 200 KB is the largest that travels."""
@@ -117,6 +117,12 @@ class Lines(Iterator[str]):
         """Give back the lines that were taken but for the first `keep`."""
         self._again.extend(reversed(self.taken[keep:]))
         del self.taken[keep:]
+
+    def broken(self, name: str, reason: str) -> BrokenRow:
+        """Return the row that was taken as a broken one. Raises Unreadable where the text ends within it."""
+        if self.taken and self.taken[-1] and self.taken[-1][-1] not in "\r\n":
+            raise Unreadable(f"{name} is cut off: its last line {reason}, and does not end")
+        return BrokenRow(name, self.number, reason)
 
     def close(self) -> None:
         """Leave the stream below open: it belongs to whoever opened it."""

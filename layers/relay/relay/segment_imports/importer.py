@@ -30,7 +30,7 @@ from relay.reconcile.pool import pool_of
 from relay.routing.router import Outlines
 from relay.segment_imports import reading
 from relay.segment_imports.applying import Applied, Applier
-from relay.segment_imports.files import Files, FileSet, Member, Pages
+from relay.segment_imports.files import Files, FileSet, Pages
 from relay.segment_imports.known_sets import among_known, digest, newest_first
 from relay.segment_imports.leaving import Leavers
 from relay.segment_imports.repeated import without_overruled
@@ -56,6 +56,9 @@ LAST_STEP: Final = 60.0
 
 MOST_ROWS: Final = 10_000_000
 """The most rows of a set: who is present takes 17 bytes a row in memory."""
+
+MOST_PARTS: Final = 10_000
+"""The most objects of a set: opening each takes tens of milliseconds, and all are opened within one invocation."""
 
 AGAIN: Final = timedelta(minutes=1)
 """When to look again where another worker has the turn."""
@@ -177,7 +180,11 @@ class Importer:
         one = SegmentImport(import_id, segment, given.at, now, first, closed_set, counts=counts, moved_at=now)
         if (known := segment_imports.load(self._database, import_id)) is not None:
             return known
-        refused = FUTURE if given.refused is None and given.at > now + CLOCK_MARGIN else given.refused
+        refused = given.refused
+        if refused is None and given.at > now + CLOCK_MARGIN:
+            refused = FUTURE
+        elif refused is None and len(given.parts) > MOST_PARTS:
+            refused = f"it has {len(given.parts):,} parts, and {MOST_PARTS:,} are the most: write fewer, larger ones"
         one, part_of = among_known(self._database, one, given)
         if why := part_of or self._passed(one, newer):
             one = replace(one, state=ImportState.SUPERSEDED, reason=refused or why, ended_at=now)
@@ -231,7 +238,8 @@ class Importer:
         watch = reading.watch_of(seconds_left)
         try:
             rows = self._files.rows(one.segment, segment_imports.parts(self._database, one.id), watch)
-            counts, faults = reading.counted(rows, self._most_rows, self._page, watch)
+            member_of, allows_empty = self._files.members(one.segment), self._files.allows_empty(one.segment)
+            found = reading.checked(rows, member_of, self._most_rows, self._page, watch, allows_empty=allows_empty)
         except Exception as error:
             why = reading.why_unreadable(error, one.id, self._observe)
             one = replace(one, counts={})
@@ -240,9 +248,9 @@ class Importer:
                 raise
             self._end(one, ImportState.REFUSED, why)
             return None
-        one = replace(one, counts=counts, faults=with_faults((), faults))
-        if counts["rows"] == counts["broken"] and (counts["rows"] > 0 or not self._files.allows_empty(one.segment)):
-            self._end(one, ImportState.REFUSED, "no row could be read" if counts["rows"] else "it is empty")
+        one = replace(one, counts=found.counts, faults=with_faults((), found.faults))
+        if found.refused is not None:
+            self._end(one, ImportState.REFUSED, found.refused)
             return None
         return segment_imports.save(self._database, replace(one, state=ImportState.APPLYING), self._clock.now())
 
@@ -317,23 +325,12 @@ class Importer:
 
     def _apply_page(self, one: SegmentImport, page: Sequence[Row | RowFault]) -> SegmentImport | None:
         counts, faults = Counter(one.counts), list(one.faults)
-        members: list[tuple[Row, Member]] = []
         member_of = self._files.members(one.segment)
-        for row in page:
-            if isinstance(row, RowFault):
-                continue
-            try:
-                member = member_of(row)
-            except ValueError as why:
-                counts["broken"] += 1
-                faults.append(RowFault(row.part, row.line, str(why)))
-                continue
-            if not member.profile_ids:
-                counts["unidentified"] += 1
-            elif member.is_in:
-                members.append((row, member))
-            else:
-                counts["out"] += 1
+        members = [
+            (row, member)
+            for row in page
+            if isinstance(row, Row) and (member := reading.member_in(row, member_of, counts, faults)) is not None
+        ]
         kinds: list[tuple[str, Kind]] = []
         said = without_overruled(members)
         chunks = [said[start : start + self._chunk] for start in range(0, len(said), self._chunk)]
@@ -384,7 +381,7 @@ class Importer:
         counts["members_before"] = counts["unchanged"] + counts["updated"] + counts["leaving"] + counts["later"]
         one = replace(one, counts=counts)
         if one.closed_set is None and named == 0 and counts["rows"] > counts["out"]:
-            self._end(one, ImportState.REFUSED, "no row names a profile: see the source's profile_key")
+            self._end(one, ImportState.REFUSED, reading.why_of_no_use(counts, one.faults))
             yield None
         elif why := to_confirm(counts):
             self._ask_for_runs(one)

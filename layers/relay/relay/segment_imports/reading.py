@@ -1,13 +1,14 @@
 """Reading the files of a set: to their ends, before anything is changed, and then page by page."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from relay.breaker import failures
-from relay.domain.segment_imports import RowFault
+from relay.domain.segment_imports import MOST_FAULTS, RowFault
 from relay.files.rows import Row, Unreadable
 from relay.observability import Observability
+from relay.segment_imports.files import Member
 
 PAGE_SIZE: Final = 32_000_000
 """The characters after which a page has no more rows: they are in memory together."""
@@ -19,7 +20,16 @@ MOST_TRIES: Final = 3
 """How often reading a file may end its invocation."""
 
 NEVER_READ: Final = f"reading it was begun {MOST_TRIES} times and never ended: it may take more memory than there is"
+EMPTY: Final = "it is empty"
 DEFECT: Final = "our code met a defect while it read the file"
+
+
+class Checked(NamedTuple):
+    """What reading a set to its end has found. `refused` is why it changes nothing, None where it is of use."""
+
+    counts: Mapping[str, int]
+    faults: Sequence[RowFault]
+    refused: str | None
 
 
 class TooLarge(Unreadable):
@@ -37,26 +47,66 @@ def watch_of(seconds_left: Callable[[], float]) -> Callable[[], None]:
     return watch
 
 
-def counted(
-    rows: Iterable[Row | RowFault], most_rows: int, every: int, watch: Callable[[], None]
-) -> tuple[Counter[str], list[RowFault]]:
-    """Read rows to their end; return their counts and the first faults. `watch` is called after `every` rows.
+def checked(
+    rows: Iterable[Row | RowFault],
+    member_of: Callable[[Row], Member],
+    most_rows: int,
+    every: int,
+    watch: Callable[[], None],
+    *,
+    allows_empty: bool,
+) -> Checked:
+    """Read rows to their end. `watch` is called after `every` rows, `member_of` until a row names a member.
 
     Raises TooLarge, and whatever reading raises.
     """
     counts: Counter[str] = Counter()
+    without: Counter[str] = Counter()
     faults: list[RowFault] = []
+    is_somebody_named = False
     for row in rows:
         counts["rows"] += 1
         if isinstance(row, RowFault):
             counts["broken"] += 1
-            if len(faults) < 100:
-                faults.append(row)
+            faults.append(row)
+        elif not is_somebody_named:
+            is_somebody_named = member_in(row, member_of, without, faults) is not None
+        if len(faults) > MOST_FAULTS:
+            faults.pop()
         if counts["rows"] > most_rows:
             raise TooLarge(f"it has more than {most_rows:,} rows")
         if counts["rows"] % every == 0:
             watch()
-    return counts, faults
+    if counts["rows"] == 0:
+        return Checked(counts, faults, None if allows_empty else EMPTY)
+    if is_somebody_named or without["out"] == counts["rows"]:
+        return Checked(counts, faults, None)
+    counts += without
+    return Checked(counts, faults, why_of_no_use(counts, faults))
+
+
+def member_in(
+    row: Row, member_of: Callable[[Row], Member], counts: Counter[str], faults: list[RowFault]
+) -> Member | None:
+    """Return whom a row puts into the segment; None where it does not, which is counted."""
+    try:
+        member = member_of(row)
+    except ValueError as why:
+        counts["broken"] += 1
+        faults.append(RowFault(row.part, row.line, str(why)))
+        return None
+    if member.profile_ids and member.is_in:
+        return member
+    counts["out" if member.profile_ids else "unidentified"] += 1
+    return None
+
+
+def why_of_no_use(counts: Mapping[str, int], faults: Sequence[RowFault]) -> str:
+    """Return why a set without any member is of no use: what most of its rows lack."""
+    if faults and counts.get("broken", 0) + counts.get("defects", 0) >= counts.get("unidentified", 0):
+        part, line, reason = faults[0]
+        return f"no row could be used: line {line} of {part} {reason}"
+    return "no row names a member: see the source's profile_key"
 
 
 def why_unreadable(error: Exception, import_id: str, observe: Observability) -> str | None:

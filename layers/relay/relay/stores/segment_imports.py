@@ -5,7 +5,7 @@ until when. Nobody else writes for an import of that segment meanwhile; a worker
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,9 @@ FORMAT: Final = 1
 
 KEPT: Final = timedelta(days=90)
 """How long the record of an import can be looked at, from its begin."""
+
+PART_OF_PARTS: Final = 300_000
+"""The most characters of an item with parts."""
 
 REFUSED_SHOWN: Final = timedelta(days=1)
 """How long a refused import is one that somebody should look at."""
@@ -44,7 +47,10 @@ def begin(database: Database, one: SegmentImport, parts: Sequence[FilePart] = ()
     rest: Item = {"expires_at": _expiry(one), "format": FORMAT}
     marks = [_mark(one, one.begun_at)] if _is_of_interest(one) else []
     # The mark comes first, and goes last: whoever dies in between leaves one too many.
-    database.write([Put(_parts(one.id), {"parts": json.dumps(parts), **rest}), *marks])
+    text = _text_of(parts)
+    items = [text[start : start + PART_OF_PARTS] for start in range(0, len(text), PART_OF_PARTS)]
+    named = [Put(_parts(one.id, number), {"parts": item, **rest}) for number, item in enumerate(items)]
+    database.write([*named, *marks])
     return database.transact(
         [
             Put(_header(one.id), _item(one, 1), {"pk": ABSENT}),
@@ -63,18 +69,16 @@ def load(database: Database, import_id: str) -> SegmentImport | None:
 
 def parts(database: Database, import_id: str) -> Sequence[FilePart]:
     """Return the objects of an import's files, in their order."""
-    item = database.get([_parts(import_id)])[0]
-    return [] if item is None else list(map(_part, json.loads(str(item["parts"]))))
+    items = database.query(Table.CONTROL, _header(import_id).pk, prefix=_PARTS)
+    return _parts_of("".join(str(item["parts"]) for item in items)) if items else []
 
 
 def objects(
     database: Database, segment: str, count: int = 20
-) -> list[tuple[SegmentImport, frozenset[tuple[str, str]]]]:
-    """Return the imports with the newest sets of files, newest first, each with the keys and ETags of its objects."""
-    found = latest(database, segment, count)
-    items = database.get([_parts(one.id) for one in found])
-    named = (json.loads(str(item["parts"])) if item is not None else () for item in items)
-    return [(one, frozenset((key, etag) for key, _, etag, _ in parts)) for one, parts in zip(found, named, strict=True)]
+) -> Iterator[tuple[SegmentImport, frozenset[tuple[str, str]]]]:
+    """Yield the imports with the newest sets of files, newest first, each with the keys and ETags of its objects."""
+    for one in latest(database, segment, count):
+        yield one, frozenset((part.key, part.etag) for part in parts(database, one.id))
 
 
 def latest(database: Database, segment: str | None = None, count: int = 20) -> list[SegmentImport]:
@@ -174,13 +178,23 @@ def _header(import_id: str) -> Key:
     return Key(Table.CONTROL, f"segment-import#{import_id}", "header")
 
 
-def _parts(import_id: str) -> Key:
-    return Key(Table.CONTROL, f"segment-import#{import_id}", "parts")
+_PARTS: Final = "parts#"
 
 
-def _part(given: Sequence[Any]) -> FilePart:
-    key, size, etag, columns = given
-    return FilePart(key, size, etag, None if columns is None else tuple(columns))
+def _parts(import_id: str, number: int) -> Key:
+    return Key(Table.CONTROL, f"segment-import#{import_id}", f"{_PARTS}{number:04d}")
+
+
+def _text_of(parts: Sequence[FilePart]) -> str:
+    """Write parts as text of ASCII alone; all parts of a set have the same columns."""
+    columns = parts[0].columns if parts else None
+    return json.dumps([columns, [(part.key, part.size, part.etag) for part in parts]])
+
+
+def _parts_of(text: str) -> Sequence[FilePart]:
+    columns, named = json.loads(text)
+    of_all = None if columns is None else tuple(columns)
+    return [FilePart(key, size, etag, of_all) for key, size, etag in named]
 
 
 def _turn(segment: str) -> Key:
