@@ -65,13 +65,16 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
 
 def of_imports(database: Database, now: datetime) -> Iterator[Attention]:
     """Yield the imports that wait for a confirmation, and those that were refused with none after them."""
+    begun: dict[str, datetime] = {}
     for one in segment_imports.of_interest(database, now):
         what = f"import {one.id}: {one.reason}"
         if one.state is ImportState.NEEDS_CONFIRMATION:
             yield Attention(f"segment {one.segment}", ImportProblem("import_waits", what))
         elif one.state is ImportState.REFUSED:
-            others = segment_imports.latest(database, one.segment, LAST_IMPORTS)
-            if not any(other.begun_at > one.begun_at for other in others):
+            if one.segment not in begun:
+                others = segment_imports.latest(database, one.segment, LAST_IMPORTS)
+                begun[one.segment] = max((other.begun_at for other in others), default=one.begun_at)
+            if begun[one.segment] <= one.begun_at:
                 yield Attention(f"segment {one.segment}", ImportProblem("import_refused", what))
 
 
