@@ -261,7 +261,8 @@ def test_what_becomes_of_it_is_the_exit_code(
     stack.states, stack.more = [state], {"reason": reason}
     ended = relay("segments", "import", "crm/vip", "vip.csv")
     assert ended.code == code
-    assert f"Import i-1 of crm/vip is {state}: {reason}." in ended.out
+    said = {"needs-confirmation": "needs confirmation"}.get(state, f"is {state}")
+    assert f"Import i-1 of crm/vip {said}: {reason}." in ended.out
     assert ("relay segments imports confirm i-1" in ended.out) is (code == 3)
 
 

@@ -86,7 +86,11 @@ def test_the_environment_of_the_local_stack_means_the_local_stack(project: Path)
 
 
 def test_the_environment_of_the_local_stack_names_its_address_for_webhooks_in_any_folder(tmp_path: Path) -> None:
-    environment = {"RELAY_STACK": "local", "AWS_ENDPOINT_URL": "http://127.0.0.1:4566", "WEBHOOK_URL": "http://x/webhooks"}
+    environment = {
+        "RELAY_STACK": "local",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "WEBHOOK_URL": "http://x/webhooks",
+    }
 
     assert found(tmp_path, environment).webhook_url == "http://x/webhooks"
     assert found(tmp_path, environment, stack="another").webhook_url is None

@@ -352,7 +352,7 @@ def test_an_import_that_waits_for_somebody_is_told_with_the_connection_of_its_ex
     ]
 
 
-def test_a_refused_import_is_told_for_a_day_or_until_another_begins(bench: Bench) -> None:
+def test_a_refused_import_is_told_for_a_day_or_until_another_is_done(bench: Bench) -> None:
     def told() -> list[str]:
         return [one["code"] for one in bench.ask("check")["findings"] if one["subject"] == f"segment {VIP}"]
 
@@ -361,6 +361,9 @@ def test_a_refused_import_is_told_for_a_day_or_until_another_begins(bench: Bench
     assert told() == ["import_refused"]
     assert bench.ask("status")["imports"] == []
     bench.clock.advance(60)
+    keep_import(bench, "i-2a", VIP, ImportState.CANCELLED)
+    keep_import(bench, "i-2b", VIP, ImportState.APPLYING)
+    assert told() == ["import_refused"]
     keep_import(bench, "i-3", VIP, ImportState.DONE)
     assert told() == []
     keep_import(bench, "i-4", LAPSED, ImportState.REFUSED)
