@@ -471,7 +471,5 @@ class Importer:
 
 def _passed_by(other: Turn | SegmentImport, one: SegmentImport) -> str:
     if other.order.startswith(moments.text(one.at)):
-        return f"of the same time as the set of import {other.id}, so it changed nothing: import it with a later time"
-    return (
-        f"older than the set of import {other.id}, so it changed nothing: import it with a later time (--at) to use it"
-    )
+        return f"of the same time as the set of import {other.id}, {_TOO_EARLY}"
+    return f"older than the set of import {other.id}, {_TOO_EARLY}"
