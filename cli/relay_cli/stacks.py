@@ -12,6 +12,8 @@ from relay_cli.failures import UsageFailure
 DESCRIPTION = Path(".local/stack.json")
 CONFIGURATION = Path("samconfig.toml")
 VARIABLE = "RELAY_STACK"
+ENDPOINT = "AWS_ENDPOINT_URL"
+WEBHOOKS = "WEBHOOK_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def find(
         return _local(folder)
     named = stack or environment.get(VARIABLE)
     if named:
-        return _running(folder, environment, named) or Stack(named, region=region, profile=profile)
+        return _running(folder, environment, named) or Stack(
+            named, region=region, profile=profile, webhook_url=_webhook_url(environment, named)
+        )
     configured = _configured(folder)
     if "stack_name" in configured:
         return Stack(
@@ -62,11 +66,17 @@ def find(
 
 def _running(folder: Path, environment: Mapping[str, str], name: str) -> Stack | None:
     """Return the stack on this machine where the environment leads to it: its address for webhooks is another one."""
-    endpoint = environment.get("AWS_ENDPOINT_URL")
+    endpoint = environment.get(ENDPOINT)
     if endpoint is None or _upwards(folder, DESCRIPTION) is None:
         return None
     local = _local(folder)
     return local if (local.name, local.endpoint) == (name, endpoint) else None
+
+
+def _webhook_url(environment: Mapping[str, str], name: str) -> str | None:
+    """Return the address for webhooks of a stack on this machine, in whatever folder: its output names AWS."""
+    leads_there = ENDPOINT in environment and environment.get(VARIABLE) == name
+    return environment.get(WEBHOOKS) if leads_there else None
 
 
 def _local(folder: Path) -> Stack:

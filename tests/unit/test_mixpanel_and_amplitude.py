@@ -190,3 +190,13 @@ def test_a_body_of_another_platform_is_named() -> None:
         with example(dialect, named), pytest.raises(Refusal, match="wrong_shape") as refused:
             taken(dialect, body)
         assert named in refused.value.detail
+
+
+def test_what_mixpanel_shows_to_people_is_whole_sentences() -> None:
+    with pytest.raises(Refusal) as refused:
+        taken("mixpanel", {"action": "x", "parameters": {"mixpanel_cohort_id": "7"}})
+    answer = MIXPANEL.refuse(Refused(refused.value, "r-1", b""))
+    assert json.loads(answer.body)["error"]["message"] == (
+        "The body does not have the shape of this source's dialect; nothing of it was taken."
+        " #/action must be one of members, add_members, remove_members. (wrong_shape, request r-1)"
+    )

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from relay_cli.failures import Exit, Failure, Interrupted, TimedOut, UsageFailure
@@ -67,7 +67,7 @@ def import_(
     no_follow
         Only upload them.
     timeout
-        Seconds to follow the import at most.
+        Seconds to follow the import and the runs after it at most.
     """
     upload = _Upload.of(segment, relay.files(files), at, relay.now())
     exports = _known(relay, segment, new=new)
@@ -271,6 +271,11 @@ def _imports(relay: Relay, segment: str) -> Sequence[Answer]:
 def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[str], timeout: float) -> int:
     """Follow an import until it ends or waits for somebody. Ctrl-C does not end it."""
     newest = {export: _newest(relay, export) for export in exports}
+    until = relay.now() + timedelta(seconds=timeout)
+
+    def left() -> float:
+        return (until - relay.now()).total_seconds()
+
     what = f"import into {upload.segment}"
     with relay.screen.progress(what, relay.now, SAY_EVERY) as move:
 
@@ -279,7 +284,7 @@ def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[s
             found = (one for one in _imports(relay, upload.segment) if one["id"] not in before)
             return next((str(one["id"]) for one in found if parse_time(one["at"]) == upload.at), None)
 
-        name = relay.wait(min(timeout, BEGINS_WITHIN), begun, every=LOOK_EVERY)
+        name = relay.wait(min(left(), BEGINS_WITHIN), begun, every=LOOK_EVERY)
         if name is None:
             why = "The files are uploaded. An older import of the segment may be under way, or the queue waits."
             raise TimedOut("No import began in time.", why, f"relay segments imports list {upload.segment}")
@@ -289,12 +294,12 @@ def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[s
             move(*view.progress(shown))
             return shown if shown["state"] in view.STILL else None
 
-        shown = relay.wait(timeout, ended, every=LOOK_EVERY)
+        shown = relay.wait(left(), ended, every=LOOK_EVERY)
     if shown is None:
         raise TimedOut(
             f"Import {name} goes on.", f"It did not end within {span(timeout)}.", f"relay segments imports show {name}"
         )
-    runs = _runs(relay, newest) if shown["state"] == view.DONE and view.has_changed(shown) else {}
+    runs = _runs(relay, newest, left()) if shown["state"] == view.DONE and view.has_changed(shown) else {}
     relay.screen.show({**shown, "runs": runs}, [*view.one(shown), *view.runs(runs)])
     return Exit.WELL if shown["state"] == view.DONE else view.EXITS.get(shown["state"], Exit.WRONG)
 
@@ -304,7 +309,7 @@ def _newest(relay: Relay, export: str) -> str | None:
     return str(runs[0]["run"]) if runs else None
 
 
-def _runs(relay: Relay, before: Mapping[str, str | None]) -> dict[str, str | None]:
+def _runs(relay: Relay, before: Mapping[str, str | None], seconds: float) -> dict[str, str | None]:
     """Return the runs that began since, by export; None for one that is requested. An export without either has none.
 
     A run begins within a minute or two. Who does not wait for it misses nothing.
@@ -320,6 +325,7 @@ def _runs(relay: Relay, before: Mapping[str, str | None]) -> dict[str, str | Non
                 latest[export] = newest if newest != known else None
         return True if None not in latest.values() else None
 
-    relay.screen.note("The runs that follow begin by themselves.")
-    relay.wait(RUNS_WITHIN, look, every=LOOK_EVERY)
+    if before:
+        relay.screen.note(f"Waiting for the runs that follow: {', '.join(before)}. They begin by themselves.")
+    relay.wait(min(seconds, RUNS_WITHIN), look, every=LOOK_EVERY)
     return latest

@@ -17,6 +17,7 @@ from relay_cli.relay import Answer, Injected, Relay, unknown
 from relay_cli.views import people as view
 
 _LEAST_KEY_BYTES = 16
+_UNCOUNTED = "It was taken. The answer that this platform wants does not say how many changes were rejected."
 _NAMES_NOBODY = "no_identity"
 """The code of a change that names nobody as the source knows people."""
 
@@ -47,18 +48,31 @@ def send(source: str, file: Input, /, *, no_follow: bool = False, timeout: float
     if posted.status >= 300:
         raise Failure(
             f"The webhook answers {posted.status}.",
-            str(answer.get("detail") or answer.get("title") or ""),
+            _reason(answer),
             _helps(source, posted.status),
             errors=[
                 {"field": str(one.get("pointer") or one.get("field") or "-"), "what": str(one.get("detail") or one)}
                 for one in answer.get("errors") or ()
             ],
         )
-    relay.screen.note(f"accepted {number(answer.get('accepted'))}, rejected {number(answer.get('rejected'))}")
+    # Some platforms want an answer of their own, which has no counts.
+    is_counted = "accepted" in answer
+    if is_counted:
+        relay.screen.note(f"accepted {number(answer['accepted'])}, rejected {number(answer.get('rejected'))}")
+    else:
+        relay.screen.note("The webhook took it.")
     if no_follow:
-        relay.screen.show(answer, [Line(Cell(f"{number(answer.get('accepted'))} changes were accepted.", Tone.GOOD))])
+        said = f"{number(answer['accepted'])} changes were accepted." if is_counted else _UNCOUNTED
+        relay.screen.show(answer, [Line(Cell(said, Tone.GOOD))])
         return Exit.WRONG if answer.get("rejected") else Exit.WELL
     return _followed(relay, source, body, posted, proven, timeout, settings.get("profile_key", "missing"))
+
+
+def _reason(answer: Answer) -> str:
+    """Return why a webhook refused: of problem details, or of the answer that Mixpanel wants."""
+    error = answer.get("error")
+    message = error.get("message") if isinstance(error, dict) else None
+    return str(answer.get("detail") or message or answer.get("title") or "")
 
 
 def _helps(source: str, status: int) -> str:

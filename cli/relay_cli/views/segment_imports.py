@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from relay_cli.failures import Exit
-from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, number, several
+from relay_cli.parts import Cell, Facts, Line, Part, Table, Text, Tone, ago, at, number, several
 
 DONE: Final = "done"
 NEEDS_CONFIRMATION: Final = "needs-confirmation"
@@ -14,35 +14,47 @@ STILL: Final = frozenset({DONE, NEEDS_CONFIRMATION, "refused", "superseded", "ca
 EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": Exit.WRONG}
 """How a command ends that shows an import in a state; in the others it ends well."""
 
+_COLUMNS: Final = ("import", "segment", "state", "time of the set", "began", "rows", "entered", "left", "broken")
+_SAID: Final[Mapping[str, str]] = {
+    "checking": "is being checked",
+    "applying": "stores its rows",
+    "counting": "counts who is missing",
+    "removing": "takes out who is missing",
+    NEEDS_CONFIRMATION: "needs confirmation",
+}
 _TONES: Final[Mapping[str, Tone]] = {"done": Tone.GOOD, NEEDS_CONFIRMATION: Tone.WARN, "refused": Tone.BAD}
 
 
-def imports(found: Sequence[Mapping[str, Any]], now: datetime, *, title: str = "") -> Table | Line:
-    """Show imports, one a line."""
+def imports(
+    found: Sequence[Mapping[str, Any]], now: datetime, *, title: str = "", segment: str | None = None
+) -> Table | Line:
+    """Show imports, one a line; `segment` is the one that was asked for."""
     if not found:
-        return Line("No segment file was imported yet.")
+        return Line("Nothing was imported yet." if segment is None else f"Nothing was imported into {segment} yet.")
     rows: list[Sequence[Text]] = [
         (
             one["id"],
             one["segment"],
             Cell(one["state"], _TONES.get(one["state"], Tone.PLAIN)),
+            at(one["at"]),
             ago(one["begun_at"], now),
             *(number(one["counts"].get(name, 0)) for name in ("rows", "entered", "left", "broken")),
         )
         for one in found
     ]
-    return Table(("import", "segment", "state", "began", "rows", "entered", "left", "broken"), rows, title=title)
+    return Table(_COLUMNS, rows, title=title)
 
 
 def one(found: Mapping[str, Any]) -> Iterator[Part]:
     """Show an import: one sentence, its counts, its first broken rows."""
     reason = "" if found["reason"] is None else f": {found['reason']}"
     tone = _TONES.get(found["state"], Tone.PLAIN)
-    yield Line(Cell(f"Import {found['id']} of {found['segment']} is {found['state']}{reason}.", tone))
+    said = _SAID.get(found["state"], f"is {found['state']}")
+    yield Line(Cell(f"Import {found['id']} of {found['segment']} {said}{reason}.", tone))
     if found["state"] == NEEDS_CONFIRMATION:
         yield Line(f"Next: relay segments imports confirm {found['id']}")
-    times: list[tuple[str, Text]] = [("time of the set", found["at"]), ("began", found["begun_at"])]
-    times += [("ended", found["ended_at"])] if found["ended_at"] is not None else []
+    times: list[tuple[str, Text]] = [("time of the set", at(found["at"])), ("began", at(found["begun_at"]))]
+    times += [("ended", at(found["ended_at"]))] if found["ended_at"] is not None else []
     yield Facts([*times, *((name, number(count)) for name, count in sorted(found["counts"].items()))])
     if found["broken"]:
         rows: list[Sequence[Text]] = [(row["part"], str(row["line"]), row["reason"]) for row in found["broken"]]

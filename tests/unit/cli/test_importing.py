@@ -261,7 +261,8 @@ def test_what_becomes_of_it_is_the_exit_code(
     stack.states, stack.more = [state], {"reason": reason}
     ended = relay("segments", "import", "crm/vip", "vip.csv")
     assert ended.code == code
-    assert f"Import i-1 of crm/vip is {state}: {reason}." in ended.out
+    said = {"needs-confirmation": "needs confirmation"}.get(state, f"is {state}")
+    assert f"Import i-1 of crm/vip {said}: {reason}." in ended.out
     assert ("relay segments imports confirm i-1" in ended.out) is (code == 3)
 
 
@@ -271,6 +272,17 @@ def test_broken_rows_are_named_with_their_lines(relay: Terminal, stack: Stack, t
     ended = relay("segments", "import", "crm/vip", "vip.csv", "--json")
     assert (ended.code, ended.json["broken"]) == (0, stack.more["broken"])
     assert ended.json["runs"] == {}
+
+
+def test_the_timeout_bounds_the_wait_for_the_runs_too_and_it_is_said_what_it_waits_for(
+    relay: Terminal, stack: Stack, tmp_path: Path
+) -> None:
+    write(tmp_path, "vip.csv")
+    stack.states, stack.runs = ["applying", "done"], [*(["r-1"] * 100), "r-2"]
+    ended = relay("segments", "import", "crm/vip", "vip.csv", "--timeout", "6")
+    assert (ended.code, ended.lines[-1]) == (0, "newsletter/vip: a run is requested and begins by itself.")
+    assert relay.now - NOW <= timedelta(seconds=6)
+    assert "Waiting for the runs that follow: newsletter/vip." in ended.err
 
 
 def test_who_waits_too_long_is_told_where_to_look(

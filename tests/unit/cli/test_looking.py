@@ -69,7 +69,7 @@ def test_status_shows_imports_and_names_those_that_wait(relay: Terminal, door: F
         3,
         "Not all is well: an import waits for somebody: crm/vip. Next: relay check",
     )
-    assert "i-2\tcrm/trial\tapplying\t0 s ago\t101\t1\t0\t1" in ended.lines
+    assert "i-2\tcrm/trial\tapplying\t2026-11-27 12:00 UTC\t0 s ago\t101\t1\t0\t1" in ended.lines
     door.answers["status"] = {**quiet, "imports": [picture("i-2", "applying")]}
     assert relay("status").code == 0
 

@@ -450,6 +450,31 @@ def test_a_webhook_that_refuses_says_why(relay: Terminal, door: FakeDoor) -> Non
     ]
 
 
+def test_a_refusal_as_mixpanel_wants_it_says_why(relay: Terminal, door: FakeDoor) -> None:
+    body = {"action": "members", "status": "failure", "error": {"message": "#/action must be members.", "code": 400}}
+    door.webhook = Posted(400, json.dumps(body), NOW)
+
+    ended = relay("send", "crm", "-", stdin="{}")
+
+    assert (ended.code, ended.err.splitlines()[1]) == (1, "#/action must be members.")
+
+
+def test_an_answer_without_counts_says_that_it_was_taken_and_what_was_rejected_is_followed(
+    relay: Terminal, door: FakeDoor
+) -> None:
+    door.webhook = Posted(200, '{"action": "members", "status": "success"}', NOW)
+    door.answers["follow"] = following(change(), change(position=1, rejected="no_identity", profile=None))
+
+    followed = relay("send", "crm", "-", stdin="{}")
+    posted = relay("send", "crm", "-", "--no-follow", stdin="{}")
+
+    assert (followed.code, followed.err.splitlines()[0]) == (1, "The webhook took it.")
+    assert (posted.code, posted.lines) == (
+        0,
+        ["It was taken. The answer that this platform wants does not say how many changes were rejected."],
+    )
+
+
 def test_an_unknown_source_suggests_near_ones(relay: Terminal, door: FakeDoor) -> None:
     ended = relay("send", "shopp", "-", stdin="{}")
 

@@ -1,5 +1,6 @@
 """`relay segments imports`."""
 
+from datetime import timedelta
 from typing import Any
 
 from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, text_of
@@ -23,24 +24,29 @@ def picture(name: str = "i-1", state: str = "needs-confirmation", **more: Any) -
 
 
 def test_imports_are_listed(relay: Terminal, door: FakeDoor) -> None:
-    door.answers["imports"] = {"imports": [picture(), picture("i-0", "done", ended_at=text_of(NOW))]}
+    door.answers["imports"] = {
+        "imports": [picture(), picture("i-0", "done", at=text_of(NOW - timedelta(days=1)), ended_at=text_of(NOW))]
+    }
     assert relay("segments", "imports", "list", "crm/vip").lines[1:] == [
-        "i-1\tcrm/vip\tneeds-confirmation\t0 s ago\t101\t1\t0\t1",
-        "i-0\tcrm/vip\tdone\t0 s ago\t101\t1\t0\t1",
+        "i-1\tcrm/vip\tneeds-confirmation\t2026-11-27 12:00 UTC\t0 s ago\t101\t1\t0\t1",
+        "i-0\tcrm/vip\tdone\t2026-11-26 12:00 UTC\t0 s ago\t101\t1\t0\t1",
     ]
     door.answers["imports"] = {"imports": []}
-    assert relay("segments", "imports", "list").lines == ["No segment file was imported yet."]
+    assert relay("segments", "imports", "list").lines == ["Nothing was imported yet."]
+    assert relay("segments", "imports", "list", "mix/77").lines == ["Nothing was imported into mix/77 yet."]
 
 
 def test_an_import_is_shown_with_its_broken_rows(relay: Terminal, door: FakeDoor) -> None:
     door.answers["import"] = picture()
     ended = relay("segments", "imports", "show", "i-1")
     assert ended.code == 3
-    assert ended.lines[0] == "Import i-1 of crm/vip is needs-confirmation: 900 of 1000 members would leave."
+    assert ended.lines[0] == "Import i-1 of crm/vip needs confirmation: 900 of 1000 members would leave."
     assert "relay segments imports confirm i-1" in ended.out
     assert "vip.csv\t7\thas too many columns" in ended.lines
     door.answers["import"] = picture(state="refused")
     assert relay("segments", "imports", "show", "i-1").code == 1
+    door.answers["import"] = picture(state="removing")
+    assert relay("segments", "imports", "show", "i-1").lines[0] == "Import i-1 of crm/vip takes out who is missing."
 
 
 def test_an_import_is_confirmed_once_somebody_agrees(relay: Terminal, door: FakeDoor) -> None:

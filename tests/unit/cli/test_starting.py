@@ -85,6 +85,18 @@ def test_the_environment_of_the_local_stack_means_the_local_stack(project: Path)
     assert found(project, {"RELAY_STACK": "audience-relay-local"}).endpoint is None
 
 
+def test_the_environment_of_the_local_stack_names_its_address_for_webhooks_in_any_folder(tmp_path: Path) -> None:
+    environment = {
+        "RELAY_STACK": "local",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:4566",
+        "WEBHOOK_URL": "http://x/webhooks",
+    }
+
+    assert found(tmp_path, environment).webhook_url == "http://x/webhooks"
+    assert found(tmp_path, environment, stack="another").webhook_url is None
+    assert found(tmp_path, {"RELAY_STACK": "local", "WEBHOOK_URL": "http://x/webhooks"}).webhook_url is None
+
+
 @pytest.mark.parametrize("text", ["", "not toml ["])
 def test_without_a_name_there_is_no_stack(tmp_path: Path, text: str) -> None:
     (tmp_path / "samconfig.toml").write_text(text)

@@ -291,7 +291,8 @@ def test_an_older_file_that_comes_with_a_newer_one_is_recorded_and_not_even_read
     newest, older, oldest = world.imports()
     assert (world.members(), newest.state) == ({1, 2}, ImportState.DONE)
     assert (older.state, oldest.state) == (ImportState.SUPERSEDED, ImportState.SUPERSEDED)
-    assert older.reason == f"older than the set of import {newest.id}, so it changed nothing"
+    told = "so it changed nothing: import it with a later time (--at) to use it"
+    assert older.reason == f"older than the set of import {newest.id}, {told}"
     assert oldest.reason == "manifest-1.json is no manifest that can be read"
     assert (older.counts, older.ended_at) == ({}, older.begun_at)
     world.look()

@@ -177,7 +177,8 @@ def test_a_set_of_the_time_of_another_says_what_to_do() -> None:
     second = next(one for one in world.imports() if one.at == NOON and one.id != first.id)
     assert second.state is ImportState.SUPERSEDED
     assert second.reason == (
-        f"of the same time as the set of import {first.id}, so it changed nothing: import it with a later time"
+        f"of the same time as the set of import {first.id}, "
+        "so it changed nothing: import it with a later time (--at) to use it"
     )
     world.files.put(NOON + 2 * MINUTE, [1, 2, 3])
     world.look()

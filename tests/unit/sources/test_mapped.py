@@ -39,7 +39,7 @@ def recipe(platform: str) -> dict[str, str]:
     [section] = [one for one in PAGE.split("\n## ") if one.startswith(platform)]
     found: dict[str, str] = {}
     for line in section.splitlines():
-        if line.startswith("| `"):
+        if line.startswith("| `") and not line.startswith("| `secret`"):
             keys, values = line.removeprefix("|").replace("\\|", "\0").split("|")[:2]
             named = dict(zip(re.findall("`(.+?)`", keys), re.findall("`(.+?)`", values), strict=True))
             found |= {key: value.replace("\0", "|") for key, value in named.items() if key in FIELDS}
@@ -66,7 +66,9 @@ def test_the_recipe_for_data_actions_of_salesforce(as_text: bool) -> None:
     assert held(found) == [("any/vip", True), ("any/vip", False)]
     assert [one.identities for one in found.profiles] == [{"crm": ["003A"]}] * 2
     assert [one.webhook_id for one in found.profiles] == ["o-INSERT", "o-DELETE"]
-    assert [one.attributes for one in found.profiles] == [{"email": "kim@x.example"}] * 2, "an exit clears no address"
+    assert [one.attributes for one in found.profiles] == [{"email": "kim@x.example"}, {}], "an exit clears no address"
+    emptied = reading({"events": [event("UPDATE", {**row, "Email__c": None}, row)]}, **SALESFORCE)
+    assert [one.attributes for one in emptied.profiles] == [{"email": None}], "who has no address any more keeps none"
 
 
 def test_the_recipe_for_posthog() -> None:

@@ -107,6 +107,8 @@ def _with_found(value: Any, mappings: Mapping[str, Any]) -> Any:
         return value
     if "Fn::FindInMap" in value:
         mapping, key, attribute, *default = value["Fn::FindInMap"]
+        if not isinstance(key, str):
+            return value  # A parameter chooses when the stack is deployed.
         row = mappings[mapping].get(key, {})
         return row[attribute] if attribute in row or not default else default[0]["DefaultValue"]
     return {key: _with_found(part, mappings) for key, part in value.items()}

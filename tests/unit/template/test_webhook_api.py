@@ -15,6 +15,22 @@ def test_ingest_has_a_reserved_concurrency_only_when_it_is_asked_for(source: Sou
     assert (value, otherwise) == ({"Ref": "IngestConcurrency"}, {"Ref": "AWS::NoValue"})
 
 
+def test_the_stage_throttles_at_the_rate_that_is_asked_for_and_twice_that_in_a_burst(
+    source: Source, resources: Resources
+) -> None:
+    parameter = source["Parameters"]["RequestsPerSecond"]
+    (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert settings["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
+    mapping, key, entry = settings["ThrottlingBurstLimit"]["Fn::FindInMap"]
+    assert key == {"Ref": "RequestsPerSecond"}
+    bursts = {int(rate): values[entry] for rate, values in source["Mappings"][mapping].items()}
+    assert [str(rate) for rate in bursts] == parameter["AllowedValues"]
+    # An account has 5,000 unless AWS raises it.
+    assert all(burst == min(2 * rate, 5_000) for rate, burst in bursts.items())
+    assert (parameter["Default"], bursts[500], max(bursts)) == ("500", 1_000, 10_000)
+
+
 def test_a_firewall_bounds_requests_by_address_when_it_is_asked_for_and_keeps_no_samples(
     source: Source, resources: Resources
 ) -> None:
@@ -36,13 +52,6 @@ def test_a_firewall_bounds_requests_by_address_when_it_is_asked_for_and_keeps_no
     # A sample would show a request's headers, its token among them.
     shown = [firewall["VisibilityConfig"], rule["VisibilityConfig"]]
     assert [one["SampledRequestsEnabled"] for one in shown] == [False, False]
-
-
-def test_requests_are_throttled(resources: Resources) -> None:
-    (stage,) = of(resources, "AWS::ApiGateway::Stage").values()
-    (settings,) = stage["MethodSettings"]
-    assert settings["ThrottlingRateLimit"] > 0
-    assert settings["ThrottlingBurstLimit"] > 0
 
 
 def test_whatever_is_asked_reaches_ingest_and_gets_an_answer_of_ours(resources: Resources) -> None:

@@ -141,7 +141,7 @@ class ImportProblem(Problem):
     """The last import of a segment was refused, or waits for somebody's word."""
 
     actor = Actor.ADMINISTRATOR
-    next_step = "It is shown until somebody acts or another import of the segment begins; a refused one for a day."
+    next_step = "It is shown until somebody acts or a later import of the segment is done; a refused one for a day."
 
 
 class EventProblem(InputProblem):
@@ -153,7 +153,7 @@ class EventProblem(InputProblem):
 class QuestionProblem(InputProblem):
     """An operator's question cannot be answered as it was asked; `field` names the argument."""
 
-    next_step = "Nothing was done. Correct the question."
+    next_step = "Nothing was done. Correct what was asked for."
 
 
 class StaleSettings(Problem):

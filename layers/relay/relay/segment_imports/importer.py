@@ -71,6 +71,7 @@ COUNTED: Final = frozenset(
 )
 """What counting finds. Before, `members` are the rows whose members are kept, with repeats."""
 
+_TOO_EARLY: Final = "so it changed nothing: import it with a later time (--at) to use it"
 FUTURE: Final = "its time is in the future"
 GONE: Final = "who is present is not known any more: import it again with a later time"
 
@@ -470,5 +471,5 @@ class Importer:
 
 def _passed_by(other: Turn | SegmentImport, one: SegmentImport) -> str:
     if other.order.startswith(moments.text(one.at)):
-        return f"of the same time as the set of import {other.id}, so it changed nothing: import it with a later time"
-    return f"older than the set of import {other.id}, so it changed nothing"
+        return f"of the same time as the set of import {other.id}, {_TOO_EARLY}"
+    return f"older than the set of import {other.id}, {_TOO_EARLY}"

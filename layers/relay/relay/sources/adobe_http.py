@@ -26,6 +26,7 @@ from relay.sources.reading import (
     name_of,
     read_each,
 )
+from relay.sources.recognising import is_sdk_profile
 
 STATUSES = {"realized": True, "existing": True, "exited": False, "exiting": False}
 """`existing` was sent until May 2023, `exiting` is found in prose for `exited`.
@@ -55,7 +56,7 @@ def read(raw: bytes, source: Source, _: datetime) -> Reading:
         return _ProfileReader(source.name, source.segment_namespaces, place, value).profile()
 
     found = documents(raw)
-    return read_each(found, _framed(found), read_one)
+    return read_each(found, _framed(found), read_one, dialect=source.dialect)
 
 
 def _framed(found: Sequence[Any]) -> Iterator[tuple[Place, Any]]:
@@ -84,6 +85,8 @@ class _ProfileReader:
 
     def profile(self) -> Incoming:
         """Return the profile; raises Misshapen."""
+        if is_sdk_profile(self._raw):
+            self._parts.refuse("is a profile of Adobe's Destination SDK, which a source of the dialect adobe-sdk takes")
         if not _looks_like_profile(self._raw):
             self._parts.refuse(f"has neither {_IDENTITIES} nor {_MEMBERSHIPS}")
         given: dict[str, Json] = {}

@@ -67,7 +67,8 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
         return _Profile(source, place, profile, group, received_at).incoming()
 
     places: list[tuple[Place, Any]] = [((), found[0])] if len(found) == 1 else [((n,), v) for n, v in enumerate(found)]
-    return read_each(found, (one for place, value in places for one in _profiles(place, value)), read_one)
+    given = (one for place, value in places for one in _profiles(place, value))
+    return read_each(found, given, read_one, dialect=source.dialect)
 
 
 def _profiles(place: Place, value: Any) -> Iterator[tuple[Place, tuple[Group, Any]]]:

@@ -74,12 +74,14 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
             webhook_id=sent_as,
         )
 
-    return read_each(body, ((("users", place), one) for place, one in enumerate(message.users)), read_one)
+    return read_each(
+        body, ((("users", place), one) for place, one in enumerate(message.users)), read_one, dialect=source.dialect
+    )
 
 
 def _message(body: Any, source: Source, received_at: datetime) -> _Message:
     if not isinstance(body, dict):
-        raise wrong_shape([InputError("must be an object", pointer([]))], sender_of(body))
+        raise wrong_shape([InputError("must be an object", pointer([]))], sender_of(body, source.dialect))
     errors = []
     realized = flag_of(body.get("in_cohort"))
     if realized is None:
@@ -95,7 +97,7 @@ def _message(body: Any, source: Source, received_at: datetime) -> _Message:
     except ValueError:
         errors.append(InputError("must be a time in UNIX seconds", pointer(["computed_time"])))
     if errors:
-        raise wrong_shape(errors, sender_of(body))
+        raise wrong_shape(errors, sender_of(body, source.dialect))
     return _Message(realized is True, at, users or [])
 
 

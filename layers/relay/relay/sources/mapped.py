@@ -48,7 +48,7 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
     """Read a body by the source's expressions; raises Refusal (400, 413 or 422)."""
     body = document(raw)
     reader = _Reader(source, body, received_at)
-    return read_each(body, reader.elements(), reader.incoming)
+    return read_each(body, reader.elements(), reader.incoming, dialect=source.dialect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Reader:
                 found = None
             if not isinstance(found, list | dict):
                 error = InputError("the expression each finds nothing in the body", pointer([]))
-                raise wrong_shape([error], sender_of(self.body))
+                raise wrong_shape([error], sender_of(self.body, self.source.dialect))
         if not isinstance(found, list):
             yield (), found
         else:

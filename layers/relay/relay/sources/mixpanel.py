@@ -77,7 +77,7 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
         )
 
     places = ((("parameters", "members", index), one) for index, one in enumerate(members))
-    found = read_each(body, places, read_one)
+    found = read_each(body, places, read_one, dialect=source.dialect)
     is_unplaced = action == "members" and read_page is None
     left_out = [LeftOut(UNFIT_SNAPSHOT, InputError(_UNPLACED, pointer(_PAGE)))] if is_unplaced else []
     return Reading(found.profiles, found.misshapen, left_out, page=read_page, reply={"action": action})
@@ -85,7 +85,7 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
 
 def _parameters(body: Any, source: Source) -> Mapping[str, Any]:
     if not isinstance(body, dict):
-        raise wrong_shape([InputError("must be an object", pointer([]))], sender_of(body))
+        raise wrong_shape([InputError("must be an object", pointer([]))], sender_of(body, source.dialect))
     errors = []
     action = body.get("action")
     if not isinstance(action, str) or action not in ACTIONS:
@@ -101,7 +101,7 @@ def _parameters(body: Any, source: Source) -> Mapping[str, Any]:
         if not isinstance(_members(body, parameters), list):
             errors.append(InputError("must be a list", pointer(["parameters", "members"])))
     if errors:
-        raise wrong_shape(errors, sender_of(body))
+        raise wrong_shape(errors, sender_of(body, source.dialect))
     return parameters
 
 
@@ -153,7 +153,7 @@ def refuse(refused: Refused) -> Answer:
     refusal = refused.refusal
     status = HTTPStatus.BAD_REQUEST if refusal.status in PAUSING else refusal.status
     action = _ACTION.search(refused.raw[:10_000])
-    said = "; ".join([refusal.detail, *(f"{one.pointer} {one.detail}" for one in refusal.errors[:3])])
+    said = " ".join([refusal.detail, *(f"{one.pointer} {one.detail}." for one in refusal.errors[:3])])
     body = {
         "action": "members" if action is None else action[1].decode(),
         "status": "failure",

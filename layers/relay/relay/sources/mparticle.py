@@ -65,16 +65,23 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
     message = kind.removesuffix(_REQUEST) if isinstance(kind, str) and kind.endswith(_REQUEST) else None
     if message not in MESSAGES:
         detail = f"must be one of {', '.join(one + _REQUEST for one in MESSAGES)}"
-        raise wrong_shape([InputError(detail, pointer(["type"]))], sender_of(body))
+        raise wrong_shape([InputError(detail, pointer(["type"]))], sender_of(body, source.dialect))
     reply = _reply(message, body, received_at)
     if message == _SUBJECT:
         return _subject(body, source, reply)
     if message == _MEMBERSHIPS and body.get("user_profiles") is not None:
         profiles = body["user_profiles"]
         if not isinstance(profiles, list):
-            raise wrong_shape([InputError("must be a list", pointer(["user_profiles"]))], sender_of(body))
+            raise wrong_shape(
+                [InputError("must be a list", pointer(["user_profiles"]))], sender_of(body, source.dialect)
+            )
         places = ((("user_profiles", index), one) for index, one in enumerate(profiles))
-        reading = read_each(body, places, lambda place, one: _incoming(source.name, place, one, body, received_at))
+        reading = read_each(
+            body,
+            places,
+            lambda place, one: _incoming(source.name, place, one, body, received_at),
+            dialect=source.dialect,
+        )
         return replace(reading, reply=reply)
     codes = {_MEMBERSHIPS: VERIFICATION, _SUBSCRIPTION: SUBSCRIPTION}
     return Reading([], ignored={codes.get(message, OTHER_REQUEST): 1}, reply=reply)
@@ -128,7 +135,8 @@ def _subject(body: Mapping[str, Json], source: Source, reply: Mapping[str, Json]
         )
 
     place: Place = ("subject_identities",)
-    return replace(read_each(body, [(place, body.get("subject_identities"))], read_one), reply=reply)
+    given = [(place, body.get("subject_identities"))]
+    return replace(read_each(body, given, read_one, dialect=source.dialect), reply=reply)
 
 
 def _incoming(source: str, place: Place, given: Any, body: Mapping[str, Json], received_at: datetime) -> Incoming:

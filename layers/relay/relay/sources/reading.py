@@ -287,11 +287,13 @@ def read_each(
     given: Iterable[tuple[Place, Any]],
     read_one: Callable[[Place, Any], Incoming],
     left_out: Sequence[LeftOut] = (),
+    *,
+    dialect: str,
 ) -> Reading:
     """Read every profile of a body by itself, so that one of a wrong shape harms no other; `read_one` raises Misshapen.
 
-    `left_out` is what could not be read around them. Raises Refusal: 413 when there are more than MAX_PROFILES, 422
-    when something is wrong and nothing can be taken.
+    `left_out` is what could not be read around them; `dialect` is the source's. Raises Refusal: 413 when there are more
+    than MAX_PROFILES, 422 when something is wrong and nothing can be taken.
     """
     profiles: list[Incoming] = []
     misshapen: list[InputError] = []
@@ -305,7 +307,7 @@ def read_each(
             misshapen.append(wrong.errors[0])
             errors.extend(wrong.errors[: max(MAX_ERRORS - len(errors), 0)])
     if errors and not profiles:
-        raise wrong_shape(errors, sender_of(body))
+        raise wrong_shape(errors, sender_of(body, dialect))
     return Reading(profiles, misshapen, left_out)
 
 

@@ -52,14 +52,14 @@ def read(raw: bytes, source: Source, _: datetime) -> Reading:
     A change of a wrong shape is only reported beside those that can be read.
     """
     body = document(raw)
-    changes = _changes(body)
+    changes = _changes(body, source.dialect)
     # Which key it is is not shown: it may be personal data.
     unknown = [LeftOut(UNKNOWN_KEY, InputError(_IS_UNKNOWN, pointer([])))] if body.keys() - {"changes"} else []
     places = ((("changes", index), given) for index, given in enumerate(changes))
-    return read_each(body, places, partial(_incoming, source.name), unknown)
+    return read_each(body, places, partial(_incoming, source.name), unknown, dialect=source.dialect)
 
 
-def _changes(body: Any) -> list[Any]:
+def _changes(body: Any, dialect: str) -> list[Any]:
     wrong: tuple[str, list[str]] | None = None
     if not isinstance(body, dict):
         wrong = "must be an object", []
@@ -68,7 +68,7 @@ def _changes(body: Any) -> list[Any]:
     elif not isinstance(body["changes"], list):
         wrong = "must be a list", ["changes"]
     if wrong is not None:
-        raise wrong_shape([InputError(wrong[0], pointer(wrong[1]))], sender_of(body))
+        raise wrong_shape([InputError(wrong[0], pointer(wrong[1]))], sender_of(body, dialect))
     changes: list[Any] = body["changes"]
     return changes
 

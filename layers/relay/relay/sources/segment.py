@@ -75,7 +75,10 @@ def read(raw: bytes, source: Source, received_at: datetime) -> Reading:
     body = document(raw)
     ignored: Counter[str] = Counter()
     reading = read_each(
-        body, _about_people(body, ignored), lambda place, one: _incoming(source.name, place, one, received_at)
+        body,
+        _about_people(body, ignored),
+        lambda place, one: _incoming(source.name, place, one, received_at),
+        dialect=source.dialect,
     )
     return replace(reading, ignored=ignored)
 

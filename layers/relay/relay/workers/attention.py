@@ -19,7 +19,7 @@ NOBODY_AT_LEAST: Final = 20
 
 
 LAST_IMPORTS: Final = 20
-"""Among so many imports of a segment one is looked for that began after a refused one."""
+"""Among so many imports of a segment one is looked for that began after a refused one and is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,19 @@ def of_sources(database: Database, exports: Iterable[Export]) -> Iterator[Attent
 
 
 def of_imports(database: Database, now: datetime) -> Iterator[Attention]:
-    """Yield the imports that wait for a confirmation, and those that were refused with none after them."""
+    """Yield the imports that wait for a confirmation, and those that were refused with none done after them."""
+    done: dict[str, datetime] = {}
     for one in segment_imports.of_interest(database, now):
         what = f"import {one.id}: {one.reason}"
         if one.state is ImportState.NEEDS_CONFIRMATION:
             yield Attention(f"segment {one.segment}", ImportProblem("import_waits", what))
         elif one.state is ImportState.REFUSED:
-            others = segment_imports.latest(database, one.segment, LAST_IMPORTS)
-            if not any(other.begun_at > one.begun_at for other in others):
+            if one.segment not in done:
+                others = segment_imports.latest(database, one.segment, LAST_IMPORTS)
+                done[one.segment] = max(
+                    (other.begun_at for other in others if other.state is ImportState.DONE), default=one.begun_at
+                )
+            if done[one.segment] <= one.begun_at:
                 yield Attention(f"segment {one.segment}", ImportProblem("import_refused", what))
 
 

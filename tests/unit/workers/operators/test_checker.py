@@ -17,6 +17,8 @@ from relay.domain.segment_imports import ImportState, SegmentImport
 from relay.schedules import Schedule, Timetable
 from relay.settings.inventory import Inventory
 from relay.stores import receipts, segment_imports
+from relay.stores.database import Table
+from relay.workers import attention
 from tests.fakes.bench import CONNECTION, LAPSED, OTHER_CONNECTION, VIP, Bench
 from tests.fakes.bench_destination import NO_EMAIL
 
@@ -350,7 +352,7 @@ def test_an_import_that_waits_for_somebody_is_told_with_the_connection_of_its_ex
     ]
 
 
-def test_a_refused_import_is_told_for_a_day_or_until_another_begins(bench: Bench) -> None:
+def test_a_refused_import_is_told_for_a_day_or_until_another_is_done(bench: Bench) -> None:
     def told() -> list[str]:
         return [one["code"] for one in bench.ask("check")["findings"] if one["subject"] == f"segment {VIP}"]
 
@@ -359,11 +361,27 @@ def test_a_refused_import_is_told_for_a_day_or_until_another_begins(bench: Bench
     assert told() == ["import_refused"]
     assert bench.ask("status")["imports"] == []
     bench.clock.advance(60)
+    keep_import(bench, "i-2a", VIP, ImportState.CANCELLED)
+    keep_import(bench, "i-2b", VIP, ImportState.APPLYING)
+    assert told() == ["import_refused"]
     keep_import(bench, "i-3", VIP, ImportState.DONE)
     assert told() == []
     keep_import(bench, "i-4", LAPSED, ImportState.REFUSED)
     bench.clock.advance(timedelta(days=1).total_seconds())
     assert [one["code"] for one in bench.ask("check")["findings"] if one["subject"].startswith("segment ")] == []
+
+
+def test_the_reads_of_refused_imports_grow_with_their_number_alone(bench: Bench) -> None:
+    def reads(numbers: range) -> float:
+        for number in numbers:
+            keep_import(bench, f"i-{number:02}", VIP, ImportState.REFUSED)
+        bench.database.forget_units()
+        assert len(list(attention.of_imports(bench.database, bench.clock.now()))) == numbers.stop
+        return bench.database.read_units[Table.CONTROL]
+
+    # Reading the latest of the segment for each of them would read 20 more for each.
+    few, many = reads(range(20)), reads(range(20, 40))
+    assert many <= few + 30
 
 
 # Check covers the alarm.

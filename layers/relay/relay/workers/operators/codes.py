@@ -260,7 +260,7 @@ _PROBLEMS: Final[Mapping[str, _Entry]] = {
     "import_refused": _Entry(
         "Files of a segment cannot be used, or parts of them are missing.",
         _ADMINISTRATOR,
-        "It is shown for a day, or until another import of the segment begins.",
+        "It is shown for a day, or until a later import of the segment is done.",
     ),
     "import_waits": _Entry(
         "An import of a segment would take an unusual share of its members out.",
