@@ -3,8 +3,8 @@
     checking -> applying -> counting -> removing -> done
                                      -> needs confirmation -> removing
 
-A set that came in pages begins with counting: its members were stored as they came. An import of an older set than the
-newest that was applied is refused; a newer one takes the place of one that is under way.
+A set that came in pages begins with counting: its members were stored as they came. An import of a set that is
+no newer than the newest that was let in is superseded; a newer one takes the place of one that is under way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class ImportState(StrEnum):
     """Who is missing leaves."""
     DONE = "done"
     REFUSED = "refused"
-    """It cannot be used, or it is older than what was applied."""
+    """It cannot be used."""
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
 
