@@ -12,6 +12,7 @@ from relay_cli.failures import UsageFailure
 DESCRIPTION = Path(".local/stack.json")
 CONFIGURATION = Path("samconfig.toml")
 VARIABLE = "RELAY_STACK"
+WEBHOOKS = "WEBHOOK_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Stack:
     """A stack as far as it is known before AWS is asked.
 
     `prefix` is None where the stack's outputs say it. `endpoint` is set for a stack on this machine, with its
-    `webhook_url` and `outputs`.
+    `webhook_url` and `outputs`. Where the environment alone leads to one, `webhook_url` is set.
     """
 
     name: str
@@ -45,7 +46,11 @@ def find(
         return _local(folder)
     named = stack or environment.get(VARIABLE)
     if named:
-        return _running(folder, environment, named) or Stack(named, region=region, profile=profile)
+        running = _running(folder, environment, named)
+        # Away from the folder of a local stack, its environment alone says where it takes webhooks.
+        is_local = "AWS_ENDPOINT_URL" in environment and environment.get(VARIABLE) == named
+        webhook_url = environment.get(WEBHOOKS) if is_local else None
+        return running or Stack(named, region=region, profile=profile, webhook_url=webhook_url)
     configured = _configured(folder)
     if "stack_name" in configured:
         return Stack(

@@ -305,6 +305,7 @@ def _imports(relay: Relay, segment: str) -> Sequence[Answer]:
 
 def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[str], timeout: float) -> int:
     """Follow an import until it ends or waits for somebody. Ctrl-C does not end it."""
+    began = relay.now()
     newest = {export: _newest(relay, export) for export in exports}
     what = f"import into {upload.segment}"
     with relay.screen.progress(what, relay.now, SAY_EVERY) as move:
@@ -329,7 +330,10 @@ def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[s
         raise TimedOut(
             f"Import {name} goes on.", f"It did not end within {span(timeout)}.", f"relay segments imports show {name}"
         )
-    runs = _runs(relay, newest) if shown["state"] == view.DONE and view.has_changed(shown) else {}
+    left = max(0.0, timeout - (relay.now() - began).total_seconds())
+    runs = (
+        _runs(relay, newest, min(left, RUNS_WITHIN)) if shown["state"] == view.DONE and view.has_changed(shown) else {}
+    )
     relay.screen.show({**shown, "runs": runs}, [*view.one(shown), *view.runs(runs)])
     return Exit.WELL if shown["state"] == view.DONE else view.EXITS.get(shown["state"], Exit.WRONG)
 
@@ -339,7 +343,7 @@ def _newest(relay: Relay, export: str) -> str | None:
     return str(runs[0]["run"]) if runs else None
 
 
-def _runs(relay: Relay, before: Mapping[str, str | None]) -> dict[str, str | None]:
+def _runs(relay: Relay, before: Mapping[str, str | None], seconds: float) -> dict[str, str | None]:
     """Return the runs that began since, by export; None for one that is requested. An export without either has none.
 
     A run begins within a minute or two. Who does not wait for it misses nothing.
@@ -355,6 +359,6 @@ def _runs(relay: Relay, before: Mapping[str, str | None]) -> dict[str, str | Non
                 latest[export] = newest if newest != known else None
         return True if None not in latest.values() else None
 
-    relay.screen.note("The runs that follow begin by themselves.")
-    relay.wait(RUNS_WITHIN, look, every=LOOK_EVERY)
+    relay.screen.note("The runs that follow begin by themselves, within a minute or two: waiting for them.")
+    relay.wait(seconds, look, every=LOOK_EVERY)
     return latest

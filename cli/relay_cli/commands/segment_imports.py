@@ -24,7 +24,7 @@ def list_(segment: str | None = None, /, *, limit: int = 20, relay: Injected) ->
         How many at most.
     """
     found = relay.ask("imports", segment=segment, limit=limit)["imports"]
-    relay.screen.show_list(found, [view.imports(found, relay.now())])
+    relay.screen.show_list(found, [view.imports(found, relay.now(), segment=segment)])
 
 
 @app.command

@@ -17,10 +17,12 @@ EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": 
 _TONES: Final[Mapping[str, Tone]] = {"done": Tone.GOOD, NEEDS_CONFIRMATION: Tone.WARN, "refused": Tone.BAD}
 
 
-def imports(found: Sequence[Mapping[str, Any]], now: datetime, *, title: str = "") -> Table | Line:
-    """Show imports, one a line."""
+def imports(
+    found: Sequence[Mapping[str, Any]], now: datetime, *, title: str = "", segment: str | None = None
+) -> Table | Line:
+    """Show imports, one a line; all of them, or those of a segment."""
     if not found:
-        return Line("No segment file was imported yet.")
+        return Line("No segment was imported yet." if segment is None else f"{segment} was not imported yet.")
     rows: list[Sequence[Text]] = [
         (
             one["id"],

@@ -29,7 +29,8 @@ def test_imports_are_listed(relay: Terminal, door: FakeDoor) -> None:
         "i-0\tcrm/vip\tdone\t0 s ago\t101\t1\t0\t1",
     ]
     door.answers["imports"] = {"imports": []}
-    assert relay("segments", "imports", "list").lines == ["No segment file was imported yet."]
+    assert relay("segments", "imports", "list").lines == ["No segment was imported yet."]
+    assert relay("segments", "imports", "list", "crm/new").lines == ["crm/new was not imported yet."]
 
 
 def test_an_import_is_shown_with_its_broken_rows(relay: Terminal, door: FakeDoor) -> None:

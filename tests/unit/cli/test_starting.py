@@ -85,6 +85,17 @@ def test_the_environment_of_the_local_stack_means_the_local_stack(project: Path)
     assert found(project, {"RELAY_STACK": "audience-relay-local"}).endpoint is None
 
 
+def test_away_from_its_folder_the_environment_says_where_the_local_stack_takes_webhooks(tmp_path: Path) -> None:
+    url = LOCAL["webhook_url"]
+    local = {"RELAY_STACK": "audience-relay-local", "WEBHOOK_URL": url}
+    environment = {**local, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
+
+    assert found(tmp_path, environment).webhook_url == url
+    # It is the address of no other stack.
+    assert found(tmp_path, environment, stack="acme").webhook_url is None
+    assert found(tmp_path, local).webhook_url is None
+
+
 @pytest.mark.parametrize("text", ["", "not toml ["])
 def test_without_a_name_there_is_no_stack(tmp_path: Path, text: str) -> None:
     (tmp_path / "samconfig.toml").write_text(text)
