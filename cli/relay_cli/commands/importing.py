@@ -330,10 +330,10 @@ def _follow(relay: Relay, upload: _Upload, before: set[str], exports: Sequence[s
         raise TimedOut(
             f"Import {name} goes on.", f"It did not end within {span(timeout)}.", f"relay segments imports show {name}"
         )
-    left = max(0.0, timeout - (relay.now() - began).total_seconds())
-    runs = (
-        _runs(relay, newest, min(left, RUNS_WITHIN)) if shown["state"] == view.DONE and view.has_changed(shown) else {}
-    )
+    runs: Mapping[str, str | None] = {}
+    if shown["state"] == view.DONE and view.has_changed(shown):
+        left = max(0.0, timeout - (relay.now() - began).total_seconds())
+        runs = _runs(relay, newest, min(left, RUNS_WITHIN))
     relay.screen.show({**shown, "runs": runs}, [*view.one(shown), *view.runs(runs)])
     return Exit.WELL if shown["state"] == view.DONE else view.EXITS.get(shown["state"], Exit.WRONG)
 

@@ -313,6 +313,23 @@ def test_broken_rows_are_named_with_their_lines(relay: Terminal, stack: Stack, t
     assert ended.json["runs"] == {}
 
 
+def test_runs_that_follow_are_waited_for_within_the_time_that_was_given(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
+) -> None:
+    write(tmp_path, "vip.csv")
+    looks = 0
+
+    def look(question: Mapping[str, Any]) -> Any:
+        nonlocal looks
+        looks += 1
+        return stack.look_at_runs(question)
+
+    door.answers["runs"] = look
+    assert relay("segments", "import", "crm/vip", "vip.csv", "--timeout", "12").code == 0
+    # The import took five looks of two seconds.
+    assert looks < 5
+
+
 def test_who_waits_too_long_is_told_where_to_look(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
 ) -> None:

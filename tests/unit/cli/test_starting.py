@@ -86,7 +86,7 @@ def test_the_environment_of_the_local_stack_means_the_local_stack(project: Path)
 
 
 def test_away_from_its_folder_the_environment_says_where_the_local_stack_takes_webhooks(tmp_path: Path) -> None:
-    url = LOCAL["webhook_url"]
+    url = str(LOCAL["webhook_url"])
     local = {"RELAY_STACK": "audience-relay-local", "WEBHOOK_URL": url}
     environment = {**local, "AWS_ENDPOINT_URL": "http://127.0.0.1:4566"}
 
