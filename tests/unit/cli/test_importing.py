@@ -317,6 +317,7 @@ def test_runs_that_follow_are_waited_for_within_the_time_that_was_given(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
 ) -> None:
     write(tmp_path, "vip.csv")
+    stack.runs = [*60 * ["r-1"], "r-2"]
     looks = 0
 
     def look(question: Mapping[str, Any]) -> Any:
