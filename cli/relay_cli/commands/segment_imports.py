@@ -28,29 +28,29 @@ def list_(segment: str | None = None, /, *, limit: int = 20, relay: Injected) ->
 
 
 @app.command
-def show(import_: str, /, *, relay: Injected) -> Exit:
+def show(import_id: str, /, *, relay: Injected) -> Exit:
     """Show an import: how far it is, its counts, and its first broken rows.
 
     Exit code 3 when it waits for somebody to confirm it, 1 when it was refused.
 
     Parameters
     ----------
-    import_
-        The import.
+    import_id
+        The import, as `relay segments imports list` shows it.
     """
-    found = relay.ask("import", id=import_)
+    found = relay.ask("import", id=import_id)
     relay.screen.show(found, view.one(found))
     return view.EXITS.get(found["state"], Exit.WELL)
 
 
 @app.command
-def confirm(import_: str, /, *, yes: bool = False, relay: Injected) -> None:
+def confirm(import_id: str, /, *, yes: bool = False, relay: Injected) -> None:
     """Let an import that waits for it take everybody out whom the file does not name.
 
     Parameters
     ----------
-    import_
-        The import.
+    import_id
+        The import, as `relay segments imports list` shows it.
     yes
         Do not ask.
     """
@@ -58,22 +58,22 @@ def confirm(import_: str, /, *, yes: bool = False, relay: Injected) -> None:
     def question(found: Answer) -> str:
         return f"Take {found['counts'].get('leaving', 0):,} members out of {found['segment']}?"
 
-    answer = confirming.confirmed(relay, confirming.IMPORT, import_, question, yes=yes)
-    _said(relay, import_, answer, f"Import {import_} is confirmed: it takes out whom the file does not name.")
+    answer = confirming.confirmed(relay, confirming.IMPORT, import_id, question, yes=yes)
+    _said(relay, import_id, answer, f"Import {import_id} is confirmed: it takes out whom the file does not name.")
 
 
 @app.command
-def cancel(import_: str, /, *, relay: Injected) -> None:
+def cancel(import_id: str, /, *, relay: Injected) -> None:
     """End an import where it stands. Whoever has entered stays in.
 
     Parameters
     ----------
-    import_
-        The import.
+    import_id
+        The import, as `relay segments imports list` shows it.
     """
-    answer = confirming.cancelled(relay, confirming.IMPORT, import_)
-    _said(relay, import_, answer, f"Import {import_} is cancelled.")
+    answer = confirming.cancelled(relay, confirming.IMPORT, import_id)
+    _said(relay, import_id, answer, f"Import {import_id} is cancelled.")
 
 
-def _said(relay: Relay, import_: str, answer: Answer, said: str) -> None:
-    relay.screen.show({"import": import_, **answer}, [Line(Cell(said, Tone.GOOD))])
+def _said(relay: Relay, import_id: str, answer: Answer, said: str) -> None:
+    relay.screen.show({"import": import_id, **answer}, [Line(Cell(said, Tone.GOOD))])
