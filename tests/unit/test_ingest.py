@@ -245,12 +245,13 @@ class TestRefused:
     @pytest.mark.parametrize("token", ["", "wrong", PLANTED])
     def test_a_wrong_token_before_the_body_is_looked_at(self, endpoint: Endpoint, token: str) -> None:
         answer = endpoint.post("{", token=token)
-        assert given(answer, 401)["code"] == "unauthorized"
+        refused = given(answer, 401)
+        assert (refused["code"], "signature" in refused["detail"]) == ("unauthorized", False)
         assert answer["headers"]["WWW-Authenticate"] == 'Bearer realm="audience-relay"'
 
     def test_no_headers_at_all(self, endpoint: Endpoint) -> None:
         answer = endpoint.post("{}", source="aep", headers=None)
-        given(answer, 401)
+        assert "signature" in given(answer, 401)["detail"]
         assert answer["headers"]["WWW-Authenticate"].startswith("StandardWebhooks")
 
     @pytest.mark.parametrize("source", ["nobody", PLANTED, "../shop"])

@@ -33,7 +33,11 @@ BEGINS_WITHIN: Final = 900.0
 RUNS_WITHIN: Final = 90.0
 """Seconds within which runs begin that an import asks for."""
 DAY: Final = 86_400
+AHEAD: Final = timedelta(minutes=1)
+"""How far this machine's clock may be behind that of whoever wrote the files."""
 
+_OF_SOURCE: Final = ("profile_key", "file_identities", "file_status", "source's")
+"""Words by which a problem of a file is one of the source's settings, too."""
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _MANIFEST = "manifest"
@@ -124,6 +128,9 @@ class _Upload:
         written = min([now, *(one.modified for one in parts)])
         said = given.get("scheduledTime")
         time = _time(at) if at is not None else (parse_time(said) if isinstance(said, str) else None) or written
+        if time > now + AHEAD:
+            why = "It would keep all other files out until then."
+            raise UsageFailure(f"The time of the files, {view.moment(time)}, is in the future.", why, "name it by --at")
         entries = [{"url": one.name, "meta": {"content_length": one.size}} for one in parts]
         # It comes first, so it says the sizes of all parts, and its time.
         more = {name: one for name, one in given.items() if name != "exportResults"}
@@ -267,7 +274,9 @@ def _check(relay: Relay, segment: str, file: LocalFile, columns: Sequence[str] |
     )
     if found["problem"] is not None:
         why = str(found["problem"]).removeprefix(f"{file.name} ")
-        raise Failure(f"{file.name} cannot be imported.", why, f"relay sources show {segment.partition('/')[0]}")
+        is_of_source = any(word in why for word in _OF_SOURCE)
+        helps = f"relay sources show {segment.partition('/')[0]}" if is_of_source else ""
+        raise Failure(f"{file.name} cannot be imported.", why, helps)
 
 
 def _too_large(file: LocalFile, most: int) -> Failure:

@@ -1,6 +1,7 @@
 """How people are shown: why somebody was (not) sent, attempts, what became of a message, and forgetting."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,6 +25,9 @@ _TONES = {
 
 MOST_ROWS = 20
 """So many changes are shown one by one; more are summed up."""
+
+_IMPORT = re.compile(r"\d{8}T\d{6}-[0-9a-f]{10}")
+"""The id of an import of a segment. A change bears it as another bears the id of its request."""
 
 _MERGED = {True: "merged", False: "not merged"}
 
@@ -49,7 +53,8 @@ def _profile(profile: Mapping[str, Any], now: datetime) -> Iterator[Part]:
     if profile.get("stored_at"):
         facts.append(("stored", f"{at(profile['stored_at'])} ({ago(profile['stored_at'], now)})"))
     if profile.get("request"):
-        facts.append(("changed last by request", str(profile["request"])))
+        kind = "import" if _IMPORT.fullmatch(str(profile["request"])) else "request"
+        facts.append(("changed last by", f"{kind} {profile['request']}"))
     for kind in ("identities", "attributes"):
         if profile.get(kind):
             facts += [(f"{kind}.{name}", _value(value)) for name, value in sorted(profile[kind].items())]

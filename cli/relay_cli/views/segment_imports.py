@@ -1,5 +1,6 @@
 """How imports of segment files look."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +15,8 @@ STILL: Final = frozenset({DONE, NEEDS_CONFIRMATION, "refused", "superseded", "ca
 EXITS: Final[Mapping[str, Exit]] = {NEEDS_CONFIRMATION: Exit.PERSON, "refused": Exit.WRONG}
 """How a command ends that shows an import in a state; in the others it ends well."""
 
+_FOLDER: Final = re.compile(r"^relay-\d{8}T\d{6}Z-[0-9a-f]{6}/")
+"""The folder that `relay segments import` makes up."""
 _COLUMNS: Final = ("import", "segment", "state", "time of the set", "began", "rows", "entered", "left", "broken")
 _SAID: Final[Mapping[str, str]] = {
     "checking": "is being checked",
@@ -57,7 +60,9 @@ def one(found: Mapping[str, Any]) -> Iterator[Part]:
     times += [("ended", at(found["ended_at"]))] if found["ended_at"] is not None else []
     yield Facts([*times, *((name, number(count)) for name, count in sorted(found["counts"].items()))])
     if found["broken"]:
-        rows: list[Sequence[Text]] = [(row["part"], str(row["line"]), row["reason"]) for row in found["broken"]]
+        rows: list[Sequence[Text]] = [
+            (_FOLDER.sub("", row["part"]), str(row["line"]), row["reason"]) for row in found["broken"]
+        ]
         yield Table(("part", "line", "reason"), rows, title="The first broken rows")
 
 

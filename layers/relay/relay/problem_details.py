@@ -18,6 +18,9 @@ RETRY_AFTER_SECONDS = 10
 MAX_ERRORS = 20
 """The most errors shown in one answer; the sender mends these first."""
 
+_UNSIGNED = frozenset({"Bearer", "Header", "Basic"})
+"""Schemes in which a request shows the secret itself."""
+_UNPROVEN = "authorized for this source: the secret is missing, or is another one"
 _PRINTABLE_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_:.-]{0,63}")
 
 
@@ -46,6 +49,10 @@ class Refusal(Exception):  # noqa: N818 - an answer to a sender, not an error of
         self.detail = detail
         self.errors = errors
         self.headers = headers or {}
+
+    def sentences(self, most: int | None = None) -> str:
+        """Return what is wrong as text for people, with the first errors; all by default."""
+        return " ".join([self.detail, *(f"{_sentence(one)}." for one in self.errors[:most])])
 
     def body(self, request_id: str) -> dict[str, Any]:
         """Return the problem details object."""
@@ -79,12 +86,21 @@ def malformed_json(detail: str) -> Refusal:
     return Refusal(HTTPStatus.BAD_REQUEST, "malformed_json", detail)
 
 
+def _sentence(error: InputError) -> str:
+    # The pointer of the whole body says nothing to people.
+    if error.pointer == "#":
+        return f"{error.detail[:1].upper()}{error.detail[1:]}"
+    return f"{error.pointer} {error.detail}"
+
+
 def unauthorized(scheme: str) -> Refusal:
     """401: the sender did not prove who it is. Not 403, which some platforms retry."""
+    is_signed = scheme not in _UNSIGNED
+    said = "signed or authorized for this source, or its signature is older than 5 minutes" if is_signed else _UNPROVEN
     return Refusal(
         HTTPStatus.UNAUTHORIZED,
         "unauthorized",
-        "The request is not signed or authorized for this source, or its signature is older than 5 minutes.",
+        f"The request is not {said}.",
         headers={"WWW-Authenticate": f'{scheme} realm="audience-relay"'},
     )
 

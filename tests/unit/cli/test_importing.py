@@ -325,6 +325,31 @@ def test_the_timeout_bounds_the_wait_for_the_runs_too_and_it_is_said_what_it_wai
     assert "Waiting for the runs that follow: newsletter/vip." in ended.err
 
 
+def test_a_time_in_the_future_is_refused_before_anything_is_uploaded(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
+) -> None:
+    write(tmp_path, "vip.csv")
+    ended = relay("segments", "import", "crm/vip", "vip.csv", "--at", "2027-01-01T00:00:00Z")
+    assert (ended.code, door.bucket) == (2, {})
+    assert "is in the future" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("problem", "helps"),
+    [
+        ("has no column that identifies a person: profile_key looks for identities.crm", True),
+        ("is a ZIP archive", False),
+    ],
+)
+def test_the_source_is_shown_to_whom_its_settings_are_in_the_way_of(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path, problem: str, helps: bool
+) -> None:
+    write(tmp_path, "vip.csv")
+    door.answers["check_file"] = {"rows": 0, "usable": 0, "problem": f"vip.csv {problem}"}
+    ended = relay("segments", "import", "crm/vip", "vip.csv")
+    assert (ended.code, "Next: relay sources show crm" in ended.err) == (1, helps)
+
+
 def test_who_waits_too_long_is_told_where_to_look(
     relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path
 ) -> None:

@@ -28,6 +28,12 @@ from tests.unit.cli.stack_fake import NOW, FakeDoor, Terminal, run, text_of
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
+def test_whom_an_import_changed_last_is_not_said_to_have_come_by_a_request(relay: Terminal, door: FakeDoor) -> None:
+    profile = {**EXPLAINED["profile"], "request": "20261127T095951-59a505f937"}
+    door.answers["explain"] = {**EXPLAINED, "profile": profile}
+    assert "changed last by\timport 20261127T095951-59a505f937" in relay("explain", "crm:c-1001").out
+
+
 def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: FakeDoor) -> None:
     door.answers["explain"] = EXPLAINED
 
@@ -40,7 +46,7 @@ def test_explain_says_one_sentence_first_then_the_facts(relay: Terminal, door: F
     assert ended.lines[1] == "It may also mean: p-5."
     for text in (
         "crm/vip\trealized\t2026-11-24 12:00 UTC\t3 d ago",
-        "changed last by request\tr-1",
+        "changed last by\trequest r-1",
         "segments\tcrm/vip, crm/gold",
         "list 7\tin\tas desired\t3 d ago\tdelivered\tlast call (c-0)",
         "a call is open (c-1), at the latest until 2026-11-27 13:00 UTC",

@@ -43,6 +43,9 @@ def test_an_import_is_shown_with_its_broken_rows(relay: Terminal, door: FakeDoor
     assert ended.lines[0] == "Import i-1 of crm/vip needs confirmation: 900 of 1000 members would leave."
     assert "relay segments imports confirm i-1" in ended.out
     assert "vip.csv\t7\thas too many columns" in ended.lines
+    name = "relay-20261127T095552Z-f3398e/part=1/vip.csv"
+    door.answers["import"] = picture(broken=[{"part": name, "line": 8, "reason": "has no status"}])
+    assert "part=1/vip.csv\t8\thas no status" in relay("segments", "imports", "show", "i-1").lines
     door.answers["import"] = picture(state="refused")
     assert relay("segments", "imports", "show", "i-1").code == 1
     door.answers["import"] = picture(state="removing")

@@ -117,7 +117,7 @@ def test_profile_key_may_look_up_a_column_that_is_an_identity() -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({}, "a has no column that identifies a person: profile_key looks for identities.crm"),
+        ({}, "looks for identities.crm. file_identities of the source names columns that are called otherwise"),
         ({"identities": "crm=ID"}, "a has no column ID, which the source's settings name"),
         ({"identities": "crm=city", "status": "STATE"}, "a has no column STATE, which the source's settings name"),
         ({"profile_key": "attributes.email || identities.crm"}, "looks for attributes.email or identities.crm"),

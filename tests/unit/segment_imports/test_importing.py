@@ -104,7 +104,7 @@ def test_what_was_streamed_after_the_files_time_survives() -> None:
 @pytest.mark.parametrize(
     ("rows", "reason"),
     [
-        ([], "it is empty"),
+        ([], "it is empty. Where that is meant, set allow_empty of the source to true"),
         (["is no row"], "no row could be used: line 1 of {part} is no row"),
         (["is no row", "wrong", *[("wrong", {})] * 3, None], "no row could be used: line 1 of {part} is no row"),
         ([("wrong", {})] * 4, "no row could be used: line 1 of {part} has no status"),

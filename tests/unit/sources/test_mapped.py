@@ -109,6 +109,7 @@ def test_a_body_in_which_each_finds_nothing_is_refused(body: Any) -> None:
     with pytest.raises(Refusal) as caught:
         reading(body, **PLAIN, each="rows")
     assert caught.value.status == 422
+    assert caught.value.sentences().endswith(" nothing of it was taken. The expression each finds nothing in the body.")
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ _NAMESPACE = re.compile(rf"(?:{IDENTITIES}|{IDENTITY_MAP})\.(.+?)(?:\[0\])?(?:\.
 _STATUS = re.compile(rf"{MEMBERSHIPS}\.(?:[^.]+\.(.+)\.)?status")
 _CONTAINERS = frozenset({IDENTITIES, ATTRIBUTES, IDENTITY_MAP, MEMBERSHIPS})
 
+_OTHERWISE = "file_identities of the source names columns that are called otherwise"
 _LONG_IDENTITY = f"has an identity of more than {MAX_IDENTITY:,} characters"
 _UNKNOWN_STATUS = "has a status that is not known"
 _NO_STATUS = "has no status"
@@ -100,7 +101,9 @@ class Members:
         places = [(column, self._place(column)) for column in columns]
         if not any(self._serves(path, column, place) for path in self._paths for column, place in places):
             wanted = " or ".join(".".join(path) for path in self._paths)
-            raise Unreadable(f"{part} has no column that identifies a person: profile_key looks for {wanted}")
+            raise Unreadable(
+                f"{part} has no column that identifies a person: profile_key looks for {wanted}. {_OTHERWISE}"
+            )
 
     def change_of(self, row: Row) -> Incoming | BrokenRow:
         """Return what a row says of one person: the membership is realized or, by its status, exited.

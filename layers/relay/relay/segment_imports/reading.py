@@ -20,7 +20,7 @@ MOST_TRIES: Final = 3
 """How often reading a file may end its invocation."""
 
 NEVER_READ: Final = f"reading it was begun {MOST_TRIES} times and never ended: it may take more memory than there is"
-EMPTY: Final = "it is empty"
+EMPTY: Final = "it is empty. Where that is meant, set allow_empty of the source to true"
 DEFECT: Final = "our code met a defect while it read the file"
 
 

@@ -153,11 +153,13 @@ def refuse(refused: Refused) -> Answer:
     refusal = refused.refusal
     status = HTTPStatus.BAD_REQUEST if refusal.status in PAUSING else refusal.status
     action = _ACTION.search(refused.raw[:10_000])
-    said = " ".join([refusal.detail, *(f"{one.pointer} {one.detail}." for one in refusal.errors[:3])])
     body = {
         "action": "members" if action is None else action[1].decode(),
         "status": "failure",
-        "error": {"message": f"{said} ({refusal.code}, request {refused.request_id})", "code": int(status)},
+        "error": {
+            "message": f"{refusal.sentences(3)} ({refusal.code}, request {refused.request_id})",
+            "code": int(status),
+        },
     }
     return in_json(status, body, refusal.headers)
 

@@ -261,7 +261,7 @@ def test_who_left_and_was_taken_out(bench: Bench) -> None:
     bench.clock.time += MINUTE
     bench.leave(2)
     assert main(bench, 2).sentence.startswith(
-        "Waiting: the profile left the export's segments, and is still to be taken"
+        "Waiting: the profile left the export's segments, and the export has not looked at it since."
     )
     bench.consume(bench.look(2))
     part = main(bench, 2)
@@ -276,7 +276,10 @@ def test_whoever_leaves_before_a_run_was_let_through_waits_for_it(bench: Bench) 
     bench.store(2, email=SECRET)
     bench.consume(bench.look(2))
     bench.leave(2)
-    assert "Nobody is before a run under the present settings was let through. The next run" in main(bench, 2).sentence
+    assert (
+        "Nobody is taken out before a run under the present settings was let through. The next run"
+        in main(bench, 2).sentence
+    )
 
 
 def test_a_run_that_needs_confirmation_is_named(bench: Bench) -> None:
@@ -298,7 +301,9 @@ def test_who_is_left_out_by_a_condition(bench: Bench) -> None:
     bench.store(2, email=SECRET, plan="pro")
     bench.full_run()
     bench.edit(only_if="attributes.plan == 'free'")
-    assert main(bench, 2).sentence.startswith("Waiting: the profile is left out by the export's only_if, and is still")
+    assert main(bench, 2).sentence.startswith(
+        "Waiting: the profile is left out by the export's only_if, and the export has not"
+    )
     bench.store(4, email="4@x.example", plan="pro")
     assert main(bench, 4).sentence == "Not selected: the export's only_if is false for the profile."
     bench.edit(only_if="attributes.plan")
@@ -311,6 +316,7 @@ def test_who_left_an_export_that_keeps_people_is_kept(bench: Bench) -> None:
     bench.store(2, email=SECRET)
     bench.full_run()
     bench.leave(2)
+    assert "taken out" not in main(bench, 2).sentence
     bench.consume(bench.look(2))
     assert main(bench, 2).sentence == (
         "Kept: the profile left the export's segments. "
@@ -457,7 +463,7 @@ def test_who_was_forgotten_is_told_and_what_is_still_to_be_taken_out(bench: Benc
     assert told.sentence.startswith(
         "The person was forgotten at 2026-03-01 12:02 UTC, and nothing is known of it since. "
         "It is still to be taken out. "
-        "letters/main: Waiting: the profile was forgotten, and is still to be taken out."
+        "letters/main: Waiting: the profile was forgotten, and the export has not looked at it since."
     )
     assert told.profile is not None
     assert told.profile.forgotten_at == bench.clock.now()

@@ -106,8 +106,7 @@ class Follower:
                 webhook_id=question.webhook_id,
             )
         except Refusal as refusal:
-            what = "; ".join([refusal.detail, *(f"{one.pointer} {one.detail}" for one in refusal.errors)])
-            raise QuestionProblem(refusal.code, what, field="body") from None
+            raise QuestionProblem(refusal.code, refusal.sentences(), field="body") from None
         posted = [change for message in taken.messages for change in changes.from_json(message).changes]
         start = int(question.after) if question.after is not None and question.after.isdecimal() else 0
         page = posted[start : start + AT_A_TIME]

@@ -61,6 +61,9 @@ def of_deleted_first(at: datetime, standings: Sequence[tuple[Standing, str]]) ->
     return " ".join([f"{first} What came since enters when that is done.", *left])
 
 
+_NOBODY_YET = "Nobody is taken out before a run under the present settings was let through."
+
+
 def _said(standing: Standing, around: Surroundings, means: str | None) -> str:
     if standing.defect is not None:
         return (
@@ -150,9 +153,12 @@ def _of_leaver(standing: Standing, one: AtTarget, around: Surroundings, means: s
                 f"What the destination did is known by {moment(one.until)} at the latest."
             )
         case _:
-            said = f"Waiting: the profile {why}, and is still to be taken out."
+            # Whether the export takes anybody out is decided by a look.
+            is_seen = one.matter is not Matter.NOT_LOOKED_AT
+            done = "is still to be taken out" if is_seen else "the export has not looked at it since"
+            said = f"Waiting: the profile {why}, and {done}."
             if not around.has_passed_guard and _stop(around) is None:
-                return f"{said} Nobody is before a run under the present settings was let through. {_run(around)}"
+                return f"{said} {_NOBODY_YET} {_run(around)}"
             return f"{said} {_next(around)}"
 
 

@@ -87,8 +87,7 @@ class Taker:
                 received_at=self.clock.now(),
             )
         except Refusal as refusal:
-            what = "; ".join([refusal.detail, *(f"{one.pointer} {one.detail}" for one in refusal.errors)])
-            raise QuestionProblem(refusal.code, what, field="body") from None
+            raise QuestionProblem(refusal.code, refusal.sentences(), field="body") from None
         found = [change for message in intake.messages for change in changes.from_json(message).changes]
         taken = intake.taken
         return TakenBody(
