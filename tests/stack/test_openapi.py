@@ -1,7 +1,7 @@
 """The deployed endpoint answers what its description says, whatever is sent to it."""
 
 import requests
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.stack.world import World
@@ -24,6 +24,8 @@ def test_no_answer_outside_the_description_and_no_5xx(world: World) -> None:
         is_proven=st.sampled_from([True, True, False]),
         method=st.just("post") | st.sampled_from(METHODS),
     )
+    @example(b"{}", "shop", False, "post")
+    @example(b"{}", "adobe", False, "post")
     def play(raw: bytes, source: str, is_proven: bool, method: str) -> None:
         platform = world.adobe if source == "adobe" else world.shop
         name = f"{world.name}-nobody" if source == "nobody" else platform.source
