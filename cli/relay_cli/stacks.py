@@ -21,7 +21,7 @@ class Stack:
     """A stack as far as it is known before AWS is asked.
 
     `prefix` is None where the stack's outputs say it. `endpoint` is set for a stack on this machine, with its
-    `webhook_url` and `outputs`.
+    `webhook_url` and `outputs`. Where the environment alone leads to one, `webhook_url` is set.
     """
 
     name: str

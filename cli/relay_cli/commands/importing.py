@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +41,9 @@ _OF_SOURCE: Final = ("profile_key", "file_identities", "file_status", "source's"
 _PARQUET = b"PAR1"
 _GZIP = b"\x1f\x8b"
 _MANIFEST = "manifest"
-_MARKS: Final = frozenset({"_SUCCESS", "_metadata", "_common_metadata", "model.json"})
+_MODEL = "model.json"
+_MARKS: Final = frozenset({"_SUCCESS", "_metadata", "_common_metadata", _MODEL})
+_NUMBER: Final = re.compile(r"[-_.]?\d{1,3}$")
 
 
 def import_(
@@ -76,7 +79,7 @@ def import_(
     upload = _Upload.of(segment, relay.files(files), at, relay.now())
     exports = _known(relay, segment, new=new)
     for one in upload.parts:
-        _check(relay, segment, one)
+        _check(relay, segment, one, upload.columns)
     before = {one["id"] for one in _imports(relay, segment)}
     relay.screen.note(f"The time of what it says is {view.moment(upload.at)}: what is newer stays (--at sets another).")
     _put(relay, upload)
@@ -89,7 +92,10 @@ def import_(
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    """What is put into a folder of its own below the segment's. The manifest names all parts, in their sizes."""
+    """What is put into a folder of its own below the segment's. The manifest names all parts, in their sizes.
+
+    `columns` are the names of theirs, where the manifest says them.
+    """
 
     segment: str
     folder: str
@@ -97,6 +103,7 @@ class _Upload:
     manifest_name: str
     manifest: bytes
     at: datetime
+    columns: Sequence[str] | None
 
     @classmethod
     def of(cls, segment: str, files: Sequence[LocalFile], at: str | None, now: datetime) -> "_Upload":
@@ -127,6 +134,9 @@ class _Upload:
         entries = [{"url": one.name, "meta": {"content_length": one.size}} for one in parts]
         # It comes first, so it says the sizes of all parts, and its time.
         more = {name: one for name, one in given.items() if name != "exportResults"}
+        models = [one for one in files if one.name == _MODEL]
+        if "schema" not in more and models:
+            more |= _schema(models[0], parts)
         manifest = {**more, "entries": entries, "scheduledTime": _text(time)}
         return cls(
             segment,
@@ -135,6 +145,7 @@ class _Upload:
             manifests[0].name if manifests else _MANIFEST,
             json.dumps(manifest).encode(),
             time,
+            _columns(manifest),
         )
 
 
@@ -145,6 +156,29 @@ def _is_manifest(name: str) -> bool:
 def _is_mark(name: str) -> bool:
     """Return whether a name is that of what Spark, Databricks and Customer Insights write beside the parts."""
     return name in _MARKS or name.startswith(("_started_", "_committed_")) or name.endswith(".crc")
+
+
+def _schema(model: LocalFile, parts: Sequence[LocalFile]) -> dict[str, Any]:
+    """Return what a manifest says of the columns, by Customer Insights' `model.json`; nothing where that is silent.
+
+    https://learn.microsoft.com/en-us/common-data-model/model-json
+    """
+    names = {one.name.partition(".")[0] for one in parts}
+    names |= {_NUMBER.sub("", name) for name in names}
+    with suppress(UsageFailure, KeyError, TypeError):
+        for entity in _read(model)["entities"]:
+            if entity["name"] in names:
+                return {"schema": {"elements": [{"name": str(one["name"])} for one in entity["attributes"]]}}
+    return {}
+
+
+def _columns(manifest: Mapping[str, Any]) -> Sequence[str] | None:
+    """Return the names of the columns that a manifest says, as the import reads them."""
+    try:
+        elements = manifest.get("schema", {}).get("elements")
+        return None if elements is None else [str(one["name"]) for one in elements]
+    except (KeyError, TypeError, AttributeError):
+        raise UsageFailure("The manifest says its columns in no way that can be read.", "", "leave it out") from None
 
 
 def _read(manifest: LocalFile) -> dict[str, Any]:
@@ -215,7 +249,7 @@ def _known(relay: Relay, segment: str, *, new: bool) -> Sequence[str]:
     return ()
 
 
-def _check(relay: Relay, segment: str, file: LocalFile) -> None:
+def _check(relay: Relay, segment: str, file: LocalFile, columns: Sequence[str] | None) -> None:
     """Raise Failure for a file that the import would refuse, as far as its beginning tells."""
     if file.size > MAX_FILE:
         raise _too_large(file, MAX_FILE)
@@ -236,6 +270,7 @@ def _check(relay: Relay, segment: str, file: LocalFile) -> None:
         name=file.name,
         head=base64.b64encode(head[:HEAD]).decode(),
         whole=len(head) <= HEAD,
+        columns=columns,
     )
     if found["problem"] is not None:
         why = str(found["problem"]).removeprefix(f"{file.name} ")

@@ -36,7 +36,7 @@ def show(import_id: str, /, *, relay: Injected) -> Exit:
     Parameters
     ----------
     import_id
-        The import.
+        The import, as `relay segments imports list` shows it.
     """
     found = relay.ask("import", id=import_id)
     relay.screen.show(found, view.one(found))
@@ -50,7 +50,7 @@ def confirm(import_id: str, /, *, yes: bool = False, relay: Injected) -> None:
     Parameters
     ----------
     import_id
-        The import.
+        The import, as `relay segments imports list` shows it.
     yes
         Do not ask.
     """
@@ -69,7 +69,7 @@ def cancel(import_id: str, /, *, relay: Injected) -> None:
     Parameters
     ----------
     import_id
-        The import.
+        The import, as `relay segments imports list` shows it.
     """
     answer = confirming.cancelled(relay, confirming.IMPORT, import_id)
     _said(relay, import_id, answer, f"Import {import_id} is cancelled.")

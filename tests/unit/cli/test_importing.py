@@ -140,6 +140,46 @@ def test_a_manifest_that_lies_there_is_kept_with_the_time_beside_it(
     assert found["scheduledTime"].startswith("2026-11-27T09:00:00")
 
 
+@pytest.mark.parametrize("parts", [["vip.csv"], ["vip_1.csv", "vip_2.csv"]])
+def test_the_columns_of_customer_insights_come_into_the_manifest_and_are_asked_about(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path, parts: list[str]
+) -> None:
+    others = {"name": "other", "attributes": [{"name": "id"}]}
+    entity = {"name": "vip", "attributes": [{"name": "crm", "dataType": "string"}, {"name": "city"}]}
+    (tmp_path / "export").mkdir()
+    for name in parts:
+        write(tmp_path / "export", name, b"c-1,Gent\n")
+    write(tmp_path / "export", "model.json", json.dumps({"entities": [others, entity]}).encode())
+    ended = relay("segments", "import", "crm/vip", "export", "--no-follow")
+    assert ended.code == 0, ended.err
+    assert names_in(door) == ["manifest", *parts]
+    assert manifest_in(door)["schema"] == {"elements": [{"name": "crm"}, {"name": "city"}]}
+    asked = [question["columns"] for _, question in door.asked if question["ask"] == "check_file"]
+    assert asked == [["crm", "city"] for _ in parts]
+
+
+@pytest.mark.parametrize("schema", [{"elements": [{}]}, []])
+def test_columns_of_a_manifest_that_cannot_be_read_are_refused(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path, schema: Any
+) -> None:
+    write(tmp_path, "vip.csv")
+    write(tmp_path, "manifest", json.dumps({"entries": [{"url": "vip.csv"}], "schema": schema}).encode())
+    ended = relay("segments", "import", "crm/vip", "vip.csv", "manifest")
+    assert (ended.code, door.bucket) == (2, {})
+    assert "leave it out" in ended.err
+
+
+@pytest.mark.parametrize("entities", [[{"name": "other", "attributes": [{"name": "id"}]}], [{"name": "vip"}], 3])
+def test_a_model_that_does_not_name_the_columns_of_these_files_says_nothing(
+    relay: Terminal, door: FakeDoor, stack: Stack, tmp_path: Path, entities: Any
+) -> None:
+    (tmp_path / "export").mkdir()
+    write(tmp_path / "export", "vip.csv")
+    write(tmp_path / "export", "model.json", json.dumps({"entities": entities}).encode())
+    assert relay("segments", "import", "crm/vip", "export", "--no-follow").code == 0
+    assert "schema" not in manifest_in(door)
+
+
 @pytest.mark.parametrize(
     ("entries", "says"),
     [

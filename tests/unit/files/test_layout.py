@@ -105,9 +105,9 @@ def test_a_newer_set_that_is_not_complete_leaves_the_older_one() -> None:
     assert layout.next_at == START + timedelta(minutes=60) + QUIET
 
 
-def test_folders_marks_and_empty_objects_are_no_data() -> None:
+def test_folders_and_marks_are_no_data() -> None:
     objects = [listed(name, 5) for name in (".vip.csv.crc", "_temporary", "a/", "model.json", "vip.csv.crc")]
-    assert looked(*objects, listed("vip-000000000001.csv", size=0)) == Layout((), None)
+    assert looked(*objects) == Layout((), None)
 
 
 ADOBE = {
@@ -289,3 +289,25 @@ def test_a_manifest_that_is_nested_too_deeply_or_never_given_holds_up_its_folder
         "manifest is no manifest that can be read, so nothing that lies there is imported: it is archived",
         "manifest is no manifest that can be read, so nothing that lies there is imported",
     ]
+
+
+@pytest.mark.parametrize("name", ["vip-2026-05-01.csv", "vip_2.csv", "0001_part_00", f"part-00000-{UUID}-c000.csv"])
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_a_file_without_bytes_that_was_written_by_itself_is_a_set(name: str, is_marked: bool) -> None:
+    old, empty = listed("vip-2026-04-30.csv", 0), listed(name, 60, 0)
+    marks = [listed("_SUCCESS", 61, 0)] if is_marked else []
+    assert names(looked(old, empty, *marks)) == [name]
+
+
+@pytest.mark.parametrize("name", ["vip.done", "done.csv", "vip_2.csv", "sub/vip.csv"])
+@pytest.mark.parametrize("is_marked", [True, False])
+def test_what_has_no_bytes_is_no_data_beside_what_has_some(name: str, is_marked: bool) -> None:
+    marks = [listed("_SUCCESS", 2, 0)] if is_marked else []
+    found = looked(listed("vip_1.csv", 0), listed(name, 1, 0), *marks)
+    assert [[one.key.rpartition("/")[2] for one in each.objects] for each in found.sets] == [["vip_1.csv"]]
+
+
+@pytest.mark.parametrize("name", ["vip.done", "ready", "sub/", "_SUCCESS", "sub_$folder$"])
+def test_a_flag_without_bytes_is_no_set(name: str) -> None:
+    assert len(looked(listed("vip.csv", 0), listed(name, 60, 0)).sets) <= 1
+    assert looked(listed(name, 60, 0)) == Layout((), None)

@@ -16,6 +16,7 @@ Who writes a set may say where it ends. That mark speaks for its folder, and for
   Parts may lie in folders such as `country=BE`; such as name a time (`dt=2026-11-27`) hold sets of their own.
   What cannot be told apart is a set with a problem: two names that were written at once, or one name that was written
   to again after a silence while other parts of that name stayed.
+- An object without bytes is no data beside such as have some. By itself it is an empty set.
 - The time of a set is what its manifest says, else when its oldest part was written: who wrote it has looked by then.
 
 https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
@@ -135,8 +136,13 @@ class _Folder:
             name = _name(one.key)
             if _MARK.fullmatch(name) or _MANIFEST.fullmatch(name):
                 self._marks[_parent(one.key)][name] = one
-            elif one.size and _is_data(name):
+            elif _is_data(name) and (one.size or _is_part(name)):
                 self._left[one.key] = one
+        for run in self._runs(self._left.values()):
+            if any(one.size for one in run):
+                for one in run:
+                    if not one.size:
+                        del self._left[one.key]
 
     def named(self) -> Iterator[_Found]:
         """Yield the sets that manifests name, the newest manifest first: what one names is no older one's."""
@@ -402,6 +408,11 @@ def _is_hidden(key: str) -> bool:
 
 def _is_data(name: str) -> bool:
     return bool(name) and name[0] not in "._" and name != _MODEL and not name.endswith(".crc")
+
+
+def _is_part(name: str) -> bool:
+    """Whether a name is that of a part, also of one without bytes; a flag such as `vip.done` is none."""
+    return _ENDING.search(name) is not None or _NUMBER.search(name) is not None
 
 
 def _write(key: str) -> str:

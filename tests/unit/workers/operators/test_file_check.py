@@ -1,7 +1,7 @@
 """Whether a file could replace a segment, by its beginning."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -24,9 +24,11 @@ class Source:
 class Sources:
     all: dict[str, Source] = field(default_factory=lambda: {"shop": Source(), "app": Source("app", "attributes.mail")})
 
-    def check(self, head: bytes, segment: str = "shop/vip", *, whole: bool = True) -> CheckedFile:
+    def check(
+        self, head: bytes, segment: str = "shop/vip", *, whole: bool = True, columns: Sequence[str] | None = None
+    ) -> CheckedFile:
         text = base64.b64encode(head).decode()
-        question = CheckFile(segment=segment, name="vip.csv", head=text, whole=whole)
+        question = CheckFile(segment=segment, name="vip.csv", head=text, whole=whole, columns=columns)
         return FileChecker(self.all.__getitem__).check(question)
 
 
@@ -63,6 +65,12 @@ def test_a_source_says_which_columns_and_which_segments_it_takes() -> None:
     assert "has no column ID" in str(sources.check(b"crm\n1\n").problem)
     assert sources.check(b"ID\n1\n").usable == 1
     assert "keeps other segments" in str(sources.check(b"ID\n1\n", "shop/other").problem)
+
+
+def test_a_file_without_a_header_is_read_by_the_columns_of_its_manifest() -> None:
+    head = b"c-1,Gent\nc-2,Brugge\n"
+    assert Sources().check(head, columns=["crm", "city"]) == CheckedFile(rows=2, usable=2, problem=None)
+    assert "has no column that identifies a person" in str(Sources().check(head).problem)
 
 
 def test_the_columns_of_a_parquet_file_are_left_to_the_import() -> None:

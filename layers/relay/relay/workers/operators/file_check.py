@@ -23,6 +23,7 @@ from relay.workers.operators.protocol import Answer, Question
 
 MAX_HEAD: Final = 131_072
 """The most bytes of a file that are looked at."""
+MAX_COLUMNS: Final = 10_000
 
 
 class CheckFile(Question):
@@ -35,6 +36,11 @@ class CheckFile(Question):
         description=f"The first {MAX_HEAD:,} bytes at most, out of gzip, as base64. They are not logged.",
     )
     whole: bool = Field(description="Whether this is all of the file.")
+    columns: Sequence[str] | None = Field(
+        default=None,
+        max_length=MAX_COLUMNS,
+        description="The names of the columns, where a manifest says them: then a CSV file may have no header.",
+    )
 
 
 class CheckedFile(Answer):
@@ -71,7 +77,7 @@ class FileChecker:
         )
         part = Part(question.name, lambda: io.BytesIO(head if question.whole else _whole_lines(head)))
         try:
-            rows = list(read_rows([part], require=members.require))
+            rows = list(read_rows([part], require=members.require, columns=question.columns))
         except Unreadable as why:
             return CheckedFile(rows=0, usable=0, problem=why.reason)
         return _judged(rows, members, source.profile_key)
