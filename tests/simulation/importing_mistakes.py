@@ -29,7 +29,7 @@ IMPORTING: Final[Mapping[str, Mistake]] = {
     ),
     "trusts-broken-rows": Mistake(
         "who stands in a broken row leaves unasked",
-        now("to_confirm", importer, lambda right, counts: right({**counts, "broken": 0})),
+        now("to_confirm", importer, lambda right, counts, left: right({**counts, "broken": 0}, left)),
         ImportingWorld,
         seed=4,
     ),

@@ -75,7 +75,7 @@ class Bucket:
         del self.objects[request["Key"]]
 
     def etag(self, key: str) -> str:
-        return str(hash(self.objects[key]))
+        return str(hash(self.objects[key][0]))
 
     def _meet_trouble(self) -> None:
         if self.trouble is not None:
@@ -319,6 +319,7 @@ def test_what_is_left_of_a_set_is_no_set(unreadable: bool) -> None:
     assert stage.outcomes()[0] == ("superseded", f"all of it is part of the set of import {whole.id}")
     assert stage.world.members() == before
     # The same rows again are a set: they were written after it.
+    stage.tick(1)
     stage.upload("vip_1.csv", [1])
     stage.tick(6)
     assert stage.outcomes()[0][0] == "done"
@@ -399,3 +400,27 @@ def test_what_s3_never_gives_is_refused_with_the_reason(code: str, says: str, na
     ((state, reason),) = stage.outcomes()
     assert (state, says in (reason or "")) == ("refused", True)
     assert list(waits.due(stage.world.database, stage.world.clock.now() + timedelta(days=9))) == []
+
+
+def test_a_set_whose_refusal_had_its_cause_in_the_settings_is_imported_when_it_is_written_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    body = json.dumps({"entries": [{"url": "a.csv"}], "scheduledTime": moments.text(stage.world.clock.now())})
+    monkeypatch.setattr(sys.modules[__name__], "SOURCE", Source(segments=frozenset({"shop/other"})))
+    for _ in range(2):
+        stage.upload("a.csv", [1])
+        stage.write("manifest", body)
+    assert [state for state, _ in stage.outcomes()] == ["refused"]
+    monkeypatch.undo()
+    stage.created("segments/shop/vip/manifest")
+    assert [state for state, _ in stage.outcomes()] == ["refused"]
+    stage.tick(1)
+    stage.upload("a.csv", [1])
+    stage.write("manifest", body)
+    assert sorted(state for state, _ in stage.outcomes()) == ["done", "refused"]
+    assert len(stage.world.members()) == 1
+    # Once it is imported, the same again has a record, too.
+    stage.tick(1)
+    stage.write("manifest", body)
+    assert sorted(state for state, _ in stage.outcomes()) == ["done", "refused", "superseded"]

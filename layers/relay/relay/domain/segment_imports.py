@@ -3,8 +3,8 @@
     checking -> applying -> counting -> removing -> done
                                      -> needs confirmation -> removing
 
-A set that came in pages begins with counting: its members were stored as they came. An import of an older set than the
-newest that was applied is refused; a newer one takes the place of one that is under way.
+A set that came in pages begins with counting: its members were stored as they came. An import of a set that is
+no newer than the newest that was let in is superseded; a newer one takes the place of one that is under way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ class ImportState(StrEnum):
     """Who is missing leaves."""
     DONE = "done"
     REFUSED = "refused"
-    """It cannot be used, or it is older than what was applied."""
+    """It cannot be used."""
     SUPERSEDED = "superseded"
     CANCELLED = "cancelled"
 
@@ -93,8 +93,10 @@ class SegmentImport:
         return f"{moments.text(self.at)}#{self.id}"
 
 
-def to_confirm(counts: Mapping[str, int]) -> str | None:
+def to_confirm(counts: Mapping[str, int], left: int = 0) -> str | None:
     """Return why a person must confirm that members leave, None where nobody must.
+
+    `left` of them have left already, by an earlier count.
 
     So many would leave that the rule of runs asks for it. Or so many rows are broken or name nobody: who stands in one
     of them cannot be told from who is missing.
@@ -102,6 +104,8 @@ def to_confirm(counts: Mapping[str, int]) -> str | None:
     leaving, before = (counts.get(name, 0) for name in ("leaving", "members_before"))
     broken = counts.get("broken", 0) + counts.get("unidentified", 0)
     what = f"{leaving} of {before} members would leave"
+    if left:
+        what += f": {left} of them have left already"
     if leaving and broken > min(MOST_BROKEN, BROKEN_SHARE * counts.get("members", 0)):
         return f"{what}, and {broken} rows are broken or name nobody: they may be among them"
     return what if ledger.needs_confirmation({"leaving": leaving, "assigned": before}, passed=False) else None

@@ -18,7 +18,7 @@ from datetime import datetime
 
 from relay.domain.changes import Change
 from relay.domain.identity import CLOCK_MARGIN
-from relay.domain.merging import canonical, is_same, join, merge
+from relay.domain.merging import canonical, is_same, join, looks_different, merge
 from relay.domain.profiles import NOTED_AGAIN, Alias, Profile
 from relay.routing.coalesce import Customer
 from relay.stores import profiles
@@ -111,6 +111,8 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
             profile = replace(profile, trace=arrival.trace)
         clamped += merged.clamped
         outcomes.append((_outcome(change, is_changed=merged.changed), left_out))
+    if is_changed and len(customer.arrivals) > 1 and _restate_what_is_stored(customer, stored, profile):
+        profile, is_changed = survivor, False
     # Where nothing is stored, there is no profile for aliases to point to.
     is_there = bool(stored) or is_changed or is_squeezed
     aliases = list(_aliases(survivor.id, reached, now)) if len(reached) > 1 and is_there else []
@@ -129,6 +131,15 @@ def draft(customer: Customer, found: Mapping[str, Stored], room: Room, now: date
         outcomes,
         clamped,
         is_squeezed,
+    )
+
+
+def _restate_what_is_stored(customer: Customer, stored: Sequence[Profile], profile: Profile) -> bool:
+    """Return whether changes that restate say what is stored, taken together: one may take back another's value."""
+    return (
+        len(stored) == 1
+        and all(arrival.change.restates for arrival in customer.arrivals)
+        and not looks_different(profile, stored[0])
     )
 
 

@@ -1,8 +1,8 @@
 """Storing what the rows of a file say, through the same merge and writes as changes."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
 
 from relay.breaker import failures
 from relay.domain.changes import Change, MembershipChange
@@ -18,6 +18,9 @@ from relay.routing.read import Arrival
 from relay.routing.write import Writer
 from relay.segment_imports.files import Member
 from relay.stores.receipts import Outcome
+
+ROWS_TAKE: Final = timedelta(seconds=10)
+"""The time over which the rows of a set count as received: a microsecond each."""
 
 DEFECT = "our code met a defect at this row"
 
@@ -96,6 +99,7 @@ def _change(one: SegmentImport, member: Member) -> Change:
     return Change(
         member.profile_ids,
         one.begun_at,
+        member.place,
         at=one.at,
         identities=member.identities,
         attributes=member.attributes,
@@ -123,5 +127,5 @@ def _is_revised(one: SegmentImport, draft: Draft) -> bool:
 
 
 def _is_of(one: SegmentImport, at: datetime, heard_at: datetime) -> bool:
-    """Return whether a membership was written by an earlier try of this import."""
-    return at == one.at and heard_at == one.begun_at
+    """Return whether a membership was written for an earlier row, or by an earlier try, of this import."""
+    return at == one.at and one.begun_at <= heard_at < one.begun_at + ROWS_TAKE

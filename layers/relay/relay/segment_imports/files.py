@@ -30,6 +30,8 @@ class Member(NamedTuple):
     attributes: Mapping[str, Json]
     is_in: bool = True
     """Whether the row says that the profile is in the segment."""
+    place: int = 0
+    """The row's place in its set, from 0: of two rows of one person the later counts."""
 
 
 class Files(Protocol):

@@ -328,8 +328,8 @@ class Importer:
         counts, faults = Counter(one.counts), list(one.faults)
         member_of = self._files.members(one.segment)
         members = [
-            (row, member)
-            for row in page
+            (row, member._replace(place=place))
+            for place, row in enumerate(page, one.cursor)
             if isinstance(row, Row) and (member := reading.member_in(row, member_of, counts, faults)) is not None
         ]
         kinds: list[tuple[str, Kind]] = []
@@ -378,13 +378,14 @@ class Importer:
         named = sum(counts[name] for name in ("unchanged", "updated", "rejected", "entered"))
         counts["members"] = named
         counts["duplicates"] = present.rows - named
-        counts["leaving"] += counts.pop("left", 0)
+        left = counts.pop("left", 0)
+        counts["leaving"] += left
         counts["members_before"] = counts["unchanged"] + counts["updated"] + counts["leaving"] + counts["later"]
         one = replace(one, counts=counts)
         if one.closed_set is None and named == 0 and counts["rows"] > counts["out"]:
             self._end(one, ImportState.REFUSED, reading.why_of_no_use(counts, one.faults))
             yield None
-        elif why := to_confirm(counts):
+        elif why := to_confirm(counts, left):
             self._ask_for_runs(one)
             yield self._save(replace(one, state=ImportState.NEEDS_CONFIRMATION, reason=why))
         else:

@@ -33,6 +33,6 @@ def newest_first(sets: Sequence[FileSet]) -> list[FileSet]:
 
 
 def digest(segment: str, given: FileSet, closed_set: str | None) -> str:
-    """Return what tells a set of a segment from all others."""
-    text = repr((segment, closed_set, [tuple(part) for part in given.parts]))
+    """Return what tells a set of a segment from all others, and from the same set when it is written again."""
+    text = repr((segment, closed_set, [tuple(part) for part in given.parts], given.written))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:10]
