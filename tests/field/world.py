@@ -144,7 +144,7 @@ class World:
         stack.observe = self.observe.as_observability()
         stack.database, stack.settings, stack.outlines = self.database, self.settings, self.settings
         stack.queue_of = lambda _: self.queue
-        stack.changes, stack.checks = self.changes, self.checks
+        stack.changes, stack.checks, stack.dead_changes = self.changes, self.checks, self.changes
         stack.destinations = self._destination
         stack.session = wsgi_session(Wire(self.vendor.app, self.clock))
         stack.schedules = stack.recent_schedules = Schedules(

@@ -75,6 +75,7 @@ class World:
         self.database = MemoryDatabase(before=self._step, after=self._step)
         self.keyed = KeyedHash("history")
         self.people = People(self.database, self.keyed, chance, clock.now)
+        self.changes = self._queue("changes", fifo=False)
         self.console = Console(clock.now)
         self.edit(side.export)
         self._session = wsgi_session(Wire(side.app, clock))
@@ -141,6 +142,7 @@ class World:
         stack.queue_of, stack.checks = {self.side.name: self.queue}.__getitem__, self.checks
         stack.new_id = lambda size: next(self._ids)
         stack.inventories, stack.recent_schedules = Inventory, None
+        stack.dead_changes = self.changes
         stack.bus, stack.bucket = FakeBus, FakeBucket
         return stack
 
